@@ -1,0 +1,31 @@
+"""NumPy or CuPy, told by the data; the host tuned before NumPy loads."""
+
+# ruff: noqa: E402  (the tuning only takes if it comes before NumPy is first imported)
+from minivit.backend import host
+
+host.tune()
+
+from minivit.backend.arrays import (
+    Array,
+    astype_like,
+    get_xp,
+    parse_device,
+    require_same_xp,
+    to_device,
+    to_host,
+)
+from minivit.backend.blocks import BLOCK, blockwise
+from minivit.backend.random import RandomStream
+
+__all__ = [
+    "BLOCK",
+    "Array",
+    "RandomStream",
+    "astype_like",
+    "blockwise",
+    "get_xp",
+    "parse_device",
+    "require_same_xp",
+    "to_device",
+    "to_host",
+]

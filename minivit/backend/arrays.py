@@ -1,0 +1,101 @@
+"""Which library an array belongs to, and the way from one device to another."""
+
+import contextlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minivit.errors import UserError
+
+Array = Any
+"""A `numpy.ndarray` or a `cupy.ndarray`. (CuPy need not be installed, so no type can name both.)"""
+
+
+def get_xp(x: Array) -> ModuleType:
+    """The library that `x` belongs to: `numpy` or `cupy`.
+
+    CuPy is only looked up where somebody has imported it: no array can be CuPy's before that.
+    """
+    cupy = sys.modules.get("cupy")
+    return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
+
+
+def require_same_xp(**arrays: Array) -> ModuleType:
+    """The one library of all these arrays; arrays of both at once are a mistake.
+
+    Raises:
+        UserError: names one array of each library.
+    """
+    owner = {name: get_xp(array) for name, array in arrays.items()}
+    if len(set(owner.values())) > 1:
+        found = ", ".join(f"{name} is a {xp.__name__} array" for name, xp in owner.items())
+        raise UserError(f"{found}; expected one library; move one of them with backend.to_device")
+    return next(iter(owner.values()))
+
+
+def astype_like(x: Array, like: Array) -> Array:
+    """`x` in the dtype of `like`, without a copy where it has that already."""
+    return x.astype(like.dtype, copy=False)
+
+
+def to_host(x: Array) -> np.ndarray:
+    """`x` as a NumPy array (a CuPy array is copied, and the GPU waited for)."""
+    return x.get() if get_xp(x) is not np else x
+
+
+def to_device(x: Array, device: str) -> Array:
+    """`x` as an array of `device` ("cpu", "cuda", "cuda:1"); raises UserError as `parse_device`."""
+    index = parse_device(device)
+    if index is None:
+        return to_host(x)
+    import cupy
+
+    with cupy.cuda.Device(index):
+        return cupy.asarray(x)
+
+
+def device_scope(device: str):
+    """A `with` block inside which new CuPy arrays belong to `device`; nothing on a CPU."""
+    index = parse_device(device)
+    if index is None:
+        return contextlib.nullcontext()
+    import cupy
+
+    return cupy.cuda.Device(index)
+
+
+def parse_device(device: str) -> int | None:
+    """None for "cpu", the GPU's number for "cuda" (0) or "cuda:N".
+
+    Raises:
+        UserError: another word, CuPy not installed, no driver, or no GPU of that number.
+    """
+    if device == "cpu":
+        return None
+    name, _, number = device.partition(":")
+    if name != "cuda" or not (number.isdigit() or number == ""):
+        raise UserError(f'device "{device}" is unknown; expected cpu, cuda or cuda:N')
+    if importlib.util.find_spec("cupy") is None:
+        raise UserError(
+            f"--device {device} needs CuPy, which is not installed; "
+            'pip install "minivit[cuda12]" (or cuda13), or use --device cpu'
+        )
+    index, count = int(number or 0), _count_gpus()
+    if index >= count:
+        raise UserError(
+            f"--device {device} needs GPU number {index}, but {count} NVIDIA GPU(s) were found; "
+            "use a smaller number or --device cpu"
+        )
+    return index
+
+
+def _count_gpus() -> int:
+    import cupy
+
+    try:
+        return cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError:  # no driver, or no device
+        return 0
