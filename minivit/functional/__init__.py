@@ -1,0 +1,99 @@
+"""The maths of a Vision Transformer: one file an idea, forward beside backward, no state.
+
+Letters in shape comments:
+
+    B  images in the batch          C  width (`dim`)             K  classes
+    T  tokens of an image           H  heads                     P  side of a patch in pixels
+    N  patches of an image          D  size of a head, C = H·D   F  hidden width of the MLP
+
+Every operation is a pair::
+
+    out, cache = layernorm_forward(x, gamma, beta)
+    dx, dgamma, dbeta = layernorm_backward(dout, cache)
+
+Both are pure: no argument is changed, nothing is kept. What backward needs, forward returns as
+`cache`. A gradient is `d` + the name of what it belongs to: `dx` is ∂loss/∂x, of the shape of `x`.
+Arrays are NumPy's or CuPy's; float32 in gives float32 out, float64 gives float64.
+"""
+
+from minivit.functional.attention import (
+    AttentionCache,
+    MultiHeadAttentionCache,
+    attention_backward,
+    attention_forward,
+    merge_heads,
+    multi_head_attention_backward,
+    multi_head_attention_forward,
+    split_heads,
+)
+from minivit.functional.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from minivit.functional.drop_path import drop_path_backward, drop_path_forward
+from minivit.functional.dropout import dropout_backward, dropout_forward, dropout_mask
+from minivit.functional.gelu import (
+    erf,
+    gelu_backward,
+    gelu_forward,
+    gelu_tanh_backward,
+    gelu_tanh_forward,
+)
+from minivit.functional.layernorm import layernorm_backward, layernorm_forward
+from minivit.functional.linear import linear_backward, linear_forward
+from minivit.functional.patches import (
+    patchify_backward,
+    patchify_forward,
+    unpatchify_backward,
+    unpatchify_forward,
+)
+from minivit.functional.position import sincos_2d
+from minivit.functional.softmax import softmax_backward, softmax_forward
+from minivit.functional.tanh import tanh_backward, tanh_forward
+from minivit.functional.tokens import (
+    class_token_backward,
+    class_token_forward,
+    mean_pool_backward,
+    mean_pool_forward,
+    position_backward,
+    position_forward,
+)
+
+__all__ = [
+    "AttentionCache",
+    "MultiHeadAttentionCache",
+    "attention_backward",
+    "attention_forward",
+    "class_token_backward",
+    "class_token_forward",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "drop_path_backward",
+    "drop_path_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "dropout_mask",
+    "erf",
+    "gelu_backward",
+    "gelu_forward",
+    "gelu_tanh_backward",
+    "gelu_tanh_forward",
+    "layernorm_backward",
+    "layernorm_forward",
+    "linear_backward",
+    "linear_forward",
+    "mean_pool_backward",
+    "mean_pool_forward",
+    "merge_heads",
+    "multi_head_attention_backward",
+    "multi_head_attention_forward",
+    "patchify_backward",
+    "patchify_forward",
+    "position_backward",
+    "position_forward",
+    "sincos_2d",
+    "softmax_backward",
+    "softmax_forward",
+    "split_heads",
+    "tanh_backward",
+    "tanh_forward",
+    "unpatchify_backward",
+    "unpatchify_forward",
+]

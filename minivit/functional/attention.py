@@ -1,0 +1,139 @@
+"""Scaled dot-product attention and its many heads (Vaswani et al., 2017, section 3.2)."""
+
+import math
+from typing import NamedTuple
+
+from minivit.backend import Array, get_xp
+from minivit.functional.dropout import dropout_backward, dropout_forward
+from minivit.functional.linear import linear_backward, linear_forward
+from minivit.functional.softmax import softmax_backward, softmax_forward
+
+
+class AttentionCache(NamedTuple):
+    """q, k, v (B, H, T, D): each one's gradient is a product with the others.
+    probs (B, H, T, T): the attention map, row = the token that asks; softmax's backward needs it.
+    mask: dropout's, or None.
+    """
+
+    q: Array
+    k: Array
+    v: Array
+    probs: Array
+    mask: Array | None
+
+
+def attention_forward(
+    q: Array, k: Array, v: Array, mask: Array | None = None
+) -> tuple[Array, AttentionCache]:
+    r"""Every token asks all tokens (q·k), and takes their values (v) by the shares of the answers.
+
+    .. math:: \mathrm{Attention}(Q, K, V) =
+              \mathrm{softmax}\!\Bigl(\frac{Q K^\top}{\sqrt D}\Bigr) V
+
+    Without :math:`1/\sqrt D` the scores' spread grows with the head size, and softmax saturates.
+
+    Args:
+        q, k, v: (B, H, T, D). Any strides: the heads may be views into one packed array.
+        mask: (B, H, T, T) from `dropout_mask`, or None: which shares are dropped.
+
+    Returns:
+        out (B, H, T, D), cache.
+    """
+    xp = get_xp(q)
+    scores = xp.matmul(q, k.swapaxes(-1, -2))
+    scores *= 1.0 / math.sqrt(q.shape[-1])
+    probs, _ = softmax_forward(scores)
+    shares = probs if mask is None else dropout_forward(probs, mask)[0]
+    return xp.matmul(shares, v), AttentionCache(q, k, v, probs, mask)
+
+
+def attention_backward(dout: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
+    r"""dout (B, H, T, D) -> dq, dk, dv, each (B, H, T, D).
+
+    .. math:: dV = P^\top dO, \qquad dP = dO\,V^\top, \qquad
+              dS = P \odot (dP - \mathrm{rowsum}(dP \odot P))
+    .. math:: dQ = \frac{dS\,K}{\sqrt D}, \qquad dK = \frac{dS^\top Q}{\sqrt D}
+    """
+    q, k, v, probs, mask = cache
+    xp = get_xp(q)
+    shares = probs if mask is None else dropout_forward(probs, mask)[0]
+    dv = xp.matmul(shares.swapaxes(-1, -2), dout)
+    dprobs = xp.matmul(dout, v.swapaxes(-1, -2))
+    if mask is not None:
+        dprobs = dropout_backward(dprobs, mask)
+    dscores = softmax_backward(dprobs, probs)
+    dscores *= 1.0 / math.sqrt(q.shape[-1])
+    dq = xp.matmul(dscores, k)
+    dk = xp.matmul(dscores.swapaxes(-1, -2), q)
+    return dq, dk, dv
+
+
+class MultiHeadAttentionCache(NamedTuple):
+    """What each of the three steps cached; `probs` (B, H, T, T) is the attention map."""
+
+    qkv: tuple
+    attention: AttentionCache
+    proj: tuple
+
+    @property
+    def probs(self) -> Array:
+        return self.attention.probs
+
+
+def multi_head_attention_forward(
+    x: Array,
+    qkv_weight: Array,
+    qkv_bias: Array,
+    proj_weight: Array,
+    proj_bias: Array,
+    num_heads: int,
+    mask: Array | None = None,
+) -> tuple[Array, MultiHeadAttentionCache]:
+    r"""H attentions side by side, each in D = C/H of its own directions.
+
+    .. math:: [Q, K, V] = x W_{qkv} + b_{qkv}, \qquad
+              y = \mathrm{concat}(\mathrm{head}_1, \dots, \mathrm{head}_H)\,W_o + b_o
+
+    Args:
+        x: (B, T, C). qkv_weight: (C, 3C), columns q, k, v, each head by head. qkv_bias: (3C,).
+        proj_weight: (C, C). proj_bias: (C,). num_heads: H, must divide C.
+        mask: dropout's for the attention map, (B, H, T, T), or None.
+
+    Returns:
+        y (B, T, C), cache.
+    """
+    qkv, qkv_cache = linear_forward(x, qkv_weight, qkv_bias)
+    q, k, v = split_heads(qkv, num_heads)
+    heads, attention_cache = attention_forward(q, k, v, mask)
+    y, proj_cache = linear_forward(merge_heads(heads), proj_weight, proj_bias)
+    return y, MultiHeadAttentionCache(qkv_cache, attention_cache, proj_cache)
+
+
+def multi_head_attention_backward(dy: Array, cache: MultiHeadAttentionCache) -> tuple[Array, ...]:
+    """dy (B, T, C) -> dx (B, T, C), dqkv_weight, dqkv_bias, dproj_weight, dproj_bias.
+
+    The forward's steps in reverse; a reshape's backward is the reverse reshape.
+    """
+    H = cache.probs.shape[1]
+    dmerged, dproj_weight, dproj_bias = linear_backward(dy, cache.proj)
+    B, T, C = dmerged.shape
+    dheads = dmerged.reshape(B, T, H, C // H).swapaxes(1, 2)  # the inverse of merge_heads
+    dq, dk, dv = attention_backward(dheads, cache.attention)
+    xp = get_xp(dy)
+    dqkv = xp.concatenate([merge_heads(d) for d in (dq, dk, dv)], -1)  # of split_heads
+    dx, dqkv_weight, dqkv_bias = linear_backward(dqkv, cache.qkv)
+    return dx, dqkv_weight, dqkv_bias, dproj_weight, dproj_bias
+
+
+def split_heads(qkv: Array, num_heads: int) -> tuple[Array, Array, Array]:
+    """qkv (B, T, 3C) -> q, k, v, each (B, H, T, D): views, nothing is copied."""
+    B, T, columns = qkv.shape
+    D = columns // 3 // num_heads
+    q, k, v = qkv.reshape(B, T, 3, num_heads, D).transpose(2, 0, 3, 1, 4)
+    return q, k, v
+
+
+def merge_heads(heads: Array) -> Array:
+    """heads (B, H, T, D) -> (B, T, C): the heads of a token side by side."""
+    B, H, T, D = heads.shape
+    return heads.swapaxes(1, 2).reshape(B, T, H * D)

@@ -1,0 +1,41 @@
+"""What happens to the row of tokens at both ends: class token, position, pooling."""
+
+from minivit.backend import Array, get_xp
+
+
+def class_token_forward(x: Array, cls_token: Array) -> tuple[Array, None]:
+    """Put one learned token in front of every image's patches (paper, eq. 1).
+
+    x (B, N, C), cls_token (1, 1, C) -> (B, N + 1, C), cache.
+    """
+    xp = get_xp(x)
+    B, _, C = x.shape
+    return xp.concatenate([xp.broadcast_to(cls_token, (B, 1, C)), x], 1), None
+
+
+def class_token_backward(dout: Array, cache: None) -> tuple[Array, Array]:
+    """dout (B, N + 1, C) -> dx (B, N, C), dcls_token (1, 1, C): one token served the whole batch,
+    so its gradient is the sum over the batch."""
+    return dout[:, 1:], dout[:, :1].sum(0, keepdims=True)
+
+
+def position_forward(x: Array, pos_embed: Array) -> tuple[Array, None]:
+    """Add to each token the embedding of its place: x (B, T, C), pos_embed (1, T, C)."""
+    return x + pos_embed, None
+
+
+def position_backward(dout: Array, cache: None) -> tuple[Array, Array]:
+    """dout (B, T, C) -> dx, dpos_embed (1, T, C): every image used it, so the sum over the batch."""
+    return dout, dout.sum(0, keepdims=True)
+
+
+def mean_pool_forward(x: Array) -> tuple[Array, tuple]:
+    """The mean of an image's tokens: x (B, T, C) -> (B, C), cache."""
+    return x.mean(1), x.shape
+
+
+def mean_pool_backward(dout: Array, cache: tuple) -> Array:
+    """dout (B, C) -> dx (B, T, C): each token had a share of 1/T."""
+    xp = get_xp(dout)
+    B, T, C = cache
+    return xp.broadcast_to((dout / T)[:, None], (B, T, C))
