@@ -1,0 +1,32 @@
+"""The layers that own parameters; what they compute stands in `functional/`.
+
+A layer's forward returns `(out, cache)`. Its backward takes `(dout, cache)`, adds the gradients of
+its parameters to their `.grad` and returns `dx`. A layer keeps nothing between the two, so any
+number of forwards may be under way at once.
+"""
+
+from minivit.layers.attention import MultiHeadAttention
+from minivit.layers.block import Block, BlockCache
+from minivit.layers.dropout import Dropout, DropPath
+from minivit.layers.layer import FlatParameters, Layer, Parameter
+from minivit.layers.linear import Linear
+from minivit.layers.mlp import Mlp, MlpCache
+from minivit.layers.norm import LayerNorm
+from minivit.layers.patch_embed import PatchEmbed, PatchEmbedCache
+
+__all__ = [
+    "Block",
+    "BlockCache",
+    "DropPath",
+    "Dropout",
+    "FlatParameters",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "Mlp",
+    "MlpCache",
+    "MultiHeadAttention",
+    "Parameter",
+    "PatchEmbed",
+    "PatchEmbedCache",
+]

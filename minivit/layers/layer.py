@@ -1,0 +1,77 @@
+"""What a layer and its parameters are, and how all of a model's parameters become one array."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from minivit.backend import Array, get_xp, to_device
+
+
+class Parameter:
+    """A learned array and its gradient, of the same shape and dtype.
+
+    A layer makes its parameters in float64; a model binds them to arrays of its own dtype. Several backward passes add up in `grad`; `FlatParameters.zero_grad` starts anew.
+    """
+
+    def __init__(self, data: Array):
+        self.data = data
+        self.grad = get_xp(data).zeros_like(data)
+
+    def __repr__(self) -> str:
+        return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
+
+
+class Layer:
+    """Base of all layers: finds the parameters among its attributes."""
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Yield ("blocks.0.attn.qkv.weight", Parameter) in the order of definition; timm's names."""
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield prefix + name, value
+            elif isinstance(value, Layer):
+                yield from value.named_parameters(f"{prefix}{name}.")
+            elif isinstance(value, list):
+                for i, layer in enumerate(value):
+                    yield from layer.named_parameters(f"{prefix}{name}.{i}.")
+
+
+class FlatParameters:
+    """All parameters of a layer as views into one flat array, their gradients into another.
+
+    So the optimizer is a few lines over vectors, the gradient's norm one dot product, and a sum
+    over workers one addition. Parameters with two or more axes come first: they are the ones that
+    weight decay applies to, `data[:num_decayed]`.
+
+    Args:
+        layer: its parameters are bound to the new arrays; their values stay.
+        dtype, device: of the new arrays.
+        data: a flat array that holds the values already (a replica shares its model's), or None.
+    """
+
+    def __init__(
+        self, layer: Layer, dtype: str = "float32", device: str = "cpu", data: Array | None = None
+    ):
+        named = sorted(layer.named_parameters(), key=lambda item: item[1].data.ndim < 2)  # stable
+        arrays = [parameter.data for _, parameter in named]
+        self.shapes = {name: parameter.data.shape for name, parameter in named}
+        self.num_decayed = sum(array.size for array in arrays if array.ndim >= 2)
+        if data is None:
+            data = to_device(np.concatenate([a.ravel() for a in arrays], dtype=dtype), device)
+        self.data, self.grad = data, get_xp(data).zeros_like(data)
+        data_views, grad_views = self.views(self.data), self.views(self.grad)
+        for name, parameter in named:
+            parameter.data, parameter.grad = data_views[name], grad_views[name]
+
+    def views(self, flat: Array) -> dict[str, Array]:
+        """A flat array of this layout (weights, moments, an average) as named, shaped views."""
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            size = math.prod(shape)
+            views[name] = flat[start : start + size].reshape(shape)
+            start += size
+        return views
+
+    def zero_grad(self) -> None:
+        self.grad[...] = 0

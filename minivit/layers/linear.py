@@ -1,0 +1,30 @@
+"""The linear layer."""
+
+import numpy as np
+
+from minivit.backend import Array
+from minivit.functional import linear_backward, linear_forward
+from minivit.layers.initialize import xavier_uniform
+from minivit.layers.layer import Layer, Parameter
+
+
+class Linear(Layer):
+    """y = x W + b; see `functional.linear`.
+
+    weight: (in, out), Xavier-uniform. bias: (out,), zero.
+    """
+
+    def __init__(self, rng: np.random.Generator, fan_in: int, fan_out: int, copies: int = 1):
+        self.weight = Parameter(xavier_uniform(rng, fan_in, fan_out, copies))
+        self.bias = Parameter(np.zeros(copies * fan_out))
+
+    def forward(self, x: Array) -> tuple[Array, tuple]:
+        """x (..., in) -> (..., out), cache."""
+        return linear_forward(x, self.weight.data, self.bias.data)
+
+    def backward(self, dy: Array, cache: tuple) -> Array:
+        """dy (..., out) -> dx (..., in)."""
+        dx, dweight, dbias = linear_backward(dy, cache)
+        self.weight.grad += dweight
+        self.bias.grad += dbias
+        return dx

@@ -1,0 +1,168 @@
+"""What a Vision Transformer is made of, and the sizes that have names."""
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from minivit.errors import UserError
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """The shape of a Vision Transformer. The defaults are the preset `Micro/4`, for 32×32 pictures.
+
+    Raises:
+        UserError: sizes that do not fit together, each named with what was found and expected.
+    """
+
+    image_size: int | tuple[int, int] = 32
+    """Side of the pictures in pixels, or height and width."""
+    patch_size: int = 4
+    """Side of a patch in pixels; must divide the picture's sides."""
+    in_channels: int = 3
+    """Colours of a pixel."""
+    num_classes: int = 10
+    """Classes to tell apart."""
+    dim: int = 128
+    """Width of a token."""
+    depth: int = 6
+    """Encoder blocks."""
+    num_heads: int = 4
+    """Attention heads; must divide dim."""
+    mlp_ratio: float = 2.0
+    """Hidden width of the MLP over dim."""
+    pool: Literal["cls", "mean"] = "cls"
+    """What the head looks at: a class token, or the mean of all tokens (then there is none)."""
+    pos_embed: Literal["learned", "sincos2d", "none"] = "learned"
+    """Position embedding: learned 1-D, fixed 2-D sines and cosines, or none."""
+    representation_size: int | None = None
+    """Width of a tanh layer before the head, as in the paper's pre-training; None for none."""
+    activation: Literal["gelu", "gelu_tanh"] = "gelu"
+    """GELU by its definition, or its tanh form as in the paper's code."""
+    dropout: float = 0.0
+    """Dropout after every dense layer but qkv, and after the position embedding."""
+    attn_dropout: float = 0.0
+    """Dropout on the attention map."""
+    drop_path: float = 0.0
+    """Stochastic depth: rate of the last block; the first has 0, the others lie between."""
+
+    def __post_init__(self):
+        if isinstance(self.image_size, list):  # JSON knows no tuples
+            object.__setattr__(self, "image_size", tuple(self.image_size))
+        self._check_sizes()
+        for name in ("dropout", "attn_dropout", "drop_path"):
+            rate = getattr(self, name)
+            if not 0.0 <= rate < 1.0:
+                raise UserError(f"{name} is {rate}; expected a rate of at least 0 and below 1")
+
+    def _check_sizes(self) -> None:
+        for name in ("patch_size", "in_channels", "num_classes", "dim", "depth", "num_heads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; expected at least 1")
+        H, W = self.image_hw
+        if min(H, W) < 1 or H % self.patch_size or W % self.patch_size:
+            raise UserError(
+                f"patch_size {self.patch_size} does not divide the picture of {H}×{W} pixels; "
+                "choose one that divides both sides"
+            )
+        if self.dim % self.num_heads:
+            raise UserError(
+                f"num_heads {self.num_heads} does not divide dim {self.dim}; "
+                "each head needs an equal share of the width"
+            )
+        if self.hidden < 1:
+            raise UserError(f"mlp_ratio is {self.mlp_ratio}; expected a hidden width of at least 1")
+        if self.pos_embed == "sincos2d" and self.dim % 4:
+            raise UserError(f"pos_embed sincos2d needs a dim that 4 divides, found {self.dim}")
+        if self.representation_size is not None and self.representation_size < 1:
+            raise UserError(
+                f"representation_size is {self.representation_size}; expected at least 1 or None"
+            )
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        size = self.image_size
+        return size if isinstance(size, tuple) else (size, size)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        H, W = self.image_hw
+        return H // self.patch_size, W // self.patch_size
+
+    @property
+    def num_tokens(self) -> int:
+        """T: the patches, and the class token where there is one."""
+        rows, columns = self.grid
+        return rows * columns + (self.pool == "cls")
+
+    @property
+    def hidden(self) -> int:
+        """F: the hidden width of the MLP."""
+        return int(self.dim * self.mlp_ratio)
+
+    @property
+    def num_parameters(self) -> int:
+        """Learned numbers, counted by hand (paper, table 1)."""
+        C, F = self.dim, self.hidden
+        block = 2 * 2 * C + (C * 3 * C + 3 * C) + (C * C + C) + (C * F + F) + (F * C + C)
+        features = self.representation_size or C
+        return (
+            (self.pool == "cls") * C
+            + (self.pos_embed == "learned") * self.num_tokens * C
+            + self.patch_size**2 * self.in_channels * C
+            + C
+            + self.depth * block
+            + 2 * C
+            + (self.representation_size is not None) * (C * features + features)
+            + features * self.num_classes
+            + self.num_classes
+        )
+
+    @classmethod
+    def preset(cls, name: str, **overrides) -> "ViTConfig":
+        """The configuration of a named size, as "S/16": any patch size after the slash.
+
+        Args:
+            name: of `PRESETS`. overrides: fields to change, e.g. `num_classes=100`.
+
+        Raises:
+            UserError: unknown name (did you mean …), unknown field, or sizes that do not fit.
+        """
+        unknown = set(overrides) - {field.name for field in fields(cls)}
+        if unknown:
+            raise UserError(f"ViTConfig has no field {', '.join(sorted(unknown))}")
+        return cls(**{**preset_fields(name), **overrides})
+
+
+PRESETS: dict[str, dict] = {
+    # the paper's (table 1; Ti and S from Touvron et al., 2021): 224×224, 1,000 classes
+    "Ti": {"dim": 192, "depth": 12, "num_heads": 3, "mlp_ratio": 4.0, "image_size": 224},
+    "S": {"dim": 384, "depth": 12, "num_heads": 6, "mlp_ratio": 4.0, "image_size": 224},
+    "B": {"dim": 768, "depth": 12, "num_heads": 12, "mlp_ratio": 4.0, "image_size": 224},
+    "L": {"dim": 1024, "depth": 24, "num_heads": 16, "mlp_ratio": 4.0, "image_size": 224},
+    "H": {"dim": 1280, "depth": 32, "num_heads": 16, "mlp_ratio": 4.0, "image_size": 224},
+    # for 32×32 pictures and ten classes; parameters and cost at patch 4
+    "Nano": {"dim": 64, "depth": 4, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
+    "Micro": {"dim": 128, "depth": 6, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
+    "Mini": {"dim": 192, "depth": 9, "num_heads": 3, "mlp_ratio": 4.0, "image_size": 32},
+    "Lite": {"dim": 256, "depth": 7, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
+}
+"""Sizes by name, to be followed by a slash and the patch size."""
+
+
+def preset_fields(name: str) -> dict:
+    """ "S/16" -> the fields of `ViTConfig` that it stands for; raises UserError on another name."""
+    size, slash, patch = name.partition("/")
+    if size not in PRESETS or not patch.isdigit():
+        spelled = {key.lower(): key for key in PRESETS}
+        close = difflib.get_close_matches(size.lower(), spelled, 1, cutoff=0.4)
+        hint = f'did you mean "{spelled[close[0]]}/{patch or 4}"? ' if close else ""
+        raise UserError(
+            f'model "{name}" is unknown; {hint}expected SIZE/PATCH with a size of '
+            f"{', '.join(PRESETS)}, as in Micro/4 or S/16"
+        )
+    found = dict(PRESETS[size], patch_size=int(patch))
+    found["num_classes"] = 1000 if found["image_size"] == 224 else 10
+    return found

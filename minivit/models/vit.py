@@ -1,0 +1,255 @@
+"""The Vision Transformer (Dosovitskiy et al., 2021)."""
+
+import copy
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit.backend import Array, RandomStream, require_same_xp, to_device
+from minivit.backend.random import Purpose, generator
+from minivit.errors import UserError
+from minivit.functional import (
+    class_token_backward,
+    class_token_forward,
+    mean_pool_backward,
+    mean_pool_forward,
+    position_backward,
+    position_forward,
+    sincos_2d,
+    tanh_backward,
+    tanh_forward,
+)
+from minivit.functional.layernorm import LayerNormCache
+from minivit.layers import (
+    Block,
+    BlockCache,
+    Dropout,
+    FlatParameters,
+    Layer,
+    LayerNorm,
+    Linear,
+    Parameter,
+    PatchEmbed,
+    PatchEmbedCache,
+)
+from minivit.layers.initialize import normal
+from minivit.models.config import ViTConfig
+
+
+class ViTCache(NamedTuple):
+    """What backward needs, in the order of forward.
+
+    blocks: one `BlockCache` a block; `blocks[i].attn.probs` (B, H, T, T) is its attention map.
+    Backward takes each out of the list once it is used, to free its memory.
+    tokens: (B, T, C), what the final LayerNorm gave, for whoever wants features.
+    """
+
+    patch_embed: PatchEmbedCache
+    drop: Array | None
+    blocks: list[BlockCache]
+    norm: LayerNormCache
+    tokens: Array
+    pre_logits: tuple | None
+    head: tuple
+
+
+class ViT(Layer):
+    """Patches, class token, positions, encoder blocks, LayerNorm, head (paper, eq. 1 to 4).
+
+    Args:
+        config: sizes and options. seed: of the initial weights.
+        dtype: "float32" or "float64". device: "cpu", "cuda" or "cuda:N".
+
+    Weights are drawn as in the paper's code: Xavier-uniform matrices, positions normal with
+    standard deviation 0.02, class token, biases and the head zero.
+    """
+
+    def __init__(
+        self,
+        config: ViTConfig,
+        seed: int = 0,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ):
+        rng = generator(seed, Purpose.INIT)
+        C, T = config.dim, config.num_tokens
+        if config.pool == "cls":
+            self.cls_token = Parameter(np.zeros((1, 1, C)))
+        if config.pos_embed == "learned":
+            self.pos_embed = Parameter(normal(rng, (1, T, C), 0.02))
+        self.patch_embed = PatchEmbed(rng, config.patch_size, config.in_channels, C)
+        self.pos_drop = Dropout(config.dropout)
+        self.blocks = [_make_block(rng, config, i) for i in range(config.depth)]
+        self.norm = LayerNorm(C)
+        features = C
+        if config.representation_size is not None:
+            features = config.representation_size
+            self.pre_logits = Linear(rng, C, features)
+        self.head = Linear(rng, features, config.num_classes)
+        self.head.weight.data[...] = 0.0
+        self.config = config
+        self.flat = FlatParameters(self, dtype, device)
+        self.fixed_positions = None
+        if config.pos_embed == "sincos2d":
+            self.fixed_positions = to_device(_fixed_positions(config).astype(dtype), device)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.flat.data.dtype
+
+    def __call__(self, images: Array) -> Array:
+        """images (B, channels, H, W) -> logits (B, K); keeps no cache, so any depth fits."""
+        x, _ = self._embed(images, None)
+        for block in self.blocks:
+            x, _ = block.forward(x)
+        return self._classify(x)[0]
+
+    def forward(
+        self, images: Array, train: bool = False, stream: RandomStream | None = None
+    ) -> tuple[Array, ViTCache]:
+        """Logits, and all that backward needs.
+
+        Args:
+            images: (B, channels, H, W), of the model's dtype and device.
+            train: dropout and drop path at work; False puts them at rest.
+            stream: where their masks come from; needed where a rate is above 0.
+
+        Returns:
+            logits (B, K), cache.
+
+        Raises:
+            UserError: another shape, dtype or device than the model's; masks needed but no stream.
+        """
+        stream = self._masks_from(stream) if train else None
+        x, (patch_embed, drop) = self._embed(images, stream)
+        blocks = []
+        for block in self.blocks:
+            x, cache = block.forward(x, stream)
+            blocks.append(cache)
+        logits, tail = self._classify(x)
+        return logits, ViTCache(patch_embed, drop, blocks, *tail)
+
+    def backward(self, dlogits: Array, cache: ViTCache) -> Array:
+        """dlogits (B, K) -> dimages (B, channels, H, W); parameters' gradients are added to.
+
+        Uses the cache up: `cache.blocks` is empty afterwards.
+
+        Raises:
+            UserError: the cache was used before.
+        """
+        if len(cache.blocks) != len(self.blocks):
+            raise UserError(
+                f"this cache holds {len(cache.blocks)} of {len(self.blocks)} blocks: backward has "
+                "used it; run forward again"
+            )
+        dx = self._classify_backward(dlogits, cache)
+        for block in reversed(self.blocks):
+            dx = block.backward(dx, cache.blocks.pop())
+        return self._embed_backward(dx, cache)
+
+    def _embed(self, images: Array, stream: RandomStream | None):
+        """Eq. 1: patches projected, class token in front, positions added."""
+        self._check_images(images)
+        x, patch_embed = self.patch_embed.forward(images)
+        if self.config.pool == "cls":
+            x, _ = class_token_forward(x, self.cls_token.data)
+        if self.config.pos_embed == "learned":
+            x, _ = position_forward(x, self.pos_embed.data)
+        elif self.config.pos_embed == "sincos2d":
+            x, _ = position_forward(x, self.fixed_positions)
+        x, drop = self.pos_drop.forward(x, stream)
+        return x, (patch_embed, drop)
+
+    def _embed_backward(self, dx: Array, cache: ViTCache) -> Array:
+        dx = self.pos_drop.backward(dx, cache.drop)
+        if self.config.pos_embed == "learned":
+            dx, dpos_embed = position_backward(dx, None)
+            self.pos_embed.grad += dpos_embed
+        if self.config.pool == "cls":
+            dx, dcls_token = class_token_backward(dx, None)
+            self.cls_token.grad += dcls_token
+        return self.patch_embed.backward(dx, cache.patch_embed)
+
+    def _classify(self, x: Array):
+        """Eq. 4: LayerNorm, then the class token (or the mean of all), then the head."""
+        tokens, norm = self.norm.forward(x)
+        features = tokens[:, 0] if self.config.pool == "cls" else mean_pool_forward(tokens)[0]
+        pre_logits = None
+        if self.config.representation_size is not None:
+            features, linear = self.pre_logits.forward(features)
+            features, tanh = tanh_forward(features)
+            pre_logits = linear, tanh
+        logits, head = self.head.forward(features)
+        return logits, (norm, tokens, pre_logits, head)
+
+    def _classify_backward(self, dlogits: Array, cache: ViTCache) -> Array:
+        dfeatures = self.head.backward(dlogits, cache.head)
+        if cache.pre_logits is not None:
+            linear, tanh = cache.pre_logits
+            dfeatures = self.pre_logits.backward(tanh_backward(dfeatures, tanh), linear)
+        xp = require_same_xp(dlogits=dlogits, tokens=cache.tokens)
+        if self.config.pool == "cls":
+            dtokens = xp.zeros_like(cache.tokens)
+            dtokens[:, 0] = dfeatures
+        else:
+            dtokens = mean_pool_backward(dfeatures, cache.tokens.shape)
+        return self.norm.backward(dtokens, cache.norm)
+
+    def _check_images(self, images: Array) -> None:
+        require_same_xp(images=images, weights=self.flat.data)
+        expected = (self.config.in_channels, *self.config.image_hw)
+        if images.ndim != 4 or images.shape[1:] != expected:
+            raise UserError(
+                f"images have the shape {images.shape}; expected (B, {', '.join(map(str, expected))})"
+            )
+        if images.dtype != self.dtype:
+            raise UserError(
+                f"images are {images.dtype}, the model is {self.dtype}; "
+                f"normalise them and use images.astype({str(self.dtype)!r})"
+            )
+
+    def _masks_from(self, stream: RandomStream | None) -> RandomStream | None:
+        config = self.config
+        if stream is None and (config.dropout or config.attn_dropout or config.drop_path):
+            raise UserError(
+                "training with dropout or drop path draws masks; "
+                "pass stream=minivit.RandomStream(seed, step)"
+            )
+        return stream
+
+    def replica(self) -> "ViT":
+        """A model that shares this one's weights and has gradients of its own."""
+        memo = {id(self.flat): None, id(self.fixed_positions): self.fixed_positions}
+        for _, parameter in self.named_parameters():
+            for array in (parameter.data, parameter.grad):
+                memo[id(array)] = array
+        twin = copy.deepcopy(self, memo)
+        twin.flat = FlatParameters(twin, data=self.flat.data)
+        return twin
+
+    def summary(self) -> str:
+        """A table of layers, output shapes, parameters, FLOPs and activation memory."""
+        from minivit.models.summary import summary
+
+        return summary(self)
+
+
+def _make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:
+    return Block(
+        rng,
+        config.dim,
+        config.num_heads,
+        config.hidden,
+        activation=config.activation,
+        dropout=config.dropout,
+        attn_dropout=config.attn_dropout,
+        drop_path=config.drop_path * i / max(config.depth - 1, 1),
+    )
+
+
+def _fixed_positions(config: ViTConfig) -> np.ndarray:
+    """(1, T, C): sines and cosines for the patches, zeros for the class token."""
+    table = sincos_2d(*config.grid, config.dim)
+    if config.pool == "cls":
+        table = np.concatenate([np.zeros((1, config.dim)), table])
+    return table[None]
