@@ -1,0 +1,53 @@
+"""What all commands share: flags from a dataclass, and one line for a user's mistake."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import tyro
+
+from minivit.errors import UserError
+
+
+def run_command(main: Callable[[Any], int], options: type, prog: str) -> int:
+    """Parse the flags of `options`, a dataclass, run `main` with it; returns the exit status.
+
+    0: done. 1: `main` says so. 2: a user's mistake, told in one line. 130: interrupted.
+    """
+    return guarded(lambda: main(parse(options, sys.argv[1:], prog)))
+
+
+def parse(options: type, args: list[str], prog: str) -> Any:
+    """An instance of the dataclass `options` from flags; a wrong flag exits with 2."""
+    return tyro.cli(options, args=args, prog=prog, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command; what its user can mend is told in one line instead of a traceback."""
+    try:
+        return command()
+    except UserError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(_in_words(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        raise
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _in_words(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    advice = {
+        errno.ENOSPC: "; free some space and run the same command again",
+        errno.EACCES: "; choose another place, or make this one writable",
+    }.get(error.errno, "")
+    return f"{place}{error.strerror or os.strerror(error.errno or 0)}{advice}"

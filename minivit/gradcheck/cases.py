@@ -1,0 +1,127 @@
+"""Everything that has a backward, each with small inputs to check it on.
+
+A new pair or layer gets its line here; a test fails while one of `functional/` is missing.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from minivit import functional as F
+from minivit.gradcheck.check import Result, check_layer, check_pair
+from minivit.layers import (
+    Block,
+    Dropout,
+    DropPath,
+    LayerNorm,
+    Linear,
+    Mlp,
+    MultiHeadAttention,
+    PatchEmbed,
+)
+from minivit.models import ViT, ViTConfig
+
+Case = Callable[..., list[Result]]
+
+rng = np.random.default_rng(0)
+
+
+def draw(*shape: int) -> np.ndarray:
+    return rng.standard_normal(shape)
+
+
+def pair(name: str, inputs: dict, *options) -> tuple[str, Case]:
+    """The case of `functional.NAME_forward` and `functional.NAME_backward`."""
+    forward, backward = getattr(F, f"{name}_forward"), getattr(F, f"{name}_backward")
+    return name, lambda **budget: check_pair(forward, backward, inputs, *options, **budget)
+
+
+def pairs() -> Iterator[tuple[str, Case]]:
+    """Every pair of `functional/`."""
+    B, T, C, H, K, P = 2, 5, 12, 3, 4, 2
+    D = C // H
+    x = draw(B, T, C)
+    heads = {"q": draw(B, H, T, D), "k": draw(B, H, T, D), "v": draw(B, H, T, D)}
+    projections = {
+        "x": x,
+        "qkv_weight": 0.3 * draw(C, 3 * C),
+        "qkv_bias": draw(3 * C),
+        "proj_weight": draw(C, C),
+        "proj_bias": draw(C),
+    }
+    mask = F.dropout_mask(rng.random((B, H, T, T)), 0.3)
+    soft = rng.dirichlet(np.ones(K), B)
+    yield pair("patchify", {"images": draw(B, 3, 2 * P, 3 * P)}, P)
+    yield pair("unpatchify", {"patches": draw(B, 6, 3 * P * P)}, P, (2 * P, 3 * P))
+    yield pair("linear", {"x": x, "weight": draw(C, K), "bias": draw(K)})
+    yield pair("layernorm", {"x": x, "gamma": draw(C), "beta": draw(C)})
+    yield pair("gelu", {"x": 2 * x})
+    yield pair("gelu_tanh", {"x": 2 * x})
+    yield pair("tanh", {"x": x})
+    yield pair("softmax", {"scores": x})
+    yield pair("attention", heads)
+    yield "attention, dropout", pair("attention", heads, mask)[1]
+    yield pair("multi_head_attention", projections, H)
+    yield "multi_head_attention, dropout", pair("multi_head_attention", projections, H, mask)[1]
+    yield pair("dropout", {"x": x}, F.dropout_mask(rng.random(x.shape), 0.4))
+    yield pair("drop_path", {"branch": draw(6, T, C)}, F.dropout_mask(rng.random(6), 0.5))
+    yield pair("class_token", {"x": x, "cls_token": draw(1, 1, C)})
+    yield pair("position", {"x": x, "pos_embed": draw(1, T, C)})
+    yield pair("mean_pool", {"x": x})
+    yield pair("cross_entropy", {"logits": draw(6, K)}, rng.integers(K, size=6))
+    yield "cross_entropy, soft", pair("cross_entropy", {"logits": draw(B, K)}, soft, 0.1)[1]
+
+
+def layers() -> Iterator[tuple[str, Case]]:
+    """Every layer, dropout on where it has any."""
+    x = draw(4, 5, 12)
+    images = draw(2, 3, 4, 6)
+    block = {"activation": "gelu_tanh", "dropout": 0.2, "attn_dropout": 0.2, "drop_path": 0.3}
+    for layer, value in (
+        (Linear(rng, 12, 7), x),
+        (LayerNorm(12), x),
+        (Dropout(0.3), x),
+        (DropPath(0.5), x),
+        (Mlp(rng, 12, 20, dropout=0.2), x),
+        (MultiHeadAttention(rng, 12, 3, attn_dropout=0.2), x),
+        (Block(rng, 12, 3, 20, **block), x),
+        (PatchEmbed(rng, 2, 3, 8), images),
+    ):
+        name = type(layer).__name__
+        yield name, lambda layer=layer, value=value, **b: check_layer(layer, value, **b)
+
+
+def models() -> Iterator[tuple[str, Case]]:
+    """The whole model: both kinds of pooling, all positions, with and without dropout."""
+    small = {
+        "image_size": (8, 12),
+        "num_classes": 3,
+        "dim": 8,
+        "depth": 2,
+        "num_heads": 2,
+    }
+    drops = {"dropout": 0.2, "attn_dropout": 0.2, "drop_path": 0.4}
+    for name, options in (
+        ("ViT, class token", {}),
+        ("ViT, class token, dropout", drops),
+        ("ViT, mean pooling, dropout", {"pool": "mean", "pos_embed": "sincos2d", **drops}),
+        (
+            "ViT, mean pooling, pre-logits",
+            {
+                "pool": "mean",
+                "pos_embed": "none",
+                "representation_size": 6,
+                "activation": "gelu_tanh",
+            },
+        ),
+    ):
+        model = ViT(ViTConfig(**{**small, **options}), dtype="float64")
+        images = draw(2, 3, 8, 12)
+        yield name, lambda model=model, images=images, **b: check_layer(model, images, **b)
+
+
+def all_cases() -> Iterator[tuple[str, str, Case]]:
+    """(kind, name, case) of everything."""
+    for kind, cases in (("pair", pairs), ("layer", layers), ("model", models)):
+        for name, case in cases():
+            yield kind, name, case

@@ -1,0 +1,195 @@
+"""Gradients against finite differences, along random directions and element by element.
+
+An output array becomes one number L = Σ w·out with random weights w; then ∂L/∂out = w is what
+backward is given. Along a direction v, the slope of L is measured with five points,
+
+    L'(0) ≈ (8·[L(h) - L(-h)] - [L(2h) - L(-2h)]) / 12h,        error O(h⁴) + rounding/h,
+
+and compared with Σ gradient·v. A random direction tests all elements of a tensor at once; single
+elements say where a fault sits.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minivit.backend import Array, RandomStream
+from minivit.errors import UserError
+
+TOLERANCE = 1e-6
+"""The worst relative error that a right gradient may show."""
+
+STEP = 1e-3
+FLOOR = 1e-3
+
+
+@dataclass(frozen=True)
+class Result:
+    """The worst error found in one tensor.
+
+    error: |analytic - numeric| over the larger of the two, or over a thousandth of the largest
+    gradient in the check where both are smaller than that: a gradient that is exactly zero (the
+    key's bias: softmax does not see it) is only measured to rounding.
+    where: the index of the element, or "direction k".
+    """
+
+    tensor: str
+    error: float
+    where: str
+    analytic: float
+    numeric: float
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= TOLERANCE  # False for NaN too
+
+
+def check_gradients(
+    objective: Callable[[], float],
+    gradients: dict[str, np.ndarray],
+    tensors: dict[str, np.ndarray],
+    *,
+    directions: int = 2,
+    max_elements: int | None = 40,
+    seed: int = 0,
+) -> list[Result]:
+    """The worst error of each tensor's gradient.
+
+    Args:
+        objective: computes L from the present contents of `tensors`.
+        gradients: ∂L/∂tensor by name, what is to be checked.
+        tensors: float64 arrays by name; changed while it runs, and put back.
+        directions: random directions a tensor. max_elements: single elements a tensor, drawn at
+            random where there are more; None for all.
+
+    Raises:
+        UserError: a gradient is missing or has another shape or dtype than its tensor.
+    """
+    rng = np.random.default_rng(seed)
+    for name, tensor in tensors.items():
+        _require_match(name, tensor, gradients.get(name))
+    floor = FLOOR * max(np.abs(gradient).max() for gradient in gradients.values())
+    results = []
+    for name, tensor in tensors.items():
+        worst = None
+        for where, direction in _probes(tensor, rng, directions, max_elements):
+            analytic = float((gradients[name] * direction).sum())
+            numeric = _slope(objective, tensor, direction)
+            scale = max(abs(analytic), abs(numeric), floor, np.finfo(float).tiny)
+            error = abs(analytic - numeric) / scale
+            if worst is None or not error <= worst.error:
+                worst = Result(name, error, where, analytic, numeric)
+        results.append(worst)
+    return results
+
+
+def _require_match(name: str, tensor: np.ndarray, gradient: np.ndarray | None) -> None:
+    if gradient is None:
+        raise UserError(f"backward returned no gradient for {name}")
+    found, expected = (gradient.shape, gradient.dtype), (tensor.shape, np.dtype(np.float64))
+    if found != expected:
+        raise UserError(f"the gradient of {name} is {found}; expected {expected}")
+    if tensor.dtype != np.float64:
+        raise UserError(f"{name} is {tensor.dtype}; gradients are checked in float64")
+
+
+def _probes(tensor: np.ndarray, rng: np.random.Generator, directions: int, most: int | None):
+    """Yield (where, direction): random unit directions first, then single elements."""
+    for k in range(directions):
+        direction = rng.standard_normal(tensor.shape)
+        yield f"direction {k}", direction / np.linalg.norm(direction)
+    elements = np.arange(tensor.size)
+    if most is not None and tensor.size > most:
+        elements = rng.choice(tensor.size, most, replace=False)
+    for element in elements:
+        index = tuple(int(i) for i in np.unravel_index(element, tensor.shape))
+        direction = np.zeros_like(tensor)
+        direction[index] = 1.0
+        yield str(list(index)), direction
+
+
+def _slope(objective: Callable[[], float], tensor: np.ndarray, direction: np.ndarray) -> float:
+    """The derivative of `objective` as `tensor` moves along `direction`."""
+    saved = tensor.copy()
+
+    def at(step: float) -> float:
+        tensor[...] = saved + step * direction
+        return objective()
+
+    near = at(STEP) - at(-STEP)
+    far = at(2 * STEP) - at(-2 * STEP)
+    tensor[...] = saved
+    return (8.0 * near - far) / (12.0 * STEP)
+
+
+def check_pair(
+    forward: Callable,
+    backward: Callable,
+    inputs: dict[str, np.ndarray],
+    *options,
+    seed: int = 0,
+    **budget,
+) -> list[Result]:
+    """Check a pair of `functional/`: `forward(*inputs, *options) -> out, cache`.
+
+    Args:
+        inputs: float64 arrays by name, in the order of forward's arguments and of what
+            `backward(dout, cache)` returns. options: forward's further arguments.
+        budget: `directions` and `max_elements` of `check_gradients`.
+    """
+    inputs = {name: np.array(array) for name, array in inputs.items()}
+    out, cache = forward(*inputs.values(), *options)
+    weights = np.random.default_rng(seed).standard_normal(np.shape(out))
+    returned = backward(weights if np.ndim(out) else float(weights), cache)
+    returned = returned if isinstance(returned, tuple) else (returned,)
+    gradients = dict(zip(inputs, returned, strict=False))
+
+    def objective() -> float:
+        return float((forward(*inputs.values(), *options)[0] * weights).sum())
+
+    return check_gradients(objective, gradients, inputs, seed=seed, **budget)
+
+
+def check_layer(
+    layer, x: Array, *, seed: int = 0, randomize: bool = True, **budget
+) -> list[Result]:
+    """Check a layer or a model: the gradients of its input and of every parameter.
+
+    Args:
+        layer: has `forward(x[, stream]) -> out, cache` and `backward`; float64.
+        x: float64, what goes in. randomize: give all parameters random values first, since fresh
+            ones (γ = 1, bias = 0, a zero head) would hide faults.
+        budget: `directions` and `max_elements` of `check_gradients`.
+
+    Dropout is on wherever the layer has a rate: each evaluation draws the same masks.
+    """
+    rng = np.random.default_rng(seed)
+    parameters = dict(layer.named_parameters())
+    for parameter in parameters.values():
+        if randomize:
+            parameter.data[...] = 0.5 * rng.standard_normal(parameter.data.shape)
+        parameter.grad[...] = 0.0
+    x = np.array(x)
+    run = _forward_of(layer, seed)
+    out, cache = run(x)
+    weights = rng.standard_normal(out.shape)
+    gradients = {"input": layer.backward(weights, cache)}
+    gradients.update((name, parameter.grad.copy()) for name, parameter in parameters.items())
+    tensors = {"input": x, **{name: parameter.data for name, parameter in parameters.items()}}
+    return check_gradients(
+        lambda: float((run(x)[0] * weights).sum()), gradients, tensors, seed=seed, **budget
+    )
+
+
+def _forward_of(layer, seed: int) -> Callable:
+    """The layer's forward in training, with the same masks at every call."""
+    arguments = inspect.signature(layer.forward).parameters
+
+    def run(x: np.ndarray):
+        if "train" in arguments:
+            return layer.forward(x, train=True, stream=RandomStream(seed))
+        return layer.forward(x, RandomStream(seed)) if "stream" in arguments else layer.forward(x)
+
+    return run
