@@ -1,0 +1,42 @@
+"""What a data set is to the rest of the house: pictures, labels and the names of the classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures and their labels.
+
+    images: uint8 (N, C, H, W), labels: int64 (N,), masks: bool (N, H, W), True where the labelled
+    figure is, or None where nobody drew them.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows) -> "Split":
+        masks = None if self.masks is None else self.masks[rows]
+        return Split(self.images[rows], self.labels[rows], masks)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split over the same classes.
+
+    name: what to call it wherever a result measured on it is quoted.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)

@@ -1,0 +1,422 @@
+"""Augmentation: known answers, the laws of the draws, and purity."""
+
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minivit.data import augment as au
+from minivit.errors import UserError
+
+MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+ALL_ON = au.Augmentation(erasing=0.5, mixup=0.8, cutmix=1.0, rand_augment=2)
+
+
+def pictures(B=64, C=3, H=32, W=32, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (B, C, H, W), dtype=np.uint8)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def close_to_uniform(counts):
+    expected = counts.sum() / counts.size
+    return (abs(counts - expected) < 5 * np.sqrt(expected)).all()
+
+
+# Crop
+
+
+def test_crop_is_slicing_at_every_offset():
+    padding, (H, W) = 3, (5, 8)
+    side = 2 * padding + 1
+    padded = pictures(side * side, 3, H + 2 * padding, W + 2 * padding)
+    dy, dx = np.divmod(np.arange(side * side), side)
+    out = au.crop(padded, dy, dx, (H, W))
+    for b, (y, x) in enumerate(zip(dy, dx, strict=True)):
+        np.testing.assert_array_equal(out[b], padded[b, :, y : y + H, x : x + W])
+    assert out.flags.c_contiguous
+
+
+@pytest.mark.parametrize("fill", [0, 9])
+def test_pad_crop_offsets_are_uniform_and_the_rest_is_fill(fill):
+    """A picture whose pixels number themselves tells by what it shows where it was cut."""
+    B, p, H, W = 5000, 2, 6, 7
+    image = np.arange(100, 100 + H * W, dtype=np.uint8).reshape(1, 1, H, W)
+    out = au.pad_crop(np.repeat(image, B, 0), p, rng(), fill)
+    counts = np.zeros((2 * p + 1, 2 * p + 1))
+    padded = np.pad(image[0, 0], p, constant_values=fill)
+    for dy in range(2 * p + 1):
+        for dx in range(2 * p + 1):
+            match = (out[:, 0] == padded[dy : dy + H, dx : dx + W]).all((1, 2))
+            counts[dy, dx] = match.sum()
+    assert counts.sum() == B
+    assert close_to_uniform(counts)
+
+
+# Flip
+
+
+def test_flip_mirrors_left_to_right():
+    image = np.array([[[[1, 2, 3], [4, 5, 6]]]], np.uint8)
+    np.testing.assert_array_equal(au.flip(image, rng(), 1.0), [[[[3, 2, 1], [6, 5, 4]]]])
+    np.testing.assert_array_equal(au.flip(image, rng(), 0.0), image)
+
+
+@pytest.mark.parametrize("p", [0.5, 0.2])
+def test_flip_is_drawn_for_each_picture(p):
+    images = pictures(4000, 1, 2, 4)
+    out = au.flip(images, rng(), p)
+    flipped = (out == images[..., ::-1]).all((1, 2, 3))
+    kept = (out == images).all((1, 2, 3))
+    assert (flipped | kept).all()
+    assert abs(flipped.mean() - p) < 0.04
+    assert abs((flipped[1:] & flipped[:-1]).mean() - p * p) < 0.04
+
+
+# Random erasing
+
+
+def bounding_box(mask):
+    """(height, width) of the smallest rectangle that holds all True pixels."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+
+
+def test_erasing_replaces_one_rectangle_of_the_stated_area():
+    images = np.zeros((500, 3, 32, 32), np.uint8)
+    out = au.random_erasing(images, rng(), p=1.0, area=(0.1, 0.2), aspect=(0.5, 2.0))
+    changed = (out != 0).any(1)
+    sizes = np.array([bounding_box(mask) for mask in changed])
+    share = sizes.prod(1) / 32**2
+    # Rounding a side of 7 or more moves the area by 15 % at most.
+    assert share.min() > 0.085
+    assert share.max() < 0.23
+    assert 0.14 < share.mean() < 0.16
+    ratio = np.log(sizes[:, 0] / sizes[:, 1])
+    assert abs(ratio.mean()) < 0.1
+    assert ratio.max() > 0.5
+    assert ratio.min() < -0.5
+    # Noise is 0 in all three channels once in 16 million pixels, so the rectangle is full.
+    np.testing.assert_array_equal(changed.sum((1, 2)), sizes.prod(1))
+
+
+def test_erased_pixels_are_fresh_uniform_noise():
+    out = au.random_erasing(np.zeros((300, 3, 32, 32), np.uint8), rng(), p=1.0)
+    noise = out[(out != 0).any(1, keepdims=True).repeat(3, 1)]
+    assert abs(noise.mean() - 127.5) < 1
+    assert abs(noise.std() - 73.9) < 1
+    assert close_to_uniform(np.bincount(noise, minlength=256))
+
+
+def test_erasing_keeps_the_other_pictures_and_pixels():
+    images = pictures(2000, 3, 8, 8)
+    out = au.random_erasing(images, rng(), p=0.25)
+    touched = (out != images).any((1, 2, 3))
+    assert abs(touched.mean() - 0.25) < 0.04
+    for before, after in zip(images[touched], out[touched], strict=True):
+        assert (before != after).any(0).sum() <= 8 * 8 / 3 * 1.3
+
+
+def test_erasing_fits_any_picture():
+    out = au.random_erasing(pictures(500, 1, 4, 40), rng(), 1.0, (0.9, 1.0), (0.1, 10.0))
+    assert out.shape == (500, 1, 4, 40)
+
+
+# Mixup and cutmix
+
+
+def batch(B=64, K=5, H=8, W=8, seed=0):
+    r = rng(seed)
+    x = r.normal(size=(B, 3, H, W)).astype(np.float32)
+    return x, au.one_hot(r.integers(K, size=B), K)
+
+
+def test_interpolate_is_linear():
+    x, _ = batch(4)
+    out = au.interpolate(x, np.array([1, 2, 3, 0]), np.array([0, 1, 0.25, 0.5], np.float32))
+    expected = [x[1], x[1], 0.25 * x[2] + 0.75 * x[3], 0.5 * x[3] + 0.5 * x[0]]
+    np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_mixup_blends_pictures_and_targets_alike():
+    """With targets that name the picture (K = B), they say how the picture was made."""
+    x, _ = batch(64)
+    mixed, share = au.mixup(x, np.eye(64, dtype=np.float32), rng(), 1.0)
+    np.testing.assert_allclose(mixed, np.tensordot(share, x, 1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(share.sum(1), 1, rtol=1e-6)
+    assert ((share > 0).sum(1) <= 2).all()
+    own = share.diagonal()
+    assert len(np.unique(own)) > 55, "one draw of lambda for each picture"
+    assert mixed.dtype == share.dtype == np.float32
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 8.0])
+def test_mixup_share_is_beta(alpha):
+    B = 4000
+    targets = np.arange(B, dtype=np.float32)[:, None]
+    x = np.zeros((B, 1, 1, 1), np.float32)
+    r = rng()
+    shares = r.beta(alpha, alpha, B)
+    order = r.permutation(B)
+    out = au.mixup(x, targets, rng(), alpha)[1][:, 0]
+    np.testing.assert_allclose(out, shares * np.arange(B) + (1 - shares) * order, rtol=1e-4)
+    assert abs(shares.var() - 1 / (4 * (2 * alpha + 1))) < 0.01
+
+
+@pytest.mark.parametrize("size", [(8, 8), (5, 9), (32, 32)])
+def test_cutmix_targets_are_the_share_of_pixels(size):
+    """Picture b is filled with the number b, so the pixels can be counted."""
+    B = 200
+    numbers = np.arange(B, dtype=np.float32)
+    x = np.broadcast_to(numbers[:, None, None, None], (B, 3, *size)).copy()
+    mixed, targets = au.cutmix(x, np.eye(B, dtype=np.float32), rng(), 1.0)
+    counted = (mixed[:, 0, None] == numbers[:, None, None]).mean((2, 3))
+    np.testing.assert_allclose(targets, counted, atol=1e-7)
+    assert (mixed == mixed[:, :1]).all()
+    shares = targets.diagonal()
+    assert len(np.unique(shares)) > 20
+    assert shares.min() < 0.3
+    assert shares.max() > 0.8
+    for b in range(B):
+        pasted = mixed[b, 0] != b
+        if pasted.any():
+            assert pasted.sum() == np.prod(bounding_box(pasted)), "one full rectangle"
+
+
+def test_cutmix_keeps_pixels_in_their_places():
+    x, targets = batch(64)
+    mixed, _ = au.cutmix(x, targets, rng(1), 1.0)
+    from_some = (mixed[:, None] == x[None]).all(2).any(1)
+    assert from_some.all()
+    assert not np.array_equal(mixed, x)
+
+
+def test_cutmix_rectangle_has_the_area_drawn():
+    """A huge alpha pins lambda at 1/2: uncut, a rectangle is 32 · sqrt(1/2) = 22.6 a side."""
+    x = np.arange(200, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 32, 32), np.float32)
+    mixed, _ = au.cutmix(x, np.zeros((200, 1), np.float32), rng(), 1e8)
+    boxes = [bounding_box(pasted) for pasted in (mixed != x)[:, 0] if pasted.any()]
+    assert np.max(boxes, axis=0).tolist() == [23, 23]
+
+
+def test_cutmix_reaches_every_pixel():
+    x = np.arange(2000, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 6, 6), np.float32)
+    mixed, _ = au.cutmix(x, np.zeros((2000, 1), np.float32), rng(), 1.0)
+    pasted = (mixed != x)[:, 0].mean(0)
+    assert pasted.min() > 0.1
+    np.testing.assert_allclose(pasted, pasted[::-1, ::-1], atol=0.05)
+    np.testing.assert_allclose(pasted, pasted.T, atol=0.05)
+
+
+# Normalizing and one-hot
+
+
+def test_normalize_every_grey_level():
+    images = np.broadcast_to(np.arange(256, dtype=np.uint8), (2, 3, 1, 256))
+    out = au.normalize(images, MEAN, STD)
+    expected = (images / 255 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+    assert out.dtype == np.float32
+    assert au.normalize(images, MEAN, STD, np.float64).dtype == np.float64
+    np.testing.assert_array_equal(au.denormalize(out, MEAN, STD), images)
+
+
+def test_denormalize_clips():
+    x = np.array([-1e3, 1e3], np.float32).reshape(1, 1, 1, 2)
+    np.testing.assert_array_equal(au.denormalize(x, (0.5,), (0.5,)).ravel(), [0, 255])
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [((0.5,), (0.5,)), (MEAN, (0.2, 0.2)), (0.5, STD), (MEAN, (0.2, 0, 0.2))]
+)
+def test_normalize_refuses_what_does_not_fit(mean, std):
+    with pytest.raises(UserError, match="3 channels"):
+        au.normalize(pictures(2), mean, std)
+
+
+def test_normalize_refuses_what_was_normalized():
+    with pytest.raises(UserError, match=r"float32.*uint8"):
+        au.normalize(au.normalize(pictures(2), MEAN, STD), MEAN, STD)
+
+
+def test_one_hot():
+    out = au.one_hot(np.array([2, 0, 2]), 3)
+    np.testing.assert_array_equal(out, [[0, 0, 1], [1, 0, 0], [0, 0, 1]])
+    assert out.dtype == np.float32
+    assert au.one_hot(np.array([], np.int64), 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_one_hot_refuses_labels_outside(label):
+    with pytest.raises(UserError, match=r"expected 0 to 2"):
+        au.one_hot(np.array([0, label]), 3)
+
+
+# Laws that all share
+
+
+PIXEL = {
+    "pad_crop": lambda images, r: au.pad_crop(images, 2, r),
+    "flip": au.flip,
+    "random_erasing": lambda images, r: au.random_erasing(images, r, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", PIXEL)
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(low, 6) for low in (0, 1, 1, 1)]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_pixel_augmentations_are_pure(name, shape, seed):
+    images = pictures(*shape, seed)
+    before = images.copy()
+    out = PIXEL[name](images, rng(seed))
+    assert out.shape == shape
+    assert out.dtype == np.uint8
+    assert not np.shares_memory(out, images)
+    np.testing.assert_array_equal(images, before)
+    np.testing.assert_array_equal(out, PIXEL[name](images, rng(seed)))
+
+
+@pytest.mark.parametrize("name", PIXEL)
+def test_equal_pictures_come_out_different_and_no_picture_leaks(name):
+    images = np.repeat(pictures(1), 32, 0)
+    assert len({picture.tobytes() for picture in PIXEL[name](images, rng())}) > 1
+    images = pictures(32)
+    changed = images.copy()
+    changed[7] = 255 - changed[7]
+    one, other = PIXEL[name](images, rng()), PIXEL[name](changed, rng())
+    np.testing.assert_array_equal(np.delete(one, 7, 0), np.delete(other, 7, 0))
+    assert (one[7] != other[7]).any()
+
+
+@pytest.mark.parametrize("mix", [au.mixup, au.cutmix])
+@settings(max_examples=25, deadline=None)
+@given(
+    B=st.integers(0, 5),
+    H=st.integers(1, 6),
+    W=st.integers(1, 6),
+    alpha=st.floats(0.05, 10),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_mixes_are_pure(mix, B, H, W, alpha, seed):
+    x, targets = batch(B, 5, H, W, seed)
+    before = x.copy(), targets.copy()
+    mixed, soft = mix(x, targets, rng(seed), alpha)
+    assert (mixed.shape, mixed.dtype) == (x.shape, np.float32)
+    assert (soft.shape, soft.dtype) == (targets.shape, np.float32)
+    np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(targets, before[1])
+    np.testing.assert_array_equal(mixed, mix(x, targets, rng(seed), alpha)[0])
+
+
+# The whole
+
+
+def apply(augmentation, images, labels, seed=0):
+    return augmentation.apply(images, labels, 10, rng(seed), MEAN, STD)
+
+
+def test_all_off_is_normalize():
+    images, labels = pictures(8), np.arange(8)
+    x, targets = apply(au.Augmentation(crop=0, flip=0), images, labels)
+    np.testing.assert_array_equal(x, au.normalize(images, MEAN, STD))
+    np.testing.assert_array_equal(targets, labels)
+    assert targets.dtype == np.int64
+
+
+def test_defaults_crop_then_flip_and_keep_labels():
+    images, labels = pictures(32), np.arange(32) % 10
+    x, targets = apply(au.Augmentation(), images, labels)
+    r = rng()
+    expected = au.normalize(au.flip(au.pad_crop(images, 4, r), r), MEAN, STD)
+    np.testing.assert_array_equal(x, expected)
+    np.testing.assert_array_equal(targets, labels)
+
+
+def test_everything_on_runs_in_the_stated_order():
+    images, labels = pictures(16), np.arange(16) % 10
+    x, targets = apply(ALL_ON, images, labels)
+    r = rng()
+    pixels = au.flip(au.pad_crop(au.rand_augment(images, r, 2, 9), 4, r), r)
+    plain = au.normalize(au.random_erasing(pixels, r, 0.5), MEAN, STD)
+    r.random()
+    mix, alpha = ((au.mixup, 0.8), (au.cutmix, 1.0))[r.integers(2)]
+    expected = mix(plain, au.one_hot(labels, 10), r, alpha)
+    np.testing.assert_array_equal(x, expected[0])
+    np.testing.assert_array_equal(targets, expected[1])
+
+
+def test_apply_is_pure_and_seeded():
+    images, labels = pictures(16), np.arange(16) % 10
+    before = images.copy()
+    one, again, other = (apply(ALL_ON, images, labels, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one[0], again[0])
+    np.testing.assert_array_equal(one[1], again[1])
+    assert (one[0] != other[0]).any()
+    np.testing.assert_array_equal(images, before)
+    np.testing.assert_array_equal(labels, np.arange(16) % 10)
+    assert one[0].dtype == one[1].dtype == np.float32
+    np.testing.assert_allclose(one[1].sum(1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mixup", "cutmix", "mix_prob", "expected"),
+    [
+        (0.8, 1.0, 1.0, (0.0, 0.5, 0.5)),
+        (0.8, 0.0, 0.5, (0.5, 0.5, 0.0)),
+        (0.0, 1.0, 0.8, (0.2, 0.0, 0.8)),
+        (0.8, 1.0, 0.5, (0.5, 0.25, 0.25)),
+        (0.0, 0.0, 1.0, (1.0, 0.0, 0.0)),
+        (0.8, 1.0, 0.0, (1.0, 0.0, 0.0)),
+    ],
+)
+def test_batches_are_mixed_as_often_as_asked(monkeypatch, mixup, cutmix, mix_prob, expected):
+    monkeypatch.setattr(au, "mixup", lambda x, t, r, alpha: (x, ("mixup", alpha)))
+    monkeypatch.setattr(au, "cutmix", lambda x, t, r, alpha: (x, ("cutmix", alpha)))
+    augmentation = au.Augmentation(crop=0, flip=0, mixup=mixup, cutmix=cutmix, mix_prob=mix_prob)
+    r, images, labels = rng(), pictures(2, 3, 2, 2), np.array([0, 1])
+    seen = [augmentation.apply(images, labels, 10, r, MEAN, STD)[1] for _ in range(1500)]
+    mixed = [s for s in seen if isinstance(s, tuple)]
+    shares = (
+        (len(seen) - len(mixed)) / 1500,
+        mixed.count(("mixup", 0.8)) / 1500,
+        mixed.count(("cutmix", 1.0)) / 1500,
+    )
+    np.testing.assert_allclose(shares, expected, atol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("crop", -1),
+        ("flip", 1.1),
+        ("flip", -0.1),
+        ("erasing", 2.0),
+        ("mixup", -0.1),
+        ("mixup", float("nan")),
+        ("cutmix", float("inf")),
+        ("mix_prob", 1.5),
+        ("rand_augment", -1),
+        ("magnitude", 11),
+        ("magnitude", -1),
+    ],
+)
+def test_fields_out_of_range_are_refused(field, value):
+    with pytest.raises(UserError, match=rf"{field} = {value}: expected 0") as error:
+        au.Augmentation(**{field: value})
+    assert "\n" not in str(error.value)
+
+
+def test_every_field_has_help_under_it():
+    """tyro shows the string under a field as the help of its flag."""
+    lines = [line.strip() for line in inspect.getsource(au.Augmentation).splitlines()]
+    for field in au.Augmentation.__dataclass_fields__:
+        place = next(i for i, line in enumerate(lines) if line.startswith(f"{field}: "))
+        assert lines[place + 1].startswith('"""')
