@@ -1,9 +1,11 @@
 """What all commands share: flags from a dataclass, and one line for a user's mistake."""
 
 import errno
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -19,9 +21,32 @@ def run_command(main: Callable[[Any], int], options: type, prog: str) -> int:
     return guarded(lambda: main(parse(options, sys.argv[1:], prog)))
 
 
-def parse(options: type, args: list[str], prog: str) -> Any:
+def parse(options: type, args: Iterable[str], prog: str) -> Any:
     """An instance of the dataclass `options` from flags; a wrong flag exits with 2."""
-    return tyro.cli(options, args=args, prog=prog, config=(tyro.conf.OmitArgPrefixes,))
+    return tyro.cli(options, args=list(args), prog=prog, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def read_flags(path: Path) -> dict:
+    """The flags in a JSON file. Raises UserError where it is not one."""
+    try:
+        config = json.loads(path.read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error}); expected a run's config.json") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: found a {type(config).__name__}, expected an object of flags")
+    return config
+
+
+def as_flags(config: dict) -> Iterable[str]:
+    """{"dim": 64, "augmentation": {"flip": 0.5}} -> --dim 64 --flip 0.5."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from as_flags(value)
+        elif isinstance(value, bool):
+            yield f"--{'' if value else 'no-'}{name}".replace("_", "-")
+        else:
+            yield f"--{name}".replace("_", "-")
+            yield from map(str, value if isinstance(value, list | tuple) else [value])
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -35,8 +60,6 @@ def guarded(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        raise
 
 
 def _fail(message: str) -> int:

@@ -1,4 +1,4 @@
-"""What goes wrong through no fault of the program: a user's mistake, a broken file, a missing device."""
+"""What goes wrong through no fault of the program."""
 
 
 class UserError(ValueError):

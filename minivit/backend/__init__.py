@@ -14,14 +14,14 @@ from minivit.backend.arrays import (
     to_device,
     to_host,
 )
-from minivit.backend.blocks import BLOCK, blockwise
+from minivit.backend.blocks import blocks, blockwise
 from minivit.backend.random import RandomStream
 
 __all__ = [
-    "BLOCK",
     "Array",
     "RandomStream",
     "astype_like",
+    "blocks",
     "blockwise",
     "get_xp",
     "parse_device",

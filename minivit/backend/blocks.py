@@ -5,7 +5,7 @@ over a large array therefore walks ten times through memory. Cut into blocks, th
 find their operands in cache.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -13,6 +13,12 @@ from minivit.backend.arrays import Array, get_xp
 
 BLOCK = 32 * 1024
 """Elements a block: a few float32 operands of this length fit into 1 MiB of second-level cache."""
+
+
+def blocks(array: Array) -> Iterator[slice]:
+    """Slices that cover the first axis of a flat array; on a GPU a single one."""
+    step = BLOCK if get_xp(array) is np else max(len(array), 1)
+    return (slice(start, start + step) for start in range(0, len(array), step))
 
 
 def blockwise(function: Callable[..., tuple[Array, ...]], num_outputs: int, *arrays: Array):
@@ -30,8 +36,7 @@ def blockwise(function: Callable[..., tuple[Array, ...]], num_outputs: int, *arr
         return function(*arrays)
     flat = [array.reshape(-1) for array in arrays]
     outputs = tuple(np.empty_like(flat[0]) for _ in range(num_outputs))
-    for start in range(0, first.size, BLOCK):
-        rows = slice(start, start + BLOCK)
+    for rows in blocks(flat[0]):
         for output, result in zip(outputs, function(*(a[rows] for a in flat)), strict=True):
             output[rows] = result
     return tuple(output.reshape(first.shape) for output in outputs)

@@ -66,8 +66,8 @@ def _choose_openblas_kernels() -> str:
 
 def _warn_too_late() -> None:
     print(
-        "minivit: NumPy was imported first, so its AVX-512 kernels stay unused and training runs "
-        f"at about two thirds of its speed; import minivit before numpy, or set {CORETYPE}=SkylakeX",
+        "minivit: NumPy was imported first, so its AVX-512 kernels stay unused and products run at "
+        f"half their speed; import minivit before numpy, or set {CORETYPE}=SkylakeX",
         file=sys.stderr,
     )
 

@@ -7,7 +7,7 @@ from minivit.functional.softmax import row_sums
 
 
 class CrossEntropyCache(NamedTuple):
-    """probs (B, K): softmax of the logits. targets (B, K): smoothed; their difference is dlogits."""
+    """probs (B, K): softmax of the logits. targets (B, K): smoothed. dlogits is the difference."""
 
     probs: Array
     targets: Array
@@ -30,7 +30,7 @@ def cross_entropy_forward(
         loss (a 0-d array of the logits' dtype, on their device), cache.
     """
     xp = get_xp(logits)
-    B, K = logits.shape
+    B = len(logits)
     soft = _soft_targets(targets, logits, smoothing)
     shifted = logits - logits.max(-1, keepdims=True)
     exps = xp.exp(shifted)

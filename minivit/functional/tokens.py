@@ -25,7 +25,7 @@ def position_forward(x: Array, pos_embed: Array) -> tuple[Array, None]:
 
 
 def position_backward(dout: Array, cache: None) -> tuple[Array, Array]:
-    """dout (B, T, C) -> dx, dpos_embed (1, T, C): every image used it, so the sum over the batch."""
+    """dout (B, T, C) -> dx, dpos_embed (1, T, C), summed over the batch, as every image used it."""
     return dout, dout.sum(0, keepdims=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from minivit import functional as F
+from minivit import functional
 from minivit.gradcheck.check import Result, check_layer, check_pair
 from minivit.layers import (
     Block,
@@ -32,7 +32,8 @@ def draw(*shape: int) -> np.ndarray:
 
 def pair(name: str, inputs: dict, *options) -> tuple[str, Case]:
     """The case of `functional.NAME_forward` and `functional.NAME_backward`."""
-    forward, backward = getattr(F, f"{name}_forward"), getattr(F, f"{name}_backward")
+    forward = getattr(functional, f"{name}_forward")
+    backward = getattr(functional, f"{name}_backward")
     return name, lambda **budget: check_pair(forward, backward, inputs, *options, **budget)
 
 
@@ -49,7 +50,7 @@ def pairs() -> Iterator[tuple[str, Case]]:
         "proj_weight": draw(C, C),
         "proj_bias": draw(C),
     }
-    mask = F.dropout_mask(rng.random((B, H, T, T)), 0.3)
+    mask = functional.dropout_mask(rng.random((B, H, T, T)), 0.3)
     soft = rng.dirichlet(np.ones(K), B)
     yield pair("patchify", {"images": draw(B, 3, 2 * P, 3 * P)}, P)
     yield pair("unpatchify", {"patches": draw(B, 6, 3 * P * P)}, P, (2 * P, 3 * P))
@@ -63,8 +64,8 @@ def pairs() -> Iterator[tuple[str, Case]]:
     yield "attention, dropout", pair("attention", heads, mask)[1]
     yield pair("multi_head_attention", projections, H)
     yield "multi_head_attention, dropout", pair("multi_head_attention", projections, H, mask)[1]
-    yield pair("dropout", {"x": x}, F.dropout_mask(rng.random(x.shape), 0.4))
-    yield pair("drop_path", {"branch": draw(6, T, C)}, F.dropout_mask(rng.random(6), 0.5))
+    yield pair("dropout", {"x": x}, functional.dropout_mask(rng.random(x.shape), 0.4))
+    yield pair("drop_path", {"branch": draw(6, T, C)}, functional.dropout_mask(rng.random(6), 0.5))
     yield pair("class_token", {"x": x, "cls_token": draw(1, 1, C)})
     yield pair("position", {"x": x, "pos_embed": draw(1, T, C)})
     yield pair("mean_pool", {"x": x})

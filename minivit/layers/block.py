@@ -70,7 +70,7 @@ class Block(Layer):
         return x + h, BlockCache(norm1, attn, branch1, norm2, mlp, branch2)
 
     def backward(self, dy: Array, cache: BlockCache) -> Array:
-        """dy (B, T, C) -> dx (B, T, C): at each residual the gradient goes both ways and adds up."""
+        """dy (B, T, C) -> dx (B, T, C): at a residual the gradient goes both ways and adds up."""
         dh = self._branch_backward(dy, cache.branch2)
         dh = self.mlp.backward(dh, cache.mlp)
         dx = self.norm2.backward(dh, cache.norm2)

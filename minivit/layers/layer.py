@@ -5,13 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minivit.backend import Array, get_xp, to_device
+from minivit.backend import Array, get_xp, to_device, to_host
 
 
 class Parameter:
     """A learned array and its gradient, of the same shape and dtype.
 
-    A layer makes its parameters in float64; a model binds them to arrays of its own dtype. Several backward passes add up in `grad`; `FlatParameters.zero_grad` starts anew.
+    A layer makes its parameters in float64; a model binds them to arrays of its own dtype.
+    Several backward passes add up in `grad`; `FlatParameters.zero_grad` starts anew.
     """
 
     def __init__(self, data: Array):
@@ -26,7 +27,7 @@ class Layer:
     """Base of all layers: finds the parameters among its attributes."""
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """Yield ("blocks.0.attn.qkv.weight", Parameter) in the order of definition; timm's names."""
+        """Yield ("blocks.0.attn.qkv.weight", Parameter), timm's names, in order of definition."""
         for name, value in vars(self).items():
             if isinstance(value, Parameter):
                 yield prefix + name, value
@@ -72,6 +73,10 @@ class FlatParameters:
             views[name] = flat[start : start + size].reshape(shape)
             start += size
         return views
+
+    def host_views(self, flat: Array) -> dict[str, np.ndarray]:
+        """`views` of a copy on the host, for a file."""
+        return self.views(to_host(flat))
 
     def zero_grad(self) -> None:
         self.grad[...] = 0

@@ -154,7 +154,7 @@ PRESETS: dict[str, dict] = {
 
 def preset_fields(name: str) -> dict:
     """ "S/16" -> the fields of `ViTConfig` that it stands for; raises UserError on another name."""
-    size, slash, patch = name.partition("/")
+    size, _, patch = name.partition("/")
     if size not in PRESETS or not patch.isdigit():
         spelled = {key.lower(): key for key in PRESETS}
         close = difflib.get_close_matches(size.lower(), spelled, 1, cutoff=0.4)

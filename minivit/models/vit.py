@@ -200,7 +200,8 @@ class ViT(Layer):
         expected = (self.config.in_channels, *self.config.image_hw)
         if images.ndim != 4 or images.shape[1:] != expected:
             raise UserError(
-                f"images have the shape {images.shape}; expected (B, {', '.join(map(str, expected))})"
+                f"images have the shape {images.shape}; "
+                f"expected (B, {', '.join(map(str, expected))})"
             )
         if images.dtype != self.dtype:
             raise UserError(

@@ -1,0 +1,23 @@
+"""`python -m minivit` lists the commands."""
+
+import sys
+
+COMMANDS = {
+    "train": "train a Vision Transformer; without arguments, with a good recipe",
+    "evaluate RUN": "how often a trained model is right, class by class",
+    "predict RUN IMAGE…": "what it sees in a picture",
+    "gradcheck": "every hand-written gradient against finite differences",
+}
+
+
+def main() -> int:
+    """Print the commands."""
+    print("A Vision Transformer whose every gradient is written by hand.\n")
+    for command, what in COMMANDS.items():
+        print(f"  python -m minivit.{command:20} {what}")
+    print("\nEach explains itself with --help.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Checkpoints: one safetensors file, whose header carries the rest as JSON.
+
+One file, because then one rename makes it whole: a crash leaves the old checkpoint or the new one,
+never half of each. No pickle is ever read.
+"""
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from minivit.backend import Array, get_xp
+from minivit.errors import UserError
+
+FORMAT = "minivit-1"
+
+
+@dataclass
+class Checkpoint:
+    """weights: by timm's names. groups: further arrays of the same names, by what they are ("ema",
+    "m", "v"). state: everything else, as JSON knows it (numbers, strings, lists, dicts).
+    """
+
+    weights: dict[str, np.ndarray]
+    groups: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    state: dict = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write beside `path`, flush to the disk, rename over it. Raises OSError (a full disk, say)."""
+    tensors = dict(checkpoint.weights)
+    for group, arrays in checkpoint.groups.items():
+        tensors.update((f"{group}/{name}", array) for name, array in arrays.items())
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    write_atomically(path, save(tensors, {"format": FORMAT, "state": json.dumps(checkpoint.state)}))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """`path` has its old content or all of the new, whatever happens in between."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote.
+
+    Raises:
+        UserError: no such file, truncated, not safetensors, or not a checkpoint of minivit.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; expected a run that was saved at least once")
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(
+            f"{path}: not a whole safetensors file ({error}); the file is damaged, use another"
+        ) from None
+    if metadata.get("format") != FORMAT:
+        raise UserError(
+            f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}; "
+            "it was not written by this version of minivit"
+        )
+    checkpoint = Checkpoint({}, {}, json.loads(metadata["state"]))
+    for name, array in tensors.items():
+        group, slash, parameter = name.rpartition("/")
+        target = checkpoint.groups.setdefault(group, {}) if slash else checkpoint.weights
+        target[parameter] = array
+    return checkpoint
+
+
+def copy_into(views: dict[str, Array], arrays: dict[str, np.ndarray], source: str) -> None:
+    """Fill a model's arrays (NumPy's or CuPy's) with those of a checkpoint.
+
+    Raises:
+        UserError: names or shapes differ: the checkpoint is of another model.
+    """
+    missing, foreign = sorted(views.keys() - arrays.keys()), sorted(arrays.keys() - views.keys())
+    if missing or foreign:
+        found = f"lacks {missing[0]}" if missing else f"has {foreign[0]} besides"
+        raise UserError(f"{source}: a checkpoint of another model: it {found}; use its own config")
+    for name, view in views.items():
+        if view.shape != arrays[name].shape:
+            raise UserError(
+                f"{source}: a checkpoint of another model: {name} is {arrays[name].shape}, "
+                f"expected {view.shape}; use its own config"
+            )
+    for name, view in views.items():
+        view[...] = get_xp(view).asarray(arrays[name], view.dtype)

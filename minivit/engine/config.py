@@ -1,0 +1,99 @@
+"""All that decides a training, and the recipes that have names."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from minivit.data import Augmentation
+from minivit.errors import UserError
+from minivit.models import ViTConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training. Raises UserError for a value out of its range."""
+
+    dataset: Literal["auto", "cifar10", "shapes"] = "auto"
+    """cifar10; shapes, drawn by code; or auto: cifar10 where it is or can be had, else shapes."""
+    data_dir: Path = Path("data")
+    """Where CIFAR-10 lies or is downloaded to."""
+    data_url: str | None = None
+    """Another address to download CIFAR-10 from; None for its authors'."""
+    val_fraction: float = 0.05
+    """Share of the training set held out to choose the best weights by."""
+    vit: ViTConfig = field(default_factory=ViTConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    epochs: int = 20
+    """Passes over the training set."""
+    batch_size: int = 128
+    """Images a step of the optimizer."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """AdamW, Adam (weight decay in the gradient), or SGD with momentum."""
+    lr: float = 1.5e-3
+    """Highest learning rate."""
+    final_lr: float = 0.0
+    """Learning rate at the end."""
+    schedule: Literal["cosine", "linear", "constant"] = "linear"
+    """How the learning rate falls after the warm-up."""
+    warmup: float = 2.0
+    """Epochs over which the learning rate rises."""
+    weight_decay: float = 0.05
+    """Decay of tensors with two or more axes."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's beta1 and beta2."""
+    momentum: float = 0.9
+    """SGD's momentum."""
+    nesterov: bool = False
+    """Nesterov's form of SGD's momentum."""
+    clip_norm: float | None = 1.0
+    """Longest gradient (global norm); None for no clipping."""
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over all classes."""
+    ema_decay: float | None = None
+    """Evaluate and keep an exponential moving average of the weights; None for the weights."""
+    seed: int = 0
+    """Of weights, order, augmentation, dropout and the validation split."""
+    device: str = "cpu"
+    """cpu, cuda, or cuda:N."""
+    threads: int | None = None
+    """Workers on a CPU; None for one a physical core."""
+    micro_batch: int | None = None
+    """Images at a time in a worker (gradient accumulation); None for what the CPU's cache holds."""
+    log_every: int = 50
+    """Steps between two lines of metrics."""
+    save_every: int | None = None
+    """Steps between two checkpoints, besides the one after each epoch; None for those alone."""
+
+    def __post_init__(self):
+        at_least = {
+            "epochs": 1,
+            "batch_size": 1,
+            "lr": 0,
+            "final_lr": 0,
+            "warmup": 0,
+            "weight_decay": 0,
+            "seed": 0,
+            "threads": 1,
+            "micro_batch": 1,
+            "log_every": 1,
+            "save_every": 1,
+        }
+        for name, least in at_least.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:  # NaN is refused too
+                raise UserError(f"{name} is {value}; expected at least {least}")
+        shares = {"val_fraction": self.val_fraction, "label_smoothing": self.label_smoothing}
+        shares |= {"momentum": self.momentum, "beta1": self.betas[0], "beta2": self.betas[1]}
+        shares["ema_decay"] = self.ema_decay or 0.0
+        for name, value in shares.items():
+            if not 0.0 <= value < 1.0:
+                raise UserError(f"{name} is {value}; expected at least 0 and below 1")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise UserError(f"clip_norm is {self.clip_norm}; expected above 0, or None")
+
+
+RECIPES: dict[str, dict] = {
+    "cifar10": {"dataset": "cifar10"},
+    "shapes": {"dataset": "shapes"},
+}
+"""Recipes by name: what they change of `TrainConfig`'s defaults, as flags."""

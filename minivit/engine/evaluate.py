@@ -1,0 +1,40 @@
+"""How often a model is right."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minivit.data import Split, Statistics, normalize
+from minivit.functional import cross_entropy_forward
+
+CHUNK = 1000
+"""Images that are floats at a time."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """accuracy: share of images told right. loss: mean cross-entropy, without smoothing.
+    confusion: int (K, K), images of class [row] told to be of class [column].
+    """
+
+    accuracy: float
+    loss: float
+    confusion: np.ndarray
+
+
+def evaluate(
+    logits_of: Callable[[np.ndarray], np.ndarray],
+    split: Split,
+    statistics: Statistics,
+    num_classes: int,
+) -> Evaluation:
+    """Over a whole split, without augmentation; logits_of: images (N, C, H, W) -> (N, K)."""
+    loss = 0.0
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    for start in range(0, len(split), CHUNK):
+        part = split[start : start + CHUNK]
+        logits = logits_of(normalize(part.images, statistics.mean, statistics.std))
+        loss += float(cross_entropy_forward(logits, part.labels)[0]) * len(part)
+        np.add.at(confusion, (part.labels, logits.argmax(-1)), 1)
+    return Evaluation(float(np.trace(confusion)) / len(split), loss / len(split), confusion)

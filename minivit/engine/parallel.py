@@ -1,0 +1,165 @@
+"""A batch shared out among threads, each with a replica of the model.
+
+NumPy's operations release Python's lock, so threads compute side by side. Each takes its share of
+the batch in micro-batches, small enough that what one block writes, the next finds in cache, and
+adds up gradients of its own; they are summed in a fixed order, so the same number of threads gives
+the same bits. BLAS runs one thread inside each: two crowds of threads would fight for the cores.
+"""
+
+import contextlib
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from minivit.backend import Array, RandomStream, blocks, get_xp
+from minivit.functional import cross_entropy_backward, cross_entropy_forward
+from minivit.models import ViT
+
+CACHE_BYTES = 2**21
+"""What a block's widest activation may take, so that it stays in cache until it is used again."""
+
+
+class StepResult(NamedTuple):
+    """Sums over a batch, 0-d arrays on the model's device: cross-entropy, and right answers."""
+
+    loss: Array
+    correct: Array
+
+
+class DataParallel:
+    """Loss, gradients and logits of a model over large batches.
+
+    Args:
+        model: its `.flat.grad` receives the gradients.
+        threads: workers; None for one a physical core. A GPU needs one.
+        micro_batch: images at a time; None for what the cache holds (all, on a GPU). It is also
+            gradient accumulation: memory grows with it and not with the batch.
+    """
+
+    def __init__(self, model: ViT, threads: int | None = None, micro_batch: int | None = None):
+        on_host = get_xp(model.flat.data) is np
+        threads = (threads or physical_cores()) if on_host else 1
+        self.replicas = [model] + [model.replica() for _ in range(threads - 1)]
+        self.micro_batch = micro_batch or (_fitting_rows(model) if on_host else None)
+        self._pool = ThreadPoolExecutor(threads, "minivit")
+        self._blas_limit = contextlib.ExitStack()
+
+    def __enter__(self) -> "DataParallel":
+        if len(self.replicas) > 1:
+            self._blas_limit.enter_context(threadpool_limits(1, "blas"))
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._blas_limit.close()
+        self._pool.shutdown()
+
+    def loss_and_gradients(
+        self, images: np.ndarray, targets: np.ndarray, smoothing: float, seed: int, step: int
+    ) -> StepResult:
+        """Mean cross-entropy over the batch and its gradients.
+
+        Args:
+            images: (B, C, H, W). targets: (B,) classes or (B, K) shares. smoothing: of labels.
+            seed, step: what dropout's masks are a function of.
+
+        Returns:
+            loss: the mean over the batch. correct: how many images were told right.
+        """
+        B = len(images)
+
+        def work(replica: ViT, rows: range) -> StepResult:
+            replica.flat.zero_grad()
+            loss = correct = 0.0
+            for part in _split(rows, self.micro_batch):
+                stream = RandomStream(seed, step, part.start)
+                one = _forward_backward(replica, images, targets, part, smoothing, stream, B)
+                loss, correct = loss + one.loss, correct + one.correct
+            return StepResult(loss, correct)
+
+        results = self._on_all(work, B)
+        self._sum_gradients()
+        return StepResult(sum(r.loss for r in results), sum(r.correct for r in results))
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """images (N, C, H, W), any N, on the host -> logits (N, K), on the host."""
+        xp = get_xp(self.replicas[0].flat.data)
+        out = np.empty((len(images), self.replicas[0].config.num_classes), np.float32)
+
+        def work(replica: ViT, rows: range) -> None:
+            for part in _split(rows, self.micro_batch or 1024):
+                chunk = slice(part.start, part.stop)
+                logits = replica(xp.asarray(images[chunk], replica.dtype))
+                out[chunk] = logits if xp is np else logits.get()
+
+        self._on_all(work, len(images))
+        return out
+
+    def _on_all(self, work, num_rows: int) -> list:
+        """work(replica, rows) on each worker, the rows shared out evenly; results in order."""
+        shares = np.linspace(0, num_rows, len(self.replicas) + 1).astype(int)
+        jobs = [
+            self._pool.submit(work, replica, range(start, stop))
+            for replica, start, stop in zip(self.replicas, shares[:-1], shares[1:], strict=True)
+        ]
+        return [job.result() for job in jobs]
+
+    def _sum_gradients(self) -> None:
+        total, *others = (replica.flat.grad for replica in self.replicas)
+        for rows in blocks(total):
+            for other in others:
+                total[rows] += other[rows]
+
+
+def _forward_backward(
+    model: ViT,
+    images: np.ndarray,
+    targets: np.ndarray,
+    part: range,
+    smoothing: float,
+    stream: RandomStream,
+    batch_size: int,
+) -> StepResult:
+    """One micro-batch: gradients are added to the model's, weighted by its share of the batch."""
+    xp = get_xp(model.flat.data)
+    rows = slice(part.start, part.stop)
+    answers = xp.asarray(targets[rows])
+    logits, cache = model.forward(xp.asarray(images[rows], model.dtype), True, stream)
+    loss, loss_cache = cross_entropy_forward(logits, answers, smoothing)
+    share = len(part) / batch_size
+    model.backward(cross_entropy_backward(share, loss_cache), cache)
+    best = answers if answers.ndim == 1 else answers.argmax(-1)
+    return StepResult(loss * share, (logits.argmax(-1) == best).sum())
+
+
+def _split(rows: range, size: int | None) -> list[range]:
+    """Cut rows into equal pieces of at most `size`."""
+    if not len(rows):
+        return []
+    pieces = -(-len(rows) // (size or len(rows)))
+    bounds = np.linspace(rows.start, rows.stop, pieces + 1).astype(int).tolist()
+    return [range(a, b) for a, b in itertools.pairwise(bounds)]
+
+
+def _fitting_rows(model: ViT) -> int:
+    """How many images' widest activation, the MLP's hidden one, fits into CACHE_BYTES."""
+    config = model.config
+    widest = config.num_tokens * max(config.hidden, 3 * config.dim) * model.dtype.itemsize
+    return max(1, min(64, CACHE_BYTES // widest))
+
+
+def physical_cores() -> int:
+    """Cores that this process may use; two hardware threads of one core count once."""
+    try:
+        cpus = os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    try:
+        return len({Path(siblings.format(cpu)).read_text() for cpu in cpus})
+    except OSError:
+        return len(cpus)

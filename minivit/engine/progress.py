@@ -1,0 +1,52 @@
+"""What a person sees while a model trains: a bar in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+
+class Progress:
+    """total, done: images of the whole training, and how many of them are behind us already."""
+
+    def __init__(self, total: int, done: int):
+        self.started = time.perf_counter()
+        self.total, self.done, self.first = total, done, done
+        self.bar = tqdm(
+            total=total,
+            initial=done,
+            unit="img",
+            unit_scale=True,
+            smoothing=0.05,
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()
+
+    def advance(self, images: int) -> None:
+        """So many images more are behind us."""
+        self.done += images
+        self.bar.update(images)
+
+    def rate(self) -> float:
+        """Images/s since this process began to train, evaluation and checkpoints included."""
+        return (self.done - self.first) / (time.perf_counter() - self.started)
+
+    def show(self, *, epoch: float, loss: float, accuracy: float, lr: float, rate: float) -> None:
+        """Loss and accuracy of the last steps; rate in images/s."""
+        numbers = f"loss {loss:.3f}  acc {accuracy:5.1%}  lr {lr:.2e}"
+        if not self.bar.disable:
+            self.bar.set_postfix_str(numbers)
+            return
+        left = tqdm.format_interval((self.total - self.done) / rate)
+        self.say(f"epoch {epoch:6.2f}  {numbers}  {rate:.0f} images/s  {left} left")
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the bar."""
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()

@@ -1,0 +1,334 @@
+"""The training loop."""
+
+import contextlib
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Iterator
+
+from minivit.backend.random import Purpose, generator
+from minivit.data import Batches, Dataset, Split, Statistics
+from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
+from minivit.engine.config import TrainConfig
+from minivit.engine.evaluate import Evaluation, evaluate
+from minivit.engine.parallel import DataParallel
+from minivit.engine.progress import Progress
+from minivit.engine.run import Run, restore_weights
+from minivit.errors import UserError
+from minivit.models import ViT
+from minivit.optim import (
+    SGD,
+    Adam,
+    AdamW,
+    ExponentialMovingAverage,
+    Schedule,
+    clip_by_global_norm,
+)
+
+
+class Trainer:
+    """Trains a model; everything it does is a function of the config, the data and the step.
+
+    Order, augmentation and dropout of a step are drawn from (seed, step), so a checkpoint that
+    holds the weights, the optimizer's moments and the step number continues to the bit.
+
+    Args:
+        config: with `dataset` decided. dataset: its pictures. run: where to write.
+
+    Raises:
+        UserError: config and pictures do not fit together.
+    """
+
+    def __init__(self, config: TrainConfig, dataset: Dataset, run: Run):
+        _require_fit(config, dataset)
+        self.config, self.dataset, self.run = config, dataset, run
+        train, self.val = _hold_out(dataset.train, config.val_fraction, config.seed)
+        self.statistics = Statistics.of(train.images)
+        self.batches = Batches(
+            train,
+            config.batch_size,
+            dataset.num_classes,
+            config.augmentation,
+            self.statistics,
+            config.seed,
+        )
+        self.model = ViT(config.vit, config.seed, device=config.device)
+        self.optimizer = make_optimizer(config, self.model)
+        self.ema = None
+        if config.ema_decay is not None:
+            self.ema = ExponentialMovingAverage(self.model.flat.data, config.ema_decay)
+        self.total_steps = config.epochs * self.batches.per_epoch
+        self.schedule = Schedule(
+            config.schedule,
+            config.lr,
+            round(config.warmup * self.batches.per_epoch),
+            self.total_steps,
+            config.final_lr,
+        )
+        self.step = 0
+        self.best_accuracy = -1.0
+        self.seconds = 0.0
+        self.window: list[tuple[float, int]] = []  # (loss, right answers) since the last log line
+        self.pending: list = []  # the same, still on the device
+        self.epoch_sums = [0.0, 0, 0]  # loss, right answers, steps of this epoch
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.total_steps
+
+    def fit(self) -> bool:
+        """Train to the end; False if a signal (Ctrl-C) stopped it, after saving.
+
+        Raises:
+            UserError: the loss is no longer a number; the last good checkpoint stays.
+        """
+        config = self.config
+        B = config.batch_size
+        started = time.perf_counter() - self.seconds
+        workers = DataParallel(self.model, config.threads, config.micro_batch)
+        progress = Progress(self.total_steps * B, self.step * B)
+        with workers, progress, _stop_request() as stop:
+            for images, targets in self.batches.ahead(self.step, self.total_steps):
+                self._train_step(workers, images, targets)
+                progress.advance(B)
+                self.seconds = time.perf_counter() - started
+                if self.step % config.log_every == 0:
+                    self._log(progress)
+                if self.step % self.batches.per_epoch == 0:
+                    self._end_epoch(workers, progress)
+                elif config.save_every and self.step % config.save_every == 0:
+                    self.save()
+                if stop and not self.finished:
+                    self.save()
+                    return False
+        return True
+
+    def _train_step(self, workers: DataParallel, images, targets) -> None:
+        config = self.config
+        result = workers.loss_and_gradients(
+            images, targets, config.label_smoothing, config.seed, self.step
+        )
+        if config.clip_norm is not None:
+            clip_by_global_norm(self.model.flat.grad, config.clip_norm)
+        self.optimizer.step(self.schedule(self.step))
+        self.step += 1
+        if self.ema is not None:
+            self.ema.update(self.model.flat.data, self.step)
+        self.pending.append(result)
+
+    def _read_losses(self) -> None:
+        """Fetch the losses of the last steps from the device, and stop where one is no number."""
+        first = self.step - len(self.pending) + 1
+        for step, result in enumerate(self.pending, first):
+            loss, correct = float(result.loss), int(result.correct)
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"the loss became {loss} at step {step} (epoch "
+                    f"{(step - 1) // self.batches.per_epoch + 1}, learning rate "
+                    f"{self.schedule(step - 1):.2e}); the last good checkpoint is kept in "
+                    f"{self.run.path / 'checkpoints'}; begin again with a lower --lr, a longer "
+                    "--warmup or a smaller --clip-norm"
+                )
+            self.window.append((loss, correct))
+            for i, value in enumerate((loss, correct, 1)):
+                self.epoch_sums[i] += value
+        self.pending.clear()
+
+    def _log(self, progress: Progress) -> None:
+        self._read_losses()
+        loss, accuracy = _means(self.window, self.config.batch_size)
+        self.window.clear()
+        line = {
+            "epoch": self.step / self.batches.per_epoch,
+            "loss": loss,
+            "accuracy": accuracy,
+            "lr": self.schedule(self.step - 1),
+            "rate": progress.rate(),
+        }
+        self.run.append(kind="step", step=self.step, seconds=round(self.seconds, 3), **line)
+        progress.show(**line)
+
+    def _end_epoch(self, workers: DataParallel, progress: Progress) -> None:
+        self._read_losses()
+        loss, correct, steps = self.epoch_sums
+        self.epoch_sums = [0.0, 0, 0]
+        line = {
+            "epoch": self.step // self.batches.per_epoch,
+            "train_loss": loss / steps,
+            "train_accuracy": correct / (steps * self.config.batch_size),
+        }
+        with self._weights_to_use():
+            found = self.evaluate(workers, self.val)
+            best = found.accuracy > self.best_accuracy
+            if best:
+                self.best_accuracy = found.accuracy
+                self._save_best()
+        line |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
+        self.run.append(kind="epoch", step=self.step, seconds=round(self.seconds, 3), **line)
+        self.save()
+        progress.say(
+            f"epoch {line['epoch']}/{self.config.epochs}: "
+            f"train loss {line['train_loss']:.4f}, accuracy {line['train_accuracy']:.1%}; "
+            f"validation loss {found.loss:.4f}, accuracy {found.accuracy:.1%}{' (best)' * best}"
+        )
+
+    def evaluate(self, workers: DataParallel, split: Split) -> Evaluation:
+        """The model as it is now, on a split."""
+        return evaluate(workers.logits, split, self.statistics, self.dataset.num_classes)
+
+    def test(self) -> Evaluation:
+        """The best weights, on the test split: to be looked at once, at the end."""
+        restore_weights(self.model, load_checkpoint(self.run.best), str(self.run.best))
+        with DataParallel(self.model, self.config.threads, self.config.micro_batch) as workers:
+            found = self.evaluate(workers, self.dataset.test)
+        self.run.append(
+            kind="test",
+            step=self.step,
+            seconds=round(self.seconds, 3),
+            test_accuracy=found.accuracy,
+            test_loss=found.loss,
+            data=self.dataset.name,
+            confusion=found.confusion.tolist(),
+        )
+        return found
+
+    @contextlib.contextmanager
+    def _weights_to_use(self) -> Iterator[None]:
+        """The moving average in the model's place, where there is one."""
+        if self.ema is None:
+            yield
+            return
+        flat = self.model.flat
+        trained = flat.data.copy()
+        flat.data[...] = self.ema.average
+        try:
+            yield
+        finally:
+            flat.data[...] = trained
+
+    def _state(self) -> dict:
+        """All of a checkpoint that is no array of parameters."""
+        return {
+            "vit": dataclasses.asdict(self.config.vit),
+            "data": self.dataset.name,
+            "class_names": self.dataset.class_names,
+            "mean": self.statistics.mean,
+            "std": self.statistics.std,
+            "step": self.step,
+            "epoch": self.step // self.batches.per_epoch,
+            "step_in_epoch": self.step % self.batches.per_epoch,
+            "total_steps": self.total_steps,
+            "optimizer_steps": self.optimizer.steps,
+            "schedule": dataclasses.asdict(self.schedule),
+            "random": {"seed": self.config.seed, "step": self.step},
+            "best_accuracy": self.best_accuracy,
+            "seconds": self.seconds,
+            "window": self.window,
+            "epoch_sums": self.epoch_sums,
+        }
+
+    def save(self) -> None:
+        """checkpoints/last: all that is needed to go on. Checks the losses first."""
+        self._read_losses()
+        flat = self.model.flat
+        groups = {name: flat.host_views(array) for name, array in self.optimizer.moments.items()}
+        if self.ema is not None:
+            groups["ema"] = flat.host_views(self.ema.average)
+        weights = flat.host_views(flat.data)
+        save_checkpoint(self.run.last, Checkpoint(weights, groups, self._state()))
+
+    def _save_best(self) -> None:
+        weights = self.model.flat.host_views(self.model.flat.data)
+        save_checkpoint(self.run.best, Checkpoint(weights, {}, self._state()))
+
+    def resume(self) -> None:
+        """Go back to where checkpoints/last was written.
+
+        Raises:
+            UserError: no checkpoint, a damaged one, or one of another model or data set.
+        """
+        source, flat = str(self.run.last), self.model.flat
+        checkpoint = load_checkpoint(self.run.last)
+        state = checkpoint.state
+        if state["total_steps"] != self.total_steps:
+            raise UserError(
+                f"{source}: of a training of {state['total_steps']} steps, this one has "
+                f"{self.total_steps}; the data set or the config changed, begin a new run"
+            )
+        arrays = {"weights": flat.data, **self.optimizer.moments}
+        if self.ema is not None:
+            arrays["ema"] = self.ema.average
+        for name, array in arrays.items():
+            saved = checkpoint.weights if name == "weights" else checkpoint.groups.get(name, {})
+            copy_into(flat.views(array), saved, source)
+        self.optimizer.steps = state["optimizer_steps"]
+        self.step, self.best_accuracy = state["step"], state["best_accuracy"]
+        self.seconds = state["seconds"]
+        self.window = [tuple(entry) for entry in state["window"]]
+        self.epoch_sums = state["epoch_sums"]
+        self.run.forget_after(self.step)
+
+
+def make_optimizer(config: TrainConfig, model: ViT) -> Adam | SGD:
+    """The optimizer that the config names."""
+    if config.optimizer == "sgd":
+        return SGD(model.flat, config.momentum, config.nesterov, config.weight_decay)
+    kind = AdamW if config.optimizer == "adamw" else Adam
+    return kind(model.flat, config.betas, weight_decay=config.weight_decay)
+
+
+def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
+    """The model must take the pictures as they are, and know as many classes."""
+    _, channels, H, W = dataset.train.images.shape
+    expected = (channels, H, W, dataset.num_classes)
+    vit = config.vit
+    found = (vit.in_channels, *vit.image_hw, vit.num_classes)
+    for flag, have, need in zip(
+        ("in_channels", "image_size (height)", "image_size (width)", "num_classes"),
+        found,
+        expected,
+        strict=True,
+    ):
+        if have != need:
+            raise UserError(
+                f"{flag} is {have}, but {dataset.name} has {need}; set it to {need} or leave it out"
+            )
+
+
+def _hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """(the rest, the held-out share), drawn at random; at least one image is held out."""
+    order = generator(seed, Purpose.SPLIT).permutation(len(split))
+    count = max(1, round(fraction * len(split)))
+    if count >= len(split):
+        raise UserError(
+            f"val_fraction {fraction} leaves no image to train on; choose a smaller one"
+        )
+    return split[order[count:]], split[order[:count]]
+
+
+def _means(window: list[tuple[float, int]], batch_size: int) -> tuple[float, float]:
+    """Mean loss and accuracy of some steps."""
+    losses, corrects = zip(*window, strict=True)
+    return sum(losses) / len(window), sum(corrects) / (len(window) * batch_size)
+
+
+@contextlib.contextmanager
+def _stop_request() -> Iterator[list]:
+    """Ctrl-C or a polite kill fills the list, once; a second one ends the program at once."""
+    requests: list = []
+    before = {}
+
+    def request(number, frame):
+        requests.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    with contextlib.suppress(ValueError):  # not in the main thread: nobody to listen to
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, request)
+    try:
+        yield requests
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

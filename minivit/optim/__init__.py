@@ -1,0 +1,17 @@
+"""From gradients to better weights."""
+
+from minivit.optim.adam import Adam, AdamW
+from minivit.optim.clip import clip_by_global_norm, global_norm
+from minivit.optim.ema import ExponentialMovingAverage
+from minivit.optim.schedule import Schedule
+from minivit.optim.sgd import SGD
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "ExponentialMovingAverage",
+    "Schedule",
+    "clip_by_global_norm",
+    "global_norm",
+]

@@ -1,0 +1,83 @@
+"""Adam (Kingma & Ba, 2015) and AdamW (Loshchilov & Hutter, 2019)."""
+
+import math
+
+from minivit.backend import Array, blocks, get_xp
+from minivit.layers import FlatParameters
+
+
+class Adam:
+    r"""Steps as long as the gradient is steady, short where it is noisy.
+
+    .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad
+              v \leftarrow \beta_2 v + (1 - \beta_2) g^2
+    .. math:: \theta \leftarrow \theta - \eta\,
+              \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
+
+    m and v start at zero; the divisions by :math:`1 - \beta^t` take that bias out.
+
+    Args:
+        flat: the model's parameters. betas, eps: β₁, β₂, ε.
+        weight_decay: λ, on tensors with two or more axes only. Here λθ is added to the gradient
+            (L2), so v sees it too; see `AdamW`.
+    """
+
+    def __init__(
+        self,
+        flat: FlatParameters,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        self.flat, self.betas, self.eps, self.weight_decay = flat, betas, eps, weight_decay
+        xp = get_xp(flat.data)
+        self.m, self.v = xp.zeros_like(flat.data), xp.zeros_like(flat.data)
+        self.steps = 0
+
+    @property
+    def moments(self) -> dict[str, Array]:
+        """The flat arrays that a checkpoint must keep, with `steps`."""
+        return {"m": self.m, "v": self.v}
+
+    def step(self, lr: float) -> None:
+        """Change the weights by the gradients in `flat.grad`; lr: η of this step."""
+        self.steps += 1
+        beta1, beta2 = self.betas
+        rate = lr / (1.0 - beta1**self.steps)
+        rms_scale = 1.0 / math.sqrt(1.0 - beta2**self.steps)
+        for rows in blocks(self.flat.data):
+            theta, grad = self.flat.data[rows], self.flat.grad[rows]
+            decayed = theta[: max(self.flat.num_decayed - rows.start, 0)]
+            grad = self._decay(decayed, grad, lr)
+            m, v = self.m[rows], self.v[rows]
+            m *= beta1
+            m += (1.0 - beta1) * grad
+            v *= beta2
+            v += (1.0 - beta2) * (grad * grad)
+            update = get_xp(v).sqrt(v)
+            update *= rms_scale
+            update += self.eps
+            get_xp(v).divide(m, update, update)
+            update *= rate
+            theta -= update
+
+    def _decay(self, decayed: Array, grad: Array, lr: float) -> Array:
+        """Weight decay of one block; `decayed`: its weights that have two or more axes."""
+        if self.weight_decay and len(decayed):
+            grad = grad.copy()
+            grad[: len(decayed)] += self.weight_decay * decayed
+        return grad
+
+
+class AdamW(Adam):
+    r"""Adam with decoupled weight decay.
+
+    .. math:: \theta \leftarrow \theta - \eta\,\lambda\,\theta
+
+    before Adam's step, so that v does not divide the decay away.
+    """
+
+    def _decay(self, decayed: Array, grad: Array, lr: float) -> Array:
+        if self.weight_decay:
+            decayed *= 1.0 - lr * self.weight_decay
+        return grad

@@ -1,0 +1,37 @@
+"""The learning rate over a training."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Schedule:
+    r"""Up in a straight line, then down.
+
+    .. math:: \eta_t = \eta_{peak}\,\frac{t + 1}{W} \quad (t < W), \qquad
+              \eta_t = \eta_{final} +
+              (\eta_{peak} - \eta_{final})\,f\!\Bigl(\frac{t - W}{S - W}\Bigr)
+
+    with f(s) = ½(1 + cos πs) (cosine; Loshchilov & Hutter, 2017), 1 - s (linear) or 1 (constant).
+
+    peak, final: learning rates. warmup: W steps. total: S steps.
+    """
+
+    kind: Literal["cosine", "linear", "constant"]
+    peak: float
+    warmup: int
+    total: int
+    final: float = 0.0
+
+    def __call__(self, step: int) -> float:
+        """The learning rate of step number `step`, from 0."""
+        if step < self.warmup:
+            return self.peak * (step + 1) / self.warmup
+        share = min((step - self.warmup) / max(self.total - self.warmup, 1), 1.0)
+        fall = {
+            "cosine": 0.5 * (1.0 + math.cos(math.pi * share)),
+            "linear": 1.0 - share,
+            "constant": 1.0,
+        }[self.kind]
+        return self.final + (self.peak - self.final) * fall

@@ -1,0 +1,185 @@
+"""`python -m minivit.train`: train a Vision Transformer."""
+
+import argparse
+import dataclasses
+import json
+import sys
+import textwrap
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from minivit.cli import as_flags, guarded, parse, read_flags
+from minivit.data import cifar10
+from minivit.data.load import load_dataset
+from minivit.engine import RECIPES, Run, TrainConfig, Trainer
+from minivit.engine.parallel import DataParallel
+from minivit.errors import UserError
+from minivit.models import ViT
+from minivit.models.config import preset_fields
+from minivit.viz import confusion_figure, curves_figure, save_figure
+
+PROG = "python -m minivit.train"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a Vision Transformer whose every gradient is written by hand.
+
+    Without arguments: CIFAR-10 if it is there or can be downloaded, else the embedded shapes, with
+    the recipe of that data set. A flag given later overrides one given earlier, and any flag
+    overrides what --preset, --config and --model stand for.
+    """
+
+    preset: Literal[tuple(RECIPES)] | None = None
+    """A recipe by name; None for that of the data set."""
+    config: Path | None = None
+    """A JSON file of flags, such as a run's config.json."""
+    model: str | None = None
+    """A size by name: Nano/4, Micro/4, Mini/4, Lite/4, or the paper's Ti, S, B, L, H with any patch
+    size after the slash."""
+    resume: Path | None = None
+    """Go on with the run in this directory, with its own config."""
+    runs: Path = Path("runs")
+    """Where the run's fresh directory is made."""
+    dry_run: bool = False
+    """Say what would be done, and do nothing."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def main(argv: list[str]) -> int:
+    """Parse, build, train, test; 130 if interrupted."""
+    warnings.showwarning = _one_line_warning
+    arguments = parse_arguments(argv)
+    if arguments.resume:
+        return resume(arguments, argv)
+    name = choose_dataset(arguments.train, load=not arguments.dry_run)
+    if not arguments.preset and not arguments.config:
+        arguments = parse_arguments(argv, RECIPES[name])
+    config = dataclasses.replace(arguments.train, dataset=name)
+    if arguments.dry_run:
+        return describe(config)
+    dataset = load_dataset(name, config.data_dir, config.data_url)
+    config = dataclasses.replace(config, data_dir=config.data_dir.resolve())
+    run = Run.create(arguments.runs, config)
+    return fit(Trainer(config, dataset, run))
+
+
+def parse_arguments(argv: list[str], recipe: dict | None = None) -> Arguments:
+    """The flags that names and files stand for, then those of the command line; the last counts."""
+    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--preset", "--config", "--model"):
+        names.add_argument(flag)
+    given, _ = names.parse_known_args(argv)
+    flags = list(as_flags(RECIPES.get(given.preset, recipe or {})))
+    if given.config:
+        flags += as_flags(read_flags(Path(given.config)))
+    if given.model:
+        flags += as_flags(_for_small_pictures(preset_fields(given.model)))
+    return parse(Arguments, flags + argv, PROG)
+
+
+def _for_small_pictures(fields: dict) -> dict:
+    """A named size says how wide and deep; the pictures and the classes are the data set's."""
+    return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}
+
+
+def choose_dataset(config: TrainConfig, load: bool) -> str:
+    """Decide what "auto" means: "cifar10" or "shapes"; load: CIFAR-10 may be downloaded for it."""
+    if config.dataset != "auto":
+        return config.dataset
+    if cifar10.find(config.data_dir):
+        return "cifar10"
+    if load:
+        try:
+            cifar10.load(config.data_dir, url=config.data_url)
+            return "cifar10"
+        except UserError as error:
+            reason = str(error)
+    else:
+        reason = f"CIFAR-10 is not in {config.data_dir}"
+    print(
+        box(
+            "Training on the embedded SHAPES, not on CIFAR-10.",
+            reason,
+            "For CIFAR-10: --dataset cifar10, with --data-dir or --data-url where it lies.",
+        ),
+        flush=True,
+    )
+    return "shapes"
+
+
+def box(*paragraphs: str, width: int = 88) -> str:
+    """Text that cannot be missed."""
+    lines = [line for text in paragraphs for line in textwrap.wrap(text, width - 4)]
+    rule = "═" * (width - 2)
+    body = "\n".join(f"║ {line:{width - 4}} ║" for line in lines)
+    return f"╔{rule}╗\n{body}\n╚{rule}╝"
+
+
+def describe(config: TrainConfig) -> int:
+    """--dry-run."""
+    print(json.dumps(dataclasses.asdict(config), indent=2, default=str))
+    print(ViT(config.vit, config.seed).summary())
+    return 0
+
+
+def resume(arguments: Arguments, argv: list[str]) -> int:
+    """--resume RUN: its own config, its last checkpoint."""
+    if len([word for word in argv if word.startswith("--")]) > 1:
+        raise UserError("--resume goes on with the run's own config; leave the other flags out")
+    run = Run.open(arguments.resume)
+    config = parse(TrainConfig, as_flags(read_flags(run.config_file)), PROG)
+    dataset = load_dataset(config.dataset, config.data_dir, config.data_url)
+    trainer = Trainer(config, dataset, run)
+    trainer.resume()
+    if trainer.finished and any(line["kind"] == "test" for line in run.metrics()):
+        print(f"{run.path} is finished; python -m minivit.evaluate {run.path} tests it again")
+        return 0
+    print(f"going on at step {trainer.step} of {trainer.total_steps}")
+    return fit(trainer)
+
+
+def fit(trainer: Trainer) -> int:
+    """Train, draw, test once."""
+    run, config, dataset = trainer.run, trainer.config, trainer.dataset
+    announce(trainer)
+    done = trainer.fit()
+    save_figure(curves_figure(run.metrics()), run.path / "curves.png")
+    if not done:
+        print(f"stopped and saved at step {trainer.step}; to go on:\n  {PROG} --resume {run.path}")
+        return 130
+    found = trainer.test()
+    title = f"{dataset.name}, test: {found.accuracy:.1%} right"
+    figure = confusion_figure(found.confusion, dataset.class_names, title)
+    save_figure(figure, run.path / "confusion.png")
+    save_figure(curves_figure(run.metrics()), run.path / "curves.png")
+    print(
+        f"\ntest accuracy {found.accuracy:.2%} on {dataset.name} (best validation "
+        f"{trainer.best_accuracy:.2%}), {config.epochs} epochs in {trainer.seconds / 60:.1f} min\n"
+        f"{run.path}: curves.png, confusion.png, metrics.jsonl, checkpoints/best.safetensors"
+    )
+    return 0
+
+
+def announce(trainer: Trainer) -> None:
+    """One line that says what is about to be trained, and on what."""
+    config, model = trainer.config, trainer.model
+    with DataParallel(model, config.threads, config.micro_batch) as workers:
+        threads = len(workers.replicas)
+    where = f"{threads} thread{'s' * (threads > 1)}" if config.device == "cpu" else config.device
+    print(
+        f"{trainer.run.path}: ViT {config.vit.dim} wide, {config.vit.depth} deep, "
+        f"{config.vit.num_parameters:,} parameters, on {trainer.dataset.name}: "
+        f"{len(trainer.batches.split)} images to train, {len(trainer.val)} to validate, {where}",
+        flush=True,
+    )
+
+
+def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"warning: {message}", file=file or sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(sys.argv[1:])))

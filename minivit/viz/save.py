@@ -1,0 +1,15 @@
+"""Figures into files."""
+
+import io
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from minivit.engine.checkpoint import write_atomically
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
+    """Write a figure in the format of the path's suffix, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix.lstrip("."), dpi=dpi)
+    write_atomically(path, buffer.getvalue())

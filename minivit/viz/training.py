@@ -1,0 +1,65 @@
+"""How a training went: curves and the confusion matrix."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+# Okabe & Ito's colours, which colour-blind readers can tell apart
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+
+
+def curves_figure(metrics: Sequence[dict]) -> Figure:
+    """Loss, accuracy and learning rate over the epochs, from the lines of metrics.jsonl."""
+    steps = [line for line in metrics if line["kind"] == "step"]
+    epochs = [line for line in metrics if line["kind"] == "epoch"]
+    test = [line for line in metrics if line["kind"] == "test"]
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    loss, accuracy, rate = figure.subplots(1, 3)
+    for axes, step_key, epoch_key, scale in (
+        (loss, "loss", "loss", 1),
+        (accuracy, "accuracy", "accuracy", 100),
+    ):
+        at = [line["epoch"] for line in steps]
+        axes.plot(at, [scale * line[step_key] for line in steps], color=BLUE, alpha=0.25, lw=1)
+        at = [line["epoch"] for line in epochs]
+        for split, colour, name in (("train", BLUE, "training"), ("val", ORANGE, "validation")):
+            values = [scale * line[f"{split}_{epoch_key}"] for line in epochs]
+            axes.plot(at, values, "o-", ms=3, color=colour, label=name)
+    accuracy.yaxis.set_major_formatter("{x:.0f} %")
+    if test:
+        value = 100 * test[-1]["test_accuracy"]
+        accuracy.axhline(value, color=GREY, lw=1, ls="--", label=f"test {value:.1f} %")
+    rate.plot([line["epoch"] for line in steps], [line["lr"] for line in steps], color=BLUE)
+    for axes, title in ((loss, "loss"), (accuracy, "accuracy"), (rate, "learning rate")):
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.set_xlim(left=0)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    if epochs:
+        loss.legend(frameon=False)
+        accuracy.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def confusion_figure(confusion: np.ndarray, class_names: Sequence[str], title: str = "") -> Figure:
+    """Of each class (row), the share that was told to be of each class (column), in percent."""
+    K = len(class_names)
+    shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    side = max(4.5, 0.62 * K + 1.5)
+    figure = Figure(figsize=(side, side * 0.95), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.set_xticks(range(K), class_names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(K), class_names)
+    axes.set_xlabel("told")
+    axes.set_ylabel("true")
+    axes.set_title(title)
+    axes.spines[:].set_visible(False)
+    for row, column in np.ndindex(K, K):
+        if shares[row, column] >= 0.5:
+            colour = "white" if shares[row, column] > 50 else "black"
+            text = f"{shares[row, column]:.0f}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    return figure
