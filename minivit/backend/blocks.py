@@ -21,22 +21,18 @@ def blocks(array: Array) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(array), step))
 
 
-def blockwise(function: Callable[..., tuple[Array, ...]], num_outputs: int, *arrays: Array):
-    """`function(*arrays)` block by block; on a GPU, or where one block is enough, in one go.
+def blockwise(function: Callable[..., None], x: Array, num_outputs: int) -> tuple[Array, ...]:
+    """Run `function(x, *outputs)` block by block; on a GPU in one go.
 
     Args:
-        function: element-wise; takes equally shaped arrays, returns a tuple of `num_outputs` such.
-        arrays: equal shapes.
+        function: element-wise; fills `num_outputs` arrays of the shape of its x.
+        x: any shape.
 
     Returns:
-        A tuple of `num_outputs` arrays of the shape and dtype of the first argument.
+        The filled outputs, of the shape and dtype of x.
     """
-    first = arrays[0]
-    if get_xp(first) is not np or first.size <= BLOCK:
-        return function(*arrays)
-    flat = [array.reshape(-1) for array in arrays]
-    outputs = tuple(np.empty_like(flat[0]) for _ in range(num_outputs))
-    for rows in blocks(flat[0]):
-        for output, result in zip(outputs, function(*(a[rows] for a in flat)), strict=True):
-            output[rows] = result
-    return tuple(output.reshape(first.shape) for output in outputs)
+    flat = x.reshape(-1)
+    outputs = tuple(get_xp(x).empty_like(flat) for _ in range(num_outputs))
+    for rows in blocks(flat):
+        function(flat[rows], *(output[rows] for output in outputs))
+    return tuple(output.reshape(x.shape) for output in outputs)

@@ -94,6 +94,17 @@ class TrainConfig:
 
 RECIPES: dict[str, dict] = {
     "cifar10": {"dataset": "cifar10"},
-    "shapes": {"dataset": "shapes"},
+    # the figures are upright and whole: no crop, no flip, and few passes do
+    "shapes": {
+        "dataset": "shapes",
+        "dim": 96,
+        "depth": 4,
+        "epochs": 7,
+        "warmup": 0.7,
+        "betas": (0.9, 0.95),
+        "label_smoothing": 0.0,
+        "crop": 0,
+        "flip": 0.0,
+    },
 }
 """Recipes by name: what they change of `TrainConfig`'s defaults, as flags."""

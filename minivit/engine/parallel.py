@@ -50,8 +50,7 @@ class DataParallel:
         self._blas_limit = contextlib.ExitStack()
 
     def __enter__(self) -> "DataParallel":
-        if len(self.replicas) > 1:
-            self._blas_limit.enter_context(threadpool_limits(1, "blas"))
+        self._blas_limit.enter_context(threadpool_limits(1, "blas"))
         return self
 
     def __exit__(self, *_) -> None:

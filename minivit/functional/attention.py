@@ -31,40 +31,51 @@ def attention_forward(
               \mathrm{softmax}\!\Bigl(\frac{Q K^\top}{\sqrt D}\Bigr) V
 
     Without :math:`1/\sqrt D` the scores' spread grows with the head size, and softmax saturates.
+    It is applied to k, which has fewer numbers than the scores.
 
     Args:
         q, k, v: (B, H, T, D). Any strides: the heads may be views into one packed array.
         mask: (B, H, T, T) from `dropout_mask`, or None: which shares are dropped.
 
     Returns:
-        out (B, H, T, D), cache.
+        out (B, H, T, D), laid out so that `merge_heads` of it copies nothing; cache.
     """
     xp = get_xp(q)
-    scores = xp.matmul(q, k.swapaxes(-1, -2))
-    scores *= 1.0 / math.sqrt(q.shape[-1])
-    probs, _ = softmax_forward(scores)
+    B, H, T, D = q.shape
+    keys = transposed(k)
+    keys *= 1.0 / math.sqrt(D)
+    probs, _ = softmax_forward(xp.matmul(q, keys))
     shares = probs if mask is None else dropout_forward(probs, mask)[0]
-    return xp.matmul(shares, v), AttentionCache(q, k, v, probs, mask)
+    out = xp.empty((B, T, H, D), q.dtype).swapaxes(1, 2)
+    xp.matmul(shares, v, out)
+    return out, AttentionCache(q, k, v, probs, mask)
 
 
-def attention_backward(dout: Array, cache: AttentionCache) -> tuple[Array, Array, Array]:
+def attention_backward(
+    dout: Array, cache: AttentionCache, out: tuple[Array, Array, Array] | None = None
+) -> tuple[Array, Array, Array]:
     r"""dout (B, H, T, D) -> dq, dk, dv, each (B, H, T, D).
 
     .. math:: dV = P^\top dO, \qquad dP = dO\,V^\top, \qquad
               dS = P \odot (dP - \mathrm{rowsum}(dP \odot P))
     .. math:: dQ = \frac{dS\,K}{\sqrt D}, \qquad dK = \frac{dS^\top Q}{\sqrt D}
+
+    Args:
+        out: arrays to write dq, dk, dv into, such as views into one packed gradient; None for new.
     """
     q, k, v, probs, mask = cache
     xp = get_xp(q)
+    dq, dk, dv = out or (xp.empty_like(q), xp.empty_like(q), xp.empty_like(q))
     shares = probs if mask is None else dropout_forward(probs, mask)[0]
-    dv = xp.matmul(shares.swapaxes(-1, -2), dout)
-    dprobs = xp.matmul(dout, v.swapaxes(-1, -2))
+    xp.matmul(shares.swapaxes(-1, -2), dout, dv)
+    dprobs = xp.matmul(dout, transposed(v))
     if mask is not None:
         dprobs = dropout_backward(dprobs, mask)
     dscores = softmax_backward(dprobs, probs)
-    dscores *= 1.0 / math.sqrt(q.shape[-1])
-    dq = xp.matmul(dscores, k)
-    dk = xp.matmul(dscores.swapaxes(-1, -2), q)
+    xp.matmul(dscores, k, dq)
+    xp.matmul(dscores.swapaxes(-1, -2), q, dk)
+    for dscaled in (dq, dk):
+        dscaled *= 1.0 / math.sqrt(q.shape[-1])
     return dq, dk, dv
 
 
@@ -112,15 +123,15 @@ def multi_head_attention_forward(
 def multi_head_attention_backward(dy: Array, cache: MultiHeadAttentionCache) -> tuple[Array, ...]:
     """dy (B, T, C) -> dx (B, T, C), dqkv_weight, dqkv_bias, dproj_weight, dproj_bias.
 
-    The forward's steps in reverse; a reshape's backward is the reverse reshape.
+    The forward's steps in reverse; a reshape's backward is the reverse reshape, and what q, k and v
+    were cut from, their gradients are written into.
     """
     H = cache.probs.shape[1]
     dmerged, dproj_weight, dproj_bias = linear_backward(dy, cache.proj)
     B, T, C = dmerged.shape
     dheads = dmerged.reshape(B, T, H, C // H).swapaxes(1, 2)  # the inverse of merge_heads
-    dq, dk, dv = attention_backward(dheads, cache.attention)
-    xp = get_xp(dy)
-    dqkv = xp.concatenate([merge_heads(d) for d in (dq, dk, dv)], -1)  # of split_heads
+    dqkv = get_xp(dy).empty((B, T, 3 * C), dy.dtype)
+    attention_backward(dheads, cache.attention, out=split_heads(dqkv, H))
     dx, dqkv_weight, dqkv_bias = linear_backward(dqkv, cache.qkv)
     return dx, dqkv_weight, dqkv_bias, dproj_weight, dproj_bias
 
@@ -137,3 +148,9 @@ def merge_heads(heads: Array) -> Array:
     """heads (B, H, T, D) -> (B, T, C): the heads of a token side by side."""
     B, H, T, D = heads.shape
     return heads.swapaxes(1, 2).reshape(B, T, H * D)
+
+
+def transposed(x: Array) -> Array:
+    """(..., T, D) -> (..., D, T), copied: OpenBLAS multiplies small matrices by a mere transposed
+    view at half its speed, which costs more than the copy."""
+    return x.swapaxes(-1, -2).copy()

@@ -80,23 +80,23 @@ def gelu_forward(x: Array) -> tuple[Array, Array]:
     Returns:
         y of x's shape, cache: the derivative dy/dx.
     """
-    y, derivative = blockwise(_gelu, 2, x)
+    y, derivative = blockwise(_gelu, x, 2)
     return y, derivative
 
 
-def _gelu(x: Array) -> tuple[Array, Array]:
-    """x -> x·Φ(x), Φ(x) + x·φ(x), where φ = Φ' is the normal density."""
+def _gelu(x: Array, y: Array, slope: Array) -> None:
+    """y = x·Φ(x), slope = Φ(x) + x·φ(x), where φ = Φ' is the normal density."""
     xp = get_xp(x)
     cdf = erf(x * math.sqrt(0.5))
     cdf += 1.0
     cdf *= 0.5
-    slope = x * x
+    xp.multiply(x, cdf, y)
+    xp.multiply(x, x, slope)
     slope *= -0.5
     xp.exp(slope, slope)
     slope *= 1.0 / math.sqrt(2.0 * math.pi)  # φ(x)
     slope *= x
     slope += cdf
-    return x * cdf, slope
 
 
 def gelu_backward(dy: Array, cache: Array) -> Array:
@@ -123,32 +123,27 @@ def gelu_tanh_forward(x: Array) -> tuple[Array, Array]:
     Returns:
         y of x's shape, cache: the derivative dy/dx.
     """
-    y, derivative = blockwise(_gelu_tanh, 2, x)
+    y, derivative = blockwise(_gelu_tanh, x, 2)
     return y, derivative
 
 
-def _gelu_tanh(x: Array) -> tuple[Array, Array]:
-    """x -> ½x(1 + t), ½(1 + t) + ½x(1 - t²)·du/dx with t = tanh(u)."""
+def _gelu_tanh(x: Array, y: Array, slope: Array) -> None:
+    """y = ½x(1 + t), slope = ½(1 + t) + ½x(1 - t²)·du/dx, with t = tanh(u)."""
     xp = get_xp(x)
     square = x * x
-    t = square * (TANH_SCALE * TANH_CUBIC)
-    t += TANH_SCALE
-    t *= x
-    xp.tanh(t, t)
-    du = square
-    du *= 3.0 * TANH_SCALE * TANH_CUBIC
-    du += TANH_SCALE
-    slope = t * t
-    xp.subtract(1.0, slope, slope)
-    slope *= du
-    slope *= x
-    slope += t
-    slope += 1.0
-    slope *= 0.5
-    t += 1.0
-    t *= 0.5
-    t *= x
-    return t, slope
+    cdf = square * (TANH_SCALE * TANH_CUBIC)
+    cdf += TANH_SCALE
+    cdf *= x
+    xp.tanh(cdf, cdf)
+    cdf += 1.0
+    cdf *= 0.5  # ½(1 + t), the approximate Φ(x); then ½(1 - t²) = 2·cdf·(1 - cdf)
+    xp.multiply(x, cdf, y)
+    square *= 6.0 * TANH_SCALE * TANH_CUBIC
+    square += 2.0 * TANH_SCALE  # 2·du/dx
+    xp.subtract(1.0, cdf, slope)
+    slope *= y
+    slope *= square
+    slope += cdf
 
 
 def gelu_tanh_backward(dy: Array, cache: Array) -> Array:

@@ -19,7 +19,7 @@ def softmax_forward(scores: Array) -> tuple[Array, Array]:
     xp = get_xp(scores)
     probs = scores - scores.max(-1, keepdims=True)
     xp.exp(probs, probs)
-    probs /= row_sums(probs)
+    probs *= 1.0 / row_sums(probs)
     return probs, probs
 
 

@@ -144,7 +144,7 @@ PRESETS: dict[str, dict] = {
     "L": {"dim": 1024, "depth": 24, "num_heads": 16, "mlp_ratio": 4.0, "image_size": 224},
     "H": {"dim": 1280, "depth": 32, "num_heads": 16, "mlp_ratio": 4.0, "image_size": 224},
     # for 32×32 pictures and ten classes; parameters and cost at patch 4
-    "Nano": {"dim": 64, "depth": 4, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
+    "Nano": {"dim": 96, "depth": 4, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
     "Micro": {"dim": 128, "depth": 6, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
     "Mini": {"dim": 192, "depth": 9, "num_heads": 3, "mlp_ratio": 4.0, "image_size": 32},
     "Lite": {"dim": 256, "depth": 7, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
