@@ -7,6 +7,7 @@ COMMANDS = {
     "evaluate RUN": "how often a trained model is right, class by class",
     "predict RUN IMAGE…": "what it sees in a picture",
     "gradcheck": "every hand-written gradient against finite differences",
+    "doctor": "what this machine is, and how fast it could be",
 }
 
 

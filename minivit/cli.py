@@ -55,6 +55,9 @@ def guarded(command: Callable[[], int]) -> int:
         return command()
     except UserError as error:
         return _fail(str(error))
+    except BrokenPipeError:  # whoever read our output, `head` for one, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         return _fail(_in_words(error))
     except KeyboardInterrupt:

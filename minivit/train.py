@@ -62,8 +62,9 @@ def main(argv: list[str]) -> int:
         return describe(config)
     dataset = load_dataset(name, config.data_dir, config.data_url)
     config = dataclasses.replace(config, data_dir=config.data_dir.resolve())
-    run = Run.create(arguments.runs, config)
-    return fit(Trainer(config, dataset, run))
+    trainer = Trainer(config, dataset, Run(arguments.runs))  # complains before anything is written
+    trainer.run = Run.create(arguments.runs, config)
+    return fit(trainer)
 
 
 def parse_arguments(argv: list[str], recipe: dict | None = None) -> Arguments:
@@ -142,7 +143,19 @@ def resume(arguments: Arguments, argv: list[str]) -> int:
 
 
 def fit(trainer: Trainer) -> int:
-    """Train, draw, test once."""
+    """Train, draw, test once; where something cannot be written, say how to go on."""
+    try:
+        return _train_and_test(trainer)
+    except OSError as error:
+        if not trainer.run.last.exists():
+            raise
+        raise UserError(
+            f"{error.filename or trainer.run.path}: {error.strerror}; the last checkpoint is "
+            f"whole: mend this, then go on with {PROG} --resume {trainer.run.path}"
+        ) from None
+
+
+def _train_and_test(trainer: Trainer) -> int:
     run, config, dataset = trainer.run, trainer.config, trainer.dataset
     announce(trainer)
     done = trainer.fit()

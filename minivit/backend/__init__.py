@@ -13,6 +13,7 @@ from minivit.backend.arrays import (
     require_same_xp,
     to_device,
     to_host,
+    use_device,
 )
 from minivit.backend.blocks import blocks, blockwise
 from minivit.backend.random import RandomStream
@@ -28,4 +29,5 @@ __all__ = [
     "require_same_xp",
     "to_device",
     "to_host",
+    "use_device",
 ]

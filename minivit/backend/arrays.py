@@ -1,6 +1,5 @@
 """Which library an array belongs to, and the way from one device to another."""
 
-import contextlib
 import importlib.util
 import sys
 from types import ModuleType
@@ -57,14 +56,13 @@ def to_device(x: Array, device: str) -> Array:
         return cupy.asarray(x)
 
 
-def device_scope(device: str):
-    """A `with` block inside which new CuPy arrays belong to `device`; nothing on a CPU."""
+def use_device(device: str) -> None:
+    """Make `device` the one that this thread's new CuPy arrays belong to; nothing for a CPU."""
     index = parse_device(device)
-    if index is None:
-        return contextlib.nullcontext()
-    import cupy
+    if index is not None:
+        import cupy
 
-    return cupy.cuda.Device(index)
+        cupy.cuda.Device(index).use()
 
 
 def parse_device(device: str) -> int | None:
@@ -76,7 +74,7 @@ def parse_device(device: str) -> int | None:
     if device == "cpu":
         return None
     name, _, number = device.partition(":")
-    if name != "cuda" or not (number.isdigit() or number == ""):
+    if name != "cuda" or not (number.isdecimal() or number == ""):
         raise UserError(f'device "{device}" is unknown; expected cpu, cuda or cuda:N')
     if importlib.util.find_spec("cupy") is None:
         raise UserError(

@@ -73,13 +73,20 @@ def _warn_too_late() -> None:
 
 
 def _is_amd_with_avx512() -> bool:
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
+    return cpu_has_avx512() and "AuthenticAMD" in _cpuinfo()
+
+
+def cpu_has_avx512() -> bool:
+    """Whether this CPU has the AVX-512 instructions that OpenBLAS's SkylakeX kernels need."""
+    flags = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+    return platform.machine().lower() in ("x86_64", "amd64") and flags <= set(_cpuinfo().split())
+
+
+def _cpuinfo() -> str:
     try:
-        cpuinfo = Path("/proc/cpuinfo").read_text()
+        return Path("/proc/cpuinfo").read_text()
     except OSError:  # not Linux
-        return False
-    return "AuthenticAMD" in cpuinfo and "avx512vl" in cpuinfo
+        return ""
 
 
 def _numpy_brings_openblas() -> bool:

@@ -99,7 +99,7 @@ RECIPES: dict[str, dict] = {
         "dataset": "shapes",
         "dim": 96,
         "depth": 4,
-        "epochs": 7,
+        "epochs": 5,
         "warmup": 0.7,
         "betas": (0.9, 0.95),
         "label_smoothing": 0.0,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minivit.backend import Array, RandomStream, blocks, get_xp
+from minivit.backend import Array, RandomStream, blocks, get_xp, use_device
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
 from minivit.models import ViT
 
@@ -46,7 +46,7 @@ class DataParallel:
         threads = (threads or physical_cores()) if on_host else 1
         self.replicas = [model] + [model.replica() for _ in range(threads - 1)]
         self.micro_batch = micro_batch or (_fitting_rows(model) if on_host else None)
-        self._pool = ThreadPoolExecutor(threads, "minivit")
+        self._pool = ThreadPoolExecutor(threads, "minivit", use_device, (model.device,))
         self._blas_limit = contextlib.ExitStack()
 
     def __enter__(self) -> "DataParallel":

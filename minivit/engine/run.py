@@ -5,6 +5,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+from minivit.backend import use_device
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, write_atomically
 from minivit.engine.config import TrainConfig
 from minivit.errors import UserError
@@ -92,6 +93,7 @@ def load_model(path: Path, device: str = "cpu") -> tuple[ViT, dict]:
         run = Run.open(path)
         file = run.best if run.best.exists() else run.last
     checkpoint = load_checkpoint(file)
+    use_device(device)
     model = ViT(ViTConfig(**checkpoint.state["vit"]), device=device)
     restore_weights(model, checkpoint, str(file))
     return model, checkpoint.state

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 
+from minivit.backend import get_xp, use_device
 from minivit.backend.random import Purpose, generator
 from minivit.data import Batches, Dataset, Split, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
@@ -53,6 +54,7 @@ class Trainer:
             self.statistics,
             config.seed,
         )
+        use_device(config.device)
         self.model = ViT(config.vit, config.seed, device=config.device)
         self.optimizer = make_optimizer(config, self.model)
         self.ema = None
@@ -123,17 +125,25 @@ class Trainer:
         for step, result in enumerate(self.pending, first):
             loss, correct = float(result.loss), int(result.correct)
             if not math.isfinite(loss):
-                raise UserError(
-                    f"the loss became {loss} at step {step} (epoch "
-                    f"{(step - 1) // self.batches.per_epoch + 1}, learning rate "
-                    f"{self.schedule(step - 1):.2e}); the last good checkpoint is kept in "
-                    f"{self.run.path / 'checkpoints'}; begin again with a lower --lr, a longer "
-                    "--warmup or a smaller --clip-norm"
-                )
+                raise self._divergence(f"the loss became {loss}", step)
             self.window.append((loss, correct))
             for i, value in enumerate((loss, correct, 1)):
                 self.epoch_sums[i] += value
         self.pending.clear()
+
+    def _require_finite_weights(self) -> None:
+        """A step's loss is that of the weights before it: its gradient may have spoilt them."""
+        weights = self.model.flat.data
+        if not get_xp(weights).isfinite(weights).all():
+            raise self._divergence("a weight became infinite or no number", self.step)
+
+    def _divergence(self, what: str, step: int) -> UserError:
+        return UserError(
+            f"{what} at step {step} (epoch {(step - 1) // self.batches.per_epoch + 1}, learning "
+            f"rate {self.schedule(step - 1):.2e}); the last good checkpoint is kept in "
+            f"{self.run.path / 'checkpoints'}; begin again with a lower --lr, a longer --warmup "
+            "or a smaller --clip-norm"
+        )
 
     def _log(self, progress: Progress) -> None:
         self._read_losses()
@@ -151,6 +161,7 @@ class Trainer:
 
     def _end_epoch(self, workers: DataParallel, progress: Progress) -> None:
         self._read_losses()
+        self._require_finite_weights()
         loss, correct, steps = self.epoch_sums
         self.epoch_sums = [0.0, 0, 0]
         line = {
@@ -160,6 +171,8 @@ class Trainer:
         }
         with self._weights_to_use():
             found = self.evaluate(workers, self.val)
+            if not math.isfinite(found.loss):
+                raise self._divergence(f"the validation loss became {found.loss}", self.step)
             best = found.accuracy > self.best_accuracy
             if best:
                 self.best_accuracy = found.accuracy
@@ -229,8 +242,9 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """checkpoints/last: all that is needed to go on. Checks the losses first."""
+        """checkpoints/last: all that is needed to go on. Checks losses and weights first."""
         self._read_losses()
+        self._require_finite_weights()
         flat = self.model.flat
         groups = {name: flat.host_views(array) for name, array in self.optimizer.moments.items()}
         if self.ema is not None:

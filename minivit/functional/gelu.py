@@ -87,14 +87,14 @@ def gelu_forward(x: Array) -> tuple[Array, Array]:
 def _gelu(x: Array, y: Array, slope: Array) -> None:
     """y = x·Φ(x), slope = Φ(x) + x·φ(x), where φ = Φ' is the normal density."""
     xp = get_xp(x)
-    cdf = erf(x * math.sqrt(0.5))
+    z = x * math.sqrt(0.5)
+    cdf = erf(z)
     cdf += 1.0
     cdf *= 0.5
     xp.multiply(x, cdf, y)
-    xp.multiply(x, x, slope)
-    slope *= -0.5
-    xp.exp(slope, slope)
-    slope *= 1.0 / math.sqrt(2.0 * math.pi)  # φ(x)
+    xp.multiply(z, z, slope)
+    xp.subtract(-0.5 * math.log(2.0 * math.pi), slope, slope)
+    xp.exp(slope, slope)  # φ(x) = exp(-x²/2 - ½ log 2π)
     slope *= x
     slope += cdf
 

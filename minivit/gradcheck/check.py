@@ -10,6 +10,7 @@ elements say where a fault sits.
 """
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        return self.error <= TOLERANCE  # False for NaN too
+        return self.error <= TOLERANCE
 
 
 def check_gradients(
@@ -73,16 +74,21 @@ def check_gradients(
     floor = FLOOR * max(np.abs(gradient).max() for gradient in gradients.values())
     results = []
     for name, tensor in tensors.items():
-        worst = None
+        found = []
         for where, direction in _probes(tensor, rng, directions, max_elements):
             analytic = float((gradients[name] * direction).sum())
             numeric = _slope(objective, tensor, direction)
             scale = max(abs(analytic), abs(numeric), floor, np.finfo(float).tiny)
             error = abs(analytic - numeric) / scale
-            if worst is None or not error <= worst.error:
-                worst = Result(name, error, where, analytic, numeric)
-        results.append(worst)
+            error = math.inf if math.isnan(error) else error
+            found.append(Result(name, error, where, analytic, numeric))
+        results.append(max(found, key=_badness))
     return results
+
+
+def _badness(result: Result) -> tuple[bool, float]:
+    """A wrong element goes before a wrong direction: it says where."""
+    return not result.passed and result.where.startswith("["), result.error
 
 
 def _require_match(name: str, tensor: np.ndarray, gradient: np.ndarray | None) -> None:

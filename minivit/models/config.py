@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args, get_origin
 
 from minivit.errors import UserError
 
@@ -49,11 +49,18 @@ class ViTConfig:
     def __post_init__(self):
         if isinstance(self.image_size, list):  # JSON knows no tuples
             object.__setattr__(self, "image_size", tuple(self.image_size))
+        self._check_choices()
         self._check_sizes()
         for name in ("dropout", "attn_dropout", "drop_path"):
             rate = getattr(self, name)
             if not 0.0 <= rate < 1.0:
                 raise UserError(f"{name} is {rate}; expected a rate of at least 0 and below 1")
+
+    def _check_choices(self) -> None:
+        for field in fields(self):
+            choices, found = get_args(field.type), getattr(self, field.name)
+            if get_origin(field.type) is Literal and found not in choices:
+                raise UserError(f"{field.name} is {found}; expected one of {', '.join(choices)}")
 
     def _check_sizes(self) -> None:
         for name in ("patch_size", "in_channels", "num_classes", "dim", "depth", "num_heads"):
@@ -155,7 +162,7 @@ PRESETS: dict[str, dict] = {
 def preset_fields(name: str) -> dict:
     """ "S/16" -> the fields of `ViTConfig` that it stands for; raises UserError on another name."""
     size, _, patch = name.partition("/")
-    if size not in PRESETS or not patch.isdigit():
+    if size not in PRESETS or not patch.isdecimal():
         spelled = {key.lower(): key for key in PRESETS}
         close = difflib.get_close_matches(size.lower(), spelled, 1, cutoff=0.4)
         hint = f'did you mean "{spelled[close[0]]}/{patch or 4}"? ' if close else ""

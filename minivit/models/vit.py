@@ -87,7 +87,7 @@ class ViT(Layer):
             self.pre_logits = Linear(rng, C, features)
         self.head = Linear(rng, features, config.num_classes)
         self.head.weight.data[...] = 0.0
-        self.config = config
+        self.config, self.device = config, device
         self.flat = FlatParameters(self, dtype, device)
         self.fixed_positions = None
         if config.pos_embed == "sincos2d":

@@ -1,0 +1,132 @@
+"""Whatever the code asks of `xp`, CuPy has it, with those arguments. Needs CuPy, but no GPU.
+
+Read from the source, so that a line that no test runs on a GPU is checked as well.
+"""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import minivit
+
+ROOT = Path(minivit.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+UFUNC_KEYWORDS = {"out", "dtype"}
+
+
+def is_xp(node: ast.expr) -> bool:
+    """`xp`, or `get_xp(x)`."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "get_xp"
+    return isinstance(node, ast.Name) and node.id == "xp"
+
+
+def dotted(node: ast.expr) -> str | None:
+    """`xp.linalg.norm` -> "linalg.norm"; None for what does not start at `xp`."""
+    if not isinstance(node, ast.Attribute):
+        return None
+    if is_xp(node.value):
+        return node.attr
+    before = dotted(node.value)
+    return f"{before}.{node.attr}" if before else None
+
+
+def uses(source: str) -> Iterator[tuple[int, str, ast.Call | None]]:
+    """(line, name, the call or None) of everything that is asked of `xp`."""
+    tree = ast.parse(source)
+    called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        name = dotted(node)
+        if name and name != "__name__":
+            yield node.lineno, name, called.get(id(node))
+
+
+def faults(source: str, file: str = "source.py") -> list[str]:
+    """A line for everything that NumPy may have, but CuPy has not."""
+    cupy = pytest.importorskip("cupy")
+    found = []
+    for line, name, call in uses(source):
+        thing = cupy
+        for part in name.split("."):
+            thing = getattr(thing, part, None)
+        if thing is None:
+            found.append(f"{file}:{line}: cupy has no {name}")
+        elif call is not None and (wrong := fault_of_call(cupy, name, thing, call)):
+            found.append(f"{file}:{line}: xp.{name}: {wrong}")
+    return found
+
+
+def fault_of_call(cupy, name: str, function, call: ast.Call) -> str | None:
+    keywords = {keyword.arg for keyword in call.keywords} - {None}
+    starred = any(isinstance(argument, ast.Starred) for argument in call.args)
+    if "where" in keywords:
+        return "where= is not CuPy's"
+    if name == "einsum":
+        return "CuPy knows no keyword" if keywords else None
+    if isinstance(function, cupy.ufunc):
+        if keywords - UFUNC_KEYWORDS:
+            return f"a ufunc of CuPy takes no {keywords - UFUNC_KEYWORDS}"
+        return "too many arguments" if len(call.args) > function.nin + function.nout else None
+    try:
+        signature = inspect.signature(function)
+        bind = signature.bind_partial if starred else signature.bind
+        arguments = [] if starred else call.args
+        bind(*arguments, **dict.fromkeys(keywords))
+    except ValueError:  # compiled, without a signature
+        return None
+    except TypeError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])
+def test_cupy_has_all_that_is_asked_of_it(file):
+    assert faults(file.read_text(), str(file.relative_to(ROOT.parent))) == []
+
+
+def test_the_code_asks_for_something():
+    """Were `xp` renamed, the test above would look at nothing."""
+    names = {name for file in FILES for _, name, _ in uses(file.read_text())}
+    assert {"exp", "tanh", "matmul", "einsum", "concatenate", "float64", "sqrt"} <= names
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "xp.block(a)",
+        "xp.vecdot(a, b)",
+        "y = xp.no_such_number",
+        "xp.linalg.no_such_function(a)",
+        "get_xp(x).errstate(all='ignore')",
+        "xp.exp(a, where=mask)",
+        "xp.exp(a, b, c)",
+        "xp.exp(a, subok=True)",
+        "xp.einsum('ij->i', a, out=b)",
+        "xp.concatenate(a, axis=1, no_such_keyword=b)",
+        "get_xp(x).full(3)",
+    ],
+)
+def test_what_cupy_lacks_is_found_and_its_line_named(line):
+    (fault,) = faults(f"xp = get_xp(x)\n{line}\n")
+    assert fault.startswith("source.py:2: ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "xp.exp(a, a)",
+        "xp.multiply(a, b, c)",
+        "xp.einsum('ij->i', a)",
+        "xp.matmul(a, b, c)",
+        "xp.concatenate([a, b], 1)",
+        "xp.linalg.norm(a, axis=-1)",
+        "xp.full(3, 1.0, x.dtype)",
+        "np.vecdot(a, b)",
+        "xp.float32",
+    ],
+)
+def test_what_cupy_has_passes(line):
+    assert faults(line) == []

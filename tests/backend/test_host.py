@@ -1,0 +1,140 @@
+"""Tuning of the host: what is set, what is left alone, and what is told."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from minivit.backend import host
+
+ZEN5 = "vendor_id : AuthenticAMD\nflags : fpu avx2 avx512f avx512dq avx512bw avx512vl"
+
+PRETEND = f"""
+import os, pathlib, platform, sys
+platform.machine = lambda: "x86_64"
+pathlib.Path.read_text = lambda path, *args, **options: {ZEN5!r}
+pathlib.Path.glob = lambda path, pattern: [pathlib.Path("libopenblas.so")]
+"""
+"""A program's first lines: this machine is a Zen 5, and NumPy brings OpenBLAS."""
+
+
+@pytest.fixture(autouse=True)
+def untouched(monkeypatch):
+    """An environment without the two variables, put back afterwards."""
+    for name in (host.SWITCH, host.CORETYPE):
+        monkeypatch.setenv(name, "")  # remembers what was there
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(host, "tuning", host.tuning)
+
+
+@pytest.fixture
+def zen5(monkeypatch):
+    """A CPU that OpenBLAS does not know well, a NumPy that brings OpenBLAS and is not loaded."""
+    monkeypatch.setattr(host.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(host.Path, "read_text", lambda path: ZEN5)
+    monkeypatch.setattr(host, "_numpy_brings_openblas", lambda: True)
+    monkeypatch.setattr(host, "sys", SimpleNamespace(modules={}))
+
+
+def test_an_amd_cpu_with_avx512_gets_its_kernels(zen5):
+    tuning = host.tune()
+    assert os.environ[host.CORETYPE] == "SkylakeX"
+    assert "SkylakeX" in tuning.openblas
+    assert host.tuning is tuning
+
+
+def test_what_the_user_set_stays(zen5, monkeypatch):
+    monkeypatch.setenv(host.CORETYPE, "Haswell")
+    assert "Haswell was set already" in host.tune().openblas
+    assert os.environ[host.CORETYPE] == "Haswell"
+
+
+def test_it_can_be_switched_off(zen5, monkeypatch):
+    monkeypatch.setenv(host.SWITCH, "0")
+    monkeypatch.setattr(host, "_keep_freed_memory", lambda: pytest.fail("not off"))
+    tuning = host.tune()
+    assert tuning == host.Tuning("off (MINIVIT_TUNE=0)", "off (MINIVIT_TUNE=0)")
+    assert host.CORETYPE not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo"),
+    [
+        ("x86_64", ZEN5.replace("AuthenticAMD", "GenuineIntel")),
+        ("x86_64", "vendor_id : AuthenticAMD\nflags : avx2"),
+        ("x86_64", "vendor_id : AuthenticAMD\nflags : avx512f avx512bw avx512dq"),
+        ("aarch64", ZEN5),
+    ],
+)
+def test_other_cpus_are_left_alone(zen5, machine, cpuinfo, monkeypatch):
+    monkeypatch.setattr(host.platform, "machine", lambda: machine)
+    monkeypatch.setattr(host.Path, "read_text", lambda path: cpuinfo)
+    assert "left alone" in host.tune().openblas
+    assert host.CORETYPE not in os.environ
+
+
+def test_a_system_without_proc_is_left_alone(zen5, monkeypatch):
+    def missing(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(host.Path, "read_text", missing)
+    assert "left alone" in host.tune().openblas
+
+
+def test_another_blas_is_left_alone(zen5, monkeypatch):
+    monkeypatch.setattr(host, "_numpy_brings_openblas", lambda: False)
+    assert "does not bring OpenBLAS" in host.tune().openblas
+    assert host.CORETYPE not in os.environ
+
+
+def test_too_late_is_told_in_one_line(zen5, monkeypatch, capsys):
+    monkeypatch.setattr(
+        host, "sys", SimpleNamespace(modules={"numpy": object()}, stderr=sys.stderr)
+    )
+    assert "too late" in host.tune().openblas
+    assert host.CORETYPE not in os.environ
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("minivit: NumPy was imported first")
+    assert "OPENBLAS_CORETYPE=SkylakeX" in line
+
+
+def run(program):
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+
+def test_the_package_tunes_before_it_imports_numpy():
+    """The import stops where NumPy would load: this CPU may not have what OpenBLAS is told."""
+    program = f"""{PRETEND}
+class Watch:
+    def find_spec(self, name, *rest):
+        if name == "numpy" and "{host.CORETYPE}" in os.environ:
+            print("tuned:", os.environ["{host.CORETYPE}"])
+            sys.exit()
+sys.meta_path.insert(0, Watch())
+import minivit
+print("NumPy was not tuned")
+"""
+    assert run(program).stdout == "tuned: SkylakeX\n"
+
+
+def test_the_package_says_where_numpy_was_imported_first():
+    done = run(f"import numpy\n{PRETEND}\nfrom minivit.backend import host\nprint(host.tuning)")
+    assert "too late" in done.stdout
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_module_imports_no_numpy():
+    """Else it would come too late itself."""
+    program = "import runpy, sys; runpy.run_path(sys.argv[1]); sys.exit('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, host.__file__], timeout=60, check=False)
+    assert done.returncode == 0
+
+
+def test_the_allocator_is_told_or_left_alone_without_harm(monkeypatch):
+    assert host._keep_freed_memory().startswith(("glibc keeps", "left alone"))
+    monkeypatch.setattr(host.platform, "libc_ver", lambda: ("", ""))
+    assert "not glibc" in host._keep_freed_memory()

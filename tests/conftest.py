@@ -1,0 +1,25 @@
+"""What all tests share: hypothesis's profile, and the array library as a fixture."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("minivit", max_examples=20, deadline=None, derandomize=True)
+settings.load_profile("minivit")
+
+
+@pytest.fixture(scope="session")
+def cupy():
+    """CuPy, where it is installed and finds a GPU; else the test is skipped."""
+    cupy = pytest.importorskip("cupy")
+    from minivit.backend.arrays import _count_gpus
+
+    if not _count_gpus():
+        pytest.skip("no NVIDIA GPU")
+    return cupy
+
+
+@pytest.fixture(params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
+def xp(request):
+    """NumPy, and CuPy where there is a GPU (`pytest -m gpu` runs the latter alone)."""
+    return np if request.param == "numpy" else request.getfixturevalue("cupy")

@@ -1,0 +1,157 @@
+"""Scaled dot-product attention and its heads."""
+
+import math
+
+import numpy as np
+from helpers import assert_right_gradients, draw, seeds
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minivit.functional import (
+    attention_backward,
+    attention_forward,
+    dropout_mask,
+    merge_heads,
+    multi_head_attention_backward,
+    multi_head_attention_forward,
+    split_heads,
+)
+
+few = st.integers(1, 4)
+
+
+def attention_slowly(q, k, v):
+    """(T, D) each, one head of one image, loop by loop."""
+    T, D = q.shape
+    out, probs = np.zeros((T, D)), np.zeros((T, T))
+    for i in range(T):
+        exps = [math.exp(sum(q[i] * k[j]) / math.sqrt(D)) for j in range(T)]
+        for j in range(T):
+            probs[i, j] = exps[j] / sum(exps)
+            out[i] += probs[i, j] * v[j]
+    return out, probs
+
+
+def heads(seed, B, H, T, D):
+    return {name: draw(seed + i, B, H, T, D) for i, name in enumerate("qkv")}
+
+
+def projections(seed, C):
+    return {
+        "qkv_weight": draw(seed, C, 3 * C),
+        "qkv_bias": draw(seed, 3 * C),
+        "proj_weight": draw(seed, C, C),
+        "proj_bias": draw(seed, C),
+    }
+
+
+def mask_for(seed, *shape):
+    return dropout_mask(np.random.default_rng(seed).random(shape), 0.3)
+
+
+@given(few, few, few, few, st.booleans(), seeds)
+def test_gradients_of_attention(B, H, T, D, dropped, seed):
+    mask = mask_for(seed, B, H, T, T) if dropped else None
+    assert_right_gradients(attention_forward, attention_backward, heads(seed, B, H, T, D), mask)
+
+
+@given(st.integers(1, 3), few, st.integers(1, 3), st.integers(1, 3), st.booleans(), seeds)
+def test_gradients_of_many_heads(B, T, H, D, dropped, seed):
+    inputs = {"x": draw(seed, B, T, H * D), **projections(seed, H * D)}
+    inputs["qkv_weight"] *= 0.5  # sharper maps need a finer step than the check's
+    mask = mask_for(seed, B, H, T, T) if dropped else None
+    assert_right_gradients(
+        multi_head_attention_forward, multi_head_attention_backward, inputs, H, mask
+    )
+
+
+@given(few, few, few, few, seeds)
+def test_attention_is_the_slow_loop(B, H, T, D, seed):
+    inputs = heads(seed, B, H, T, D)
+    out, cache = attention_forward(**inputs)
+    for b, h in np.ndindex(B, H):
+        expected, probs = attention_slowly(*(array[b, h] for array in inputs.values()))
+        np.testing.assert_allclose(out[b, h], expected, atol=1e-10)
+        np.testing.assert_allclose(cache.probs[b, h], probs, atol=1e-10)
+
+
+@given(few, few, few, few, seeds)
+def test_many_heads_are_one_head_after_another(B, T, H, D, seed):
+    C = H * D
+    x, p = draw(seed, B, T, C), projections(seed, C)
+    y, cache = multi_head_attention_forward(x, *p.values(), H)
+    assert cache.probs.shape == (B, H, T, T)
+    for b in range(B):
+        merged = np.zeros((T, C))
+        for h in range(H):
+            columns = [np.arange(D) + part * C + h * D for part in range(3)]
+            q, k, v = (x[b] @ p["qkv_weight"][:, c] + p["qkv_bias"][c] for c in columns)
+            merged[:, h * D : (h + 1) * D], _ = attention_slowly(q, k, v)
+        np.testing.assert_allclose(y[b], merged @ p["proj_weight"] + p["proj_bias"], atol=1e-10)
+
+
+def test_each_image_has_its_own_attention():
+    """Not image 0's map for the whole batch: permuted images give permuted results."""
+    x, p = draw(0, 3, 5, 8), projections(1, 8)
+    y, cache = multi_head_attention_forward(x, *p.values(), 2)
+    assert np.abs(cache.probs[0] - cache.probs[1]).max() > 0.1
+    assert np.abs(cache.probs[0] - cache.probs[2]).max() > 0.1
+    order = [2, 0, 1]
+    permuted, _ = multi_head_attention_forward(x[order], *p.values(), 2)
+    np.testing.assert_allclose(permuted, y[order], atol=1e-12)
+    alone, _ = multi_head_attention_forward(x[1:2], *p.values(), 2)
+    np.testing.assert_allclose(alone[0], y[1], atol=1e-12)
+
+
+def test_a_map_has_a_row_for_the_token_that_asks():
+    """Token 0 asks for token 2 alone; the others ask for nothing in particular."""
+    q, k, v = np.zeros((3, 1, 1, 3, 2))
+    q[..., 0, :], k[..., 2, :] = 30.0, 30.0
+    v[..., :, 0] = [1.0, 2.0, 3.0]
+    out, cache = attention_forward(q, k, v)
+    np.testing.assert_allclose(cache.probs[0, 0, 0], [0.0, 0.0, 1.0], atol=1e-12)
+    np.testing.assert_allclose(cache.probs[0, 0, 1], 1 / 3)
+    np.testing.assert_allclose(out[0, 0, :, 0], [3.0, 2.0, 2.0])
+
+
+def test_dropped_shares_give_nothing_and_kept_ones_are_raised():
+    inputs = heads(0, 1, 1, 4, 3)
+    _, cache = attention_forward(**inputs)
+    mask = np.zeros((1, 1, 4, 4))
+    mask[..., 1] = 2.0
+    out, dropped = attention_forward(**inputs, mask=mask)
+    expected = 2.0 * cache.probs[0, 0, :, 1:2] * inputs["v"][0, 0, 1]
+    np.testing.assert_allclose(out[0, 0], expected, rtol=1e-12)
+    np.testing.assert_array_equal(dropped.probs, cache.probs)  # the map itself, to look at
+
+
+@given(st.integers(1, 3), st.integers(2, 5), st.integers(1, 3), st.integers(1, 3), seeds)
+def test_the_keys_bias_has_no_gradient(B, T, H, D, seed):
+    """It adds the same to all scores of a row, which softmax does not see."""
+    C = H * D
+    x, p = draw(seed, B, T, C), projections(seed, C)
+    y, cache = multi_head_attention_forward(x, *p.values(), H)
+    _, dweight, dbias, *_ = multi_head_attention_backward(draw(seed + 9, *y.shape), cache)
+    scale = max(np.abs(dweight).max(), np.abs(dbias).max())
+    assert np.abs(dbias[C : 2 * C]).max() <= 1e-12 * scale
+    assert np.abs(dbias[2 * C :]).max() > 1e-3 * scale
+
+
+@given(few, few, few, few, seeds)
+def test_heads_split_and_merge_in_order(B, T, H, D, seed):
+    C = H * D
+    qkv = draw(seed, B, T, 3 * C)
+    for part, split in enumerate(split_heads(qkv, H)):
+        assert split.shape == (B, H, T, D)
+        np.testing.assert_array_equal(merge_heads(split), qkv[..., part * C : (part + 1) * C])
+    np.testing.assert_array_equal(split_heads(qkv, H)[1][0, -1, -1], qkv[0, -1, 2 * C - D : 2 * C])
+
+
+def test_gradients_can_be_written_into_one_packed_array():
+    inputs = heads(0, 2, 3, 4, 5)
+    out, cache = attention_forward(**inputs)
+    dout = draw(1, *out.shape)
+    packed = np.full((2, 4, 3 * 15), np.nan)
+    attention_backward(dout, cache, split_heads(packed, 3))
+    expected = np.concatenate([merge_heads(d) for d in attention_backward(dout, cache)], -1)
+    np.testing.assert_allclose(packed, expected, atol=1e-14)

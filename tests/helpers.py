@@ -1,0 +1,28 @@
+"""Small things that tests of several modules use."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minivit.gradcheck import check_pair
+
+sizes = st.integers(1, 5)
+seeds = st.integers(0, 2**16)
+
+
+def draw(seed: int, *shape: int) -> np.ndarray:
+    """Normal float64 numbers."""
+    return np.random.default_rng([seed, *shape]).standard_normal(shape)
+
+
+def assert_right_gradients(forward, backward, inputs: dict, *options) -> None:
+    """Every gradient of the pair agrees with finite differences to 1e-6."""
+    results = check_pair(forward, backward, inputs, *options, directions=2, max_elements=6)
+    assert {result.tensor for result in results} == set(inputs)
+    assert not [result for result in results if not result.passed]
+
+
+def relative_error(found, expected) -> float:
+    """The largest difference over the largest expected number."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-300))

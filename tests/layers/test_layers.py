@@ -1,0 +1,205 @@
+"""Layers: their parameters, what backward adds, and dropout at work and at rest."""
+
+import math
+
+import numpy as np
+import pytest
+from helpers import draw
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minivit.backend import RandomStream
+from minivit.functional import gelu_forward, gelu_tanh_forward
+from minivit.layers import (
+    Block,
+    Dropout,
+    DropPath,
+    FlatParameters,
+    LayerNorm,
+    Linear,
+    Mlp,
+    MultiHeadAttention,
+    PatchEmbed,
+)
+
+SHAPES = {
+    "norm1.weight": (8,),
+    "norm1.bias": (8,),
+    "attn.qkv.weight": (8, 24),
+    "attn.qkv.bias": (24,),
+    "attn.proj.weight": (8, 8),
+    "attn.proj.bias": (8,),
+    "norm2.weight": (8,),
+    "norm2.bias": (8,),
+    "mlp.fc1.weight": (8, 12),
+    "mlp.fc1.bias": (12,),
+    "mlp.fc2.weight": (12, 8),
+    "mlp.fc2.bias": (8,),
+}
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def make_block(**options):
+    return Block(rng(), 8, 2, 12, **options)
+
+
+def make_layers():
+    tokens, images = draw(0, 3, 5, 8), draw(1, 3, 3, 4, 6)
+    return [
+        pytest.param(layer, x, id=type(layer).__name__)
+        for layer, x in (
+            (Linear(rng(), 8, 6), tokens),
+            (LayerNorm(8), tokens),
+            (Mlp(rng(), 8, 12), tokens),
+            (MultiHeadAttention(rng(), 8, 2), tokens),
+            (make_block(), tokens),
+            (PatchEmbed(rng(), 2, 3, 8), images),
+        )
+    ]
+
+
+def test_a_blocks_parameters_have_timms_names():
+    found = {name: p.data.shape for name, p in make_block().named_parameters()}
+    assert found == SHAPES
+
+
+@pytest.mark.parametrize(("layer", "x"), make_layers())
+def test_two_backwards_add_up(layer, x):
+    out, cache = layer.forward(x)
+    dout = draw(2, *out.shape)
+    layer.backward(dout, cache)
+    once = {name: p.grad.copy() for name, p in layer.named_parameters()}
+    assert once
+    layer.backward(dout, layer.forward(x)[1])
+    for name, p in layer.named_parameters():
+        np.testing.assert_allclose(p.grad, 2.0 * once[name], atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize(("layer", "x"), make_layers())
+def test_two_forwards_may_be_under_way_at_once(layer, x):
+    out, cache = layer.forward(x)
+    dout = draw(2, *out.shape)
+    expected = layer.backward(dout, cache)
+    _, first = layer.forward(x)
+    layer.forward(3.0 * x + 1.0)
+    np.testing.assert_array_equal(layer.backward(dout, first), expected)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3))
+def test_weights_start_xavier_uniform_and_biases_zero(fan_in, fan_out, copies):
+    layer = Linear(rng(), fan_in, fan_out, copies)
+    assert layer.weight.data.shape == (fan_in, copies * fan_out)
+    assert layer.bias.data.tolist() == [0.0] * (copies * fan_out)
+    assert np.abs(layer.weight.data).max() <= math.sqrt(6.0 / (fan_in + fan_out))
+
+
+def test_xavier_uniform_fills_its_range():
+    weight = Linear(rng(), 300, 300, copies=3).weight.data
+    limit = math.sqrt(6.0 / 600)
+    assert np.abs(weight).max() > 0.99 * limit
+    assert weight.mean() == pytest.approx(0.0, abs=0.01 * limit)
+    assert weight.std() == pytest.approx(limit / math.sqrt(3.0), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("activation", "function"), [("gelu", gelu_forward), ("gelu_tanh", gelu_tanh_forward)]
+)
+def test_the_mlp_takes_the_activation_it_was_told(activation, function):
+    mlp, x = Mlp(rng(), 4, 6, activation), 3.0 * draw(0, 2, 3, 4)
+    hidden = function(x @ mlp.fc1.weight.data)[0]
+    np.testing.assert_allclose(mlp.forward(x)[0], hidden @ mlp.fc2.weight.data, atol=1e-13)
+
+
+def test_a_block_whose_branches_give_nothing_passes_its_input_through():
+    block, x, dy = make_block(), draw(0, 2, 5, 8), draw(1, 2, 5, 8)
+    block.attn.proj.weight.data[...] = 0.0
+    block.mlp.fc2.weight.data[...] = 0.0
+    y, cache = block.forward(x)
+    np.testing.assert_array_equal(y, x)
+    np.testing.assert_array_equal(block.backward(dy, cache), dy)
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("layer", [Dropout(0.5), DropPath(0.5)])
+def test_without_a_stream_dropout_is_at_rest(layer):
+    x = draw(0, 4, 5, 8)
+    out, cache = layer.forward(x)
+    assert out is x
+    assert cache is None
+    assert layer.backward(x, cache) is x
+
+
+@pytest.mark.parametrize("layer", [Dropout(0.0), DropPath(0.0)])
+def test_a_rate_of_zero_draws_nothing(layer):
+    stream, x = RandomStream(0), draw(0, 4, 5, 8)
+    out, _ = layer.forward(x, stream)
+    assert out is x
+    assert stream.draws == 0
+
+
+def test_dropout_drops_numbers_and_drop_path_whole_images():
+    x = np.ones((64, 5, 8), "float32")
+    numbers, _ = Dropout(0.25).forward(x, RandomStream(0))
+    images, mask = DropPath(0.25).forward(x, RandomStream(0))
+    assert numbers.dtype == images.dtype == np.float32
+    assert (numbers == 0).mean() == pytest.approx(0.25, abs=0.05)
+    assert len(np.unique(numbers[0])) == 2
+    assert mask.shape == (64,)
+    assert {tuple(np.unique(image)) for image in images} == {(0.0,), (np.float32(1 / 0.75),)}
+
+
+def test_every_dropout_of_a_block_draws_a_mask_of_its_own():
+    block = make_block(dropout=0.5, attn_dropout=0.5, drop_path=0.5)
+    stream = RandomStream(0)
+    _, cache = block.forward(draw(0, 16, 5, 8), stream)
+    assert stream.draws == 6  # attention map, MLP, and two masks a branch
+    assert (cache.branch1.drop != cache.branch2.drop).any()
+    assert (cache.branch1.drop_path != cache.branch2.drop_path).any()
+
+
+# Flat parameters
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_binding_keeps_the_values_and_puts_the_decayed_first(dtype):
+    block = make_block()
+    before = {name: p.data.copy() for name, p in block.named_parameters()}
+    flat = FlatParameters(block, dtype)
+    ndims = [len(shape) for shape in flat.shapes.values()]
+    assert ndims == sorted(ndims, reverse=True)
+    assert flat.num_decayed == sum(a.size for a in before.values() if a.ndim >= 2)
+    assert flat.data.dtype == flat.grad.dtype == dtype
+    assert flat.data.size == sum(a.size for a in before.values())
+    for name, p in block.named_parameters():
+        np.testing.assert_array_equal(p.data, before[name].astype(dtype))
+
+
+def test_parameters_and_gradients_are_views_into_the_flat_arrays():
+    block = make_block()
+    flat = FlatParameters(block)
+    flat.data[...] = np.arange(flat.data.size)
+    flat.grad[...] = -np.arange(flat.data.size)
+    start = 0
+    parameters = dict(block.named_parameters())
+    for name, shape in flat.shapes.items():
+        expected = np.arange(start, start + math.prod(shape)).reshape(shape)
+        np.testing.assert_array_equal(parameters[name].data, expected)
+        np.testing.assert_array_equal(parameters[name].grad, -expected)
+        start += math.prod(shape)
+    flat.zero_grad()
+    assert all(not p.grad.any() for p in parameters.values())
+    parameters["norm1.bias"].grad += 1.0
+    assert flat.grad.sum() == 8.0
+
+
+def test_host_views_are_named_like_the_parameters():
+    block = make_block()
+    flat = FlatParameters(block)
+    views = flat.host_views(flat.data)
+    for name, p in block.named_parameters():
+        np.testing.assert_array_equal(views[name], p.data)

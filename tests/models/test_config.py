@@ -1,0 +1,120 @@
+"""ViTConfig: what fits together, the named sizes, and their parameters counted."""
+
+import dataclasses
+import itertools
+
+import pytest
+
+from minivit import UserError, ViT, ViTConfig
+
+PUBLISHED = {
+    "Ti/16": 5_717_416,
+    "S/16": 22_050_664,
+    "B/16": 86_567_656,
+    "B/32": 88_224_232,
+    "L/16": 304_326_632,
+    "H/14": 632_045_800,
+}
+
+
+@pytest.mark.parametrize(("name", "count"), PUBLISHED.items())
+def test_the_papers_sizes_have_the_published_number_of_parameters(name, count):
+    assert ViTConfig.preset(name).num_parameters == count
+
+
+@pytest.mark.parametrize(
+    ("pool", "pos_embed", "representation_size", "image_size"),
+    list(
+        itertools.product(["cls", "mean"], ["learned", "sincos2d", "none"], [None, 5], [8, (4, 12)])
+    ),
+)
+def test_the_count_by_hand_is_the_built_models(pool, pos_embed, representation_size, image_size):
+    config = ViTConfig(
+        image_size=image_size,
+        in_channels=2,
+        num_classes=3,
+        dim=8,
+        depth=2,
+        num_heads=2,
+        mlp_ratio=1.5,
+        pool=pool,
+        pos_embed=pos_embed,
+        representation_size=representation_size,
+    )
+    assert ViT(config).flat.data.size == config.num_parameters
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"patch_size": 5}, ["patch_size 5", "32×32"]),
+        ({"image_size": (32, 30)}, ["patch_size 4", "32×30"]),
+        ({"image_size": 0}, ["0×0"]),
+        ({"dim": 30}, ["num_heads 4", "dim 30"]),
+        ({"num_heads": 3}, ["num_heads 3", "dim 128"]),
+        ({"mlp_ratio": 0.001}, ["mlp_ratio", "0.001", "at least 1"]),
+        ({"dim": 6, "num_heads": 2, "pos_embed": "sincos2d"}, ["sincos2d", "6"]),
+        ({"representation_size": 0}, ["representation_size", "0"]),
+        ({"pool": "max"}, ["pool", "max", "cls, mean"]),
+        ({"pos_embed": "learnt"}, ["pos_embed", "learnt", "learned, sincos2d, none"]),
+        ({"activation": "relu"}, ["activation", "relu", "gelu, gelu_tanh"]),
+        *[
+            ({name: 0}, [name, "0", "at least 1"])
+            for name in ("patch_size", "in_channels", "num_classes", "dim", "depth", "num_heads")
+        ],
+        *[
+            ({name: rate}, [name, str(rate)])
+            for name in ("dropout", "attn_dropout", "drop_path")
+            for rate in (-0.1, 1.0, float("nan"))
+        ],
+    ],
+)
+def test_sizes_that_do_not_fit_are_told_in_one_line(options, words):
+    with pytest.raises(UserError) as raised:
+        ViTConfig(**options)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("Tiny/16", "Ti/16"), ("micro/4", "Micro/4"), ("Micr/8", "Micro/8"), ("Lite", "Lite/4")],
+)
+def test_a_name_nearly_right_is_suggested(name, meant):
+    with pytest.raises(UserError, match=f'did you mean "{meant}"') as raised:
+        ViTConfig.preset(name)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["", "XXL/16", "S/", "S/x", "S/-4", "S/²"])
+def test_a_name_that_is_none_is_refused_with_the_sizes(name):
+    with pytest.raises(UserError, match="expected SIZE/PATCH with a size of Ti, S, B"):
+        ViTConfig.preset(name)
+
+
+def test_an_override_of_no_field_is_refused():
+    with pytest.raises(UserError, match="no field heads"):
+        ViTConfig.preset("S/16", heads=3)
+
+
+def test_a_preset_is_its_sizes_and_the_patch_after_the_slash():
+    config = ViTConfig.preset("S/32", num_classes=7)
+    assert (config.dim, config.depth, config.num_heads, config.hidden) == (384, 12, 6, 1536)
+    assert (config.patch_size, config.image_hw, config.num_classes) == (32, (224, 224), 7)
+    assert (config.grid, config.num_tokens) == ((7, 7), 50)
+
+
+def test_the_defaults_are_micro_4():
+    assert ViTConfig() == ViTConfig.preset("Micro/4")
+
+
+def test_height_comes_before_width():
+    config = ViTConfig(image_size=(8, 12), pool="mean")
+    assert (config.image_hw, config.grid, config.num_tokens) == ((8, 12), (2, 3), 6)
+
+
+def test_a_config_read_from_json_equals_the_written_one():
+    config = ViTConfig(image_size=(8, 12))
+    fields = dataclasses.asdict(config)
+    assert ViTConfig(**{**fields, "image_size": list(fields["image_size"])}) == config

@@ -1,0 +1,269 @@
+"""The model: names, memory layout, replicas, caches, masks, refusals, summary."""
+
+import numpy as np
+import pytest
+from helpers import draw, relative_error
+
+from minivit import RandomStream, UserError, ViT, ViTConfig
+from minivit.functional import cross_entropy_backward, cross_entropy_forward
+from minivit.models.summary import rows
+
+SMALL = {
+    "image_size": (8, 12),
+    "num_classes": 3,
+    "dim": 8,
+    "depth": 2,
+    "num_heads": 2,
+}
+DROPS = {"dropout": 0.3, "attn_dropout": 0.3, "drop_path": 0.5}
+
+
+def make(dtype="float64", **options):
+    """A model with random weights: fresh ones (a zero head) would hide much."""
+    model = ViT(ViTConfig(**{**SMALL, **options}), dtype=dtype)
+    model.flat.data[...] = 0.3 * draw(3, model.flat.data.size)
+    return model
+
+
+def pictures(B=4, dtype="float64"):
+    return draw(0, B, 3, 8, 12).astype(dtype)
+
+
+def test_names_are_timms():
+    names = {name for name, _ in ViT(ViTConfig(**SMALL)).named_parameters()}
+    block = {
+        f"{layer}.{kind}"
+        for layer in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+        for kind in ("weight", "bias")
+    }
+    assert names == {
+        "cls_token",
+        "pos_embed",
+        *(f"blocks.{i}.{name}" for i in range(2) for name in block),
+        *(
+            f"{layer}.{k}"
+            for layer in ("patch_embed.proj", "norm", "head")
+            for k in ("weight", "bias")
+        ),
+    }
+
+
+def test_weights_start_as_in_the_papers_code():
+    model = ViT(ViTConfig(dim=64, num_heads=4))
+    p = dict(model.named_parameters())
+    assert not p["cls_token"].data.any()
+    assert not p["head.weight"].data.any()
+    assert (p["norm.weight"].data == 1.0).all()
+    assert p["pos_embed"].data.std() == pytest.approx(0.02, rel=0.05)
+    limit = np.sqrt(6 / 128)  # of q, k and v each, not of the three together
+    assert 0.99 * limit < np.abs(p["blocks.0.attn.qkv.weight"].data).max() <= limit
+    assert not np.array_equal(model.flat.data, ViT(model.config, seed=1).flat.data)
+    np.testing.assert_array_equal(model.flat.data, ViT(model.config, seed=0).flat.data)
+
+
+def test_the_decayed_parameters_come_first_in_the_flat_array():
+    model = make()
+    for _, p in model.named_parameters():
+        p.data[...] = p.data.ndim
+    flat = model.flat
+    assert (flat.data[: flat.num_decayed] >= 2).all()
+    assert (flat.data[flat.num_decayed :] == 1).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"pool": "mean", "pos_embed": "sincos2d"}])
+def test_a_replica_shares_weights_and_owns_gradients(options):
+    model = make(**options)
+    twin = model.replica()
+    images = pictures()
+    assert np.shares_memory(twin.flat.data, model.flat.data)
+    assert not np.shares_memory(twin.flat.grad, model.flat.grad)
+    model.flat.data *= 0.5
+    logits, cache = twin.forward(images)
+    np.testing.assert_array_equal(logits, model(images))
+    twin.backward(np.ones_like(logits), cache)
+    assert twin.flat.grad.any()
+    assert not model.flat.grad.any()
+    for (name, own), (other, shared) in zip(
+        twin.named_parameters(), model.named_parameters(), strict=True
+    ):
+        assert name == other
+        assert np.shares_memory(own.data, shared.data)
+        assert np.shares_memory(own.grad, twin.flat.grad)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_at_test_time_dropout_is_off(dtype):
+    model, images = make(dtype, **DROPS), pictures(dtype=dtype)
+    logits, cache = model.forward(images)
+    np.testing.assert_array_equal(logits, model(images))
+    np.testing.assert_array_equal(logits, model.forward(images, stream=RandomStream(0))[0])
+    assert cache.drop is None
+    without = make(dtype)
+    np.testing.assert_array_equal(logits, without(images))
+    trained, _ = model.forward(images, train=True, stream=RandomStream(0))
+    assert np.abs(trained - logits).max() > 1e-3
+
+
+def test_masks_differ_from_step_to_step_and_repeat_within_one():
+    model, images = make(**DROPS), pictures()
+    first, again, later = (
+        model.forward(images, train=True, stream=RandomStream(0, step))[0] for step in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - later).max() > 1e-3
+
+
+def test_the_cache_holds_every_blocks_attention_map():
+    _, cache = make().forward(pictures())
+    maps = [block.attn.probs for block in cache.blocks]
+    assert [probs.shape for probs in maps] == [(4, 2, 7, 7)] * 2
+    for probs in maps:
+        np.testing.assert_allclose(probs.sum(-1), 1.0)
+    assert cache.tokens.shape == (4, 7, 8)
+
+
+def test_a_cache_serves_one_backward():
+    model = make()
+    logits, cache = model.forward(pictures())
+    model.backward(np.ones_like(logits), cache)
+    assert cache.blocks == []
+    with pytest.raises(UserError, match="run forward again"):
+        model.backward(np.ones_like(logits), cache)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (np.zeros((2, 3, 12, 8)), ["(2, 3, 12, 8)", "(B, 3, 8, 12)"]),
+        (np.zeros((2, 8, 12, 3)), ["(2, 8, 12, 3)", "(B, 3, 8, 12)"]),
+        (np.zeros((3, 8, 12)), ["(3, 8, 12)"]),
+        (np.zeros((2, 3, 8, 12), "float32"), ["float32", "float64"]),
+        (np.zeros((2, 3, 8, 12), "uint8"), ["uint8", "normalise"]),
+    ],
+)
+def test_images_that_do_not_fit_are_told_in_one_line(images, words):
+    model = make()
+    for call in (model, model.forward):
+        with pytest.raises(UserError) as raised:
+            call(images)
+        assert "\n" not in str(raised.value)
+        assert [word for word in words if word not in str(raised.value)] == []
+
+
+@pytest.mark.parametrize("rate", DROPS)
+def test_training_with_dropout_needs_a_stream(rate):
+    with pytest.raises(UserError, match="RandomStream"):
+        make(**{rate: 0.1}).forward(pictures(), train=True)
+    make().forward(pictures(), train=True)  # nothing to draw, nothing needed
+
+
+def masks_of(cache):
+    yield cache.drop
+    for block in cache.blocks:
+        yield from (block.attn.attention.mask, block.mlp.drop, *block.branch1, *block.branch2)
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_micro_batches_are_the_whole_batch(pool):
+    model, images, labels = make(pool=pool, **DROPS), pictures(8), np.arange(8) % 3
+
+    def run(rows, first):
+        stream = RandomStream(5, 2, first)
+        logits, cache = model.forward(images[rows], train=True, stream=stream)
+        masks = list(masks_of(cache))
+        _, loss_cache = cross_entropy_forward(logits, labels[rows])
+        return (
+            logits,
+            masks,
+            model.backward(cross_entropy_backward(len(logits) / 8, loss_cache), cache),
+        )
+
+    logits, masks, dimages = run(slice(8), 0)
+    grad = model.flat.grad.copy()
+    model.flat.zero_grad()
+    parts = [run(slice(0, 4), 0), run(slice(4, 8), 4)]
+    for whole, *pieces in zip(masks, parts[0][1], parts[1][1], strict=True):
+        if whole is None:  # the first block's drop path has rate 0
+            assert pieces == [None, None]
+        else:
+            np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    assert sum(mask is not None for mask in masks) == 11
+    np.testing.assert_allclose(np.concatenate([p[0] for p in parts]), logits, atol=1e-12)
+    np.testing.assert_allclose(np.concatenate([p[2] for p in parts]), dimages, atol=1e-12)
+    assert relative_error(model.flat.grad, grad) < 1e-12
+
+
+def test_images_do_not_see_each_other():
+    model, images = make(), pictures()
+    logits = model(images)
+    _, cache = model.forward(images)
+    assert np.abs(cache.blocks[1].attn.probs[0] - cache.blocks[1].attn.probs[1]).max() > 1e-3
+    order = [3, 1, 0, 2]
+    np.testing.assert_allclose(model(images[order]), logits[order], atol=1e-12)
+
+
+def test_the_class_token_and_the_positions_learn():
+    model, images = make("float32"), pictures(dtype="float32")
+    logits, cache = model.forward(images)
+    model.backward(np.ones_like(logits), cache)
+    token, places = model.cls_token, model.pos_embed
+    # the class token and its place enter as one sum, so they have one gradient
+    np.testing.assert_allclose(token.grad[0, 0], places.grad[0, 0], rtol=1e-6)
+    before = model(images)
+    token.data -= 0.1 * token.grad
+    assert (model(images).sum() < before.sum()).all()
+
+
+def test_no_float64_leaks_into_a_float32_model():
+    model, images = make("float32", representation_size=5, **DROPS), pictures(dtype="float32")
+    logits, cache = model.forward(images, train=True, stream=RandomStream(0))
+    caches = [array for array in arrays_in(cache) if array.dtype.kind == "f"]
+    dimages = model.backward(np.ones_like(logits), cache)
+    found = [logits, dimages, model.flat.grad, *caches]
+    assert {str(array.dtype) for array in found} == {"float32"}
+    assert len(caches) > 40
+
+
+def arrays_in(value):
+    if isinstance(value, tuple | list):
+        for member in value:
+            yield from arrays_in(member)
+    elif hasattr(value, "dtype"):
+        yield value
+
+
+def test_drop_path_rises_from_block_to_block():
+    model = make(depth=5, drop_path=0.4)
+    rates = [block.drop_path.rate for block in model.blocks]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+
+
+# Summary
+
+
+@pytest.mark.parametrize("options", [{}, {"pool": "mean", "representation_size": 5}])
+def test_the_summary_counts_every_parameter_once(options):
+    model = make("float32", **options)
+    table = list(rows(model))
+    assert sum(row.parameters for row in table) == model.config.num_parameters
+    keep_nothing_new = ("cls_token", "pos_embed", "head")  # the head's input is charged to others
+    assert all((row.activation > 0) == (row.name not in keep_nothing_new) for row in table)
+    last = model.summary().splitlines()[-2]
+    assert f"{model.config.num_parameters:,}" in last.split()
+
+
+def test_the_summary_counts_the_products():
+    model = make(depth=1)
+    flops = {row.name: row.flops for row in rows(model)}
+    T, N, C, F = 7, 6, 8, 16
+    assert flops["patch_embed"] == 2 * N * 48 * C
+    assert flops["blocks.0.attn"] == 2 * T * C * 3 * C + 2 * T * C * C + 2 * (2 * T * T * C)
+    assert flops["blocks.0.mlp"] == 2 * (2 * T * C * F)
+    assert flops["head"] == 2 * C * 3
+
+
+def test_the_summary_measures_memory_in_the_models_dtype():
+    single, double = (
+        sum(row.activation for row in rows(make(dtype))) for dtype in ("float32", "float64")
+    )
+    assert double == 2 * single

@@ -1,0 +1,61 @@
+"""A training step on a GPU is the CPU's. Skipped where there is no GPU."""
+
+import numpy as np
+import pytest
+from helpers import draw, relative_error
+
+from minivit import RandomStream, UserError, ViT, ViTConfig
+from minivit.backend import to_device, to_host
+from minivit.functional import cross_entropy_backward, cross_entropy_forward
+from minivit.optim import SGD, AdamW, clip_by_global_norm
+
+pytestmark = pytest.mark.gpu
+
+CONFIGS = {
+    "class token": {},
+    "dropout": {"dropout": 0.2, "attn_dropout": 0.2, "drop_path": 0.4},
+    "mean, sines, tanh": {"pool": "mean", "pos_embed": "sincos2d", "activation": "gelu_tanh"},
+    "pre-logits": {"representation_size": 24},
+}
+
+
+def train(device, optimizer_class, options, steps=2):
+    """Logits, gradient and weights after some training steps from the same random weights."""
+    config = ViTConfig(image_size=(16, 24), dim=32, depth=2, num_heads=4, **options)
+    model = ViT(config, device=device)
+    model.flat.data[...] = to_device(0.1 * draw(0, model.flat.data.size).astype("float32"), device)
+    images = to_device(draw(1, 8, 3, 16, 24).astype("float32"), device)
+    labels = to_device(np.arange(8) % 10, device)
+    optimizer = optimizer_class(model.flat, weight_decay=0.05)
+    for step in range(steps):
+        model.flat.zero_grad()
+        logits, cache = model.forward(images, train=True, stream=RandomStream(0, step))
+        _, loss_cache = cross_entropy_forward(logits, labels, 0.1)
+        model.backward(cross_entropy_backward(1.0, loss_cache), cache)
+        gradient = to_host(model.flat.grad).copy()
+        clip_by_global_norm(model.flat.grad, 1.0)
+        optimizer.step(1e-3)
+    return to_host(logits), gradient, to_host(model.flat.data)
+
+
+@pytest.mark.parametrize("optimizer_class", [AdamW, SGD])
+@pytest.mark.parametrize("options", CONFIGS.values(), ids=list(CONFIGS))
+def test_training_steps_agree_with_the_cpus(options, optimizer_class, cupy):
+    host, device = (train(d, optimizer_class, options) for d in ("cpu", "cuda"))
+    for name, expected, found in zip(("logits", "gradient"), host, device, strict=False):
+        assert relative_error(found, expected) <= 1e-4, name
+    # Adam divides by the gradient's size: where that is rounding, so is the step's direction
+    difference = np.abs(device[2] - host[2])
+    assert difference.max() <= 5e-3
+    assert np.median(difference) <= 1e-6
+
+
+def test_a_model_on_a_gpu_refuses_images_of_the_host(cupy):
+    model = ViT(ViTConfig(dim=8, depth=1), device="cuda")
+    with pytest.raises(UserError, match="images is a numpy array, weights is a cupy array"):
+        model(np.zeros((1, 3, 32, 32), "float32"))
+
+
+def test_the_summary_works_on_a_gpu(cupy):
+    config = ViTConfig(dim=8, depth=1)
+    assert ViT(config, device="cuda").summary() == ViT(config).summary()

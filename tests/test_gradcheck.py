@@ -1,0 +1,206 @@
+"""The checker of gradients, checked: it passes the right and finds the wrong."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import draw
+
+from minivit import functional as f
+from minivit.errors import UserError
+from minivit.functional.layernorm import layernorm_backward
+from minivit.gradcheck import check_gradients, check_layer, check_pair
+from minivit.gradcheck.__main__ import Options, main
+from minivit.gradcheck.cases import all_cases
+from minivit.layers import Linear
+
+X = draw(0, 3, 4, 4)
+VECTOR = draw(1, 4)
+HEADS = {name: draw(i, 2, 2, 3, 4) for i, name in enumerate("qkv")}
+NORM = {"x": X, "gamma": VECTOR, "beta": VECTOR}
+
+
+def norm_without_mean(dy, cache):
+    dx, *rest = layernorm_backward(dy, cache)
+    dropped = (dy * cache.gamma).mean(-1, keepdims=True)
+    return dx + dropped * cache.rstd.reshape(dropped.shape), *rest
+
+
+def norm_without_the_part_along_xhat(dy, cache):
+    dx, *rest = layernorm_backward(dy, cache)
+    dropped = (dy * cache.gamma * cache.xhat).mean(-1, keepdims=True)
+    return dx + cache.xhat * dropped * cache.rstd.reshape(dropped.shape), *rest
+
+
+def norm_with_gamma_outside_the_means(dy, cache):
+    dx, *_ = layernorm_backward(dy, cache._replace(gamma=np.ones_like(cache.gamma)))
+    return cache.gamma * dx, *layernorm_backward(dy, cache)[1:]
+
+
+def position_of_one_image(dout, cache):
+    return dout, dout[:1]
+
+
+def position_averaged(dout, cache):
+    return dout, dout.mean(0, keepdims=True)
+
+
+def class_token_that_never_learns(dout, cache):
+    dx, dcls_token = f.class_token_backward(dout, cache)
+    return dx, np.zeros_like(dcls_token)
+
+
+def linear_with_weight_transposed(dy, cache):
+    return dy @ cache[1], *f.linear_backward(dy, cache)[1:]
+
+
+def attention_without_scale(dout, cache):
+    dq, dk, dv = f.attention_backward(dout, cache)
+    scale = math.sqrt(cache.q.shape[-1])
+    return scale * dq, scale * dk, dv
+
+
+def softmax_without_correction(dprobs, cache):
+    return dprobs * cache
+
+
+def gelu_off_by_a_millionth_part(dy, cache):
+    return dy * cache * (1.0 + 5e-6)
+
+
+MUTANTS = [
+    (f.layernorm_forward, norm_without_mean, NORM, {"x"}),
+    (f.layernorm_forward, norm_without_the_part_along_xhat, NORM, {"x"}),
+    (f.layernorm_forward, norm_with_gamma_outside_the_means, NORM, {"x"}),
+    (f.position_forward, position_of_one_image, {"x": X, "pos_embed": X[:1]}, {"pos_embed"}),
+    (f.position_forward, position_averaged, {"x": X, "pos_embed": X[:1]}, {"pos_embed"}),
+    (
+        f.class_token_forward,
+        class_token_that_never_learns,
+        {"x": X, "cls_token": X[:1, :1]},
+        {"cls_token"},
+    ),
+    (
+        f.linear_forward,
+        linear_with_weight_transposed,
+        {"x": X, "weight": X[0], "bias": VECTOR},
+        {"x"},
+    ),
+    (f.attention_forward, attention_without_scale, HEADS, {"q", "k"}),
+    (f.softmax_forward, softmax_without_correction, {"scores": X}, {"scores"}),
+    (f.gelu_forward, gelu_off_by_a_millionth_part, {"x": X}, {"x"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "inputs", "wrong"), MUTANTS, ids=[m[1].__name__ for m in MUTANTS]
+)
+def test_a_wrong_backward_is_found_and_its_tensor_named(forward, backward, inputs, wrong):
+    results = check_pair(forward, backward, inputs)
+    assert {result.tensor for result in results if not result.passed} == wrong
+
+
+@pytest.mark.parametrize("directions", [0, 2])
+def test_the_wrong_element_is_named(directions):
+    def backward(dy, cache):
+        dx = f.tanh_backward(dy, cache)
+        dx[1, 2, 3] += 7.0
+        return dx
+
+    (result,) = check_pair(
+        f.tanh_forward, backward, {"x": X}, directions=directions, max_elements=None
+    )
+    assert not result.passed
+    assert result.where == "[1, 2, 3]"
+    assert result.analytic - result.numeric == pytest.approx(7.0)
+
+
+def test_one_direction_alone_finds_one_wrong_element():
+    def backward(dy, cache):
+        dx = f.tanh_backward(dy, cache)
+        dx[1, 2, 3] += 1e-3
+        return dx
+
+    (result,) = check_pair(f.tanh_forward, backward, {"x": X}, directions=1, max_elements=0)
+    assert not result.passed
+    assert result.where == "direction 0"
+
+
+def test_a_gradient_that_is_not_a_number_is_wrong():
+    (result,) = check_pair(f.tanh_forward, lambda dy, cache: dy * np.nan, {"x": X})
+    assert not result.passed
+
+
+def test_a_value_that_is_not_a_number_is_wrong_though_all_others_are_right():
+    x = np.array([1.0, 2.0, 3.0])
+
+    def objective():
+        return x.sum() if x[1] == 2.0 else math.nan
+
+    (result,) = check_gradients(objective, {"x": np.ones(3)}, {"x": x}, directions=0)
+    assert not result.passed
+    assert result.where == "[1]"
+
+
+@pytest.mark.parametrize(
+    ("backward", "message"),
+    [
+        (lambda dy, cache: (), "no gradient for x"),
+        (lambda dy, cache: dy[0], "gradient of x is"),
+        (lambda dy, cache: dy.astype("float32"), "float32"),
+    ],
+)
+def test_a_gradient_of_another_kind_is_refused(backward, message):
+    with pytest.raises(UserError, match=message):
+        check_pair(f.tanh_forward, backward, {"x": X})
+
+
+def test_the_check_leaves_its_inputs_as_they_were():
+    x = X.copy()
+    check_pair(f.tanh_forward, f.tanh_backward, {"x": x})
+    np.testing.assert_array_equal(x, X)
+
+
+def test_a_layer_whose_bias_never_learns_is_found():
+    class Broken(Linear):
+        def backward(self, dy, cache):
+            dx = super().backward(dy, cache)
+            self.bias.grad[...] = 0.0
+            return dx
+
+    results = check_layer(Broken(np.random.default_rng(0), 4, 3), X)
+    assert {result.tensor for result in results if not result.passed} == {"bias"}
+
+
+CASES = [pytest.param(case, id=f"{kind}-{name}") for kind, name, case in all_cases()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_everything_in_the_table_is_right(case):
+    results = case(directions=1, max_elements=2)
+    assert results
+    assert not [result for result in results if not result.passed]
+
+
+def test_the_command_exits_with_0_where_all_is_right():
+    command = [sys.executable, "-m", "minivit.gradcheck", "--only", "layernorm", "--elements", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "gamma" in done.stdout
+    assert "WRONG" not in done.stdout
+    assert " 0 wrong" in done.stdout
+
+
+def test_the_command_exits_with_1_where_a_gradient_is_wrong(monkeypatch, capsys):
+    monkeypatch.setattr(f, "layernorm_backward", norm_without_mean)
+    assert main(Options(only="layernorm", elements=2)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (wrong,) = [line for line in lines if "WRONG" in line]
+    assert wrong.split()[:3] == ["pair", "layernorm", "x"]
+    assert "1 wrong" in lines[-1]
+
+
+def test_the_command_exits_with_1_where_nothing_has_the_name():
+    assert main(Options(only="no such thing")) == 1
