@@ -33,6 +33,8 @@ class Options:
 
 def main(options: Options) -> int:
     """Print the top classes of each picture with their probabilities."""
+    if options.top < 1:
+        raise UserError(f"--top is {options.top}; expected at least 1")
     if not options.images:
         raise UserError("no picture given; expected RUN IMAGE [IMAGE …]")
     model, state = load_model(options.run, options.device)
@@ -62,6 +64,8 @@ def open_picture(path: Path, size: tuple[int, int]) -> np.ndarray:
         raise UserError(f"{path}: no such file") from None
     except (UnidentifiedImageError, IsADirectoryError, Image.DecompressionBombError):
         raise UserError(f"{path}: not a picture that Pillow can open") from None
+    except PermissionError:
+        raise
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises where one is cut
         raise UserError(f"{path}: a damaged picture ({error})") from None
     height, width = size

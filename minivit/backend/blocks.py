@@ -21,18 +21,18 @@ def blocks(array: Array) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(array), step))
 
 
-def blockwise(function: Callable[..., None], x: Array, num_outputs: int) -> tuple[Array, ...]:
-    """Run `function(x, *outputs)` block by block; on a GPU in one go.
+def blockwise(function: Callable[..., None], num_outputs: int, *inputs: Array) -> tuple[Array, ...]:
+    """Run `function(*inputs, *outputs)` block by block; on a GPU in one go.
 
     Args:
-        function: element-wise; fills `num_outputs` arrays of the shape of its x.
-        x: any shape.
+        function: element-wise; fills its last `num_outputs` arguments.
+        inputs: of one shape and dtype.
 
     Returns:
-        The filled outputs, of the shape and dtype of x.
+        The filled outputs, of that shape and dtype.
     """
-    flat = x.reshape(-1)
-    outputs = tuple(get_xp(x).empty_like(flat) for _ in range(num_outputs))
-    for rows in blocks(flat):
-        function(flat[rows], *(output[rows] for output in outputs))
-    return tuple(output.reshape(x.shape) for output in outputs)
+    flat = [array.reshape(-1) for array in inputs]
+    outputs = [get_xp(flat[0]).empty_like(flat[0]) for _ in range(num_outputs)]
+    for rows in blocks(flat[0]):
+        function(*(array[rows] for array in flat), *(output[rows] for output in outputs))
+    return tuple(output.reshape(inputs[0].shape) for output in outputs)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minivit.errors import UserError
+
 
 @dataclass(frozen=True)
 class Split:
@@ -23,6 +25,21 @@ class Split:
     def __getitem__(self, rows) -> "Split":
         masks = None if self.masks is None else self.masks[rows]
         return Split(self.images[rows], self.labels[rows], masks)
+
+    def hold_out(self, fraction: float, rng: np.random.Generator) -> tuple["Split", "Split"]:
+        """(the rest, the share held out), drawn at random; at least one image is held out.
+
+        Raises:
+            UserError: nothing would be left.
+        """
+        order = rng.permutation(len(self))
+        count = max(1, round(fraction * len(self)))
+        if count >= len(self):
+            raise UserError(
+                f"val_fraction {fraction} leaves no image of {len(self)} to train on; "
+                "choose a smaller one"
+            )
+        return self[order[count:]], self[order[:count]]
 
 
 @dataclass(frozen=True)

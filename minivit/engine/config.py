@@ -93,7 +93,15 @@ class TrainConfig:
 
 
 RECIPES: dict[str, dict] = {
-    "cifar10": {"dataset": "cifar10"},
+    "cifar10": {
+        "dataset": "cifar10",
+        "pool": "mean",
+        "pos_embed": "sincos2d",
+        "activation": "gelu_tanh",
+        "epochs": 20,
+        "warmup": 1.0,
+        "betas": (0.9, 0.95),
+    },
     # the figures are upright and whole: no crop, no flip, and few passes do
     "shapes": {
         "dataset": "shapes",

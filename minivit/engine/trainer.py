@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import math
-import signal
 import time
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from minivit.data import Batches, Dataset, Split, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
 from minivit.engine.config import TrainConfig
 from minivit.engine.evaluate import Evaluation, evaluate
+from minivit.engine.interrupt import stop_request
 from minivit.engine.parallel import DataParallel
 from minivit.engine.progress import Progress
 from minivit.engine.run import Run, restore_weights
@@ -44,7 +44,9 @@ class Trainer:
     def __init__(self, config: TrainConfig, dataset: Dataset, run: Run):
         _require_fit(config, dataset)
         self.config, self.dataset, self.run = config, dataset, run
-        train, self.val = _hold_out(dataset.train, config.val_fraction, config.seed)
+        train, self.val = dataset.train.hold_out(
+            config.val_fraction, generator(config.seed, Purpose.SPLIT)
+        )
         self.statistics = Statistics.of(train.images)
         self.batches = Batches(
             train,
@@ -90,7 +92,7 @@ class Trainer:
         started = time.perf_counter() - self.seconds
         workers = DataParallel(self.model, config.threads, config.micro_batch)
         progress = Progress(self.total_steps * B, self.step * B)
-        with workers, progress, _stop_request() as stop:
+        with workers, progress, stop_request() as stop:
             for images, targets in self.batches.ahead(self.step, self.total_steps):
                 self._train_step(workers, images, targets)
                 progress.advance(B)
@@ -138,11 +140,11 @@ class Trainer:
             raise self._divergence("a weight became infinite or no number", self.step)
 
     def _divergence(self, what: str, step: int) -> UserError:
+        kept = f"the last good checkpoint is {self.run.last}; " if self.run.last.exists() else ""
         return UserError(
             f"{what} at step {step} (epoch {(step - 1) // self.batches.per_epoch + 1}, learning "
-            f"rate {self.schedule(step - 1):.2e}); the last good checkpoint is kept in "
-            f"{self.run.path / 'checkpoints'}; begin again with a lower --lr, a longer --warmup "
-            "or a smaller --clip-norm"
+            f"rate {self.schedule(step - 1):.2e}); {kept}begin again with a lower --lr, a longer "
+            "--warmup or a smaller --clip-norm"
         )
 
     def _log(self, progress: Progress) -> None:
@@ -161,7 +163,6 @@ class Trainer:
 
     def _end_epoch(self, workers: DataParallel, progress: Progress) -> None:
         self._read_losses()
-        self._require_finite_weights()
         loss, correct, steps = self.epoch_sums
         self.epoch_sums = [0.0, 0, 0]
         line = {
@@ -310,39 +311,7 @@ def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
             )
 
 
-def _hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """(the rest, the held-out share), drawn at random; at least one image is held out."""
-    order = generator(seed, Purpose.SPLIT).permutation(len(split))
-    count = max(1, round(fraction * len(split)))
-    if count >= len(split):
-        raise UserError(
-            f"val_fraction {fraction} leaves no image to train on; choose a smaller one"
-        )
-    return split[order[count:]], split[order[:count]]
-
-
 def _means(window: list[tuple[float, int]], batch_size: int) -> tuple[float, float]:
     """Mean loss and accuracy of some steps."""
     losses, corrects = zip(*window, strict=True)
     return sum(losses) / len(window), sum(corrects) / (len(window) * batch_size)
-
-
-@contextlib.contextmanager
-def _stop_request() -> Iterator[list]:
-    """Ctrl-C or a polite kill fills the list, once; a second one ends the program at once."""
-    requests: list = []
-    before = {}
-
-    def request(number, frame):
-        requests.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    with contextlib.suppress(ValueError):  # not in the main thread: nobody to listen to
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, request)
-    try:
-        yield requests
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

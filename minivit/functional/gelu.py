@@ -5,6 +5,7 @@ normal population that lies below x.
 """
 
 import math
+from typing import NamedTuple
 
 from minivit.backend import Array, blockwise, get_xp
 
@@ -66,89 +67,106 @@ def _erf_series(z: Array) -> Array:
     return xp.where(xp.abs(z) < ERF_IS_ONE, total, xp.sign(z))
 
 
-def gelu_forward(x: Array) -> tuple[Array, Array]:
+class GeluCache(NamedTuple):
+    """x: the input. cdf: Φ(x) or its approximation, which the derivative needs again."""
+
+    x: Array
+    cdf: Array
+
+
+def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     r"""GELU by its definition.
 
     .. math:: y = x\,\Phi(x), \qquad
               \Phi(x) = \tfrac12\bigl(1 + \mathrm{erf}(x / \sqrt 2)\bigr)
 
-    The derivative is made here, while x and Φ are in the CPU's cache.
-
     Args:
         x: any shape.
 
     Returns:
-        y of x's shape, cache: the derivative dy/dx.
+        y of x's shape, cache.
     """
-    y, derivative = blockwise(_gelu, x, 2)
-    return y, derivative
+    y, cdf = blockwise(_gelu, 2, x)
+    return y, GeluCache(x, cdf)
 
 
-def _gelu(x: Array, y: Array, slope: Array) -> None:
-    """y = x·Φ(x), slope = Φ(x) + x·φ(x), where φ = Φ' is the normal density."""
-    xp = get_xp(x)
-    z = x * math.sqrt(0.5)
-    cdf = erf(z)
+def _gelu(x: Array, y: Array, cdf: Array) -> None:
+    cdf[...] = erf(x * math.sqrt(0.5))
     cdf += 1.0
     cdf *= 0.5
-    xp.multiply(x, cdf, y)
-    xp.multiply(z, z, slope)
-    xp.subtract(-0.5 * math.log(2.0 * math.pi), slope, slope)
-    xp.exp(slope, slope)  # φ(x) = exp(-x²/2 - ½ log 2π)
-    slope *= x
-    slope += cdf
+    get_xp(x).multiply(x, cdf, y)
 
 
-def gelu_backward(dy: Array, cache: Array) -> Array:
-    r"""dy -> dx, both of x's shape.
+def gelu_backward(dy: Array, cache: GeluCache) -> Array:
+    r"""dy -> dx, both of x's shape; φ = Φ' is the normal density.
 
-    .. math:: dx = dy\,\bigl(\Phi(x) + x\,\varphi(x)\bigr)
+    .. math:: dx = dy\,\bigl(\Phi(x) + x\,\varphi(x)\bigr), \qquad
+              \varphi(x) = \frac{1}{\sqrt{2\pi}} e^{-x^2/2}
     """
-    return dy * cache
+    (dx,) = blockwise(_gelu_derivative, 1, dy, *cache)
+    return dx
+
+
+def _gelu_derivative(dy: Array, x: Array, cdf: Array, dx: Array) -> None:
+    xp = get_xp(x)
+    xp.multiply(x, x, dx)
+    dx *= -0.5
+    xp.exp(dx, dx)
+    dx *= 1.0 / math.sqrt(2.0 * math.pi)  # φ(x)
+    dx *= x
+    dx += cdf
+    dx *= dy
 
 
 TANH_SCALE = math.sqrt(2.0 / math.pi)
 TANH_CUBIC = 0.044715
 
 
-def gelu_tanh_forward(x: Array) -> tuple[Array, Array]:
+def gelu_tanh_forward(x: Array) -> tuple[Array, GeluCache]:
     r"""GELU with Φ approximated by a tanh, as in the paper's own code (flax).
 
-    .. math:: y = \tfrac12 x\,(1 + \tanh u), \qquad
+    .. math:: y = x\,c, \qquad c = \tfrac12 (1 + \tanh u), \qquad
               u = \sqrt{2/\pi}\,(x + 0.044715\,x^3)
 
     Args:
         x: any shape.
 
     Returns:
-        y of x's shape, cache: the derivative dy/dx.
+        y of x's shape, cache.
     """
-    y, derivative = blockwise(_gelu_tanh, x, 2)
-    return y, derivative
+    y, cdf = blockwise(_gelu_tanh, 2, x)
+    return y, GeluCache(x, cdf)
 
 
-def _gelu_tanh(x: Array, y: Array, slope: Array) -> None:
-    """y = ½x(1 + t), slope = ½(1 + t) + ½x(1 - t²)·du/dx, with t = tanh(u)."""
+def _gelu_tanh(x: Array, y: Array, cdf: Array) -> None:
     xp = get_xp(x)
-    square = x * x
-    cdf = square * (TANH_SCALE * TANH_CUBIC)
+    xp.multiply(x, x, cdf)
+    cdf *= TANH_SCALE * TANH_CUBIC
     cdf += TANH_SCALE
     cdf *= x
     xp.tanh(cdf, cdf)
     cdf += 1.0
-    cdf *= 0.5  # ½(1 + t), the approximate Φ(x); then ½(1 - t²) = 2·cdf·(1 - cdf)
+    cdf *= 0.5
     xp.multiply(x, cdf, y)
-    square *= 6.0 * TANH_SCALE * TANH_CUBIC
-    square += 2.0 * TANH_SCALE  # 2·du/dx
-    xp.subtract(1.0, cdf, slope)
-    slope *= y
-    slope *= square
-    slope += cdf
 
 
-def gelu_tanh_backward(dy: Array, cache: Array) -> Array:
-    r"""dy -> dx, both of x's shape.
+def gelu_tanh_backward(dy: Array, cache: GeluCache) -> Array:
+    r"""dy -> dx, both of x's shape; the derivative of tanh is 1 - tanh², hence of c:
 
-    .. math:: dx = dy\,\bigl(\tfrac12(1 + t) + \tfrac12 x (1 - t^2)\,u'\bigr), \qquad t = \tanh u
+    .. math:: dx = dy\,\bigl(c + x\,c'\bigr), \qquad c' = 2c\,(1 - c)\,u', \qquad
+              u' = \sqrt{2/\pi}\,(1 + 3 \cdot 0.044715\,x^2)
     """
-    return dy * cache
+    (dx,) = blockwise(_gelu_tanh_derivative, 1, dy, *cache)
+    return dx
+
+
+def _gelu_tanh_derivative(dy: Array, x: Array, cdf: Array, dx: Array) -> None:
+    xp = get_xp(x)
+    xp.multiply(x, x, dx)
+    dx *= 6.0 * TANH_SCALE * TANH_CUBIC
+    dx += 2.0 * TANH_SCALE  # 2u'
+    dx *= x
+    dx *= 1.0 - cdf
+    dx += 1.0
+    dx *= cdf  # c·(1 + 2x·u'·(1 - c))
+    dx *= dy

@@ -11,6 +11,7 @@ from minivit.functional import (
     gelu_tanh_backward,
     gelu_tanh_forward,
 )
+from minivit.functional.gelu import GeluCache
 from minivit.layers.dropout import Dropout
 from minivit.layers.layer import Layer
 from minivit.layers.linear import Linear
@@ -25,7 +26,7 @@ class MlpCache(NamedTuple):
     """What each step cached, in the order of forward."""
 
     fc1: tuple
-    act: Array
+    act: GeluCache
     drop: Array | None
     fc2: tuple
 

@@ -30,7 +30,7 @@ def test_in_blocks_is_at_once(shape, block, dtype, seed):
     before = x.copy()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
-        found = blockwise(sum_and_square, x, 2)
+        found = blockwise(sum_and_square, 2, x)
     for output, expected in zip(found, (before + 1.0, before * before), strict=True):
         assert output.dtype == dtype
         np.testing.assert_array_equal(output, expected)
@@ -40,7 +40,7 @@ def test_in_blocks_is_at_once(shape, block, dtype, seed):
 def test_views_that_are_not_contiguous_are_read_in_their_own_order(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 4)
     x = draw(0, 5, 7).T
-    total, square = blockwise(sum_and_square, x, 2)
+    total, square = blockwise(sum_and_square, 2, x)
     np.testing.assert_array_equal(total, x + 1.0)
     np.testing.assert_array_equal(square, x * x)
 
@@ -48,7 +48,7 @@ def test_views_that_are_not_contiguous_are_read_in_their_own_order(monkeypatch):
 def test_no_block_is_longer_than_it_may_be(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 4)
     lengths = []
-    blockwise(lambda x, out: lengths.append((x.size, out.size)), np.zeros((3, 3)), 1)
+    blockwise(lambda x, out: lengths.append((x.size, out.size)), 1, np.zeros((3, 3)))
     assert lengths == [(4, 4), (4, 4), (1, 1)]
 
 

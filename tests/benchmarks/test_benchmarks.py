@@ -1,0 +1,81 @@
+"""The benchmarks measure the same model on both sides, and their arithmetic is right."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import report, runner, sweep
+from benchmarks.runner import Result, markdown, measure, table_rows
+from benchmarks.shape import Shape
+from minivit.models import ViT, ViTConfig
+
+TINY = Shape(dim=16, depth=1, num_heads=2, batch=4, image_size=8, threads=1)
+
+
+def config_of(shape: Shape) -> ViTConfig:
+    sizes = {k: v for k, v in shape.as_dict().items() if k not in ("batch", "threads")}
+    return ViTConfig(**sizes)
+
+
+def test_the_counted_flops_are_those_of_the_models_summary():
+    from minivit.models.summary import rows
+
+    for shape in (TINY, Shape()):
+        assert shape.flops == sum(row.flops for row in rows(ViT(config_of(shape))))
+
+
+def test_pytorch_trains_a_model_with_as_many_parameters():
+    pytest.importorskip("torch")
+    from benchmarks.torch_vit import ViT as TorchViT
+
+    for shape in (TINY, Shape()):
+        twin = sum(p.numel() for p in TorchViT(shape).parameters())
+        assert twin == config_of(shape).num_parameters
+
+
+def test_contenders_take_turns_in_processes_of_their_own():
+    results = measure(["minivit"], TINY, train=True, rounds=2, steps=1)
+    assert set(results) == {"minivit", "gemm"}
+    for result in results.values():
+        assert len(result.seconds) == 2
+        assert min(result.seconds) > 0
+        assert result.peak_bytes > 2**20
+
+
+def test_a_contender_that_dies_is_an_error_and_not_a_figure():
+    with pytest.raises(RuntimeError, match="nobody"):
+        measure(["nobody"], TINY, train=True, rounds=1, steps=1)
+
+
+def test_ratios_are_taken_round_by_round_and_the_limit_from_the_products():
+    shape = Shape(batch=10, threads=2)
+    results = {
+        "minivit": Result([1.0, 2.0, 4.0], 100_000_000),
+        "torch": Result([3.0, 4.0, 4.0], 400_000_000),
+        "gemm": Result([1.0, 1.0, 1.0], 0),
+    }
+    ours, theirs, limit = table_rows(results, shape, train=True)
+    assert ours["minivit_over_it"] == 1.0
+    assert theirs["minivit_over_it"] == 2.0
+    assert theirs["ratio_range"] == [1.0, 3.0]
+    assert limit["images_per_s"] == pytest.approx(2 * 2 * 1024**3 / (3 * shape.flops))
+    assert ours["share_of_gemm_limit"] == pytest.approx(5.0 / limit["images_per_s"])
+    assert "2.00 (1.00–3.00)" in markdown([ours, theirs, limit])
+
+
+def test_a_report_is_a_table_a_file_of_numbers_and_a_plot(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    results = {"minivit": Result([1.0], 1), "gemm": Result([1.0], 1)}
+    report.write("x", "Title", TINY, table_rows(results, TINY, True), "python -m this")
+    assert json.loads((tmp_path / "x.json").read_text())["command"] == "python -m this"
+    assert "python -m this" in (tmp_path / "x.md").read_text()
+    assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_a_sweep_changes_one_size_and_what_hangs_on_it():
+    wide = sweep._with(Shape(), "dim", 384)
+    assert (wide.dim, wide.num_heads) == (384, 6)
+    large = sweep._with(Shape(), "image_size", 64)
+    assert (large.image_size, large.batch) == (64, 32)
+    assert np.isclose(runner.GEMM_FLOPS, 2 * 1024**3)

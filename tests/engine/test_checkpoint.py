@@ -1,0 +1,153 @@
+"""Checkpoints come back as they were, or say in one line why they cannot."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+import tiny
+from safetensors.numpy import save_file
+
+from minivit.engine import Checkpoint, load_checkpoint, save_checkpoint
+from minivit.engine.checkpoint import copy_into, write_atomically
+from minivit.engine.run import load_model
+from minivit.errors import UserError
+from minivit.models import ViT
+
+
+def checkpoint(value=1.5):
+    weights = {
+        "head.weight": np.full((3, 2), value, np.float32),
+        "head.bias": np.arange(2.0, dtype=np.float32),
+    }
+    state = {"step": 7, "best": 0.25, "names": ["ä", "b"], "vit": {"dim": 16, "pool": None}}
+    return Checkpoint(
+        weights, {"m": dict(weights), "ema": {"head.bias": weights["head.bias"]}}, state
+    )
+
+
+def assert_same(found, expected):
+    assert found.state == expected.state
+    assert found.groups.keys() == expected.groups.keys()
+    pairs = [(found.weights, expected.weights)]
+    pairs += [(found.groups[name], expected.groups[name]) for name in expected.groups]
+    for arrays, wanted in pairs:
+        assert arrays.keys() == wanted.keys()
+        for name, array in wanted.items():
+            assert arrays[name].dtype == array.dtype
+            np.testing.assert_array_equal(arrays[name], array)
+
+
+def told(error):
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, checkpoint())
+    assert_same(load_checkpoint(path), checkpoint())
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_views_that_are_not_contiguous_are_saved_as_they_look(tmp_path):
+    path, array = tmp_path / "a.safetensors", np.arange(12.0, dtype=np.float32).reshape(3, 4)
+    save_checkpoint(path, Checkpoint({"w": array[:, ::2].T}))
+    np.testing.assert_array_equal(load_checkpoint(path).weights["w"], array[:, ::2].T)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch, call):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, checkpoint(1.0))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="No space") as error:
+        save_checkpoint(path, checkpoint(2.0))
+    if call == "fsync":
+        assert error.value.filename == str(path)
+    assert_same(load_checkpoint(path), checkpoint(1.0))
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_nothing_is_renamed_before_it_is_on_the_disk(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda f: (calls.append("fsync"), fsync(f)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
+    write_atomically(tmp_path / "a", b"content")
+    assert calls == ["fsync", "replace"]
+    assert (tmp_path / "a").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.99])
+def test_a_truncated_file_is_told_from_a_whole_one(tmp_path, share):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, checkpoint())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(UserError, match="damaged") as error:
+        load_checkpoint(path)
+    assert str(path) in told(error)
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file({"w": np.zeros(2)}, path)
+    with pytest.raises(UserError, match=r"format None, expected 'minivit-1'") as error:
+        load_checkpoint(path)
+    assert str(path) in told(error)
+
+
+def test_another_format_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file({"w": np.zeros(2)}, path, {"format": "minivit-0", "state": "{}"})
+    with pytest.raises(UserError, match=r"'minivit-0', expected 'minivit-1'") as error:
+        load_checkpoint(path)
+    told(error)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(UserError, match="no such checkpoint") as error:
+        load_checkpoint(tmp_path / "a.safetensors")
+    told(error)
+
+
+def test_a_checkpoint_of_another_model_names_the_parameter_and_changes_nothing():
+    views = {"a": np.zeros(2, np.float32), "b": np.zeros((2, 3), np.float32)}
+    ones = {name: np.ones(view.shape, np.float32) for name, view in views.items()}
+    for arrays, words in (
+        ({"a": ones["a"]}, "it lacks b"),
+        (ones | {"c": ones["a"]}, "it has c besides"),
+        (ones | {"b": ones["b"].T}, r"b is \(3, 2\), expected \(2, 3\)"),
+    ):
+        with pytest.raises(UserError, match=words) as error:
+            copy_into(views, arrays, "file")
+        assert told(error).startswith("file: a checkpoint of another model")
+        assert not any(view.any() for view in views.values())
+    copy_into(views, ones, "file")
+    assert all(view.all() for view in views.values())
+
+
+def test_a_model_comes_back_from_its_run_or_its_file(tmp_path):
+    training = tiny.trainer(tmp_path, epochs=1)
+    training.fit()
+    images = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float32)
+    for path in (training.run.path, training.run.best, training.run.last):
+        model, state = load_model(path)
+        np.testing.assert_array_equal(model(images), training.model(images))
+        assert state["class_names"] == list(tiny.NAMES)
+        assert state["mean"] == list(training.statistics.mean)
+    assert not np.array_equal(ViT(tiny.VIT)(images), training.model(images))
+
+
+def test_until_there_is_a_best_checkpoint_a_runs_model_is_the_last(tmp_path):
+    training = tiny.trainer(tmp_path)
+    with pytest.raises(UserError, match="no such checkpoint"):
+        load_model(training.run.path)
+    training.model.flat.data[...] = 0.5
+    training.save()
+    assert (load_model(training.run.path)[0].flat.data == 0.5).all()

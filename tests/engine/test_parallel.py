@@ -1,0 +1,148 @@
+"""Threads and micro-batches change the time that a step takes and nothing else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from minivit.backend import RandomStream
+from minivit.engine import DataParallel, physical_cores
+from minivit.functional import cross_entropy_backward, cross_entropy_forward
+from minivit.models import ViT
+
+B, SEED, STEP = 7, 3, 5
+NOISY = dataclasses.replace(tiny.VIT, dropout=0.2, attn_dropout=0.2, drop_path=0.3)
+SPLITS = [(threads, size) for threads in (1, 2, 3) for size in (1, 3, None)]
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def batch(mixed=False):
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((B, 3, 8, 8)).astype(np.float32)
+    targets = rng.dirichlet(np.ones(4), B).astype(np.float32) if mixed else rng.integers(4, size=B)
+    return images, targets
+
+
+def model(config=NOISY, dtype="float32"):
+    return tiny.lively(ViT(config, dtype=dtype))
+
+
+def step(config=NOISY, threads=1, micro_batch=None, mixed=False):
+    """The model after one step's gradients, and the step's result."""
+    one = model(config)
+    with DataParallel(one, threads, micro_batch) as workers:
+        result = workers.loss_and_gradients(*batch(mixed), 0.1, SEED, STEP)
+    return one, result
+
+
+def exact(mixed=False):
+    """Loss, right answers and gradients of a float64 model in one pass over the batch."""
+    one = model(dtype="float64")
+    one.flat.data[...] = model().flat.data
+    images, targets = batch(mixed)
+    logits, cache = one.forward(images.astype(np.float64), True, RandomStream(SEED, STEP))
+    loss, loss_cache = cross_entropy_forward(logits, targets, 0.1)
+    one.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    best = targets.argmax(-1) if mixed else targets
+    return float(loss), int((logits.argmax(-1) == best).sum()), one.flat.views(one.flat.grad)
+
+
+@pytest.mark.parametrize(("threads", "micro_batch"), SPLITS)
+@pytest.mark.parametrize("mixed", [False, True])
+def test_gradients_are_those_of_one_pass_in_float64(threads, micro_batch, mixed):
+    loss, correct, expected = exact(mixed)
+    one, result = step(threads=threads, micro_batch=micro_batch, mixed=mixed)
+    total = np.sqrt(sum((gradient**2).sum() for gradient in expected.values()))
+    for name, gradient in one.flat.views(one.flat.grad).items():
+        scale = np.linalg.norm(expected[name]) + 0.01 * total
+        assert np.linalg.norm(gradient - expected[name]) < 1e-5 * scale, name
+        assert np.linalg.norm(expected[name]) > 0, name
+    assert float(result.loss) == pytest.approx(loss, rel=1e-6)
+    assert int(result.correct) == correct
+
+
+@pytest.mark.parametrize(("threads", "micro_batch"), SPLITS)
+def test_masks_do_not_hang_on_threads_or_micro_batches(threads, micro_batch):
+    whole, split = step(micro_batch=B)[1], step(threads=threads, micro_batch=micro_batch)[1]
+    assert float(split.loss) == pytest.approx(float(whole.loss), rel=1e-6)
+
+
+def test_masks_are_others_in_another_step():
+    with DataParallel(model(), 1) as workers:
+        losses = {
+            float(workers.loss_and_gradients(*batch(), 0.1, seed, step).loss)
+            for seed, step in ((0, 0), (0, 1), (1, 0))
+        }
+    assert len(losses) == 3
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_same_number_of_threads_gives_the_same_bits(threads):
+    first, again = (step(threads=threads, micro_batch=2) for _ in range(2))
+    assert first[0].flat.grad.tobytes() == again[0].flat.grad.tobytes()
+    assert float(first[1].loss) == float(again[1].loss)
+
+
+def test_gradients_of_the_step_before_are_forgotten():
+    one = model()
+    with DataParallel(one, 2) as workers:
+        workers.loss_and_gradients(*batch(), 0.1, SEED, STEP)
+        first = one.flat.grad.copy()
+        workers.loss_and_gradients(*batch(), 0.1, SEED, STEP)
+    np.testing.assert_array_equal(one.flat.grad, first)
+
+
+def test_fewer_images_than_threads():
+    images, labels = (array[:2] for array in batch())
+    alone, shared = model(), model()
+    with DataParallel(alone, 1) as one, DataParallel(shared, 5) as five:
+        expected = one.loss_and_gradients(images, labels, 0.1, SEED, STEP)
+        found = five.loss_and_gradients(images, labels, 0.1, SEED, STEP)
+    assert float(found.loss) == pytest.approx(float(expected.loss), rel=1e-6)
+    np.testing.assert_allclose(shared.flat.grad, alone.flat.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("threads", "micro_batch"), SPLITS)
+def test_logits_are_the_models(threads, micro_batch):
+    one, (images, _) = model(), batch()
+    with DataParallel(one, threads, micro_batch) as workers:
+        np.testing.assert_allclose(workers.logits(images), one(images), rtol=1e-5, atol=1e-6)
+        assert workers.logits(images[:0]).shape == (0, 4)
+
+
+def test_workers_follow_the_models_weights():
+    one, (images, _) = model(), batch()
+    with DataParallel(one, 3) as workers:
+        before = workers.logits(images)
+        one.flat.data *= 0.5
+        np.testing.assert_allclose(workers.logits(images), one(images), rtol=1e-5, atol=1e-6)
+        assert not np.allclose(workers.logits(images), before)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_blas_runs_one_thread_inside_and_as_many_as_before_after(threads):
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        with DataParallel(model(), threads):
+            assert blas_threads() == [1] * len(before)
+        assert blas_threads() == before
+    assert before
+
+
+def test_an_error_in_a_worker_reaches_the_caller():
+    images, labels = batch()
+    with DataParallel(model(), 2) as workers, pytest.raises(ValueError, match="shape"):
+        workers.loss_and_gradients(images[:, :2], labels, 0.1, SEED, STEP)
+
+
+def test_there_is_at_least_one_physical_core(monkeypatch):
+    assert physical_cores() >= 1
+    with DataParallel(model()) as workers:
+        assert len(workers.replicas) == physical_cores()
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    assert physical_cores() >= 1

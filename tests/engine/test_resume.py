@@ -1,0 +1,217 @@
+"""What is interrupted goes on to the bit; what diverges leaves a good checkpoint behind."""
+
+import errno
+import os
+import signal
+
+import numpy as np
+import pytest
+import tiny
+
+from minivit.engine import Trainer, load_checkpoint
+from minivit.errors import UserError
+from minivit.functional import cross_entropy_forward
+
+STEPS = 12  # of a whole training
+RECIPES = {
+    "adamw": {},
+    "adam": {"optimizer": "adam", "threads": 2, "micro_batch": 3},
+    "sgd": {"optimizer": "sgd", "nesterov": True, "lr": 0.05},
+    "everything": {
+        "vit": {"dropout": 0.1, "attn_dropout": 0.1, "drop_path": 0.1},
+        "augmentation": {"crop": 1, "flip": 0.5, "mixup": 0.5, "erasing": 0.3},
+        "ema_decay": 0.9,
+    },
+}
+
+
+def halt_after(training, step, act):
+    """Do something, once, right after a step."""
+    train_step = training._train_step
+
+    def wrapped(*args):
+        train_step(*args)
+        if training.step == step:
+            act()
+
+    training._train_step = wrapped
+
+
+class PowerCutError(Exception):
+    """The power goes out."""
+
+
+def crash():
+    raise PowerCutError
+
+
+def everything(training):
+    """All that must be equal: weights, moments, average, metrics."""
+    arrays = [training.model.flat.data, *training.optimizer.moments.values()]
+    arrays += [training.ema.average] if training.ema else []
+    lines = [
+        {k: v for k, v in line.items() if k not in ("seconds", "rate")}
+        for line in training.run.metrics()
+    ]
+    return [array.tobytes() for array in arrays], lines, training.optimizer.steps
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(("crash_at", "saved_at"), [(9, 8), (7, 6), (5, 4), (11, 10)])
+def test_a_resumed_training_ends_with_the_same_bits(tmp_path, recipe, crash_at, saved_at):
+    """Saved at the end of an epoch (4, 8) or in its middle (2, 6, 10), and gone on beyond that."""
+    changes = {"save_every": 2, **RECIPES[recipe]}
+    whole = tiny.trainer(tmp_path, **changes)
+    whole.fit()
+    assert whole.step == STEPS
+
+    cut = tiny.trainer(tmp_path, **changes)
+    halt_after(cut, crash_at, crash)
+    with pytest.raises(PowerCutError):
+        cut.fit()
+    resumed = Trainer(cut.config, tiny.dataset(), cut.run)
+    resumed.resume()
+    assert resumed.step == saved_at
+    assert resumed.fit()
+    assert everything(resumed) == everything(whole)
+    assert resumed.best_accuracy == whole.best_accuracy
+    for name in ("last", "best"):
+        one, other = (load_checkpoint(getattr(t.run, name)) for t in (whole, resumed))
+        assert {k: v.tobytes() for k, v in one.weights.items()} == {
+            k: v.tobytes() for k, v in other.weights.items()
+        }
+    assert resumed.test().loss == whole.test().loss
+
+
+def test_resuming_does_not_count_the_time_in_between(tmp_path):
+    training = tiny.trainer(tmp_path)
+    training.fit()
+    again = Trainer(training.config, tiny.dataset(), training.run)
+    again.resume()
+    assert again.finished
+    assert again.seconds == pytest.approx(training.seconds, abs=0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step_and_saves(tmp_path, number):
+    before = signal.getsignal(number)
+    training = tiny.trainer(tmp_path)
+    halt_after(training, 6, lambda: signal.raise_signal(number))
+    assert training.fit() is False
+    assert training.step == 6
+    assert load_checkpoint(training.run.last).state["step"] == 6
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_ends_at_once(tmp_path):
+    training = tiny.trainer(tmp_path)
+
+    def twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    halt_after(training, 6, twice)
+    with pytest.raises(KeyboardInterrupt):
+        training.fit()
+    assert load_checkpoint(training.run.last).state["step"] == 4
+
+
+def test_a_signal_in_the_last_step_lets_the_training_end(tmp_path):
+    training = tiny.trainer(tmp_path)
+    halt_after(training, STEPS, lambda: signal.raise_signal(signal.SIGINT))
+    assert training.fit() is True
+
+
+def test_a_resumed_training_must_be_of_the_same_length(tmp_path):
+    training = tiny.trainer(tmp_path)
+    training.fit()
+    longer = Trainer(tiny.config(epochs=4), tiny.dataset(), training.run)
+    with pytest.raises(UserError, match="training of 12 steps, this one has 16"):
+        longer.resume()
+
+
+def test_a_resumed_training_must_have_the_same_model_and_optimizer(tmp_path):
+    training = tiny.trainer(tmp_path)
+    training.fit()
+    for changes, word in (({"vit": {"depth": 3}}, "blocks.2"), ({"optimizer": "sgd"}, "lacks")):
+        other = Trainer(tiny.config(**changes), tiny.dataset(), training.run)
+        with pytest.raises(UserError, match=word):
+            other.resume()
+
+
+def assert_sound(training, step):
+    """Both checkpoints can be read, and hold numbers."""
+    for path in (training.run.last, training.run.best):
+        checkpoint = load_checkpoint(path)
+        for arrays in (checkpoint.weights, *checkpoint.groups.values()):
+            assert all(np.isfinite(array).all() for array in arrays.values())
+    assert load_checkpoint(training.run.last).state["step"] == step
+    assert [p.name for p in training.run.last.parent.iterdir() if "part" in p.name] == []
+
+
+@pytest.mark.parametrize("save_every", [None, 3])
+def test_a_loss_that_is_no_number_stops_and_names_the_step(tmp_path, monkeypatch, save_every):
+    training = tiny.trainer(tmp_path, save_every=save_every)
+
+    def diverging(logits, targets, smoothing=0.0):
+        loss, cache = cross_entropy_forward(logits, targets, smoothing)
+        return (loss * np.float32("nan") if training.step == 6 else loss), cache
+
+    monkeypatch.setattr("minivit.engine.parallel.cross_entropy_forward", diverging)
+    with pytest.raises(UserError, match=r"loss became nan at step 7 \(epoch 2") as error:
+        training.fit()
+    assert "\n" not in str(error.value)
+    assert "--lr" in str(error.value)
+    assert str(training.run.path) in str(error.value)
+    assert_sound(training, step=save_every * 2 if save_every else 4)
+
+
+@pytest.mark.parametrize("save_every", [None, 1])
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path, save_every, ema_decay):
+    """The loss of a step is that of the weights before it: the gradient may have spoilt them."""
+    training = tiny.trainer(tmp_path, save_every=save_every, ema_decay=ema_decay)
+    poisoned = 6 if save_every else 8  # in the middle of an epoch, or its last step
+    step = training.optimizer.step
+
+    def poison(lr):
+        if training.step == poisoned - 1:
+            training.model.flat.grad[3] = np.nan
+        step(lr)
+
+    training.optimizer.step = poison
+    with pytest.raises(UserError, match=rf"step {poisoned} \(epoch 2"):
+        training.fit()
+    assert_sound(training, step=5 if save_every else 4)
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value", "ignore:divide by zero")
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("batch_size", [16, 64])
+def test_a_learning_rate_beyond_all_measure_stops_in_one_line(tmp_path, optimizer, batch_size):
+    """Also where the first epoch is one step, whose own loss is fine."""
+    training = tiny.trainer(
+        tmp_path, lr=1e30, warmup=0.0, optimizer=optimizer, batch_size=batch_size
+    )
+    with pytest.raises(UserError, match=r"became .* at step \d+ ") as error:
+        training.fit()
+    assert "\n" not in str(error.value)
+    if training.run.last.exists():
+        assert_sound(training, step=1)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch, call):
+    training = tiny.trainer(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    halt_after(training, 7, lambda: monkeypatch.setattr(os, call, full))
+    with pytest.raises(OSError, match="No space"):
+        training.fit()
+    monkeypatch.undo()
+    assert_sound(training, step=4)
+    resumed = Trainer(training.config, tiny.dataset(), training.run)
+    resumed.resume()
+    assert resumed.fit()

@@ -1,0 +1,75 @@
+"""A run's directory: fresh, honest when it is not one, and readable after a crash."""
+
+import dataclasses
+import json
+from datetime import datetime
+
+import pytest
+import tiny
+
+from minivit.engine import Run
+from minivit.errors import UserError
+
+
+class OneSecond(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2024, 5, 6, 7, 8, 9)
+
+
+def test_each_run_gets_a_fresh_directory_even_within_one_second(tmp_path, monkeypatch):
+    monkeypatch.setattr("minivit.engine.run.datetime", OneSecond)
+    names = [Run.create(tmp_path / "runs", tiny.CONFIG).path.name for _ in range(3)]
+    stem = "20240506-070809-shapes"
+    assert names == [stem, f"{stem}-2", f"{stem}-3"]
+
+
+def test_a_new_run_holds_its_whole_config(tmp_path):
+    run = Run.create(tmp_path, tiny.CONFIG)
+    config = json.loads(run.config_file.read_text())
+    assert config.keys() == {field.name for field in dataclasses.fields(tiny.CONFIG)}
+    assert config["vit"] == dataclasses.asdict(tiny.VIT)
+    assert config["lr"] == 3e-3
+    assert (run.path / "checkpoints").is_dir()
+
+
+def test_what_is_no_run_cannot_be_opened(tmp_path):
+    with pytest.raises(UserError, match="no such directory"):
+        Run.open(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"not a run: it has no config\.json"):
+        Run.open(tmp_path)
+    made = Run.create(tmp_path, tiny.CONFIG)
+    assert Run.open(made.path).config_file == made.config_file
+
+
+def test_metrics_are_read_in_order_and_none_are_there_at_first(tmp_path):
+    run = Run(tmp_path)
+    assert run.metrics() == []
+    lines = [{"kind": "step", "step": n, "loss": 1 / n} for n in (1, 2, 3)]
+    for line in lines:
+        run.append(**line)
+    assert run.metrics() == lines
+
+
+@pytest.mark.parametrize("cut", [1, 2, 10, 18])
+def test_metrics_survive_a_cut_last_line(tmp_path, cut):
+    run = Run(tmp_path)
+    run.append(step=1, loss=0.5)
+    run.append(step=2, loss=0.25)
+    whole = run.metrics_file.read_bytes()
+    run.metrics_file.write_bytes(whole[:-cut])
+    assert run.metrics() == [{"step": 1, "loss": 0.5}]
+    run.forget_after(2)
+    run.append(step=2, loss=0.125)
+    assert run.metrics() == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.125}]
+
+
+def test_forget_after_drops_later_steps_only(tmp_path):
+    run = Run(tmp_path)
+    for step in (3, 6, 9):
+        run.append(kind="step", step=step)
+    run.forget_after(6)
+    assert [line["step"] for line in run.metrics()] == [3, 6]
+    assert list(tmp_path.iterdir()) == [run.metrics_file]

@@ -1,0 +1,263 @@
+"""The training loop: repeatable, honest about validation and test, and able to learn."""
+
+import math
+
+import numpy as np
+import pytest
+import tiny
+
+from minivit.data import Dataset, Split
+from minivit.engine import load_checkpoint
+from minivit.engine.evaluate import Evaluation
+from minivit.errors import UserError
+
+CLOCK = ("seconds", "rate")
+
+
+def untimed(run):
+    """The metrics of a run without what hangs on the clock."""
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in run.metrics()]
+
+
+def spied(training):
+    """The (images, targets) of each step that a training will make."""
+    batches, train_step = [], training._train_step
+
+    def step(workers, images, targets):
+        batches.append((images, targets))
+        train_step(workers, images, targets)
+
+    training._train_step = step
+    return batches
+
+
+def weights(training):
+    flat = training.model.flat
+    return {name: view.copy() for name, view in flat.views(flat.data).items()}
+
+
+NOISY = {
+    "vit": {"dropout": 0.1, "drop_path": 0.1},
+    "augmentation": {"crop": 1, "flip": 0.5, "mixup": 0.5},
+    "ema_decay": 0.9,
+    "threads": 2,
+}
+
+
+@pytest.mark.parametrize("changes", [{}, NOISY])
+def test_the_same_seed_gives_the_same_run_twice_and_another_seed_another(tmp_path, changes):
+    runs = [tiny.trainer(tmp_path, seed=seed, **changes) for seed in (5, 5, 6)]
+    tests = [(run.fit(), run.test())[1] for run in runs]
+    bits = [run.model.flat.data.tobytes() for run in runs]
+    assert bits[0] == bits[1] != bits[2]
+    assert untimed(runs[0].run) == untimed(runs[1].run) != untimed(runs[2].run)
+    assert tests[0].loss == tests[1].loss != tests[2].loss
+
+
+def test_32_images_are_learnt_by_heart(tmp_path):
+    """Labels that have nothing to do with the pictures."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (33, 3, 8, 8), dtype=np.uint8)
+    noise = Split(images, np.arange(33) % 4)
+    data = Dataset("Noise", noise, noise, tiny.NAMES)
+    training = tiny.trainer(
+        tmp_path, data, val_fraction=0.0, batch_size=32, epochs=80, lr=1e-2, warmup=5, threads=2
+    )
+    assert len(training.val) == 1
+    training.fit()
+    last = training.run.metrics()[-1]
+    assert last["kind"] == "epoch"
+    assert last["train_accuracy"] == 1.0
+    assert last["train_loss"] < 0.1
+
+
+def test_every_parameter_learns(tmp_path):
+    """By more than a rounding error, and the class token from nothing."""
+    training = tiny.trainer(tmp_path, weight_decay=0.0)
+    before = weights(training)
+    assert not before["cls_token"].any()
+    training.fit()
+    for name, after in weights(training).items():
+        assert np.abs(after - before[name]).max() > 1e-3, name
+
+
+def test_the_validation_images_are_never_trained_on(tmp_path):
+    labels = np.arange(80) % 4
+    images = (
+        np.arange(80, dtype=np.uint8)[:, None, None, None].repeat(3, 1).repeat(8, 2).repeat(8, 3)
+    )
+    data = Dataset("Numbered", Split(images, labels), tiny.split(4, 0), tiny.NAMES)
+    training = tiny.trainer(tmp_path, data)
+    batches = spied(training)
+    training.fit()
+    mean, std = (
+        np.reshape(v, (3, 1, 1)) for v in (training.statistics.mean, training.statistics.std)
+    )
+    trained = {round(float(p)) for x, _ in batches for p in ((x * std + mean) * 255)[:, 0, 0, 0]}
+    held_out = set(training.val.images[:, 0, 0, 0].tolist())
+    assert len(held_out) == 16
+    assert trained == set(range(80)) - held_out
+    np.testing.assert_allclose(training.statistics.mean, np.mean(sorted(trained)) / 255, rtol=1e-9)
+
+
+def test_what_is_held_out_is_drawn_anew_for_another_seed(tmp_path):
+    one, same, other = (tiny.trainer(tmp_path, seed=seed).val.images for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+class Watched(Split):
+    """Counts how often its pictures are looked at."""
+
+    looks = 0
+
+    def __getattribute__(self, name):
+        if name == "images":
+            Watched.looks += 1
+        return super().__getattribute__(name)
+
+
+def test_the_test_split_is_looked_at_once_at_the_end(tmp_path):
+    whole = tiny.dataset()
+    watched = Watched(whole.test.images, whole.test.labels)
+    training = tiny.trainer(tmp_path, Dataset("Watched", whole.train, watched, tiny.NAMES))
+    Watched.looks = 0
+    training.fit()
+    assert Watched.looks == 0
+    assert {line["kind"] for line in training.run.metrics()} == {"step", "epoch"}
+    training.test()
+    assert Watched.looks == 1
+    assert [line["kind"] for line in training.run.metrics()].count("test") == 1
+
+
+def scripted(monkeypatch, accuracies):
+    """Let validation tell these accuracies; returns the weights that it was asked about."""
+    coming, asked = iter(accuracies), []
+
+    def evaluate(logits_of, split, statistics, num_classes):
+        asked.append(logits_of.__self__.replicas[0].flat.data.copy())
+        return Evaluation(next(coming), 1.0, np.zeros((4, 4), int))
+
+    monkeypatch.setattr("minivit.engine.trainer.evaluate", evaluate)
+    return asked
+
+
+def flat_weights(training, path):
+    arrays = load_checkpoint(path).weights
+    return np.concatenate([arrays[name].ravel() for name in training.model.flat.shapes])
+
+
+def test_the_best_weights_are_those_that_validation_chose(tmp_path, monkeypatch):
+    training = tiny.trainer(tmp_path, epochs=4)
+    asked = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.9, 0.1])
+    training.fit()
+    assert training.best_accuracy == 0.9
+    np.testing.assert_array_equal(flat_weights(training, training.run.best), asked[1])
+    np.testing.assert_array_equal(flat_weights(training, training.run.last), asked[3])
+    training.test()
+    np.testing.assert_array_equal(asked[4], asked[1])
+
+
+def test_with_an_average_the_best_weights_are_the_average(tmp_path, monkeypatch):
+    training = tiny.trainer(tmp_path, epochs=1, ema_decay=0.5)
+    asked = scripted(monkeypatch, [0.5, 0.5])
+    trained, train_step = [training.model.flat.data.copy()], training._train_step
+
+    def step(*args):
+        train_step(*args)
+        trained.append(training.model.flat.data.copy())
+
+    training._train_step = step
+    training.fit()
+    average = trained[0].astype(np.float64)
+    for t, now in enumerate(trained[1:], 1):
+        decay = min(0.5, (1 + t) / (10 + t))
+        average = decay * average + (1 - decay) * now
+    np.testing.assert_allclose(asked[0], average, rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(flat_weights(training, training.run.best), asked[0])
+    np.testing.assert_array_equal(flat_weights(training, training.run.last), trained[-1])
+    np.testing.assert_array_equal(training.model.flat.data, trained[-1])
+    assert not np.allclose(asked[0], trained[-1])
+    training.test()
+    np.testing.assert_array_equal(asked[1], asked[0])
+
+
+def test_the_optimizer_gets_the_schedules_learning_rate(tmp_path):
+    training = tiny.trainer(
+        tmp_path, lr=0.1, final_lr=0.01, warmup=0.5, schedule="cosine", log_every=1, clip_norm=None
+    )
+    rates, optimizer_step = [], training.optimizer.step
+    training.optimizer.step = lambda lr: (rates.append(lr), optimizer_step(lr))
+    training.fit()
+    falling = [0.01 + 0.09 * (1 + math.cos(math.pi * t / 10)) / 2 for t in range(10)]
+    np.testing.assert_allclose(rates, [0.05, 0.1, *falling])
+    logged = [line["lr"] for line in training.run.metrics() if line["kind"] == "step"]
+    assert logged == rates
+
+
+@pytest.mark.parametrize(("clip", "least", "most"), [(0.1, 0.0999, 0.1001), (None, 0.2, math.inf)])
+def test_gradients_are_clipped_before_the_step(tmp_path, clip, least, most):
+    training = tiny.trainer(tmp_path, epochs=1, clip_norm=clip)
+    norms, optimizer_step = [], training.optimizer.step
+
+    def step(lr):
+        norms.append(float(np.linalg.norm(training.model.flat.grad)))
+        optimizer_step(lr)
+
+    training.optimizer.step = step
+    training.fit()
+    assert least <= norms[0] <= most
+
+
+def test_metrics_hold_a_line_a_log_step_and_one_an_epoch(tmp_path):
+    training = tiny.trainer(tmp_path, epochs=2, log_every=3)
+    losses, read = [], training._read_losses
+
+    def spy():
+        losses.extend((float(r.loss), int(r.correct)) for r in training.pending)
+        read()
+
+    training._read_losses = spy
+    training.fit()
+    lines = training.run.metrics()
+    assert [(line["kind"], line["step"]) for line in lines] == [
+        ("step", 3),
+        ("epoch", 4),
+        ("step", 6),
+        ("epoch", 8),
+    ]
+    means = [np.mean(losses[start:stop], 0) for start, stop in ((0, 3), (0, 4), (3, 6), (4, 8))]
+    for line, (loss, correct) in zip(lines, means, strict=True):
+        prefix = "train_" if line["kind"] == "epoch" else ""
+        assert line[f"{prefix}loss"] == pytest.approx(loss)
+        assert line[f"{prefix}accuracy"] == pytest.approx(correct / 16)
+    assert lines[0]["epoch"] == 0.75
+    assert lines[3]["epoch"] == 2
+    assert 0 <= lines[3]["val_accuracy"] <= 1
+    assert lines[3]["val_loss"] > 0
+
+
+def test_what_is_learnt_holds_for_pictures_never_seen(tmp_path):
+    training = tiny.trainer(tmp_path, epochs=15, lr=1e-2, threads=2)
+    training.fit()
+    assert training.test().accuracy >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("vit", "words"),
+    [
+        ({"image_size": 16}, r"image_size \(height\) is 16, but Tints has 8"),
+        ({"image_size": (8, 16)}, r"image_size \(width\) is 16, but Tints has 8"),
+        ({"num_classes": 5}, "num_classes is 5, but Tints has 4; set it to 4"),
+        ({"in_channels": 1}, "in_channels is 1, but Tints has 3"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_pictures_is_refused(tmp_path, vit, words):
+    with pytest.raises(UserError, match=words) as error:
+        tiny.trainer(tmp_path, vit=vit)
+    assert "\n" not in str(error.value)
+
+
+def test_a_validation_split_that_takes_all_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"val_fraction 0\.999 leaves no image"):
+        tiny.trainer(tmp_path, val_fraction=0.999)

@@ -1,0 +1,241 @@
+"""`minivit.evaluate` and `minivit.predict`: what they say about a trained run."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from minivit import evaluate, predict
+from minivit.__main__ import COMMANDS
+from minivit.cli import run_command
+from minivit.data import normalize
+from minivit.engine import Run
+from minivit.engine.run import load_model
+from minivit.errors import UserError
+from minivit.train import main
+
+
+def pictures():
+    return tiny.dataset(num_test=102)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minivit.data.shapes.load", pictures)
+        patch.setattr(warnings, "showwarning", warnings.showwarning)
+        assert main([*tiny.FLAGS, "--lr", "1e-3", "--runs", str(root)]) == 0
+    (path,) = root.iterdir()
+    return Run(path)
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """Run evaluate or predict with arguments; returns its exit status, output and errors."""
+    monkeypatch.setattr("minivit.data.shapes.load", pictures)
+
+    def run(module, *arguments):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+        status = run_command(module.main, module.Options, f"python -m {module.__name__}")
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def told(result):
+    """The one line of a command that failed."""
+    status, out, message = result
+    assert status == 2
+    assert out == ""
+    assert re.fullmatch(r"error: .+\n", message), message
+    return message
+
+
+def picture(path, mode="RGB", size=(8, 8), **options):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path, **options)
+    return path
+
+
+# evaluate
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_evaluate_says_what_the_training_said_of_its_test(command, trained, threads):
+    status, out, _ = command(evaluate, trained.path, "--threads", threads)
+    assert status == 0
+    (test,) = [line for line in trained.metrics() if line["kind"] == "test"]
+    assert "Tints, 102 test images" in out
+    assert f"accuracy {test['test_accuracy']:.2%}   loss {test['test_loss']:.4f}" in out
+    right = np.diag(test["confusion"]) / np.sum(test["confusion"], 1)
+    assert 0 < test["test_accuracy"] < 1, "a model that is always right cannot show a mistake"
+    for name, share in zip(tiny.NAMES, right, strict=True):
+        assert re.search(rf"{name} +{100 * share:.1f}%", out)
+
+
+def test_evaluate_of_what_is_no_run_is_told(command, trained, tmp_path):
+    assert "no such directory" in told(command(evaluate, tmp_path / "nowhere"))
+    assert "not a run" in told(command(evaluate, tmp_path))
+    assert "cuda:99" in told(command(evaluate, trained.path, "--device", "cuda:99"))
+
+
+def test_evaluate_of_a_truncated_checkpoint_is_told(command, trained, tmp_path):
+    copy = Run.create(tmp_path, tiny.CONFIG)
+    copy.best.write_bytes(trained.best.read_bytes()[:-10])
+    assert str(copy.best) in told(command(evaluate, copy.path))
+
+
+# predict
+
+
+def lines(out):
+    """{class: percent} of each picture."""
+    found = []
+    for line in out.splitlines():
+        match = re.fullmatch(r" *(\d+\.\d)%  (\w+)", line)
+        if match:
+            found[-1][match[2]] = float(match[1])
+        else:
+            found.append({})
+    return found
+
+
+def test_predict_names_the_most_probable_classes_of_each_picture(command, trained, tmp_path):
+    paths = [picture(tmp_path / "a.png"), tmp_path / "b.png"]
+    Image.new("RGB", (8, 8), (200, 40, 40)).save(paths[1])
+    status, out, _ = command(predict, trained.path, *paths)
+    assert status == 0
+    assert [line for line in out.splitlines() if line.endswith(".png")] == list(map(str, paths))
+
+    model, state = load_model(trained.path)
+    for path, told in zip(paths, lines(out), strict=True):
+        pixels = np.asarray(Image.open(path)).transpose(2, 0, 1)[None]
+        logits = model(normalize(pixels, state["mean"], state["std"]))[0].astype(np.float64)
+        probs = np.exp(logits) / np.exp(logits).sum()
+        order = np.argsort(-probs)
+        assert list(told) == [tiny.NAMES[k] for k in order]
+        np.testing.assert_allclose(list(told.values()), 100 * probs[order], atol=0.051)
+
+
+def test_predict_of_a_few_sums_to_less_than_one(command, trained, tmp_path):
+    _, out, _ = command(predict, trained.path, picture(tmp_path / "a.png"), "--top", "2")
+    (told,) = lines(out)
+    assert len(told) == 2
+    first, second = told.values()
+    assert first >= second
+    assert first + second < 100
+
+
+def test_predict_takes_a_checkpoint_file_too(command, trained, tmp_path):
+    path = picture(tmp_path / "a.png")
+    assert command(predict, trained.best, path) == command(predict, trained.path, path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("size", [(8, 8), (300, 200), (3, 50)])
+def test_any_picture_is_brought_into_shape(tmp_path, mode, size):
+    """One that is darker on the left."""
+    width, height = size
+    levels = np.repeat(np.linspace(20, 230, width).astype(np.uint8)[None], height, 0)
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    Image.fromarray(levels).convert("RGB").convert(mode).save(path)
+    found = predict.open_picture(path, (8, 12))
+    assert found.shape == (3, 8, 12)
+    assert found.dtype == np.uint8
+    assert found[..., 8:].mean() - found[..., :4].mean() > 50
+    if mode in ("1", "L", "LA"):
+        np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_a_picture_of_the_right_size_is_left_as_it_is(tmp_path):
+    path = picture(tmp_path / "a.png", size=(12, 8))
+    expected = np.asarray(Image.open(path)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(predict.open_picture(path, (8, 12)), expected)
+
+
+def test_the_middle_of_a_wide_picture_is_looked_at(tmp_path):
+    pixels = np.zeros((8, 24, 3), np.uint8)
+    pixels[:, 8:16] = 250
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert predict.open_picture(tmp_path / "a.png", (8, 8)).min() > 200
+
+
+def test_a_picture_is_turned_as_its_camera_was(tmp_path):
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, :4] = 255  # light on the left
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter: light on top
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    found = predict.open_picture(tmp_path / "a.png", (8, 8))
+    assert found[:, :4].min() == 255
+    assert found[:, 4:].max() == 0
+
+
+def test_sixteen_bits_of_grey_keep_their_shades(tmp_path):
+    ramp = np.arange(8, dtype=np.uint16) * 8000
+    Image.fromarray(np.tile(ramp, (8, 1))).save(tmp_path / "a.png")
+    found = predict.open_picture(tmp_path / "a.png", (8, 8))
+    np.testing.assert_allclose(found[0, 0], ramp / 257, atol=1)
+
+
+def test_a_missing_picture_is_told(command, trained, tmp_path):
+    path = tmp_path / "nowhere.png"
+    assert f"{path}: no such file" in told(command(predict, trained.path, path))
+    assert "no picture given" in told(command(predict, trained.path))
+
+
+def test_what_is_no_picture_is_told(command, trained, tmp_path):
+    path = tmp_path / "a.png"
+    for content in (b"", b"words", b"P6\n8"):
+        path.write_bytes(content)
+        assert str(path) in told(command(predict, trained.path, path))
+    assert str(tmp_path) in told(command(predict, trained.path, tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm"])
+def test_a_truncated_picture_is_told(command, trained, tmp_path, kind):
+    path = picture(tmp_path / f"a.{kind}", size=(64, 64))
+    whole = path.read_bytes()
+    for share in (0.3, 0.6):
+        path.write_bytes(whole[: int(share * len(whole))])
+        assert str(path) in told(command(predict, trained.path, path))
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif", "ppm"])
+def test_a_spoilt_picture_is_a_users_mistake_at_worst(tmp_path, kind):
+    rng, path = np.random.default_rng(0), picture(tmp_path / f"a.{kind}", size=(12, 12))
+    whole, spoilt = path.read_bytes(), 0
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in rng.integers(min(len(content), 100), size=3):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, about odd metadata
+            try:
+                predict.open_picture(path, (8, 8))
+            except UserError:
+                spoilt += 1
+    assert spoilt > 0
+
+
+# python -m minivit
+
+
+def test_the_package_lists_its_commands():
+    done = subprocess.run(
+        [sys.executable, "-m", "minivit"], capture_output=True, text=True, check=True
+    )
+    for command in COMMANDS:
+        assert f"python -m minivit.{command}" in done.stdout
+        assert importlib.util.find_spec(f"minivit.{command.split()[0]}")

@@ -1,0 +1,97 @@
+"""Ctrl-C and kill -9, sent to a real process: what was saved goes on to the same bits."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+from minivit.engine import Run, load_checkpoint
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+HERE = Path(__file__).parent
+FLAGS = [*tiny.FLAGS, "--dropout", "0.1", "--ema-decay", "0.9", "--save-every", "5"]
+
+
+def train(where, *flags, kill="none", at=""):
+    """Start the driver in a directory and wait for its end."""
+    paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
+    return subprocess.run(
+        [sys.executable, str(HERE / "driver.py"), kill, at, *flags],
+        cwd=where,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def only_run(where):
+    (path,) = (where / "runs").iterdir()
+    return Run(path)
+
+
+def contents(run):
+    """All that a training ends with, but for the time that it took."""
+    found = []
+    for path in (run.last, run.best):
+        checkpoint = load_checkpoint(path)
+        groups = {"weights": checkpoint.weights, **checkpoint.groups}
+        found.append(
+            {
+                f"{g}/{name}": a.tobytes()
+                for g, arrays in groups.items()
+                for name, a in arrays.items()
+            }
+        )
+    lines = [{k: v for k, v in m.items() if k not in ("seconds", "rate")} for m in run.metrics()]
+    return found, lines
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What an uninterrupted training ends with."""
+    where = tmp_path_factory.mktemp("whole")
+    done = train(where, *FLAGS)
+    assert done.returncode == 0, done.stderr
+    return contents(only_run(where))
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(tmp_path, whole):
+    stopped = train(tmp_path, *FLAGS, kill="SIGINT", at="step:7")
+    assert stopped.returncode == 130
+    assert stopped.stderr == ""
+    run = only_run(tmp_path)
+    assert load_checkpoint(run.last).state["step"] == 7
+    command = re.search(
+        r"stopped and saved at step 7; to go on:\n  python -m minivit\.train (--resume \S+)",
+        stopped.stdout,
+    )
+    assert command, stopped.stdout
+    assert (run.path / "curves.png").exists()
+    assert not (run.path / "confusion.png").exists()
+
+    resumed = train(tmp_path, *command[1].split())
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on at step 7 of 12" in resumed.stdout
+    assert "test accuracy" in resumed.stdout
+    assert contents(run) == whole
+
+
+@pytest.mark.parametrize(("moment", "saved"), [("step:11", 10), ("save:8", 5)])
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, whole, moment, saved):
+    """Killed between two saves; and while it writes a checkpoint."""
+    killed = train(tmp_path, *FLAGS, kill="SIGKILL", at=moment)
+    assert killed.returncode == -signal.SIGKILL
+    run = only_run(tmp_path)
+    assert load_checkpoint(run.last).state["step"] == saved
+    assert len(list(run.last.parent.glob(".last*.part"))) == moment.startswith("save")
+    resumed = train(tmp_path, "--resume", str(run.path))
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"going on at step {saved} of 12" in resumed.stdout
+    assert contents(run) == whole

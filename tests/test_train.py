@@ -1,0 +1,384 @@
+"""`python -m minivit.train`: its flags, what it writes, what it says when it cannot."""
+
+import dataclasses
+import errno
+import json
+import os
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import tiny
+
+from minivit.cli import guarded
+from minivit.data import Augmentation
+from minivit.engine import RECIPES, Run, TrainConfig, Trainer, load_checkpoint
+from minivit.engine.run import to_json
+from minivit.models import ViTConfig
+from minivit.models.config import preset_fields
+from minivit.train import main, parse_arguments
+
+UNREACHABLE = "http://127.0.0.1:9/"
+
+
+@pytest.fixture(autouse=True)
+def _tiny_shapes_in_an_empty_directory(tmp_path, monkeypatch):
+    monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
+    monkeypatch.setattr("minivit.data.download.PAUSE", 0.0)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def told(capsys):
+    """Run a command that must fail; returns the one line that it says."""
+
+    def run(*flags):
+        capsys.readouterr()
+        assert guarded(lambda: main(list(flags))) == 2
+        message = capsys.readouterr().err
+        assert re.fullmatch(r"error: .+\n", message), message
+        return message
+
+    return run
+
+
+def only_run():
+    (path,) = Path("runs").iterdir()
+    return Run(path)
+
+
+def refused(capsys, *flags):
+    """What the parser says about flags that it does not take."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(flags))
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    return message
+
+
+# Flags
+
+
+def test_every_field_of_a_training_is_a_flag(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    flags = re.findall(r"--[a-z0-9-]+", capsys.readouterr().out)
+    for config in (TrainConfig, ViTConfig, Augmentation):
+        for field in dataclasses.fields(config):
+            if field.name not in ("vit", "augmentation"):
+                assert f"--{field.name}".replace("_", "-") in flags
+
+
+CHANGED = TrainConfig(
+    dataset="shapes",
+    data_dir=Path("/some where/else"),
+    data_url="http://example.org/cifar/",
+    val_fraction=0.1,
+    vit=ViTConfig(
+        *((8, 16), 2, 1, 7, 24, 3, 3, 1.5),
+        *("mean", "sincos2d", 5, "gelu_tanh", 0.1, 0.2, 1e-7),
+    ),
+    augmentation=Augmentation(2, 0.25, 0.1, 0.8, 1.5, 0.75, 2, 7),
+    epochs=3,
+    batch_size=7,
+    optimizer="sgd",
+    lr=1 / 3,
+    final_lr=1e-5,
+    schedule="cosine",
+    warmup=0.1,
+    weight_decay=0.0,
+    betas=(0.8, 0.95),
+    momentum=0.5,
+    nesterov=True,
+    clip_norm=None,
+    label_smoothing=0.2,
+    ema_decay=0.999,
+    seed=12,
+    device="cuda:1",
+    threads=3,
+    micro_batch=5,
+    log_every=9,
+    save_every=11,
+)
+
+
+def test_the_changed_config_changes_everything():
+    default = TrainConfig()
+    for one, other in ((CHANGED, default), (CHANGED.vit, default.vit)):
+        for field in dataclasses.fields(one):
+            assert getattr(one, field.name) != getattr(other, field.name), field.name
+    assert all(
+        getattr(CHANGED.augmentation, field.name) != field.default
+        for field in dataclasses.fields(Augmentation)
+    )
+
+
+@pytest.mark.parametrize("config", [TrainConfig(), CHANGED, tiny.CONFIG])
+def test_a_runs_config_gives_the_same_training(tmp_path, config):
+    file = tmp_path / "config.json"
+    file.write_text(to_json(config))
+    assert parse_arguments(["--config", str(file)]).train == config
+    assert parse_arguments([f"--config={file}"]).train == config
+
+
+def test_none_false_and_tuples_can_be_said_over_a_config(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(to_json(CHANGED))
+    flags = "--ema-decay None --no-nesterov --image-size 8 --betas 0.7 0.9 --save-every None"
+    found = parse_arguments(["--config", str(file), *flags.split()]).train
+    assert (found.ema_decay, found.nesterov, found.save_every) == (None, False, None)
+    assert (found.vit.image_size, found.betas) == (8, (0.7, 0.9))
+    assert found.optimizer == "sgd"
+
+
+def test_a_preset_yields_to_a_config_that_to_a_model_and_that_to_flags(tmp_path, monkeypatch):
+    values = {"dim": 16, "depth": 1, "num_heads": 1, "epochs": 5, "lr": 0.5, "momentum": 0.1}
+    monkeypatch.setitem(RECIPES, "shapes", {"dataset": "shapes", **values})
+    file = tmp_path / "flags.json"
+    file.write_text(json.dumps({"lr": 0.25, "epochs": 6, "vit": {"dim": 32, "depth": 2}}))
+    nano = preset_fields("Nano/2")
+    del nano["depth"]
+    assert nano["dim"] not in (16, 32)
+    flags = ["--epochs", "7", "--depth", "3"]
+    names = ["--model", "Nano/2", "--config", str(file), "--preset", "shapes"]
+    for argv in (flags + names, names + flags):
+        found = parse_arguments(argv).train
+        assert found.momentum == 0.1  # the preset's
+        assert found.lr == 0.25  # the config's
+        assert {name: getattr(found.vit, name) for name in nano} == nano
+        assert (found.epochs, found.vit.depth) == (7, 3)  # the flags'
+
+
+def test_a_models_name_leaves_pictures_and_classes_alone():
+    found = parse_arguments(["--model", "S/16", "--num-classes", "4"]).train.vit
+    assert (found.dim, found.patch_size, found.image_size, found.num_classes) == (384, 16, 32, 4)
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        ("--modle Nano/4", "--model"),
+        ("--epochs many", "--epochs"),
+        ("--epochs 0", "epochs is 0"),
+        ("--optimizer lion", "adamw"),
+        ("--preset imagenet", "--preset"),
+        ("--patch-size 5", "patch_size 5 does not divide the"),
+        ("--num-heads 3", "num_heads 3 does not divide dim 128"),
+        ("--lr nan", "lr is nan"),
+        ("--flip 1.5", "flip = 1.5"),
+    ],
+)
+def test_a_wrong_flag_is_named(capsys, flags, word):
+    assert word in refused(capsys, *flags.split())
+    assert not Path("runs").exists()
+
+
+def test_an_unknown_model_brings_the_name_that_was_meant(told):
+    assert 'did you mean "Nano/4"?' in told("--model", "nanu/4")
+    assert "Micro" in told("--model", "Nano")
+
+
+def test_a_config_that_is_none_is_told(told, tmp_path):
+    file = tmp_path / "c.json"
+    assert str(file) in told("--config", str(file))
+    for content, words in (("{", "not JSON"), ("[1]", "found a list"), ("\xff", "not JSON")):
+        file.write_bytes(content.encode("latin-1"))
+        message = told("--config", str(file))
+        assert words in message
+        assert str(file) in message
+
+
+# What to train on
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(capsys, tmp_path):
+    assert main([*tiny.FLAGS, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    config = json.loads(out[: out.index("\n}\n") + 3])
+    assert config == json.loads(to_json(tiny.CONFIG))
+    assert f"{tiny.VIT.num_parameters:,}" in out
+    assert main(["--dry-run", "--data-url", UNREACHABLE]) == 0
+    assert "SHAPES" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_is_taken(capsys, tmp_path):
+    (tmp_path / "data" / "cifar-10-batches-bin").mkdir(parents=True)
+    assert main(["--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert '"dataset": "cifar10"' in out
+    assert "SHAPES" not in out
+
+
+def test_the_recipe_is_that_of_the_data_set(capsys, monkeypatch):
+    monkeypatch.setitem(RECIPES, "shapes", {"dataset": "shapes", "epochs": 77})
+    monkeypatch.setitem(RECIPES, "cifar10", {"dataset": "cifar10", "epochs": 88})
+    for flags, epochs in (([], 77), (["--dataset", "cifar10"], 88), (["--preset", "cifar10"], 88)):
+        assert main([*flags, "--dry-run"]) == 0
+        assert f'"epochs": {epochs}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("by", ["flag", "environment"])
+def test_without_pictures_and_network_the_shapes_are_trained_on_inside_a_box(
+    capsys, monkeypatch, by
+):
+    flags = [*tiny.FLAGS, "--dataset", "auto", "--epochs", "1"]
+    if by == "flag":
+        flags += ["--data-url", UNREACHABLE]
+    else:
+        monkeypatch.setenv("MINIVIT_CIFAR10_URL", UNREACHABLE)
+    assert main(flags) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0][0] + lines[0][-1] == "╔╗"
+    end = next(i for i, line in enumerate(lines) if line[0] == "╚")
+    assert "embedded SHAPES, not on CIFAR-10" in lines[1]
+    assert "127.0.0.1:9" in " ".join(lines[:end])
+    assert {len(line) for line in lines[: end + 1]} == {88}
+    assert json.loads(only_run().config_file.read_text())["dataset"] == "shapes"
+
+
+def test_cifar10_that_cannot_be_had_is_an_error_where_it_was_asked_for(capsys):
+    assert guarded(lambda: main(["--dataset", "cifar10", "--data-url", UNREACHABLE])) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    message = said.splitlines()[-1]  # after the download's own lines
+    assert message.startswith("error: cannot download")
+    assert "127.0.0.1:9" in message
+    assert "--dataset shapes" in message
+    assert not Path("runs").exists()
+
+
+# What it writes
+
+
+def test_a_run_holds_its_config_metrics_figures_and_checkpoints(capsys):
+    assert main(tiny.FLAGS) == 0
+    run = only_run()
+    found = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+    assert found == {
+        *("config.json", "metrics.jsonl", "curves.png", "confusion.png"),
+        *("checkpoints/last.safetensors", "checkpoints/best.safetensors"),
+    }
+    for name in ("curves.png", "confusion.png"):
+        assert (run.path / name).read_bytes().startswith(b"\x89PNG")
+    config = parse_arguments(["--config", str(run.config_file)]).train
+    assert config == dataclasses.replace(tiny.CONFIG, data_dir=Path("data").resolve())
+
+    lines = run.metrics()
+    assert [line["step"] for line in lines if line["kind"] == "step"] == [3, 6, 9, 12]
+    assert [line["step"] for line in lines if line["kind"] == "epoch"] == [4, 8, 12]
+    (test,) = [line for line in lines if line["kind"] == "test"]
+    assert sum(map(sum, test["confusion"])) == 16
+    out = capsys.readouterr().out
+    assert f"test accuracy {test['test_accuracy']:.2%} on Tints" in out
+    best = max(line["val_accuracy"] for line in lines if line["kind"] == "epoch")
+    assert f"best validation {best:.2%}" in out
+    assert "64 images to train, 16 to validate, 1 thread\n" in out
+
+
+def test_a_second_run_leaves_the_first_alone():
+    flags = [*tiny.FLAGS, "--epochs", "1", "--runs", "elsewhere"]
+    assert main(flags) == main(flags) == 0
+    assert len(list(Path("elsewhere").iterdir())) == 2
+    assert not Path("runs").exists()
+
+
+# Going on
+
+
+def test_a_finished_run_is_not_trained_again(capsys):
+    main(tiny.FLAGS)
+    run = only_run()
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main(["--resume", str(run.path)]) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_that_was_cut_before_its_test_is_tested_when_resumed(monkeypatch):
+    test = Trainer.test
+    monkeypatch.setattr(Trainer, "test", crash)
+    with pytest.raises(RuntimeError):
+        main(tiny.FLAGS)
+    monkeypatch.setattr(Trainer, "test", test)
+    run = only_run()
+    assert [line for line in run.metrics() if line["kind"] == "test"] == []
+    assert main(["--resume", str(run.path)]) == 0
+    assert [line["kind"] for line in run.metrics()].count("test") == 1
+
+
+def crash(*_):
+    raise RuntimeError
+
+
+def test_what_is_no_run_cannot_be_resumed(told, tmp_path):
+    assert "no such directory" in told("--resume", "nowhere")
+    assert "not a run" in told("--resume", str(tmp_path))
+    unsaved = Run.create(tmp_path, tiny.CONFIG)
+    assert "no such checkpoint" in told("--resume", str(unsaved.path))
+
+
+def test_a_resumed_run_takes_no_other_flags(told):
+    main(tiny.FLAGS)
+    assert "leave the other flags out" in told("--resume", str(only_run().path), "--epochs", "9")
+
+
+def test_a_damaged_checkpoint_is_told(told):
+    main(tiny.FLAGS)
+    run = only_run()
+    run.last.write_bytes(run.last.read_bytes()[:-100])
+    assert str(run.last) in told("--resume", str(run.path))
+
+
+# What can go wrong
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--device cuda:99", "--device cuda:99 needs"),
+        ("--device tpu", 'device "tpu" is unknown; expected cpu, cuda or cuda:N'),
+        ("--image-size 16", "image_size (height) is 16, but Tints has 8"),
+        ("--num-classes 9", "num_classes is 9, but Tints has 4"),
+        ("--batch-size 65", "batch_size 65 is larger than the training set of 64 images"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_written(told, flags, words):
+    assert words in told(*tiny.FLAGS, *flags.split())
+    assert not Path("runs").exists()
+
+
+def test_a_place_where_no_run_can_be_made_is_told(told, tmp_path):
+    (tmp_path / "file").touch()
+    assert str(tmp_path / "file") in told(*tiny.FLAGS, "--runs", str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(("successes", "saved"), [(0, None), (3, 4), (4, 8), (5, 12)])
+def test_a_full_disk_ends_in_one_line_that_says_how_to_go_on(told, monkeypatch, successes, saved):
+    """In config.json, in the next epoch's checkpoint, or in the figures at the end."""
+    fsync, calls = os.fsync, []
+
+    def full(file):
+        calls.append(file)
+        if len(calls) > successes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    message = told(*tiny.FLAGS, "--lr", "0")  # the first epoch's weights stay the best
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert "No space left on device" in message
+    run = only_run()
+    assert not list(run.path.rglob("*.part"))
+    if saved is None:
+        assert str(run.config_file) in message
+        return
+    assert f"--resume {run.path}" in message
+    assert load_checkpoint(run.last).state["step"] == saved
+    assert main(["--resume", str(run.path)]) == 0
+    assert (run.path / "confusion.png").exists()

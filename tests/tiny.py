@@ -1,0 +1,64 @@
+"""What several tests share: pictures, models and trainings so small that they take no time."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from minivit.cli import as_flags
+from minivit.data import Augmentation, Dataset, Split
+from minivit.engine import Run, TrainConfig, Trainer
+from minivit.models import ViT, ViTConfig
+
+NAMES = ("red", "green", "blue", "plain")
+VIT = ViTConfig(image_size=8, patch_size=4, num_classes=4, dim=16, depth=2, num_heads=2)
+AS_IS = Augmentation(crop=0, flip=0.0)
+CONFIG = TrainConfig(
+    dataset="shapes",
+    vit=VIT,
+    augmentation=AS_IS,
+    epochs=3,
+    batch_size=16,
+    lr=3e-3,
+    warmup=0.5,
+    val_fraction=0.2,
+    label_smoothing=0.0,
+    threads=1,
+    log_every=3,
+)
+"""On the 80 pictures of `dataset()`: 16 to validate, four steps an epoch."""
+FLAGS = list(as_flags(dataclasses.asdict(CONFIG)))
+"""`CONFIG` on a command line."""
+
+
+def split(num_images: int, seed: int) -> Split:
+    """Noise, tinted by the label: in a moment even a tiny model can tell."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(num_images) % len(NAMES))
+    images = rng.integers(0, 160, (num_images, 3, 8, 8), dtype=np.uint8)
+    images += 80 * np.eye(4, 3, dtype=np.uint8)[labels][:, :, None, None]
+    return Split(images, labels)
+
+
+def dataset(num_train: int = 80, num_test: int = 16) -> Dataset:
+    return Dataset("Tints", split(num_train, 0), split(num_test, 1), NAMES)
+
+
+def config(**changes) -> TrainConfig:
+    """`CONFIG` with changes, those of `vit` and `augmentation` given as dicts."""
+    for name in ("vit", "augmentation"):
+        fields = dataclasses.asdict(getattr(CONFIG, name)) | changes.get(name, {})
+        changes[name] = type(getattr(CONFIG, name))(**fields)
+    return dataclasses.replace(CONFIG, **changes)
+
+
+def trainer(root: Path, data: Dataset | None = None, **changes) -> Trainer:
+    """A new training in a directory of its own under `root`."""
+    plan = config(**changes)
+    return Trainer(plan, data or dataset(), Run.create(root, plan))
+
+
+def lively(model: ViT, seed: int = 0) -> ViT:
+    """All weights random: at the start the head is zero, and no gradient passes it."""
+    model.flat.data[...] = np.random.default_rng(seed).normal(0, 0.2, model.flat.data.shape)
+    return model
