@@ -1,0 +1,49 @@
+"""Tables and plots into `benchmarks/results/`."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from benchmarks.runner import machine, markdown
+from benchmarks.shape import Shape
+from minivit.viz import save_figure
+
+RESULTS = Path(__file__).parent / "results"
+BLUE, GREY = "#0072B2", "#999999"
+
+
+def write(name: str, title: str, shape: Shape, rows: list[dict], command: str) -> None:
+    """NAME.json, NAME.md and NAME.png."""
+    RESULTS.mkdir(exist_ok=True)
+    facts = {"date": str(date.today()), "command": command, **machine()}
+    content = {**facts, "shape": shape.as_dict(), "rows": rows}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    packages = ", ".join(f"{key} {value}" for key, value in facts["packages"].items())
+    text = (
+        f"# {title}\n\n{markdown(rows)}\n\n"
+        f"{facts['cpu']}, {shape.threads} cores; {packages}; Python {facts['python']}; "
+        f"{facts['date']}; `{command}`. Medians over rounds in which all take turns; in brackets "
+        "the range of the ratio.\n"
+    )
+    (RESULTS / f"{name}.md").write_text(text)
+    save_figure(bars(rows, title), RESULTS / f"{name}.png")
+    print(text)
+
+
+def bars(rows: list[dict], title: str) -> Figure:
+    """Images/s of each contender."""
+    figure = Figure(figsize=(7.5, 0.45 * len(rows) + 1.1), layout="constrained")
+    axes = figure.subplots()
+    names = [row["name"] for row in rows]
+    rates = [row["images_per_s"] for row in rows]
+    colours = [BLUE if name.startswith("minivit") else GREY for name in names]
+    drawn = axes.barh(names, rates, color=colours, height=0.65)
+    axes.bar_label(drawn, [f"{rate:.0f}" for rate in rates], padding=4)
+    axes.invert_yaxis()
+    axes.set_xlabel("images/s")
+    axes.set_title(title, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.12)
+    return figure

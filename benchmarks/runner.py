@@ -1,0 +1,150 @@
+"""Contenders in turn, round by round, so that a change of the machine's speed hits all alike."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.shape import Shape
+
+CONTENDERS = {
+    "minivit": "minivit, NumPy, fp32",
+    "torch": "PyTorch eager, fp32",
+    "torch-compiled": "PyTorch compiled, fp32",
+    "torch-bf16": "PyTorch eager, bf16 autocast",
+    "torch-bf16-compiled": "PyTorch compiled, bf16 autocast",
+    "jax": "JAX jit, fp32",
+}
+NEEDS = {"minivit": "numpy", "jax": "jax"}
+GEMM_FLOPS = 2 * 1024**3
+
+
+@dataclass
+class Result:
+    """seconds: medians of a step, one a round. peak_bytes: the process's peak resident memory."""
+
+    seconds: list[float] = field(default_factory=list)
+    peak_bytes: int = 0
+
+
+class Worker:
+    """A contender's process."""
+
+    def __init__(self, name: str, shape: Shape, train: bool):
+        command = [sys.executable, "-m", "benchmarks.worker", name, json.dumps(shape.as_dict())]
+        self.process = subprocess.Popen(
+            [*command, "train" if train else "infer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, steps: int) -> dict:
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{self.process.args[3]} ended with {self.process.wait()}")
+        return json.loads(answer)
+
+    def stop(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def installed(name: str) -> bool:
+    try:
+        version(NEEDS.get(name, "torch"))
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def measure(
+    names: list[str], shape: Shape, train: bool, rounds: int, steps: int
+) -> dict[str, Result]:
+    """Each of `names`, and "gemm", in turn: `steps` steps a round, after a warm-up."""
+    workers, results = {}, {}
+    try:
+        for name in [*names, "gemm"]:
+            print(f"  warming up {name}", file=sys.stderr)
+            workers[name] = Worker(name, shape, train)
+            workers[name].run(3)
+            results[name] = Result()
+        for _ in range(rounds):
+            for name, worker in workers.items():
+                answer = worker.run(steps)
+                results[name].seconds.append(statistics.median(answer["seconds"]))
+                results[name].peak_bytes = answer["peak_bytes"]
+    finally:
+        for worker in workers.values():
+            worker.stop()
+    return results
+
+
+def table_rows(results: dict[str, Result], shape: Shape, train: bool) -> list[dict]:
+    """A row a contender: images/s, minivit's speed over its, share of the GEMM limit, memory."""
+    ours = results["minivit"].seconds
+    gemm = statistics.median(results["gemm"].seconds)
+    flops = shape.flops * (3 if train else 1)
+    limit = GEMM_FLOPS * shape.threads / gemm / flops
+    rows = []
+    for name, result in results.items():
+        if name == "gemm":
+            rows.append({"name": "the GEMM limit", "images_per_s": limit})
+            continue
+        ratios = [theirs / mine for theirs, mine in zip(result.seconds, ours, strict=True)]
+        rate = shape.batch / statistics.median(result.seconds)
+        rows.append(
+            {
+                "name": CONTENDERS[name],
+                "images_per_s": rate,
+                "minivit_over_it": statistics.median(ratios),
+                "ratio_range": [min(ratios), max(ratios)],
+                "share_of_gemm_limit": rate / limit,
+                "peak_mb": result.peak_bytes / 1e6,
+            }
+        )
+    return rows
+
+
+def markdown(rows: list[dict]) -> str:
+    """The rows as a table."""
+    lines = [
+        "| | images/s | minivit is faster by | share of the GEMM limit | peak memory |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if "minivit_over_it" not in row:
+            lines.append(f"| {row['name']} | {row['images_per_s']:.0f} | | 1 | |")
+            continue
+        low, high = row["ratio_range"]
+        lines.append(
+            f"| {row['name']} | {row['images_per_s']:.1f} | {row['minivit_over_it']:.2f} "
+            f"({low:.2f}–{high:.2f}) | {row['share_of_gemm_limit']:.2f} "
+            f"| {row['peak_mb']:.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> dict:
+    """What the figures were measured on."""
+    cpu = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        cpu = found[0].partition(":")[2].strip() if found else cpu
+    packages = {}
+    for name in ("numpy", "torch", "jax"):
+        if installed(name if name == "jax" else {"numpy": "minivit"}.get(name, name)):
+            packages[name] = version(name)
+    blas = {k: v for k, v in os.environ.items() if k.startswith("OPENBLAS")}
+    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()} | {
+        "packages": packages,
+        "openblas_environment": blas,
+    }

@@ -1,0 +1,45 @@
+"""What is measured: one model, one batch."""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A Vision Transformer with a class token, and the batch it is measured on."""
+
+    dim: int = 192
+    """Width."""
+    depth: int = 9
+    """Blocks."""
+    num_heads: int = 3
+    """Heads."""
+    mlp_ratio: float = 4.0
+    """Hidden width of the MLP over dim."""
+    patch_size: int = 4
+    """Side of a patch in pixels."""
+    image_size: int = 32
+    """Side of a picture in pixels."""
+    num_classes: int = 10
+    """Classes."""
+    activation: Literal["gelu", "gelu_tanh"] = "gelu"
+    """GELU by its definition, or its tanh form; the same for all."""
+    batch: int = 128
+    """Images a step."""
+    threads: int = 2
+    """Cores to use."""
+
+    @property
+    def tokens(self) -> int:
+        return (self.image_size // self.patch_size) ** 2 + 1
+
+    @property
+    def flops(self) -> int:
+        """Of one image's forward pass, in matrix products alone; a multiply-add counts as two."""
+        T, C, F = self.tokens, self.dim, int(self.dim * self.mlp_ratio)
+        block = 2 * T * C * 4 * C + 2 * 2 * T * T * C + 2 * T * C * F * 2
+        patches = 2 * (T - 1) * self.patch_size**2 * 3 * C
+        return self.depth * block + patches + 2 * C * self.num_classes
+
+    def as_dict(self) -> dict:
+        return asdict(self)

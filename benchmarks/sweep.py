@@ -1,0 +1,79 @@
+"""How the cost grows with one size."""
+
+import dataclasses
+import json
+import statistics
+
+from matplotlib.figure import Figure
+
+from benchmarks.report import BLUE, RESULTS
+from benchmarks.runner import CONTENDERS, Result, machine, measure
+from benchmarks.shape import Shape
+from minivit.viz import save_figure
+
+VALUES = {
+    "batch": (8, 16, 32, 64, 128, 256, 512),
+    "depth": (3, 6, 9, 12),
+    "dim": (96, 192, 384, 768),
+    "image_size": (32, 64, 96, 128, 224),
+    "threads": (1, 2),
+}
+COLOURS = (BLUE, "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#999999")
+
+
+def run(name, key: str, shape: Shape, names: list[str], train: bool, options, command: str) -> None:
+    """Measure each value; write NAME.json, NAME.md and NAME.png."""
+    measured = {}
+    for value in VALUES[key]:
+        print(f"{key} {value}")
+        one = _with(shape, key, value)
+        results = measure(names, one, train, options.rounds, options.steps)
+        measured[value] = {n: _rate(one, result) for n, result in results.items() if n != "gemm"}
+    RESULTS.mkdir(exist_ok=True)
+    facts = {"command": command, **machine(), "shape": shape.as_dict()}
+    content = {**facts, "key": key, "images_per_s": measured}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    text = f"# Images/s over {key}\n\n{_table(key, measured)}\n\n`{command}`\n"
+    (RESULTS / f"{name}.md").write_text(text)
+    save_figure(_lines(key, measured), RESULTS / f"{name}.png")
+    print(text)
+
+
+def _with(shape: Shape, key: str, value: int) -> Shape:
+    """The shape with one size changed, and what hangs on it: heads of 64, fewer large pictures."""
+    changes = {key: value}
+    if key == "dim":
+        changes["num_heads"] = max(1, value // 64)
+    if key == "image_size":
+        changes["batch"] = max(4, shape.batch * 32 * 32 // (value * value))
+    return dataclasses.replace(shape, **changes)
+
+
+def _rate(shape: Shape, result: Result) -> float:
+    return shape.batch / statistics.median(result.seconds)
+
+
+def _table(key: str, measured: dict) -> str:
+    names = list(next(iter(measured.values())))
+    head = f"| {key} | " + " | ".join(CONTENDERS[name] for name in names) + " |"
+    lines = [head, "|---" * (len(names) + 1) + "|"]
+    for value, rates in measured.items():
+        lines.append(f"| {value} | " + " | ".join(f"{rates[name]:.1f}" for name in names) + " |")
+    return "\n".join(lines)
+
+
+def _lines(key: str, measured: dict) -> Figure:
+    figure = Figure(figsize=(6.5, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for name, colour in zip(next(iter(measured.values())), COLOURS, strict=False):
+        rates = [rates[name] for rates in measured.values()]
+        axes.plot(list(measured), rates, "o-", color=colour, label=CONTENDERS[name])
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(list(measured), [str(value) for value in measured])
+    axes.set_xlabel(key.replace("_", " "))
+    axes.set_ylabel("images/s")
+    axes.grid(alpha=0.25, which="both")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure

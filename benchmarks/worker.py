@@ -1,0 +1,95 @@
+"""One contender in a process of its own, told by its standard input when to run.
+
+Each has its own BLAS, threads and memory, so that none disturbs another; they take turns.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+
+from benchmarks.shape import Shape
+
+
+def build(name: str, shape: Shape, train: bool):
+    """The function that a contender runs once a step."""
+    if name == "gemm":
+        return gemm(shape)
+    if name == "minivit":
+        return minivit_contender(shape, train)
+    if name == "jax":
+        from benchmarks import jax_vit
+
+        return jax_vit.contender(shape, train)
+    from benchmarks import torch_vit
+
+    return torch_vit.contender(shape, train, compiled="compiled" in name, bf16="bf16" in name)
+
+
+def minivit_contender(shape: Shape, train: bool):
+    """minivit's own step: all that `Trainer` does in one but clipping."""
+    import minivit  # noqa: I001  (before NumPy: it tunes the host)
+    import numpy as np
+
+    from minivit.engine.parallel import DataParallel
+    from minivit.optim import AdamW
+
+    sizes = shape.as_dict()
+    batch, threads = sizes.pop("batch"), sizes.pop("threads")
+    model = minivit.ViT(minivit.ViTConfig(**sizes))
+    workers = DataParallel(model, threads).__enter__()
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((batch, 3, shape.image_size, shape.image_size), np.float32)
+    labels = np.arange(batch) % shape.num_classes
+    if not train:
+        return lambda: workers.logits(images)
+    optimizer = AdamW(model.flat, weight_decay=0.05)
+
+    def step():
+        result = workers.loss_and_gradients(images, labels, 0.1, 0, 0)
+        optimizer.step(1e-3)
+        return float(result.loss)
+
+    return step
+
+
+def gemm(shape: Shape):
+    """One GFLOP of float32 products of 1024³ on each core: what NumPy's BLAS can do here."""
+    import minivit  # noqa: F401, I001  (before NumPy: it tunes the host)
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, "blas")
+    pool = ThreadPoolExecutor(shape.threads)
+    a = [np.ones((1024, 1024), np.float32) for _ in range(3 * shape.threads)]
+
+    def one(i: int):
+        np.matmul(a[3 * i], a[3 * i + 1], a[3 * i + 2])
+
+    return lambda: list(pool.map(one, range(shape.threads)))
+
+
+def main() -> None:
+    """Build, warm up, then answer each line "run N" with the N seconds measured and peak memory."""
+    name, sizes, train = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "train"
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a library prints goes elsewhere
+    shape = Shape(**sizes)
+    if hasattr(os, "sched_setaffinity"):  # no library may use more cores than another
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: shape.threads])
+    step = build(name, shape, train)
+    for line in sys.stdin:
+        seconds = []
+        for _ in range(int(line)):
+            start = time.perf_counter()
+            step()
+            seconds.append(time.perf_counter() - start)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        answers.write(json.dumps({"seconds": seconds, "peak_bytes": peak}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
