@@ -48,7 +48,7 @@ def minivit_contender(shape: Shape, train: bool):
 
     def step():
         result = workers.loss_and_gradients(images, labels, 0.1, 0, 0)
-        optimizer.step(1e-3)
+        optimizer.step(1e-3, workers.map)
         return float(result.loss)
 
     return step

@@ -27,8 +27,9 @@ class TrainConfig:
     """Passes over the training set."""
     batch_size: int = 128
     """Images a step of the optimizer."""
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    """AdamW, Adam (weight decay in the gradient), or SGD with momentum."""
+    optimizer: Literal["adamw", "muon", "adam", "sgd"] = "adamw"
+    """AdamW, Muon (and AdamW for what is no hidden matrix), Adam (weight decay in the gradient), or
+    SGD with momentum."""
     lr: float = 1.5e-3
     """Highest learning rate."""
     final_lr: float = 0.0
@@ -42,7 +43,7 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     """Adam's beta1 and beta2."""
     momentum: float = 0.9
-    """SGD's momentum."""
+    """SGD's momentum; Muon keeps its own, 0.95."""
     nesterov: bool = False
     """Nesterov's form of SGD's momentum."""
     clip_norm: float | None = 1.0

@@ -9,6 +9,7 @@ the same bits. BLAS runs one thread inside each: two crowds of threads would fig
 import contextlib
 import itertools
 import os
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -98,6 +99,14 @@ class DataParallel:
         self._on_all(work, len(images))
         return out
 
+    def map(self, function: Callable, items: Iterable) -> list:
+        """The builtin `map`, each worker at its own share of the items."""
+        items = list(items)
+        cuts = np.linspace(0, len(items), len(self.replicas) + 1).astype(int).tolist()
+        shares = [items[start:stop] for start, stop in itertools.pairwise(cuts)]
+        done = self._pool.map(lambda share: [function(item) for item in share], shares)
+        return list(itertools.chain.from_iterable(done))
+
     def _on_all(self, work, num_rows: int) -> list:
         """work(replica, rows) on each worker, the rows shared out evenly; results in order."""
         shares = np.linspace(0, num_rows, len(self.replicas) + 1).astype(int)
@@ -109,9 +118,13 @@ class DataParallel:
 
     def _sum_gradients(self) -> None:
         total, *others = (replica.flat.grad for replica in self.replicas)
-        for rows in blocks(total):
+
+        def add(rows: slice) -> None:
             for other in others:
                 total[rows] += other[rows]
+
+        if others:
+            self.map(add, blocks(total))
 
 
 def _forward_backward(

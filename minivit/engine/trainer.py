@@ -23,6 +23,7 @@ from minivit.optim import (
     Adam,
     AdamW,
     ExponentialMovingAverage,
+    Muon,
     Schedule,
     clip_by_global_norm,
 )
@@ -115,7 +116,7 @@ class Trainer:
         )
         if config.clip_norm is not None:
             clip_by_global_norm(self.model.flat.grad, config.clip_norm)
-        self.optimizer.step(self.schedule(self.step))
+        self.optimizer.step(self.schedule(self.step), workers.map)
         self.step += 1
         if self.ema is not None:
             self.ema.update(self.model.flat.data, self.step)
@@ -289,7 +290,7 @@ def make_optimizer(config: TrainConfig, model: ViT) -> Adam | SGD:
     """The optimizer that the config names."""
     if config.optimizer == "sgd":
         return SGD(model.flat, config.momentum, config.nesterov, config.weight_decay)
-    kind = AdamW if config.optimizer == "adamw" else Adam
+    kind = {"adamw": AdamW, "muon": Muon, "adam": Adam}[config.optimizer]
     return kind(model.flat, config.betas, weight_decay=config.weight_decay)
 
 

@@ -3,6 +3,7 @@
 from minivit.optim.adam import Adam, AdamW
 from minivit.optim.clip import clip_by_global_norm, global_norm
 from minivit.optim.ema import ExponentialMovingAverage
+from minivit.optim.muon import Muon
 from minivit.optim.schedule import Schedule
 from minivit.optim.sgd import SGD
 
@@ -11,6 +12,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "ExponentialMovingAverage",
+    "Muon",
     "Schedule",
     "clip_by_global_norm",
     "global_norm",

@@ -1,5 +1,7 @@
 """Stochastic gradient descent with momentum (Polyak, 1964; Nesterov, 1983)."""
 
+from collections.abc import Callable
+
 from minivit.backend import Array, blocks, get_xp
 from minivit.layers import FlatParameters
 
@@ -33,10 +35,11 @@ class SGD:
         """The flat arrays that a checkpoint must keep, with `steps`."""
         return {"velocity": self.velocity}
 
-    def step(self, lr: float) -> None:
-        """Change the weights by the gradients in `flat.grad`; lr: η of this step."""
+    def step(self, lr: float, run: Callable = map) -> None:
+        """Change the weights by the gradients in `flat.grad`; lr: η; run: see `Adam.step`."""
         self.steps += 1
-        for rows in blocks(self.flat.data):
+
+        def update(rows: slice) -> None:
             theta, grad = self.flat.data[rows], self.flat.grad[rows].copy()
             decayed = theta[: max(self.flat.num_decayed - rows.start, 0)]
             grad[: len(decayed)] += self.weight_decay * decayed
@@ -48,3 +51,5 @@ class SGD:
                 theta -= lr * grad
             else:
                 theta -= lr * velocity
+
+        list(run(update, blocks(self.flat.data)))

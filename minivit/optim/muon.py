@@ -1,0 +1,111 @@
+"""Muon: momentum, orthogonalised (Jordan et al., 2024; Liu et al., 2025)."""
+
+import math
+from collections.abc import Callable, Iterator
+
+from minivit.backend import Array, blocks, get_xp
+from minivit.layers import FlatParameters
+from minivit.optim.adam import AdamW
+
+# Jordan et al.'s quintic: it lifts small singular values fast, and leaves all of them near 1
+QUINTIC = (3.4445, -4.7750, 2.0315)
+# Liu et al.: the RMS of AdamW's steps, so that its learning rates and weight decays serve here too
+RMS = 0.2
+
+
+class Muon(AdamW):
+    r"""Steps that move a matrix in all its directions alike.
+
+    The gradient of a weight matrix is mostly a few directions; the rest hardly learns. Muon takes
+    the matrix that is closest to the momentum and has singular values of 1:
+
+    .. math:: M \leftarrow \mu M + G, \qquad
+              O = \mathrm{orthogonalise}(G + \mu M) \approx U V^\top
+    .. math:: W \leftarrow (1 - \eta\lambda)\,W - 0.2\,\eta\,\sqrt{\max(I, O)}\;O
+
+    It is for the matrices inside the encoder's blocks (q, k and v each on its own). All else —
+    embeddings, head, LayerNorms, biases — goes by AdamW, as its authors advise.
+
+    Args:
+        flat, betas, eps, weight_decay: as in `AdamW`. momentum: μ.
+    """
+
+    def __init__(
+        self,
+        flat: FlatParameters,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+    ):
+        super().__init__(flat, betas, eps, weight_decay)
+        self.momentum = momentum
+        arrays = (flat.data, flat.grad, self.m)
+        self.matrices = list(zip(*map(self._hidden_matrices, arrays), strict=True))
+
+    def step(self, lr: float, run: Callable = map) -> None:
+        """Change the weights by the gradients in `flat.grad`; lr, run: see `Adam.step`."""
+        super().step(lr, run)
+
+        def update(matrix: tuple[Array, Array, Array]) -> None:
+            weight, grad, momentum = matrix
+            momentum *= self.momentum
+            momentum += grad
+            direction = orthogonalize(grad + self.momentum * momentum)
+            direction *= RMS * lr * math.sqrt(max(weight.shape))
+            weight *= 1.0 - lr * self.weight_decay
+            weight -= direction
+
+        list(run(update, self.matrices))
+
+    def _blocks(self) -> Iterator[slice]:
+        """What is left to AdamW: the stretches between the hidden matrices."""
+        start = stop = 0
+        for name, shape in self.flat.shapes.items():
+            if is_hidden_matrix(name, shape):
+                yield from _pieces(self.flat.data, start, stop)
+                start = stop + math.prod(shape)
+            stop += math.prod(shape)
+        yield from _pieces(self.flat.data, start, stop)
+
+    def _hidden_matrices(self, flat: Array) -> Iterator[Array]:
+        """The matrices of a flat array that Muon is for, as views; qkv as three."""
+        for name, view in self.flat.views(flat).items():
+            if is_hidden_matrix(name, view.shape):
+                parts = 3 if name.endswith("qkv.weight") else 1
+                width = view.shape[1] // parts
+                yield from (view[:, i * width : (i + 1) * width] for i in range(parts))
+
+
+def _pieces(flat: Array, start: int, stop: int) -> Iterator[slice]:
+    """flat[start:stop] in pieces that fit in cache."""
+    for rows in blocks(flat[start:stop]):
+        yield slice(start + rows.start, min(start + rows.stop, stop))
+
+
+def is_hidden_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    """A weight matrix between two hidden layers, by its name and shape."""
+    return name.startswith("blocks.") and len(shape) == 2
+
+
+def orthogonalize(matrix: Array, steps: int = 5) -> Array:
+    r"""The matrix with its singular values moved to about 1, its directions kept.
+
+    .. math:: X \leftarrow a X + b\,(X X^\top) X + c\,(X X^\top)^2 X
+
+    An odd polynomial of a matrix acts on its singular values alone. This one (Newton–Schulz with
+    Jordan et al.'s numbers) needs no decomposition, only products; after five rounds the singular
+    values lie between 0.7 and 1.2, which serves as well as 1.
+
+    Args:
+        matrix: (I, O). Returns a new array of the same shape and dtype.
+    """
+    a, b, c = QUINTIC
+    xp = get_xp(matrix)
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / (xp.sqrt((x * x).sum()) + 1e-7)  # no singular value above 1
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x.T if tall else x

@@ -1,0 +1,100 @@
+"""Muon: what it orthogonalises, what it leaves to AdamW; PyTorch's takes the same steps."""
+
+import importlib
+
+import numpy as np
+import pytest
+from helpers import draw
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minivit.models import ViT, ViTConfig
+from minivit.optim import AdamW, Muon
+from minivit.optim.muon import is_hidden_matrix, orthogonalize
+
+SMALL = ViTConfig(image_size=8, patch_size=4, dim=8, depth=2, num_heads=2, num_classes=3)
+
+
+def trained(make, steps=3, **options):
+    """A small model after some steps with given gradients."""
+    model = ViT(SMALL, dtype="float64")
+    optimizer = make(model.flat, weight_decay=0.1, **options)
+    for t in range(steps):
+        model.flat.grad[...] = draw(t, model.flat.data.size)
+        optimizer.step(0.01)
+    return model
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 1000))
+def test_directions_are_kept_and_their_lengths_come_near_one(rows, columns, seed):
+    matrix = draw(seed, rows, columns)
+    u, lengths, vt = np.linalg.svd(matrix, full_matrices=False)
+    found = u.T @ orthogonalize(matrix) @ vt.T
+    np.testing.assert_allclose(found, np.diag(np.diag(found)), atol=1e-9)
+    strong = lengths > 0.05 * np.linalg.norm(lengths)  # five rounds do not lift what is tiny
+    assert np.all((np.diag(found)[strong] > 0.6) & (np.diag(found)[strong] < 1.3))
+
+
+def test_a_matrix_of_zeros_stays_zero_and_its_argument_unchanged():
+    zeros = np.zeros((3, 4), np.float32)
+    assert not orthogonalize(zeros).any()
+    matrix = draw(0, 3, 4)
+    before = matrix.copy()
+    assert orthogonalize(matrix).dtype == np.float64
+    np.testing.assert_array_equal(matrix, before)
+
+
+def test_all_but_the_hidden_matrices_go_by_adamw():
+    ours, theirs = trained(Muon), trained(AdamW)
+    for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+        same = np.array_equal(a.data, b.data)
+        assert same != is_hidden_matrix(name, a.data.shape), name
+
+
+def test_the_size_of_the_blocks_changes_nothing(monkeypatch):
+    expected = trained(Muon).flat.data
+    monkeypatch.setattr(importlib.import_module("minivit.backend.blocks"), "BLOCK", 7)
+    np.testing.assert_array_equal(trained(Muon).flat.data, expected)
+
+
+def test_a_step_is_as_long_as_adamws():
+    model = ViT(ViTConfig(dim=64, depth=1, num_heads=4), dtype="float64")
+    before = dict(model.flat.views(model.flat.data.copy()))
+    model.flat.grad[...] = draw(0, model.flat.data.size)
+    Muon(model.flat).step(0.01)
+    for name, after in model.flat.views(model.flat.data).items():
+        if is_hidden_matrix(name, after.shape):
+            rms = np.sqrt(np.mean((after - before[name]) ** 2))
+            assert 0.001 < rms < 0.003, name
+
+
+def test_queries_keys_and_values_are_orthogonalised_each_on_its_own():
+    model = ViT(SMALL, dtype="float64")
+    before = model.blocks[0].attn.qkv.weight.data.copy()
+    model.flat.grad[...] = draw(0, model.flat.data.size)
+    gradient = model.blocks[0].attn.qkv.weight.grad.copy()
+    Muon(model.flat, momentum=0.0).step(1.0)
+    change = before - model.blocks[0].attn.qkv.weight.data
+    for part in (slice(0, 8), slice(8, 16), slice(16, 24)):
+        expected = 0.2 * np.sqrt(8) * orthogonalize(gradient[:, part])
+        np.testing.assert_allclose(change[:, part], expected, atol=1e-12)
+
+
+def test_pytorchs_muon_takes_the_same_steps():
+    torch = pytest.importorskip("torch")
+    model = ViT(SMALL, dtype="float64")
+    name = "blocks.1.mlp.fc1.weight"
+    weight = dict(model.named_parameters())[name]
+    twin = torch.nn.Parameter(torch.tensor(weight.data.copy()))
+    options = {"momentum": 0.95, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+    theirs = torch.optim.Muon([twin], lr=0.01, **options)
+    ours = Muon(model.flat, weight_decay=0.1, momentum=0.95)
+    start = weight.data.copy()
+    for t in range(4):
+        model.flat.grad[...] = draw(t, model.flat.data.size)
+        twin.grad = torch.tensor(weight.grad.copy())
+        ours.step(0.01)
+        theirs.step()
+    moved = np.linalg.norm(weight.data - start)
+    # PyTorch's iteration runs in bfloat16, which knows three digits
+    assert np.linalg.norm(weight.data - twin.detach().numpy()) < 0.03 * moved
