@@ -47,7 +47,7 @@ def attention_forward(
     probs, _ = softmax_forward(xp.matmul(q, keys))
     shares = probs if mask is None else dropout_forward(probs, mask)[0]
     out = xp.empty((B, T, H, D), q.dtype).swapaxes(1, 2)
-    xp.matmul(shares, v, out)
+    xp.matmul(shares, v, out=out)
     return out, AttentionCache(q, k, v, probs, mask)
 
 
@@ -67,13 +67,13 @@ def attention_backward(
     xp = get_xp(q)
     dq, dk, dv = out or (xp.empty_like(q), xp.empty_like(q), xp.empty_like(q))
     shares = probs if mask is None else dropout_forward(probs, mask)[0]
-    xp.matmul(shares.swapaxes(-1, -2), dout, dv)
+    xp.matmul(shares.swapaxes(-1, -2), dout, out=dv)
     dprobs = xp.matmul(dout, transposed(v))
     if mask is not None:
         dprobs = dropout_backward(dprobs, mask)
     dscores = softmax_backward(dprobs, probs)
-    xp.matmul(dscores, k, dq)
-    xp.matmul(dscores.swapaxes(-1, -2), q, dk)
+    xp.matmul(dscores, k, out=dq)
+    xp.matmul(dscores.swapaxes(-1, -2), q, out=dk)
     for dscaled in (dq, dk):
         dscaled *= 1.0 / math.sqrt(q.shape[-1])
     return dq, dk, dv

@@ -44,7 +44,7 @@ def curves_figure(metrics: Sequence[dict]) -> Figure:
 
 
 def confusion_figure(confusion: np.ndarray, class_names: Sequence[str], title: str = "") -> Figure:
-    """Of each class (row), the share that was told to be of each class (column), in percent."""
+    """Of each class (row), the share that was predicted to be of each (column), in percent."""
     K = len(class_names)
     shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     side = max(4.5, 0.62 * K + 1.5)
@@ -53,12 +53,12 @@ def confusion_figure(confusion: np.ndarray, class_names: Sequence[str], title: s
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     axes.set_xticks(range(K), class_names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(K), class_names)
-    axes.set_xlabel("told")
+    axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
     axes.spines[:].set_visible(False)
     for row, column in np.ndindex(K, K):
-        if shares[row, column] >= 0.5:
+        if shares[row, column] > 0.5:
             colour = "white" if shares[row, column] > 50 else "black"
             text = f"{shares[row, column]:.0f}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)

@@ -70,6 +70,8 @@ def fault_of_call(cupy, name: str, function, call: ast.Call) -> str | None:
         if keywords - UFUNC_KEYWORDS:
             return f"a ufunc of CuPy takes no {keywords - UFUNC_KEYWORDS}"
         return "too many arguments" if len(call.args) > function.nin + function.nout else None
+    if type(function).__name__ == "_GUFunc":  # matmul
+        return "too many arguments: out= by name" if len(call.args) > function._nin else None
     try:
         signature = inspect.signature(function)
         bind = signature.bind_partial if starred else signature.bind
@@ -104,6 +106,7 @@ def test_the_code_asks_for_something():
         "xp.exp(a, where=mask)",
         "xp.exp(a, b, c)",
         "xp.exp(a, subok=True)",
+        "xp.matmul(a, b, out)",
         "xp.einsum('ij->i', a, out=b)",
         "xp.concatenate(a, axis=1, no_such_keyword=b)",
         "get_xp(x).full(3)",
@@ -118,9 +121,9 @@ def test_what_cupy_lacks_is_found_and_its_line_named(line):
     "line",
     [
         "xp.exp(a, a)",
+        "xp.matmul(a, b, out=c)",
         "xp.multiply(a, b, c)",
         "xp.einsum('ij->i', a)",
-        "xp.matmul(a, b, c)",
         "xp.concatenate([a, b], 1)",
         "xp.linalg.norm(a, axis=-1)",
         "xp.full(3, 1.0, x.dtype)",

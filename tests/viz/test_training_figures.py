@@ -84,7 +84,7 @@ def test_cells_tell_the_share_of_each_true_class():
     colours = {text.get_position(): text.get_color() for text in axes.texts}
     assert colours == {(0, 0): "white", (1, 0): "black", (2, 2): "white"}
     assert axes.get_title() == "Pets"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("told", "true")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert [tick.get_text() for tick in ticks] == ["ant", "bee", "cat"]
 
