@@ -116,7 +116,7 @@ def table_rows(results: dict[str, Result], shape: Shape, train: bool) -> list[di
 def markdown(rows: list[dict]) -> str:
     """The rows as a table."""
     lines = [
-        "| | images/s | minivit is faster by | share of the GEMM limit | peak memory |",
+        "| | images/s | minivit's speed over it | share of the GEMM limit | peak memory |",
         "|---|---|---|---|---|",
     ]
     for row in rows:

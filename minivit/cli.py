@@ -1,6 +1,8 @@
 """What all commands share: flags from a dataclass, and one line for a user's mistake."""
 
+import contextlib
 import errno
+import io
 import json
 import os
 import sys
@@ -11,6 +13,8 @@ from typing import Any
 import tyro
 
 from minivit.errors import UserError
+
+CONFIG = (tyro.conf.OmitArgPrefixes,)
 
 
 def run_command(main: Callable[[Any], int], options: type, prog: str) -> int:
@@ -23,7 +27,23 @@ def run_command(main: Callable[[Any], int], options: type, prog: str) -> int:
 
 def parse(options: type, args: Iterable[str], prog: str) -> Any:
     """An instance of the dataclass `options` from flags; a wrong flag exits with 2."""
-    return tyro.cli(options, args=list(args), prog=prog, config=(tyro.conf.OmitArgPrefixes,))
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            return tyro.cli(options, args=list(args), prog=prog, config=CONFIG)
+    except SystemExit as stop:
+        mistake = _mistake_behind(stop)
+        if mistake is not None:  # a value that a config refuses: one line, not tyro's box
+            raise mistake from None
+        sys.stderr.write(told.getvalue())
+        raise
+
+
+def _mistake_behind(error: BaseException | None) -> UserError | None:
+    """The UserError that an exception was raised for, where there is one."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__context__
+    return error
 
 
 def read_flags(path: Path) -> dict:

@@ -108,7 +108,7 @@ def gpu() -> str:
 def advise(blas: list[dict]) -> Iterator[str]:
     """What would make this machine faster, as far as we can tell."""
     kernels = {library.get("architecture") for library in blas}
-    if host.cpu_has_avx512() and kernels and kernels <= {"Haswell", "Zen"}:
+    if host.cpu_has_avx512() and kernels and kernels <= host.WITHOUT_AVX512:
         variable = os.environ.get(host.CORETYPE)
         how = f"unset {host.CORETYPE}" if variable else f"set {host.CORETYPE}=SkylakeX"
         yield (

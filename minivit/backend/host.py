@@ -14,6 +14,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+WITHOUT_AVX512 = {"Haswell", "Zen"}
+"""The kernels that older OpenBLAS takes for a Zen 4 or 5 which it does not know."""
+
 SWITCH = "MINIVIT_TUNE"
 CORETYPE = "OPENBLAS_CORETYPE"
 
@@ -48,8 +51,8 @@ def tune() -> Tuning:
 def _choose_openblas_kernels() -> str:
     """Ask OpenBLAS for its AVX-512 kernels where it would not take them by itself.
 
-    OpenBLAS takes AMD's Zen 4 and 5 for a Haswell and leaves half of their arithmetic unused.
-    Intel's CPUs with AVX-512 it knows, and an older Zen has none.
+    Many versions take AMD's Zen 4 or 5 for a Haswell and leave half of their arithmetic unused.
+    Intel's CPUs with AVX-512 they know, and an older Zen has none.
     """
     if CORETYPE in os.environ:
         return f"{CORETYPE}={os.environ[CORETYPE]} was set already"
@@ -58,6 +61,9 @@ def _choose_openblas_kernels() -> str:
     if not _numpy_brings_openblas():
         return "left alone: NumPy does not bring OpenBLAS"
     if "numpy" in sys.modules:
+        kernels = _loaded_kernels()
+        if not kernels or not kernels <= WITHOUT_AVX512:
+            return f"left alone: NumPy was loaded with {' '.join(kernels) or 'unknown'} kernels"
         _warn_too_late()
         return f"too late: NumPy was loaded before minivit ({CORETYPE} not set)"
     os.environ[CORETYPE] = "SkylakeX"
@@ -70,6 +76,13 @@ def _warn_too_late() -> None:
         f"half their speed; import minivit before numpy, or set {CORETYPE}=SkylakeX",
         file=sys.stderr,
     )
+
+
+def _loaded_kernels() -> set[str]:
+    """Names of the kernels that the loaded OpenBLAS chose."""
+    from threadpoolctl import threadpool_info
+
+    return {library["architecture"] for library in threadpool_info() if "architecture" in library}
 
 
 def _is_amd_with_avx512() -> bool:
