@@ -22,6 +22,8 @@ def build(name: str, shape: Shape, train: bool):
         from benchmarks import jax_vit
 
         return jax_vit.contender(shape, train)
+    if not name.startswith("torch"):
+        raise ValueError(f"there is no contender {name}")
     from benchmarks import torch_vit
 
     return torch_vit.contender(shape, train, compiled="compiled" in name, bf16="bf16" in name)

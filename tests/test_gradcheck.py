@@ -67,7 +67,7 @@ def softmax_without_correction(dprobs, cache):
 
 
 def gelu_off_by_a_millionth_part(dy, cache):
-    return dy * cache * (1.0 + 5e-6)
+    return f.gelu_backward(dy, cache) * (1.0 + 5e-6)
 
 
 MUTANTS = [

@@ -187,7 +187,7 @@ def test_the_optimizer_gets_the_schedules_learning_rate(tmp_path):
         tmp_path, lr=0.1, final_lr=0.01, warmup=0.5, schedule="cosine", log_every=1, clip_norm=None
     )
     rates, optimizer_step = [], training.optimizer.step
-    training.optimizer.step = lambda lr: (rates.append(lr), optimizer_step(lr))
+    training.optimizer.step = lambda lr, run: (rates.append(lr), optimizer_step(lr, run))
     training.fit()
     falling = [0.01 + 0.09 * (1 + math.cos(math.pi * t / 10)) / 2 for t in range(10)]
     np.testing.assert_allclose(rates, [0.05, 0.1, *falling])
@@ -200,9 +200,9 @@ def test_gradients_are_clipped_before_the_step(tmp_path, clip, least, most):
     training = tiny.trainer(tmp_path, epochs=1, clip_norm=clip)
     norms, optimizer_step = [], training.optimizer.step
 
-    def step(lr):
+    def step(lr, run):
         norms.append(float(np.linalg.norm(training.model.flat.grad)))
-        optimizer_step(lr)
+        optimizer_step(lr, run)
 
     training.optimizer.step = step
     training.fit()
