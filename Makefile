@@ -12,6 +12,8 @@ DATASET ?= shapes
 ARGS ?=
 
 python := $(VENV)/bin/python
+# compat: so that Python finds the package also from the folder above a clone of the same name
+install := --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
 .PHONY: train test lint clean
 
@@ -31,11 +33,11 @@ $(python):
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(python) requirements.txt pyproject.toml
-	$(python) -m pip install --quiet --disable-pip-version-check --editable .
+	$(python) -m pip install $(install) --editable .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(python) -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(python) -m pip install $(install) --editable ".[dev]"
 	@touch $@
 
 clean:

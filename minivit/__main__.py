@@ -12,7 +12,14 @@ COMMANDS = {
 
 
 def main() -> int:
-    """Print the commands."""
+    """Print the commands; 2 where one was asked for in a way that runs none."""
+    if len(sys.argv) > 1:
+        word = sys.argv[1]
+        print(
+            f"error: {word}: a command is a module of its own, as in python -m minivit.train",
+            file=sys.stderr,
+        )
+        return 2
     print("A Vision Transformer whose every gradient is written by hand.\n")
     for command, what in COMMANDS.items():
         print(f"  python -m minivit.{command:20} {what}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from minivit.backend import parse_device
 from minivit.cli import as_flags, guarded, parse, read_flags
 from minivit.data import cifar10
 from minivit.data.load import load_dataset
@@ -29,7 +30,8 @@ class Arguments:
 
     Without arguments: CIFAR-10 if it is there or can be downloaded, else the embedded shapes, with
     the recipe of that data set. A flag given later overrides one given earlier, and any flag
-    overrides what --preset, --config and --model stand for.
+    overrides what --preset, --config and --model stand for. The defaults below are the bare ones:
+    the recipe of the data set replaces some of them; --dry-run shows what holds.
     """
 
     preset: Literal[tuple(RECIPES)] | None = None
@@ -99,7 +101,7 @@ def choose_dataset(config: TrainConfig, load: bool) -> str:
         except UserError as error:
             reason = str(error)
     else:
-        reason = f"CIFAR-10 is not in {config.data_dir}"
+        reason = f"CIFAR-10 is not in the folder {config.data_dir}; a dry run downloads nothing."
     print(
         box(
             "Training on the embedded SHAPES, not on CIFAR-10.",
@@ -121,6 +123,7 @@ def box(*paragraphs: str, width: int = 88) -> str:
 
 def describe(config: TrainConfig) -> int:
     """--dry-run."""
+    parse_device(config.device)
     print(json.dumps(dataclasses.asdict(config), indent=2, default=str))
     print(ViT(config.vit, config.seed).summary())
     return 0
@@ -128,8 +131,9 @@ def describe(config: TrainConfig) -> int:
 
 def resume(arguments: Arguments, argv: list[str]) -> int:
     """--resume RUN: its own config, its last checkpoint."""
-    if len([word for word in argv if word.startswith("--")]) > 1:
-        raise UserError("--resume goes on with the run's own config; leave the other flags out")
+    others = [word for word in argv if word.startswith("--") and not word.startswith("--resume")]
+    if others:
+        raise UserError(f"--resume goes on with the run's own config; leave out {' '.join(others)}")
     run = Run.open(arguments.resume)
     config = parse(TrainConfig, as_flags(read_flags(run.config_file)), PROG)
     dataset = load_dataset(config.dataset, config.data_dir, config.data_url)

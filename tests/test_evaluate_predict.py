@@ -239,3 +239,11 @@ def test_the_package_lists_its_commands():
     for command in COMMANDS:
         assert f"python -m minivit.{command}" in done.stdout
         assert importlib.util.find_spec(f"minivit.{command.split()[0]}")
+
+
+def test_a_command_as_an_argument_is_told_how_it_is_run():
+    done = subprocess.run(
+        [sys.executable, "-m", "minivit", "train"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "python -m minivit.train" in done.stderr

@@ -202,5 +202,6 @@ def test_the_command_exits_with_1_where_a_gradient_is_wrong(monkeypatch, capsys)
     assert "1 wrong" in lines[-1]
 
 
-def test_the_command_exits_with_1_where_nothing_has_the_name():
-    assert main(Options(only="no such thing")) == 1
+def test_a_name_that_nothing_has_is_told():
+    with pytest.raises(UserError, match="--only no such thing is in no name"):
+        main(Options(only="no such thing"))

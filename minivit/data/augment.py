@@ -193,7 +193,7 @@ def one_hot(labels: np.ndarray, num_classes: int, dtype: DTypeLike = np.float32)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training pictures are varied. Raises UserError for a value out of its range."""
+    """How training pictures are varied; a value out of its range is refused (UserError)."""
 
     crop: int = 4
     """Pixels of black padding out of which a random crop is cut; 0 is off."""

@@ -11,7 +11,7 @@ from minivit.models import ViTConfig
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training. Raises UserError for a value out of its range."""
+    """How to train; a value out of its range is refused (UserError)."""
 
     dataset: Literal["auto", "cifar10", "shapes"] = "auto"
     """cifar10; shapes, drawn by code; or auto: cifar10 where it is or can be had, else shapes."""

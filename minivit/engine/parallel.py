@@ -21,8 +21,8 @@ from minivit.backend import Array, RandomStream, blocks, get_xp, use_device
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
 from minivit.models import ViT
 
-CACHE_BYTES = 2**21
-"""What a block's widest activation may take, so that it stays in cache until it is used again."""
+USUAL_CACHE = 2**20
+"""Bytes of a core's second-level cache where the system does not say."""
 
 
 class StepResult(NamedTuple):
@@ -158,10 +158,23 @@ def _split(rows: range, size: int | None) -> list[range]:
 
 
 def _fitting_rows(model: ViT) -> int:
-    """How many images' widest activation, the MLP's hidden one, fits into CACHE_BYTES."""
+    """How many images' widest activation takes twice a core's second-level cache.
+
+    Measured to be about best: fewer images make the products small, more send what one step of a
+    block writes out to memory before the next step reads it.
+    """
     config = model.config
     widest = config.num_tokens * max(config.hidden, 3 * config.dim) * model.dtype.itemsize
-    return max(1, min(64, CACHE_BYTES // widest))
+    return max(1, min(64, 2 * cache_bytes() // widest))
+
+
+def cache_bytes() -> int:
+    """Bytes of a core's second-level cache."""
+    size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    try:
+        return int(size.read_text().strip().removesuffix("K")) * 1024
+    except (OSError, ValueError):  # not Linux, or another unit
+        return USUAL_CACHE
 
 
 def physical_cores() -> int:

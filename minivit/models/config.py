@@ -9,10 +9,9 @@ from minivit.errors import UserError
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """The shape of a Vision Transformer. The defaults are the preset `Micro/4`, for 32×32 pictures.
+    """The shape of a Vision Transformer; sizes that do not fit together are refused (UserError).
 
-    Raises:
-        UserError: sizes that do not fit together, each named with what was found and expected.
+    The defaults are the preset `Micro/4`, for 32×32 pictures.
     """
 
     image_size: int | tuple[int, int] = 32

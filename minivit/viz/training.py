@@ -21,7 +21,8 @@ def curves_figure(metrics: Sequence[dict]) -> Figure:
         (accuracy, "accuracy", "accuracy", 100),
     ):
         at = [line["epoch"] for line in steps]
-        axes.plot(at, [scale * line[step_key] for line in steps], color=BLUE, alpha=0.25, lw=1)
+        values = [scale * line[step_key] for line in steps]
+        axes.plot(at, values, color=BLUE, alpha=0.25, lw=1, label="training, last steps")
         at = [line["epoch"] for line in epochs]
         for split, colour, name in (("train", BLUE, "training"), ("val", ORANGE, "validation")):
             values = [scale * line[f"{split}_{epoch_key}"] for line in epochs]
@@ -29,7 +30,7 @@ def curves_figure(metrics: Sequence[dict]) -> Figure:
     accuracy.yaxis.set_major_formatter("{x:.0f} %")
     if test:
         value = 100 * test[-1]["test_accuracy"]
-        accuracy.axhline(value, color=GREY, lw=1, ls="--", label=f"test {value:.1f} %")
+        accuracy.axhline(value, color=GREY, lw=1, ls="--", label=f"test {value:.2f} %")
     rate.plot([line["epoch"] for line in steps], [line["lr"] for line in steps], color=BLUE)
     for axes, title in ((loss, "loss"), (accuracy, "accuracy"), (rate, "learning rate")):
         axes.set_title(title)

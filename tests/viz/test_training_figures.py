@@ -56,14 +56,14 @@ def test_the_curves_are_those_of_the_metrics():
     ):
         np.testing.assert_allclose(values, percent)
     assert curves(rate) == [(at, [1e-3 * n for n in range(1, 9)])]
-    assert legend(loss) == legend(accuracy) == ["training", "validation"]
+    assert legend(loss) == legend(accuracy) == ["training, last steps", "training", "validation"]
 
 
 def test_the_test_is_a_level_line_that_tells_its_number():
     _, accuracy, _ = curves_figure(STEPS + EPOCHS + TEST).axes
     _, level = curves(accuracy)[-1]
     np.testing.assert_allclose(level, 45.6)
-    assert legend(accuracy)[-1] == "test 45.6 %"
+    assert legend(accuracy)[-1] == "test 45.60 %"
 
 
 @pytest.mark.parametrize("metrics", [[], STEPS[:1], STEPS, EPOCHS])
