@@ -160,7 +160,7 @@ def fit(trainer: Trainer) -> int:
 
 
 def _train_and_test(trainer: Trainer) -> int:
-    run, config, dataset = trainer.run, trainer.config, trainer.dataset
+    run, dataset = trainer.run, trainer.dataset
     announce(trainer)
     done = trainer.fit()
     save_figure(curves_figure(run.metrics()), run.path / "curves.png")
@@ -174,7 +174,7 @@ def _train_and_test(trainer: Trainer) -> int:
     save_figure(curves_figure(run.metrics()), run.path / "curves.png")
     print(
         f"\ntest accuracy {found.accuracy:.2%} on {dataset.name} (best validation "
-        f"{trainer.best_accuracy:.2%}), {config.epochs} epochs in {trainer.seconds / 60:.1f} min\n"
+        f"{trainer.best_accuracy:.2%}), trained for {trainer.seconds / 60:.1f} min\n"
         f"{run.path}: curves.png, confusion.png, metrics.jsonl, checkpoints/best.safetensors"
     )
     return 0

@@ -26,7 +26,10 @@ USUAL_CACHE = 2**20
 
 
 class StepResult(NamedTuple):
-    """Sums over a batch, 0-d arrays on the model's device: cross-entropy, and right answers."""
+    """Of a batch or a part of it, 0-d arrays on the model's device.
+
+    loss: its share of the batch's mean cross-entropy. correct: how many images were told right.
+    """
 
     loss: Array
     correct: Array
