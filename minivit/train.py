@@ -15,7 +15,7 @@ from minivit.cli import as_flags, guarded, parse, read_flags
 from minivit.data import cifar10
 from minivit.data.load import load_dataset
 from minivit.engine import RECIPES, Run, TrainConfig, Trainer
-from minivit.engine.parallel import DataParallel
+from minivit.engine.parallel import physical_cores
 from minivit.errors import UserError
 from minivit.models import ViT
 from minivit.models.config import preset_fields
@@ -182,9 +182,8 @@ def _train_and_test(trainer: Trainer) -> int:
 
 def announce(trainer: Trainer) -> None:
     """One line that says what is about to be trained, and on what."""
-    config, model = trainer.config, trainer.model
-    with DataParallel(model, config.threads, config.micro_batch) as workers:
-        threads = len(workers.replicas)
+    config = trainer.config
+    threads = config.threads or physical_cores()
     where = f"{threads} thread{'s' * (threads > 1)}" if config.device == "cpu" else config.device
     print(
         f"{trainer.run.path}: ViT {config.vit.dim} wide, {config.vit.depth} deep, "
