@@ -8,9 +8,9 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from benchmarks.shape import Shape
+from minivit.doctor import cpu_name
 
 CONTENDERS = {
     "minivit": "minivit, NumPy, fp32",
@@ -134,17 +134,10 @@ def markdown(rows: list[dict]) -> str:
 
 def machine() -> dict:
     """What the figures were measured on."""
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        found = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        cpu = found[0].partition(":")[2].strip() if found else cpu
-    packages = {}
-    for name in ("numpy", "torch", "jax"):
-        if installed(name if name == "jax" else {"numpy": "minivit"}.get(name, name)):
-            packages[name] = version(name)
+    packages = {"numpy": version("numpy")}
+    packages |= {name: version(name) for name in ("torch", "jax") if installed(name)}
     blas = {k: v for k, v in os.environ.items() if k.startswith("OPENBLAS")}
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()} | {
+    return {"cpu": cpu_name(), "cores": os.cpu_count(), "python": platform.python_version()} | {
         "packages": packages,
         "openblas_environment": blas,
     }
