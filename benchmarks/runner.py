@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
-from benchmarks.shape import Shape
+from benchmarks.shape import GEMM_FLOPS, Shape
 from minivit.doctor import cpu_name
 
 CONTENDERS = {
@@ -21,7 +21,6 @@ CONTENDERS = {
     "jax": "JAX jit, fp32",
 }
 NEEDS = {"minivit": "numpy", "jax": "jax"}
-GEMM_FLOPS = 2 * 1024**3
 
 
 @dataclass

@@ -3,6 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+GEMM_REPEATS = 20
+GEMM_FLOPS = GEMM_REPEATS * 2 * 1024**3
+"""Of one measurement of the GEMM limit, on each core."""
+
 
 @dataclass(frozen=True)
 class Shape:
