@@ -23,6 +23,7 @@ CORETYPE = "OPENBLAS_CORETYPE"
 # <malloc.h>: the parameters of mallopt(3)
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
+M_ARENA_MAX = -8
 # glibc refuses an mmap threshold above half of its largest thread heap: 32 MiB on 64 bits
 MMAP_THRESHOLD = 32 * 1024 * 1024
 
@@ -113,10 +114,14 @@ def _numpy_brings_openblas() -> bool:
 
 
 def _keep_freed_memory() -> str:
-    """Tell glibc to keep what is freed, so that temporaries cost no page faults."""
+    """Tell glibc to keep what is freed, so that temporaries cost no page faults.
+
+    All threads share one heap: one that a thread has to itself is given back whenever it is empty.
+    """
     if platform.libc_ver()[0] != "glibc":
         return "left alone: the C library is not glibc"
     mallopt = ctypes.CDLL(None).mallopt
-    if mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD) and mallopt(M_TRIM_THRESHOLD, -1):
+    wishes = ((M_MMAP_THRESHOLD, MMAP_THRESHOLD), (M_TRIM_THRESHOLD, -1), (M_ARENA_MAX, 1))
+    if all(mallopt(option, value) for option, value in wishes):
         return "glibc keeps freed memory"
     return "glibc refused"

@@ -161,14 +161,13 @@ def _split(rows: range, size: int | None) -> list[range]:
 
 
 def _fitting_rows(model: ViT) -> int:
-    """How many images' widest activation takes twice a core's second-level cache.
+    """How many images bring a token for each KiB of a core's second-level cache.
 
-    Measured to be about best: fewer images make the products small, more send what one step of a
-    block writes out to memory before the next step reads it.
+    Measured to be about best for models 128, 192 and 768 wide, training and inference: with fewer
+    tokens the products read the weights too often, with more a block's steps find less in cache.
     """
-    config = model.config
-    widest = config.num_tokens * max(config.hidden, 3 * config.dim) * model.dtype.itemsize
-    return max(1, min(64, 2 * cache_bytes() // widest))
+    tokens = max(512, cache_bytes() // 1024)
+    return max(1, min(64, tokens // model.config.num_tokens))
 
 
 def cache_bytes() -> int:

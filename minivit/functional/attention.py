@@ -72,10 +72,9 @@ def attention_backward(
     if mask is not None:
         dprobs = dropout_backward(dprobs, mask)
     dscores = softmax_backward(dprobs, probs)
+    dscores *= 1.0 / math.sqrt(q.shape[-1])  # one pass, and dq and dk have it both
     xp.matmul(dscores, k, out=dq)
     xp.matmul(dscores.swapaxes(-1, -2), q, out=dk)
-    for dscaled in (dq, dk):
-        dscaled *= 1.0 / math.sqrt(q.shape[-1])
     return dq, dk, dv
 
 

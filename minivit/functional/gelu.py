@@ -23,6 +23,9 @@ ERF_COEFFICIENTS = (
 )
 ERF_IS_ONE = 6.0  # from here on 1 - erf(z) < 2.2e-17, less than float64 can tell from zero
 
+# The same for erf(x/√2), a power of √½ into each coefficient
+ERF_OF_SQRT_HALF = tuple(a * math.sqrt(0.5) ** (2 * i + 1) for i, a in enumerate(ERF_COEFFICIENTS))
+
 
 def erf(z: Array) -> Array:
     r"""The error function, element by element; float32 or float64 as `z` is.
@@ -33,19 +36,22 @@ def erf(z: Array) -> Array:
     slower series.
     """
     xp = get_xp(z)
-    return _erf_series(z) if z.dtype == xp.float64 else _erf_tanh(z)
+    if z.dtype == xp.float64:
+        return _erf_series(z)
+    return _tanh_of_odd(z, ERF_COEFFICIENTS, xp.empty_like(z))
 
 
-def _erf_tanh(z: Array) -> Array:
-    xp = get_xp(z)
-    square = z * z
-    u = square * ERF_COEFFICIENTS[-1]
-    for coefficient in ERF_COEFFICIENTS[-2:0:-1]:  # Horner's scheme
-        u += coefficient
-        u *= square
-    u += ERF_COEFFICIENTS[0]
-    u *= z
-    return xp.tanh(u, u)
+def _tanh_of_odd(x: Array, coefficients: tuple[float, ...], out: Array) -> Array:
+    """out = tanh(x·(a0 + a1·x² + a2·x⁴ + …)), a0 first, by Horner's scheme."""
+    xp = get_xp(x)
+    square = x * x
+    xp.multiply(square, coefficients[-1], out)
+    for coefficient in coefficients[-2:0:-1]:
+        out += coefficient
+        out *= square
+    out += coefficients[0]
+    out *= x
+    return xp.tanh(out, out)
 
 
 def _erf_series(z: Array) -> Array:
@@ -91,10 +97,14 @@ def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
 
 
 def _gelu(x: Array, y: Array, cdf: Array) -> None:
-    cdf[...] = erf(x * math.sqrt(0.5))
+    xp = get_xp(x)
+    if x.dtype == xp.float64:
+        cdf[...] = erf(x * math.sqrt(0.5))
+    else:
+        _tanh_of_odd(x, ERF_OF_SQRT_HALF, cdf)  # the same in fewer steps
     cdf += 1.0
     cdf *= 0.5
-    get_xp(x).multiply(x, cdf, y)
+    xp.multiply(x, cdf, y)
 
 
 def gelu_backward(dy: Array, cache: GeluCache) -> Array:
@@ -139,15 +149,10 @@ def gelu_tanh_forward(x: Array) -> tuple[Array, GeluCache]:
 
 
 def _gelu_tanh(x: Array, y: Array, cdf: Array) -> None:
-    xp = get_xp(x)
-    xp.multiply(x, x, cdf)
-    cdf *= TANH_SCALE * TANH_CUBIC
-    cdf += TANH_SCALE
-    cdf *= x
-    xp.tanh(cdf, cdf)
+    _tanh_of_odd(x, (TANH_SCALE, TANH_SCALE * TANH_CUBIC), cdf)
     cdf += 1.0
     cdf *= 0.5
-    xp.multiply(x, cdf, y)
+    get_xp(x).multiply(x, cdf, y)
 
 
 def gelu_tanh_backward(dy: Array, cache: GeluCache) -> Array:

@@ -17,7 +17,7 @@ class Parameter:
 
     def __init__(self, data: Array):
         self.data = data
-        self.grad = get_xp(data).zeros_like(data)
+        self.grad = get_xp(data).zeros(data.shape, data.dtype)  # untouched memory costs nothing
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
@@ -60,7 +60,7 @@ class FlatParameters:
         self.num_decayed = sum(array.size for array in arrays if array.ndim >= 2)
         if data is None:
             data = to_device(np.concatenate([a.ravel() for a in arrays], dtype=dtype), device)
-        self.data, self.grad = data, get_xp(data).zeros_like(data)
+        self.data, self.grad = data, get_xp(data).zeros(data.shape, data.dtype)
         data_views, grad_views = self.views(self.data), self.views(self.grad)
         for name, parameter in named:
             parameter.data, parameter.grad = data_views[name], grad_views[name]
