@@ -6,6 +6,7 @@ COMMANDS = {
     "train": "train a Vision Transformer; without arguments, with a good recipe",
     "evaluate RUN": "how often a trained model is right, class by class",
     "predict RUN IMAGE…": "what it sees in a picture",
+    "attention RUN IMAGE…": "where it looks: figures, scores, a page to explore",
     "gradcheck": "every hand-written gradient against finite differences",
     "doctor": "what this machine is, and how fast it could be",
 }

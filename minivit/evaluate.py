@@ -8,10 +8,10 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from minivit.cli import as_flags, parse, read_flags, run_command
+from minivit.cli import run_command
 from minivit.data import Statistics
 from minivit.data.load import load_dataset
-from minivit.engine import DataParallel, Run, TrainConfig
+from minivit.engine import DataParallel, Run
 from minivit.engine.evaluate import evaluate
 from minivit.engine.run import load_model
 
@@ -34,7 +34,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Print accuracy, loss, and the accuracy of each class."""
-    config = parse(TrainConfig, as_flags(read_flags(Run.open(options.run).config_file)), PROG)
+    config = Run.open(options.run).read_config()
     model, state = load_model(options.run, options.device)
     dataset = load_dataset(config.dataset, options.data_dir or config.data_dir, config.data_url)
     statistics = Statistics(tuple(state["mean"]), tuple(state["std"]))

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from minivit.backend import to_device, to_host
 from minivit.cli import run_command
-from minivit.data import normalize
+from minivit.data import normalize, open_picture
 from minivit.engine.run import load_model
 from minivit.errors import UserError
 from minivit.functional import softmax_forward
@@ -46,31 +45,6 @@ def main(options: Options) -> int:
         for k in np.argsort(-row)[: options.top]:
             print(f"{row[k]:7.1%}  {state['class_names'][k]}")
     return 0
-
-
-def open_picture(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """A picture as uint8 (3, H, W): turned upright, its middle cut to shape, scaled to `size`.
-
-    Raises:
-        UserError: no such file, or no picture.
-    """
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):  # 16-bit grey, which convert would cut at 255
-                upright = upright.point(lambda level: level * (1 / 257))
-            upright = upright.convert("RGB")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (UnidentifiedImageError, IsADirectoryError, Image.DecompressionBombError):
-        raise UserError(f"{path}: not a picture that Pillow can open") from None
-    except PermissionError:
-        raise
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises where one is cut
-        raise UserError(f"{path}: a damaged picture ({error})") from None
-    height, width = size
-    fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
-    return np.asarray(fitted).transpose(2, 0, 1)
 
 
 if __name__ == "__main__":

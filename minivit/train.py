@@ -135,7 +135,7 @@ def resume(arguments: Arguments, argv: list[str]) -> int:
     if others:
         raise UserError(f"--resume goes on with the run's own config; leave out {' '.join(others)}")
     run = Run.open(arguments.resume)
-    config = parse(TrainConfig, as_flags(read_flags(run.config_file)), PROG)
+    config = run.read_config()
     dataset = load_dataset(config.dataset, config.data_dir, config.data_url)
     trainer = Trainer(config, dataset, run)
     trainer.resume()

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from minivit.backend import use_device
+from minivit.cli import as_flags, parse, read_flags
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, write_atomically
 from minivit.engine.config import TrainConfig
 from minivit.errors import UserError
@@ -51,6 +52,10 @@ class Run:
             what = "no such directory" if not path.exists() else "not a run: it has no config.json"
             raise UserError(f"{path}: {what}; expected a directory that minivit.train made")
         return run
+
+    def read_config(self) -> TrainConfig:
+        """What config.json says. Raises UserError where that is no training's."""
+        return parse(TrainConfig, as_flags(read_flags(self.config_file)), str(self.config_file))
 
     def append(self, **metrics) -> None:
         """One line of metrics.jsonl."""

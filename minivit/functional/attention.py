@@ -52,7 +52,10 @@ def attention_forward(
 
 
 def attention_backward(
-    dout: Array, cache: AttentionCache, out: tuple[Array, Array, Array] | None = None
+    dout: Array,
+    cache: AttentionCache,
+    out: tuple[Array, Array, Array] | None = None,
+    dprobs: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     r"""dout (B, H, T, D) -> dq, dk, dv, each (B, H, T, D).
 
@@ -62,16 +65,20 @@ def attention_backward(
 
     Args:
         out: arrays to write dq, dk, dv into, such as views into one packed gradient; None for new.
+        dprobs: (B, H, T, T) to write the gradient of the attention map into, for whoever wants to
+            look at it; None where nobody does.
     """
     q, k, v, probs, mask = cache
     xp = get_xp(q)
     dq, dk, dv = out or (xp.empty_like(q), xp.empty_like(q), xp.empty_like(q))
     shares = probs if mask is None else dropout_forward(probs, mask)[0]
     xp.matmul(shares.swapaxes(-1, -2), dout, out=dv)
-    dprobs = xp.matmul(dout, transposed(v))
+    dshares = xp.matmul(dout, transposed(v), out=dprobs)
     if mask is not None:
-        dprobs = dropout_backward(dprobs, mask)
-    dscores = softmax_backward(dprobs, probs)
+        dshares = dropout_backward(dshares, mask)
+        if dprobs is not None:
+            dprobs[...] = dshares
+    dscores = softmax_backward(dshares, probs)
     dscores *= 1.0 / math.sqrt(q.shape[-1])  # one pass, and dq and dk have it both
     xp.matmul(dscores, k, out=dq)
     xp.matmul(dscores.swapaxes(-1, -2), q, out=dk)
@@ -119,18 +126,20 @@ def multi_head_attention_forward(
     return y, MultiHeadAttentionCache(qkv_cache, attention_cache, proj_cache)
 
 
-def multi_head_attention_backward(dy: Array, cache: MultiHeadAttentionCache) -> tuple[Array, ...]:
+def multi_head_attention_backward(
+    dy: Array, cache: MultiHeadAttentionCache, dprobs: Array | None = None
+) -> tuple[Array, ...]:
     """dy (B, T, C) -> dx (B, T, C), dqkv_weight, dqkv_bias, dproj_weight, dproj_bias.
 
     The forward's steps in reverse; a reshape's backward is the reverse reshape, and what q, k and v
-    were cut from, their gradients are written into.
+    were cut from, their gradients are written into. dprobs: see `attention_backward`.
     """
     H = cache.probs.shape[1]
     dmerged, dproj_weight, dproj_bias = linear_backward(dy, cache.proj)
     B, T, C = dmerged.shape
     dheads = dmerged.reshape(B, T, H, C // H).swapaxes(1, 2)  # the inverse of merge_heads
     dqkv = get_xp(dy).empty((B, T, 3 * C), dy.dtype)
-    attention_backward(dheads, cache.attention, out=split_heads(dqkv, H))
+    attention_backward(dheads, cache.attention, split_heads(dqkv, H), dprobs)
     dx, dqkv_weight, dqkv_bias = linear_backward(dqkv, cache.qkv)
     return dx, dqkv_weight, dqkv_bias, dproj_weight, dproj_bias
 

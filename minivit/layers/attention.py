@@ -38,10 +38,12 @@ class MultiHeadAttention(Layer):
             mask,
         )
 
-    def backward(self, dy: Array, cache: MultiHeadAttentionCache) -> Array:
-        """dy (B, T, C) -> dx (B, T, C)."""
+    def backward(
+        self, dy: Array, cache: MultiHeadAttentionCache, dprobs: Array | None = None
+    ) -> Array:
+        """dy (B, T, C) -> dx (B, T, C). dprobs (B, H, T, T): the map's gradient, if asked for."""
         dx, dqkv_weight, dqkv_bias, dproj_weight, dproj_bias = multi_head_attention_backward(
-            dy, cache
+            dy, cache, dprobs
         )
         self.qkv.weight.grad += dqkv_weight
         self.qkv.bias.grad += dqkv_bias

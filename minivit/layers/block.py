@@ -69,14 +69,17 @@ class Block(Layer):
         h, branch2 = self._branch_forward(h, stream)
         return x + h, BlockCache(norm1, attn, branch1, norm2, mlp, branch2)
 
-    def backward(self, dy: Array, cache: BlockCache) -> Array:
-        """dy (B, T, C) -> dx (B, T, C): at a residual the gradient goes both ways and adds up."""
+    def backward(self, dy: Array, cache: BlockCache, dprobs: Array | None = None) -> Array:
+        """dy (B, T, C) -> dx (B, T, C): at a residual the gradient goes both ways and adds up.
+
+        dprobs (B, H, T, T): is filled with the attention map's gradient, if given.
+        """
         dh = self._branch_backward(dy, cache.branch2)
         dh = self.mlp.backward(dh, cache.mlp)
         dx = self.norm2.backward(dh, cache.norm2)
         dx += dy
         dh = self._branch_backward(dx, cache.branch1)
-        dh = self.attn.backward(dh, cache.attn)
+        dh = self.attn.backward(dh, cache.attn, dprobs)
         dh = self.norm1.backward(dh, cache.norm1)
         dh += dx
         return dh

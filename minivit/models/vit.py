@@ -129,10 +129,14 @@ class ViT(Layer):
         logits, tail = self._classify(x)
         return logits, ViTCache(patch_embed, drop, blocks, *tail)
 
-    def backward(self, dlogits: Array, cache: ViTCache) -> Array:
+    def backward(self, dlogits: Array, cache: ViTCache, dprobs: Array | None = None) -> Array:
         """dlogits (B, K) -> dimages (B, channels, H, W); parameters' gradients are added to.
 
         Uses the cache up: `cache.blocks` is empty afterwards.
+
+        Args:
+            dprobs: (depth, B, H, T, T) to fill with the gradients of the attention maps, the first
+                block's first; None where nobody wants them.
 
         Raises:
             UserError: the cache was used before.
@@ -143,8 +147,9 @@ class ViT(Layer):
                 "used it; run forward again"
             )
         dx = self._classify_backward(dlogits, cache)
-        for block in reversed(self.blocks):
-            dx = block.backward(dx, cache.blocks.pop())
+        for i in reversed(range(len(self.blocks))):
+            into = None if dprobs is None else dprobs[i]
+            dx = self.blocks[i].backward(dx, cache.blocks.pop(), into)
         return self._embed_backward(dx, cache)
 
     def _embed(self, images: Array, stream: RandomStream | None):

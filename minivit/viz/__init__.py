@@ -1,6 +1,64 @@
-"""Pictures of a training and of what a model does. Each function returns a matplotlib Figure."""
+"""What a model does, in pictures: its training, its attention, its weights.
 
+maps.py, weights.py: the maths. look.py: one pass of a model, all of it kept. methods.py: the ways
+to a map, by name. scores.py: how good a map is. Functions called …_figure return a matplotlib
+Figure; `explore` returns a page.
+"""
+
+from minivit.viz.attention_figures import (
+    distance_figure,
+    filters_figure,
+    gallery_figure,
+    heads_figure,
+    overlay_figure,
+    position_figure,
+    rollout_figure,
+    similarity_figure,
+)
+from minivit.viz.explorer import Explorer, explore
+from minivit.viz.look import Look, look
+from minivit.viz.maps import (
+    attention_distance,
+    entropy,
+    fuse_heads,
+    gradient_rollout,
+    patch_map,
+    relevance,
+    rollout,
+    token_similarity,
+)
+from minivit.viz.methods import METHODS
 from minivit.viz.save import save_figure
+from minivit.viz.scores import score_methods
 from minivit.viz.training import confusion_figure, curves_figure
+from minivit.viz.weights import patch_filters, position_similarity
 
-__all__ = ["confusion_figure", "curves_figure", "save_figure"]
+__all__ = [
+    "METHODS",
+    "Explorer",
+    "Look",
+    "attention_distance",
+    "confusion_figure",
+    "curves_figure",
+    "distance_figure",
+    "entropy",
+    "explore",
+    "filters_figure",
+    "fuse_heads",
+    "gallery_figure",
+    "gradient_rollout",
+    "heads_figure",
+    "look",
+    "overlay_figure",
+    "patch_filters",
+    "patch_map",
+    "position_figure",
+    "position_similarity",
+    "relevance",
+    "rollout",
+    "rollout_figure",
+    "save_figure",
+    "score_methods",
+    "similarity_figure",
+    "token_similarity",
+]

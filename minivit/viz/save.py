@@ -9,7 +9,8 @@ from minivit.engine.checkpoint import write_atomically
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
-    """Write a figure in the format of the path's suffix, whole or not at all."""
+    """Write a figure in the format of the path's suffix, whole or not at all; folders are made."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix.lstrip("."), dpi=dpi)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-# Okabe & Ito's colours, which colour-blind readers can tell apart
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+from minivit.viz.style import BLUE, GREY, ORANGE
 
 
 def curves_figure(metrics: Sequence[dict]) -> Figure:

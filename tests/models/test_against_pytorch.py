@@ -1,108 +1,11 @@
 """The same Vision Transformer in PyTorch, by autograd: logits and every gradient must agree."""
 
-import math
-
 import numpy as np
 import pytest
 from helpers import draw, relative_error
+from torch_twin import F, in_torchs_layout, make_twins, torch
 
-from minivit import ViT, ViTConfig
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
-
-torch = pytest.importorskip("torch")
-torch.set_num_threads(1)
-nn, F = torch.nn, torch.nn.functional
-
-
-class TorchViT(nn.Module):
-    """Written with what PyTorch brings, from the paper's equations; parameters named as timm's."""
-
-    def __init__(self, config: ViTConfig):
-        super().__init__()
-        C, P, R = config.dim, config.patch_size, config.representation_size
-        self.config = config
-        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(config.in_channels, C, P, P)})
-        if config.pool == "cls":
-            self.cls_token = nn.Parameter(torch.zeros(1, 1, C))
-        if config.pos_embed == "learned":
-            self.pos_embed = nn.Parameter(torch.zeros(1, config.num_tokens, C))
-        self.blocks = nn.ModuleList(TorchBlock(config) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(C, eps=1e-6)
-        if R is not None:
-            self.pre_logits = nn.Linear(C, R)
-        self.head = nn.Linear(R or C, config.num_classes)
-
-    def forward(self, images):
-        x = self.patch_embed["proj"](images).flatten(2).mT
-        if self.config.pool == "cls":
-            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
-        if self.config.pos_embed == "learned":
-            x = x + self.pos_embed
-        elif self.config.pos_embed == "sincos2d":
-            x = x + sines(self.config).to(x)
-        for block in self.blocks:
-            x = block(x)
-        x = self.norm(x)
-        x = x[:, 0] if self.config.pool == "cls" else x.mean(1)
-        if hasattr(self, "pre_logits"):
-            x = torch.tanh(self.pre_logits(x))
-        return self.head(x)
-
-
-class TorchBlock(nn.Module):
-    def __init__(self, config: ViTConfig):
-        super().__init__()
-        C, hidden = config.dim, config.hidden
-        self.num_heads = config.num_heads
-        self.approximate = {"gelu": "none", "gelu_tanh": "tanh"}[config.activation]
-        self.norm1, self.norm2 = nn.LayerNorm(C, eps=1e-6), nn.LayerNorm(C, eps=1e-6)
-        self.attn = nn.ModuleDict({"qkv": nn.Linear(C, 3 * C), "proj": nn.Linear(C, C)})
-        self.mlp = nn.ModuleDict({"fc1": nn.Linear(C, hidden), "fc2": nn.Linear(hidden, C)})
-
-    def forward(self, x):
-        q, k, v = (
-            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for part in self.attn["qkv"](self.norm1(x)).chunk(3, -1)
-        )
-        heads = F.scaled_dot_product_attention(q, k, v)
-        x = x + self.attn["proj"](heads.transpose(1, 2).flatten(2))
-        hidden = F.gelu(self.mlp["fc1"](self.norm2(x)), approximate=self.approximate)
-        return x + self.mlp["fc2"](hidden)
-
-
-def sines(config):
-    """(T, C), entry by entry; the class token has none."""
-    rows, columns = config.grid
-    n = config.dim // 4
-    omega = [10_000 ** (-i / (n - 1)) for i in range(n)]
-    table = [
-        [f(place * w) for place in (x, y) for f in (math.sin, math.cos) for w in omega]
-        for y in range(rows)
-        for x in range(columns)
-    ]
-    return torch.tensor([[0.0] * config.dim] * (config.pool == "cls") + table, dtype=torch.float64)
-
-
-def in_torchs_layout(name, array, config):
-    """PyTorch stores (out, in), and a convolution's kernel as (out, channel, row, column)."""
-    if name == "patch_embed.proj.weight":
-        P = config.patch_size
-        return array.reshape(P, P, config.in_channels, -1).transpose(3, 2, 0, 1)
-    return array.T if array.ndim == 2 else array
-
-
-def make_twins(dtype, **options):
-    config = ViTConfig(**{"image_size": 8, "num_classes": 4, "dim": 12, "depth": 2, **options})
-    model = ViT(config, dtype=dtype)
-    model.flat.data[...] = 0.25 * draw(0, model.flat.data.size)
-    twin = TorchViT(config).to(getattr(torch, dtype))
-    weights = {
-        name: torch.from_numpy(in_torchs_layout(name, p.data, config).copy())
-        for name, p in model.named_parameters()
-    }
-    twin.load_state_dict(weights)  # strict: names and shapes must be the same
-    return model, twin
-
 
 CASES = {
     "defaults": {"num_heads": 3},

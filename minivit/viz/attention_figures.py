@@ -1,0 +1,177 @@
+"""Figures of what a model attends to and of what it has learned; a function each, which returns a
+matplotlib Figure. Pictures are uint8 (channels, H, W)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from minivit.viz.style import (
+    BLUE,
+    GREY,
+    HEAT,
+    ORANGE,
+    SIGNED,
+    bare,
+    panels,
+    show_overlay,
+    show_picture,
+)
+from minivit.viz.weights import Filters
+
+
+def overlay_figure(
+    pictures: Sequence[np.ndarray], maps: dict[str, np.ndarray], titles: Sequence[str]
+) -> Figure:
+    """A row a picture: the picture, then each method's map over it.
+
+    Args:
+        maps: method -> (N, rows, columns). titles: what to write beside each picture.
+    """
+    figure, axes = panels(len(pictures), 1 + len(maps), 1.35, above=0.2, beside=0.9)
+    for row, picture, title in zip(axes, pictures, titles, strict=True):
+        show_picture(row[0], picture)
+        row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
+    for column, (name, found) in zip(axes[:, 1:].T, maps.items(), strict=True):
+        column[0].set_title(name, fontsize=9)
+        for one, picture, heat in zip(column, pictures, found, strict=True):
+            show_overlay(one, picture, heat)
+    return figure
+
+
+def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, class_token: bool) -> Figure:
+    """Every layer (row) and head (column): what one token attends to.
+
+    Args:
+        maps: (L, H, T, T) of one picture. query: the token that asks.
+        class_token: whether token 0 is one; it is left out of what is shown.
+    """
+    L, H = maps.shape[:2]
+    figure, axes = panels(L, H, 1.1, above=0.4, beside=0.2)
+    shown = maps[:, :, query, int(class_token) :].reshape(L, H, *grid)
+    for layer, head in np.ndindex(L, H):
+        one = axes[layer, head]
+        one.imshow(shown[layer, head], cmap=HEAT, vmin=0)
+        if query >= class_token:
+            row, column = divmod(query - class_token, grid[1])
+            one.plot(column, row, "s", ms=5, mfc="none", mec="white", mew=1)
+        if head == 0:
+            one.set_ylabel(f"layer {layer + 1}", fontsize=8)
+        if layer == 0:
+            one.set_title(f"head {head + 1}", fontsize=8)
+    who = "the class token" if class_token and query == 0 else "the marked patch"
+    figure.suptitle(f"What {who} attends to (each map on a scale of its own)", fontsize=9)
+    return figure
+
+
+def rollout_figure(picture: np.ndarray, steps: np.ndarray) -> Figure:
+    """Rollout as it grows with depth. steps: (L, rows, columns)."""
+    figure, axes = panels(1, 1 + len(steps), 1.35, above=0.2)
+    show_picture(axes[0, 0], picture)
+    axes[0, 0].set_title("picture", fontsize=9)
+    for layer, (one, heat) in enumerate(zip(axes[0, 1:], steps, strict=True)):
+        show_overlay(one, picture, heat)
+        one.set_title(f"to layer {layer + 1}", fontsize=9)
+    return figure
+
+
+def distance_figure(distances: np.ndarray, chance: float) -> Figure:
+    """Mean attention distance of each head against depth (paper, fig. 11).
+
+    Args:
+        distances: (L, H) in pixels. chance: of a head that attends everywhere alike.
+    """
+    L, H = distances.shape
+    figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    depth = np.arange(1, L + 1)
+    axes.axhline(chance, color=GREY, ls="--", lw=1, label="everywhere alike")
+    axes.plot(np.repeat(depth, H), distances.ravel(), "o", color=BLUE, alpha=0.7, label="a head")
+    axes.plot(depth, distances.mean(1), color=ORANGE, label="mean of the heads")
+    axes.set_xticks(depth)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("layer")
+    axes.set_ylabel("mean attention distance (pixels)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def position_figure(similarity: np.ndarray) -> Figure:
+    """A map for every patch: how alike the position embeddings are (paper, fig. 7).
+
+    similarity: (rows, columns, rows, columns), from -1 to 1.
+    """
+    rows, columns = similarity.shape[:2]
+    figure, axes = panels(rows, columns, min(0.7, 7.0 / columns), above=0.2, beside=1.2)
+    for row, column in np.ndindex(rows, columns):
+        image = axes[row, column].imshow(similarity[row, column], cmap=SIGNED, vmin=-1, vmax=1)
+    bar = figure.colorbar(image, ax=axes, shrink=0.7)
+    bar.set_label("cosine similarity", fontsize=9)
+    bar.outline.set_visible(False)
+    figure.supxlabel("column of the patch", fontsize=9)
+    figure.supylabel("row of the patch", fontsize=9)
+    return figure
+
+
+def filters_figure(filters: Filters) -> Figure:
+    """Principal components of the patch filters, each on a scale of its own (paper, fig. 7)."""
+    count = len(filters.components)
+    columns = min(count, 7)
+    figure, axes = panels(-(-count // columns), columns, 0.9, above=0.6)
+    for i, one in enumerate(axes.flat):
+        if i >= count:
+            continue
+        pattern = filters.components[i]
+        scaled = 0.5 + 0.5 * pattern / max(np.abs(pattern).max(), np.finfo(float).tiny)
+        image = scaled.transpose(1, 2, 0)
+        one.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
+        one.set_title(f"{100 * filters.shares[i]:.1f} %", fontsize=7, pad=2)
+    return figure
+
+
+def gallery_figure(
+    pictures: Sequence[np.ndarray],
+    probs: np.ndarray,
+    class_names: Sequence[str],
+    labels: Sequence[int] | None = None,
+) -> Figure:
+    """Pictures with what the model says of them, in blue where it is right and orange where not.
+
+    Args:
+        probs: (N, K). labels: (N,), or None where nobody knows.
+    """
+    columns = min(len(pictures), 8)
+    figure, axes = panels(
+        -(-len(pictures) // columns), columns, 1.35, above=0.4 * -(-len(pictures) // columns)
+    )
+    for i, one in enumerate(axes.flat):
+        if i >= len(pictures):
+            continue
+        show_picture(one, pictures[i])
+        best = int(probs[i].argmax())
+        text, colour = f"{class_names[best]} {probs[i, best]:.0%}", "black"
+        if labels is not None:
+            right = best == labels[i]
+            colour = BLUE if right else ORANGE
+            text += "" if right else f"\n({class_names[labels[i]]})"
+        one.set_title(text, fontsize=8, color=colour, pad=3)
+    return figure
+
+
+def similarity_figure(similarity: np.ndarray) -> Figure:
+    """Token-to-token similarity of one picture, before each block and at the end.
+
+    similarity: (L + 1, T, T), from -1 to 1.
+    """
+    figure, axes = panels(1, len(similarity), 1.5, above=0.2, beside=0.8)
+    for layer, (one, values) in enumerate(zip(axes[0], similarity, strict=True)):
+        image = one.imshow(values, cmap=SIGNED, vmin=-1, vmax=1)
+        last = layer == len(similarity) - 1
+        one.set_title("at the end" if last else f"into layer {layer + 1}", fontsize=9)
+        bare(one)
+    bar = figure.colorbar(image, ax=axes, shrink=0.7)
+    bar.set_label("cosine similarity", fontsize=9)
+    bar.outline.set_visible(False)
+    return figure

@@ -1,0 +1,63 @@
+"""One look of a model at pictures: what it said, and all that the views of this room start from."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit.backend import Array, get_xp, to_host
+from minivit.errors import UserError
+from minivit.models import ViT
+
+
+class Look(NamedTuple):
+    """On the host; L blocks, N pictures.
+
+    logits: (N, K). classes: (N,), the ones that the gradients ask about.
+    maps: (L, N, H, T, T), the attention maps; row = the token that asks, column = the one it asks.
+    tokens: (L + 1, N, T, C), as LayerNorm hands them to each block and, last, to the head.
+    dmaps: (L, N, H, T, T), gradient of the class's logit with respect to `maps`, or None.
+    dimages: (N, channels, H, W), the same with respect to the pixels, or None.
+    """
+
+    logits: np.ndarray
+    classes: np.ndarray
+    maps: np.ndarray
+    tokens: np.ndarray
+    dmaps: np.ndarray | None
+    dimages: np.ndarray | None
+
+
+def look(
+    model: ViT, images: Array, classes: np.ndarray | None = None, gradients: bool = False
+) -> Look:
+    """Run the model and keep what it saw. The model and its gradients stay as they are.
+
+    Args:
+        images: (N, channels, H, W), normalised, of the model's dtype and device.
+        classes: (N,) whose logits the gradients are of; None for the predicted ones.
+        gradients: whether to run backward for `dmaps` and `dimages`.
+
+    Raises:
+        UserError: the gradients are zero, as those of a head that was never trained.
+    """
+    twin = model.replica() if gradients else model  # backward adds to the twin's gradients
+    xp = get_xp(images)
+    logits, cache = twin.forward(images)
+    maps = np.stack([to_host(block.attn.probs) for block in cache.blocks])
+    blocks = [to_host(block.norm1.xhat) for block in cache.blocks]
+    tokens = np.stack([*blocks, to_host(cache.norm.xhat)])
+    host_logits = to_host(logits)
+    classes = host_logits.argmax(-1) if classes is None else np.asarray(classes)
+    if not gradients:
+        return Look(host_logits, classes, maps, tokens, None, None)
+    dlogits = xp.zeros_like(logits)
+    dlogits[xp.arange(len(images)), xp.asarray(classes)] = 1.0
+    dmaps = xp.empty(maps.shape, logits.dtype)
+    dimages = to_host(twin.backward(dlogits, cache, dmaps))
+    dmaps = to_host(dmaps)
+    if not dmaps.any():
+        raise UserError(
+            "the logits do not hang on the attention maps: their gradients are all zero, as those "
+            "of an untrained head; train the model first"
+        )
+    return Look(host_logits, classes, maps, tokens, dmaps, dimages)

@@ -1,0 +1,197 @@
+"""What attention maps say when they are put together: over heads, over layers, over the picture.
+
+All arrays are NumPy's. `maps` is (L, N, H, T, T): layers, pictures, heads, the token that asks, the
+token it asks. Whether the first token is a class token is said, never guessed.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from minivit.errors import UserError
+
+FUSIONS = {"mean": np.mean, "max": np.max, "min": np.min}
+Fusion = Literal["mean", "max", "min"]
+
+
+def fuse_heads(maps: np.ndarray, how: Fusion = "mean") -> np.ndarray:
+    """(…, H, T, T) -> (…, T, T): the mean, largest or smallest of the heads.
+
+    Raises:
+        UserError: another word.
+    """
+    if how not in FUSIONS:
+        raise UserError(f'heads can be fused by {", ".join(FUSIONS)}; found "{how}"')
+    return FUSIONS[how](maps, axis=-3)
+
+
+def rollout(maps: np.ndarray, heads: Fusion = "mean", discard: float = 0.0) -> np.ndarray:
+    r"""Attention through several layers (Abnar & Zuidema, 2020).
+
+    A token hands on what it attends to, and through the residual connection itself:
+
+    .. math:: \hat A_l = \mathrm{rows\ to\ sum\ 1}(A_l + I), \qquad
+              R_l = \hat A_l\,R_{l-1}, \quad R_0 = I
+
+    Args:
+        maps: (L, N, H, T, T). heads: how to fuse them.
+        discard: the weakest fraction of each picture's map that is set to zero before the identity
+            is added (Gildenblat, 2020); at least 0 and below 1.
+
+    Returns:
+        (L, N, T, T), after each layer; `[-1]` is through all. Each row sums to 1.
+    """
+    return _propagate(_without_weakest(fuse_heads(maps, heads), discard))
+
+
+def gradient_rollout(maps: np.ndarray, dmaps: np.ndarray, discard: float = 0.0) -> np.ndarray:
+    r"""Rollout of what speaks for one class (Gildenblat, 2020).
+
+    .. math:: A_l = \max\bigl(0, \mathrm{mean}_h(P_l \odot \nabla P_l)\bigr)
+
+    in place of the fused map.
+
+    Args:
+        maps, dmaps: (L, N, H, T, T), both the first layer first. discard: as in `rollout`.
+
+    Returns:
+        (L, N, T, T).
+    """
+    _check_alike(maps, dmaps)
+    weighted = np.maximum(fuse_heads(maps * dmaps), 0.0)
+    return _propagate(_without_weakest(weighted, discard))
+
+
+def relevance(maps: np.ndarray, dmaps: np.ndarray) -> np.ndarray:
+    r"""Relevance for one class (Chefer, Gur & Wolf, 2021b, eq. 5 and 6, self-attention).
+
+    .. math:: \bar A_l = \mathrm{mean}_h\bigl(\max(0, P_l \odot \nabla P_l)\bigr), \qquad
+              R_l = R_{l-1} + \bar A_l\,R_{l-1}, \quad R_0 = I
+
+    Unlike rollout's, the rows are not normalised: a layer that the class does not hang on adds
+    nothing.
+
+    Args:
+        maps, dmaps: (L, N, H, T, T), both the first layer first.
+
+    Returns:
+        (L, N, T, T), after each layer, the identity taken away.
+    """
+    _check_alike(maps, dmaps)
+    weighted = fuse_heads(np.maximum(maps * dmaps, 0.0))
+    T = maps.shape[-1]
+    identity = np.eye(T, dtype=maps.dtype)
+    steps, total = [], np.broadcast_to(identity, weighted.shape[1:])
+    for layer in weighted:
+        total = total + layer @ total
+        steps.append(total - identity)
+    return np.stack(steps)
+
+
+def _propagate(fused: np.ndarray) -> np.ndarray:
+    """(L, N, T, T) -> (L, N, T, T): identity added, rows renormalised, multiplied up."""
+    with_residual = fused + np.eye(fused.shape[-1], dtype=fused.dtype)
+    with_residual /= with_residual.sum(-1, keepdims=True)
+    steps = [with_residual[0]]
+    for layer in with_residual[1:]:
+        steps.append(layer @ steps[-1])
+    return np.stack(steps)
+
+
+def _without_weakest(fused: np.ndarray, discard: float) -> np.ndarray:
+    """(L, N, T, T) with the weakest fraction of each map set to zero."""
+    if not 0.0 <= discard < 1.0:
+        raise UserError(f"discard is {discard}; expected a fraction of at least 0 and below 1")
+    T = fused.shape[-1]
+    count = int(discard * T * T)
+    flat = fused.reshape(*fused.shape[:-2], T * T).copy()
+    weakest = np.argpartition(flat, count, axis=-1)[..., :count]
+    np.put_along_axis(flat, weakest, 0.0, axis=-1)
+    return flat.reshape(fused.shape)
+
+
+def _check_alike(maps: np.ndarray, dmaps: np.ndarray | None) -> None:
+    if dmaps is None:
+        raise UserError("this view needs gradients; look at the pictures with gradients=True")
+    if maps.shape != dmaps.shape:
+        raise UserError(f"maps are {maps.shape} and their gradients {dmaps.shape}; expected alike")
+
+
+def patch_map(joint: np.ndarray, grid: tuple[int, int], class_token: bool) -> np.ndarray:
+    """What the head's features look at, laid out as the picture.
+
+    With a class token: its row. Without: the mean of all rows, as the head takes the mean of all
+    tokens.
+
+    Args:
+        joint: (N, T, T), row = the token that asks. grid: rows and columns of patches.
+        class_token: whether token 0 is one.
+
+    Returns:
+        (N, rows, columns).
+
+    Raises:
+        UserError: T is not what grid and class_token make.
+    """
+    check_tokens(joint.shape[-1], grid, class_token)
+    row = joint[:, 0, 1:] if class_token else joint.mean(1)
+    return row.reshape(-1, *grid)
+
+
+def check_tokens(num_tokens: int, grid: tuple[int, int], class_token: bool) -> None:
+    """UserError where `num_tokens` is not rows·columns, and one more for a class token."""
+    rows, columns = grid
+    expected = rows * columns + class_token
+    if num_tokens != expected:
+        raise UserError(
+            f"maps of {num_tokens} tokens; a grid of {rows}×{columns} patches "
+            f"{'with' if class_token else 'without'} a class token has {expected}"
+        )
+
+
+def attention_distance(
+    maps: np.ndarray, grid: tuple[int, int], patch_size: int, class_token: bool
+) -> np.ndarray:
+    r"""How far a head looks: mean distance of a patch to what it attends to (paper, fig. 11).
+
+    .. math:: d = \mathrm{mean}_i \frac{\sum_j P_{ij}\,\lVert x_i - x_j \rVert}{\sum_j P_{ij}}
+
+    over patches i, j; the class token has no place and is left out.
+
+    Args:
+        maps: (L, N, H, T, T). patch_size: in pixels.
+
+    Returns:
+        (L, H), in pixels, mean over pictures and patches.
+
+    Raises:
+        UserError: T is not what grid and class_token make.
+    """
+    check_tokens(maps.shape[-1], grid, class_token)
+    patches = maps[..., int(class_token) :, int(class_token) :]
+    distances = patch_distances(grid) * patch_size
+    weighted = np.einsum("lnhij,ij->lnhi", patches, distances.astype(maps.dtype))
+    to_patches = np.maximum(patches.sum(-1), np.finfo(maps.dtype).tiny)
+    return (weighted / to_patches).mean((1, 3))
+
+
+def patch_distances(grid: tuple[int, int]) -> np.ndarray:
+    """(rows·columns, rows·columns): distance of every patch to every other, in patches."""
+    rows, columns = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
+    return np.hypot(rows[:, None] - rows, columns[:, None] - columns)
+
+
+def entropy(maps: np.ndarray) -> np.ndarray:
+    r"""How widely a token looks: (…, T, T) -> (…, T), in bits, from 0 to log2 T.
+
+    .. math:: H_i = -\sum_j P_{ij} \log_2 P_{ij}
+    """
+    logs = np.log2(np.maximum(maps, np.finfo(maps.dtype).tiny))  # 0·log 0 is 0
+    return -(maps * logs).sum(-1)
+
+
+def token_similarity(tokens: np.ndarray) -> np.ndarray:
+    """Cosine of the angle between tokens: (…, T, C) -> (…, T, T), from -1 to 1."""
+    norms = np.linalg.norm(tokens, axis=-1, keepdims=True)
+    unit = tokens / np.maximum(norms, np.finfo(tokens.dtype).tiny)
+    return unit @ unit.swapaxes(-1, -2)

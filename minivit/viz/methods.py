@@ -1,0 +1,51 @@
+"""The ways to turn one look into one map over the picture, by name."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minivit.errors import UserError
+from minivit.functional import patchify_forward
+from minivit.models import ViTConfig
+from minivit.viz.look import Look
+from minivit.viz.maps import fuse_heads, gradient_rollout, patch_map, relevance, rollout
+
+DISCARD = 0.5
+"""The fraction that "rollout-max" drops: the largest of the heads is noisy where it is weak."""
+
+
+def _joint(function: Callable[[Look], np.ndarray]) -> Callable[[Look, ViTConfig], np.ndarray]:
+    """A method from one that gives a joint map (N, T, T)."""
+    return lambda look, config: patch_map(function(look), config.grid, config.pool == "cls")
+
+
+def input_gradient(look: Look, config: ViTConfig) -> np.ndarray:
+    """(N, rows, columns): size of the logit's gradient within each patch (Simonyan et al., 2014).
+
+    No attention in it: what a map of attention must beat.
+    """
+    if look.dimages is None:
+        raise UserError("this view needs gradients; look at the pictures with gradients=True")
+    patches, _ = patchify_forward(np.abs(look.dimages), config.patch_size)
+    return patches.sum(-1).reshape(-1, *config.grid)
+
+
+METHODS: dict[str, Callable[[Look, ViTConfig], np.ndarray]] = {
+    "attention": _joint(lambda look: fuse_heads(look.maps[-1])),
+    "rollout": _joint(lambda look: rollout(look.maps)[-1]),
+    "rollout-max": _joint(lambda look: rollout(look.maps, "max", DISCARD)[-1]),
+    "gradient-rollout": _joint(lambda look: gradient_rollout(look.maps, look.dmaps)[-1]),
+    "relevance": _joint(lambda look: relevance(look.maps, look.dmaps)[-1]),
+    "input-gradient": input_gradient,
+}
+"""Name -> function of a `Look` with gradients and a config, giving (N, rows, columns).
+
+attention: the last layer's mean over heads. The others: see `maps` and `input_gradient`.
+"""
+
+
+def method(name: str) -> Callable[[Look, ViTConfig], np.ndarray]:
+    """The method of that name; raises UserError on another."""
+    if name not in METHODS:
+        raise UserError(f'there is no method "{name}"; expected one of {", ".join(METHODS)}')
+    return METHODS[name]

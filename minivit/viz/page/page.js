@@ -1,0 +1,456 @@
+"use strict";
+// Everything drawn here was put into #data when the page was made; nothing is loaded.
+const data = JSON.parse(document.getElementById("data").textContent);
+const $ = (id) => document.getElementById(id);
+const [ROWS, COLUMNS] = data.grid;
+const PATCHES = ROWS * COLUMNS;
+const FIRST = data.class_token ? 1 : 0; // the first token that is a patch
+const T = PATCHES + FIRST;
+const HEADS = data.heads;
+const SHOWN = data.layers.length;
+const MAPS = [...Array(HEADS).keys(), "mean", "max"].concat(data.whole ? ["rollout"] : []);
+const HEAT = bytes(data.palette); // 256 colours, three bytes each
+
+const state = {
+  image: 0, layer: SHOWN - 1, map: "mean", query: FIRST ? 0 : middle(), target: null,
+  locked: false, by: false, smooth: false, shared: false, opacity: 75,
+};
+
+function middle() { return FIRST + Math.floor(ROWS / 2) * COLUMNS + Math.floor(COLUMNS / 2); }
+
+function bytes(base64) { return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0)); }
+
+// ---- The numbers -------------------------------------------------------------------------------
+
+/** Weights of one picture, [layer][head]: T·T numbers, row = the token that asks. A byte b holds
+ * (b / 255)², so that small weights keep their digits. */
+function decode(image) {
+  const square = Float32Array.from({ length: 256 }, (_, b) => (b / 255) ** 2);
+  const packed = bytes(image.maps);
+  const layers = [];
+  for (let l = 0; l < SHOWN; l++) {
+    const heads = {};
+    for (let h = 0; h < HEADS; h++) {
+      const at = (l * HEADS + h) * T * T;
+      heads[h] = Float32Array.from(packed.subarray(at, at + T * T), (b) => square[b]);
+    }
+    heads.mean = fuse(heads, (a, b) => a + b, 1 / HEADS);
+    heads.max = fuse(heads, Math.max, 1);
+    layers.push(heads);
+  }
+  if (data.whole) rollout(layers);
+  return layers;
+}
+
+function fuse(heads, join, scale) {
+  const out = Float32Array.from(heads[0]);
+  for (let h = 1; h < HEADS; h++) heads[h].forEach((p, i) => { out[i] = join(out[i], p); });
+  return out.map((p) => p * scale);
+}
+
+/** Rollout to each layer: identity added, rows made to sum to 1, multiplied up. */
+function rollout(layers) {
+  let before = null;
+  for (const heads of layers) {
+    const step = Float32Array.from(heads.mean);
+    for (let i = 0; i < T; i++) {
+      step[i * T + i] += 1;
+      let sum = 0;
+      for (let j = 0; j < T; j++) sum += step[i * T + j];
+      for (let j = 0; j < T; j++) step[i * T + j] /= sum;
+    }
+    before = before ? product(step, before) : step;
+    heads.rollout = before;
+  }
+}
+
+function product(a, b) {
+  const out = new Float32Array(T * T);
+  for (let i = 0; i < T; i++)
+    for (let k = 0; k < T; k++) {
+      const share = a[i * T + k];
+      for (let j = 0; j < T; j++) out[i * T + j] += share * b[k * T + j];
+    }
+  return out;
+}
+
+const decoded = new Map();
+function maps() {
+  if (!decoded.has(state.image)) decoded.set(state.image, decode(data.images[state.image]));
+  return decoded.get(state.image);
+}
+
+/** The weight between the query and another token, in the direction chosen. */
+function weight(map, token) {
+  return state.by ? map[token * T + state.query] : map[state.query * T + token];
+}
+
+function current() { return maps()[state.layer][state.map]; }
+
+/** Weights of all tokens, the class token first where there is one. */
+function weights(map) { return Float32Array.from({ length: T }, (_, token) => weight(map, token)); }
+
+function entropy(map) {
+  let bits = 0;
+  for (let j = 0; j < T; j++) {
+    const p = map[state.query * T + j];
+    if (p > 0) bits -= p * Math.log2(p);
+  }
+  return bits;
+}
+
+// ---- Drawing -----------------------------------------------------------------------------------
+
+function make(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+function drawPixels(canvas, image) {
+  canvas.width = image.width;
+  canvas.height = image.height;
+  const rgb = bytes(image.pixels);
+  const context = canvas.getContext("2d");
+  const out = context.createImageData(image.width, image.height);
+  for (let i = 0; i < image.width * image.height; i++) {
+    out.data.set(rgb.subarray(3 * i, 3 * i + 3), 4 * i);
+    out.data[4 * i + 3] = 255;
+  }
+  context.putImageData(out, 0, 0);
+}
+
+/** A map's patches on a canvas of one pixel a patch; alpha of the weight w is alpha(w / top). */
+function drawMap(canvas, map, top, alpha) {
+  canvas.width = COLUMNS;
+  canvas.height = ROWS;
+  const context = canvas.getContext("2d");
+  const out = context.createImageData(COLUMNS, ROWS);
+  for (let i = 0; i < PATCHES; i++) {
+    const share = Math.min(1, weight(map, i + FIRST) / (top || 1));
+    const colour = 3 * Math.round(255 * share);
+    out.data.set(HEAT.subarray(colour, colour + 3), 4 * i);
+    out.data[4 * i + 3] = Math.round(255 * alpha(share));
+  }
+  context.putImageData(out, 0, 0);
+}
+
+function topOf(map) {
+  let top = 0;
+  for (let i = FIRST; i < T; i++) top = Math.max(top, weight(map, i));
+  return top;
+}
+
+function sharedTop() {
+  let top = 0;
+  for (const heads of maps()) for (const name of MAPS) top = Math.max(top, topOf(heads[name]));
+  return top;
+}
+
+const overlayAlpha = (share) => (state.opacity / 100) * (0.2 + 0.8 * share);
+
+/** The picture loses its colours as the map gains weight: what is bright is then the map. */
+const photoFilter = () => `saturate(${1 - state.opacity / 110}) brightness(${1 - state.opacity / 400})`;
+
+function drawStage(top) {
+  drawMap($("heat"), current(), top, overlayAlpha);
+  $("heat").classList.toggle("raw", !state.smooth);
+  $("photo").style.filter = photoFilter();
+  for (const mark of $("marks").querySelectorAll("rect")) mark.remove();
+  mark(state.query, "query");
+  if (state.locked && state.target !== null && state.target !== state.query) mark(state.target, "target");
+  $("bar-top").textContent = digits(top);
+}
+
+function mark(token, kind) {
+  if (token < FIRST) return; // the class token has no place in the picture
+  const [row, column] = place(token);
+  for (const name of ["under", kind]) {
+    const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    const box = { x: column, y: row, width: 1, height: 1, class: name };
+    for (const key in box) rect.setAttribute(key, box[key]);
+    $("marks").append(rect);
+  }
+}
+
+function drawGrid() {
+  const svg = $("marks");
+  svg.setAttribute("viewBox", `0 0 ${COLUMNS} ${ROWS}`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  const lines = [];
+  for (let x = 1; x < COLUMNS; x++) lines.push(`M${x} 0V${ROWS}`);
+  for (let y = 1; y < ROWS; y++) lines.push(`M0 ${y}H${COLUMNS}`);
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", lines.join(""));
+  path.setAttribute("class", "grid");
+  svg.append(path);
+  $("stage").style.aspectRatio = `${COLUMNS} / ${ROWS}`;
+}
+
+function drawBar() {
+  const context = $("bar").getContext("2d");
+  const out = context.createImageData(128, 1);
+  for (let i = 0; i < 128; i++) {
+    out.data.set(HEAT.subarray(6 * i, 6 * i + 3), 4 * i);
+    out.data[4 * i + 3] = 255;
+  }
+  context.putImageData(out, 0, 0);
+}
+
+// ---- Words -------------------------------------------------------------------------------------
+
+function place(token) { return [Math.floor((token - FIRST) / COLUMNS), (token - FIRST) % COLUMNS]; }
+
+function named(token) {
+  if (token < FIRST) return "the class token";
+  const [row, column] = place(token);
+  return `row ${row + 1}, column ${column + 1}`;
+}
+
+function digits(number) { return number >= 0.01 ? number.toFixed(3) : number.toPrecision(2); }
+
+function mapName(map) { return typeof map === "number" ? `head ${map + 1}` : map; }
+
+function describe() {
+  const map = current();
+  const all = weights(map);
+  const target = state.locked && state.target !== null ? state.target : strongest(all);
+  const rank = 1 + all.filter((p) => p > all[target]).length;
+  const said = named(state.query);
+  const lines = [
+    `Layer ${data.layers[state.layer] + 1}, ${mapName(state.map)}. ${said[0].toUpperCase()}${said.slice(1)}${state.locked ? " (locked)" : ""}.`,
+    `${state.by ? "Attended by" : "Attends to"} ${named(target)}${target === state.query ? " (itself)" : ""}: weight ${digits(all[target])}, rank ${rank} of ${T}.`,
+    `Entropy ${entropy(map).toFixed(2)} of ${Math.log2(T).toFixed(2)} bits.`,
+  ];
+  if (FIRST) lines.push(`${(100 * map[state.query * T]).toFixed(1)} % goes to the class token.`);
+  return lines.join(" ");
+}
+
+function strongest(all) {
+  let best = FIRST;
+  for (let i = FIRST; i < T; i++) if (all[i] > all[best]) best = i;
+  return best;
+}
+
+// ---- The page's parts --------------------------------------------------------------------------
+
+const thumbnails = []; // {button, canvas, layer, map}
+
+function buildMaps() {
+  const box = $("maps");
+  box.style.gridTemplateColumns = `max-content repeat(${MAPS.length}, minmax(2.1rem, 1fr))`;
+  box.append(make("span"));
+  for (const map of MAPS) box.append(make("span", { className: "name", textContent: typeof map === "number" ? map + 1 : map }));
+  for (let layer = 0; layer < SHOWN; layer++) {
+    box.append(make("span", { className: "name row", textContent: `layer ${data.layers[layer] + 1}` }));
+    for (const map of MAPS) {
+      const canvas = make("canvas", { width: COLUMNS, height: ROWS });
+      const button = make("button", { type: "button" }, canvas);
+      button.setAttribute("aria-label", `layer ${data.layers[layer] + 1}, ${mapName(map)}`);
+      button.addEventListener("click", () => set({ layer, map }));
+      box.append(button);
+      thumbnails.push({ button, canvas, layer, map });
+    }
+  }
+  box.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const layer = clamp(state.layer + step[0], SHOWN);
+    const map = MAPS[clamp(MAPS.indexOf(state.map) + step[1], MAPS.length)];
+    set({ layer, map });
+    thumbnails.find((one) => one.layer === layer && one.map === map).button.focus();
+  });
+}
+
+function clamp(value, count) { return Math.max(0, Math.min(count - 1, value)); }
+
+function buildPictures() {
+  if (data.images.length === 1) $("pictures").hidden = true;
+  data.images.forEach((image, index) => {
+    const canvas = make("canvas");
+    drawPixels(canvas, image);
+    const button = make("button", { type: "button", title: image.name }, canvas);
+    button.setAttribute("aria-label", `Picture ${index + 1}: ${image.name}`);
+    button.addEventListener("click", () => set({ image: index }));
+    $("pictures").append(button);
+  });
+}
+
+function showAnswers() {
+  const image = data.images[state.image];
+  const known = image.label !== null;
+  const right = known && image.answers[0][0] === image.label;
+  $("truth").textContent = known ? `True label: ${data.classes[image.label]}${right ? " – the model agrees." : " – the model is wrong."}` : "";
+  $("truth").classList.toggle("wrong", known && !right);
+  $("answers").replaceChildren(...image.answers.map(([k, share]) => {
+    const fill = make("div", { className: "fill" });
+    fill.style.width = `${100 * share}%`;
+    return make("li", { className: k === image.label ? "true" : "" },
+      make("span", { className: "who", textContent: data.classes[k] }),
+      make("div", { className: "track" }, fill),
+      make("span", { className: "share", textContent: `${(100 * share).toFixed(1)} %` }));
+  }));
+}
+
+// ---- From state to page ------------------------------------------------------------------------
+
+let drawnImage = null;
+
+function render() {
+  const image = data.images[state.image];
+  if (drawnImage !== state.image) {
+    drawPixels($("photo"), image);
+    $("picture-heading").textContent = image.name;
+    [...$("pictures").children].forEach((button, i) => button.setAttribute("aria-pressed", i === state.image));
+    showAnswers();
+    drawnImage = state.image;
+  }
+  const shared = state.shared ? sharedTop() : null;
+  for (const { button, canvas, layer, map } of thumbnails) {
+    const values = maps()[layer][map];
+    drawMap(canvas, values, shared ?? topOf(values), () => 1);
+    canvas.classList.toggle("raw", !state.smooth);
+    const chosen = layer === state.layer && map === state.map;
+    button.setAttribute("aria-pressed", chosen);
+    button.tabIndex = chosen ? 0 : -1;
+  }
+  drawStage(shared ?? topOf(current()));
+  $("readout").textContent = describe();
+  $("lock").setAttribute("aria-pressed", state.locked);
+  $("lock").textContent = state.locked ? "Unlock" : "Lock";
+  $("class-token").setAttribute("aria-pressed", state.query < FIRST);
+  $("smooth").checked = state.smooth;
+  $("shared").checked = state.shared;
+  $("opacity").value = state.opacity;
+  for (const radio of document.getElementsByName("direction")) radio.checked = (radio.value === "by") === state.by;
+  $("link").href = address();
+  window.clearTimeout(render.timer);
+  render.timer = window.setTimeout(remember, 250); // browsers refuse many changes a second
+}
+
+function set(changes) {
+  Object.assign(state, changes);
+  render();
+}
+
+function address() {
+  const fields = { image: state.image, layer: state.layer, map: state.map, query: state.query };
+  if (state.locked) fields.locked = 1;
+  if (state.target !== null) fields.target = state.target;
+  for (const name of ["by", "smooth", "shared"]) if (state[name]) fields[name] = 1;
+  if (state.opacity !== 75) fields.opacity = state.opacity;
+  return `#${new URLSearchParams(fields)}`;
+}
+
+function remember() {
+  try { history.replaceState(null, "", address()); } catch { /* a frame without an address */ }
+}
+
+function readAddress() {
+  const fields = new URLSearchParams(location.hash.slice(1));
+  const whole = (name, count, fallback) => {
+    const number = Number(fields.get(name) ?? NaN);
+    return Number.isInteger(number) && number >= 0 && number < count ? number : fallback;
+  };
+  const map = fields.get("map");
+  Object.assign(state, {
+    image: whole("image", data.images.length, state.image),
+    layer: whole("layer", SHOWN, state.layer),
+    map: MAPS.find((name) => String(name) === map) ?? state.map,
+    query: whole("query", T, state.query),
+    target: whole("target", T, null),
+    locked: fields.has("locked"), by: fields.has("by"), smooth: fields.has("smooth"), shared: fields.has("shared"),
+    opacity: whole("opacity", 101, state.opacity),
+  });
+}
+
+// ---- What the reader does ----------------------------------------------------------------------
+
+function tokenAt(event) {
+  const box = $("stage").getBoundingClientRect();
+  const column = clamp(Math.floor(((event.clientX - box.left) / box.width) * COLUMNS), COLUMNS);
+  const row = clamp(Math.floor(((event.clientY - box.top) / box.height) * ROWS), ROWS);
+  return FIRST + row * COLUMNS + column;
+}
+
+function point(token) {
+  if (state.locked) { if (token !== (state.target ?? state.query)) set({ target: token }); }
+  else if (token !== state.query) set({ query: token });
+}
+
+function lock(token) {
+  const again = state.locked && token === state.query;
+  set(again ? { locked: false, target: null } : { query: token, target: null, locked: true });
+}
+
+$("stage").addEventListener("pointermove", (event) => point(tokenAt(event)));
+$("stage").addEventListener("click", (event) => lock(tokenAt(event)));
+$("stage").addEventListener("keydown", (event) => {
+  const from = state.locked && state.target !== null ? state.target : state.query;
+  const [row, column] = from < FIRST ? place(middle()) : place(from);
+  const to = (r, c) => point(FIRST + clamp(r, ROWS) * COLUMNS + clamp(c, COLUMNS));
+  const actions = { // Enter locks the patch under the cursor; there again, it unlocks
+    ArrowLeft: () => to(row, column - 1), ArrowRight: () => to(row, column + 1),
+    ArrowUp: () => to(row - 1, column), ArrowDown: () => to(row + 1, column),
+    Home: () => to(row, 0), End: () => to(row, COLUMNS - 1),
+    Enter: () => lock(from), " ": () => lock(from),
+    Escape: () => set({ locked: false, target: null }),
+    c: askClassToken, C: askClassToken,
+  };
+  if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  actions[event.key]();
+});
+
+function askClassToken() { if (FIRST) set({ query: 0, target: null, locked: true }); }
+
+$("class-token").addEventListener("click", askClassToken);
+$("class-token").hidden = !FIRST;
+$("lock").addEventListener("click", () => set({ locked: !state.locked, target: null }));
+$("smooth").addEventListener("change", (event) => set({ smooth: event.target.checked }));
+$("shared").addEventListener("change", (event) => set({ shared: event.target.checked }));
+$("opacity").addEventListener("input", (event) => set({ opacity: Number(event.target.value) }));
+for (const radio of document.getElementsByName("direction")) radio.addEventListener("change", () => set({ by: radio.value === "by" }));
+window.addEventListener("hashchange", () => { readAddress(); render(); });
+
+/** The picture with its map and what is said of it, as a PNG file. */
+$("export").addEventListener("click", () => {
+  const scale = Math.max(1, Math.floor(512 / COLUMNS));
+  const [width, height] = [COLUMNS * scale, ROWS * scale];
+  const canvas = make("canvas", { width, height: height + 60 });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, width, height + 60);
+  context.imageSmoothingEnabled = false;
+  context.filter = photoFilter();
+  context.drawImage($("photo"), 0, 0, width, height);
+  context.filter = "none";
+  context.imageSmoothingEnabled = state.smooth;
+  context.drawImage($("heat"), 0, 0, width, height);
+  if (state.query >= FIRST) {
+    const [row, column] = place(state.query);
+    for (const [colour, line] of [["#000", 5], ["#fff", 2.5]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = line;
+      context.strokeRect(column * scale, row * scale, scale, scale);
+    }
+  }
+  context.fillStyle = "#000";
+  context.font = "13px system-ui, sans-serif";
+  const sentences = describe().split(/(?<=\.) (?=[A-Z])/);
+  [sentences.slice(0, 2).join(" "), sentences[2], sentences.slice(3).join(" ")].forEach((line, i) => context.fillText(line ?? "", 6, height + 17 + 18 * i, width - 12));
+  canvas.toBlob((blob) => {
+    const link = make("a", { href: URL.createObjectURL(blob), download: `attention-${state.image + 1}-layer-${data.layers[state.layer] + 1}-${mapName(state.map).replace(" ", "-")}.png` });
+    link.click();
+    window.setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+});
+
+$("title").textContent = data.title;
+drawGrid();
+drawBar();
+buildPictures();
+buildMaps();
+readAddress();
+render();

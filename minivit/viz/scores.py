@@ -1,0 +1,207 @@
+"""How good a map is: against the figure's mask, against the model itself, against shuffled weights.
+
+maps are (N, rows, columns), the larger the more important; masks are bool (N, H, W).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from minivit.backend import to_device
+from minivit.errors import UserError
+from minivit.functional import patchify_forward, softmax_forward, unpatchify_forward
+from minivit.models import ViT
+from minivit.viz.look import look
+from minivit.viz.methods import method
+
+
+def to_pixels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(N, rows, columns) -> float32 (N, H, W), bilinear between the patches' centres."""
+    H, W = size
+    pictures = (Image.fromarray(one.astype(np.float32)) for one in maps)
+    return np.stack([np.asarray(p.resize((W, H), Image.Resampling.BILINEAR)) for p in pictures])
+
+
+# Against a mask
+
+
+def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Whether the map's highest pixel is on the figure (Zhang et al., 2016): bool (N,)."""
+    flat = _matched(maps, masks).reshape(len(maps), -1)
+    return masks.reshape(len(maps), -1)[np.arange(len(maps)), flat.argmax(-1)]
+
+
+def energy_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Share of the map's sum that lies on the figure (Wang et al., 2020): (N,), 0 to 1.
+
+    A map without contrast gets the figure's share of the picture.
+    """
+    pixels = _matched(maps, masks)
+    return (pixels * masks).sum((1, 2)) / np.maximum(pixels.sum((1, 2)), np.finfo(np.float32).tiny)
+
+
+def best_iou(maps: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
+    """Mean intersection over union where each map keeps its highest pixels.
+
+    The threshold is one share of the picture for all pictures, the best of 1 % to 99 %.
+
+    Returns:
+        the mean IoU, the share kept.
+    """
+    N = len(maps)
+    order = np.argsort(-_matched(maps, masks).reshape(N, -1), axis=-1, kind="stable")
+    hits = np.take_along_axis(masks.reshape(N, -1), order, -1).cumsum(-1)
+    total = masks.reshape(N, -1).sum(-1, keepdims=True)
+    shares = np.arange(1, 100) / 100
+    kept = np.maximum((shares * order.shape[1]).astype(int), 1)
+    inside = hits[:, kept - 1]
+    iou = (inside / (total + kept - inside)).mean(0)
+    return float(iou.max()), float(shares[iou.argmax()])
+
+
+def _matched(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    if len(maps) != len(masks):
+        raise UserError(f"{len(maps)} maps and {len(masks)} masks; expected as many")
+    return to_pixels(maps, masks.shape[1:])
+
+
+# Against the model
+
+
+def deletion_insertion(
+    predict: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    classes: np.ndarray,
+    maps: np.ndarray,
+    patch_size: int,
+    steps: int = 8,
+) -> tuple[np.ndarray, np.ndarray]:
+    """How the class's probability falls and rises with the patches (Petsiuk et al., 2018).
+
+    Deletion: patches become the mean colour, the most important first; a good map makes the
+    probability fall early. Insertion: they appear on a picture of the mean colour.
+
+    Args:
+        predict: normalised images (M, channels, H, W), where 0 is the mean colour, -> logits.
+        images: (N, channels, H, W). classes: (N,). maps: (N, rows, columns).
+        steps: of equally many patches.
+
+    Returns:
+        deletion, insertion: (N, steps + 1), probabilities; see `area`.
+    """
+    N, patches = len(images), maps[0].size
+    rank = np.argsort(np.argsort(-maps.reshape(N, -1), axis=-1, kind="stable"), axis=-1)
+    cut, _ = patchify_forward(images, patch_size)
+    curves = np.empty((2, N, steps + 1), np.float32)
+    for step, count in enumerate(np.linspace(0, patches, steps + 1).round()):
+        first = (rank < count)[..., None]
+        for curve, kept in zip(curves, (cut * ~first, cut * first), strict=True):
+            pictures, _ = unpatchify_forward(kept, patch_size, images.shape[2:])
+            probs, _ = softmax_forward(predict(pictures))
+            curve[:, step] = probs[np.arange(N), classes]
+    return curves[0], curves[1]
+
+
+def area(curve: np.ndarray) -> np.ndarray:
+    """(N, steps + 1) -> (N,): area under a curve over [0, 1], by trapezoids."""
+    return (curve[:, :-1] + curve[:, 1:]).mean(-1) / 2
+
+
+# Against a model that knows nothing
+
+
+def shuffled(model: ViT, seed: int = 0) -> ViT:
+    """A model whose every parameter has its own numbers in random order (Adebayo et al., 2018)."""
+    rng = np.random.default_rng(seed)
+    twin = ViT(model.config, dtype=str(model.dtype), device=model.device)
+    for name, value in model.flat.host_views(model.flat.data).items():
+        mixed = rng.permutation(value.ravel()).reshape(value.shape)
+        twin.flat.views(twin.flat.data)[name][...] = to_device(mixed, model.device)
+    return twin
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of two maps of each picture: (N, …), (N, …) -> (N,), -1 to 1.
+
+    A map that a model with shuffled weights also gives (near 1) says nothing about what was
+    learned. A map without contrast has no ranks: 0.
+    """
+    ranks = [np.apply_along_axis(_ranks, 1, m.reshape(len(m), -1)) for m in (a, b)]
+    x, y = (r - r.mean(1, keepdims=True) for r in ranks)
+    norm = np.sqrt((x * x).sum(1) * (y * y).sum(1))
+    return (x * y).sum(1) / np.maximum(norm, np.finfo(float).tiny)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Places in ascending order; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum()
+    return (last - (counts - 1) / 2)[inverse]
+
+
+# All of it
+
+
+BASELINES = ("random", "centre")
+"""Maps that look at nothing: noise, and a hill in the middle, where figures tend to be."""
+
+LOOK_AT_ONCE = 32  # pictures: their maps and gradients fit into memory for any model
+
+
+def score_methods(
+    model: ViT,
+    images: np.ndarray,
+    masks: np.ndarray | None,
+    predict: Callable[[np.ndarray], np.ndarray],
+    names: Sequence[str],
+    seed: int = 0,
+) -> list[dict]:
+    """All scores of the methods called `names` and of `BASELINES`, a dict each.
+
+    Keys: "method"; with masks "pointing", "iou" and "energy" (larger is better); "deletion"
+    (smaller is better) and "insertion" (larger is better), areas under the predicted class's
+    probability; "shuffled", the rank correlation with the map after shuffling the weights (near 0
+    is better), None for baselines.
+
+    Args:
+        images: normalised (N, channels, H, W), on the host. masks: bool (N, H, W) or None.
+        predict: images on the host -> logits on the host, for deletion and insertion.
+    """
+    maps, classes = _maps_of(model, images, names)
+    after, _ = _maps_of(shuffled(model, seed), images, names)
+    maps |= _baselines(len(images), model.config.grid, seed)
+    rows = []
+    for name, found in maps.items():
+        row = {"method": name}
+        if masks is not None:
+            row["pointing"] = float(pointing_game(found, masks).mean())
+            row["iou"], _ = best_iou(found, masks)
+            row["energy"] = float(energy_inside(found, masks).mean())
+        curves = deletion_insertion(predict, images, classes, found, model.config.patch_size)
+        row["deletion"], row["insertion"] = (float(area(curve).mean()) for curve in curves)
+        known = name in after
+        row["shuffled"] = float(rank_correlation(found, after[name]).mean()) if known else None
+        rows.append(row)
+    return rows
+
+
+def _maps_of(
+    model: ViT, images: np.ndarray, names: Sequence[str]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Maps by method, and the predicted classes."""
+    maps, classes = {name: [] for name in names}, []
+    for start in range(0, len(images), LOOK_AT_ONCE):
+        part = to_device(images[start : start + LOOK_AT_ONCE], model.device)
+        seen = look(model, part, gradients=True)
+        classes.append(seen.classes)
+        for name in names:
+            maps[name].append(method(name)(seen, model.config))
+    return {name: np.concatenate(parts) for name, parts in maps.items()}, np.concatenate(classes)
+
+
+def _baselines(count: int, grid: tuple[int, int], seed: int) -> dict[str, np.ndarray]:
+    rows, columns = (np.linspace(-1, 1, side) for side in grid)
+    hill = np.exp(-2 * (rows[:, None] ** 2 + columns**2))
+    noise = np.random.default_rng(seed).random((count, *grid))
+    return {"random": noise, "centre": np.broadcast_to(hill, (count, *grid))}

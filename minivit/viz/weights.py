@@ -1,0 +1,53 @@
+"""What a model has learned that no picture is needed to see: positions and patch filters."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit.backend import to_host
+from minivit.errors import UserError
+from minivit.models import ViT
+from minivit.viz.maps import token_similarity
+
+
+def position_similarity(model: ViT) -> np.ndarray:
+    """Cosine similarity of every patch's position embedding to every other's (paper, fig. 7).
+
+    Returns:
+        (rows, columns, rows, columns): `[r, c]` is a map over the picture.
+
+    Raises:
+        UserError: the model has no position embedding.
+    """
+    config = model.config
+    if config.pos_embed == "none":
+        raise UserError("this model has no position embedding (pos_embed none)")
+    learned = config.pos_embed == "learned"
+    table = to_host(model.pos_embed.data if learned else model.fixed_positions)[0]
+    patches = table[int(config.pool == "cls") :].astype(np.float64)
+    return token_similarity(patches).reshape(*config.grid, *config.grid)
+
+
+class Filters(NamedTuple):
+    """Principal components of the patch filters, the strongest first.
+
+    components: (k, channels, P, P), each of length 1. shares: (k,), of the filters' variance.
+    """
+
+    components: np.ndarray
+    shares: np.ndarray
+
+
+def patch_filters(model: ViT, count: int = 28) -> Filters:
+    """Principal components of the patch projection's filters (paper, fig. 7: the first 28).
+
+    Each of the model's C filters is one point in the space of patches; the components are the
+    patterns which, mixed, make up all of them. At most P·P·channels there are.
+    """
+    P, channels = model.config.patch_size, model.config.in_channels
+    filters = to_host(model.patch_embed.proj.weight.data).T.astype(np.float64)
+    filters = filters - filters.mean(0)
+    _, singular, patterns = np.linalg.svd(filters, full_matrices=False)
+    shares = singular**2 / max((singular**2).sum(), np.finfo(float).tiny)
+    components = patterns[:count].reshape(-1, P, P, channels).transpose(0, 3, 1, 2)
+    return Filters(components, shares[:count])

@@ -1,0 +1,154 @@
+"""`minivit.attention`: what it writes and prints, and what it says of a mistake."""
+
+import json
+import re
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from minivit import attention
+from minivit.cli import run_command
+from minivit.data import Dataset, Split
+from minivit.engine import Run
+from minivit.train import main as train
+from minivit.viz import METHODS
+from minivit.viz.scores import BASELINES
+
+FIGURES = {
+    "gallery",
+    "overlays",
+    "heads",
+    "rollout",
+    "distance",
+    "similarity",
+    "positions",
+    "filters",
+}
+
+
+def pictures():
+    """`tiny.dataset()` with masks: the left half."""
+    data = tiny.dataset(num_test=20)
+    masks = np.zeros((20, 8, 8), bool)
+    masks[:, :, :4] = True
+    test = Split(data.test.images, data.test.labels, masks)
+    return Dataset(data.name, data.train, test, data.class_names)
+
+
+@pytest.fixture(scope="module", params=["cls", "mean"])
+def trained(request, tmp_path_factory):
+    """A finished run."""
+    root = tmp_path_factory.mktemp("trained")
+    pos = "learned" if request.param == "cls" else "none"
+    flags = ["--pool", request.param, "--pos-embed", pos, "--lr", "1e-3", "--runs", str(root)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minivit.data.shapes.load", pictures)
+        patch.setattr(warnings, "showwarning", warnings.showwarning)
+        assert train([*tiny.FLAGS, *flags]) == 0
+    (path,) = root.iterdir()
+    return Run(path)
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """Run it with arguments; returns its exit status, output and errors."""
+    monkeypatch.setattr("minivit.data.shapes.load", pictures)
+
+    def run(*arguments):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["attention", *map(str, arguments)])
+        status = run_command(attention.main, attention.Options, "python -m minivit.attention")
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def content(page):
+    """What the page holds."""
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())
+    return json.loads(data[1])
+
+
+def told(result):
+    status, out, message = result
+    assert status == 2
+    assert re.fullmatch(r"error: .+\n", message), message
+    assert out == ""
+    return message
+
+
+def test_without_flags_figures_and_page_lie_in_the_run(command, trained):
+    status, out, err = command(trained.path, "--test", "3")
+    assert (status, err) == (0, "")
+    folder = trained.path / "attention"
+    expected = set(FIGURES)
+    if "none" in trained.config_file.read_text():
+        expected.discard("positions")
+    assert {path.stem for path in folder.glob("*.png")} == expected
+    assert {path.stem for path in folder.glob("*.svg")} == expected
+    assert set(out.split()) == {
+        str(folder / name) for name in [*(f"{e}.png" for e in expected), "explorer.html"]
+    }
+    found = content(folder / "explorer.html")
+    assert [image["label"] for image in found["images"]] == pictures().test.labels[:3].tolist()
+    assert found["classes"] == list(tiny.NAMES)
+
+
+def test_pictures_by_name(command, trained, tmp_path):
+    for name, colour in (("red.png", "red"), ("blue.jpg", "blue")):
+        Image.new("RGB", (20, 16), colour).save(tmp_path / name)
+    page = tmp_path / "pages" / "one.html"
+    status, out, _ = command(
+        trained.path, tmp_path / "red.png", tmp_path / "blue.jpg", "--html", page
+    )
+    assert status == 0
+    assert out.strip() == str(page)
+    assert [image["name"] for image in content(page)["images"]] == ["red.png", "blue.jpg"]
+    assert [image["label"] for image in content(page)["images"]] == [None, None]
+    assert not (trained.path / "attention" / "red").exists()
+
+
+def test_layers_of_the_page(command, trained, tmp_path):
+    command(trained.path, "--html", tmp_path / "a.html", "--test", "1", "--layers", "2")
+    assert content(tmp_path / "a.html")["layers"] == [1]
+    assert not content(tmp_path / "a.html")["whole"]
+
+
+def test_the_table_of_scores(command, trained):
+    status, out, _ = command(trained.path, "--score", "--count", "10")
+    assert status == 0
+    rows = [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")]
+    assert rows == ["method", "---", *METHODS, *BASELINES]
+    assert "10 test pictures; the figure takes 0.50 of the picture" in out
+    for column in ("pointing game", "best IoU", "energy inside", "deletion", "insertion"):
+        assert column in out
+
+
+def test_chosen_methods_only(command, trained):
+    _, out, _ = command(trained.path, "--score", "--count", "4", "--methods", "rollout")
+    assert "| rollout |" in out
+    assert "relevance" not in out
+
+
+def test_mistakes_are_told(command, trained, tmp_path):
+    path = trained.path
+    assert "no such directory" in told(command(tmp_path / "nowhere"))
+    assert 'no method "lime"' in told(command(path, "--methods", "lime"))
+    assert "--test is 0" in told(command(path, "--test", "0"))
+    assert "--count is 0" in told(command(path, "--score", "--count", "0"))
+    assert "no such file" in told(command(path, tmp_path / "no.png", "--html", tmp_path / "a"))
+    assert "layers 1 to 2" in told(command(path, "--html", tmp_path / "a", "--layers", "3"))
+    with pytest.raises(Exception, match="outside the grid of 2 rows and 2 columns"):
+        attention.query_token((3, 1), (2, 2), True)
+
+
+def test_a_query_is_counted_from_one():
+    assert attention.query_token((1, 1), (2, 3), True) == 1
+    assert attention.query_token((2, 3), (2, 3), False) == 5
+    assert attention.query_token(None, (2, 3), True) == 0
+    assert attention.query_token(None, (2, 3), False) == 4

@@ -1,0 +1,95 @@
+"""The page as a file: what it holds, how large it is, what is refused."""
+
+import numpy as np
+import pytest
+import tiny
+
+from minivit.errors import UserError
+from minivit.models import ViT, ViTConfig
+from minivit.viz import explore, explorer
+from minivit.viz.explorer import companded
+
+SIZES = {"image_size": 8, "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2}
+
+
+def model(**changes):
+    return tiny.lively(ViT(ViTConfig(**{**SIZES, **changes})))
+
+
+def images(count=1, channels=3):
+    return np.random.default_rng(0).standard_normal((count, channels, 8, 8), np.float32)
+
+
+def test_a_byte_keeps_every_weight_to_four_thousandths():
+    weights = np.linspace(0, 1, 100_001)
+    back = (companded(weights) / 255.0) ** 2
+    assert np.abs(back - weights).max() < 0.004
+    small = weights < 0.001
+    assert np.abs(back - weights)[small].max() < 0.00015, "small weights are kept far better"
+
+
+def test_the_page_names_no_host():
+    page = explore(model(), images()).html
+    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")  # a name, not an address
+    assert "https:" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_same_pictures_give_the_same_page(tmp_path):
+    first, again = (explore(model(), images(2)) for _ in range(2))
+    assert first.html == again.html
+    first.save(tmp_path / "new" / "page.html")
+    assert (tmp_path / "new" / "page.html").read_text() == first.html
+
+
+def test_bytes_and_floats_of_one_picture_are_the_same_page():
+    pixels = np.arange(192, dtype=np.uint8).reshape(1, 3, 8, 8)
+    pixels.flat[-1] = 255
+    mean, std = [0.0] * 3, [1.0] * 3
+    from_bytes = explore(model(), pixels, mean=mean, std=std)
+    from_floats = explore(model(), pixels.astype(np.float32) / 255)
+    assert from_bytes.html == from_floats.html
+
+
+def test_one_channel_is_shown_grey():
+    assert explore(model(in_channels=1), images(channels=1)).html
+
+
+def test_what_cannot_be_shown_says_why():
+    one = model()
+    with pytest.raises(UserError, match="mean= and std="):
+        explore(one, np.zeros((1, 3, 8, 8), np.uint8))
+    with pytest.raises(UserError, match="expected \\(N"):
+        explore(one, images()[0])
+    with pytest.raises(UserError, match="N ≥ 1"):
+        explore(one, images(0))
+    for layers in ([], [2], [-1]):
+        with pytest.raises(UserError, match="0 to 1"):
+            explore(one, images(), layers=layers)
+
+
+def test_large_pages_are_told_and_larger_ones_refused(monkeypatch):
+    one = model()
+    size = len(explore(one, images()).html)
+    assert explore(one, images()).too_large is None
+    monkeypatch.setattr(explorer, "WARN_BYTES", size - 1)
+    assert "--test" in explore(one, images()).too_large
+    monkeypatch.setattr(explorer, "MOST_BYTES", size - 1)
+    with pytest.raises(UserError, match="--layers"):
+        explore(one, images())
+
+
+def test_a_page_that_is_far_too_large_is_refused_before_it_is_computed(monkeypatch):
+    one = model()
+    monkeypatch.setattr(explorer, "look", lambda *_: pytest.fail("it was computed"))
+    monkeypatch.setattr(explorer, "MOST_BYTES", 100)
+    with pytest.raises(UserError, match="more than"):
+        explore(one, images(20))
+
+
+def test_the_size_is_the_one_promised():
+    """65 tokens, 6 layers of 8 heads: about 0.3 MB a picture."""
+    one = model(image_size=32, depth=6, num_heads=8)
+    pictures = np.zeros((3, 3, 32, 32), np.float32)
+    sizes = [len(explore(one, pictures[:n]).html) for n in (1, 3)]
+    assert 0.25e6 < (sizes[1] - sizes[0]) / 2 < 0.32e6

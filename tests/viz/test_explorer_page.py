@@ -1,0 +1,349 @@
+"""The explorer in a real browser: its numbers, its keyboard, its manners."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import tiny
+from browser import FLAGS, chromium, playwright
+from PIL import Image
+
+from minivit.models import ViT, ViTConfig
+from minivit.viz import explore, look, rollout
+from minivit.viz.explorer import companded
+
+EVIL = '</script><img src=x onerror="window.evil=1">'
+SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2}
+STEP = 0.004  # what a byte a weight keeps
+
+
+def model(pool="cls"):
+    """Heads that choose: without larger weights, each would look everywhere alike."""
+    one = tiny.lively(ViT(ViTConfig(**SIZES, pool=pool)))
+    for block in one.blocks:
+        block.attn.qkv.weight.data[...] *= 6.0
+    return one
+
+
+def pictures(count=2):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((count, 3, 8, 12), np.float32)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as engine:
+        one = engine.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Open a page; returns it with what it logged and whom it asked."""
+    pages = []
+
+    def open_page(explorer, address="", **options):
+        file = tmp_path / "page.html"
+        explorer.save(file)
+        page = browser.new_page(**options)
+        page.said, page.asked = [], []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(f"file://{file}{address}")
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        assert page.said == [], "the console is not empty"
+        assert [
+            url for url in page.asked if not url.startswith(("file://", "data:", "blob:"))
+        ] == []
+        page.close()
+
+
+def weights_on_the_page(page, picture, layer, name):
+    script = (
+        """([image, layer, name]) => { set({image}); return Array.from(maps()[layer][name]) }"""
+    )
+    numbers = page.evaluate(script, [picture, layer, name])
+    side = round(len(numbers) ** 0.5)
+    return np.array(numbers).reshape(side, side)
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_every_number_is_numpys(show, pool):
+    one, images = model(pool), pictures()
+    page, maps = show(explore(one, images)), look(one, images).maps
+    rolled = rollout(maps)
+    L, N, H = maps.shape[:3]
+    for layer, picture in np.ndindex(L, N):
+        for head in range(H):
+            found = weights_on_the_page(page, picture, layer, head)
+            np.testing.assert_allclose(found, maps[layer, picture, head], atol=STEP)
+        heads = maps[layer, picture]
+        for name, expected in (
+            ("mean", heads.mean(0)),
+            ("max", heads.max(0)),
+            ("rollout", rolled[layer, picture]),
+        ):
+            found = weights_on_the_page(page, picture, layer, name)
+            np.testing.assert_allclose(found, expected, atol=2 * STEP)
+
+
+def read_out(page):
+    """The weight, rank and place that the page tells."""
+    text = page.text_content("#readout")
+    weight = float(re.search(r"weight ([\d.e-]+)", text)[1])
+    rank, of = map(int, re.search(r"rank (\d+) of (\d+)", text).groups())
+    return weight, rank, of, text
+
+
+@pytest.mark.parametrize("direction", ["to", "by"])
+def test_every_patch_and_head_is_read_out_by_keyboard_alone(show, direction):
+    """Tab to the grid, arrows to a patch, Enter, arrows to another: NumPy's number is said."""
+    one, images = model(), pictures(1)
+    page, maps = show(explore(one, images)), look(one, images).maps[:, 0]
+    if direction == "by":
+        page.focus("input[value=to]")
+        page.keyboard.press("ArrowDown")
+    places = [(row, column) for row in range(2) for column in range(3)]
+    for layer, head in np.ndindex(2, 2):
+        choose_map(page, layer, head)
+        page.focus("#stage")
+        for query, (row, column) in enumerate(places, 1):
+            page.keyboard.press("Escape")
+            walk(page, row, column)
+            page.keyboard.press("Enter")
+            for target, place in enumerate(places, 1):
+                walk(page, *place)
+                if target == query:
+                    continue  # on the query itself, the strongest is told
+                weight, rank, of, text = read_out(page)
+                asks, asked = (query, target) if direction == "to" else (target, query)
+                assert weight == pytest.approx(maps[layer, head, asks, asked], abs=STEP), text
+                line = maps[layer, head, query]
+                if direction == "by":
+                    line = maps[layer, head, :, query]
+                line = companded(line)  # what is alike on the page shares a rank
+                assert rank == 1 + (line > line[target]).sum()
+                assert of == 7
+                assert f"row {place[0] + 1}, column {place[1] + 1}" in text
+    own = maps[layer, head, query]
+    bits = -(own * np.log2(own)).sum()
+    told = float(re.search(r"Entropy ([\d.]+)", read_out(page)[3])[1])
+    assert told == pytest.approx(bits, abs=0.03)
+    share = float(re.search(r"([\d.]+) % goes to the class token", read_out(page)[3])[1])
+    assert share == pytest.approx(100 * own[0], abs=0.5)
+
+
+def choose_map(page, layer, head):
+    page.focus("#maps button[aria-pressed=true]")
+    for _ in range(2):
+        page.keyboard.press("ArrowUp")
+    for _ in range(6):
+        page.keyboard.press("ArrowLeft")
+    for _ in range(layer):
+        page.keyboard.press("ArrowDown")
+    for _ in range(head):
+        page.keyboard.press("ArrowRight")
+    assert (
+        page.evaluate("document.activeElement.ariaLabel") == f"layer {layer + 1}, head {head + 1}"
+    )
+
+
+def walk(page, row, column):
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowUp")
+    for _ in range(column):
+        page.keyboard.press("ArrowRight")
+    for _ in range(row):
+        page.keyboard.press("ArrowDown")
+
+
+def test_tab_reaches_everything(show):
+    page = show(explore(model(), pictures()))
+    reached = set()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.type"))
+    wanted = {"stage", "class-token", "lock", "export", "link", "smooth", "shared", "opacity"}
+    assert wanted | {"radio", "button"} <= reached
+    outline = page.evaluate(
+        "document.querySelector('#stage').focus({focusVisible: true}),"
+        "getComputedStyle(document.querySelector('#stage')).outlineStyle"
+    )
+    assert outline == "solid"
+
+
+def test_the_mouse_points_locks_and_unlocks(show):
+    one, images = model(), pictures(1)
+    page, maps = show(explore(one, images)), look(one, images).maps[1, 0].mean(0)
+    box = page.locator("#stage").bounding_box()
+    at = lambda row, column: (  # noqa: E731
+        box["x"] + (column + 0.5) * box["width"] / 3,
+        box["y"] + (row + 0.5) * box["height"] / 2,
+    )
+    page.mouse.move(*at(1, 2))
+    assert "Row 2, column 3." in page.text_content("#readout")
+    page.mouse.click(*at(1, 2))
+    assert "(locked)" in page.text_content("#readout")
+    page.mouse.move(*at(0, 1))
+    weight, _, _, text = read_out(page)
+    assert "Row 2, column 3 (locked)." in text
+    assert weight == pytest.approx(maps[6, 2], abs=STEP)  # row = who asks
+    page.mouse.click(*at(1, 2))
+    page.mouse.move(*at(0, 0))
+    assert "Row 1, column 1." in page.text_content("#readout")
+    page.click("#class-token")
+    assert "The class token (locked)." in page.text_content("#readout")
+
+
+def test_the_stage_shows_the_map_where_the_patch_is(show):
+    """Opacity of the overlay: the patch with the largest weight is the most opaque."""
+    one, images = model(), pictures(1)
+    page, maps = show(explore(one, images)), look(one, images).maps[:, 0]
+    page.evaluate("set({layer: 0, map: 1, query: 3, locked: true})")
+    script = """() => { const c = document.querySelector('#heat');
+        return [c.width, c.height, ...c.getContext('2d').getImageData(0, 0, 3, 2).data] }"""
+    width, height, *rgba = page.evaluate(script)
+    assert (width, height) == (3, 2)
+    alpha = np.array(rgba[3::4]).reshape(2, 3)
+    row = maps[0, 1, 3, 1:].reshape(2, 3)
+    expected = 255 * 0.75 * (0.2 + 0.8 * row / row.max())
+    np.testing.assert_allclose(alpha, expected, atol=4)
+    thumbnail = page.evaluate(
+        "Array.from(thumbnails.find(t => t.layer === 0 && t.map === 1)"
+        ".canvas.getContext('2d').getImageData(0, 0, 3, 2).data)"
+    )
+    lightness = np.array(thumbnail).reshape(6, 4)[:, :3].sum(1)
+    assert np.corrcoef(lightness, row.ravel())[0, 1] > 0.95
+
+
+def test_a_link_brings_the_view_back(show):
+    page = show(explore(model(), pictures()))
+    page.evaluate("set({image: 1, layer: 0, map: 1, query: 4, target: 2, locked: true, by: true})")
+    page.check("#smooth")
+    page.fill("#opacity", "30")
+    address, said = page.get_attribute("#link", "href"), page.text_content("#readout")
+    page.wait_for_timeout(400)
+    assert page.url.endswith(address)
+    again = show(explore(model(), pictures()), address)
+    assert again.text_content("#readout") == said
+    assert again.is_checked("#smooth")
+    assert again.input_value("#opacity") == "30"
+    assert again.get_attribute("#link", "href") == address
+    wild = "#image=99&layer=-1&map=x&query=1e9&opacity=no&target=7.5"
+    assert "Layer 2" in show(explore(model(), pictures()), wild).text_content("#readout")
+
+
+def test_a_hostile_name_stays_text(show):
+    explorer = explore(
+        model(), pictures(1), labels=[1], class_names=["a", EVIL, "c"], names=[EVIL], title=EVIL
+    )
+    page = show(explorer)
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.evil") is None
+    assert page.locator("img").count() == 0
+    assert page.text_content("#picture-heading") == EVIL
+    assert page.text_content("#title") == EVIL
+    assert EVIL in page.text_content("#truth")
+    assert EVIL in page.text_content("#answers")
+    assert page.title() == EVIL
+
+
+def test_nothing_can_be_loaded(show):
+    """The policy in the page forbids it, whatever a script might try."""
+    page = show(explore(model(), pictures(1)))
+    answer = page.evaluate("fetch('https://example.com/').then(() => 'loaded', () => 'refused')")
+    assert answer == "refused"
+    assert "Content Security Policy" in page.said[0]
+    page.said.clear()
+    assert [url for url in page.asked if "example" in url] == []
+
+
+def test_answers_are_the_models(show):
+    one, images = model(), pictures()
+    page = show(explore(one, images, labels=[0, 2], class_names=["cat", "dog", "owl"]))
+    logits = one(images)
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    for picture in range(2):
+        page.evaluate(f"set({{image: {picture}}})")
+        rows = page.locator("#answers li")
+        order = np.argsort(-probs[picture])
+        for place, k in enumerate(order):
+            text = rows.nth(place).inner_text().split("\n")
+            assert text[0] == ["cat", "dog", "owl"][k]
+            assert float(text[-1].removesuffix(" %")) == pytest.approx(
+                100 * probs[picture, k], abs=0.06
+            )
+        agrees = [0, 2][picture] == order[0]
+        assert ("agrees" if agrees else "wrong") in page.text_content("#truth")
+
+
+def test_a_png_is_saved(show, tmp_path):
+    page = show(explore(model(), pictures(1)))
+    with page.expect_download() as download:
+        page.click("#export")
+    download.value.save_as(tmp_path / "view.png")
+    assert download.value.suggested_filename == "attention-1-layer-2-mean.png"
+    with Image.open(tmp_path / "view.png") as image:
+        assert image.width > 500
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 20
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_narrow_and_dark(show, scheme, width):
+    size = {"width": width, "height": 800}
+    page = show(explore(model(), pictures(3)), viewport=size, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red = int(re.search(r"\d+", ground)[0])
+    assert (red < 60) == (scheme == "dark")
+    sides = page.evaluate(
+        "[...document.querySelectorAll('section')].map(s => s.getBoundingClientRect().left)"
+    )
+    assert (sides[0] == sides[1]) == (width == 360), "one column on a narrow screen"
+    boxes = page.evaluate("[...document.querySelectorAll('button')].map(b => b.offsetHeight)")
+    assert min(boxes) >= 20
+
+
+def test_motion_is_reduced_on_request(show):
+    page = show(explore(model(), pictures(1)), reduced_motion="reduce")
+    durations = (
+        "[...document.querySelectorAll('*')].map(e => getComputedStyle(e).transitionDuration)"
+    )
+    assert set(page.evaluate(durations)) == {"0s"}
+
+
+def test_some_layers_only_means_no_rollout(show):
+    one, images = model(), pictures(1)
+    page = show(explore(one, images, layers=[1]))
+    assert page.evaluate("MAPS.includes('rollout')") is False
+    assert "Layer 2" in page.text_content("#readout")
+    found = weights_on_the_page(page, 0, 0, 0)
+    np.testing.assert_allclose(found, look(one, images).maps[1, 0, 0], atol=STEP)
+
+
+def test_a_frame_in_a_notebook_works(browser, tmp_path):
+    cell = explore(model(), pictures(1))._repr_html_()
+    (tmp_path / "notebook.html").write_text(f"<!doctype html><title>n</title>{cell}")
+    page = browser.new_page()
+    page.goto(f"file://{tmp_path}/notebook.html")
+    frame = page.frame_locator("iframe")
+    assert "Layer 2" in frame.locator("#readout").text_content()
+    page.close()
+
+
+def test_the_data_is_what_python_wrote(show):
+    """The script reads exactly the JSON that the page holds."""
+    explorer = explore(model(), pictures(1), title="é ✓ \u2028 <b>")
+    page = show(explorer)
+    content = json.loads(page.evaluate("JSON.stringify(data)"))
+    assert content["title"] == "é ✓ \u2028 <b>"
+    assert page.text_content("#title") == "é ✓ \u2028 <b>"

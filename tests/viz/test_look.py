@@ -1,0 +1,119 @@
+"""One look of a model: what is kept, and that nothing is disturbed."""
+
+import numpy as np
+import pytest
+import tiny
+from helpers import draw
+
+from minivit.errors import UserError
+from minivit.models import ViT, ViTConfig
+from minivit.viz.look import look
+from minivit.viz.methods import METHODS, method
+
+CONFIG = ViTConfig(image_size=(8, 12), patch_size=4, num_classes=3, dim=8, depth=3, num_heads=2)
+
+
+def model(**changes):
+    fields = {**vars(CONFIG), **changes}
+    return tiny.lively(ViT(ViTConfig(**fields), dtype="float64"))
+
+
+def test_maps_are_each_blocks_own_first_block_first():
+    one, images = model(), draw(0, 2, 3, 8, 12)
+    seen = look(one, images)
+    logits, cache = one.forward(images)
+    np.testing.assert_array_equal(seen.logits, logits)
+    np.testing.assert_array_equal(seen.classes, logits.argmax(-1))
+    assert seen.maps.shape == (3, 2, 2, 7, 7)
+    for layer, block in enumerate(cache.blocks):
+        np.testing.assert_array_equal(seen.maps[layer], block.attn.probs)
+    np.testing.assert_allclose(seen.maps.sum(-1), 1.0)
+    assert seen.tokens.shape == (4, 2, 7, 8)
+    assert seen.dmaps is None
+
+
+def test_pictures_do_not_see_one_another():
+    one, images = model(), draw(0, 3, 3, 8, 12)
+    together = look(one, images, gradients=True)
+    for i in range(3):
+        alone = look(one, images[i : i + 1], gradients=True)
+        np.testing.assert_allclose(together.maps[:, i], alone.maps[:, 0])
+        np.testing.assert_allclose(together.dmaps[:, i], alone.dmaps[:, 0])
+    assert np.abs(together.maps[:, 0] - together.maps[:, 1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_gradients_of_maps_against_finite_differences(pool, monkeypatch):
+    """A nudge to one number of one map moves the class's logit by its gradient."""
+    one, images = model(pool=pool), draw(0, 2, 3, 8, 12)
+    classes = np.array([2, 0])
+    seen = look(one, images, classes, gradients=True)
+    from minivit.functional import attention
+
+    softmax, nudge = attention.softmax_forward, 1e-6
+    rng = np.random.default_rng(0)
+    for layer, picture in ((0, 0), (1, 1), (2, 0)):
+        place = tuple(int(rng.integers(n)) for n in seen.maps.shape[2:])
+        moved = []
+        for sign in (1, -1):
+            calls = iter(range(3))
+
+            def nudged(scores, calls=calls, sign=sign, layer=layer, at=(picture, *place)):
+                probs, cache = softmax(scores)
+                if next(calls) == layer:
+                    probs[at] += sign * nudge
+                return probs, cache
+
+            monkeypatch.setattr(attention, "softmax_forward", nudged)
+            moved.append(one(images)[picture, classes[picture]])
+            monkeypatch.setattr(attention, "softmax_forward", softmax)
+        slope = (moved[0] - moved[1]) / (2 * nudge)
+        assert seen.dmaps[(layer, picture, *place)] == pytest.approx(slope, rel=1e-5, abs=1e-9)
+
+
+def test_gradients_through_dropout_are_of_the_map_before_it():
+    from minivit.functional import attention_backward, attention_forward
+
+    q, k, v, dout = (draw(i, 1, 1, 3, 2) for i in range(4))
+    mask = np.array([[[[2.0, 0.0, 2.0], [2.0, 2.0, 2.0], [0.0, 2.0, 0.0]]]])
+    _, cache = attention_forward(q, k, v, mask)
+    dprobs = np.empty((1, 1, 3, 3))
+    attention_backward(dout, cache, dprobs=dprobs)
+    np.testing.assert_allclose(dprobs, (dout @ v.swapaxes(-1, -2)) * mask)
+
+
+def test_the_model_stays_as_it_is():
+    one, images = model(), draw(0, 2, 3, 8, 12)
+    one.flat.grad[...] = 7.0
+    weights, pixels = one.flat.data.copy(), images.copy()
+    look(one, images, gradients=True)
+    assert (one.flat.grad == 7.0).all()
+    np.testing.assert_array_equal(one.flat.data, weights)
+    np.testing.assert_array_equal(images, pixels)
+
+
+def test_an_untrained_head_has_nothing_to_say():
+    with pytest.raises(UserError, match="train the model"):
+        look(ViT(CONFIG), draw(0, 1, 3, 8, 12).astype(np.float32), gradients=True)
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_gives_a_map_with_contrast_for_each_picture(name, pool):
+    one = model(pool=pool)
+    seen = look(one, draw(0, 2, 3, 8, 12), gradients=True)
+    maps = method(name)(seen, one.config)
+    assert maps.shape == (2, 2, 3)
+    assert (maps >= 0).all()
+    assert (np.ptp(maps, axis=(1, 2)) > 0).all()
+    assert not np.allclose(maps[0], maps[1])
+
+
+def test_a_method_without_gradients_says_what_it_needs():
+    one = model()
+    seen = look(one, draw(0, 1, 3, 8, 12))
+    for name in ("relevance", "gradient-rollout", "input-gradient"):
+        with pytest.raises(UserError, match="gradients=True"):
+            method(name)(seen, one.config)
+    with pytest.raises(UserError, match="rollout"):
+        method("lime")

@@ -1,0 +1,190 @@
+"""Attention maps put together: matrices whose answer is known, and the traps others fell into."""
+
+import math
+
+import numpy as np
+import pytest
+from helpers import draw
+
+from minivit.errors import UserError
+from minivit.functional import softmax_forward
+from minivit.viz.maps import (
+    attention_distance,
+    entropy,
+    fuse_heads,
+    gradient_rollout,
+    patch_distances,
+    patch_map,
+    relevance,
+    rollout,
+    token_similarity,
+)
+
+
+def random_maps(*shape):
+    """Rows sum to 1; nothing is symmetric."""
+    return softmax_forward(2.0 * draw(len(shape), *shape))[0]
+
+
+def by_hand(maps, heads=np.mean, discard=0.0):
+    """Rollout of one picture (L, H, T, T), a number at a time."""
+    T = maps.shape[-1]
+    total = np.eye(T)
+    for layer in maps:
+        fused = np.array(
+            [[heads([head[i, j] for head in layer]) for j in range(T)] for i in range(T)]
+        )
+        weakest = sorted((fused[i, j], i, j) for i in range(T) for j in range(T))
+        for _, i, j in weakest[: int(discard * T * T)]:
+            fused[i, j] = 0.0
+        step = np.zeros((T, T))
+        for i in range(T):
+            row = [fused[i, j] + (i == j) for j in range(T)]
+            step[i] = np.array(row) / sum(row)
+        total = step @ total
+    return total
+
+
+@pytest.mark.parametrize("heads", ["mean", "max", "min"])
+@pytest.mark.parametrize("discard", [0.0, 0.3, 0.9])
+def test_rollout_is_the_one_done_by_hand(heads, discard):
+    maps = random_maps(3, 2, 4, 5, 5)
+    found = rollout(maps, heads, discard)
+    hand = {"mean": np.mean, "max": max, "min": min}[heads]
+    for picture in range(2):  # each its own: not the first one's map for the whole batch
+        expected = by_hand(maps[:, picture], hand, discard)
+        np.testing.assert_allclose(found[-1, picture], expected, atol=1e-12)
+        first = by_hand(maps[:1, picture], hand, discard)
+        np.testing.assert_allclose(found[0, picture], first, atol=1e-12)
+
+
+@pytest.mark.parametrize("discard", [0.0, 0.5, 0.95])
+def test_rows_of_a_rollout_sum_to_one_also_after_a_discard(discard):
+    maps = random_maps(4, 2, 3, 7, 7)
+    for heads in ("mean", "max", "min"):
+        np.testing.assert_allclose(rollout(maps, heads, discard).sum(-1), 1.0)
+    np.testing.assert_allclose(gradient_rollout(maps, draw(0, *maps.shape), discard).sum(-1), 1)
+
+
+def test_rollout_of_maps_that_pass_on_one_token():
+    """Token 0 asks 1 in layer 1, token 1 asks 2 in layer 2 (and all others themselves): then 2's
+    share of row 1 comes over layer 2 alone, and 1's share of row 0 over layer 1."""
+    first, second = np.eye(3), np.eye(3)
+    first[0], second[1] = [0, 1, 0], [0, 0, 1]
+    maps = np.stack([first, second])[:, None, None]
+    expected = [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]]
+    np.testing.assert_allclose(rollout(maps)[-1, 0], expected)
+    # the layers the other way round: 0 asks 1, who has asked 2 before
+    swapped = rollout(maps[::-1])[-1, 0]
+    np.testing.assert_allclose(swapped, [[0.5, 0.25, 0.25], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
+
+
+def test_relevance_by_hand():
+    maps, dmaps = random_maps(3, 2, 2, 4, 4), draw(9, 3, 2, 2, 4, 4)
+    found = relevance(maps, dmaps)
+    for picture in range(2):
+        total = np.eye(4)
+        for layer in range(3):
+            positive = [
+                np.clip(maps[layer, picture, h] * dmaps[layer, picture, h], 0, None) for h in (0, 1)
+            ]
+            total = total + (positive[0] + positive[1]) / 2 @ total
+            np.testing.assert_allclose(found[layer, picture], total - np.eye(4), atol=1e-12)
+
+
+def test_a_reversed_list_of_gradients_is_another_answer():
+    """What others got wrong: hooks collect the last layer's gradient first."""
+    maps, dmaps = random_maps(3, 1, 2, 4, 4), draw(9, 3, 1, 2, 4, 4)
+    for view in (relevance, gradient_rollout):
+        assert np.abs(view(maps, dmaps)[-1] - view(maps, dmaps[::-1])[-1]).max() > 0.01
+
+
+def test_gradient_rollout_is_the_rollout_of_what_speaks_for_the_class():
+    maps, dmaps = random_maps(3, 2, 2, 4, 4), draw(9, 3, 2, 2, 4, 4)
+    weighted = np.maximum((maps * dmaps).mean(2, keepdims=True), 0)
+    np.testing.assert_allclose(gradient_rollout(maps, dmaps), rollout(weighted), atol=1e-12)
+    nothing = gradient_rollout(maps, -np.abs(dmaps))[-1]
+    np.testing.assert_allclose(nothing, np.broadcast_to(np.eye(4), nothing.shape))
+
+
+def test_nothing_given_is_changed():
+    maps, dmaps = random_maps(2, 1, 2, 4, 4), draw(9, 2, 1, 2, 4, 4)
+    before = maps.copy(), dmaps.copy()
+    rollout(maps, discard=0.5), gradient_rollout(maps, dmaps, 0.5), relevance(maps, dmaps)
+    np.testing.assert_array_equal(maps, before[0])
+    np.testing.assert_array_equal(dmaps, before[1])
+
+
+def test_patch_map_is_the_class_tokens_row_not_its_column():
+    joint = np.arange(49.0).reshape(1, 7, 7)  # asymmetric; 2 × 3 patches and a class token
+    np.testing.assert_array_equal(patch_map(joint, (2, 3), True), [[[1, 2, 3], [4, 5, 6]]])
+
+
+def test_patch_map_without_a_class_token_asks_all_tokens():
+    joint = np.arange(36.0).reshape(1, 6, 6)
+    expected = joint.mean(1).reshape(1, 2, 3)
+    np.testing.assert_array_equal(patch_map(joint, (2, 3), False), expected)
+
+
+@pytest.mark.parametrize(("T", "grid", "class_token"), [(9, (3, 3), True), (10, (3, 3), False)])
+def test_a_class_token_is_not_guessed_from_the_count(T, grid, class_token):
+    with pytest.raises(UserError, match=f"{T} tokens"):
+        patch_map(np.ones((1, T, T)), grid, class_token)
+    with pytest.raises(UserError, match=f"{T} tokens"):
+        attention_distance(np.ones((1, 1, 1, T, T)), grid, 4, class_token)
+
+
+def test_distance_of_heads_whose_answer_is_known():
+    """Head 0 looks at itself, head 1 always at the upper left patch, head 2 everywhere alike."""
+    N, T = 2, 6
+    maps = np.zeros((1, N, 3, T, T))
+    maps[:, :, 0] = np.eye(T)
+    maps[:, :, 1, :, 0] = 1.0
+    maps[:, :, 2] = 1 / T
+    to_corner = [math.hypot(r, c) for r in range(2) for c in range(3)]
+    everywhere = [
+        math.hypot(r - s, c - d)
+        for r in range(2)
+        for c in range(3)
+        for s in range(2)
+        for d in range(3)
+    ]
+    expected = [0.0, 4 * np.mean(to_corner), 4 * np.mean(everywhere)]
+    np.testing.assert_allclose(attention_distance(maps, (2, 3), 4, False), [expected])
+    assert patch_distances((2, 3)).mean() == pytest.approx(np.mean(everywhere))
+
+
+def test_distance_leaves_the_class_token_out():
+    maps = random_maps(2, 2, 3, 7, 7)
+    patches = maps[..., 1:, 1:]
+    renormalised = patches / patches.sum(-1, keepdims=True)
+    found = attention_distance(maps, (2, 3), 4, True)
+    np.testing.assert_allclose(found, attention_distance(renormalised, (2, 3), 4, False))
+    assert found.shape == (2, 3)
+
+
+def test_entropy_of_one_of_two_and_of_all():
+    one, two, all_ = np.eye(4)[0], [0.5, 0.5, 0, 0], np.full(4, 0.25)
+    np.testing.assert_allclose(entropy(np.stack([one, two, all_])), [0.0, 1.0, 2.0], atol=1e-12)
+    assert entropy(np.eye(4, dtype=np.float32)).dtype == np.float32
+
+
+def test_similarity_of_tokens():
+    tokens = np.array([[[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0], [1.0, 1.0]]])
+    half = math.sqrt(0.5)
+    expected = [[1, 0, -1, half], [0, 1, 0, half], [-1, 0, 1, -half], [half, half, -half, 1]]
+    np.testing.assert_allclose(token_similarity(tokens), [expected], atol=1e-12)
+
+
+def test_what_cannot_be_had_says_why():
+    maps = random_maps(2, 1, 2, 4, 4)
+    with pytest.raises(UserError, match="mean, max, min"):
+        fuse_heads(maps, "median")
+    for discard in (-0.1, 1.0, 1.5):
+        with pytest.raises(UserError, match="discard"):
+            rollout(maps, discard=discard)
+    for view in (relevance, gradient_rollout):
+        with pytest.raises(UserError, match="gradients=True"):
+            view(maps, None)
+        with pytest.raises(UserError, match="alike"):
+            view(maps, maps[:1])
