@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def as_flags(config: dict) -> Iterable[str]:
 def guarded(command: Callable[[], int]) -> int:
     """Run a command; what its user can mend is told in one line instead of a traceback."""
     try:
-        return command()
+        with warnings.catch_warnings():
+            warnings.showwarning = _one_line_warning
+            return command()
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:  # whoever read our output, `head` for one, has enough
@@ -83,6 +86,10 @@ def guarded(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"warning: {message}", file=file or sys.stderr)
 
 
 def _fail(message: str) -> int:

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import sys
 import textwrap
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -52,7 +51,6 @@ class Arguments:
 
 def main(argv: list[str]) -> int:
     """Parse, build, train, test; 130 if interrupted."""
-    warnings.showwarning = _one_line_warning
     arguments = parse_arguments(argv)
     if arguments.resume:
         return resume(arguments, argv)
@@ -191,10 +189,6 @@ def announce(trainer: Trainer) -> None:
         f"{len(trainer.batches.split)} images to train, {len(trainer.val)} to validate, {where}",
         flush=True,
     )
-
-
-def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"warning: {message}", file=file or sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -47,7 +46,6 @@ def trained(request, tmp_path_factory):
     flags = ["--pool", request.param, "--pos-embed", pos, "--lr", "1e-3", "--runs", str(root)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("minivit.data.shapes.load", pictures)
-        patch.setattr(warnings, "showwarning", warnings.showwarning)
         assert train([*tiny.FLAGS, *flags]) == 0
     (path,) = root.iterdir()
     return Run(path)

@@ -31,7 +31,6 @@ def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("minivit.data.shapes.load", pictures)
-        patch.setattr(warnings, "showwarning", warnings.showwarning)
         assert main([*tiny.FLAGS, "--lr", "1e-3", "--runs", str(root)]) == 0
     (path,) = root.iterdir()
     return Run(path)

@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import re
-import warnings
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,6 @@ UNREACHABLE = "http://127.0.0.1:9/"
 def _tiny_shapes_in_an_empty_directory(tmp_path, monkeypatch):
     monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
     monkeypatch.setattr("minivit.data.download.PAUSE", 0.0)
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.chdir(tmp_path)
 
 
