@@ -16,10 +16,11 @@ BLOCK = 64 * 1024
 an operation on one takes several times as long as Python takes to start it."""
 
 
-def blocks(array: Array) -> Iterator[slice]:
-    """Slices that cover the first axis of a flat array; on a GPU a single one."""
-    step = BLOCK if get_xp(array) is np else max(len(array), 1)
-    return (slice(start, start + step) for start in range(0, len(array), step))
+def blocks(array: Array, part: slice | None = None) -> Iterator[slice]:
+    """Slices that cover a flat array, or `part` of it (start:stop); on a GPU a single one."""
+    first, last = (0, len(array)) if part is None else (part.start, part.stop)
+    step = BLOCK if get_xp(array) is np else max(last - first, 1)
+    return (slice(start, min(start + step, last)) for start in range(first, last, step))
 
 
 def blockwise(function: Callable[..., None], num_outputs: int, *inputs: Array) -> tuple[Array, ...]:

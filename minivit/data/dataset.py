@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from minivit.errors import UserError
 
@@ -41,6 +42,40 @@ class Split:
             )
         return self[order[count:]], self[order[:count]]
 
+    def sample(self, count: int, rng: np.random.Generator) -> "Split":
+        """`count` of the images drawn at random, each class in its share (to within one image).
+
+        Raises:
+            UserError: there are not as many.
+        """
+        if count > len(self):
+            raise UserError(f"{count} images wanted, there are {len(self)}; choose at most as many")
+        order = rng.permutation(len(self))
+        labels = self.labels[order]
+        by_class = np.argsort(labels, kind="stable")
+        starts = np.searchsorted(labels[by_class], labels[by_class])
+        turn = np.arange(len(self)) - starts  # the first of each class, the second of each, …
+        sizes = np.bincount(labels)[labels[by_class]]
+        first = np.argsort((turn + 0.5) / sizes, kind="stable")[:count]
+        return self[order[by_class[first]]]
+
+    def resized(self, size: tuple[int, int]) -> "Split":
+        """The same pictures at another (height, width), bicubic; masks by their nearest pixel."""
+        images = np.stack([_resize(one.transpose(1, 2, 0), size) for one in self.images])
+        masks = self.masks
+        if masks is not None:
+            nearest = Image.Resampling.NEAREST
+            masks = np.stack([_resize(one[..., None], size, nearest)[..., 0] for one in masks])
+        return Split(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), self.labels, masks)
+
+
+def _resize(
+    picture: np.ndarray, size: tuple[int, int], how: Image.Resampling = Image.Resampling.BICUBIC
+) -> np.ndarray:
+    """uint8 or bool (h, w, channels) -> (H, W, channels)."""
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    return np.asarray(image.resize(size[::-1], how)).reshape(*size, -1)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -57,3 +92,10 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    def resized(self, size: tuple[int, int]) -> "Dataset":
+        """The same with pictures of another (height, width); itself where they have it."""
+        if self.train.images.shape[2:] == size:
+            return self
+        train, test = self.train.resized(size), self.test.resized(size)
+        return Dataset(self.name, train, test, self.class_names)

@@ -90,14 +90,22 @@ class DataParallel:
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """images (N, C, H, W), any N, on the host -> logits (N, K), on the host."""
+        return self._rows(images, ViT.__call__, self.replicas[0].config.num_classes)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """images (N, C, H, W), any N, on the host -> what stands before the head, (N, width)."""
+        return self._rows(images, ViT.features, self.replicas[0].config.dim)
+
+    def _rows(self, images: np.ndarray, function: Callable, columns: int) -> np.ndarray:
+        """function(model, images), (N, columns) on the host, a micro-batch at a time."""
         xp = get_xp(self.replicas[0].flat.data)
-        out = np.empty((len(images), self.replicas[0].config.num_classes), np.float32)
+        out = np.empty((len(images), columns), np.float32)
 
         def work(replica: ViT, rows: range) -> None:
             for part in _split(rows, self.micro_batch or 1024):
                 chunk = slice(part.start, part.stop)
-                logits = replica(xp.asarray(images[chunk], replica.dtype))
-                out[chunk] = logits if xp is np else logits.get()
+                found = function(replica, xp.asarray(images[chunk], replica.dtype))
+                out[chunk] = found if xp is np else found.get()
 
         self._on_all(work, len(images))
         return out

@@ -36,6 +36,11 @@ from minivit.functional.gelu import (
     gelu_tanh_backward,
     gelu_tanh_forward,
 )
+from minivit.functional.interpolate import (
+    interpolate_backward,
+    interpolate_forward,
+    interpolation_matrix,
+)
 from minivit.functional.layernorm import layernorm_backward, layernorm_forward
 from minivit.functional.linear import linear_backward, linear_forward
 from minivit.functional.patches import (
@@ -75,6 +80,9 @@ __all__ = [
     "gelu_forward",
     "gelu_tanh_backward",
     "gelu_tanh_forward",
+    "interpolate_backward",
+    "interpolate_forward",
+    "interpolation_matrix",
     "layernorm_backward",
     "layernorm_forward",
     "linear_backward",

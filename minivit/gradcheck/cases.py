@@ -69,6 +69,9 @@ def pairs() -> Iterator[tuple[str, Case]]:
     yield pair("class_token", {"x": x, "cls_token": draw(1, 1, C)})
     yield pair("position", {"x": x, "pos_embed": draw(1, T, C)})
     yield pair("mean_pool", {"x": x})
+    grid = {"x": draw(B, 3, 4, C)}
+    yield pair("interpolate", grid, (5, 3), "bicubic")
+    yield "interpolate, bilinear", pair("interpolate", grid, (2, 6), "bilinear")[1]
     yield pair("cross_entropy", {"logits": draw(6, K)}, rng.integers(K, size=6))
     yield "cross_entropy, soft", pair("cross_entropy", {"logits": draw(B, K)}, soft, 0.1)[1]
 

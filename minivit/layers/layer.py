@@ -1,11 +1,11 @@
 """What a layer and its parameters are, and how all of a model's parameters become one array."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from minivit.backend import Array, get_xp, to_device, to_host
+from minivit.backend import Array, blocks, get_xp, to_device, to_host
 
 
 class Parameter:
@@ -49,6 +49,8 @@ class FlatParameters:
         layer: its parameters are bound to the new arrays; their values stay.
         dtype, device: of the new arrays.
         data: a flat array that holds the values already (a replica shares its model's), or None.
+
+    frozen: names of the parameters that no optimizer may change; a set to be filled.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class FlatParameters:
         named = sorted(layer.named_parameters(), key=lambda item: item[1].data.ndim < 2)  # stable
         arrays = [parameter.data for _, parameter in named]
         self.shapes = {name: parameter.data.shape for name, parameter in named}
+        self.frozen: set[str] = set()
         self.num_decayed = sum(array.size for array in arrays if array.ndim >= 2)
         if data is None:
             data = to_device(np.concatenate([a.ravel() for a in arrays], dtype=dtype), device)
@@ -78,5 +81,28 @@ class FlatParameters:
         """`views` of a copy on the host, for a file."""
         return self.views(to_host(flat))
 
+    def stretches(self, wanted: Callable[[str], bool]) -> Iterator[slice]:
+        """Where the parameters lie whose names are `wanted`, neighbours joined to one slice."""
+        start = stop = 0
+        for name, shape in self.shapes.items():
+            end = stop + math.prod(shape)
+            if not wanted(name):
+                if stop > start:
+                    yield slice(start, stop)
+                start = end
+            stop = end
+        if stop > start:
+            yield slice(start, stop)
+
+    def pieces(self, wanted: Callable[[str], bool]) -> Iterator[slice]:
+        """The same in pieces that fit in a CPU's cache."""
+        for stretch in self.stretches(wanted):
+            yield from blocks(self.data, stretch)
+
     def zero_grad(self) -> None:
         self.grad[...] = 0
+
+    def zero_frozen_grad(self) -> None:
+        """So that the gradient's norm is that of what learns."""
+        for rows in self.stretches(self.frozen.__contains__):
+            self.grad[rows] = 0

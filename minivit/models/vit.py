@@ -99,10 +99,12 @@ class ViT(Layer):
 
     def __call__(self, images: Array) -> Array:
         """images (B, channels, H, W) -> logits (B, K); keeps no cache, so any depth fits."""
-        x, _ = self._embed(images, None)
-        for block in self.blocks:
-            x, _ = block.forward(x)
-        return self._classify(x)[0]
+        return self._classify(self._encode(images))[0]
+
+    def features(self, images: Array) -> Array:
+        """images (B, channels, H, W) -> (B, C): what stands before the head, for other uses."""
+        tokens, _ = self.norm.forward(self._encode(images))
+        return self._pool(tokens)
 
     def forward(
         self, images: Array, train: bool = False, stream: RandomStream | None = None
@@ -152,6 +154,13 @@ class ViT(Layer):
             dx = self.blocks[i].backward(dx, cache.blocks.pop(), into)
         return self._embed_backward(dx, cache)
 
+    def _encode(self, images: Array) -> Array:
+        """All blocks, at rest, no cache kept: -> (B, T, C)."""
+        x, _ = self._embed(images, None)
+        for block in self.blocks:
+            x, _ = block.forward(x)
+        return x
+
     def _embed(self, images: Array, stream: RandomStream | None):
         """Eq. 1: patches projected, class token in front, positions added."""
         self._check_images(images)
@@ -178,7 +187,7 @@ class ViT(Layer):
     def _classify(self, x: Array):
         """Eq. 4: LayerNorm, then the class token (or the mean of all), then the head."""
         tokens, norm = self.norm.forward(x)
-        features = tokens[:, 0] if self.config.pool == "cls" else mean_pool_forward(tokens)[0]
+        features = self._pool(tokens)
         pre_logits = None
         if self.config.representation_size is not None:
             features, linear = self.pre_logits.forward(features)
@@ -186,6 +195,10 @@ class ViT(Layer):
             pre_logits = linear, tanh
         logits, head = self.head.forward(features)
         return logits, (norm, tokens, pre_logits, head)
+
+    def _pool(self, tokens: Array) -> Array:
+        """(B, T, C) -> (B, C): the class token, or the mean of all."""
+        return tokens[:, 0] if self.config.pool == "cls" else mean_pool_forward(tokens)[0]
 
     def _classify_backward(self, dlogits: Array, cache: ViTCache) -> Array:
         dfeatures = self.head.backward(dlogits, cache.head)

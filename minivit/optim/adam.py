@@ -1,9 +1,9 @@
 """Adam (Kingma & Ba, 2015) and AdamW (Loshchilov & Hutter, 2019)."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from minivit.backend import Array, blocks, get_xp
+from minivit.backend import Array, get_xp
 from minivit.layers import FlatParameters
 
 
@@ -68,11 +68,11 @@ class Adam:
             change *= rate
             theta -= change
 
-        list(run(update, self._blocks()))
+        list(run(update, self.flat.pieces(self._is_stepped)))
 
-    def _blocks(self) -> Iterator[slice]:
-        """The parts of the flat arrays that this optimizer steps, in pieces that fit in cache."""
-        return blocks(self.flat.data)
+    def _is_stepped(self, name: str) -> bool:
+        """Whether Adam changes the parameter of this name."""
+        return name not in self.flat.frozen
 
     def _decay(self, decayed: Array, grad: Array, lr: float) -> Array:
         """Weight decay of one block; `decayed`: its weights that have two or more axes."""

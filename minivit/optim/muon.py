@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 
-from minivit.backend import Array, blocks, get_xp
+from minivit.backend import Array, get_xp
 from minivit.layers import FlatParameters
 from minivit.optim.adam import AdamW
 
@@ -40,8 +40,6 @@ class Muon(AdamW):
     ):
         super().__init__(flat, betas, eps, weight_decay)
         self.momentum = momentum
-        arrays = (flat.data, flat.grad, self.m)
-        self.matrices = list(zip(*map(self._hidden_matrices, arrays), strict=True))
 
     def step(self, lr: float, run: Callable = map) -> None:
         """Change the weights by the gradients in `flat.grad`; lr, run: see `Adam.step`."""
@@ -56,31 +54,20 @@ class Muon(AdamW):
             weight *= 1.0 - lr * self.weight_decay
             weight -= direction
 
-        list(run(update, self.matrices))
+        arrays = (self.flat.data, self.flat.grad, self.m)
+        list(run(update, zip(*map(self._hidden_matrices, arrays), strict=True)))
 
-    def _blocks(self) -> Iterator[slice]:
-        """What is left to AdamW: the stretches between the hidden matrices."""
-        start = stop = 0
-        for name, shape in self.flat.shapes.items():
-            if is_hidden_matrix(name, shape):
-                yield from _pieces(self.flat.data, start, stop)
-                start = stop + math.prod(shape)
-            stop += math.prod(shape)
-        yield from _pieces(self.flat.data, start, stop)
+    def _is_stepped(self, name: str) -> bool:
+        """By AdamW: all that is no hidden matrix."""
+        return super()._is_stepped(name) and not is_hidden_matrix(name, self.flat.shapes[name])
 
     def _hidden_matrices(self, flat: Array) -> Iterator[Array]:
         """The matrices of a flat array that Muon is for, as views; qkv as three."""
         for name, view in self.flat.views(flat).items():
-            if is_hidden_matrix(name, view.shape):
+            if is_hidden_matrix(name, view.shape) and name not in self.flat.frozen:
                 parts = 3 if name.endswith("qkv.weight") else 1
                 width = view.shape[1] // parts
                 yield from (view[:, i * width : (i + 1) * width] for i in range(parts))
-
-
-def _pieces(flat: Array, start: int, stop: int) -> Iterator[slice]:
-    """flat[start:stop] in pieces that fit in cache."""
-    for rows in blocks(flat[start:stop]):
-        yield slice(start + rows.start, min(start + rows.stop, stop))
 
 
 def is_hidden_matrix(name: str, shape: tuple[int, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from minivit.backend import Array, blocks, get_xp
+from minivit.backend import Array, get_xp
 from minivit.layers import FlatParameters
 
 
@@ -52,4 +52,4 @@ class SGD:
             else:
                 theta -= lr * velocity
 
-        list(run(update, blocks(self.flat.data)))
+        list(run(update, self.flat.pieces(lambda name: name not in self.flat.frozen)))

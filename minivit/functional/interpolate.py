@@ -1,0 +1,95 @@
+"""Interpolation to another grid, as two matrix products (the paper resizes its positions so)."""
+
+from typing import Literal
+
+import numpy as np
+
+from minivit.backend import Array, get_xp
+from minivit.errors import UserError
+
+Mode = Literal["bilinear", "bicubic"]
+CUBIC = -0.75  # the slope of the cubic at distance 1, as in PyTorch and OpenCV
+
+
+def interpolate_forward(
+    x: Array, size: tuple[int, int], mode: Mode = "bicubic"
+) -> tuple[Array, tuple]:
+    r"""Resize a grid of vectors. Along each axis every new value mixes old neighbours, and mixing
+    is a product with a matrix:
+
+    .. math:: Y = A_h\,X\,A_w^\top
+
+    for each of the C channels; see `interpolation_matrix`.
+
+    Args:
+        x: (B, h, w, C). size: the new (h, w). mode: "bilinear", "bicubic".
+
+    Returns:
+        y (B, H, W, C), cache. To the same size, y is x to the bit.
+
+    Raises:
+        UserError: another mode, or a size below 1.
+    """
+    xp = get_xp(x)
+    h, w = x.shape[1:3]
+    rows = xp.asarray(interpolation_matrix(size[0], h, mode), x.dtype)
+    columns = xp.asarray(interpolation_matrix(size[1], w, mode), x.dtype)
+    return _along_both(x, rows, columns), (rows, columns)
+
+
+def interpolate_backward(dy: Array, cache: tuple) -> Array:
+    r"""dy (B, H, W, C) -> dx (B, h, w, C): the transposed matrices take it back.
+
+    .. math:: dX = A_h^\top\,dY\,A_w
+    """
+    rows, columns = cache
+    return _along_both(dy, rows.T, columns.T)
+
+
+def _along_both(x: Array, rows: Array, columns: Array) -> Array:
+    """rows (H, h) and columns (W, w) applied to x (B, h, w, C) -> (B, H, W, C)."""
+    B, h, w, C = x.shape
+    tall = (rows @ x.reshape(B, h, w * C)).reshape(B, -1, w, C)
+    return columns @ tall
+
+
+def interpolation_matrix(new: int, old: int, mode: Mode = "bicubic") -> np.ndarray:
+    r"""float64 (new, old): row i says how the new value i mixes the old ones.
+
+    The centres of old and new cells are laid over one another, so new cell i lies at
+    :math:`(i + \tfrac12)\,\mathrm{old}/\mathrm{new} - \tfrac12`. Beyond the edge the edge's value
+    goes on. Rows sum to 1. PyTorch's `interpolate(align_corners=False)` without antialiasing.
+
+    Raises:
+        UserError: another mode, or a size below 1.
+    """
+    if mode not in _KERNELS:
+        raise UserError(f'mode is "{mode}"; expected one of {", ".join(_KERNELS)}')
+    if new < 1 or old < 1:
+        raise UserError(f"cannot resize {old} to {new} cells; expected at least 1")
+    kernel, reach = _KERNELS[mode]
+    centre = (np.arange(new) + 0.5) * (old / new) - 0.5
+    if mode == "bilinear":
+        centre = np.maximum(centre, 0.0)
+    first = np.floor(centre).astype(int)
+    matrix = np.zeros((new, old))
+    for step in range(1 - reach, reach + 1):
+        neighbour = first + step
+        weight = kernel(np.abs(centre - neighbour))
+        np.add.at(matrix, (np.arange(new), np.clip(neighbour, 0, old - 1)), weight)
+    return matrix
+
+
+def _triangle(distance: np.ndarray) -> np.ndarray:
+    return np.maximum(1.0 - distance, 0.0)
+
+
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    """Keys's convolution (1981): passes through the old values, with steady slopes."""
+    a, d = CUBIC, distance
+    near = ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0
+    far = ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a
+    return np.where(d <= 1.0, near, np.where(d < 2.0, far, 0.0))
+
+
+_KERNELS = {"bilinear": (_triangle, 1), "bicubic": (_cubic, 2)}
