@@ -14,8 +14,8 @@ from minivit import viz
 from minivit.backend import to_device
 from minivit.cli import run_command
 from minivit.data import Split, normalize, open_picture
-from minivit.data.load import load_dataset
 from minivit.engine import DataParallel, Run
+from minivit.engine.pictures import load_pictures
 from minivit.engine.run import load_model
 from minivit.errors import UserError
 from minivit.functional import softmax_forward
@@ -108,9 +108,7 @@ def choose_pictures(options: Options, model: ViT, class_names: list[str]) -> Pic
 
 def test_split(options: Options) -> Split:
     """The test pictures of the data set that the run was trained on."""
-    config = Run.open(options.run).read_config()
-    data_dir = options.data_dir or config.data_dir
-    return load_dataset(config.dataset, data_dir, config.data_url).test
+    return load_pictures(Run.open(options.run).read_config(), options.data_dir).test
 
 
 def write_page(path: Path, model: ViT, state: dict, pictures: Pictures, options: Options) -> None:

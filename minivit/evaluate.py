@@ -10,9 +10,9 @@ import tyro
 
 from minivit.cli import run_command
 from minivit.data import Statistics
-from minivit.data.load import load_dataset
 from minivit.engine import DataParallel, Run
 from minivit.engine.evaluate import evaluate
+from minivit.engine.pictures import load_pictures
 from minivit.engine.run import load_model
 
 PROG = "python -m minivit.evaluate"
@@ -36,8 +36,8 @@ def main(options: Options) -> int:
     """Print accuracy, loss, and the accuracy of each class."""
     config = Run.open(options.run).read_config()
     model, state = load_model(options.run, options.device)
-    dataset = load_dataset(config.dataset, options.data_dir or config.data_dir, config.data_url)
-    statistics = Statistics(tuple(state["mean"]), tuple(state["std"]))
+    dataset = load_pictures(config, options.data_dir)
+    statistics = Statistics.of_state(state)
     with DataParallel(model, options.threads) as workers:
         found = evaluate(workers.logits, dataset.test, statistics, dataset.num_classes)
     print(f"{dataset.name}, {len(dataset.test)} test images")

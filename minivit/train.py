@@ -12,9 +12,9 @@ from typing import Literal
 from minivit.backend import parse_device
 from minivit.cli import as_flags, guarded, parse, read_flags
 from minivit.data import cifar10
-from minivit.data.load import load_dataset
 from minivit.engine import RECIPES, Run, TrainConfig, Trainer
 from minivit.engine.parallel import physical_cores
+from minivit.engine.pictures import load_pictures
 from minivit.errors import UserError
 from minivit.models import ViT
 from minivit.models.config import preset_fields
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
     config = dataclasses.replace(arguments.train, dataset=name)
     if arguments.dry_run:
         return describe(config)
-    dataset = load_dataset(name, config.data_dir, config.data_url)
+    dataset = load_pictures(config)
     config = dataclasses.replace(config, data_dir=config.data_dir.resolve())
     trainer = Trainer(config, dataset, Run(arguments.runs))  # complains before anything is written
     trainer.run = Run.create(arguments.runs, config)
@@ -134,7 +134,7 @@ def resume(arguments: Arguments, argv: list[str]) -> int:
         raise UserError(f"--resume goes on with the run's own config; leave out {' '.join(others)}")
     run = Run.open(arguments.resume)
     config = run.read_config()
-    dataset = load_dataset(config.dataset, config.data_dir, config.data_url)
+    dataset = load_pictures(config)
     trainer = Trainer(config, dataset, run)
     trainer.resume()
     if trainer.finished and any(line["kind"] == "test" for line in run.metrics()):

@@ -76,6 +76,7 @@ CHANGED = TrainConfig(
     data_dir=Path("/some where/else"),
     data_url="http://example.org/cifar/",
     val_fraction=0.1,
+    train_images=77,
     vit=ViTConfig(
         *((8, 16), 2, 1, 7, 24, 3, 3, 1.5),
         *("mean", "sincos2d", 5, "gelu_tanh", 0.1, 0.2, 1e-7),
@@ -93,6 +94,7 @@ CHANGED = TrainConfig(
     momentum=0.5,
     nesterov=True,
     clip_norm=None,
+    trainable="attention",
     label_smoothing=0.2,
     ema_decay=0.999,
     seed=12,
@@ -346,12 +348,19 @@ def test_a_damaged_checkpoint_is_told(told):
 # What can go wrong
 
 
+def test_pictures_are_scaled_to_the_models_size(capsys, tmp_path):
+    flags = [*tiny.FLAGS, "--image-size", "12", "--epochs", "1", "--runs", str(tmp_path)]
+    assert main(flags) == 0
+    assert "test accuracy" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         ("--device cuda:99", "--device cuda:99 needs"),
         ("--device tpu", 'device "tpu" is unknown; expected cpu, cuda or cuda:N'),
-        ("--image-size 16", "image_size (height) is 16, but Tints has 8"),
+        ("--in-channels 1", "in_channels is 1, but Tints has 3"),
+        ("--train-images 65", "65 images wanted, there are 64"),
         ("--num-classes 9", "num_classes is 9, but Tints has 4"),
         ("--batch-size 65", "batch_size 65 is larger than the training set of 64 images"),
     ],

@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     AUGMENT = 2
     DROPOUT = 3
     SPLIT = 4
+    SAMPLE = 5
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:

@@ -31,6 +31,11 @@ class Statistics:
         std = np.sqrt(np.maximum(variance, 0.0))
         return cls(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()))
 
+    @classmethod
+    def of_state(cls, state: dict) -> "Statistics":
+        """Those that a checkpoint's state holds as "mean" and "std"."""
+        return cls(tuple(state["mean"]), tuple(state["std"]))
+
 
 class Batches:
     """The training batches of a whole training, in order.

@@ -21,6 +21,8 @@ class TrainConfig:
     """Another address to download CIFAR-10 from; None for its authors'."""
     val_fraction: float = 0.05
     """Share of the training set held out to choose the best weights by."""
+    train_images: int | None = None
+    """Training pictures to use, of each class alike; None for all."""
     vit: ViTConfig = field(default_factory=ViTConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     epochs: int = 20
@@ -48,6 +50,8 @@ class TrainConfig:
     """Nesterov's form of SGD's momentum."""
     clip_norm: float | None = 1.0
     """Longest gradient (global norm); None for no clipping."""
+    trainable: Literal["all", "head", "attention"] = "all"
+    """What learns: all; the head; or the attention layers and the head."""
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes."""
     ema_decay: float | None = None
@@ -67,6 +71,7 @@ class TrainConfig:
 
     def __post_init__(self):
         at_least = {
+            "train_images": 1,
             "epochs": 1,
             "batch_size": 1,
             "lr": 0,

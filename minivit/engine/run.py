@@ -93,15 +93,24 @@ def load_model(path: Path, device: str = "cpu") -> tuple[ViT, dict]:
     Raises:
         UserError: not a run, no checkpoint yet, or a damaged one.
     """
-    file = path
-    if path.suffix != ".safetensors":
-        run = Run.open(path)
-        file = run.best if run.best.exists() else run.last
+    file = best_checkpoint(path)
     checkpoint = load_checkpoint(file)
     use_device(device)
     model = ViT(ViTConfig(**checkpoint.state["vit"]), device=device)
     restore_weights(model, checkpoint, str(file))
     return model, checkpoint.state
+
+
+def best_checkpoint(path: Path) -> Path:
+    """The file with the best weights of a run, or the last; a .safetensors file is itself.
+
+    Raises:
+        UserError: not a run.
+    """
+    if path.suffix == ".safetensors":
+        return path
+    run = Run.open(path)
+    return run.best if run.best.exists() else run.last
 
 
 def restore_weights(model: ViT, checkpoint: Checkpoint, source: str) -> None:

@@ -16,7 +16,9 @@ from minivit.engine.interrupt import stop_request
 from minivit.engine.parallel import DataParallel
 from minivit.engine.progress import Progress
 from minivit.engine.run import Run, restore_weights
+from minivit.engine.transfer import freeze_all_but, transfer
 from minivit.errors import UserError
+from minivit.functional.interpolate import Mode
 from minivit.models import ViT
 from minivit.optim import (
     SGD,
@@ -48,17 +50,19 @@ class Trainer:
         train, self.val = dataset.train.hold_out(
             config.val_fraction, generator(config.seed, Purpose.SPLIT)
         )
-        self.statistics = Statistics.of(train.images)
+        if config.train_images is not None:
+            train = train.sample(config.train_images, generator(config.seed, Purpose.SAMPLE))
         self.batches = Batches(
             train,
             config.batch_size,
             dataset.num_classes,
             config.augmentation,
-            self.statistics,
+            Statistics.of(train.images),
             config.seed,
         )
         use_device(config.device)
         self.model = ViT(config.vit, config.seed, device=config.device)
+        freeze_all_but(self.model, config.trainable)
         self.optimizer = make_optimizer(config, self.model)
         self.ema = None
         if config.ema_decay is not None:
@@ -77,6 +81,11 @@ class Trainer:
         self.window: list[tuple[float, int]] = []  # (loss, right answers) since the last log line
         self.pending: list = []  # the same, still on the device
         self.epoch_sums = [0.0, 0, 0]  # loss, right answers, steps of this epoch
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the pictures are normalised by."""
+        return self.batches.statistics
 
     @property
     def finished(self) -> bool:
@@ -114,6 +123,7 @@ class Trainer:
         result = workers.loss_and_gradients(
             images, targets, config.label_smoothing, config.seed, self.step
         )
+        self.model.flat.zero_frozen_grad()
         if config.clip_norm is not None:
             clip_by_global_norm(self.model.flat.grad, config.clip_norm)
         self.optimizer.step(self.schedule(self.step), workers.map)
@@ -258,6 +268,17 @@ class Trainer:
         weights = self.model.flat.host_views(self.model.flat.data)
         save_checkpoint(self.run.best, Checkpoint(weights, {}, self._state()))
 
+    def begin_from(self, source: Checkpoint, mode: Mode = "bicubic") -> list[str]:
+        """Begin with another training's weights, and with its normalisation of the pictures.
+
+        Returns what was changed on the way; mode and errors: see `transfer`.
+        """
+        changes = transfer(self.model, source, self.dataset.class_names, mode)
+        self.batches.statistics = Statistics.of_state(source.state)
+        if self.ema is not None:
+            self.ema.average[...] = self.model.flat.data
+        return changes
+
     def resume(self) -> None:
         """Go back to where checkpoints/last was written.
 
@@ -278,6 +299,7 @@ class Trainer:
         for name, array in arrays.items():
             saved = checkpoint.weights if name == "weights" else checkpoint.groups.get(name, {})
             copy_into(flat.views(array), saved, source)
+        self.batches.statistics = Statistics.of_state(state)
         self.optimizer.steps = state["optimizer_steps"]
         self.step, self.best_accuracy = state["step"], state["best_accuracy"]
         self.seconds = state["seconds"]
@@ -297,14 +319,12 @@ def make_optimizer(config: TrainConfig, model: ViT) -> Adam | SGD:
 def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
     """The model must take the pictures as they are, and know as many classes."""
     _, channels, H, W = dataset.train.images.shape
-    expected = (channels, H, W, dataset.num_classes)
     vit = config.vit
-    found = (vit.in_channels, *vit.image_hw, vit.num_classes)
-    for flag, have, need in zip(
-        ("in_channels", "image_size (height)", "image_size (width)", "num_classes"),
-        found,
-        expected,
-        strict=True,
+    for flag, have, need in (
+        ("in_channels", vit.in_channels, channels),
+        ("image_size (height)", vit.image_hw[0], H),
+        ("image_size (width)", vit.image_hw[1], W),
+        ("num_classes", vit.num_classes, dataset.num_classes),
     ):
         if have != need:
             raise UserError(

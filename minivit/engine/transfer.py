@@ -1,0 +1,84 @@
+"""Weights from one training into another model: another picture size, another set of classes."""
+
+import numpy as np
+
+from minivit.backend import to_device, to_host
+from minivit.engine.checkpoint import Checkpoint
+from minivit.errors import UserError
+from minivit.functional import interpolate_forward
+from minivit.functional.interpolate import Mode
+from minivit.models import ViT, ViTConfig
+
+HEAD = ("head.", "pre_logits.")
+
+
+def transfer(
+    model: ViT, source: Checkpoint, class_names: tuple[str, ...], mode: Mode = "bicubic"
+) -> list[str]:
+    """Fill a fresh model with what another has learned (paper, section 3.2).
+
+    All weights are taken over; position embeddings are interpolated where the grid differs, the
+    class token's left alone; the head (with its pre-logits) stays fresh where the classes are
+    other ones.
+
+    Args:
+        model: its weights are replaced. source: of the other training. class_names: the model's.
+
+    Returns:
+        what was changed on the way, a line each.
+
+    Raises:
+        UserError: the models differ in more than picture size and classes.
+    """
+    old = ViTConfig(**source.state["vit"])
+    _require_same_encoder(old, model.config)
+    arrays, said = dict(source.groups.get("ema", source.weights)), []
+    if "pos_embed" in arrays and old.grid != model.config.grid:
+        arrays["pos_embed"] = resize_positions(arrays["pos_embed"], old, model.config, mode)
+        said.append(f"position embeddings: {_by(old.grid)} -> {_by(model.config.grid)}, {mode}")
+    if tuple(source.state["class_names"]) != tuple(class_names):
+        said.append(f"head: new, zero, for {len(class_names)} other classes")
+        arrays = {name: a for name, a in arrays.items() if not name.startswith(HEAD)}
+    views = model.flat.views(model.flat.data)
+    for name, array in arrays.items():
+        views[name][...] = to_device(np.asarray(array, to_host(views[name]).dtype), model.device)
+    return said
+
+
+def resize_positions(
+    pos_embed: np.ndarray, old: ViTConfig, new: ViTConfig, mode: Mode = "bicubic"
+) -> np.ndarray:
+    """Position embeddings (1, T, C) of one grid for another: (1, T', C)."""
+    first = int(old.pool == "cls")
+    grid = pos_embed[:, first:].reshape(1, *old.grid, -1)
+    resized, _ = interpolate_forward(grid, new.grid, mode)
+    patches = resized.reshape(1, -1, pos_embed.shape[-1])
+    return np.concatenate([pos_embed[:, :first], patches], 1)
+
+
+def freeze_all_but(model: ViT, part: str) -> None:
+    """Leave only a part of the model to learn.
+
+    part: "all"; "head"; or "attention", the attention layers and the head (Touvron et al., 2022).
+    """
+    learns = {
+        "all": lambda name: True,
+        "head": lambda name: name.startswith(HEAD),
+        "attention": lambda name: name.startswith(HEAD) or ".attn." in name,
+    }[part]
+    model.flat.frozen = {name for name, _ in model.named_parameters() if not learns(name)}
+
+
+def _require_same_encoder(old: ViTConfig, new: ViTConfig) -> None:
+    names = ("patch_size", "in_channels", "dim", "depth", "num_heads", "hidden", "pool")
+    for name in (*names, "pos_embed", "activation"):
+        have, need = getattr(new, name), getattr(old, name)
+        if have != need:
+            raise UserError(
+                f"{name} is {have}, but {need} in the run to begin from; only the size of the "
+                "pictures and the classes may differ"
+            )
+
+
+def _by(grid: tuple[int, int]) -> str:
+    return f"{grid[0]}×{grid[1]}"

@@ -1,0 +1,59 @@
+"""Splits: a sample of them, and another picture size."""
+
+import numpy as np
+import pytest
+import tiny
+
+from minivit.data import Dataset, Split
+from minivit.errors import UserError
+
+
+def uneven():
+    """Classes of 40, 20 and 10 pictures; every picture is its own number."""
+    labels = np.repeat([0, 1, 2], [40, 20, 10])
+    images = np.broadcast_to(np.arange(70, dtype=np.uint8)[:, None, None, None], (70, 3, 4, 4))
+    return Split(images, labels, np.zeros((70, 4, 4), bool))
+
+
+@pytest.mark.parametrize(("count", "expected"), [(7, [4, 2, 1]), (35, [20, 10, 5]), (70, None)])
+def test_a_sample_has_each_class_in_its_share(count, expected):
+    part = uneven().sample(count, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.bincount(part.labels), expected or [40, 20, 10])
+    numbers = part.images[:, 0, 0, 0]
+    assert len(set(numbers)) == count
+    np.testing.assert_array_equal(part.labels, np.searchsorted([40, 60], numbers, side="right"))
+    assert part.masks.shape == (count, 4, 4)
+
+
+def test_a_sample_is_drawn_by_its_generator():
+    one, same, other = (
+        uneven().sample(20, np.random.default_rng(seed)).images[:, 0, 0, 0] for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert set(one) != set(other)
+    with pytest.raises(UserError, match="71 images wanted, there are 70"):
+        uneven().sample(71, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_another_size_keeps_what_is_where(channels):
+    images = np.zeros((2, channels, 8, 8), np.uint8)
+    images[0, :, :4, 4:] = 200  # upper right
+    masks = images[:, 0] > 0
+    part = Split(images, np.array([0, 1]), masks).resized((12, 16))
+    assert part.images.shape == (2, channels, 12, 16)
+    assert part.images.dtype == np.uint8
+    assert (part.images[0, :, :5, 9:] > 180).all()
+    assert (part.images[0, :, 7:, :7] < 20).all()
+    assert not part.images[1].any()
+    assert part.masks.dtype == bool
+    np.testing.assert_array_equal(part.masks[0, :6, 8:], True)
+    assert part.masks[0].sum() == 6 * 8
+
+
+def test_the_same_size_is_the_same_data():
+    data = tiny.dataset()
+    assert data.resized((8, 8)) is data
+    larger = data.resized((16, 16))
+    assert isinstance(larger, Dataset)
+    assert larger.train.images.shape[2:] == larger.test.images.shape[2:] == (16, 16)

@@ -1,0 +1,125 @@
+"""Weights into another model: what comes over to the bit, what is resized, what begins anew."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny
+from helpers import draw
+
+from minivit.engine.checkpoint import Checkpoint
+from minivit.engine.transfer import freeze_all_but, resize_positions, transfer
+from minivit.errors import UserError
+from minivit.models import ViT, ViTConfig
+from minivit.optim import SGD, Adam, AdamW, Muon
+
+CONFIG = ViTConfig(image_size=8, num_classes=3, dim=8, depth=2, num_heads=2, representation_size=6)
+NAMES = ("a", "b", "c")
+
+
+def trained(config=CONFIG):
+    return tiny.lively(ViT(config), seed=1)
+
+
+def checkpoint(model):
+    state = {"vit": dataclasses.asdict(model.config), "class_names": list(NAMES)}
+    return Checkpoint({n: p.data.copy() for n, p in model.named_parameters()}, {}, state)
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+@pytest.mark.parametrize("pos_embed", ["learned", "sincos2d", "none"])
+def test_the_same_size_and_classes_give_exactly_the_same_logits(pool, pos_embed):
+    config = dataclasses.replace(CONFIG, pool=pool, pos_embed=pos_embed)
+    source, images = trained(config), draw(0, 4, 3, 8, 8).astype(np.float32)
+    model = ViT(config)
+    assert transfer(model, checkpoint(source), NAMES) == []
+    np.testing.assert_array_equal(model(images), source(images))
+
+
+def test_a_larger_picture_resizes_the_positions_and_nothing_else():
+    source = trained()
+    model = ViT(dataclasses.replace(CONFIG, image_size=(12, 16)))
+    (said,) = transfer(model, checkpoint(source), NAMES)
+    assert said == "position embeddings: 2×2 -> 3×4, bicubic"
+    theirs = dict(source.named_parameters())
+    for name, parameter in model.named_parameters():
+        if name != "pos_embed":
+            np.testing.assert_array_equal(parameter.data, theirs[name].data)
+    found, before = model.pos_embed.data, source.pos_embed.data
+    np.testing.assert_array_equal(found[:, 0], before[:, 0])  # the class token's
+    expected = resize_positions(before, source.config, model.config)
+    np.testing.assert_array_equal(found, expected)
+    corner = np.abs(found[0, 1] - before[0, 1]).max()
+    assert corner < np.abs(found[0, 1] - before[0, 4]).max(), "corners stay near corners"
+
+
+def test_positions_to_the_same_grid_stay_to_the_bit():
+    before = trained().pos_embed.data
+    np.testing.assert_array_equal(resize_positions(before, CONFIG, CONFIG, "bilinear"), before)
+
+
+def test_other_classes_get_a_head_of_zeros():
+    source, names = trained(), ("x", "y", "z", "w")
+    model = ViT(dataclasses.replace(CONFIG, num_classes=4, representation_size=None))
+    (said,) = transfer(model, checkpoint(source), names)
+    assert "4 other classes" in said
+    assert not model.head.weight.data.any()
+    assert not model(draw(0, 2, 3, 8, 8).astype(np.float32)).any()
+    np.testing.assert_array_equal(model.blocks[1].mlp.fc1.weight.data,
+                                  source.blocks[1].mlp.fc1.weight.data)  # fmt: skip
+
+
+def test_as_many_but_other_classes_are_other_classes():
+    model = ViT(CONFIG)
+    transfer(model, checkpoint(trained()), ("x", "y", "z"))
+    assert not model.head.weight.data.any()
+
+
+def test_the_moving_average_is_what_is_taken():
+    source = checkpoint(trained())
+    source.groups["ema"] = {name: array + 1 for name, array in source.weights.items()}
+    model = ViT(CONFIG)
+    transfer(model, source, NAMES)
+    np.testing.assert_array_equal(model.head.bias.data, source.weights["head.bias"] + 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"dim": 16}, "dim is 16, but 8"), ({"depth": 3}, "depth is 3"), ({"pool": "mean"}, "pool")],
+)
+def test_another_encoder_is_refused(change, words):
+    with pytest.raises(UserError, match=words):
+        transfer(ViT(dataclasses.replace(CONFIG, **change)), checkpoint(trained()), NAMES)
+
+
+@pytest.mark.parametrize("kind", [Adam, AdamW, Muon, SGD])
+@pytest.mark.parametrize("part", ["all", "head", "attention"])
+def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(kind, part):
+    model = trained()
+    freeze_all_but(model, part)
+    before = {name: p.data.copy() for name, p in model.named_parameters()}
+    optimizer = kind(model.flat, weight_decay=0.1)
+    model.flat.grad[...] = np.random.default_rng(0).normal(size=model.flat.grad.shape)
+    model.flat.zero_frozen_grad()
+    for _ in range(2):
+        optimizer.step(0.1)
+    moved = {name for name, p in model.named_parameters() if (p.data != before[name]).any()}
+    head = {n for n in before if n.startswith(("head.", "pre_logits."))}
+    attention = {n for n in before if ".attn." in n}
+    expected = {"all": set(before), "head": head, "attention": head | attention}[part]
+    assert moved == expected
+    with_gradient = {name for name, p in model.named_parameters() if p.grad.any()}
+    assert with_gradient == expected
+
+
+def test_stretches_join_neighbours_and_cover_what_is_wanted():
+    flat = trained().flat
+    every = list(flat.stretches(lambda name: True))
+    assert every == [slice(0, len(flat.data))]
+    assert list(flat.stretches(lambda name: False)) == []
+    wanted = lambda name: "norm" in name or name == "pos_embed"  # noqa: E731
+    covered = np.zeros(len(flat.data), bool)
+    for rows in flat.stretches(wanted):
+        covered[rows] = True
+    for name, view in flat.views(covered).items():
+        assert (view == wanted(name)).all()
