@@ -16,6 +16,7 @@ from pathlib import Path
 from minivit.cli import run_command
 from minivit.data import shapes
 from minivit.engine import DataParallel, Run, TrainConfig, Trainer
+from minivit.engine.objective import Classification
 from minivit.engine.trainer import make_optimizer
 
 
@@ -56,10 +57,10 @@ def bare_steps(trainer: Trainer) -> float:
     optimizer = make_optimizer(config, trainer.model)
     images, targets = trainer.batches.batch(0)
     with DataParallel(trainer.model) as workers:
-        workers.loss_and_gradients(images, targets, 0.1, 0, 0)
+        workers.loss_and_gradients(images, targets, Classification(0.1), 0, 0)
         start = time.perf_counter()
         for step in range(trainer.batches.per_epoch):
-            workers.loss_and_gradients(images, targets, 0.1, 0, step)
+            workers.loss_and_gradients(images, targets, Classification(0.1), 0, step)
             optimizer.step(1e-3, workers.map)
         seconds = time.perf_counter() - start
     flat.data[...] = before

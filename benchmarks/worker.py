@@ -34,6 +34,7 @@ def minivit_contender(shape: Shape, train: bool):
     import minivit  # noqa: I001  (before NumPy: it tunes the host)
     import numpy as np
 
+    from minivit.engine.objective import Classification
     from minivit.engine.parallel import DataParallel
     from minivit.optim import AdamW
 
@@ -49,7 +50,7 @@ def minivit_contender(shape: Shape, train: bool):
     optimizer = AdamW(model.flat, weight_decay=0.05)
 
     def step():
-        result = workers.loss_and_gradients(images, labels, 0.1, 0, 0)
+        result = workers.loss_and_gradients(images, labels, Classification(0.1), 0, 0)
         optimizer.step(1e-3, workers.map)
         return float(result.loss)
 

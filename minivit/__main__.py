@@ -4,6 +4,7 @@ import sys
 
 COMMANDS = {
     "train": "train a Vision Transformer; without arguments, with a good recipe",
+    "pretrain": "learn from pictures without labels, by predicting hidden patches",
     "finetune --from RUN": "go on from a trained model: other classes, larger pictures",
     "evaluate RUN": "how often a trained model is right, class by class",
     "predict RUN IMAGE…": "what it sees in a picture",

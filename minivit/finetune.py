@@ -21,7 +21,7 @@ from minivit.engine.few_shot import ridge_regression
 from minivit.engine.pictures import load_pictures
 from minivit.engine.run import best_checkpoint
 from minivit.functional.interpolate import Mode
-from minivit.train import choose_dataset, fit
+from minivit.train import QUICK, choose_dataset, fit
 from minivit.viz import save_figure
 from minivit.viz.style import BLUE
 
@@ -40,7 +40,6 @@ RECIPE = {
 }
 """As the paper fine-tunes: SGD with momentum, cosine, no weight decay, clipped at 1."""
 
-QUICK = {"epochs": 1, "train_images": 2000}
 DRAWS = 5  # few-shot: how often the shots are drawn anew
 
 

@@ -12,13 +12,19 @@ from typing import Literal
 from minivit.backend import parse_device
 from minivit.cli import as_flags, guarded, parse, read_flags
 from minivit.data import cifar10
-from minivit.engine import RECIPES, Run, TrainConfig, Trainer
+from minivit.engine import RECIPES, Run, TrainConfig, Trainer, make_trainer
 from minivit.engine.parallel import physical_cores
 from minivit.engine.pictures import load_pictures
 from minivit.errors import UserError
 from minivit.models import ViT
 from minivit.models.config import preset_fields
-from minivit.viz import confusion_figure, curves_figure, save_figure
+from minivit.viz import (
+    confusion_figure,
+    curves_figure,
+    patches_figure,
+    restore,
+    save_figure,
+)
 
 PROG = "python -m minivit.train"
 
@@ -44,41 +50,51 @@ class Arguments:
     """Go on with the run in this directory, with its own config."""
     runs: Path = Path("runs")
     """Where the run's fresh directory is made."""
+    quick: bool = False
+    """One pass over 2,000 pictures, to see that it works."""
     dry_run: bool = False
     """Say what would be done, and do nothing."""
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-def main(argv: list[str]) -> int:
-    """Parse, build, train, test; 130 if interrupted."""
-    arguments = parse_arguments(argv)
+QUICK = {"epochs": 1, "train_images": 2000}
+
+
+def main(argv: list[str], prog: str = PROG, changes: dict | None = None) -> int:
+    """Parse, build, train, test; 130 if interrupted.
+
+    changes: what a kindred command changes of the recipe.
+    """
+    arguments = parse_arguments(argv, changes, prog)
     if arguments.resume:
         return resume(arguments, argv)
     name = choose_dataset(arguments.train, load=not arguments.dry_run)
     if not arguments.preset and not arguments.config:
-        arguments = parse_arguments(argv, RECIPES[name])
+        arguments = parse_arguments(argv, {**RECIPES[name], **(changes or {})}, prog)
     config = dataclasses.replace(arguments.train, dataset=name)
     if arguments.dry_run:
         return describe(config)
     dataset = load_pictures(config)
     config = dataclasses.replace(config, data_dir=config.data_dir.resolve())
-    trainer = Trainer(config, dataset, Run(arguments.runs))  # complains before anything is written
+    trainer = make_trainer(config, dataset, Run(arguments.runs))  # complains before it writes
     trainer.run = Run.create(arguments.runs, config)
     return fit(trainer)
 
 
-def parse_arguments(argv: list[str], recipe: dict | None = None) -> Arguments:
+def parse_arguments(argv: list[str], recipe: dict | None = None, prog: str = PROG) -> Arguments:
     """The flags that names and files stand for, then those of the command line; the last counts."""
     names = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in ("--preset", "--config", "--model"):
         names.add_argument(flag)
     given, _ = names.parse_known_args(argv)
-    flags = list(as_flags(RECIPES.get(given.preset, recipe or {})))
+    flags = list(as_flags({**RECIPES.get(given.preset, {}), **(recipe or {})}))
     if given.config:
         flags += as_flags(read_flags(Path(given.config)))
     if given.model:
         flags += as_flags(_for_small_pictures(preset_fields(given.model)))
-    return parse(Arguments, flags + argv, PROG)
+    if "--quick" in argv:
+        flags += as_flags(QUICK)
+    return parse(Arguments, flags + argv, prog)
 
 
 def _for_small_pictures(fields: dict) -> dict:
@@ -135,7 +151,7 @@ def resume(arguments: Arguments, argv: list[str]) -> int:
     run = Run.open(arguments.resume)
     config = run.read_config()
     dataset = load_pictures(config)
-    trainer = Trainer(config, dataset, run)
+    trainer = make_trainer(config, dataset, run)
     trainer.resume()
     if trainer.finished and any(line["kind"] == "test" for line in run.metrics()):
         print(f"{run.path} is finished; python -m minivit.evaluate {run.path} tests it again")
@@ -166,14 +182,21 @@ def _train_and_test(trainer: Trainer) -> int:
         print(f"stopped and saved at step {trainer.step}; to go on:\n  {PROG} --resume {run.path}")
         return 130
     found = trainer.test()
-    title = f"{dataset.name}, test: {found.accuracy:.1%} right"
-    figure = confusion_figure(found.confusion, dataset.class_names, title)
-    save_figure(figure, run.path / "confusion.png")
+    if found.confusion is None:
+        what = "variance" if trainer.config.pretext == "pixels" else "colours told right"
+        drawn, what = "patches", f" of the hidden patches' {what}"
+        restored = restore(trainer.model, trainer.objective, dataset.test.images[:8])
+        figure = patches_figure(restored)
+    else:
+        drawn, what = "confusion", ""
+        title = f"{dataset.name}, test: {found.accuracy:.1%} right"
+        figure = confusion_figure(found.confusion, dataset.class_names, title)
+    save_figure(figure, run.path / f"{drawn}.png")
     save_figure(curves_figure(run.metrics()), run.path / "curves.png")
     print(
-        f"\ntest accuracy {found.accuracy:.2%} on {dataset.name} (best validation "
+        f"\ntest accuracy {found.accuracy:.2%}{what} on {dataset.name} (best validation "
         f"{trainer.best_accuracy:.2%}), trained for {trainer.seconds / 60:.1f} min\n"
-        f"{run.path}: curves.png, confusion.png, metrics.jsonl, checkpoints/best.safetensors"
+        f"{run.path}: curves.png, {drawn}.png, metrics.jsonl, checkpoints/best.safetensors"
     )
     return 0
 

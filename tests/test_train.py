@@ -77,6 +77,7 @@ CHANGED = TrainConfig(
     data_url="http://example.org/cifar/",
     val_fraction=0.1,
     train_images=77,
+    pretext="pixels",
     vit=ViTConfig(
         *((8, 16), 2, 1, 7, 24, 3, 3, 1.5),
         *("mean", "sincos2d", 5, "gelu_tanh", 0.1, 0.2, 1e-7),

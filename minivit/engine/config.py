@@ -23,6 +23,9 @@ class TrainConfig:
     """Share of the training set held out to choose the best weights by."""
     train_images: int | None = None
     """Training pictures to use, of each class alike; None for all."""
+    pretext: Literal["none", "colour", "colours", "pixels"] = "none"
+    """What to learn of corrupted patches in place of classes: their mean colour, the colours of
+    their 4×4 cells, or their pixels; none: classes. See minivit.pretrain."""
     vit: ViTConfig = field(default_factory=ViTConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     epochs: int = 20

@@ -15,12 +15,13 @@ CHUNK = 1000
 @dataclass(frozen=True)
 class Evaluation:
     """accuracy: share of images told right. loss: mean cross-entropy, without smoothing.
-    confusion: int (K, K), images of class [row] told to be of class [column].
+    confusion: int (K, K), images of class [row] told to be of class [column]; None where there are
+    no classes.
     """
 
     accuracy: float
     loss: float
-    confusion: np.ndarray
+    confusion: np.ndarray | None
 
 
 def evaluate(

@@ -12,27 +12,16 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minivit.backend import Array, RandomStream, blocks, get_xp, use_device
-from minivit.functional import cross_entropy_backward, cross_entropy_forward
+from minivit.backend import RandomStream, blocks, get_xp, use_device
+from minivit.engine.objective import Objective, StepResult
 from minivit.models import ViT
 
 USUAL_CACHE = 2**20
 """Bytes of a core's second-level cache where the system does not say."""
-
-
-class StepResult(NamedTuple):
-    """Of a batch or a part of it, 0-d arrays on the model's device.
-
-    loss: its share of the batch's mean cross-entropy. correct: how many images were told right.
-    """
-
-    loss: Array
-    correct: Array
 
 
 class DataParallel:
@@ -62,30 +51,47 @@ class DataParallel:
         self._pool.shutdown()
 
     def loss_and_gradients(
-        self, images: np.ndarray, targets: np.ndarray, smoothing: float, seed: int, step: int
+        self, images: np.ndarray, targets: np.ndarray, objective: Objective, seed: int, step: int
     ) -> StepResult:
-        """Mean cross-entropy over the batch and its gradients.
+        """Mean loss over the batch and its gradients.
 
         Args:
-            images: (B, C, H, W). targets: (B,) classes or (B, K) shares. smoothing: of labels.
+            images: (B, C, H, W). targets: what the objective wants of each.
             seed, step: what dropout's masks are a function of.
 
         Returns:
             loss: the mean over the batch. correct: how many images were told right.
         """
+        result = self._measure(images, targets, objective, seed, step, train=True)
+        self._sum_gradients()
+        return result
+
+    def loss(
+        self, images: np.ndarray, targets: np.ndarray, objective: Objective, seed: int, step: int
+    ) -> StepResult:
+        """The same with dropout at rest, and without gradients."""
+        return self._measure(images, targets, objective, seed, step, train=False)
+
+    def _measure(self, images, targets, objective, seed, step, train: bool) -> StepResult:
         B = len(images)
 
         def work(replica: ViT, rows: range) -> StepResult:
-            replica.flat.zero_grad()
+            if train:
+                replica.flat.zero_grad()
+            xp = get_xp(replica.flat.data)
             loss = correct = 0.0
             for part in _split(rows, self.micro_batch):
+                chunk, share = slice(part.start, part.stop), len(part) / B
+                inputs = xp.asarray(images[chunk], replica.dtype)
                 stream = RandomStream(seed, step, part.start)
-                one = _forward_backward(replica, images, targets, part, smoothing, stream, B)
-                loss, correct = loss + one.loss, correct + one.correct
+                wanted = xp.asarray(targets[chunk])
+                one, backward = objective(replica, inputs, wanted, train, stream)
+                if train:
+                    backward(share)
+                loss, correct = loss + one.loss * share, correct + one.correct
             return StepResult(loss, correct)
 
         results = self._on_all(work, B)
-        self._sum_gradients()
         return StepResult(sum(r.loss for r in results), sum(r.correct for r in results))
 
     def logits(self, images: np.ndarray) -> np.ndarray:
@@ -136,27 +142,6 @@ class DataParallel:
 
         if others:
             self.map(add, blocks(total))
-
-
-def _forward_backward(
-    model: ViT,
-    images: np.ndarray,
-    targets: np.ndarray,
-    part: range,
-    smoothing: float,
-    stream: RandomStream,
-    batch_size: int,
-) -> StepResult:
-    """One micro-batch: gradients are added to the model's, weighted by its share of the batch."""
-    xp = get_xp(model.flat.data)
-    rows = slice(part.start, part.stop)
-    answers = xp.asarray(targets[rows])
-    logits, cache = model.forward(xp.asarray(images[rows], model.dtype), True, stream)
-    loss, loss_cache = cross_entropy_forward(logits, answers, smoothing)
-    share = len(part) / batch_size
-    model.backward(cross_entropy_backward(share, loss_cache), cache)
-    best = answers if answers.ndim == 1 else answers.argmax(-1)
-    return StepResult(loss * share, (logits.argmax(-1) == best).sum())
 
 
 def _split(rows: range, size: int | None) -> list[range]:

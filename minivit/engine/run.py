@@ -95,6 +95,11 @@ def load_model(path: Path, device: str = "cpu") -> tuple[ViT, dict]:
     """
     file = best_checkpoint(path)
     checkpoint = load_checkpoint(file)
+    if checkpoint.state.get("pretext", "none") != "none":
+        raise UserError(
+            f"{file}: was pre-trained on patches and knows no classes; "
+            f"python -m minivit.finetune --from {path} teaches it some"
+        )
     use_device(device)
     model = ViT(ViTConfig(**checkpoint.state["vit"]), device=device)
     restore_weights(model, checkpoint, str(file))

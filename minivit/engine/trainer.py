@@ -13,6 +13,7 @@ from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, sa
 from minivit.engine.config import TrainConfig
 from minivit.engine.evaluate import Evaluation, evaluate
 from minivit.engine.interrupt import stop_request
+from minivit.engine.objective import Classification, Objective
 from minivit.engine.parallel import DataParallel
 from minivit.engine.progress import Progress
 from minivit.engine.run import Run, restore_weights
@@ -61,7 +62,8 @@ class Trainer:
             config.seed,
         )
         use_device(config.device)
-        self.model = ViT(config.vit, config.seed, device=config.device)
+        self.objective = self._make_objective()
+        self.model = self._make_model()
         freeze_all_but(self.model, config.trainable)
         self.optimizer = make_optimizer(config, self.model)
         self.ema = None
@@ -81,6 +83,12 @@ class Trainer:
         self.window: list[tuple[float, int]] = []  # (loss, right answers) since the last log line
         self.pending: list = []  # the same, still on the device
         self.epoch_sums = [0.0, 0, 0]  # loss, right answers, steps of this epoch
+
+    def _make_model(self) -> ViT:
+        return ViT(self.config.vit, self.config.seed, device=self.config.device)
+
+    def _make_objective(self) -> Objective:
+        return Classification(self.config.label_smoothing)
 
     @property
     def statistics(self) -> Statistics:
@@ -120,9 +128,7 @@ class Trainer:
 
     def _train_step(self, workers: DataParallel, images, targets) -> None:
         config = self.config
-        result = workers.loss_and_gradients(
-            images, targets, config.label_smoothing, config.seed, self.step
-        )
+        result = workers.loss_and_gradients(images, targets, self.objective, config.seed, self.step)
         self.model.flat.zero_frozen_grad()
         if config.clip_norm is not None:
             clip_by_global_norm(self.model.flat.grad, config.clip_norm)
@@ -136,7 +142,7 @@ class Trainer:
         """Fetch the losses of the last steps from the device, and stop where one is no number."""
         first = self.step - len(self.pending) + 1
         for step, result in enumerate(self.pending, first):
-            loss, correct = float(result.loss), int(result.correct)
+            loss, correct = float(result.loss), float(result.correct)
             if not math.isfinite(loss):
                 raise self._divergence(f"the loss became {loss}", step)
             self.window.append((loss, correct))
@@ -214,7 +220,7 @@ class Trainer:
             test_accuracy=found.accuracy,
             test_loss=found.loss,
             data=self.dataset.name,
-            confusion=found.confusion.tolist(),
+            confusion=None if found.confusion is None else found.confusion.tolist(),
         )
         return found
 
@@ -236,6 +242,7 @@ class Trainer:
         """All of a checkpoint that is no array of parameters."""
         return {
             "vit": dataclasses.asdict(self.config.vit),
+            "pretext": self.config.pretext,
             "data": self.dataset.name,
             "class_names": self.dataset.class_names,
             "mean": self.statistics.mean,

@@ -10,6 +10,7 @@ from minivit.functional.interpolate import Mode
 from minivit.models import ViT, ViTConfig
 
 HEAD = ("head.", "pre_logits.")
+PRETEXT = ("mask_token", "decoder.")  # of masked patch prediction alone
 
 
 def transfer(
@@ -32,7 +33,9 @@ def transfer(
     """
     old = ViTConfig(**source.state["vit"])
     _require_same_encoder(old, model.config)
-    arrays, said = dict(source.groups.get("ema", source.weights)), []
+    taken = source.groups.get("ema", source.weights)
+    arrays = {name: a for name, a in taken.items() if not name.startswith(PRETEXT)}
+    said = []
     if "pos_embed" in arrays and old.grid != model.config.grid:
         arrays["pos_embed"] = resize_positions(arrays["pos_embed"], old, model.config, mode)
         said.append(f"position embeddings: {_by(old.grid)} -> {_by(model.config.grid)}, {mode}")

@@ -43,6 +43,14 @@ from minivit.functional.interpolate import (
 )
 from minivit.functional.layernorm import layernorm_backward, layernorm_forward
 from minivit.functional.linear import linear_backward, linear_forward
+from minivit.functional.masking import (
+    Corruption,
+    corrupt_backward,
+    corrupt_forward,
+    corruption,
+    take_tokens_backward,
+    take_tokens_forward,
+)
 from minivit.functional.patches import (
     patchify_backward,
     patchify_forward,
@@ -51,6 +59,7 @@ from minivit.functional.patches import (
 )
 from minivit.functional.position import sincos_2d
 from minivit.functional.softmax import softmax_backward, softmax_forward
+from minivit.functional.squared_error import squared_error_backward, squared_error_forward
 from minivit.functional.tanh import tanh_backward, tanh_forward
 from minivit.functional.tokens import (
     class_token_backward,
@@ -63,11 +72,15 @@ from minivit.functional.tokens import (
 
 __all__ = [
     "AttentionCache",
+    "Corruption",
     "MultiHeadAttentionCache",
     "attention_backward",
     "attention_forward",
     "class_token_backward",
     "class_token_forward",
+    "corrupt_backward",
+    "corrupt_forward",
+    "corruption",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "drop_path_backward",
@@ -100,6 +113,10 @@ __all__ = [
     "softmax_backward",
     "softmax_forward",
     "split_heads",
+    "squared_error_backward",
+    "squared_error_forward",
+    "take_tokens_backward",
+    "take_tokens_forward",
     "tanh_backward",
     "tanh_forward",
     "unpatchify_backward",

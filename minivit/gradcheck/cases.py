@@ -19,7 +19,7 @@ from minivit.layers import (
     MultiHeadAttention,
     PatchEmbed,
 )
-from minivit.models import ViT, ViTConfig
+from minivit.models import MaskedViT, ViT, ViTConfig
 
 Case = Callable[..., list[Result]]
 
@@ -72,6 +72,11 @@ def pairs() -> Iterator[tuple[str, Case]]:
     grid = {"x": draw(B, 3, 4, C)}
     yield pair("interpolate", grid, (5, 3), "bicubic")
     yield "interpolate, bilinear", pair("interpolate", grid, (2, 6), "bilinear")[1]
+    hidden = functional.corruption(rng.random((B, 3, T)))
+    selection, masked = hidden.selection.astype(float), hidden.masked.astype(float)
+    yield pair("corrupt", {"x": x, "mask_token": draw(1, 1, C)}, selection, masked)
+    yield pair("take_tokens", {"x": x}, hidden.chosen)
+    yield pair("squared_error", {"predicted": x}, draw(B, T, C))
     yield pair("cross_entropy", {"logits": draw(6, K)}, rng.integers(K, size=6))
     yield "cross_entropy, soft", pair("cross_entropy", {"logits": draw(B, K)}, soft, 0.1)[1]
 
@@ -122,6 +127,8 @@ def models() -> Iterator[tuple[str, Case]]:
         model = ViT(ViTConfig(**{**small, **options}), dtype="float64")
         images = draw(2, 3, 8, 12)
         yield name, lambda model=model, images=images, **b: check_layer(model, images, **b)
+    masked = MaskedViT(ViTConfig(**small, **drops), 5, dtype="float64")
+    yield "MaskedViT, dropout", lambda **b: check_layer(masked, images, **b)
 
 
 def all_cases() -> Iterator[tuple[str, str, Case]]:

@@ -1,6 +1,7 @@
 """Whole models."""
 
 from minivit.models.config import PRESETS, ViTConfig
+from minivit.models.masked import MaskedViT, patch_colours
 from minivit.models.vit import ViT, ViTCache
 
-__all__ = ["PRESETS", "ViT", "ViTCache", "ViTConfig"]
+__all__ = ["PRESETS", "MaskedViT", "ViT", "ViTCache", "ViTConfig", "patch_colours"]

@@ -122,12 +122,11 @@ class ViT(Layer):
         Raises:
             UserError: another shape, dtype or device than the model's; masks needed but no stream.
         """
+        self._check_images(images)
         stream = self._masks_from(stream) if train else None
-        x, (patch_embed, drop) = self._embed(images, stream)
-        blocks = []
-        for block in self.blocks:
-            x, cache = block.forward(x, stream)
-            blocks.append(cache)
+        x, patch_embed = self.patch_embed.forward(images)
+        x, drop = self._place(x, stream)
+        x, blocks = self._run_blocks(x, stream)
         logits, tail = self._classify(x)
         return logits, ViTCache(patch_embed, drop, blocks, *tail)
 
@@ -149,40 +148,54 @@ class ViT(Layer):
                 "used it; run forward again"
             )
         dx = self._classify_backward(dlogits, cache)
-        for i in reversed(range(len(self.blocks))):
-            into = None if dprobs is None else dprobs[i]
-            dx = self.blocks[i].backward(dx, cache.blocks.pop(), into)
-        return self._embed_backward(dx, cache)
+        dx = self._blocks_backward(dx, cache.blocks, dprobs)
+        dx = self._place_backward(dx, cache.drop)
+        return self.patch_embed.backward(dx, cache.patch_embed)
 
     def _encode(self, images: Array) -> Array:
         """All blocks, at rest, no cache kept: -> (B, T, C)."""
-        x, _ = self._embed(images, None)
+        self._check_images(images)
+        x, _ = self.patch_embed.forward(images)
+        x, _ = self._place(x, None)
         for block in self.blocks:
             x, _ = block.forward(x)
         return x
 
-    def _embed(self, images: Array, stream: RandomStream | None):
-        """Eq. 1: patches projected, class token in front, positions added."""
-        self._check_images(images)
-        x, patch_embed = self.patch_embed.forward(images)
+    def _place(self, x: Array, stream: RandomStream | None) -> tuple[Array, Array | None]:
+        """The rest of eq. 1: class token in front, positions added; cache (dropout's mask)."""
         if self.config.pool == "cls":
             x, _ = class_token_forward(x, self.cls_token.data)
         if self.config.pos_embed == "learned":
             x, _ = position_forward(x, self.pos_embed.data)
         elif self.config.pos_embed == "sincos2d":
             x, _ = position_forward(x, self.fixed_positions)
-        x, drop = self.pos_drop.forward(x, stream)
-        return x, (patch_embed, drop)
+        return self.pos_drop.forward(x, stream)
 
-    def _embed_backward(self, dx: Array, cache: ViTCache) -> Array:
-        dx = self.pos_drop.backward(dx, cache.drop)
+    def _place_backward(self, dx: Array, drop: Array | None) -> Array:
+        dx = self.pos_drop.backward(dx, drop)
         if self.config.pos_embed == "learned":
             dx, dpos_embed = position_backward(dx, None)
             self.pos_embed.grad += dpos_embed
         if self.config.pool == "cls":
             dx, dcls_token = class_token_backward(dx, None)
             self.cls_token.grad += dcls_token
-        return self.patch_embed.backward(dx, cache.patch_embed)
+        return dx
+
+    def _run_blocks(self, x: Array, stream: RandomStream | None) -> tuple[Array, list[BlockCache]]:
+        """Eq. 2 and 3, all blocks."""
+        caches = []
+        for block in self.blocks:
+            x, cache = block.forward(x, stream)
+            caches.append(cache)
+        return x, caches
+
+    def _blocks_backward(
+        self, dx: Array, caches: list[BlockCache], dprobs: Array | None = None
+    ) -> Array:
+        """Takes each block's cache out of the list once it is used, to free its memory."""
+        for i in reversed(range(len(self.blocks))):
+            dx = self.blocks[i].backward(dx, caches.pop(), None if dprobs is None else dprobs[i])
+        return dx
 
     def _classify(self, x: Array):
         """Eq. 4: LayerNorm, then the class token (or the mean of all), then the head."""

@@ -28,6 +28,7 @@ from minivit.viz.maps import (
     token_similarity,
 )
 from minivit.viz.methods import METHODS
+from minivit.viz.patches import patches_figure, restore
 from minivit.viz.save import save_figure
 from minivit.viz.scores import score_methods
 from minivit.viz.training import confusion_figure, curves_figure
@@ -52,9 +53,11 @@ __all__ = [
     "overlay_figure",
     "patch_filters",
     "patch_map",
+    "patches_figure",
     "position_figure",
     "position_similarity",
     "relevance",
+    "restore",
     "rollout",
     "rollout_figure",
     "save_figure",

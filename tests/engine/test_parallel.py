@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from minivit.backend import RandomStream
 from minivit.engine import DataParallel, physical_cores
+from minivit.engine.objective import Classification
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
 from minivit.models import ViT
 
@@ -36,7 +37,7 @@ def step(config=NOISY, threads=1, micro_batch=None, mixed=False):
     """The model after one step's gradients, and the step's result."""
     one = model(config)
     with DataParallel(one, threads, micro_batch) as workers:
-        result = workers.loss_and_gradients(*batch(mixed), 0.1, SEED, STEP)
+        result = workers.loss_and_gradients(*batch(mixed), Classification(0.1), SEED, STEP)
     return one, result
 
 
@@ -75,7 +76,7 @@ def test_masks_do_not_hang_on_threads_or_micro_batches(threads, micro_batch):
 def test_masks_are_others_in_another_step():
     with DataParallel(model(), 1) as workers:
         losses = {
-            float(workers.loss_and_gradients(*batch(), 0.1, seed, step).loss)
+            float(workers.loss_and_gradients(*batch(), Classification(0.1), seed, step).loss)
             for seed, step in ((0, 0), (0, 1), (1, 0))
         }
     assert len(losses) == 3
@@ -91,9 +92,9 @@ def test_the_same_number_of_threads_gives_the_same_bits(threads):
 def test_gradients_of_the_step_before_are_forgotten():
     one = model()
     with DataParallel(one, 2) as workers:
-        workers.loss_and_gradients(*batch(), 0.1, SEED, STEP)
+        workers.loss_and_gradients(*batch(), Classification(0.1), SEED, STEP)
         first = one.flat.grad.copy()
-        workers.loss_and_gradients(*batch(), 0.1, SEED, STEP)
+        workers.loss_and_gradients(*batch(), Classification(0.1), SEED, STEP)
     np.testing.assert_array_equal(one.flat.grad, first)
 
 
@@ -101,8 +102,8 @@ def test_fewer_images_than_threads():
     images, labels = (array[:2] for array in batch())
     alone, shared = model(), model()
     with DataParallel(alone, 1) as one, DataParallel(shared, 5) as five:
-        expected = one.loss_and_gradients(images, labels, 0.1, SEED, STEP)
-        found = five.loss_and_gradients(images, labels, 0.1, SEED, STEP)
+        expected = one.loss_and_gradients(images, labels, Classification(0.1), SEED, STEP)
+        found = five.loss_and_gradients(images, labels, Classification(0.1), SEED, STEP)
     assert float(found.loss) == pytest.approx(float(expected.loss), rel=1e-6)
     np.testing.assert_allclose(shared.flat.grad, alone.flat.grad, rtol=1e-4, atol=1e-6)
 
@@ -137,7 +138,7 @@ def test_blas_runs_one_thread_inside_and_as_many_as_before_after(threads):
 def test_an_error_in_a_worker_reaches_the_caller():
     images, labels = batch()
     with DataParallel(model(), 2) as workers, pytest.raises(ValueError, match="shape"):
-        workers.loss_and_gradients(images[:, :2], labels, 0.1, SEED, STEP)
+        workers.loss_and_gradients(images[:, :2], labels, Classification(0.1), SEED, STEP)
 
 
 def test_there_is_at_least_one_physical_core(monkeypatch):

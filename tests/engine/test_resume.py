@@ -162,7 +162,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_step(tmp_path, monkeypatch
         loss, cache = cross_entropy_forward(logits, targets, smoothing)
         return (loss * np.float32("nan") if training.step == 6 else loss), cache
 
-    monkeypatch.setattr("minivit.engine.parallel.cross_entropy_forward", diverging)
+    monkeypatch.setattr("minivit.engine.objective.cross_entropy_forward", diverging)
     with pytest.raises(UserError, match=r"loss became nan at step 7 \(epoch 2") as error:
         training.fit()
     assert "\n" not in str(error.value)

@@ -1,0 +1,76 @@
+"""Hiding patches: shares, known answers, gradients."""
+
+import numpy as np
+import pytest
+from helpers import assert_right_gradients, draw, seeds, sizes
+from hypothesis import given
+
+from minivit.functional import (
+    corrupt_backward,
+    corrupt_forward,
+    corruption,
+    take_tokens_backward,
+    take_tokens_forward,
+)
+
+
+def uniform(B, N, seed=0):
+    return np.random.default_rng(seed).random((B, 3, N), np.float32)
+
+
+@given(B=sizes, N=sizes, C=sizes, seed=seeds)
+def test_gradients(B, N, C, seed):
+    hidden = corruption(uniform(B, N, seed))
+    inputs = {"x": draw(seed, B, N, C), "mask_token": draw(seed, 1, 1, C)}
+    options = hidden.selection.astype(float), hidden.masked.astype(float)
+    assert_right_gradients(corrupt_forward, corrupt_backward, inputs, *options)
+    tokens = {"x": draw(seed, B, N, C)}
+    assert_right_gradients(take_tokens_forward, take_tokens_backward, tokens, hidden.chosen)
+
+
+def test_half_are_corrupted_of_those_80_percent_masked_10_swapped_10_kept():
+    B, N = 400, 64
+    hidden = corruption(uniform(B, N))
+    assert hidden.chosen.shape == (B, 32)
+    corrupted = np.zeros((B, N), bool)
+    np.put_along_axis(corrupted, hidden.chosen, True, 1)
+    assert (corrupted.sum(1) == 32).all(), "no patch is chosen twice"
+    stays = hidden.selection[:, np.arange(N), np.arange(N)] == 1
+    assert stays[~corrupted].all()
+    assert not hidden.masked[~corrupted].any()
+    swapped = (hidden.selection.sum(-1) == 1) & ~stays
+    assert hidden.masked[corrupted].mean() == pytest.approx(0.8, abs=0.01)
+    assert swapped[corrupted].mean() == pytest.approx(0.1, abs=0.01)
+    assert stays[corrupted].mean() == pytest.approx(0.1, abs=0.01)
+    np.testing.assert_array_equal(hidden.selection.sum(-1), 1 - hidden.masked)
+    assert corrupted.mean(0).std() < 0.05, "every place is hidden about as often"
+
+
+def test_each_picture_hides_other_patches():
+    chosen = corruption(uniform(5, 64)).chosen
+    assert len({tuple(rows) for rows in chosen}) == 5
+    assert (np.diff(chosen) > 0).all()
+
+
+def test_corrupt_by_hand():
+    x = np.array([[[1.0], [2.0], [3.0]]])
+    selection = np.array([[[0, 0, 1], [0, 0, 0], [0, 0, 1]]], float)  # 0 becomes 2, 1 is masked
+    masked = np.array([[0.0, 1.0, 0.0]])
+    y, cache = corrupt_forward(x, np.array([[[9.0]]]), selection, masked)
+    np.testing.assert_array_equal(y[0, :, 0], [3, 9, 3])
+    dx, dmask = corrupt_backward(np.array([[[10.0], [20.0], [30.0]]]), cache)
+    np.testing.assert_array_equal(dx[0, :, 0], [0, 0, 40])
+    assert dmask.item() == 20
+
+
+def test_one_patch_alone_is_still_corrupted():
+    hidden = corruption(uniform(3, 1))
+    assert hidden.chosen.tolist() == [[0]] * 3
+
+
+def test_float32_stays_float32():
+    hidden = corruption(uniform(2, 4))
+    x = draw(0, 2, 4, 3).astype(np.float32)
+    y, cache = corrupt_forward(x, x[:1, :1], hidden.selection, hidden.masked)
+    assert y.dtype == np.float32
+    assert [g.dtype for g in corrupt_backward(y, cache)] == [np.float32] * 2
