@@ -26,6 +26,7 @@ from minivit.functional.attention import (
     multi_head_attention_forward,
     split_heads,
 )
+from minivit.functional.conv2d import conv2d_backward, conv2d_forward
 from minivit.functional.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from minivit.functional.drop_path import drop_path_backward, drop_path_forward
 from minivit.functional.dropout import dropout_backward, dropout_forward, dropout_mask
@@ -35,6 +36,12 @@ from minivit.functional.gelu import (
     gelu_forward,
     gelu_tanh_backward,
     gelu_tanh_forward,
+)
+from minivit.functional.groupnorm import (
+    groupnorm_backward,
+    groupnorm_forward,
+    standardize_backward,
+    standardize_forward,
 )
 from minivit.functional.interpolate import (
     interpolate_backward,
@@ -57,7 +64,14 @@ from minivit.functional.patches import (
     unpatchify_backward,
     unpatchify_forward,
 )
+from minivit.functional.pooling import (
+    max_pool_backward,
+    max_pool_forward,
+    sequence_pool_backward,
+    sequence_pool_forward,
+)
 from minivit.functional.position import sincos_2d
+from minivit.functional.relu import relu_backward, relu_forward
 from minivit.functional.softmax import softmax_backward, softmax_forward
 from minivit.functional.squared_error import squared_error_backward, squared_error_forward
 from minivit.functional.tanh import tanh_backward, tanh_forward
@@ -78,6 +92,8 @@ __all__ = [
     "attention_forward",
     "class_token_backward",
     "class_token_forward",
+    "conv2d_backward",
+    "conv2d_forward",
     "corrupt_backward",
     "corrupt_forward",
     "corruption",
@@ -93,6 +109,8 @@ __all__ = [
     "gelu_forward",
     "gelu_tanh_backward",
     "gelu_tanh_forward",
+    "groupnorm_backward",
+    "groupnorm_forward",
     "interpolate_backward",
     "interpolate_forward",
     "interpolation_matrix",
@@ -100,6 +118,8 @@ __all__ = [
     "layernorm_forward",
     "linear_backward",
     "linear_forward",
+    "max_pool_backward",
+    "max_pool_forward",
     "mean_pool_backward",
     "mean_pool_forward",
     "merge_heads",
@@ -109,12 +129,18 @@ __all__ = [
     "patchify_forward",
     "position_backward",
     "position_forward",
+    "relu_backward",
+    "relu_forward",
+    "sequence_pool_backward",
+    "sequence_pool_forward",
     "sincos_2d",
     "softmax_backward",
     "softmax_forward",
     "split_heads",
     "squared_error_backward",
     "squared_error_forward",
+    "standardize_backward",
+    "standardize_forward",
     "take_tokens_backward",
     "take_tokens_forward",
     "tanh_backward",

@@ -77,6 +77,13 @@ def pairs() -> Iterator[tuple[str, Case]]:
     yield pair("corrupt", {"x": x, "mask_token": draw(1, 1, C)}, selection, masked)
     yield pair("take_tokens", {"x": x}, hidden.chosen)
     yield pair("squared_error", {"predicted": x}, draw(B, T, C))
+    picture, kernel = draw(B, 5, 6, C), draw(3, 2, C, K)
+    yield pair("conv2d", {"x": picture, "weight": kernel}, 2, 1)
+    yield pair("groupnorm", {"x": picture, "gamma": draw(C), "beta": draw(C)}, H)
+    yield pair("standardize", {"weight": kernel})
+    yield pair("relu", {"x": x})
+    yield pair("max_pool", {"x": picture}, 3, 2, 1)
+    yield pair("sequence_pool", {"x": x, "weight": draw(C, 1), "bias": draw(1)})
     yield pair("cross_entropy", {"logits": draw(6, K)}, rng.integers(K, size=6))
     yield "cross_entropy, soft", pair("cross_entropy", {"logits": draw(B, K)}, soft, 0.1)[1]
 

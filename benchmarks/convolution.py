@@ -1,0 +1,82 @@
+"""`python -m benchmarks.convolution`: one convolution, forward and backward, beside PyTorch's."""
+
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import minivit  # noqa: F401  (before NumPy: it tunes the host)
+from minivit.cli import run_command
+from minivit.functional import conv2d_backward, conv2d_forward
+
+CASES = (
+    (32, 32, 32, 3, 1),
+    (16, 64, 64, 3, 1),
+    (8, 128, 128, 3, 1),
+    (32, 3, 64, 3, 1),
+    (32, 64, 32, 1, 1),
+    (32, 32, 64, 3, 2),
+)
+"""Side of the picture, channels in and out, side of the kernel, stride."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time convolutions of float32 pictures on one thread, in turn with PyTorch."""
+
+    batch: int = 16
+    """Pictures."""
+    rounds: int = 15
+    """Rounds in which both take turns; the medians count."""
+
+
+def main(options: Options) -> int:
+    """Print a row a case: milliseconds of each, and the ratio."""
+    print("| pictures | channels | kernel | minivit | PyTorch | ratio |\n" + "|---" * 6 + "|")
+    for side, fan_in, fan_out, kernel, stride in CASES:
+        shape = (options.batch, side, side, fan_in)
+        ours, theirs = contenders(shape, fan_out, kernel, stride)
+        times = ([], [])
+        with threadpool_limits(1, "blas"):
+            for _ in range(options.rounds):
+                for found, run in zip(times, (ours, theirs), strict=True):
+                    start = time.perf_counter()
+                    run()
+                    found.append(time.perf_counter() - start)
+        a, b = (1e3 * statistics.median(found) for found in times)
+        what = f"{options.batch} of {side}×{side} | {fan_in} → {fan_out}"
+        print(f"| {what} | {kernel}×{kernel}/{stride} | {a:.2f} ms | {b:.2f} ms | {a / b:.2f} |")
+    return 0
+
+
+def contenders(shape: tuple[int, ...], fan_out: int, kernel: int, stride: int):
+    """Two functions that run forward and backward on the same numbers."""
+    import torch
+
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape, np.float32)
+    weight = rng.standard_normal((kernel, kernel, shape[-1], fan_out), np.float32)
+    y, _ = conv2d_forward(x, weight, stride, kernel // 2)
+    dy = np.ones_like(y)
+    their_x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_()
+    their_weight = torch.from_numpy(weight.transpose(3, 2, 0, 1).copy()).requires_grad_()
+    their_dy = torch.from_numpy(dy.transpose(0, 3, 1, 2).copy())
+
+    def ours() -> None:
+        _, cache = conv2d_forward(x, weight, stride, kernel // 2)
+        conv2d_backward(dy, cache)
+
+    def theirs() -> None:
+        conv2d = torch.nn.functional.conv2d
+        conv2d(their_x, their_weight, stride=stride, padding=kernel // 2).backward(their_dy)
+        their_x.grad = their_weight.grad = None
+
+    return ours, theirs
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, Options, "python -m benchmarks.convolution"))

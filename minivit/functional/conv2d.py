@@ -1,0 +1,122 @@
+"""Convolution, as one matrix product (im2col; Chellapilla et al., 2006).
+
+Pictures are (B, H, W, C), colours last: the numbers that a window copies then lie side by side.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit.backend import Array, get_xp
+from minivit.errors import UserError
+
+WINDOW_BYTES = 4 * 2**20
+"""Of windows at a time; measured to be about best."""
+
+
+class Conv2dCache(NamedTuple):
+    """padded: the input with its rim of zeros. weight. stride, padding: as given.
+
+    The windows are not kept but cut again in backward: they are as many times as large as the
+    input as the kernel has places.
+    """
+
+    padded: Array
+    weight: Array
+    stride: int
+    padding: int
+
+
+def conv2d_forward(
+    x: Array, weight: Array, stride: int = 1, padding: int = 0
+) -> tuple[Array, Conv2dCache]:
+    r"""Every place of the output is a weighted sum of a window of the input.
+
+    .. math:: y_{b,r,c,o} = \sum_{i,j,k} x_{b,\;s r + i - p,\;s c + j - p,\;k}\; w_{i,j,k,o}
+
+    Each window laid out as a row, it is the product of a tall matrix with the weight.
+
+    Args:
+        x: (B, H, W, I). weight: (kh, kw, I, O). stride: s. padding: p zeros on every side.
+
+    Returns:
+        y (B, (H + 2p - kh) // s + 1, (W + 2p - kw) // s + 1, O), cache.
+
+    Raises:
+        UserError: the kernel is larger than the padded picture.
+    """
+    xp = get_xp(x)
+    padded = pad(x, padding)
+    view = windows(padded, weight.shape[:2], stride)
+    columns = weight.reshape(-1, weight.shape[-1])
+    y = xp.empty((*view.shape[:3], weight.shape[-1]), x.dtype)
+    for some in a_few_images(view):
+        y[some] = (view[some].reshape(-1, len(columns)) @ columns).reshape(y[some].shape)
+    return y, Conv2dCache(padded, weight, stride, padding)
+
+
+def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, Array]:
+    r"""dy (B, H', W', O) -> dx (B, H, W, I), dweight (kh, kw, I, O).
+
+    With the windows as rows, it is the linear layer's: :math:`dW = X^\top dY` and
+    :math:`dX = dY\,W^\top`; then each window's gradient is added where the window was cut (col2im).
+    """
+    padded, weight, stride, padding = cache
+    xp = get_xp(dy)
+    view = windows(padded, weight.shape[:2], stride)
+    columns = weight.reshape(-1, weight.shape[-1])
+    dcolumns, dpadded = xp.zeros_like(columns), xp.zeros_like(padded)
+    for some in a_few_images(view):
+        rows = dy[some].reshape(-1, dy.shape[-1])
+        dcolumns += view[some].reshape(len(rows), -1).T @ rows
+        add_windows((rows @ columns.T).reshape(view[some].shape), stride, dpadded[some])
+    return unpad(dpadded, padding), dcolumns.reshape(weight.shape)
+
+
+def windows(x: Array, size: tuple[int, int], stride: int) -> Array:
+    """All windows of x (B, H, W, C), a view: (B, H', W', kh, kw, C).
+
+    Raises:
+        UserError: they are larger than the picture.
+    """
+    B, H, W, C = x.shape
+    kh, kw = size
+    if kh > H or kw > W:
+        raise UserError(f"a window of {kh}×{kw} does not fit into {H}×{W}; add padding")
+    b, h, w, c = x.strides
+    shape = (B, (H - kh) // stride + 1, (W - kw) // stride + 1, kh, kw, C)
+    strides = (b, stride * h, stride * w, h, w, c)
+    return get_xp(x).lib.stride_tricks.as_strided(x, shape, strides)
+
+
+def add_windows(dwindows: Array, stride: int, dx: Array) -> None:
+    """The reverse of `windows`: (B, H', W', kh, kw, C) is added to dx (B, H, W, C)."""
+    _, rows, columns, kh, kw, _ = dwindows.shape
+    for i in range(kh):
+        for j in range(kw):
+            down, right = i + stride * rows, j + stride * columns
+            dx[:, i:down:stride, j:right:stride] += dwindows[:, :, :, i, j]
+
+
+def a_few_images(view: Array) -> Iterator[slice]:
+    """So many images at a time that their windows stay in a CPU's cache; on a GPU all at once."""
+    B, bytes_each = len(view), math.prod(view.shape[1:]) * view.itemsize
+    count = max(1, WINDOW_BYTES // bytes_each) if get_xp(view) is np else max(B, 1)
+    return (slice(first, first + count) for first in range(0, B, count))
+
+
+def pad(x: Array, padding: int, value: float = 0.0) -> Array:
+    """A rim of `padding` numbers around the pictures (B, H, W, C); x itself where it is 0."""
+    if padding == 0:
+        return x
+    B, H, W, C = x.shape
+    padded = get_xp(x).full((B, H + 2 * padding, W + 2 * padding, C), value, x.dtype)
+    padded[:, padding:-padding, padding:-padding] = x
+    return padded
+
+
+def unpad(x: Array, padding: int) -> Array:
+    """Without the rim."""
+    return x if padding == 0 else x[:, padding:-padding, padding:-padding]

@@ -1,0 +1,119 @@
+"""Group normalisation (Wu & He, 2018) and weight standardisation (Qiao et al., 2019).
+
+Together they replace batch normalisation in BiT's ResNets (Kolesnikov et al., 2020), the paper's
+baseline: neither looks at other images of the batch.
+"""
+
+from typing import NamedTuple
+
+from minivit.backend import Array, get_xp
+from minivit.errors import UserError
+from minivit.functional.layernorm import row_dots
+
+
+class GroupNormCache(NamedTuple):
+    """xhat (B, H·W, C): the normalised input. rstd (B, 1, C): each group's, for its channels.
+    gamma (C,). num_groups. shape: of x.
+    """
+
+    xhat: Array
+    rstd: Array
+    gamma: Array
+    num_groups: int
+    shape: tuple
+
+
+def groupnorm_forward(
+    x: Array, gamma: Array, beta: Array, num_groups: int, eps: float = 1e-5
+) -> tuple[Array, GroupNormCache]:
+    r"""Give each group of channels of each picture mean 0 and variance 1, over all its places.
+
+    .. math:: \hat{x} = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad
+              y = \gamma\,\hat{x} + \beta
+
+    Args:
+        x: (B, H, W, C). gamma, beta: (C,). num_groups: must divide C.
+
+    Returns:
+        y (B, H, W, C), cache.
+
+    Raises:
+        UserError: the groups do not divide the channels.
+    """
+    xp = get_xp(x)
+    B, C = len(x), x.shape[-1]
+    if C % num_groups:
+        raise UserError(f"num_groups {num_groups} does not divide {C} channels")
+    rows = x.reshape(B, -1, C)
+    places = xp.full(rows.shape[1], 1.0 / rows.shape[1], x.dtype)  # means as products
+    mean = group_means(places @ rows, num_groups)
+    xhat = rows - mean
+    variance = group_means(xp.einsum("bnc,bnc->bc", xhat, xhat) / rows.shape[1], num_groups)
+    rstd = 1.0 / xp.sqrt(variance + eps)
+    xhat *= rstd
+    y = xhat * gamma
+    y += beta
+    return y.reshape(x.shape), GroupNormCache(xhat, rstd, gamma, num_groups, x.shape)
+
+
+def groupnorm_backward(dy: Array, cache: GroupNormCache) -> tuple[Array, Array, Array]:
+    r"""dy (B, H, W, C) -> dx (B, H, W, C), dgamma (C,), dbeta (C,).
+
+    As LayerNorm's, with means over a group:
+
+    .. math:: dx = \frac{1}{\sigma}\bigl(d\hat{x} - \mathrm{mean}(d\hat{x})
+                   - \hat{x}\,\mathrm{mean}(d\hat{x}\,\hat{x})\bigr), \qquad d\hat{x} = \gamma\,dy
+    """
+    xhat, rstd, gamma, num_groups, shape = cache
+    xp = get_xp(dy)
+    rows = dy.reshape(xhat.shape)
+    places = xhat.shape[1]
+    sums = xp.ones(places, dy.dtype) @ rows  # (B, C)
+    products = xp.einsum("bnc,bnc->bc", rows, xhat)
+    mean_dxhat = group_means(sums * gamma / places, num_groups)
+    mean_dxhat_xhat = group_means(products * gamma / places, num_groups)
+    dx = rows * gamma
+    dx -= mean_dxhat
+    dx -= xhat * mean_dxhat_xhat
+    dx *= rstd
+    return dx.reshape(shape), products.sum(0), sums.sum(0)
+
+
+def group_means(channels: Array, num_groups: int) -> Array:
+    """(B, C), a number a channel -> (B, 1, C), each the mean of its group."""
+    B, C = channels.shape
+    means = channels.reshape(B, num_groups, -1).mean(-1, keepdims=True)
+    return get_xp(channels).broadcast_to(means, (B, num_groups, C // num_groups)).reshape(B, 1, C)
+
+
+def standardize_forward(weight: Array, eps: float = 1e-10) -> tuple[Array, tuple]:
+    r"""Give each output's weights mean 0 and variance 1, whatever is learned.
+
+    .. math:: \hat{w} = \frac{w - \mu}{\sqrt{\sigma^2 + \epsilon}}
+
+    Args:
+        weight: (…, O); each column of O is one output's.
+
+    Returns:
+        what of weight's shape, cache.
+    """
+    xp = get_xp(weight)
+    columns = weight.reshape(-1, weight.shape[-1])
+    what = columns - columns.mean(0)
+    rstd = 1.0 / xp.sqrt((what * what).mean(0) + eps)
+    what *= rstd
+    return what.reshape(weight.shape), (what, rstd)
+
+
+def standardize_backward(dwhat: Array, cache: tuple) -> Array:
+    r"""dwhat (…, O) -> dweight: what LayerNorm's backward is, over columns.
+
+    .. math:: dw = \frac{1}{\sigma}\bigl(d\hat{w} - \mathrm{mean}(d\hat{w})
+                   - \hat{w}\,\mathrm{mean}(d\hat{w}\,\hat{w})\bigr)
+    """
+    what, rstd = cache
+    columns = dwhat.reshape(what.shape)
+    dweight = columns - columns.mean(0)
+    dweight -= what * (row_dots(columns.T, what.T) / len(what))
+    dweight *= rstd
+    return dweight.reshape(dwhat.shape)
