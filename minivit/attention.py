@@ -163,7 +163,8 @@ def figures(
     yield "similarity", viz.similarity_figure(viz.token_similarity(seen.tokens[:, 0]))
     if config.pos_embed != "none":
         yield "positions", viz.position_figure(viz.position_similarity(model))
-    yield "filters", viz.filters_figure(viz.patch_filters(model))
+    if config.stem == "patch":
+        yield "filters", viz.filters_figure(viz.patch_filters(model))
 
 
 def query_token(place: tuple[int, int] | None, grid: tuple[int, int], class_token: bool) -> int:

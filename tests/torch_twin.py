@@ -4,6 +4,7 @@ Importing this skips the tests of a module where PyTorch is not installed.
 """
 
 import math
+from itertools import pairwise
 
 import pytest
 from helpers import draw
@@ -22,7 +23,15 @@ class TorchViT(nn.Module):
         super().__init__()
         C, P, R = config.dim, config.patch_size, config.representation_size
         self.config = config
-        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(config.in_channels, C, P, P)})
+        if config.stem == "patch":
+            self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(config.in_channels, C, P, P)})
+        else:
+            halvings = int(math.log2(P))
+            widths = [config.in_channels] + [C // 2] * (halvings - 1) + [C]
+            convs = [nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairwise(widths)]
+            self.patch_embed = nn.ModuleDict({"convs": nn.ModuleList(convs)})
+        if config.pool == "seq":
+            self.sequence_pool = nn.Linear(C, 1, bias=False)
         if config.pool == "cls":
             self.cls_token = nn.Parameter(torch.zeros(1, 1, C))
         if config.pos_embed == "learned":
@@ -34,7 +43,13 @@ class TorchViT(nn.Module):
         self.head = nn.Linear(R or C, config.num_classes)
 
     def forward(self, images):
-        x = self.patch_embed["proj"](images).flatten(2).mT
+        if self.config.stem == "patch":
+            x = self.patch_embed["proj"](images)
+        else:
+            x = images
+            for conv in self.patch_embed["convs"]:
+                x = F.max_pool2d(F.relu(conv(x)), 3, 2, 1)
+        x = x.flatten(2).mT
         if self.config.pool == "cls":
             x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
         if self.config.pos_embed == "learned":
@@ -44,7 +59,11 @@ class TorchViT(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
-        x = x[:, 0] if self.config.pool == "cls" else x.mean(1)
+        if self.config.pool == "seq":
+            shares = F.softmax(self.sequence_pool(x), 1)
+            x = (shares * x).sum(1)
+        else:
+            x = x[:, 0] if self.config.pool == "cls" else x.mean(1)
         if hasattr(self, "pre_logits"):
             x = torch.tanh(self.pre_logits(x))
         return self.head(x)
@@ -91,6 +110,8 @@ def in_torchs_layout(name, array, config):
     if name == "patch_embed.proj.weight":
         P = config.patch_size
         return array.reshape(P, P, config.in_channels, -1).transpose(3, 2, 0, 1)
+    if array.ndim == 4:  # a convolution's, (row, column, in, out)
+        return array.transpose(3, 2, 0, 1)
     return array.T if array.ndim == 2 else array
 
 

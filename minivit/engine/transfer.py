@@ -74,7 +74,7 @@ def freeze_all_but(model: ViT, part: str) -> None:
 
 def _require_same_encoder(old: ViTConfig, new: ViTConfig) -> None:
     names = ("patch_size", "in_channels", "dim", "depth", "num_heads", "hidden", "pool")
-    for name in (*names, "pos_embed", "activation"):
+    for name in (*names, "stem", "pos_embed", "activation"):
         have, need = getattr(new, name), getattr(old, name)
         if have != need:
             raise UserError(

@@ -59,25 +59,26 @@ def _places(x: Array, size: int, stride: int):
             yield x[:, i : i + stride * rows : stride, j : j + stride * columns : stride]
 
 
-def sequence_pool_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, tuple]:
+def sequence_pool_forward(x: Array, weight: Array) -> tuple[Array, tuple]:
     r"""A mean of all tokens, in which each says how much it counts (Hassani et al., 2021).
 
-    .. math:: p = \mathrm{softmax}(x\,w + b), \qquad y = \sum_t p_t\,x_t
+    .. math:: p = \mathrm{softmax}(x\,w), \qquad y = \sum_t p_t\,x_t
+
+    A bias would add the same to all scores, which softmax does not see.
 
     Args:
-        x: (B, T, C). weight: (C, 1). bias: (1,).
+        x: (B, T, C). weight: (C, 1).
 
     Returns:
         y (B, C), cache.
     """
-    scores = (x @ weight)[..., 0] + bias
-    probs, _ = softmax_forward(scores)
+    probs, _ = softmax_forward((x @ weight)[..., 0])
     y = get_xp(x).matmul(probs[:, None], x)[:, 0]
     return y, (x, weight, probs)
 
 
-def sequence_pool_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
-    r"""dy (B, C) -> dx (B, T, C), dweight (C, 1), dbias (1,).
+def sequence_pool_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
+    r"""dy (B, C) -> dx (B, T, C), dweight (C, 1).
 
     A token moves the mean twice: by what it is, and by how much it counts.
 
@@ -89,4 +90,4 @@ def sequence_pool_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array
     dx = probs[..., None] * dy[:, None]
     dx += dscores[..., None] * weight[:, 0]
     rows = x.reshape(-1, x.shape[-1])
-    return dx, rows.T @ dscores.reshape(-1, 1), dscores.sum(keepdims=True).reshape(1)
+    return dx, rows.T @ dscores.reshape(-1, 1)

@@ -11,6 +11,7 @@ from minivit import functional
 from minivit.gradcheck.check import Result, check_layer, check_pair
 from minivit.layers import (
     Block,
+    ConvStem,
     Dropout,
     DropPath,
     LayerNorm,
@@ -18,6 +19,7 @@ from minivit.layers import (
     Mlp,
     MultiHeadAttention,
     PatchEmbed,
+    SequencePool,
 )
 from minivit.models import MaskedViT, ViT, ViTConfig
 
@@ -83,7 +85,7 @@ def pairs() -> Iterator[tuple[str, Case]]:
     yield pair("standardize", {"weight": kernel})
     yield pair("relu", {"x": x})
     yield pair("max_pool", {"x": picture}, 3, 2, 1)
-    yield pair("sequence_pool", {"x": x, "weight": draw(C, 1), "bias": draw(1)})
+    yield pair("sequence_pool", {"x": x, "weight": draw(C, 1)})
     yield pair("cross_entropy", {"logits": draw(6, K)}, rng.integers(K, size=6))
     yield "cross_entropy, soft", pair("cross_entropy", {"logits": draw(B, K)}, soft, 0.1)[1]
 
@@ -102,6 +104,8 @@ def layers() -> Iterator[tuple[str, Case]]:
         (MultiHeadAttention(rng, 12, 3, attn_dropout=0.2), x),
         (Block(rng, 12, 3, 20, **block), x),
         (PatchEmbed(rng, 2, 3, 8), images),
+        (ConvStem(rng, 2, 3, 8), images),
+        (SequencePool(rng, 12), x),
     ):
         name = type(layer).__name__
         yield name, lambda layer=layer, value=value, **b: check_layer(layer, value, **b)
@@ -120,6 +124,7 @@ def models() -> Iterator[tuple[str, Case]]:
     for name, options in (
         ("ViT, class token", {}),
         ("ViT, class token, dropout", drops),
+        ("hybrid, sequence pooling", {"stem": "conv", "pool": "seq", **drops}),
         ("ViT, mean pooling, dropout", {"pool": "mean", "pos_embed": "sincos2d", **drops}),
         (
             "ViT, mean pooling, pre-logits",

@@ -7,16 +7,19 @@ number of forwards may be under way at once.
 
 from minivit.layers.attention import MultiHeadAttention
 from minivit.layers.block import Block, BlockCache
+from minivit.layers.conv_stem import ConvStem
 from minivit.layers.dropout import Dropout, DropPath
 from minivit.layers.layer import FlatParameters, Layer, Parameter
 from minivit.layers.linear import Linear
 from minivit.layers.mlp import Mlp, MlpCache
 from minivit.layers.norm import LayerNorm
 from minivit.layers.patch_embed import PatchEmbed, PatchEmbedCache
+from minivit.layers.sequence_pool import SequencePool
 
 __all__ = [
     "Block",
     "BlockCache",
+    "ConvStem",
     "DropPath",
     "Dropout",
     "FlatParameters",
@@ -29,4 +32,5 @@ __all__ = [
     "Parameter",
     "PatchEmbed",
     "PatchEmbedCache",
+    "SequencePool",
 ]

@@ -1,6 +1,7 @@
 """What a Vision Transformer is made of, and the sizes that have names."""
 
 import difflib
+import itertools
 from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_origin
 
@@ -30,8 +31,11 @@ class ViTConfig:
     """Attention heads; must divide dim."""
     mlp_ratio: float = 2.0
     """Hidden width of the MLP over dim."""
-    pool: Literal["cls", "mean"] = "cls"
-    """What the head looks at: a class token, or the mean of all tokens (then there is none)."""
+    stem: Literal["patch", "conv"] = "patch"
+    """What makes tokens of pixels: patches, or convolutions with the same grid (a hybrid)."""
+    pool: Literal["cls", "mean", "seq"] = "cls"
+    """What the head looks at: a class token; or, without one, the mean of all tokens, or a mean in
+    which each says how much it counts (sequence pooling)."""
     pos_embed: Literal["learned", "sincos2d", "none"] = "learned"
     """Position embedding: learned 1-D, fixed 2-D sines and cosines, or none."""
     representation_size: int | None = None
@@ -76,6 +80,12 @@ class ViTConfig:
                 f"num_heads {self.num_heads} does not divide dim {self.dim}; "
                 "each head needs an equal share of the width"
             )
+        P = self.patch_size
+        if self.stem == "conv" and (P < 2 or P & (P - 1) or self.dim % 2):
+            raise UserError(
+                f"stem conv needs a patch_size of 2, 4, 8 … and an even dim, found {P} and "
+                f"{self.dim}; each of its stages halves the picture"
+            )
         if self.hidden < 1:
             raise UserError(f"mlp_ratio is {self.mlp_ratio}; expected a hidden width of at least 1")
         if self.pos_embed == "sincos2d" and self.dim % 4:
@@ -117,14 +127,23 @@ class ViTConfig:
         return (
             (self.pool == "cls") * C
             + (self.pos_embed == "learned") * self.num_tokens * C
-            + self.patch_size**2 * self.in_channels * C
-            + C
+            + self._stem_parameters
+            + (self.pool == "seq") * C
             + self.depth * block
             + 2 * C
             + (self.representation_size is not None) * (C * features + features)
             + features * self.num_classes
             + self.num_classes
         )
+
+    @property
+    def _stem_parameters(self) -> int:
+        P, C = self.patch_size, self.dim
+        if self.stem == "patch":
+            return P * P * self.in_channels * C + C
+        stages = P.bit_length() - 1
+        widths = [self.in_channels, *[C // 2] * (stages - 1), C]
+        return sum(9 * a * b for a, b in itertools.pairwise(widths))
 
     @classmethod
     def preset(cls, name: str, **overrides) -> "ViTConfig":
@@ -159,7 +178,10 @@ PRESETS: dict[str, dict] = {
 
 
 def preset_fields(name: str) -> dict:
-    """ "S/16" -> the fields of `ViTConfig` that it stands for; raises UserError on another name."""
+    """ "S/16" -> the fields of `ViTConfig` that it stands for; "hybrid-S/16" has convolutions in
+    place of the patches. Raises UserError on another name."""
+    if name.startswith("hybrid-"):
+        return {**preset_fields(name.removeprefix("hybrid-")), "stem": "conv"}
     size, _, patch = name.partition("/")
     if size not in PRESETS or not patch.isdecimal():
         spelled = {key.lower(): key for key in PRESETS}
@@ -167,7 +189,7 @@ def preset_fields(name: str) -> dict:
         hint = f'did you mean "{spelled[close[0]]}/{patch or 4}"? ' if close else ""
         raise UserError(
             f'model "{name}" is unknown; {hint}expected SIZE/PATCH with a size of '
-            f"{', '.join(PRESETS)}, as in Micro/4 or S/16"
+            f"{', '.join(PRESETS)}, as in Micro/4, S/16 or hybrid-Micro/4"
         )
     found = dict(PRESETS[size], patch_size=int(patch))
     found["num_classes"] = 1000 if found["image_size"] == 224 else 10

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from minivit.backend import Array, get_xp
 
 if TYPE_CHECKING:
+    from minivit.models.config import ViTConfig
     from minivit.models.vit import ViT
 
 
@@ -35,8 +36,7 @@ def rows(model: "ViT") -> Iterator[Row]:
         counted = sum(n for key, n in sizes.items() if key == name or key.startswith(name + "."))
         return Row(name, output, counted, flops, _new_bytes(cached, seen, model))
 
-    patch = config.patch_size**2 * config.in_channels
-    yield row("patch_embed", (N, C), 2 * N * patch * C, cache.patch_embed)
+    yield row("patch_embed", (N, C), _stem_flops(config), cache.patch_embed)
     for name, output in (("cls_token", (T, C)), ("pos_embed", (T, C))):
         if name in sizes:
             yield row(name, output, 0, ())
@@ -47,15 +47,30 @@ def rows(model: "ViT") -> Iterator[Row]:
         yield row(f"blocks.{i}.norm2", (T, C), 0, block.norm2)
         yield row(f"blocks.{i}.mlp", (T, C), 2 * T * C * F * 2, block.mlp)
     yield row("norm", (T, C), 0, (cache.norm, cache.tokens))
+    if config.pool == "seq":
+        yield row("sequence_pool", (C,), 2 * 2 * T * C, cache.pool)
     if cache.pre_logits is not None:
         C = config.representation_size
         yield row("pre_logits", (C,), 2 * config.dim * C, cache.pre_logits)
     yield row("head", (K,), 2 * C * K, cache.head)
 
 
+def _stem_flops(config: "ViTConfig") -> int:
+    """Of one image: the patches' projection, or the convolutions."""
+    (H, W), P, C = config.image_hw, config.patch_size, config.dim
+    if config.stem == "patch":
+        return 2 * H * W * config.in_channels * C
+    flops, fan_in, pixels = 0, config.in_channels, H * W
+    for stage in range(P.bit_length() - 1, 0, -1):
+        fan_out = C if stage == 1 else C // 2
+        flops += 2 * pixels * 9 * fan_in * fan_out
+        fan_in, pixels = fan_out, pixels // 4
+    return flops
+
+
 def _new_bytes(cached, seen: set[int], model: "ViT") -> int:
     """Bytes of the arrays in a cache whose memory no earlier layer was charged for."""
-    if isinstance(cached, tuple):
+    if isinstance(cached, tuple | list):
         return sum(_new_bytes(member, seen, model) for member in cached)
     if not hasattr(cached, "nbytes"):
         return 0

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivit.backend import Array, RandomStream, require_same_xp, to_device
+from minivit.backend import Array, RandomStream, get_xp, require_same_xp, to_device
 from minivit.backend.random import Purpose, generator
 from minivit.errors import UserError
 from minivit.functional import (
@@ -23,6 +23,7 @@ from minivit.functional.layernorm import LayerNormCache
 from minivit.layers import (
     Block,
     BlockCache,
+    ConvStem,
     Dropout,
     FlatParameters,
     Layer,
@@ -31,6 +32,7 @@ from minivit.layers import (
     Parameter,
     PatchEmbed,
     PatchEmbedCache,
+    SequencePool,
 )
 from minivit.layers.initialize import normal
 from minivit.models.config import ViTConfig
@@ -44,11 +46,12 @@ class ViTCache(NamedTuple):
     tokens: (B, T, C), what the final LayerNorm gave, for whoever wants features.
     """
 
-    patch_embed: PatchEmbedCache
+    patch_embed: PatchEmbedCache | list
     drop: Array | None
     blocks: list[BlockCache]
     norm: LayerNormCache
     tokens: Array
+    pool: tuple
     pre_logits: tuple | None
     head: tuple
 
@@ -77,10 +80,13 @@ class ViT(Layer):
             self.cls_token = Parameter(np.zeros((1, 1, C)))
         if config.pos_embed == "learned":
             self.pos_embed = Parameter(normal(rng, (1, T, C), 0.02))
-        self.patch_embed = PatchEmbed(rng, config.patch_size, config.in_channels, C)
+        stem = {"patch": PatchEmbed, "conv": ConvStem}[config.stem]
+        self.patch_embed = stem(rng, config.patch_size, config.in_channels, C)
         self.pos_drop = Dropout(config.dropout)
         self.blocks = [_make_block(rng, config, i) for i in range(config.depth)]
         self.norm = LayerNorm(C)
+        if config.pool == "seq":
+            self.sequence_pool = SequencePool(rng, C)
         features = C
         if config.representation_size is not None:
             features = config.representation_size
@@ -104,7 +110,7 @@ class ViT(Layer):
     def features(self, images: Array) -> Array:
         """images (B, channels, H, W) -> (B, C): what stands before the head, for other uses."""
         tokens, _ = self.norm.forward(self._encode(images))
-        return self._pool(tokens)
+        return self._pool(tokens)[0]
 
     def forward(
         self, images: Array, train: bool = False, stream: RandomStream | None = None
@@ -200,30 +206,40 @@ class ViT(Layer):
     def _classify(self, x: Array):
         """Eq. 4: LayerNorm, then the class token (or the mean of all), then the head."""
         tokens, norm = self.norm.forward(x)
-        features = self._pool(tokens)
+        features, pool = self._pool(tokens)
         pre_logits = None
         if self.config.representation_size is not None:
             features, linear = self.pre_logits.forward(features)
             features, tanh = tanh_forward(features)
             pre_logits = linear, tanh
         logits, head = self.head.forward(features)
-        return logits, (norm, tokens, pre_logits, head)
+        return logits, (norm, tokens, pool, pre_logits, head)
 
-    def _pool(self, tokens: Array) -> Array:
-        """(B, T, C) -> (B, C): the class token, or the mean of all."""
-        return tokens[:, 0] if self.config.pool == "cls" else mean_pool_forward(tokens)[0]
+    def _pool(self, tokens: Array) -> tuple[Array, tuple]:
+        """(B, T, C) -> (B, C), cache: the class token, the mean of all, or a weighted one."""
+        if self.config.pool == "cls":
+            return tokens[:, 0], tokens.shape
+        if self.config.pool == "mean":
+            return mean_pool_forward(tokens)
+        return self.sequence_pool.forward(tokens)
+
+    def _pool_backward(self, dfeatures: Array, cache: tuple) -> Array:
+        """(B, C) -> (B, T, C)."""
+        if self.config.pool == "cls":
+            dtokens = get_xp(dfeatures).zeros(cache, dfeatures.dtype)
+            dtokens[:, 0] = dfeatures
+            return dtokens
+        if self.config.pool == "mean":
+            return mean_pool_backward(dfeatures, cache)
+        return self.sequence_pool.backward(dfeatures, cache)
 
     def _classify_backward(self, dlogits: Array, cache: ViTCache) -> Array:
+        require_same_xp(dlogits=dlogits, tokens=cache.tokens)
         dfeatures = self.head.backward(dlogits, cache.head)
         if cache.pre_logits is not None:
             linear, tanh = cache.pre_logits
             dfeatures = self.pre_logits.backward(tanh_backward(dfeatures, tanh), linear)
-        xp = require_same_xp(dlogits=dlogits, tokens=cache.tokens)
-        if self.config.pool == "cls":
-            dtokens = xp.zeros_like(cache.tokens)
-            dtokens[:, 0] = dfeatures
-        else:
-            dtokens = mean_pool_backward(dfeatures, cache.tokens.shape)
+        dtokens = self._pool_backward(dfeatures, cache.pool)
         return self.norm.backward(dtokens, cache.norm)
 
     def _check_images(self, images: Array) -> None:

@@ -43,7 +43,12 @@ def patch_filters(model: ViT, count: int = 28) -> Filters:
 
     Each of the model's C filters is one point in the space of patches; the components are the
     patterns which, mixed, make up all of them. At most P·P·channels there are.
+
+    Raises:
+        UserError: the tokens do not come from patches.
     """
+    if model.config.stem != "patch":
+        raise UserError("this model has no patch filters; its stem is a convolution")
     P, channels = model.config.patch_size, model.config.in_channels
     filters = to_host(model.patch_embed.proj.weight.data).T.astype(np.float64)
     filters = filters - filters.mean(0)

@@ -77,7 +77,7 @@ def test_poolings_gradients(B, H, W, k, s, p, seed):
     assume(2 * p <= k <= min(H, W) + 2 * p)
     x = {"x": draw(seed, B, H, W, 2)}
     assert_right_gradients(max_pool_forward, max_pool_backward, x, k, s, p)
-    tokens = {"x": x["x"].reshape(B, -1, 2), "weight": draw(seed, 2, 1), "bias": draw(seed, 1)}
+    tokens = {"x": x["x"].reshape(B, -1, 2), "weight": draw(seed, 2, 1)}
     assert_right_gradients(sequence_pool_forward, sequence_pool_backward, tokens)
 
 
@@ -102,7 +102,7 @@ def test_the_first_of_equals_wins():
 
 def test_sequence_pooling_of_equal_scores_is_the_mean():
     x = draw(0, 2, 5, 3)
-    y, _ = sequence_pool_forward(x, np.zeros((3, 1)), np.ones(1))
+    y, _ = sequence_pool_forward(x, np.zeros((3, 1)))
     np.testing.assert_allclose(y, x.mean(1))
 
 

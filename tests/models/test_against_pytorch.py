@@ -37,6 +37,14 @@ CASES = {
         "representation_size": 20,
         "activation": "gelu_tanh",
     },
+    "convolutions, sequence pooling": {"num_heads": 3, "stem": "conv", "pool": "seq"},
+    "convolutions, class token, wide": {
+        "image_size": (16, 24),
+        "patch_size": 8,
+        "num_heads": 2,
+        "stem": "conv",
+        "pos_embed": "none",
+    },
     "a larger one": {"image_size": 32, "dim": 64, "depth": 3, "num_heads": 4, "num_classes": 10},
 }
 

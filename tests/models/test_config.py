@@ -6,6 +6,7 @@ import itertools
 import pytest
 
 from minivit import UserError, ViT, ViTConfig
+from minivit.models.summary import rows
 
 PUBLISHED = {
     "Ti/16": 5_717_416,
@@ -25,7 +26,9 @@ def test_the_papers_sizes_have_the_published_number_of_parameters(name, count):
 @pytest.mark.parametrize(
     ("pool", "pos_embed", "representation_size", "image_size"),
     list(
-        itertools.product(["cls", "mean"], ["learned", "sincos2d", "none"], [None, 5], [8, (4, 12)])
+        itertools.product(
+            ["cls", "mean", "seq"], ["learned", "sincos2d", "none"], [None, 5], [8, (4, 12)]
+        )
     ),
 )
 def test_the_count_by_hand_is_the_built_models(pool, pos_embed, representation_size, image_size):
@@ -44,6 +47,20 @@ def test_the_count_by_hand_is_the_built_models(pool, pos_embed, representation_s
     assert ViT(config).flat.data.size == config.num_parameters
 
 
+@pytest.mark.parametrize("patch_size", [2, 4, 8])
+def test_the_count_of_a_hybrid_is_the_built_models(patch_size):
+    config = ViTConfig(image_size=16, patch_size=patch_size, dim=12, depth=1, stem="conv")
+    model = ViT(config)
+    assert model.flat.data.size == config.num_parameters
+    assert sum(row.parameters for row in rows(model)) == config.num_parameters
+
+
+def test_hybrids_by_name():
+    config = ViTConfig.preset("hybrid-Micro/4", pool="seq")
+    assert (config.stem, config.dim, config.patch_size) == ("conv", 128, 4)
+    assert ViTConfig.preset("Micro/4").stem == "patch"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -55,7 +72,9 @@ def test_the_count_by_hand_is_the_built_models(pool, pos_embed, representation_s
         ({"mlp_ratio": 0.001}, ["mlp_ratio", "0.001", "at least 1"]),
         ({"dim": 6, "num_heads": 2, "pos_embed": "sincos2d"}, ["sincos2d", "6"]),
         ({"representation_size": 0}, ["representation_size", "0"]),
-        ({"pool": "max"}, ["pool", "max", "cls, mean"]),
+        ({"pool": "max"}, ["pool", "max", "cls, mean, seq"]),
+        ({"stem": "conv", "patch_size": 1}, ["stem conv", "1", "halves"]),
+        ({"stem": "conv", "image_size": 24, "patch_size": 6}, ["stem conv", "6", "2, 4, 8"]),
         ({"pos_embed": "learnt"}, ["pos_embed", "learnt", "learned, sincos2d, none"]),
         ({"activation": "relu"}, ["activation", "relu", "gelu, gelu_tanh"]),
         *[

@@ -1,0 +1,87 @@
+"""Tokens from convolutions in place of patches: the hybrid (paper, section 3.1)."""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit.backend import Array
+from minivit.functional import (
+    conv2d_backward,
+    conv2d_forward,
+    max_pool_backward,
+    max_pool_forward,
+    relu_backward,
+    relu_forward,
+)
+from minivit.functional.conv2d import Conv2dCache
+from minivit.functional.pooling import MaxPoolCache
+from minivit.layers.initialize import normal
+from minivit.layers.layer import Layer, Parameter
+
+KERNEL = 3
+
+
+class StageCache(NamedTuple):
+    """What each step of a stage cached."""
+
+    conv: Conv2dCache
+    relu: tuple
+    pool: MaxPoolCache
+
+
+class ConvStem(Layer):
+    """Convolution, ReLU and max pooling, as often as halves the picture to the patches' grid.
+
+    So the tokens stand where the patches of `patch_size` would, and each has seen a little of its
+    neighbours: the compact tokenizer of Hassani et al. (2021). All stages but the last are half as
+    wide as the model. convs.I.weight: (3, 3, in, out), He-normal.
+
+    Args:
+        patch_size: a power of two; how many pixels to a token.
+    """
+
+    def __init__(self, rng: np.random.Generator, patch_size: int, in_channels: int, dim: int):
+        stages = patch_size.bit_length() - 1
+        widths = [in_channels, *[dim // 2] * (stages - 1), dim]
+        self.convs = [
+            Conv2d(rng, fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(widths)
+        ]
+
+    def forward(self, images: Array) -> tuple[Array, list[StageCache]]:
+        """images (B, channels, H, W) -> (B, N, C), cache."""
+        x, caches = images.transpose(0, 2, 3, 1), []
+        for stage in self.convs:
+            x, conv = stage.forward(x)
+            x, relu = relu_forward(x)
+            x, pool = max_pool_forward(x, KERNEL, 2, 1)
+            caches.append(StageCache(conv, relu, pool))
+        return x.reshape(len(x), -1, x.shape[-1]), caches
+
+    def backward(self, dx: Array, cache: list[StageCache]) -> Array:
+        """dx (B, N, C) -> dimages (B, channels, H, W)."""
+        dx = dx.reshape(cache[-1].pool.winner.shape)
+        for stage, (conv, relu, pool) in zip(reversed(self.convs), reversed(cache), strict=True):
+            dx = max_pool_backward(dx, pool)
+            dx = relu_backward(dx, relu)
+            dx = stage.backward(dx, conv)
+        return dx.transpose(0, 3, 1, 2)
+
+
+class Conv2d(Layer):
+    """A convolution that keeps the picture's size, without bias; see `functional.conv2d`."""
+
+    def __init__(self, rng: np.random.Generator, fan_in: int, fan_out: int):
+        std = math.sqrt(2.0 / (KERNEL * KERNEL * fan_in))  # He et al., 2015: ReLU halves
+        self.weight = Parameter(normal(rng, (KERNEL, KERNEL, fan_in, fan_out), std))
+
+    def forward(self, x: Array) -> tuple[Array, Conv2dCache]:
+        """x (B, H, W, in) -> (B, H, W, out), cache."""
+        return conv2d_forward(x, self.weight.data, 1, KERNEL // 2)
+
+    def backward(self, dy: Array, cache: Conv2dCache) -> Array:
+        """dy (B, H, W, out) -> dx (B, H, W, in)."""
+        dx, dweight = conv2d_backward(dy, cache)
+        self.weight.grad += dweight
+        return dx
