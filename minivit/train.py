@@ -45,7 +45,8 @@ class Arguments:
     """A JSON file of flags, such as a run's config.json."""
     model: str | None = None
     """A size by name: Nano/4, Micro/4, Mini/4, Lite/4, or the paper's Ti, S, B, L, H with any patch
-    size after the slash; hybrid-Micro/4 has convolutions in place of the patches."""
+    size after the slash; hybrid-Micro/4 has convolutions in place of the patches; resnet-20 and
+    resnet-38 have nothing else."""
     resume: Path | None = None
     """Go on with the run in this directory, with its own config."""
     runs: Path = Path("runs")
@@ -207,7 +208,7 @@ def announce(trainer: Trainer) -> None:
     threads = config.threads or physical_cores()
     where = f"{threads} thread{'s' * (threads > 1)}" if config.device == "cpu" else config.device
     print(
-        f"{trainer.run.path}: ViT {config.vit.dim} wide, {config.vit.depth} deep, "
+        f"{trainer.run.path}: {config.vit.kind} {config.vit.dim} wide, {config.vit.depth} deep, "
         f"{config.vit.num_parameters:,} parameters, on {trainer.dataset.name}: "
         f"{len(trainer.batches.split)} images to train, {len(trainer.val)} to validate, {where}",
         flush=True,

@@ -80,7 +80,7 @@ CHANGED = TrainConfig(
     pretext="pixels",
     vit=ViTConfig(
         *((8, 16), 2, 1, 7, 24, 3, 3, 1.5),
-        *("conv", "mean", "sincos2d", 5, "gelu_tanh", 0.1, 0.2, 1e-7),
+        *("conv", (1, 1), "mean", "sincos2d", 5, "gelu_tanh", 0.1, 0.2, 1e-7),
     ),
     augmentation=Augmentation(2, 0.25, 0.1, 0.8, 1.5, 0.75, 2, 7),
     epochs=3,

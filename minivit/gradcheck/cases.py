@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from minivit import functional
-from minivit.gradcheck.check import Result, check_layer, check_pair
+from minivit.gradcheck.check import STEP, STEP_AT_KINKS, Result, check_layer, check_pair
 from minivit.layers import (
     Block,
+    Bottleneck,
     ConvStem,
     Dropout,
     DropPath,
@@ -19,6 +20,7 @@ from minivit.layers import (
     Mlp,
     MultiHeadAttention,
     PatchEmbed,
+    ResNet,
     SequencePool,
 )
 from minivit.models import MaskedViT, ViT, ViTConfig
@@ -106,9 +108,13 @@ def layers() -> Iterator[tuple[str, Case]]:
         (PatchEmbed(rng, 2, 3, 8), images),
         (ConvStem(rng, 2, 3, 8), images),
         (SequencePool(rng, 12), x),
+        (Bottleneck(rng, 8, 16, 2), draw(2, 4, 6, 8)),
+        (ResNet(rng, (1, 2), 3, 32), images),
     ):
         name = type(layer).__name__
-        yield name, lambda layer=layer, value=value, **b: check_layer(layer, value, **b)
+        step = STEP_AT_KINKS if isinstance(layer, ConvStem | Bottleneck | ResNet) else STEP
+        fixed = {"layer": layer, "x": value, "step": step}
+        yield name, lambda fixed=fixed, **b: check_layer(**fixed, **b)
 
 
 def models() -> Iterator[tuple[str, Case]]:
@@ -124,6 +130,17 @@ def models() -> Iterator[tuple[str, Case]]:
     for name, options in (
         ("ViT, class token", {}),
         ("ViT, class token, dropout", drops),
+        (
+            "ResNet",
+            {
+                "stem": "resnet",
+                "stages": (1, 1, 1),
+                "dim": 64,
+                "depth": 0,
+                "pool": "mean",
+                "pos_embed": "none",
+            },
+        ),
         ("hybrid, sequence pooling", {"stem": "conv", "pool": "seq", **drops}),
         ("ViT, mean pooling, dropout", {"pool": "mean", "pos_embed": "sincos2d", **drops}),
         (
@@ -138,7 +155,9 @@ def models() -> Iterator[tuple[str, Case]]:
     ):
         model = ViT(ViTConfig(**{**small, **options}), dtype="float64")
         images = draw(2, 3, 8, 12)
-        yield name, lambda model=model, images=images, **b: check_layer(model, images, **b)
+        step = STEP if model.config.stem == "patch" else STEP_AT_KINKS
+        fixed = {"layer": model, "x": images, "step": step}
+        yield name, lambda fixed=fixed, **b: check_layer(**fixed, **b)
     masked = MaskedViT(ViTConfig(**small, **drops), 5, dtype="float64")
     yield "MaskedViT, dropout", lambda **b: check_layer(masked, images, **b)
 

@@ -23,6 +23,10 @@ TOLERANCE = 1e-6
 """The worst relative error that a right gradient may show."""
 
 STEP = 1e-3
+STEP_AT_KINKS = 5e-6
+"""Where ReLU or a maximum is inside: a longer step would walk over one of their many kinks, where
+there is no derivative to compare with."""
+
 FLOOR = 1e-3
 
 
@@ -55,6 +59,7 @@ def check_gradients(
     directions: int = 2,
     max_elements: int | None = 40,
     seed: int = 0,
+    step: float = STEP,
 ) -> list[Result]:
     """The worst error of each tensor's gradient.
 
@@ -63,7 +68,7 @@ def check_gradients(
         gradients: ∂L/∂tensor by name, what is to be checked.
         tensors: float64 arrays by name; changed while it runs, and put back.
         directions: random directions a tensor. max_elements: single elements a tensor, drawn at
-            random where there are more; None for all.
+            random where there are more; None for all. step: how far to move.
 
     Raises:
         UserError: a gradient is missing or has another shape or dtype than its tensor.
@@ -77,7 +82,7 @@ def check_gradients(
         found = []
         for where, direction in _probes(tensor, rng, directions, max_elements):
             analytic = float((gradients[name] * direction).sum())
-            numeric = _slope(objective, tensor, direction)
+            numeric = _slope(objective, tensor, direction, step)
             scale = max(abs(analytic), abs(numeric), floor, np.finfo(float).tiny)
             error = abs(analytic - numeric) / scale
             error = math.inf if math.isnan(error) else error
@@ -116,18 +121,20 @@ def _probes(tensor: np.ndarray, rng: np.random.Generator, directions: int, most:
         yield str(list(index)), direction
 
 
-def _slope(objective: Callable[[], float], tensor: np.ndarray, direction: np.ndarray) -> float:
+def _slope(
+    objective: Callable[[], float], tensor: np.ndarray, direction: np.ndarray, step: float
+) -> float:
     """The derivative of `objective` as `tensor` moves along `direction`."""
     saved = tensor.copy()
 
-    def at(step: float) -> float:
-        tensor[...] = saved + step * direction
+    def at(distance: float) -> float:
+        tensor[...] = saved + distance * direction
         return objective()
 
-    near = at(STEP) - at(-STEP)
-    far = at(2 * STEP) - at(-2 * STEP)
+    near = at(step) - at(-step)
+    far = at(2 * step) - at(-2 * step)
     tensor[...] = saved
-    return (8.0 * near - far) / (12.0 * STEP)
+    return (8.0 * near - far) / (12.0 * step)
 
 
 def check_pair(
@@ -143,7 +150,7 @@ def check_pair(
     Args:
         inputs: float64 arrays by name, in the order of forward's arguments and of what
             `backward(dout, cache)` returns. options: forward's further arguments.
-        budget: `directions` and `max_elements` of `check_gradients`.
+        budget: `directions`, `max_elements` and `step` of `check_gradients`.
     """
     inputs = {name: np.array(array) for name, array in inputs.items()}
     out, cache = forward(*inputs.values(), *options)
@@ -167,7 +174,7 @@ def check_layer(
         layer: has `forward(x[, stream]) -> out, cache` and `backward`; float64.
         x: float64, what goes in. randomize: give all parameters random values first, since fresh
             ones (γ = 1, bias = 0, a zero head) would hide faults.
-        budget: `directions` and `max_elements` of `check_gradients`.
+        budget: `directions`, `max_elements` and `step` of `check_gradients`.
 
     Dropout is on wherever the layer has a rate: each evaluation draws the same masks.
     """

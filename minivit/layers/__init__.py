@@ -14,11 +14,13 @@ from minivit.layers.linear import Linear
 from minivit.layers.mlp import Mlp, MlpCache
 from minivit.layers.norm import LayerNorm
 from minivit.layers.patch_embed import PatchEmbed, PatchEmbedCache
+from minivit.layers.resnet import Bottleneck, ResNet
 from minivit.layers.sequence_pool import SequencePool
 
 __all__ = [
     "Block",
     "BlockCache",
+    "Bottleneck",
     "ConvStem",
     "DropPath",
     "Dropout",
@@ -32,5 +34,6 @@ __all__ = [
     "Parameter",
     "PatchEmbed",
     "PatchEmbedCache",
+    "ResNet",
     "SequencePool",
 ]

@@ -31,8 +31,11 @@ class ViTConfig:
     """Attention heads; must divide dim."""
     mlp_ratio: float = 2.0
     """Hidden width of the MLP over dim."""
-    stem: Literal["patch", "conv"] = "patch"
-    """What makes tokens of pixels: patches, or convolutions with the same grid (a hybrid)."""
+    stem: Literal["patch", "conv", "resnet"] = "patch"
+    """What makes tokens of pixels: patches; or, with the same grid, convolutions or a ResNet's
+    feature map (a hybrid; with depth 0 a ResNet)."""
+    stages: tuple[int, ...] = (2, 2, 2)
+    """Bottlenecks in each stage of stem resnet; the picture is halved between two stages."""
     pool: Literal["cls", "mean", "seq"] = "cls"
     """What the head looks at: a class token; or, without one, the mean of all tokens, or a mean in
     which each says how much it counts (sequence pooling)."""
@@ -50,8 +53,9 @@ class ViTConfig:
     """Stochastic depth: rate of the last block; the first has 0, the others lie between."""
 
     def __post_init__(self):
-        if isinstance(self.image_size, list):  # JSON knows no tuples
-            object.__setattr__(self, "image_size", tuple(self.image_size))
+        for name in ("image_size", "stages"):  # JSON knows no tuples
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_choices()
         self._check_sizes()
         for name in ("dropout", "attn_dropout", "drop_path"):
@@ -67,8 +71,9 @@ class ViTConfig:
 
     def _check_sizes(self) -> None:
         for name in ("patch_size", "in_channels", "num_classes", "dim", "depth", "num_heads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; expected at least 1")
+            least = 0 if name == "depth" and self.stem == "resnet" else 1
+            if getattr(self, name) < least:
+                raise UserError(f"{name} is {getattr(self, name)}; expected at least {least}")
         H, W = self.image_hw
         if min(H, W) < 1 or H % self.patch_size or W % self.patch_size:
             raise UserError(
@@ -86,6 +91,8 @@ class ViTConfig:
                 f"stem conv needs a patch_size of 2, 4, 8 … and an even dim, found {P} and "
                 f"{self.dim}; each of its stages halves the picture"
             )
+        if self.stem == "resnet":
+            self._check_stages()
         if self.hidden < 1:
             raise UserError(f"mlp_ratio is {self.mlp_ratio}; expected a hidden width of at least 1")
         if self.pos_embed == "sincos2d" and self.dim % 4:
@@ -94,6 +101,28 @@ class ViTConfig:
             raise UserError(
                 f"representation_size is {self.representation_size}; expected at least 1 or None"
             )
+
+    def _check_stages(self) -> None:
+        count = len(self.stages)
+        if not count or min(self.stages) < 1:
+            raise UserError(f"stages are {self.stages}; expected at least one bottleneck each")
+        if self.patch_size != 2 ** (count - 1):
+            raise UserError(
+                f"{count} stages make tokens of {2 ** (count - 1)} pixels, patch_size is "
+                f"{self.patch_size}; they must be the same"
+            )
+        if self.dim % (16 * self.patch_size):  # the narrowest bottleneck then has four channels
+            raise UserError(
+                f"dim {self.dim} cannot be halved from stage to stage; with {count} stages "
+                f"choose a multiple of {16 * self.patch_size}"
+            )
+
+    @property
+    def kind(self) -> str:
+        """What such a model is called."""
+        if self.stem == "patch":
+            return "ViT"
+        return "hybrid" if self.depth else "ResNet"
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -141,9 +170,25 @@ class ViTConfig:
         P, C = self.patch_size, self.dim
         if self.stem == "patch":
             return P * P * self.in_channels * C + C
+        if self.stem == "resnet":
+            return self._resnet_parameters
         stages = P.bit_length() - 1
         widths = [self.in_channels, *[C // 2] * (stages - 1), C]
         return sum(9 * a * b for a, b in itertools.pairwise(widths))
+
+    @property
+    def _resnet_parameters(self) -> int:
+        width = self.dim >> (len(self.stages) - 1)
+        fan_in, total = width // 4, 9 * self.in_channels * (width // 4)
+        for count in self.stages:
+            for i in range(count):
+                inner = width // 4
+                total += 2 * fan_in + 4 * inner  # norms
+                total += fan_in * inner + 9 * inner * inner + inner * width
+                total += (i == 0) * fan_in * width  # shortcut
+                fan_in = width
+            width *= 2
+        return total + 2 * self.dim
 
     @classmethod
     def preset(cls, name: str, **overrides) -> "ViTConfig":
@@ -177,9 +222,20 @@ PRESETS: dict[str, dict] = {
 """Sizes by name, to be followed by a slash and the patch size."""
 
 
+_RESNET = {"stem": "resnet", "depth": 0, "pool": "mean", "pos_embed": "none", "image_size": 32}
+RESNETS: dict[str, dict] = {
+    # BiT-style, three stages for 32×32; about as many parameters as Micro/4 and Lite/4
+    "resnet-20": {**_RESNET, "dim": 512, "stages": (2, 2, 2)},
+    "resnet-38": {**_RESNET, "dim": 768, "stages": (4, 4, 4)},
+}
+"""ResNets by name; the number counts the layers, as He et al. do."""
+
+
 def preset_fields(name: str) -> dict:
     """ "S/16" -> the fields of `ViTConfig` that it stands for; "hybrid-S/16" has convolutions in
     place of the patches. Raises UserError on another name."""
+    if name in RESNETS:
+        return dict(RESNETS[name], patch_size=4, num_classes=10)
     if name.startswith("hybrid-"):
         return {**preset_fields(name.removeprefix("hybrid-")), "stem": "conv"}
     size, _, patch = name.partition("/")
@@ -189,7 +245,8 @@ def preset_fields(name: str) -> dict:
         hint = f'did you mean "{spelled[close[0]]}/{patch or 4}"? ' if close else ""
         raise UserError(
             f'model "{name}" is unknown; {hint}expected SIZE/PATCH with a size of '
-            f"{', '.join(PRESETS)}, as in Micro/4, S/16 or hybrid-Micro/4"
+            f"{', '.join(PRESETS)}, as in Micro/4, S/16 or hybrid-Micro/4; or "
+            f"{', '.join(RESNETS)}"
         )
     found = dict(PRESETS[size], patch_size=int(patch))
     found["num_classes"] = 1000 if found["image_size"] == 224 else 10

@@ -1,5 +1,6 @@
 """What a model is made of and what it costs, as a table."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,12 +61,31 @@ def _stem_flops(config: "ViTConfig") -> int:
     (H, W), P, C = config.image_hw, config.patch_size, config.dim
     if config.stem == "patch":
         return 2 * H * W * config.in_channels * C
+    if config.stem == "resnet":
+        return _resnet_flops(config)
     flops, fan_in, pixels = 0, config.in_channels, H * W
     for stage in range(P.bit_length() - 1, 0, -1):
         fan_out = C if stage == 1 else C // 2
         flops += 2 * pixels * 9 * fan_in * fan_out
         fan_in, pixels = fan_out, pixels // 4
     return flops
+
+
+def _resnet_flops(config: "ViTConfig") -> int:
+    """Of one image: root, bottlenecks, shortcuts."""
+    pixels, width = math.prod(config.image_hw), config.dim >> (len(config.stages) - 1)
+    fan_in = width // 4
+    products = pixels * 9 * config.in_channels * fan_in
+    for stage, count in enumerate(config.stages):
+        for i in range(count):
+            inner, before = width // 4, pixels
+            if stage and i == 0:
+                pixels //= 4
+            products += before * fan_in * inner + pixels * inner * (9 * inner + width)
+            products += (i == 0) * pixels * fan_in * width
+            fan_in = width
+        width *= 2
+    return 2 * products
 
 
 def _new_bytes(cached, seen: set[int], model: "ViT") -> int:

@@ -31,7 +31,7 @@ from minivit.layers import (
     Linear,
     Parameter,
     PatchEmbed,
-    PatchEmbedCache,
+    ResNet,
     SequencePool,
 )
 from minivit.layers.initialize import normal
@@ -46,7 +46,7 @@ class ViTCache(NamedTuple):
     tokens: (B, T, C), what the final LayerNorm gave, for whoever wants features.
     """
 
-    patch_embed: PatchEmbedCache | list
+    patch_embed: tuple | list
     drop: Array | None
     blocks: list[BlockCache]
     norm: LayerNormCache
@@ -80,8 +80,7 @@ class ViT(Layer):
             self.cls_token = Parameter(np.zeros((1, 1, C)))
         if config.pos_embed == "learned":
             self.pos_embed = Parameter(normal(rng, (1, T, C), 0.02))
-        stem = {"patch": PatchEmbed, "conv": ConvStem}[config.stem]
-        self.patch_embed = stem(rng, config.patch_size, config.in_channels, C)
+        self.patch_embed = _make_stem(rng, config)
         self.pos_drop = Dropout(config.dropout)
         self.blocks = [_make_block(rng, config, i) for i in range(config.depth)]
         self.norm = LayerNorm(C)
@@ -280,6 +279,14 @@ class ViT(Layer):
         from minivit.models.summary import summary
 
         return summary(self)
+
+
+def _make_stem(rng: np.random.Generator, config: ViTConfig) -> Layer:
+    """What makes tokens of pixels."""
+    if config.stem == "resnet":
+        return ResNet(rng, config.stages, config.in_channels, config.dim)
+    kind = {"patch": PatchEmbed, "conv": ConvStem}[config.stem]
+    return kind(rng, config.patch_size, config.in_channels, config.dim)
 
 
 def _make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:

@@ -38,8 +38,11 @@ def look(
         gradients: whether to run backward for `dmaps` and `dimages`.
 
     Raises:
-        UserError: the gradients are zero, as those of a head that was never trained.
+        UserError: the model has no attention; the gradients are zero, as those of a head that was
+            never trained.
     """
+    if not model.blocks:
+        raise UserError("this model has no attention: it is a ResNet (depth 0)")
     twin = model.replica() if gradients else model  # backward adds to the twin's gradients
     xp = get_xp(images)
     logits, cache = twin.forward(images)

@@ -9,6 +9,7 @@ import tiny
 
 from minivit.engine import Run
 from minivit.errors import UserError
+from minivit.models import ViTConfig
 
 
 class OneSecond(datetime):
@@ -30,7 +31,7 @@ def test_a_new_run_holds_its_whole_config(tmp_path):
     run = Run.create(tmp_path, tiny.CONFIG)
     config = json.loads(run.config_file.read_text())
     assert config.keys() == {field.name for field in dataclasses.fields(tiny.CONFIG)}
-    assert config["vit"] == dataclasses.asdict(tiny.VIT)
+    assert ViTConfig(**config["vit"]) == tiny.VIT
     assert config["lr"] == 3e-3
     assert (run.path / "checkpoints").is_dir()
 

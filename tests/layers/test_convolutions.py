@@ -1,0 +1,91 @@
+"""The ResNet and the convolutional stem beside PyTorch's convolutions and autograd."""
+
+import numpy as np
+import pytest
+from helpers import draw, relative_error
+
+from minivit import UserError, ViT, ViTConfig
+from minivit.layers import FlatParameters, ResNet
+
+
+def test_pytorch_agrees_on_a_resnet():
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    layer = ResNet(np.random.default_rng(0), (1, 2), 3, 32)
+    FlatParameters(layer, "float64")
+    named = dict(layer.named_parameters())
+    for i, parameter in enumerate(named.values()):
+        parameter.data[...] = draw(i, *parameter.data.shape)
+    images = draw(99, 3, 3, 8, 6)
+    y, cache = layer.forward(images)
+    assert y.shape == (3, 4 * 3, 32)
+    dy = draw(98, *y.shape)
+    dimages = layer.backward(dy, cache)
+
+    twins = {name: torch.from_numpy(p.data.copy()).requires_grad_() for name, p in named.items()}
+    x = torch.from_numpy(images).requires_grad_()
+
+    def conv(name, x, stride=1):
+        weight = twins[f"{name}.weight"]
+        variance, mean = torch.var_mean(weight, (0, 1, 2), correction=0)
+        weight = ((weight - mean) / (variance + 1e-10).sqrt()).permute(3, 2, 0, 1)
+        return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
+
+    def norm_relu(name, x):
+        groups = max(1, x.shape[1] // 8)
+        return F.relu(F.group_norm(x, groups, twins[f"{name}.weight"], twins[f"{name}.bias"]))
+
+    h = conv("root", x)
+    for block, (stride, has_shortcut) in enumerate([(1, True), (2, True), (1, False)]):
+        at = f"stages.{block}"
+        first = norm_relu(f"{at}.norms.0", h)
+        way = conv(f"{at}.shortcut", first, stride) if has_shortcut else h
+        inner = norm_relu(f"{at}.norms.1", conv(f"{at}.convs.0", first))
+        inner = norm_relu(f"{at}.norms.2", conv(f"{at}.convs.1", inner, stride))
+        h = way + conv(f"{at}.convs.2", inner)
+    tokens = norm_relu("norm", h).flatten(2).mT
+    tokens.backward(torch.from_numpy(dy))
+
+    assert relative_error(y, tokens.detach()) <= 1e-9
+    assert relative_error(dimages, x.grad) <= 1e-8
+    for name, parameter in named.items():
+        assert relative_error(parameter.grad, twins[name].grad) <= 1e-8, name
+
+
+@pytest.mark.parametrize("stages", [(1, 1, 1), (2, 1, 3)])
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_resnets_parameters_and_tokens_are_those_counted(stages, depth):
+    config = ViTConfig(image_size=16, dim=64, depth=depth, stem="resnet", stages=stages)
+    model = ViT(config)
+    assert model.flat.data.size == config.num_parameters
+    logits, cache = model.forward(draw(0, 2, 3, 16, 16).astype(np.float32))
+    assert cache.tokens.shape == (2, 17, 64)
+    assert logits.shape == (2, 10)
+    assert f"{config.num_parameters:,}" in model.summary()
+
+
+def test_resnets_by_name_are_about_as_large_as_the_small_vits():
+    small, large = (ViTConfig.preset(name) for name in ("resnet-20", "resnet-38"))
+    assert small.depth == large.depth == 0
+    for resnet, vit in ((small, "Micro/4"), (large, "Lite/4")):
+        ratio = resnet.num_parameters / ViTConfig.preset(vit).num_parameters
+        assert 0.9 < ratio < 1.1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stages": (2, 2)}, "2 stages make tokens of 2 pixels, patch_size is 4"),
+        ({"stages": (2, 0, 2)}, "at least one bottleneck"),
+        ({"dim": 96, "num_heads": 4}, "multiple of 64"),
+        ({"depth": -1}, "at least 0"),
+    ],
+)
+def test_stages_that_do_not_fit_are_told(options, words):
+    with pytest.raises(UserError, match=words):
+        ViTConfig(**{"stem": "resnet", **options})
+
+
+def test_a_vit_needs_blocks():
+    with pytest.raises(UserError, match="depth is 0; expected at least 1"):
+        ViTConfig(depth=0)
