@@ -22,6 +22,7 @@ from minivit.functional import softmax_forward
 from minivit.models import ViT
 from minivit.viz.maps import patch_distances
 from minivit.viz.methods import method
+from minivit.viz.weights import ABSOLUTE
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def figures(
     chance = config.patch_size * float(patch_distances(config.grid).mean())
     yield "distance", viz.distance_figure(distances, chance)
     yield "similarity", viz.similarity_figure(viz.token_similarity(seen.tokens[:, 0]))
-    if config.pos_embed != "none":
+    if config.pos_embed in ABSOLUTE:
         yield "positions", viz.position_figure(viz.position_similarity(model))
     if config.stem == "patch":
         yield "filters", viz.filters_figure(viz.patch_filters(model))

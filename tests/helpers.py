@@ -25,4 +25,4 @@ def relative_error(found, expected) -> float:
     """The largest difference over the largest expected number."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape
-    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-300))
+    return float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-300)

@@ -77,6 +77,11 @@ class TorchBlock(nn.Module):
         self.approximate = {"gelu": "none", "gelu_tanh": "tanh"}[config.activation]
         self.norm1, self.norm2 = nn.LayerNorm(C, eps=1e-6), nn.LayerNorm(C, eps=1e-6)
         self.attn = nn.ModuleDict({"qkv": nn.Linear(C, 3 * C), "proj": nn.Linear(C, C)})
+        self.grid = config.grid
+        if config.pos_embed == "relative":
+            rows, columns = config.grid
+            table = torch.zeros((2 * rows - 1) * (2 * columns - 1), C // config.num_heads)
+            self.attn.relative_table = nn.Parameter(table)
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(C, hidden), "fc2": nn.Linear(hidden, C)})
 
     def forward(self, x):
@@ -84,12 +89,26 @@ class TorchBlock(nn.Module):
             part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for part in self.attn["qkv"](self.norm1(x)).chunk(3, -1)
         )
-        self.probs = F.softmax(q @ k.mT / math.sqrt(q.shape[-1]), -1)  # for tests that look at it
+        scores = q @ k.mT
+        if hasattr(self.attn, "relative_table"):
+            scores = scores + self.by_offset(q)
+        self.probs = F.softmax(scores / math.sqrt(q.shape[-1]), -1)  # for tests that look at it
         self.probs.retain_grad()
         heads = self.probs @ v
         x = x + self.attn["proj"](heads.transpose(1, 2).flatten(2))
         hidden = F.gelu(self.mlp["fc1"](self.norm2(x)), approximate=self.approximate)
         return x + self.mlp["fc2"](hidden)
+
+    def by_offset(self, q):
+        """Each query times the embedding of the offset to each patch; the class token has none."""
+        rows, columns = self.grid
+        first = q.shape[2] - rows * columns
+        table = self.attn.relative_table.unflatten(0, (2 * rows - 1, 2 * columns - 1))
+        places = [divmod(i, columns) for i in range(rows * columns)]
+        keys = torch.stack(
+            [table[y - b + rows - 1, x - a + columns - 1] for y, x in places for b, a in places]
+        ).unflatten(0, (rows * columns, -1))
+        return F.pad(torch.einsum("bhid,ijd->bhij", q[:, :, first:], keys), (first, 0, first, 0))
 
 
 def sines(config):
@@ -112,6 +131,8 @@ def in_torchs_layout(name, array, config):
         return array.reshape(P, P, config.in_channels, -1).transpose(3, 2, 0, 1)
     if array.ndim == 4:  # a convolution's, (row, column, in, out)
         return array.transpose(3, 2, 0, 1)
+    if name.endswith("relative_table"):
+        return array
     return array.T if array.ndim == 2 else array
 
 

@@ -39,6 +39,10 @@ def transfer(
     if "pos_embed" in arrays and old.grid != model.config.grid:
         arrays["pos_embed"] = resize_positions(arrays["pos_embed"], old, model.config, mode)
         said.append(f"position embeddings: {_by(old.grid)} -> {_by(model.config.grid)}, {mode}")
+    if old.pos_embed == "relative" and old.grid != model.config.grid:
+        for name in [name for name in arrays if name.endswith("relative_table")]:
+            arrays[name] = resize_offsets(arrays[name], old.grid, model.config.grid, mode)
+        said.append(f"relative positions: {_by(old.grid)} -> {_by(model.config.grid)}, {mode}")
     if tuple(source.state["class_names"]) != tuple(class_names):
         said.append(f"head: new, zero, for {len(class_names)} other classes")
         arrays = {name: a for name, a in arrays.items() if not name.startswith(HEAD)}
@@ -57,6 +61,15 @@ def resize_positions(
     resized, _ = interpolate_forward(grid, new.grid, mode)
     patches = resized.reshape(1, -1, pos_embed.shape[-1])
     return np.concatenate([pos_embed[:, :first], patches], 1)
+
+
+def resize_offsets(
+    table: np.ndarray, old: tuple[int, int], new: tuple[int, int], mode: Mode = "bicubic"
+) -> np.ndarray:
+    """Relative positions (R, D) of one grid for another: the offsets, too, lie on a grid."""
+    grid = table.reshape(1, 2 * old[0] - 1, 2 * old[1] - 1, -1)
+    resized, _ = interpolate_forward(grid, (2 * new[0] - 1, 2 * new[1] - 1), mode)
+    return resized.reshape(-1, table.shape[-1])
 
 
 def freeze_all_but(model: ViT, part: str) -> None:

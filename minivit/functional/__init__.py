@@ -71,6 +71,11 @@ from minivit.functional.pooling import (
     sequence_pool_forward,
 )
 from minivit.functional.position import sincos_2d
+from minivit.functional.relative import (
+    relative_backward,
+    relative_forward,
+    relative_offsets,
+)
 from minivit.functional.relu import relu_backward, relu_forward
 from minivit.functional.softmax import softmax_backward, softmax_forward
 from minivit.functional.squared_error import squared_error_backward, squared_error_forward
@@ -129,6 +134,9 @@ __all__ = [
     "patchify_forward",
     "position_backward",
     "position_forward",
+    "relative_backward",
+    "relative_forward",
+    "relative_offsets",
     "relu_backward",
     "relu_forward",
     "sequence_pool_backward",

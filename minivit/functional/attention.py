@@ -6,6 +6,7 @@ from typing import NamedTuple
 from minivit.backend import Array, get_xp
 from minivit.functional.dropout import dropout_backward, dropout_forward
 from minivit.functional.linear import linear_backward, linear_forward
+from minivit.functional.relative import relative_backward, relative_forward
 from minivit.functional.softmax import softmax_backward, softmax_forward
 
 
@@ -23,7 +24,7 @@ class AttentionCache(NamedTuple):
 
 
 def attention_forward(
-    q: Array, k: Array, v: Array, mask: Array | None = None
+    q: Array, k: Array, v: Array, mask: Array | None = None, bias: Array | None = None
 ) -> tuple[Array, AttentionCache]:
     r"""Every token asks all tokens (q·k), and takes their values (v) by the shares of the answers.
 
@@ -36,6 +37,7 @@ def attention_forward(
     Args:
         q, k, v: (B, H, T, D). Any strides: the heads may be views into one packed array.
         mask: (B, H, T, T) from `dropout_mask`, or None: which shares are dropped.
+        bias: (B, H, T, T) to add to the scores, such as `relative_forward`'s; or None.
 
     Returns:
         out (B, H, T, D), laid out so that `merge_heads` of it copies nothing; cache.
@@ -44,7 +46,10 @@ def attention_forward(
     B, H, T, D = q.shape
     keys = transposed(k)
     keys *= 1.0 / math.sqrt(D)
-    probs, _ = softmax_forward(xp.matmul(q, keys))
+    scores = xp.matmul(q, keys)
+    if bias is not None:
+        scores += bias
+    probs, _ = softmax_forward(scores)
     shares = probs if mask is None else dropout_forward(probs, mask)[0]
     out = xp.empty((B, T, H, D), q.dtype).swapaxes(1, 2)
     xp.matmul(shares, v, out=out)
@@ -56,6 +61,7 @@ def attention_backward(
     cache: AttentionCache,
     out: tuple[Array, Array, Array] | None = None,
     dprobs: Array | None = None,
+    dbias: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     r"""dout (B, H, T, D) -> dq, dk, dv, each (B, H, T, D).
 
@@ -67,6 +73,7 @@ def attention_backward(
         out: arrays to write dq, dk, dv into, such as views into one packed gradient; None for new.
         dprobs: (B, H, T, T) to write the gradient of the attention map into, for whoever wants to
             look at it; None where nobody does.
+        dbias: the same for the gradient of forward's `bias`.
     """
     q, k, v, probs, mask = cache
     xp = get_xp(q)
@@ -79,6 +86,8 @@ def attention_backward(
         if dprobs is not None:
             dprobs[...] = dshares
     dscores = softmax_backward(dshares, probs)
+    if dbias is not None:
+        dbias[...] = dscores
     dscores *= 1.0 / math.sqrt(q.shape[-1])  # one pass, and dq and dk have it both
     xp.matmul(dscores, k, out=dq)
     xp.matmul(dscores.swapaxes(-1, -2), q, out=dk)
@@ -86,9 +95,10 @@ def attention_backward(
 
 
 class MultiHeadAttentionCache(NamedTuple):
-    """What each of the three steps cached; `probs` (B, H, T, T) is the attention map."""
+    """What each step cached; `probs` (B, H, T, T) is the attention map. relative: or None."""
 
     qkv: tuple
+    relative: tuple | None
     attention: AttentionCache
     proj: tuple
 
@@ -105,6 +115,7 @@ def multi_head_attention_forward(
     proj_bias: Array,
     num_heads: int,
     mask: Array | None = None,
+    relative: tuple[Array, Array] | None = None,
 ) -> tuple[Array, MultiHeadAttentionCache]:
     r"""H attentions side by side, each in D = C/H of its own directions.
 
@@ -115,21 +126,26 @@ def multi_head_attention_forward(
         x: (B, T, C). qkv_weight: (C, 3C), columns q, k, v, each head by head. qkv_bias: (3C,).
         proj_weight: (C, C). proj_bias: (C,). num_heads: H, must divide C.
         mask: dropout's for the attention map, (B, H, T, T), or None.
+        relative: table (R, D) and offsets (N, N) of `relative_forward`, or None.
 
     Returns:
         y (B, T, C), cache.
     """
     qkv, qkv_cache = linear_forward(x, qkv_weight, qkv_bias)
     q, k, v = split_heads(qkv, num_heads)
-    heads, attention_cache = attention_forward(q, k, v, mask)
+    bias = relative_cache = None
+    if relative is not None:
+        bias, relative_cache = relative_forward(q, *relative)
+    heads, attention_cache = attention_forward(q, k, v, mask, bias)
     y, proj_cache = linear_forward(merge_heads(heads), proj_weight, proj_bias)
-    return y, MultiHeadAttentionCache(qkv_cache, attention_cache, proj_cache)
+    return y, MultiHeadAttentionCache(qkv_cache, relative_cache, attention_cache, proj_cache)
 
 
 def multi_head_attention_backward(
     dy: Array, cache: MultiHeadAttentionCache, dprobs: Array | None = None
 ) -> tuple[Array, ...]:
-    """dy (B, T, C) -> dx (B, T, C), dqkv_weight, dqkv_bias, dproj_weight, dproj_bias.
+    """dy (B, T, C) -> dx (B, T, C), dqkv_weight, dqkv_bias, dproj_weight, dproj_bias, and
+    where there are relative positions dtable (R, D).
 
     The forward's steps in reverse; a reshape's backward is the reverse reshape, and what q, k and v
     were cut from, their gradients are written into. dprobs: see `attention_backward`.
@@ -139,9 +155,17 @@ def multi_head_attention_backward(
     B, T, C = dmerged.shape
     dheads = dmerged.reshape(B, T, H, C // H).swapaxes(1, 2)  # the inverse of merge_heads
     dqkv = get_xp(dy).empty((B, T, 3 * C), dy.dtype)
-    attention_backward(dheads, cache.attention, split_heads(dqkv, H), dprobs)
+    dq, dk, dv = split_heads(dqkv, H)
+    dbias = dtable = None
+    if cache.relative is not None:
+        dbias = get_xp(dy).empty_like(cache.probs)
+    attention_backward(dheads, cache.attention, (dq, dk, dv), dprobs, dbias)
+    if cache.relative is not None:
+        dq_by_place, dtable = relative_backward(dbias, cache.relative)
+        dq += dq_by_place
     dx, dqkv_weight, dqkv_bias = linear_backward(dqkv, cache.qkv)
-    return dx, dqkv_weight, dqkv_bias, dproj_weight, dproj_bias
+    gradients = dx, dqkv_weight, dqkv_bias, dproj_weight, dproj_bias
+    return gradients if dtable is None else (*gradients, dtable)
 
 
 def split_heads(qkv: Array, num_heads: int) -> tuple[Array, Array, Array]:

@@ -68,6 +68,8 @@ def pairs() -> Iterator[tuple[str, Case]]:
     yield "attention, dropout", pair("attention", heads, mask)[1]
     yield pair("multi_head_attention", projections, H)
     yield "multi_head_attention, dropout", pair("multi_head_attention", projections, H, mask)[1]
+    places = {"q": heads["q"], "table": draw(9, D)}
+    yield pair("relative", places, functional.relative_offsets(2, 2))
     yield pair("dropout", {"x": x}, functional.dropout_mask(rng.random(x.shape), 0.4))
     yield pair("drop_path", {"branch": draw(6, T, C)}, functional.dropout_mask(rng.random(6), 0.5))
     yield pair("class_token", {"x": x, "cls_token": draw(1, 1, C)})
@@ -141,6 +143,7 @@ def models() -> Iterator[tuple[str, Case]]:
                 "pos_embed": "none",
             },
         ),
+        ("ViT, relative positions", {"pos_embed": "relative", **drops}),
         ("hybrid, sequence pooling", {"stem": "conv", "pool": "seq", **drops}),
         ("ViT, mean pooling, dropout", {"pool": "mean", "pos_embed": "sincos2d", **drops}),
         (

@@ -50,9 +50,10 @@ class Block(Layer):
         attn_dropout: float = 0.0,
         drop_path: float = 0.0,
         eps: float = 1e-6,
+        relative_grid: tuple[int, int] | None = None,
     ):
         self.norm1 = LayerNorm(dim, eps)
-        self.attn = MultiHeadAttention(rng, dim, num_heads, attn_dropout)
+        self.attn = MultiHeadAttention(rng, dim, num_heads, attn_dropout, relative_grid)
         self.norm2 = LayerNorm(dim, eps)
         self.mlp = Mlp(rng, dim, hidden, activation, dropout)
         self.drop = Dropout(dropout)

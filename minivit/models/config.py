@@ -39,8 +39,9 @@ class ViTConfig:
     pool: Literal["cls", "mean", "seq"] = "cls"
     """What the head looks at: a class token; or, without one, the mean of all tokens, or a mean in
     which each says how much it counts (sequence pooling)."""
-    pos_embed: Literal["learned", "sincos2d", "none"] = "learned"
-    """Position embedding: learned 1-D, fixed 2-D sines and cosines, or none."""
+    pos_embed: Literal["learned", "sincos2d", "relative", "none"] = "learned"
+    """Position embedding: learned 1-D, fixed 2-D sines and cosines, learned offsets between patches
+    inside every attention, or none."""
     representation_size: int | None = None
     """Width of a tanh layer before the head, as in the paper's pre-training; None for none."""
     activation: Literal["gelu", "gelu_tanh"] = "gelu"
@@ -158,12 +159,17 @@ class ViTConfig:
             + (self.pos_embed == "learned") * self.num_tokens * C
             + self._stem_parameters
             + (self.pool == "seq") * C
-            + self.depth * block
+            + self.depth * (block + (self.pos_embed == "relative") * self._offset_parameters)
             + 2 * C
             + (self.representation_size is not None) * (C * features + features)
             + features * self.num_classes
             + self.num_classes
         )
+
+    @property
+    def _offset_parameters(self) -> int:
+        rows, columns = self.grid
+        return (2 * rows - 1) * (2 * columns - 1) * (self.dim // self.num_heads)
 
     @property
     def _stem_parameters(self) -> int:

@@ -299,6 +299,7 @@ def _make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:
         dropout=config.dropout,
         attn_dropout=config.attn_dropout,
         drop_path=config.drop_path * i / max(config.depth - 1, 1),
+        relative_grid=config.grid if config.pos_embed == "relative" else None,
     )
 
 

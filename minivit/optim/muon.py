@@ -72,7 +72,7 @@ class Muon(AdamW):
 
 def is_hidden_matrix(name: str, shape: tuple[int, ...]) -> bool:
     """A weight matrix between two hidden layers, by its name and shape."""
-    return name.startswith("blocks.") and len(shape) == 2
+    return name.startswith("blocks.") and name.endswith(".weight") and len(shape) == 2
 
 
 def orthogonalize(matrix: Array, steps: int = 5) -> Array:

@@ -9,6 +9,9 @@ from minivit.errors import UserError
 from minivit.models import ViT
 from minivit.viz.maps import token_similarity
 
+ABSOLUTE = ("learned", "sincos2d")
+"""The positions that are embeddings of their own."""
+
 
 def position_similarity(model: ViT) -> np.ndarray:
     """Cosine similarity of every patch's position embedding to every other's (paper, fig. 7).
@@ -20,8 +23,8 @@ def position_similarity(model: ViT) -> np.ndarray:
         UserError: the model has no position embedding.
     """
     config = model.config
-    if config.pos_embed == "none":
-        raise UserError("this model has no position embedding (pos_embed none)")
+    if config.pos_embed not in ABSOLUTE:
+        raise UserError(f"this model has no position embedding (pos_embed {config.pos_embed})")
     learned = config.pos_embed == "learned"
     table = to_host(model.pos_embed.data if learned else model.fixed_positions)[0]
     patches = table[int(config.pool == "cls") :].astype(np.float64)

@@ -27,7 +27,7 @@ def checkpoint(model):
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
-@pytest.mark.parametrize("pos_embed", ["learned", "sincos2d", "none"])
+@pytest.mark.parametrize("pos_embed", ["learned", "sincos2d", "relative", "none"])
 def test_the_same_size_and_classes_give_exactly_the_same_logits(pool, pos_embed):
     config = dataclasses.replace(CONFIG, pool=pool, pos_embed=pos_embed)
     source, images = trained(config), draw(0, 4, 3, 8, 8).astype(np.float32)
@@ -51,6 +51,16 @@ def test_a_larger_picture_resizes_the_positions_and_nothing_else():
     np.testing.assert_array_equal(found, expected)
     corner = np.abs(found[0, 1] - before[0, 1]).max()
     assert corner < np.abs(found[0, 1] - before[0, 4]).max(), "corners stay near corners"
+
+
+def test_a_larger_picture_resizes_relative_positions_around_the_middle():
+    source = trained(dataclasses.replace(CONFIG, pos_embed="relative"))
+    model = ViT(dataclasses.replace(source.config, image_size=16))
+    (said,) = transfer(model, checkpoint(source), NAMES)
+    assert said == "relative positions: 2×2 -> 4×4, bicubic"
+    before, after = (m.blocks[1].attn.relative_table.data for m in (source, model))
+    assert after.shape == (7 * 7, 4)
+    np.testing.assert_allclose(after[24], before[4], atol=1e-6)  # the offset to oneself
 
 
 def test_positions_to_the_same_grid_stay_to_the_bit():

@@ -38,6 +38,8 @@ CASES = {
         "activation": "gelu_tanh",
     },
     "convolutions, sequence pooling": {"num_heads": 3, "stem": "conv", "pool": "seq"},
+    "relative positions": {"num_heads": 3, "image_size": (8, 12), "pos_embed": "relative"},
+    "relative positions, mean": {"num_heads": 2, "pool": "mean", "pos_embed": "relative"},
     "convolutions, class token, wide": {
         "image_size": (16, 24),
         "patch_size": 8,

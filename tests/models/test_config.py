@@ -27,7 +27,10 @@ def test_the_papers_sizes_have_the_published_number_of_parameters(name, count):
     ("pool", "pos_embed", "representation_size", "image_size"),
     list(
         itertools.product(
-            ["cls", "mean", "seq"], ["learned", "sincos2d", "none"], [None, 5], [8, (4, 12)]
+            ["cls", "mean", "seq"],
+            ["learned", "sincos2d", "relative", "none"],
+            [None, 5],
+            [8, (4, 12)],
         )
     ),
 )
@@ -75,7 +78,7 @@ def test_hybrids_by_name():
         ({"pool": "max"}, ["pool", "max", "cls, mean, seq"]),
         ({"stem": "conv", "patch_size": 1}, ["stem conv", "1", "halves"]),
         ({"stem": "conv", "image_size": 24, "patch_size": 6}, ["stem conv", "6", "2, 4, 8"]),
-        ({"pos_embed": "learnt"}, ["pos_embed", "learnt", "learned, sincos2d, none"]),
+        ({"pos_embed": "learnt"}, ["pos_embed", "learnt", "learned, sincos2d, relative, none"]),
         ({"activation": "relu"}, ["activation", "relu", "gelu, gelu_tanh"]),
         *[
             ({name: 0}, [name, "0", "at least 1"])
