@@ -23,7 +23,7 @@ from minivit.engine.checkpoint import write_atomically
 from minivit.errors import UserError
 from minivit.functional import softmax_forward
 from minivit.models import ViT
-from minivit.viz.look import look
+from minivit.viz.look import look, require_attention
 
 WARN_BYTES, MOST_BYTES = 5_000_000, 20_000_000
 TOP = 10  # classes shown
@@ -82,6 +82,7 @@ def explore(
         UserError: uint8 without mean and std; other channels or sizes; over 20 MB.
     """
     pixels, inputs = _pixels_and_inputs(images, mean, std)
+    require_attention(model)
     config = model.config
     layers = list(range(config.depth)) if layers is None else list(layers)
     if not layers or not all(0 <= layer < config.depth for layer in layers):

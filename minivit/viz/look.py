@@ -27,6 +27,12 @@ class Look(NamedTuple):
     dimages: np.ndarray | None
 
 
+def require_attention(model: ViT) -> None:
+    """UserError where there is none to look at."""
+    if not model.blocks:
+        raise UserError("this model has no attention: it is a ResNet (depth 0)")
+
+
 def look(
     model: ViT, images: Array, classes: np.ndarray | None = None, gradients: bool = False
 ) -> Look:
@@ -41,8 +47,7 @@ def look(
         UserError: the model has no attention; the gradients are zero, as those of a head that was
             never trained.
     """
-    if not model.blocks:
-        raise UserError("this model has no attention: it is a ResNet (depth 0)")
+    require_attention(model)
     twin = model.replica() if gradients else model  # backward adds to the twin's gradients
     xp = get_xp(images)
     logits, cache = twin.forward(images)

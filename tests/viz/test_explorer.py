@@ -63,6 +63,9 @@ def test_what_cannot_be_shown_says_why():
         explore(one, images()[0])
     with pytest.raises(UserError, match="N ≥ 1"):
         explore(one, images(0))
+    resnet = ViT(ViTConfig(image_size=8, dim=64, depth=0, stem="resnet"))
+    with pytest.raises(UserError, match="no attention"):
+        explore(resnet, images())
     for layers in ([], [2], [-1]):
         with pytest.raises(UserError, match="0 to 1"):
             explore(one, images(), layers=layers)

@@ -97,6 +97,12 @@ def test_an_untrained_head_has_nothing_to_say():
         look(ViT(CONFIG), draw(0, 1, 3, 8, 12).astype(np.float32), gradients=True)
 
 
+def test_a_resnet_has_no_attention_to_look_at():
+    one = ViT(ViTConfig(image_size=8, dim=64, depth=0, stem="resnet"))
+    with pytest.raises(UserError, match="no attention"):
+        look(one, draw(0, 1, 3, 8, 8).astype(np.float32))
+
+
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_gives_a_map_with_contrast_for_each_picture(name, pool):
