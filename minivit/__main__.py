@@ -6,6 +6,7 @@ COMMANDS = {
     "train": "train a Vision Transformer; without arguments, with a good recipe",
     "pretrain": "learn from pictures without labels, by predicting hidden patches",
     "finetune --from RUN": "go on from a trained model: other classes, larger pictures",
+    "study NAME": "trainings that differ in one thing: data, positions, pooling, shape, …",
     "evaluate RUN": "how often a trained model is right, class by class",
     "predict RUN IMAGE…": "what it sees in a picture",
     "attention RUN IMAGE…": "where it looks: figures, scores, a page to explore",

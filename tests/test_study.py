@@ -1,0 +1,142 @@
+"""`minivit.study`: its members, its table, and that nothing is trained twice."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from minivit import study
+from minivit.cli import run_command
+from minivit.engine import Run, Trainer
+from minivit.models import ViT
+from minivit.models.summary import rows as layers
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Two members on the tints; returns status, output and the study's folder."""
+    monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
+    monkeypatch.chdir(tmp_path)
+    small = {
+        **{"image_size": 8, "num_classes": 4, "dim": 16, "depth": 1, "num_heads": 2},
+        **{"batch_size": 16, "val_fraction": 0.2, "threads": 1},
+    }
+
+    def members():
+        for kind in ("none", "learned"):
+            yield study.Member("positions", kind, {**small, "pos_embed": kind})
+
+    monkeypatch.setitem(study.STUDIES, "position", members)
+    monkeypatch.setitem(study.AVAILABLE, "shapes", 64)
+
+    def call(*flags):
+        capsys.readouterr()
+        argv = ["study", "position", "--dataset", "shapes", "--images", "128", *flags]
+        monkeypatch.setattr(sys, "argv", argv)
+        status = run_command(study.main, study.Options, "python -m minivit.study")
+        said = capsys.readouterr()
+        return status, said.out + said.err, Path("runs/study-position-shapes")
+
+    return call
+
+
+def test_a_row_a_member_with_all_its_seeds(run):
+    status, out, folder = run("--seeds", "0", "1")
+    assert status == 0
+    table = json.loads((folder / "table.json").read_text())
+    assert [row["value"] for row in table] == ["none", "learned"]
+    for row in table:
+        for seed, accuracy in enumerate(row["accuracy"]):
+            member = Run(folder / f"positions-{row['value']}-seed{seed}")
+            assert member.metrics()[-1]["test_accuracy"] == accuracy
+            config = member.read_config()
+            assert (config.seed, config.epochs) == (seed, 2), "128 pictures are two passes over 64"
+            assert config.vit.pos_embed == row["value"]
+        mean = 100 * np.mean(row["accuracy"])
+        assert f"| {row['value']} | {mean:.2f} ±" in (folder / "table.md").read_text()
+    assert (folder / "figure.png").exists()
+    assert "learned" in out
+
+
+def test_what_is_finished_is_not_trained_again(run, monkeypatch):
+    _, _, folder = run("--seeds", "0")
+    before = (folder / "table.json").read_text()
+    monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
+    assert run("--seeds", "0")[0] == 0
+    assert (folder / "table.json").read_text() == before
+
+
+def test_what_was_stopped_goes_on_to_the_same_result(run, monkeypatch):
+    _, _, folder = run("--seeds", "0")
+    expected = json.loads((folder / "table.json").read_text())
+    folder.rename("whole")
+    train_step = Trainer._train_step
+
+    def stop_after(self, *args):
+        train_step(self, *args)
+        if self.step == 6 and self.config.vit.pos_embed == "learned":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_train_step", stop_after)
+    assert run("--seeds", "0")[0] == 130
+    assert len(json.loads((folder / "table.json").read_text())) == 1, "the table so far"
+    monkeypatch.setattr(Trainer, "_train_step", train_step)
+    assert run("--seeds", "0")[0] == 0
+    assert json.loads((folder / "table.json").read_text()) == expected
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "shapes"])
+@pytest.mark.parametrize("name", study.STUDIES)
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_member_is_a_training_that_can_be_built(name, dataset, quick):
+    options = study.Options(name, dataset, quick=quick)
+    names = set()
+    for member in study.STUDIES[name]():
+        config = study.member_config(member, 3, options)
+        ViT(config.vit)
+        assert config.seed == 3
+        assert config.dataset == dataset
+        names.add((member.group, member.value))
+    assert len(names) == len(list(study.STUDIES[name]()))
+
+
+def test_the_budget_is_the_same_whatever_the_data():
+    options = study.Options("data-size", "cifar10")
+    for member in study.data_size():
+        config = study.member_config(member, 0, options)
+        assert config.epochs * config.train_images == pytest.approx(200_000, rel=0.12)
+
+
+def test_shapes_of_the_model_cost_the_same():
+    options = study.Options("shape", "cifar10")
+    costs = [
+        sum(row.flops for row in layers(ViT(study.member_config(member, 0, options).vit)))
+        for member in study.shape()
+    ]
+    assert max(costs) / min(costs) < 1.06
+
+
+def test_regularisations_differ_from_none_in_one_thing():
+    members = {member.value: member.changes for member in study.regularisation()}
+    none = members.pop("none")
+    for changes in members.values():
+        different = {key for key in changes if changes[key] != none.get(key)}
+        assert 1 <= len(different) <= 2
+
+
+@pytest.mark.parametrize("name", study.STUDIES)
+def test_figures_show_each_training(name):
+    rows = [
+        {"group": member.group, "value": member.value, "accuracy": [0.1 * (i % 7), 0.5]}
+        for i, member in enumerate(study.STUDIES[name]())
+    ]
+    (axes,) = study.study_figure(rows, name).axes
+    curve = name in ("data-size", "pooling")
+    dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    assert len(dots) == len(rows)
+    for line, row in zip(dots, rows, strict=True):
+        shown = line.get_ydata() if curve else line.get_xdata()
+        np.testing.assert_allclose(shown, 100 * np.array(row["accuracy"]))
