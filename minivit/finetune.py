@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from minivit.backend.random import Purpose, generator
 from minivit.cli import as_flags, guarded, parse
-from minivit.data import Dataset, Statistics, normalize
-from minivit.engine import DataParallel, Run, TrainConfig, Trainer
+from minivit.data import Augmentation, Dataset, Statistics, normalize
+from minivit.engine import RECIPES, DataParallel, Run, TrainConfig, Trainer
 from minivit.engine.checkpoint import Checkpoint, load_checkpoint, write_atomically
 from minivit.engine.few_shot import ridge_regression
 from minivit.engine.pictures import load_pictures
@@ -69,10 +69,9 @@ class Arguments:
 def main(argv: list[str]) -> int:
     """Parse, take the weights over, train, test; 130 if interrupted."""
     source = load_checkpoint(best_checkpoint(_source(argv)))
-    arguments = parse_arguments(argv, source)
-    config = dataclasses.replace(
-        arguments.train, dataset=choose_dataset(arguments.train, load=True)
-    )
+    name = choose_dataset(parse_arguments(argv, source).train, load=True)
+    arguments = parse_arguments(argv, source, name)
+    config = dataclasses.replace(arguments.train, dataset=name)
     dataset = load_pictures(config)
     config = _for_classes(config, dataset, source)
     trainer = Trainer(config, dataset, Run(arguments.runs))
@@ -96,9 +95,12 @@ def _source(argv: list[str]) -> Path | None:
     return found
 
 
-def parse_arguments(argv: list[str], source: Checkpoint) -> Arguments:
-    """The recipe, the model of the source, then the command line; the last counts."""
-    flags = [*as_flags(RECIPE), *as_flags(source.state["vit"])]
+def parse_arguments(argv: list[str], source: Checkpoint, dataset: str = "auto") -> Arguments:
+    """How the data set's recipe varies its pictures, the recipe, the model of the source, then the
+    command line; the last counts."""
+    varied = {field.name for field in dataclasses.fields(Augmentation)}
+    own = {key: v for key, v in RECIPES.get(dataset, {}).items() if key in varied}
+    flags = [*as_flags(own), *as_flags(RECIPE), *as_flags(source.state["vit"])]
     if "--quick" in argv:
         flags += as_flags(QUICK)
     return parse(Arguments, flags + argv, PROG)

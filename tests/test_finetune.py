@@ -58,6 +58,15 @@ def test_without_a_step_it_is_the_source(tune, source):
     assert run.metrics()[-1]["test_accuracy"] == last["test_accuracy"]
 
 
+def test_pictures_are_varied_as_the_data_set_wants(source):
+    checkpoint = load_checkpoint(Run(source).best)
+    for name, crop in (("shapes", 0), ("cifar10", 4)):
+        found = finetune.parse_arguments(["--from", str(source)], checkpoint, name).train
+        assert found.augmentation.crop == crop
+    own = finetune.parse_arguments(["--from", "x", "--crop", "2"], checkpoint, "shapes").train
+    assert own.augmentation.crop == 2
+
+
 def test_larger_pictures(tune):
     status, out, _, run = tune("--image-size", "12", "--interpolation", "bilinear")
     assert status == 0
