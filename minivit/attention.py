@@ -80,7 +80,8 @@ def main(options: Options) -> int:
     model, state = load_model(options.run, options.device)
     save_dir, html = options.save_dir, options.html
     if not (save_dir or html or options.score):
-        save_dir = options.run / "attention"
+        folder = options.run if options.run.is_dir() else options.run.parent
+        save_dir = folder / "attention"
         html = save_dir / "explorer.html"
     if save_dir or html:
         pictures = choose_pictures(options, model, state["class_names"])
