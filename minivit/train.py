@@ -45,8 +45,8 @@ class Arguments:
     """A JSON file of flags, such as a run's config.json."""
     model: str | None = None
     """A size by name: Nano/4, Micro/4, Mini/4, Lite/4, or the paper's Ti, S, B, L, H with any patch
-    size after the slash; hybrid-Micro/4 has convolutions in place of the patches; resnet-20 and
-    resnet-38 have nothing else."""
+    size after the slash; hybrid-Micro/4 has convolutions in place of the patches; resnet-11,
+    resnet-20 and resnet-38 have nothing else."""
     resume: Path | None = None
     """Go on with the run in this directory, with its own config."""
     runs: Path = Path("runs")

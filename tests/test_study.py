@@ -107,7 +107,7 @@ def test_the_budget_is_the_same_whatever_the_data():
     options = study.Options("data-size", "cifar10")
     for member in study.data_size():
         config = study.member_config(member, 0, options)
-        assert config.epochs * config.train_images == pytest.approx(200_000, rel=0.12)
+        assert config.epochs * config.train_images == pytest.approx(100_000, rel=0.12)
 
 
 def test_shapes_of_the_model_cost_the_same():

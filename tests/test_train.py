@@ -103,6 +103,7 @@ CHANGED = TrainConfig(
     threads=3,
     micro_batch=5,
     log_every=9,
+    eval_every=4,
     save_every=11,
 )
 

@@ -67,6 +67,8 @@ class TrainConfig:
     """Workers on a CPU; None for one a physical core."""
     micro_batch: int | None = None
     """Images at a time in a worker (gradient accumulation); None for what the CPU's cache holds."""
+    eval_every: int = 1
+    """Epochs between two looks at the validation pictures, besides the one after the last."""
     log_every: int = 50
     """Steps between two lines of metrics."""
     save_every: int | None = None
@@ -84,6 +86,7 @@ class TrainConfig:
             "seed": 0,
             "threads": 1,
             "micro_batch": 1,
+            "eval_every": 1,
             "log_every": 1,
             "save_every": 1,
         }

@@ -187,6 +187,18 @@ class Trainer:
             "train_loss": loss / steps,
             "train_accuracy": correct / (steps * self.config.batch_size),
         }
+        told = f"train loss {line['train_loss']:.4f}, accuracy {line['train_accuracy']:.1%}"
+        if self.finished or line["epoch"] % self.config.eval_every == 0:
+            found, best = self._validate(workers)
+            line |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
+            told += f"; validation loss {found.loss:.4f}, accuracy {found.accuracy:.1%}"
+            told += " (best)" * best
+        self.run.append(kind="epoch", step=self.step, seconds=round(self.seconds, 3), **line)
+        self.save()
+        progress.say(f"epoch {line['epoch']}/{self.config.epochs}: {told}")
+
+    def _validate(self, workers: DataParallel) -> tuple[Evaluation, bool]:
+        """On the validation pictures; keeps the weights if they are the best so far."""
         with self._weights_to_use():
             found = self.evaluate(workers, self.val)
             if not math.isfinite(found.loss):
@@ -195,14 +207,7 @@ class Trainer:
             if best:
                 self.best_accuracy = found.accuracy
                 self._save_best()
-        line |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
-        self.run.append(kind="epoch", step=self.step, seconds=round(self.seconds, 3), **line)
-        self.save()
-        progress.say(
-            f"epoch {line['epoch']}/{self.config.epochs}: "
-            f"train loss {line['train_loss']:.4f}, accuracy {line['train_accuracy']:.1%}; "
-            f"validation loss {found.loss:.4f}, accuracy {found.accuracy:.1%}{' (best)' * best}"
-        )
+        return found, best
 
     def evaluate(self, workers: DataParallel, split: Split) -> Evaluation:
         """The model as it is now, on a split."""

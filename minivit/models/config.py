@@ -230,7 +230,8 @@ PRESETS: dict[str, dict] = {
 
 _RESNET = {"stem": "resnet", "depth": 0, "pool": "mean", "pos_embed": "none", "image_size": 32}
 RESNETS: dict[str, dict] = {
-    # BiT-style, three stages for 32×32; about as many parameters as Micro/4 and Lite/4
+    # BiT-style, three stages for 32×32; about as many parameters as Nano/4, Micro/4 and Lite/4
+    "resnet-11": {**_RESNET, "dim": 384, "stages": (1, 1, 1)},
     "resnet-20": {**_RESNET, "dim": 512, "stages": (2, 2, 2)},
     "resnet-38": {**_RESNET, "dim": 768, "stages": (4, 4, 4)},
 }

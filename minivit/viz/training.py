@@ -22,9 +22,10 @@ def curves_figure(metrics: Sequence[dict]) -> Figure:
         at = [line["epoch"] for line in steps]
         values = [scale * line[step_key] for line in steps]
         axes.plot(at, values, color=BLUE, alpha=0.25, lw=1, label="training, last steps")
-        at = [line["epoch"] for line in epochs]
         for split, colour, name in (("train", BLUE, "training"), ("val", ORANGE, "validation")):
-            values = [scale * line[f"{split}_{epoch_key}"] for line in epochs]
+            key = f"{split}_{epoch_key}"  # not every epoch need be validated
+            at = [line["epoch"] for line in epochs if key in line]
+            values = [scale * line[key] for line in epochs if key in line]
             axes.plot(at, values, "o-", ms=3, color=colour, label=name)
     accuracy.yaxis.set_major_formatter("{x:.0f} %")
     if test:

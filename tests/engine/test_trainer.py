@@ -10,6 +10,7 @@ from minivit.data import Dataset, Split
 from minivit.engine import load_checkpoint
 from minivit.engine.evaluate import Evaluation
 from minivit.errors import UserError
+from minivit.viz import curves_figure
 
 CLOCK = ("seconds", "rate")
 
@@ -261,3 +262,13 @@ def test_a_model_that_does_not_fit_the_pictures_is_refused(tmp_path, vit, words)
 def test_a_validation_split_that_takes_all_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"val_fraction 0\.999 leaves no image"):
         tiny.trainer(tmp_path, val_fraction=0.999)
+
+
+def test_between_two_validations_only_the_training_is_logged(tmp_path):
+    training = tiny.trainer(tmp_path, epochs=5, eval_every=2)
+    assert training.fit()
+    epochs = [line for line in training.run.metrics() if line["kind"] == "epoch"]
+    assert [line["epoch"] for line in epochs if "val_accuracy" in line] == [2, 4, 5]
+    assert all("train_loss" in line for line in epochs)
+    assert training.best_accuracy == max(line.get("val_accuracy", 0) for line in epochs)
+    curves_figure(training.run.metrics())
