@@ -19,10 +19,8 @@ import tyro
 from matplotlib.figure import Figure
 
 from minivit.cli import as_flags, run_command
-from minivit.engine import RECIPES, Run, TrainConfig, make_trainer
+from minivit.engine import RECIPES, TrainConfig, train_once
 from minivit.engine.checkpoint import write_atomically
-from minivit.engine.pictures import load_pictures
-from minivit.engine.run import to_json
 from minivit.models.config import preset_fields
 from minivit.train import parse_arguments
 from minivit.viz import save_figure
@@ -162,23 +160,7 @@ def write_tables(folder: Path, rows: list[dict], study: str) -> None:
 def train_member(folder: Path, member: Member, seed: int, options: Options) -> float:
     """Test accuracy of one training; trained, gone on with, or read from where it ended."""
     name = f"{member.group}-{member.value}-seed{seed}".replace("/", "_").replace(" ", "_")
-    run = Run(folder / name)
-    if run.config_file.exists():
-        config = run.read_config()
-    else:
-        config = member_config(member, seed, options)
-        run.last.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(run.config_file, to_json(config).encode())
-    tested = [line for line in run.metrics() if line["kind"] == "test"]
-    if tested:
-        return tested[-1]["test_accuracy"]
-    trainer = make_trainer(config, load_pictures(config), run)
-    if run.last.exists():
-        trainer.resume()
-    if not trainer.fit():
-        print(f"stopped and saved; the same command goes on at step {trainer.step} of {run.path}")
-        raise KeyboardInterrupt
-    return trainer.test().accuracy
+    return train_once(folder / name, member_config(member, seed, options))
 
 
 def member_config(member: Member, seed: int, options: Options) -> TrainConfig:

@@ -2,6 +2,7 @@
 
 from minivit.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from minivit.engine.config import RECIPES, TrainConfig
+from minivit.engine.once import train_once
 from minivit.engine.parallel import DataParallel, physical_cores
 from minivit.engine.pretrainer import Pretrainer, make_trainer
 from minivit.engine.run import Run
@@ -19,4 +20,5 @@ __all__ = [
     "make_trainer",
     "physical_cores",
     "save_checkpoint",
+    "train_once",
 ]
