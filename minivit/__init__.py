@@ -5,12 +5,13 @@ model = minivit.ViT(config, seed=0)
 logits, cache = model.forward(images)       # images (B, 3, 32, 32), float32
 dimages = model.backward(dlogits, cache)    # every Parameter's .grad is filled
 cache.blocks[0].attn.probs                  # (B, H, T, T): what each token looks at
+minivit.trace(model, images[0])             # every tensor of both passes, in order
 """
 
 from minivit.backend import RandomStream  # first: it tunes the host before NumPy loads
 from minivit.errors import UserError
-from minivit.models import ViT, ViTCache, ViTConfig
+from minivit.models import ViT, ViTCache, ViTConfig, trace
 
 __version__ = "0.1.0"
 
-__all__ = ["RandomStream", "UserError", "ViT", "ViTCache", "ViTConfig", "__version__"]
+__all__ = ["RandomStream", "UserError", "ViT", "ViTCache", "ViTConfig", "__version__", "trace"]

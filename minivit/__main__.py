@@ -10,6 +10,7 @@ COMMANDS = {
     "evaluate RUN": "how often a trained model is right, class by class",
     "predict RUN IMAGE…": "what it sees in a picture",
     "attention RUN IMAGE…": "where it looks: figures, scores, a page to explore",
+    "trace RUN IMAGE": "every tensor of a forward and a backward pass, step by step",
     "gradcheck": "every hand-written gradient against finite differences",
     "doctor": "what this machine is, and how fast it could be",
 }

@@ -1,0 +1,333 @@
+"""Step through a model: every tensor of a forward and a backward pass, in order.
+
+Nothing in the model knows of it. While it runs, Python tells us of every function that is called
+(`sys.setprofile`); where it is one of `functional/`, what came out is written down. So a trace
+shows the code that is, with the line where it stands.
+"""
+
+import html
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minivit import functional as F
+from minivit.backend import Array, get_xp, to_host
+from minivit.errors import UserError
+from minivit.layers import Block, Layer
+from minivit.models.vit import ViT
+
+PACKAGE = Path(__file__).parents[1]
+
+
+class Step(NamedTuple):
+    """One tensor of a pass.
+
+    name: timm's name of the layer, and what of it, as "blocks.0.attn.probs".
+    array: as it was at that moment, on the host. backward: of which pass it is.
+    equation: what was computed. where: file, line and function that computed it.
+    """
+
+    name: str
+    array: np.ndarray
+    backward: bool
+    equation: str
+    where: str
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """Mean, standard deviation, least and largest."""
+        a = self.array
+        return float(a.mean()), float(a.std()), float(a.min()), float(a.max())
+
+
+class Spec(NamedTuple):
+    """What to write down of a function. outputs: names of what it returns, cache left out; "" is
+    the layer's own name. inputs: arguments that are worth a line too."""
+
+    outputs: tuple[str, ...]
+    equation: str
+    inputs: tuple[str, ...] = ()
+    input_equation: str = ""
+
+
+SPECS: dict[Callable, Spec] = {
+    F.patchify_forward: Spec(("patches",), "each P×P square as a row of P·P·3 numbers"),
+    F.linear_forward: Spec(("",), "y = x W + b"),
+    F.conv2d_forward: Spec(("",), "y = windows(x) W"),
+    F.standardize_forward: Spec(("weight",), "(w - mean) / std"),
+    F.groupnorm_forward: Spec(("norm",), "y = γ (x - mean) / std + β, a group of channels"),
+    F.relu_forward: Spec(("relu",), "y = max(x, 0)"),
+    F.max_pool_forward: Spec(("pool",), "the largest of each window"),
+    F.class_token_forward: Spec(("with_cls_token",), "[class token; patches]"),
+    F.position_forward: Spec(("with_positions",), "x + position"),
+    F.layernorm_forward: Spec(("",), "y = γ (x - mean) / std + β"),
+    F.split_heads: Spec(("q", "k", "v"), "a third of qkv each, cut into heads"),
+    F.relative_forward: Spec(("relative",), "q · table[offset]"),
+    F.softmax_forward: Spec(("probs",), "exp(s) / Σ exp(s)", ("scores",), "q kᵀ / √D"),
+    F.attention_forward: Spec(("heads",), "probs v"),
+    F.merge_heads: Spec(("merged",), "the heads of a token side by side"),
+    F.gelu_forward: Spec(("gelu",), "x Φ(x)"),
+    F.gelu_tanh_forward: Spec(("gelu",), "x (1 + tanh(√(2/π) (x + 0.0447 x³))) / 2"),
+    F.tanh_forward: Spec(("tanh",), "tanh(x)"),
+    F.mean_pool_forward: Spec(("pooled",), "mean of the tokens"),
+    F.sequence_pool_forward: Spec(("pooled",), "mean of the tokens, each by its own share"),
+    F.cross_entropy_forward: Spec(("loss",), "-log p[label]"),
+    F.cross_entropy_backward: Spec(("dlogits",), "p - target"),
+    F.sequence_pool_backward: Spec(("dx", "dweight"), "p dy + dscores wᵀ; xᵀ dscores"),
+    F.mean_pool_backward: Spec(("dtokens",), "dout / T for each token"),
+    F.tanh_backward: Spec(("dx",), "dy (1 - tanh²)"),
+    F.gelu_backward: Spec(("dgelu",), "dy (Φ(x) + x φ(x))"),
+    F.gelu_tanh_backward: Spec(("dgelu",), "dy times the derivative"),
+    F.softmax_backward: Spec(
+        ("dscores",), "probs (dprobs - Σ dprobs probs)", ("dprobs",), "dheads vᵀ"
+    ),
+    F.attention_backward: Spec(
+        ("dq", "dk", "dv"), "dscores k / √D; dscoresᵀ q / √D; probsᵀ dheads"
+    ),
+    F.relative_backward: Spec(("dq_relative", "dtable"), "Σ dbias table / √D; Σ dbias q / √D"),
+    F.layernorm_backward: Spec(
+        ("dx", "dgamma", "dbeta"), "(dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / std; Σ dy x̂; Σ dy"
+    ),
+    F.position_backward: Spec(("dx", "dpos_embed"), "dy; Σ dy over the batch"),
+    F.class_token_backward: Spec(("dpatches", "dcls_token"), "all rows but the first; the first"),
+    F.max_pool_backward: Spec(("dpool",), "to the largest of each window"),
+    F.relu_backward: Spec(("drelu",), "dy where x > 0"),
+    F.groupnorm_backward: Spec(("dx", "dgamma", "dbeta"), "as LayerNorm, a group of channels"),
+    F.standardize_backward: Spec(("dweight",), "loses its mean and its part along the weight"),
+    F.conv2d_backward: Spec(("dx", "dweight"), "dy Wᵀ put back; windowsᵀ dy"),
+    F.linear_backward: Spec(("dx", "dweight", "dbias"), "dy Wᵀ; xᵀ dy; Σ dy"),
+    F.patchify_backward: Spec(("dimage",), "each number back to its pixel"),
+}
+"""All that a model calls; a test sees that none is missing."""
+
+WITHIN: dict[Callable, dict[Callable, list[tuple[str, ...]]]] = {
+    F.multi_head_attention_forward: {F.linear_forward: [("qkv",), ("",)]},
+    F.multi_head_attention_backward: {
+        F.linear_backward: [
+            ("dmerged", "dproj_weight", "dproj_bias"),
+            ("dx", "dqkv_weight", "dqkv_bias"),
+        ]
+    },
+}
+"""Names of the first, the second … call of a function inside another."""
+
+
+class Trace:
+    """The steps of a pass there and back. In a notebook and in print it is a table.
+
+    `trace["blocks.0.attn.probs"]` is a `Step`, so is `trace[3]`.
+    """
+
+    def __init__(self, steps: list[Step]):
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __getitem__(self, key: str | int) -> Step:
+        """A step by its name or its number. Raises UserError where there is none of the name."""
+        if isinstance(key, int):
+            return self.steps[key]
+        for step in self.steps:
+            if step.name == key:
+                return step
+        close = [step.name for step in self.steps if key.split(".")[-1] in step.name][:6]
+        hint = f"there are {', '.join(close)}, …" if close else "print the trace to see the names"
+        raise UserError(f"no step is called {key}; {hint}")
+
+    def only(self, part: str) -> "Trace":
+        """The steps that have `part` in their names."""
+        return Trace([step for step in self.steps if part in step.name])
+
+    def __repr__(self) -> str:
+        rows = [["", "name", "shape", "mean", "std", "min", "max", "equation", "where"]]
+        rows += [[str(i), *_cells(step)] for i, step in enumerate(self.steps)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        right = {0, 3, 4, 5, 6}
+        return "\n".join(
+            "  ".join(
+                cell.rjust(width) if column in right else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
+
+    def _repr_html_(self) -> str:
+        names = ("name", "shape", "mean", "std", "min", "max", "equation", "where")
+        head = "".join(f'<th style="text-align:left">{name}</th>' for name in names)
+        rows = []
+        for i, step in enumerate(self.steps):
+            if i == 0 or step.backward != self.steps[i - 1].backward:
+                title = "backward" if step.backward else "forward"
+                rows.append(f'<tr><th colspan="8" style="text-align:left">{title}</th></tr>')
+            cells = (html.escape(cell) for cell in _cells(step))
+            rows.append(
+                "<tr>" + "".join(f'<td style="text-align:left">{c}</td>' for c in cells) + "</tr>"
+            )
+        body = "".join(rows)
+        return (
+            '<div style="max-height:32em;overflow:auto"><table style="font-size:smaller">'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+
+def _cells(step: Step) -> tuple[str, ...]:
+    shape = " × ".join(map(str, step.array.shape)) or "a number"
+    numbers = (f"{number:.3g}" for number in step.numbers)
+    return step.name, shape, *numbers, step.equation, step.where
+
+
+def trace(model: ViT, image: Array, label: int | None = None) -> Trace:
+    """Every tensor of a forward pass of one picture, of its loss, and of the backward pass.
+
+    Args:
+        model: its gradients are left as they were. image: (channels, H, W) or (1, channels, H, W),
+            normalised, of the model's dtype. label: the right class, for the loss; None for the one
+            that the model thinks best.
+
+    Raises:
+        UserError: more than one picture, or what `ViT.forward` refuses.
+    """
+    images = image[None] if image.ndim == 3 else image
+    if len(images) != 1:
+        raise UserError(f"{len(images)} pictures; a trace steps through one")
+    xp = get_xp(model.flat.data)
+    kept = model.flat.grad.copy()
+    watch = _Watch(model)
+    with watch:
+        logits, cache = model.forward(images)
+        label = int(logits.argmax()) if label is None else label
+        _, loss_cache = F.cross_entropy_forward(logits, xp.asarray([label]))
+        watch.backward = True
+        dlogits = F.cross_entropy_backward(1.0, loss_cache)
+        model.backward(dlogits, cache)
+    model.flat.grad[...] = kept
+    return Trace(
+        [Step("image", to_host(images).copy(), False, "normalised pixels", ""), *watch.steps]
+    )
+
+
+class _Watch:
+    """Writes steps down while it is entered. backward: which pass is running."""
+
+    def __init__(self, model: ViT):
+        self.paths = dict(_layers(model))
+        self.specs: dict[CodeType, tuple[Callable, Spec]] = {
+            function.__code__: (function, spec) for function, spec in SPECS.items()
+        }
+        self.outer = {function.__code__: function for function in WITHIN}
+        self.steps: list[Step] = []
+        self.calls: dict[str, int] = {}  # how often each name was written
+        self.stack: list[str] = []  # paths of the layers that are at work
+        self.turns: list[tuple[Callable, dict[Callable, int]]] = []  # calls inside an outer one
+        self.backward = False
+
+    def __enter__(self) -> None:
+        self.before = sys.getprofile()
+        sys.setprofile(self._on_event)
+
+    def __exit__(self, *_) -> None:
+        sys.setprofile(self.before)
+
+    def _on_event(self, frame: FrameType, event: str, value: Any) -> None:
+        if event not in ("call", "return"):
+            return
+        code = frame.f_code
+        if code in self.specs:
+            self._on_function(frame, event, value)
+        elif code in self.outer:
+            self.turns.append((self.outer[code], {})) if event == "call" else self.turns.pop()
+        elif code.co_name in ("forward", "backward"):
+            layer = frame.f_locals.get("self")
+            if id(layer) in self.paths:
+                self._on_layer(frame, event, value, layer)
+
+    def _on_function(self, frame: FrameType, event: str, value: Any) -> None:
+        function, spec = self.specs[frame.f_code]
+        if event == "call":
+            arrays = tuple(frame.f_locals[name] for name in spec.inputs)
+            self._write(spec.inputs, arrays, spec.input_equation, _caller(frame))
+            return
+        if self.backward and function is F.split_heads:
+            return  # there it gives views that attention's backward is about to fill
+        results = value if isinstance(value, tuple) else (value,)
+        self._write(self._outputs(function, spec), results, spec.equation, _place(function))
+
+    def _outputs(self, function: Callable, spec: Spec) -> tuple[str, ...]:
+        """Names of the results: those of the spec, or of this call inside another function."""
+        if self.turns:
+            outer, counts = self.turns[-1]
+            if function in WITHIN[outer]:
+                turn = counts.get(function, 0)
+                counts[function] = turn + 1
+                return WITHIN[outer][function][turn]
+        return spec.outputs
+
+    def _on_layer(self, frame: FrameType, event: str, value: Any, layer: Layer) -> None:
+        """Keep the path; and write down the residual sums, which are no function of their own."""
+        path, names = self.paths[id(layer)], frame.f_locals
+        block = path.rpartition(".")[0]
+        if event == "call":
+            if not self.backward and path.endswith(".norm2"):
+                self._sum(f"{block}.residual", names["x"], "x + attn(norm1(x))", Block.forward)
+            if self.backward and path.startswith("blocks.") and path.endswith(".attn"):
+                self._sum(f"{block}.dresidual", names["dy"], "dy + dnorm2", Block.backward)
+            self.stack.append(path)
+            return
+        self.stack.pop()
+        if isinstance(layer, Block) and not self.backward:
+            self._sum(path, value[0], "residual + mlp(norm2(residual))", Block.forward)
+        elif isinstance(layer, Block):
+            self._sum(f"{path}.dx", value, "dresidual + dnorm1", Block.backward)
+
+    def _sum(self, name: str, array: Array, equation: str, function: Callable) -> None:
+        self._append(name, array, equation, _place(function))
+
+    def _write(self, names: tuple[str, ...], arrays: tuple, equation: str, where: str) -> None:
+        """Results of one call; an equation may have a part for each, between semicolons."""
+        parts = equation.split("; ")
+        path = self.stack[-1] if self.stack else ""
+        for i, (name, array) in enumerate(zip(names, arrays, strict=False)):
+            full = ".".join(part for part in (path, name) if part)
+            self._append(full, array, parts[i] if len(parts) == len(names) else equation, where)
+
+    def _append(self, name: str, array: Array, equation: str, where: str) -> None:
+        self.calls[name] = turn = self.calls.get(name, 0) + 1
+        name = name if turn == 1 else f"{name}.{turn}"  # a stem has several of a kind
+        copy = np.array(to_host(array))  # what is written down must not change any more
+        self.steps.append(Step(name, copy, self.backward, equation, where))
+
+
+def _layers(layer: Layer, path: str = "") -> Iterator[tuple[int, str]]:
+    """(id, path) of a layer and of all inside it, by timm's names."""
+    yield id(layer), path
+    for name, value in vars(layer).items():
+        members = value if isinstance(value, list) else [value]
+        for i, member in enumerate(members):
+            if isinstance(member, Layer):
+                own = f"{name}.{i}" if isinstance(value, list) else name
+                yield from _layers(member, f"{path}.{own}" if path else own)
+
+
+def _place(function: Callable) -> str:
+    """minivit/functional/softmax.py:8, softmax_forward."""
+    code = inspect.unwrap(function).__code__
+    return f"{_relative(code.co_filename)}:{code.co_firstlineno} {function.__qualname__}"
+
+
+def _caller(frame: FrameType) -> str:
+    """Where an argument was computed: in the function that passes it on."""
+    code = frame.f_back.f_code
+    return f"{_relative(code.co_filename)}:{code.co_firstlineno} {code.co_qualname}"
+
+
+def _relative(filename: str) -> str:
+    return f"minivit/{Path(filename).relative_to(PACKAGE).as_posix()}"

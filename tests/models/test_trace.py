@@ -1,0 +1,149 @@
+"""`minivit.trace`: nothing left out, nothing made up, and the model as it was."""
+
+import linecache
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minivit
+from minivit import functional
+from minivit.errors import UserError
+from minivit.functional import cross_entropy_backward, cross_entropy_forward
+from minivit.models.trace import SPECS
+
+ROOT = Path(minivit.__file__).parents[1]
+
+KINDS = {
+    "class token": {},
+    "mean, sines": {"pool": "mean", "pos_embed": "sincos2d", "activation": "gelu_tanh"},
+    "relative, pre-logits": {"pos_embed": "relative", "representation_size": 6},
+    "hybrid, sequence": {"stem": "conv", "pool": "seq"},
+    "ResNet": {"stem": "resnet", "stages": (1, 1, 1), "depth": 0, "dim": 64, "pool": "mean",
+               "pos_embed": "none"},
+}  # fmt: skip
+
+
+def make_model(**options) -> minivit.ViT:
+    small = {"image_size": (8, 12), "dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
+    model = minivit.ViT(minivit.ViTConfig(**{**small, **options}), dtype="float64")
+    rng = np.random.default_rng(1)
+    for _, parameter in model.named_parameters():
+        parameter.data[...] = 0.3 * rng.standard_normal(parameter.data.shape)
+    return model
+
+
+IMAGE = np.random.default_rng(2).standard_normal((3, 8, 12))
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_the_steps_are_those_of_the_model(options):
+    model = make_model(**options)
+    found = minivit.trace(model, IMAGE, label=2)
+    logits, cache = model.forward(IMAGE[None])
+    np.testing.assert_array_equal(found["head"].array, logits)
+    for i, block in enumerate(cache.blocks):
+        np.testing.assert_array_equal(found[f"blocks.{i}.attn.probs"].array, block.attn.probs)
+    loss, loss_cache = cross_entropy_forward(logits, np.array([2]))
+    assert found["loss"].array == loss
+    model.flat.grad[...] = 0
+    dimage = model.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    if model.config.stem == "patch":
+        np.testing.assert_array_equal(found["patch_embed.dimage"].array, dimage)
+    np.testing.assert_array_equal(found["head.dweight"].array, model.head.weight.grad)
+    names = [step.name for step in found]
+    assert len(set(names)) == len(names), "each name once"
+    order = [step.backward for step in found]
+    assert order == sorted(order), "first the one pass, then the other"
+
+
+def test_every_gradient_of_a_parameter_is_a_step():
+    model = make_model()
+    found = minivit.trace(model, IMAGE, label=0)
+    logits, cache = model.forward(IMAGE[None])
+    _, loss_cache = cross_entropy_forward(logits, np.array([0]))
+    model.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    own = {"weight": "dweight", "bias": "dbias"}
+    norm = {"weight": "dgamma", "bias": "dbeta"}
+    for name, parameter in model.named_parameters():
+        layer, _, last = name.rpartition(".")
+        if layer.endswith((".qkv", ".proj")) and ".attn." in layer:
+            owner, _, which = layer.rpartition(".")
+            step = f"{owner}.d{which}_{last}"
+        elif not layer:
+            step = f"d{last}"
+        else:
+            step = f"{layer}.{(norm if 'norm' in layer else own)[last]}"
+        np.testing.assert_allclose(found[step].array, parameter.grad, atol=1e-15, err_msg=step)
+
+
+def test_the_residual_sums_are_there():
+    found = minivit.trace(make_model(), IMAGE)
+    total = found["with_positions"].array + found["blocks.0.attn"].array
+    np.testing.assert_array_equal(found["blocks.0.residual"].array, total)
+    total = found["blocks.0.residual"].array + found["blocks.0.mlp.fc2"].array
+    np.testing.assert_array_equal(found["blocks.0"].array, total)
+    total = found["blocks.0.dresidual"].array + found["blocks.0.norm1.dx"].array
+    np.testing.assert_allclose(found["blocks.0.dx"].array, total, rtol=1e-12)
+    total = found["blocks.1.dx"].array + found["blocks.0.norm2.dx"].array
+    np.testing.assert_allclose(found["blocks.0.dresidual"].array, total, rtol=1e-12)
+
+
+def test_where_is_the_line_of_that_function():
+    for step in minivit.trace(make_model(), IMAGE):
+        if step.name == "image":
+            continue
+        place, function = step.where.split(" ")
+        file, line = place.split(":")
+        text = linecache.getline(str(ROOT / file), int(line))
+        assert text.strip().startswith(f"def {function.split('.')[-1]}("), step
+
+
+def test_no_function_of_a_model_is_forgotten():
+    """A new pair needs a line in SPECS, or is one that no model calls in use."""
+    elsewhere = {
+        "corrupt", "take_tokens", "squared_error", "interpolate", "unpatchify",  # not of a ViT
+        "dropout", "drop_path",  # at rest
+        "multi_head_attention",  # its parts are steps
+        "softmax", "patchify",
+    }  # fmt: skip
+    told = {function.__name__ for function in SPECS}
+    for name in functional.__all__:
+        stem, _, way = name.rpartition("_")
+        if way in ("forward", "backward") and stem not in elsewhere:
+            assert name in told
+
+
+def test_the_model_and_the_interpreter_are_as_before():
+    model = make_model()
+    model.flat.grad[...] = 7
+    before = model.flat.data.copy()
+    minivit.trace(model, IMAGE)
+    assert (model.flat.grad == 7).all()
+    np.testing.assert_array_equal(model.flat.data, before)
+    assert sys.getprofile() is None
+    with pytest.raises(UserError):
+        minivit.trace(model, IMAGE[:, :4])
+    assert sys.getprofile() is None
+
+
+def test_tables():
+    found = minivit.trace(make_model(), IMAGE)
+    printed, page = repr(found), found._repr_html_()
+    assert len(printed.splitlines()) == len(found) + 1
+    for step in found:
+        assert step.name in printed
+        assert step.name in page
+    assert "exp(s) / Σ exp(s)" in printed
+    assert page.count("<tr>") == len(found) + 3, "a head, and a title for each pass"
+    assert len(found.only("blocks.0.attn")) < len(found)
+
+
+def test_what_is_not_there_is_said():
+    model = make_model()
+    found = minivit.trace(model, IMAGE)
+    with pytest.raises(UserError, match=r"there are blocks\.0\.attn\.probs"):
+        found["blocks.9.attn.probs"]
+    with pytest.raises(UserError, match="2 pictures"):
+        minivit.trace(model, np.stack([IMAGE, IMAGE]))
