@@ -1,0 +1,84 @@
+"""What an exercise is: the right answer, arguments to try it on, and the usual wrong answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minivit.errors import UserError
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A usual wrong answer, by which one that gives the same numbers is recognised.
+
+    words: what was done, as said to whoever did it: "the mean over the token is missing …".
+    wrong: computes it, with the arguments and results of the exercise's answer; or, where a number
+        is asked for, the wrong number.
+    """
+
+    words: str
+    wrong: Any
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of the course.
+
+    name: chapter and letter, "04.b".
+    answer: the right function, or the right number where one is asked for.
+    outputs: the names of what it returns, for messages.
+    inputs: draws arguments: (generator, size) -> tuple; size 0, 1, 2 … asks for other shapes.
+    mistakes: the usual ones.
+    forward: where `answer` is a gradient: the function of `inputs` that it is the gradient of, as
+        (args) -> (function, tensors): `function()` is the loss as a number, `tensors` what is
+        moved, in the order of `outputs`. See `minivit.course.check`.
+    rtol: how exact a result must be, beside the largest number of it.
+    """
+
+    name: str
+    answer: Any
+    outputs: tuple[str, ...] = ("the result",)
+    inputs: Callable[[np.random.Generator, int], tuple] = lambda rng, size: ()
+    mistakes: tuple[Mistake, ...] = ()
+    forward: Callable[..., tuple[Callable[[], float], dict[str, np.ndarray]]] | None = None
+    rtol: float = 1e-6
+
+
+EXERCISES: dict[str, Exercise] = {}
+
+
+def add(*exercises: Exercise) -> None:
+    """Make exercises known by their names."""
+    for exercise in exercises:
+        if exercise.name in EXERCISES:
+            raise ValueError(f"there are two exercises {exercise.name}")
+        EXERCISES[exercise.name] = exercise
+
+
+def find(name: str) -> Exercise:
+    """The exercise of a name. Raises UserError where there is none."""
+    from minivit.course import exercises  # noqa: F401 - they add themselves
+
+    if name not in EXERCISES:
+        chapter = [known for known in EXERCISES if known[:2] == str(name)[:2]]
+        raise UserError(
+            f"there is no exercise {name!r}; expected one of {', '.join(chapter or EXERCISES)}"
+        )
+    return EXERCISES[name]
+
+
+def gradient_of(function: Callable, *names: str) -> Callable:
+    """`Exercise.forward` of an answer `backward(dout, *arguments)` to `function(*arguments)`: the
+    loss is Σ dout·function(*arguments).
+
+    names: of the leading arguments whose gradients the answer returns, in that order.
+    """
+
+    def forward(dout: np.ndarray, *arguments):
+        copies = [np.array(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        tensors = dict(zip(names, copies, strict=False))
+        return lambda: float((dout * function(*copies)).sum()), tensors
+
+    return forward

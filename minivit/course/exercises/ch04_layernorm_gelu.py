@@ -1,0 +1,250 @@
+"""Chapter 04: LayerNorm and GELU."""
+
+import math
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+from minivit.functional import gelu_backward, gelu_forward, layernorm_forward
+from minivit.functional.gelu import GeluCache, erf
+
+SHAPES = ((2, 3, 4), (5, 4, 8), (3, 7, 6))  # B, T, C
+
+
+# 04.a: layernorm(x, gamma, beta, eps) -> y
+
+
+def _draw_forward(rng: np.random.Generator, size: int) -> tuple:
+    B, T, C = SHAPES[size]
+    x = 0.3 * rng.standard_normal((B, T, C)) + rng.standard_normal((B, T, 1))
+    return x, rng.standard_normal(C), rng.standard_normal(C), 0.01
+
+
+def _normalise(x, gamma, beta, mean, variance):
+    return (x - mean) / np.sqrt(variance) * gamma + beta
+
+
+def _over(axis):
+    def wrong(x, gamma, beta, eps):
+        mean, variance = x.mean(axis, keepdims=True), x.var(axis, keepdims=True)
+        return _normalise(x, gamma, beta, mean, variance + eps)
+
+    return wrong
+
+
+def _eps_outside(x, gamma, beta, eps):
+    mean, std = x.mean(-1, keepdims=True), x.std(-1, keepdims=True)
+    return (x - mean) / (std + eps) * gamma + beta
+
+
+def _no_root(x, gamma, beta, eps):
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    return (x - mean) / (variance + eps) * gamma + beta
+
+
+def _one_fewer(x, gamma, beta, eps):
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, ddof=1, keepdims=True)
+    return _normalise(x, gamma, beta, mean, variance + eps)
+
+
+def _no_eps(x, gamma, beta, eps):
+    return _over(-1)(x, gamma, beta, 0.0)
+
+
+def _no_scale(x, gamma, beta, eps):
+    return _over(-1)(x, np.ones_like(gamma), np.zeros_like(beta), eps)
+
+
+add(
+    Exercise(
+        name="04.a",
+        answer=lambda x, gamma, beta, eps: layernorm_forward(x, gamma, beta, eps)[0],
+        outputs=("y",),
+        inputs=_draw_forward,
+        mistakes=(
+            Mistake(
+                "mean and variance were taken over the batch (axis 0): that is BatchNorm; "
+                "LayerNorm looks at one token's C numbers, axis=-1",
+                _over(0),
+            ),
+            Mistake(
+                "mean and variance were taken over the tokens (axis 1); take them over one "
+                "token's C numbers, axis=-1",
+                _over(1),
+            ),
+            Mistake(
+                "mean and variance were taken over tokens and width together; each token has its "
+                "own, axis=-1 alone",
+                _over((1, 2)),
+            ),
+            Mistake("eps was added to the standard deviation; it stands under the root",
+                    _eps_outside),
+            Mistake("x was divided by the variance; its root is missing", _no_root),
+            Mistake("the variance was divided by C - 1 (ddof=1); here it is C", _one_fewer),
+            Mistake("eps was left out: a token of equal numbers would divide by zero", _no_eps),
+            Mistake("gamma and beta were left out", _no_scale),
+        ),
+    )
+)  # fmt: skip
+
+
+# 04.b: layernorm_backward(dy, xhat, rstd, gamma) -> dx, dgamma, dbeta
+
+
+def _draw_backward(rng: np.random.Generator, size: int) -> tuple:
+    B, T, C = SHAPES[size]
+    x = rng.standard_normal((B, T, C))
+    rstd = 1.0 / x.std(-1, keepdims=True)
+    xhat = (x - x.mean(-1, keepdims=True)) * rstd
+    return rng.standard_normal((B, T, C)), xhat, rstd, rng.standard_normal(C)
+
+
+def _mean(a):
+    return a.mean(-1, keepdims=True)
+
+
+def _backward(dy, xhat, rstd, gamma, *, dx=None):
+    """The right one, but for a dx that is given."""
+    dxhat = dy * gamma
+    if dx is None:
+        dx = rstd * (dxhat - _mean(dxhat) - xhat * _mean(dxhat * xhat))
+    return dx, (dy * xhat).sum((0, 1)), dy.sum((0, 1))
+
+
+def _with_dx(formula):
+    """A wrong answer whose dx is formula(dy, dxhat, xhat, rstd, gamma)."""
+
+    def wrong(dy, xhat, rstd, gamma):
+        dx = formula(dy, dy * gamma, xhat, rstd, gamma)
+        return _backward(dy, xhat, rstd, gamma, dx=dx)
+
+    return wrong
+
+
+def _swapped(dy, xhat, rstd, gamma):
+    dx, dgamma, dbeta = _backward(dy, xhat, rstd, gamma)
+    return dx, dbeta, dgamma
+
+
+def _dgamma_of_x(dy, xhat, rstd, gamma):
+    dx, _, dbeta = _backward(dy, xhat, rstd, gamma)
+    return dx, (dy * xhat * gamma).sum((0, 1)), dbeta
+
+
+def _averaged(dy, xhat, rstd, gamma):
+    dx, dgamma, dbeta = _backward(dy, xhat, rstd, gamma)
+    rows = dy.shape[0] * dy.shape[1]
+    return dx, dgamma / rows, dbeta / rows
+
+
+def _slopes(dy, xhat, rstd, gamma):
+    x, gamma = xhat / rstd, gamma.copy()
+    beta = np.zeros_like(gamma)
+
+    def objective() -> float:
+        return float((dy * layernorm_forward(x, gamma, beta, 0.0)[0]).sum())
+
+    return objective, {"dx": x, "dgamma": gamma, "dbeta": beta}
+
+
+add(
+    Exercise(
+        name="04.b",
+        answer=_backward,
+        outputs=("dx", "dgamma", "dbeta"),
+        inputs=_draw_backward,
+        forward=_slopes,
+        mistakes=(
+            Mistake(
+                "the term mean(dxhat) is missing: x̂ has mean 0 whatever x is, so dx must not push "
+                "all of a token's numbers the same way",
+                _with_dx(lambda dy, d, xhat, rstd, g: rstd * (d - xhat * _mean(d * xhat))),
+            ),
+            Mistake(
+                "the term x̂·mean(dxhat·x̂) is missing: σ, too, hangs on every number of the token",
+                _with_dx(lambda dy, d, xhat, rstd, g: rstd * (d - _mean(d))),
+            ),
+            Mistake(
+                "mean and standard deviation were taken for constants: both means are missing",
+                _with_dx(lambda dy, d, xhat, rstd, g: rstd * d),
+            ),
+            Mistake(
+                "gamma stands outside the means: they are means of dxhat = γ·dy, not of dy",
+                _with_dx(
+                    lambda dy, d, xhat, rstd, g: (
+                        rstd * g * (dy - _mean(dy) - xhat * _mean(dy * xhat))
+                    )
+                ),
+            ),
+            Mistake(
+                "gamma is missing: what arrives at x̂ is γ·dy",
+                _with_dx(
+                    lambda dy, d, xhat, rstd, g: rstd * (dy - _mean(dy) - xhat * _mean(dy * xhat))
+                ),
+            ),
+            Mistake(
+                "the division by σ (rstd) is missing",
+                _with_dx(lambda dy, d, xhat, rstd, g: d - _mean(d) - xhat * _mean(d * xhat)),
+            ),
+            Mistake(
+                "the means were taken over the batch (axis 0) and not over the token (axis -1)",
+                _with_dx(
+                    lambda dy, d, xhat, rstd, g: (
+                        rstd * (d - d.mean(0) - xhat * (d * xhat).mean(0))
+                    )
+                ),
+            ),
+            Mistake("dgamma and dbeta stand in each other's place", _swapped),
+            Mistake("gamma was multiplied into its own gradient; dgamma is Σ dy·x̂", _dgamma_of_x),
+            Mistake("the rows were averaged; every row used gamma and beta, so their gradients are "
+                    "sums", _averaged),
+        ),
+    )
+)  # fmt: skip
+
+
+# 04.c: gelu_backward(dy, x) -> dx
+
+
+def _draw_gelu(rng: np.random.Generator, size: int) -> tuple:
+    shape = SHAPES[size]
+    return rng.standard_normal(shape), 2 * rng.standard_normal(shape)
+
+
+def _cdf(x):
+    return 0.5 * (1 + erf(x * math.sqrt(0.5)))
+
+
+def _density(x):
+    return np.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+
+
+def _gelu_slopes(dy, x):
+    x = x.copy()
+    return lambda: float((dy * gelu_forward(x)[0]).sum()), {"dx": x}
+
+
+add(
+    Exercise(
+        name="04.c",
+        answer=lambda dy, x: gelu_backward(dy, GeluCache(x, _cdf(x))),
+        outputs=("dx",),
+        inputs=_draw_gelu,
+        forward=_gelu_slopes,
+        mistakes=(
+            Mistake("Φ was taken for a constant: the product rule has a second term, x·φ(x)",
+                    lambda dy, x: dy * _cdf(x)),
+            Mistake("the first term of the product rule, Φ(x), is missing",
+                    lambda dy, x: dy * x * _density(x)),
+            Mistake("φ(x) is not multiplied by x", lambda dy, x: dy * (_cdf(x) + _density(x))),
+            Mistake("the factor 1/√(2π) of the normal density is missing",
+                    lambda dy, x: dy * (_cdf(x) + x * np.exp(-0.5 * x * x))),
+            Mistake("the exponent is -x² and not -x²/2",
+                    lambda dy, x: dy * (_cdf(x) + x * np.exp(-x * x) / math.sqrt(2 * math.pi))),
+            Mistake("dy was left out: the chain rule multiplies by what arrives from above",
+                    lambda dy, x: _cdf(x) + x * _density(x)),
+            Mistake("that is ReLU's derivative; GELU has no kink",
+                    lambda dy, x: dy * (x > 0)),
+        ),
+    )
+)  # fmt: skip

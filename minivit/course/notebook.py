@@ -1,0 +1,109 @@
+"""What the notebooks share, and what is no part of a Vision Transformer."""
+
+import contextlib
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivit.cli import as_flags
+from minivit.engine import RECIPES, train_once
+from minivit.engine.run import load_model
+from minivit.models import ViT
+from minivit.train import parse_arguments
+
+SMALL = "MINIVIT_COURSE_SMALL"
+"""The environment variable that makes the notebooks' trainings short, to see that they work."""
+
+
+def size(full: Any, small: Any) -> Any:
+    """How much to compute: `full`, or `small` where MINIVIT_COURSE_SMALL is set."""
+    return small if os.environ.get(SMALL) else full
+
+
+def begin() -> None:
+    """How figures and arrays look in this course."""
+    import matplotlib as mpl
+
+    mpl.rcParams.update(
+        {
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "figure.figsize": (6, 3.2),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": False,
+            "image.cmap": "viridis",
+            "image.interpolation": "nearest",
+            "legend.frameon": False,
+            "font.size": 10,
+        }
+    )
+    np.set_printoptions(precision=3, suppress=True, linewidth=96, threshold=200)
+
+
+def slide(draw: Callable[..., Any], **choices: tuple) -> None:
+    """Show a figure, with a slider for each argument of `draw`.
+
+    The figure stands there without widgets too, drawn with the first choice of each.
+
+    Args:
+        draw: makes a matplotlib figure; called with a choice of each name.
+        choices: the values of each argument; the first is the one to begin with.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    def figure(**chosen):
+        made = draw(**chosen)
+        plt.close(made)
+        return made
+
+    shown = display(figure(**{name: c[0] for name, c in choices.items()}), display_id=True)
+    try:
+        import ipywidgets
+    except ImportError:
+        return
+    sliders = {
+        name: ipywidgets.SelectionSlider(
+            options=sorted(values) if _orderly(values) else values,
+            value=values[0],
+            description=name.replace("_", " "),
+            continuous_update=False,
+        )
+        for name, values in choices.items()
+    }
+
+    def update(_) -> None:
+        shown.update(figure(**{name: slider.value for name, slider in sliders.items()}))
+
+    for slider in sliders.values():
+        slider.observe(update, "value")
+    display(ipywidgets.VBox(list(sliders.values())))
+
+
+def _orderly(values: tuple) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
+def trained(name: str = "nano", **changes) -> tuple[ViT, dict]:
+    """A small model of the shapes, trained by the recipe of that data set with `changes`.
+
+    The first call trains it, in two minutes, into the folder runs/course-NAME; then it is read.
+
+    Args:
+        name: of the folder. changes: flags of `minivit.train`, as `pos_embed="none"`.
+
+    Returns:
+        model, state: state has "class_names", "mean", "std".
+    """
+    short = size({}, {"train_images": 4000, "epochs": 2})
+    recipe = {**RECIPES["shapes"], **short, **changes}
+    path = Path("runs") / f"course-{name}{size('', '-small')}"
+    with contextlib.redirect_stdout(io.StringIO()):
+        accuracy = train_once(path, parse_arguments(list(as_flags(recipe))).train)
+    print(f"{path}: trained, {accuracy:.1%} of the test pictures right")
+    return load_model(path)

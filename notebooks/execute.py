@@ -1,0 +1,121 @@
+"""Run the notebooks from their first cell to their last, and keep what they show.
+
+    python notebooks/execute.py                    all of them, in full, written back with outputs
+    python notebooks/execute.py 04_layernorm_gelu.ipynb
+    python notebooks/execute.py --small --check    quickly, and write nothing: does it all work?
+
+A notebook fails on an exception, on anything written to stderr (warnings), and where an exercise's
+stub passes its check or a solution does not.
+"""
+
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import nbformat
+import tyro
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+HERE = Path(__file__).resolve().parent
+GRADE = re.compile(r"^(\d\d\.[a-z]) ([✓✗])", re.MULTILINE)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Execute the course's notebooks and solutions."""
+
+    notebooks: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Which; none: all."""
+    small: bool = False
+    """Short trainings (MINIVIT_COURSE_SMALL)."""
+    check: bool = False
+    """Write nothing back."""
+    timeout: float = 600.0
+    """Seconds that a cell may take."""
+
+
+def main(options: Options) -> int:
+    """Execute one after the other; 1 if one fails."""
+    failed = 0
+    for path in options.notebooks or everything():
+        started = time.perf_counter()
+        faults = execute(path, small=options.small, keep=not options.check, timeout=options.timeout)
+        print(f"{path.name:44} {time.perf_counter() - started:6.1f} s", *faults, flush=True)
+        failed += bool(faults)
+    return 1 if failed else 0
+
+
+def everything() -> list[Path]:
+    """All notebooks, in the course's order, then the solutions."""
+    return sorted(HERE.glob("*.ipynb")) + sorted((HERE / "solutions").glob("*.ipynb"))
+
+
+def execute(path: Path, *, small: bool, keep: bool, timeout: float = 600.0) -> list[str]:
+    """Run one notebook in its folder; returns what is wrong with it. keep: write it back."""
+    notebook = nbformat.read(path, as_version=4)
+    os.environ["MINIVIT_COURSE_SMALL"] = "1" if small else ""
+    client = NotebookClient(
+        notebook, timeout=timeout, kernel_name="python3", record_timing=False,
+        resources={"metadata": {"path": str(HERE)}},
+    )  # fmt: skip
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        return [f"failed: {error}"]
+    faults = find_faults(notebook, solutions=path.parent.name == "solutions")
+    if keep:
+        tidy(notebook)
+        nbformat.write(notebook, path)
+    return faults
+
+
+def find_faults(notebook, solutions: bool) -> list[str]:
+    """Warnings, places on somebody's disk, and grades that are not as they must be."""
+    faults = []
+    for number, cell in enumerate(notebook.cells):
+        outputs = cell.get("outputs", [])
+        text = "\n".join(map(_text, outputs))
+        if any(output.get("name") == "stderr" for output in outputs):
+            faults.append(f"cell {number} writes to stderr: {text:.200}")
+        if str(HERE) in text or str(Path.home()) + "/" in text:
+            faults.append(f"cell {number} shows a path of this machine")
+        for name, grade in GRADE.findall(text):
+            if (grade == "✓") != solutions:
+                what = "the solution does not pass" if solutions else "the stub passes"
+                faults.append(f"{name}: {what}")
+    return faults
+
+
+def _text(output) -> str:
+    if output.output_type == "stream":
+        return output.text
+    return output.get("data", {}).get("text/plain", "")
+
+
+def tidy(notebook) -> None:
+    """Take out what only holds here: live widgets, ids of this kernel, its version."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:03}"
+        cell.metadata = nbformat.from_dict({})
+        if cell.cell_type == "code":
+            cell.outputs = [
+                output for output in cell.outputs if WIDGET not in output.get("data", {})
+            ]
+            for output in cell.outputs:
+                output.pop("transient", None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options)))

@@ -1,0 +1,89 @@
+"""Every exercise of the course: the right answer passes, each usual wrong one is called by name."""
+
+import numpy as np
+import pytest
+
+from minivit import course
+from minivit.course.check import _as_tuple
+from minivit.course.exercise import EXERCISES, find
+from minivit.errors import UserError
+
+with pytest.raises(UserError):
+    find("")  # which loads them all
+
+NAMES = sorted(EXERCISES)
+FUNCTIONS = [name for name in NAMES if callable(EXERCISES[name].answer)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_right_answer_passes(name):
+    verdict = course.check(name, EXERCISES[name].answer)
+    assert verdict, verdict
+    assert repr(verdict).startswith(f"{name} ✓ right")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_usual_mistake_is_refused_by_its_name(name):
+    mistakes = EXERCISES[name].mistakes
+    assert len(mistakes) >= 3
+    assert len({mistake.words for mistake in mistakes}) == len(mistakes)
+    for mistake in mistakes:
+        verdict = course.check(name, mistake.wrong)
+        assert not verdict
+        assert mistake.words in verdict.words
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stubs_do_not_pass(name):
+    def dots(*arguments): ...
+
+    def raises(*arguments):
+        raise NotImplementedError
+
+    for stub in (None, ..., dots, raises) if name in FUNCTIONS else (None, ...):
+        verdict = course.check(name, stub)
+        assert not verdict
+        assert "not done yet" in verdict.words
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_hidden_shape_is_not_one(name):
+    """Axes of one length would hide a transposition."""
+    exercise = EXERCISES[name]
+    drawn = [exercise.inputs(np.random.default_rng(100 + size), size) for size in range(3)]
+    shapes = {str([np.shape(a) for a in arguments]) for arguments in drawn}
+    values = {str(arguments) for arguments in drawn}
+    assert len(shapes) > 1 or len(values) > 1, "the same arguments every time"
+
+
+def is_float(name: str) -> bool:
+    """Whether the exercise's first result is an array of floating-point numbers."""
+    exercise = EXERCISES[name]
+    first = _as_tuple(exercise.answer(*exercise.inputs(np.random.default_rng(100), 0)))[0]
+    return isinstance(first, np.ndarray) and first.dtype.kind == "f"
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if is_float(name)])
+def test_faults_of_every_kind_are_named(name):
+    """Changed arguments, float64 that leaks, transposition, NaN: whatever the exercise."""
+    right = EXERCISES[name].answer
+
+    def first(change):
+        def answer(*arguments):
+            result = _as_tuple(right(*arguments))
+            return (change(result[0]), *result[1:]) if len(result) > 1 else change(result[0])
+
+        return course.check(name, answer)
+
+    leaked = first(lambda a: a.astype(np.float64))
+    assert "float64 array or NumPy number leaked" in leaked.words
+    assert "NaN" in first(lambda a: a * np.nan).words
+    assert "shape" in first(lambda a: a[None]).words
+
+    def in_place(*arguments):
+        result = right(*arguments)
+        array = next(a for a in arguments if isinstance(a, np.ndarray) and a.dtype.kind == "f")
+        array += 1
+        return result
+
+    assert "changed in place" in course.check(name, in_place).words
