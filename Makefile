@@ -2,6 +2,7 @@
 # make train DATASET=cifar10    the same on CIFAR-10 (downloaded once, 170 MB)
 # make train ARGS="--epochs 3"  with any flag of python -m minivit.train
 # make test                     prove it: gradients, data, training, errors
+# make notebooks                execute the course from its first cell to its last, and keep the outputs
 # make lint                     style
 #
 # Each makes its own virtual environment in .venv; nothing else is touched.
@@ -15,13 +16,16 @@ python := $(VENV)/bin/python
 # compat: so that Python finds the package also from the folder above a clone of the same name
 install := --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: train test lint clean
+.PHONY: train test notebooks lint clean
 
 train: $(VENV)/installed
 	$(python) -m minivit.train --dataset $(DATASET) $(ARGS)
 
 test: $(VENV)/installed-dev
 	$(python) -m pytest $(ARGS)
+
+notebooks: $(VENV)/installed-execute
+	$(python) notebooks/execute.py $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(python) -m ruff check .
@@ -38,6 +42,10 @@ $(VENV)/installed: $(python) requirements.txt pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(python) -m pip install $(install) --editable ".[dev]"
+	@touch $@
+
+$(VENV)/installed-execute: $(VENV)/installed
+	$(python) -m pip install $(install) --editable ".[execute]"
 	@touch $@
 
 clean:

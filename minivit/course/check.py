@@ -277,7 +277,13 @@ def _slopes(exercise: Exercise, answer: Callable) -> float:
     objective, tensors = exercise.forward(*arguments)
     given = _as_tuple(answer(*_copy(arguments)))
     gradients = {name: np.asarray(g, float) for name, g in zip(tensors, given, strict=False)}
-    return max(result.error for result in check_gradients(objective, gradients, tensors))
+    worst = max(check_gradients(objective, gradients, tensors), key=lambda result: result.error)
+    if not worst.passed:
+        raise WrongAnswerError(
+            f"{worst.tensor} is not what finite differences say: {worst.analytic:.6g} along "
+            f"{worst.where}, where they measure {worst.numeric:.6g}"
+        )
+    return worst.error
 
 
 def _draw(exercise: Exercise, size: int, dtype: str) -> tuple:

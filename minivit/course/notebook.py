@@ -105,5 +105,5 @@ def trained(name: str = "nano", **changes) -> tuple[ViT, dict]:
     path = Path("runs") / f"course-{name}{size('', '-small')}"
     with contextlib.redirect_stdout(io.StringIO()):
         accuracy = train_once(path, parse_arguments(list(as_flags(recipe))).train)
-    print(f"{path}: trained, {accuracy:.1%} of the test pictures right")
+    print(f"{path.as_posix()}: trained, {accuracy:.1%} of the test pictures right")
     return load_model(path)

@@ -1,0 +1,196 @@
+"""`course.check` on answers as a student writes them: what is said of each."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minivit import course
+from minivit.course.check import Verdict
+from minivit.course.exercise import EXERCISES, Exercise, Mistake, add, find, gradient_of
+from minivit.errors import UserError
+
+
+def said(name, answer) -> str:
+    verdict = course.check(name, answer)
+    assert not verdict
+    assert repr(verdict).startswith(f"{name} ✗ ")
+    return verdict.words
+
+
+# --- 04.b, LayerNorm backward: written anew here, not taken from the exercise
+
+
+def right(dy, xhat, rstd, gamma):
+    C = dy.shape[-1]
+    dx = np.empty_like(dy)
+    for b in range(dy.shape[0]):
+        for t in range(dy.shape[1]):
+            jacobian = np.eye(C) - 1 / C - np.outer(xhat[b, t], xhat[b, t]) / C
+            dx[b, t] = jacobian @ (gamma * dy[b, t]) * rstd[b, t]
+    return dx, np.einsum("btc,btc->c", dy, xhat), np.einsum("btc->c", dy)
+
+
+def mean(a):
+    return a.mean(-1, keepdims=True)
+
+
+def test_another_way_to_the_right_answer_passes():
+    verdict = course.check("04.b", right)
+    assert verdict
+    assert "as finite differences say" in verdict.words
+
+
+def test_a_dropped_mean_term():
+    def answer(dy, xhat, rstd, gamma):
+        _, dgamma, dbeta = right(dy, xhat, rstd, gamma)
+        d = dy * gamma
+        return (d - xhat * mean(d * xhat)) * rstd, dgamma, dbeta
+
+    assert "the term mean(dxhat) is missing" in said("04.b", answer)
+
+
+def test_gamma_outside_the_mean():
+    def answer(dy, xhat, rstd, gamma):
+        _, dgamma, dbeta = right(dy, xhat, rstd, gamma)
+        return gamma * (dy - mean(dy) - xhat * mean(dy * xhat)) * rstd, dgamma, dbeta
+
+    assert "gamma stands outside the means" in said("04.b", answer)
+
+
+def test_a_missing_sum_over_the_batch():
+    def answer(dy, xhat, rstd, gamma):
+        dx, _, dbeta = right(dy, xhat, rstd, gamma)
+        return dx, (dy * xhat).sum(1), dbeta
+
+    words = said("04.b", answer)
+    assert "dgamma has the shape (2, 4); expected (4,)" in words
+    assert "sum over the leading axes is missing" in words
+
+
+def test_means_over_the_wrong_axis():
+    def answer(dy, xhat, rstd, gamma):
+        _, dgamma, dbeta = right(dy, xhat, rstd, gamma)
+        d = gamma * dy
+        over_batch = d.mean(0, keepdims=True)
+        return rstd * (d - over_batch - xhat * (d * xhat).mean(0)), dgamma, dbeta
+
+    assert "over the batch (axis 0)" in said("04.b", answer)
+
+
+def test_a_changed_argument():
+    def answer(dy, xhat, rstd, gamma):
+        result = right(dy, xhat, rstd, gamma)
+        dy *= gamma
+        return result
+
+    assert "an argument was changed in place" in said("04.b", answer)
+
+
+def test_float64_that_leaks():
+    def answer(dy, x):
+        dx = right_gelu(dy, x)
+        return dx * np.sqrt(np.float64(1.0))
+
+    assert "float64" in said("04.c", answer)
+    assert "leaked in" in said("04.c", answer)
+
+
+def right_gelu(dy, x):
+    cdf = np.vectorize(lambda value: 0.5 * (1 + math.erf(value / math.sqrt(2))))(x)
+    density = np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+    return (dy * (cdf + x * density)).astype(x.dtype)
+
+
+# --- fingerprints that need no knowledge of the exercise
+
+
+def linear(x, weight):
+    return x @ weight
+
+
+def linear_backward(dout, x, weight):
+    return dout @ weight.T, x.T @ dout
+
+
+@pytest.fixture(autouse=True, scope="module")
+def exercises():
+    """Two exercises of our own."""
+    find("04.a")
+
+    def draw(rng, size):
+        n, i, o = ((3, 4, 4), (5, 2, 2), (2, 3, 3))[size]
+        return rng.standard_normal((n, o)), rng.standard_normal((n, i)), rng.standard_normal((i, o))
+
+    add(
+        Exercise("99.a", linear_backward, ("dx", "dweight"), draw,
+                 forward=gradient_of(linear, "dx", "dweight")),
+        Exercise("99.b", 22_050_664, mistakes=(Mistake("biases were left out", 21_000_000),)),
+    )  # fmt: skip
+    yield
+    del EXERCISES["99.a"], EXERCISES["99.b"]
+
+
+def changed(change_dx=lambda a: a, change_dweight=lambda a: a):
+    def answer(dout, x, weight):
+        dx, dweight = linear_backward(dout, x, weight)
+        return change_dx(dx), change_dweight(dweight)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (changed(lambda a: -a), "dx is wrong. The sign is the wrong way round"),
+        (changed(lambda a: 2 * a), "It is 2, 2, 2 times what it should be"),
+        (changed(lambda a: 0 * a), "dx is wrong. It is zero everywhere"),
+        (changed(lambda a: a, lambda a: a.T.copy()), "dweight is wrong. It looks transposed"),
+        (changed(lambda a: a + 1, lambda a: a + 1), "and should be"),
+        (changed(lambda a: a / 0), "infinite"),
+        (changed(lambda a: a.sum(0)), "dx has the shape (4,); expected (3, 4)"),
+        (changed(lambda a: a.sum(0, keepdims=True)), "summed over an axis too many"),
+        (changed(lambda a: a.T), "It looks transposed"),
+        (changed(lambda a: a.astype(str)), "no array of numbers"),
+        (lambda dout, x, weight: dout @ weight.T, "expected 2 results (dx, dweight), found 1"),
+        (lambda dout, x: dout, "TypeError"),
+        (lambda dout, x, weight: x @ np.ones((99, 1)), "ValueError"),
+        (7, "expected a function, found int 7"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_what_is_said_of_a_wrong_function(answer, words):
+    assert words in said("99.a", answer)
+
+
+def test_a_right_function_beside_finite_differences():
+    verdict = course.check("99.a", linear_backward)
+    assert verdict
+    assert verdict.words.startswith("right, on 3 shapes and in float32, and as finite differences")
+
+
+def test_finite_differences_find_a_wrong_reference(monkeypatch):
+    """Should an exercise's own answer be wrong, its gradient check says so."""
+    wrong = Exercise(
+        "99.c", lambda dout, x, weight: (dout @ weight.T, 2 * (x.T @ dout)), ("dx", "dweight"),
+        EXERCISES["99.a"].inputs, forward=gradient_of(linear, "dx", "dweight"),
+    )  # fmt: skip
+    monkeypatch.setitem(EXERCISES, "99.c", wrong)
+    assert "finite differences" in said("99.c", wrong.answer)
+
+
+def test_numbers():
+    assert course.check("99.b", 22_050_664)
+    assert "biases were left out" in said("99.b", 21_000_000)
+    assert "3 is not it" in said("99.b", 3)
+    assert "is not it" in said("99.b", "many")
+
+
+def test_an_exercise_that_is_none():
+    with pytest.raises(UserError, match=r"no exercise '04\.z'; expected one of 04\.a, 04\.b"):
+        course.check("04.z", right)
+
+
+def test_a_verdict_is_true_where_it_passed():
+    assert Verdict("01.a", True, "right")
+    assert not Verdict("01.a", False, "no")

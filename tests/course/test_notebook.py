@@ -1,0 +1,84 @@
+"""What the notebooks share: sizes, sliders, the model that is trained once."""
+
+import sys
+
+import numpy as np
+import pytest
+import tiny
+
+from minivit import course
+from minivit.course import notebook
+from minivit.engine import RECIPES, Trainer
+
+
+def test_size_follows_the_environment(monkeypatch):
+    monkeypatch.delenv(notebook.SMALL, raising=False)
+    assert course.size(full=5, small=1) == 5
+    monkeypatch.setenv(notebook.SMALL, "1")
+    assert course.size(full=5, small=1) == 1
+
+
+def test_a_model_is_trained_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
+    monkeypatch.chdir(tmp_path)
+    small = {"image_size": 8, "num_classes": 4, "dim": 16, "depth": 1, "num_heads": 2, "epochs": 1}
+    small |= {"batch_size": 16, "val_fraction": 0.2, "threads": 1}
+    monkeypatch.setitem(RECIPES, "shapes", RECIPES["shapes"] | small)
+    model, state = course.trained("test", pos_embed="none")
+    assert model.config.pos_embed == "none"
+    assert len(state["class_names"]) == 4
+    first = capsys.readouterr().out
+    assert first.startswith("runs/course-test: trained, ")
+    assert len(first.splitlines()) == 1
+    monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
+    again, _ = course.trained("test", pos_embed="none")
+    np.testing.assert_array_equal(again.flat.data, model.flat.data)
+    assert capsys.readouterr().out == first
+
+
+def test_a_figure_stands_there_without_widgets(monkeypatch):
+    display = pytest.importorskip("IPython.display")
+    plt = pytest.importorskip("matplotlib.pyplot")
+    shown = []
+    monkeypatch.setattr(display, "display", lambda *things, **_: shown.extend(things))
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)  # as if not installed
+
+    def draw(x, y):
+        figure = plt.figure()
+        figure.suptitle(f"{x} {y}")
+        return figure
+
+    course.slide(draw, x=(2, 1, 3), y=("a", "b"))
+    (figure,) = shown
+    assert figure.get_suptitle() == "2 a"
+    assert not plt.get_fignums(), "closed, so that it is shown once"
+
+
+def test_sliders_draw_anew(monkeypatch):
+    display = pytest.importorskip("IPython.display")
+    pytest.importorskip("ipywidgets")
+    plt = pytest.importorskip("matplotlib.pyplot")
+    updates, shown = [], []
+
+    class Handle:
+        def update(self, figure):
+            updates.append(figure.get_suptitle())
+
+    def show(thing, display_id=False):
+        shown.append(thing)
+        return Handle() if display_id else None
+
+    monkeypatch.setattr(display, "display", show)
+
+    def draw(patch_size):
+        figure = plt.figure()
+        figure.suptitle(f"P = {patch_size}")
+        return figure
+
+    course.slide(draw, patch_size=(4, 1, 2, 8))
+    _, box = shown
+    (slider,) = box.children
+    assert (slider.value, tuple(slider.options)) == (4, (1, 2, 4, 8))
+    assert slider.description == "patch size"
+    slider.value = 8
+    assert updates == ["P = 8"]

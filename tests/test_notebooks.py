@@ -1,0 +1,101 @@
+"""The notebooks as files: complete, in order, small, and with nothing of somebody's machine.
+
+That they run is seen by `make notebooks ARGS="--small --check"`.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from minivit.course.exercise import EXERCISES, find
+from minivit.errors import UserError
+
+with pytest.raises(UserError):
+    find("")
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+CHAPTERS = sorted(FOLDER.glob("*.ipynb"))
+SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
+CHECK = re.compile(r'course\.check\(\s*"(\d\d\.[a-z])"')
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+LARGEST = 500_000
+
+
+def cells(path: Path, kind: str) -> list[dict]:
+    notebook = json.loads(path.read_text())
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def text(path: Path, kind: str) -> str:
+    return "\n\n".join("".join(cell["source"]) for cell in cells(path, kind))
+
+
+def outputs(path: Path) -> list[dict]:
+    return [output for cell in cells(path, "code") for output in cell["outputs"]]
+
+
+def ids(paths):
+    return [path.stem for path in paths]
+
+
+def test_the_course_is_complete():
+    assert [path.stem[:2] for path in CHAPTERS] == [f"{i:02}" for i in range(17)]
+    assert ids(SOLUTIONS) == ids(CHAPTERS)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=ids(CHAPTERS))
+def test_a_chapter_has_its_parts(path):
+    told = text(path, "markdown")
+    assert told.startswith(f"# {path.stem[:2]} · ")
+    for part in ("minutes", "After this chapter you can", "\n## Summary", "\n## Exercises"):
+        assert part in told
+    if path != CHAPTERS[-1]:
+        following = CHAPTERS[CHAPTERS.index(path) + 1].name
+        assert f"]({following})" in told.split("**Next:**")[-1]
+    exercises = CHECK.findall(text(path, "code"))
+    assert len(exercises) >= (1 if path.stem.startswith("00") else 3)
+    for name in exercises:
+        line = re.search(rf"\*\*{re.escape(name)}\*\* · [●○]{{3}} · \d+ minutes", told)
+        assert line, f"{name}: difficulty and minutes"
+    assert told.count("<details>") >= len(exercises), "a folded hint each"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=ids(CHAPTERS))
+def test_exercises_stand_in_chapter_registry_and_solutions(path):
+    number = path.stem[:2]
+    registered = sorted(name for name in EXERCISES if name.startswith(number))
+    assert sorted(CHECK.findall(text(path, "code"))) == registered
+    assert sorted(CHECK.findall(text(FOLDER / "solutions" / path.name, "code"))) == registered
+
+
+@pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=ids(CHAPTERS) + ids(SOLUTIONS))
+def test_what_is_committed_was_executed_and_is_clean(path):
+    assert path.stat().st_size < LARGEST
+    numbers = [cell["execution_count"] for cell in cells(path, "code")]
+    assert numbers == list(range(1, len(numbers) + 1)), "from the first cell to the last, once"
+    for output in outputs(path):
+        assert output["output_type"] != "error"
+        assert output.get("name") != "stderr"
+        said = json.dumps({**output, "data": {k: v for k, v in output.get("data", {}).items()
+                                              if not k.startswith("image/")}})  # fmt: skip
+        for place in ("/home/", "/root/", "/tmp/", "C:\\\\Users"):
+            assert place not in said
+    want = "✓" if path.parent.name == "solutions" else "✗"
+    grades = re.findall(r"\d\d\.[a-z] ([✓✗])", json.dumps(outputs(path), ensure_ascii=False))
+    assert set(grades) <= {want}
+
+
+@pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=ids(CHAPTERS) + ids(SOLUTIONS))
+def test_links_lead_somewhere(path):
+    for target in LINK.findall(text(path, "markdown")):
+        if not target.startswith(("http", "attachment:")):
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=ids(CHAPTERS))
+def test_cells_are_short(path):
+    lengths = sorted("".join(cell["source"]).count("\n") + 1 for cell in cells(path, "code"))
+    assert lengths[len(lengths) // 2] <= 12
+    assert lengths[-1] <= 45
