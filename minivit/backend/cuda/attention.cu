@@ -1,0 +1,267 @@
+// Attention forward and backward straight from packed qkv; functional/attention.py is the oracle.
+//
+//     S = q kᵀ / √D,   P = softmax(S),   out = P v
+//
+// No T×T matrix is ever written. Forward goes through the keys 64 at a time and keeps, for each
+// query, the largest score so far and the sum of the exponentials (Milakov & Gimelshein, 2018; Dao et
+// al., 2022): when a larger score comes, what was summed is scaled down. Backward computes P again from
+// the logarithm of that sum:
+//
+//     P = exp(S - lse),   dv = Pᵀ dout,   dS = P ∘ (dout vᵀ - delta) / √D,   delta = rowsum(dout ∘ out)
+//     dq = dS k,   dk = dSᵀ q
+//
+// Products run on tensor cores (mma.cuh). A block is four warps, a warp has 16 rows of a tile of 64.
+// qkv (B, T, 3, H, D) and out (B, T, H, D) are bf16; HEAD is D, a multiple of 16.
+
+constexpr int TILE = 64, WARPS = 4, THREADS = 32 * WARPS;
+constexpr int STRIDE = HEAD + 8;   // of a row in shared memory: 8 more, so that banks do not collide
+constexpr int STEPS = HEAD / 16;   // products over D
+constexpr int COLUMNS = HEAD / 8;  // tiles of 8 columns of D
+constexpr int PACKS = HEAD / 8;    // loads of 16 bytes in a row
+
+// Copy rows first … first + 63 of a matrix whose rows lie `step` apart; past `rows` they are zero.
+__device__ __forceinline__ void load_tile(bf16* tile, const bf16* from, int first, int rows, int step) {
+    for (int i = threadIdx.x; i < TILE * PACKS; i += THREADS) {
+        const int row = i / PACKS, c = i % PACKS * 8;
+        uint4 eight = {0u, 0u, 0u, 0u};
+        if (first + row < rows)
+            eight = *reinterpret_cast<const uint4*>(from + (long long)(first + row) * step + c);
+        *reinterpret_cast<uint4*>(tile + row * STRIDE + c) = eight;
+    }
+}
+
+// The a of rows row … row + 15 of a tile, columns 16·step …
+__device__ __forceinline__ void rows_of(unsigned (&a)[4], const bf16* tile, int row, int step, int stride) {
+    const int group = (threadIdx.x & 31) / 4, pair = threadIdx.x % 4 * 2;
+    const bf16* place = tile + (row + group) * stride + 16 * step + pair;
+    a[0] = pair_at(place);
+    a[1] = pair_at(place + 8 * stride);
+    a[2] = pair_at(place + 8);
+    a[3] = pair_at(place + 8 * stride + 8);
+}
+
+// d (16 × 64) = (16 rows of `left`) · (64 rows of `right`)ᵀ, both over D
+__device__ __forceinline__ void product_over_head(
+    float (&d)[TILE / 8][4], const bf16* left, int row, const bf16* right) {
+    const int group = (threadIdx.x & 31) / 4, pair = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < TILE / 8; ++n) d[n][0] = d[n][1] = d[n][2] = d[n][3] = 0.0f;
+#pragma unroll
+    for (int k = 0; k < STEPS; ++k) {
+        unsigned a[4];
+        rows_of(a, left, row, k, STRIDE);
+#pragma unroll
+        for (int n = 0; n < TILE / 8; ++n) {
+            const bf16* place = right + (8 * n + group) * STRIDE + 16 * k + pair;
+            const unsigned b[2] = {pair_at(place), pair_at(place + 8)};
+            mma(d[n], a, b);
+        }
+    }
+}
+
+// d (16 × D) += a (16 × 16) · (rows 16·k … of a tile, 16 × D)
+__device__ __forceinline__ void add_product(
+    float (&d)[COLUMNS][4], const unsigned (&a)[4], const bf16* tile, int k) {
+    const int group = (threadIdx.x & 31) / 4, pair = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < COLUMNS; ++n) {
+        const bf16* place = tile + (16 * k + pair) * STRIDE + 8 * n + group;
+        const unsigned b[2] = {pair_down(place, STRIDE), pair_down(place + 8 * STRIDE, STRIDE)};
+        mma(d[n], a, b);
+    }
+}
+
+// Two d side by side (16 × 16) as an a
+__device__ __forceinline__ void as_rows(unsigned (&a)[4], const float (&left)[4], const float (&right)[4]) {
+    a[0] = pair_of(left[0], left[1]);
+    a[1] = pair_of(left[2], left[3]);
+    a[2] = pair_of(right[0], right[1]);
+    a[3] = pair_of(right[2], right[3]);
+}
+
+// Over the four threads that share a row of d
+__device__ __forceinline__ float row_sum(float x) {
+    x += __shfl_xor_sync(0xffffffffu, x, 1);
+    return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+
+__device__ __forceinline__ float row_max(float x) {
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
+}
+
+// Rows row, row + 8 of (16 × D), scaled, to a matrix whose rows lie `step` apart.
+__device__ __forceinline__ void save_rows(
+    bf16* to, const float (&d)[COLUMNS][4], int row, int rows, int step, float scale, float scale8) {
+    const int pair = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < COLUMNS; ++n) {
+        bf16* place = to + (long long)row * step + 8 * n + pair;
+        if (row < rows)
+            *reinterpret_cast<unsigned*>(place) = pair_of(d[n][0] * scale, d[n][1] * scale);
+        if (row + 8 < rows)
+            *reinterpret_cast<unsigned*>(place + 8LL * step) =
+                pair_of(d[n][2] * scale8, d[n][3] * scale8);
+    }
+}
+
+// grid (ceil(T / 64), H, B). lse (B, H, T): log Σ exp(S), for backward.
+// Shared memory: three tiles.
+extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
+    const bf16* __restrict__ qkv, bf16* __restrict__ out, float* __restrict__ lse, int T, int H) {
+    const int first = blockIdx.x * TILE, head = blockIdx.y, image = blockIdx.z;
+    const int step = 3 * H * HEAD, width = H * HEAD;
+    const bf16* q = qkv + (long long)image * T * step + head * HEAD;
+    DYNAMIC_SHARED(bf16, shared);
+    bf16 *queries = shared, *keys = queries + TILE * STRIDE, *values = keys + TILE * STRIDE;
+    load_tile(queries, q, first, T, step);
+    const int warp_row = threadIdx.x / 32 * 16, group = (threadIdx.x & 31) / 4;
+    const int pair = threadIdx.x % 4 * 2;
+    const float scale = rsqrtf((float)HEAD);
+    float sums[COLUMNS][4] = {}, most[2] = {lowest(), lowest()}, total[2] = {0.0f, 0.0f};
+    for (int j = 0; j < T; j += TILE) {
+        __syncthreads();  // nobody reads the tiles of the turn before
+        load_tile(keys, q + width, j, T, step);
+        load_tile(values, q + 2 * width, j, T, step);
+        __syncthreads();
+        float p[TILE / 8][4];
+        product_over_head(p, queries, warp_row, keys);
+        float larger[2] = {most[0], most[1]};
+#pragma unroll
+        for (int n = 0; n < TILE / 8; ++n)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                p[n][i] = j + 8 * n + pair + i % 2 < T ? p[n][i] * scale : lowest();
+                larger[i / 2] = fmaxf(larger[i / 2], p[n][i]);
+            }
+        float shrink[2];
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            larger[r] = row_max(larger[r]);
+            shrink[r] = expf(most[r] - larger[r]);
+            most[r] = larger[r];
+            total[r] *= shrink[r];
+        }
+#pragma unroll
+        for (int n = 0; n < COLUMNS; ++n)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) sums[n][i] *= shrink[i / 2];
+#pragma unroll
+        for (int n = 0; n < TILE / 8; ++n)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                p[n][i] = expf(p[n][i] - most[i / 2]);
+                total[i / 2] += p[n][i];
+            }
+#pragma unroll
+        for (int k = 0; k < TILE / 16; ++k) {
+            unsigned a[4];
+            as_rows(a, p[2 * k], p[2 * k + 1]);
+            add_product(sums, a, values, k);
+        }
+    }
+    const float sum = row_sum(total[0]), sum8 = row_sum(total[1]);
+    const int row = first + warp_row + group;
+    save_rows(out + (long long)image * T * width + head * HEAD, sums, row, T, width, 1.0f / sum,
+              1.0f / sum8);
+    float* own = lse + ((long long)image * H + head) * T;
+    if (pair == 0 && row < T) own[row] = most[0] + logf(sum);
+    if (pair == 0 && row + 8 < T) own[row + 8] = most[1] + logf(sum8);
+}
+
+// grid (H, B): one block does all of a head, so that sums have one order. dqkv as qkv.
+// Shared memory: five tiles (the fifth 64 × 72), and per token D + 2 floats, tokens rounded up to 64.
+extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
+    const bf16* __restrict__ qkv, const bf16* __restrict__ out, const bf16* __restrict__ dout,
+    const float* __restrict__ lse, bf16* __restrict__ dqkv, int T, int H) {
+    const int head = blockIdx.x, image = blockIdx.y, step = 3 * H * HEAD, width = H * HEAD;
+    const int padded = (T + TILE - 1) / TILE * TILE;
+    constexpr int ACROSS = TILE + 8;
+    DYNAMIC_SHARED(bf16, shared);
+    bf16 *queries = shared, *douts = queries + TILE * STRIDE, *keys = douts + TILE * STRIDE;
+    bf16 *values = keys + TILE * STRIDE, *dscores = values + TILE * STRIDE;  // (key, query)
+    float* dq = reinterpret_cast<float*>(dscores + TILE * ACROSS);           // (padded, D)
+    float *delta = dq + padded * HEAD, *logs = delta + padded;
+    const bf16* q = qkv + (long long)image * T * step + head * HEAD;
+    const bf16* o = out + (long long)image * T * width + head * HEAD;
+    const bf16* d_o = dout + (long long)image * T * width + head * HEAD;
+    bf16* dq_out = dqkv + (long long)image * T * step + head * HEAD;
+    for (int t = threadIdx.x; t < padded; t += THREADS) {
+        float sum = 0.0f;
+        if (t < T)
+            for (int c = 0; c < HEAD; ++c)
+                sum += to_float(o[(long long)t * width + c]) * to_float(d_o[(long long)t * width + c]);
+        delta[t] = sum;
+        logs[t] = t < T ? lse[((long long)image * H + head) * T + t] : -lowest();  // its P is 0
+    }
+    for (int i = threadIdx.x; i < padded * HEAD; i += THREADS) dq[i] = 0.0f;
+    const int warp_row = threadIdx.x / 32 * 16, group = (threadIdx.x & 31) / 4;
+    const int pair = threadIdx.x % 4 * 2;
+    const float scale = rsqrtf((float)HEAD);
+    for (int j = 0; j < T; j += TILE) {
+        __syncthreads();
+        load_tile(keys, q + width, j, T, step);
+        load_tile(values, q + 2 * width, j, T, step);
+        float dk[COLUMNS][4] = {}, dv[COLUMNS][4] = {};
+        for (int i = 0; i < T; i += TILE) {
+            __syncthreads();
+            load_tile(queries, q, i, T, step);
+            load_tile(douts, d_o, i, T, width);
+            __syncthreads();
+            // this warp's 16 keys against 64 queries: everything transposed
+            float p[TILE / 8][4], ds[TILE / 8][4];
+            product_over_head(p, keys, warp_row, queries);
+            product_over_head(ds, values, warp_row, douts);
+#pragma unroll
+            for (int n = 0; n < TILE / 8; ++n)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    const int query = i + 8 * n + pair + e % 2;
+                    p[n][e] = expf(p[n][e] * scale - logs[query]);
+                    ds[n][e] = p[n][e] * (ds[n][e] - delta[query]) * scale;
+                }
+#pragma unroll
+            for (int k = 0; k < TILE / 16; ++k) {
+                unsigned a[4];
+                as_rows(a, p[2 * k], p[2 * k + 1]);
+                add_product(dv, a, douts, k);
+                as_rows(a, ds[2 * k], ds[2 * k + 1]);
+                add_product(dk, a, queries, k);
+            }
+            // dq sums over keys, which are spread over the warps: by way of shared memory
+#pragma unroll
+            for (int n = 0; n < TILE / 8; ++n) {
+                bf16* place = dscores + (warp_row + group) * ACROSS + 8 * n + pair;
+                *reinterpret_cast<unsigned*>(place) = pair_of(ds[n][0], ds[n][1]);
+                *reinterpret_cast<unsigned*>(place + 8 * ACROSS) = pair_of(ds[n][2], ds[n][3]);
+            }
+            __syncthreads();
+            float own[COLUMNS][4] = {};
+#pragma unroll
+            for (int k = 0; k < TILE / 16; ++k) {
+                const bf16* place = dscores + (16 * k + pair) * ACROSS + warp_row + group;
+                const unsigned a[4] = {
+                    pair_down(place, ACROSS), pair_down(place + 8, ACROSS),
+                    pair_down(place + 8 * ACROSS, ACROSS), pair_down(place + 8 * ACROSS + 8, ACROSS)};
+                add_product(own, a, keys, k);
+            }
+            float* rows = dq + (i + warp_row + group) * HEAD + pair;
+#pragma unroll
+            for (int n = 0; n < COLUMNS; ++n) {
+                rows[8 * n] += own[n][0];
+                rows[8 * n + 1] += own[n][1];
+                rows[8 * n + 8 * HEAD] += own[n][2];
+                rows[8 * n + 8 * HEAD + 1] += own[n][3];
+            }
+        }
+        const int row = j + warp_row + group;
+        save_rows(dq_out + width, dk, row, T, step, 1.0f, 1.0f);
+        save_rows(dq_out + 2 * width, dv, row, T, step, 1.0f, 1.0f);
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < T * (HEAD / 2); i += THREADS) {
+        const int row = i / (HEAD / 2), c = i % (HEAD / 2) * 2;
+        *reinterpret_cast<unsigned*>(dq_out + (long long)row * step + c) =
+            pair_of(dq[row * HEAD + c], dq[row * HEAD + c + 1]);
+    }
+}

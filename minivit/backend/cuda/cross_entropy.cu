@@ -1,0 +1,50 @@
+// Softmax, cross-entropy and its gradient in one pass; functional/cross_entropy.py is the oracle.
+//
+//     L_b = -Σ_k t_k log p_k,   dz = (p - t) / B,   t = (1 - ε)·(λ·[k = first] + (1 - λ)·[k = second]) + ε/K
+//
+// One warp a row of CLASSES logits. Labels come as two classes and the share λ of the first, which
+// is what MixUp and CutMix make: 12 bytes an image instead of a row of shares.
+
+constexpr int STEPS = (CLASSES + 31) / 32;
+
+// losses, correct (rows): of each image; correct: is the largest logit that of the likelier label?
+extern "C" __global__ void cross_entropy(
+    const scalar* __restrict__ logits, const int* __restrict__ first,
+    const int* __restrict__ second, const float* __restrict__ share, scalar* __restrict__ dlogits,
+    float* __restrict__ losses, float* __restrict__ correct, int rows, float smoothing) {
+    const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x & 31;
+    if (row >= rows) return;
+    const scalar* z = logits + (long long)row * CLASSES;
+    float own[STEPS], most = lowest();
+#pragma unroll
+    for (int k = 0; k < STEPS; ++k) {
+        const int c = k * 32 + lane;
+        own[k] = c < CLASSES ? to_float(z[c]) : lowest();
+        most = fmaxf(most, own[k]);
+    }
+    most = warp_max(most);
+    float total = 0.0f;
+#pragma unroll
+    for (int k = 0; k < STEPS; ++k) total += expf(own[k] - most);  // of the lowest: 0
+    total = warp_sum(total);
+    const float log_total = logf(total), one = 1.0f / total, of_batch = 1.0f / rows;
+    const int label = first[row], other = second[row];
+    const float lambda = share[row];
+    float loss = 0.0f;
+#pragma unroll
+    for (int k = 0; k < STEPS; ++k) {
+        const int c = k * 32 + lane;
+        if (c >= CLASSES) continue;
+        float target = (c == label ? lambda : 0.0f) + (c == other ? 1.0f - lambda : 0.0f);
+        target = target * (1.0f - smoothing) + smoothing / CLASSES;
+        const float shifted = own[k] - most;
+        loss -= target * (shifted - log_total);
+        store(dlogits[(long long)row * CLASSES + c], (expf(shifted) * one - target) * of_batch);
+    }
+    loss = warp_sum(loss);
+    if (lane == 0) {
+        const int likelier = lambda >= 0.5f ? label : other;
+        losses[row] = loss;
+        correct[row] = to_float(z[likelier]) >= most ? 1.0f : 0.0f;
+    }
+}

@@ -1,0 +1,41 @@
+// A product of small matrices by a warp's tensor core: d (16×8, float) += a (16×16) b (16×8), bf16.
+//
+// Each of the 32 threads holds a few elements. With group = lane / 4 and pair = 2·(lane mod 4):
+//
+//     d[0], d[1]: row group,     columns pair, pair + 1     a[0]: row group,     columns pair, pair + 1
+//     d[2], d[3]: row group + 8, the same                   a[1]: row group + 8, the same
+//     b[0]: rows pair, pair + 1 of column group             a[2]: row group,     columns pair + 8, + 9
+//     b[1]: rows pair + 8, + 9                              a[3]: row group + 8, the same
+//
+// An a or b is two neighbours, the first in the lower half. So the d of two products side by side,
+// rounded to bf16, is the a of a next one: softmax's result never leaves the registers.
+
+__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#ifdef __CUDA_ARCH__
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    on_cpu::mma(d, a, b);
+#endif
+}
+
+__device__ __forceinline__ unsigned pair_of(bf16 low, bf16 high) {
+    return low.bits | (unsigned)high.bits << 16;
+}
+
+__device__ __forceinline__ unsigned pair_of(float low, float high) {
+    return pair_of(to_bf16(low), to_bf16(high));
+}
+
+// Two neighbours of a row.
+__device__ __forceinline__ unsigned pair_at(const bf16* place) {
+    return *reinterpret_cast<const unsigned*>(place);
+}
+
+// Two neighbours of a column.
+__device__ __forceinline__ unsigned pair_down(const bf16* place, int stride) {
+    return pair_of(place[0], place[stride]);
+}

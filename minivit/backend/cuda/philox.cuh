@@ -1,0 +1,27 @@
+// Random numbers that are a function of where they stand: Philox4x32-10 (Salmon et al., 2011).
+// Backward computes a mask again from (seed, step, place) instead of reading it.
+
+struct Philox {
+    unsigned words[4];
+};
+
+__device__ __forceinline__ Philox philox(unsigned long long seed, unsigned step, unsigned layer,
+                                         unsigned long long place) {
+    unsigned a = (unsigned)place, b = (unsigned)(place >> 32), c = step, d = layer;
+    unsigned key0 = (unsigned)seed, key1 = (unsigned)(seed >> 32);
+#pragma unroll
+    for (int round = 0; round < 10; ++round) {
+        const unsigned high0 = __umulhi(0xD2511F53u, a), low0 = 0xD2511F53u * a;
+        const unsigned high1 = __umulhi(0xCD9E8D57u, c), low1 = 0xCD9E8D57u * c;
+        a = high1 ^ b ^ key0;
+        b = low1;
+        c = high0 ^ d ^ key1;
+        d = low0;
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+    return Philox{{a, b, c, d}};
+}
+
+// 24 random bits as a number in [0, 1)
+__device__ __forceinline__ float uniform(unsigned bits) { return (bits >> 8) * (1.0f / 16777216.0f); }

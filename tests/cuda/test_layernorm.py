@@ -1,0 +1,61 @@
+"""Residual addition and LayerNorm, forward and backward, beside the pairs."""
+
+import numpy as np
+import pytest
+from cuda.on_cpu import call, from_bf16, to_bf16
+
+from minivit.functional import layernorm_backward, layernorm_forward
+
+WIDTHS = (8, 33, 64, 100, 192, 257, 264)
+KINDS = {"float": (lambda x: x.astype(np.float32), lambda x: x, 1e-5),
+         "bf16": (to_bf16, from_bf16, 2e-2)}  # fmt: skip
+
+
+def draw(rows, width):
+    rng = np.random.default_rng(width)
+    x, branch, dy = (rng.standard_normal((rows, width)) + 0.5 for _ in range(3))
+    return x, branch, dy, rng.standard_normal(width), rng.standard_normal(width)
+
+
+def close(found, expected, tolerance):
+    expected = np.asarray(expected)
+    np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max(), rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_both_ways(kind, width):
+    store, read, tolerance = KINDS[kind]
+    rows, eps = 11, 1e-6
+    x, branch, dy, gamma, beta = draw(rows, width)
+    x, branch, dy = (read(store(a)).astype(float) for a in (x, branch, dy))
+    gamma, beta = gamma.astype(np.float32), beta.astype(np.float32)
+    total, y = (store(np.zeros((rows, width))) for _ in range(2))
+    statistics = np.zeros((rows, 2), np.float32)
+    sizes = {"WIDTH": width, "SCALAR": kind}
+    call("layernorm.cu", "residual_layernorm_forward", 2, 128, store(x), store(branch), gamma, beta,
+         total, y, statistics, rows, eps, **sizes)  # fmt: skip
+    expected, _ = layernorm_forward(x + branch, gamma.astype(float), beta.astype(float), eps)
+    close(read(total), x + branch, tolerance)
+    close(read(y), expected, tolerance)
+
+    added = read(total).astype(float)
+    _, cache = layernorm_forward(added, gamma.astype(float), beta.astype(float), eps)
+    dx, dgamma, dbeta = layernorm_backward(dy, cache)
+    before = np.random.default_rng(0).standard_normal((rows, width)).astype(np.float32)
+    dresidual, partial = before.copy(), np.zeros((2, 2, width), np.float32)
+    call("layernorm.cu", "layernorm_backward", 2, 128, store(dy), total, statistics, gamma,
+         dresidual, partial, rows, shared=8 * width, **sizes)  # fmt: skip
+    close(dresidual, before + dx, tolerance)
+    gradients = np.ones((2, width), np.float32)  # it adds
+    call("column_sums.cu", "add_column_sums", (2 * width + 63) // 64, 64, partial, gradients, 2,
+         2 * width)  # fmt: skip
+    close(gradients, 1 + np.array([dgamma, dbeta]), tolerance)
+
+
+def test_without_a_branch():
+    x, _, _, gamma, beta = (a.astype(np.float32) for a in draw(5, 64))
+    y, statistics = np.zeros_like(x), np.zeros((5, 2), np.float32)
+    call("layernorm.cu", "residual_layernorm_forward", 1, 64, x, None, gamma, beta, None, y,
+         statistics, 5, 1e-6, WIDTH=64, SCALAR="float")  # fmt: skip
+    close(y, layernorm_forward(x, gamma, beta)[0], 1e-5)

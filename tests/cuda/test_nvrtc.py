@@ -1,0 +1,46 @@
+"""Every kernel compiles for the GPUs that it is meant for; NVRTC needs none to do so."""
+
+import pytest
+
+from minivit.backend.cuda import HERE, source
+
+SHAPES = {
+    "layernorm.cu": [{"WIDTH": 192}, {"WIDTH": 257}, {"WIDTH": 1280}],
+    "column_sums.cu": [{}],
+    "cross_entropy.cu": [{"CLASSES": 10}, {"CLASSES": 1000}],
+    "attention.cu": [{"HEAD": 16}, {"HEAD": 32}, {"HEAD": 64}, {"HEAD": 80}],
+    "sums.cu": [{}],
+    "adamw.cu": [{}],
+}
+ARCHITECTURES = (80, 90, 100)
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    module = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="CuPy is not installed")
+    try:
+        module.getVersion()
+    except RuntimeError:
+        pytest.skip("NVRTC is not installed (pip install nvidia-cuda-nvrtc-cu12)")
+    return module
+
+
+def test_every_kernel_is_compiled_here():
+    assert sorted(path.name for path in HERE.glob("*.cu")) == sorted(SHAPES)
+
+
+@pytest.mark.parametrize("scalar", ["float", "bf16"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("file", SHAPES)
+def test_it_compiles(nvrtc, file, architecture, scalar):
+    if architecture not in nvrtc.getSupportedArchs():
+        pytest.skip(f"this NVRTC does not know sm_{architecture}")
+    for sizes in SHAPES[file]:
+        flags = [f"-D{name}={value}" for name, value in {**sizes, "SCALAR": scalar}.items()]
+        program = nvrtc.createProgram(source(file), file, (), ())
+        options = (f"--gpu-architecture=sm_{architecture}", "--std=c++17", *flags)
+        try:
+            nvrtc.compileProgram(program, options)
+        except Exception:
+            pytest.fail(nvrtc.getProgramLog(program))
+        assert nvrtc.getProgramLog(program) in ("", "\0"), "warnings"
