@@ -44,12 +44,14 @@ def test_both_ways(kind, width):
     dx, dgamma, dbeta = layernorm_backward(dy, cache)
     before = np.random.default_rng(0).standard_normal((rows, width)).astype(np.float32)
     dresidual, partial = before.copy(), np.zeros((2, 2, width), np.float32)
+    copy = store(np.zeros((rows, width)))
     call("layernorm.cu", "layernorm_backward", 2, 128, store(dy), total, statistics, gamma,
-         dresidual, partial, rows, shared=8 * width, **sizes)  # fmt: skip
+         dresidual, copy, partial, rows, shared=8 * width, **sizes)  # fmt: skip
     close(dresidual, before + dx, tolerance)
+    np.testing.assert_array_equal(copy, store(dresidual))
     gradients = np.ones((2, width), np.float32)  # it adds
     call("column_sums.cu", "add_column_sums", (2 * width + 63) // 64, 64, partial, gradients, 2,
-         2 * width)  # fmt: skip
+         2 * width, 2 * width)  # fmt: skip
     close(gradients, 1 + np.array([dgamma, dbeta]), tolerance)
 
 

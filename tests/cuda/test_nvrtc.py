@@ -9,7 +9,10 @@ SHAPES = {
     "column_sums.cu": [{}],
     "cross_entropy.cu": [{"CLASSES": 10}, {"CLASSES": 1000}],
     "attention.cu": [{"HEAD": 16}, {"HEAD": 32}, {"HEAD": 64}, {"HEAD": 80}],
+    "gelu.cu": [{"TANH": 0}, {"TANH": 1}],
+    "tokens.cu": [{"CLS": 0}, {"CLS": 1}],
     "sums.cu": [{}],
+    "bf16.cu": [{}],
     "adamw.cu": [{}],
 }
 ARCHITECTURES = (80, 90, 100)

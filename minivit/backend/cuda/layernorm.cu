@@ -64,13 +64,14 @@ extern "C" __global__ void residual_layernorm_forward(
     }
 }
 
-// dresidual (rows, WIDTH), float, gets dx added to it: both ways of the fork. partial (grid, 2,
-// WIDTH): this block's share of dgamma and dbeta, which `add_column_sums` adds up; always in the
+// dresidual (rows, WIDTH), float, gets dx added to it: both ways of the fork; copy: the same as
+// scalars, for the products that come next. partial (grid, 2, WIDTH): this block's share of dgamma and dbeta, which `add_column_sums` adds up; always in the
 // same order, so that the same step gives the same bits.
 extern "C" __global__ void layernorm_backward(
     const scalar* __restrict__ dy, const scalar* __restrict__ sum,
     const float2* __restrict__ statistics, const float* __restrict__ gamma,
-    float* __restrict__ dresidual, float* __restrict__ partial, int rows) {
+    float* __restrict__ dresidual, scalar* __restrict__ copy, float* __restrict__ partial,
+    int rows) {
     const int warps = gridDim.x * blockDim.x / 32;
     float dgamma[STEPS][PACK] = {}, dbeta[STEPS][PACK] = {};
     for (int row = first_row(); row < rows; row += warps) {
@@ -107,6 +108,7 @@ extern "C" __global__ void layernorm_backward(
             for (int i = 0; i < PACK; ++i)
                 dx[i] += (dxhat[k][i] - mean_dxhat - xhat[k][i] * mean_product) * rstd;
             save(dresidual + offset + c, dx);
+            save(copy + offset + c, dx);
         }
     }
     // the block's warps add their sums one after the other
