@@ -1,0 +1,163 @@
+"""Chapter 03: the chain rule, finite differences, a way past a layer."""
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+from minivit.functional import linear_backward, linear_forward, tanh_backward, tanh_forward
+
+# 03.a: L = (a·b + c)·a at a = 2, b = -3, c = 10; the answer is (da, db, dc)
+
+add(
+    Exercise(
+        name="03.a",
+        answer=(-2.0, 4.0, 2.0),
+        mistakes=(
+            Mistake("a reached the loss by its second way alone, as the factor of v; the way "
+                    "through u is missing", (4.0, 4.0, 2.0)),
+            Mistake("a reached the loss through u alone; it is a factor of v as well",
+                    (-6.0, 4.0, 2.0)),
+            Mistake("the two ways of a were multiplied. Links of one chain multiply; ways side by "
+                    "side add up", (-24.0, 4.0, 2.0)),
+            Mistake("the gradients stop one box early: what arrives from the loss, dv = a, was not "
+                    "multiplied in", (1.0, 2.0, 1.0)),
+        ),
+    )
+)  # fmt: skip
+
+
+# 03.b: gradient(f, x, h) -> dx, by central differences
+
+
+class _Function:
+    """A smooth function of an array, with a name that can be printed."""
+
+    def __init__(self, weights: np.ndarray):
+        self.weights = weights
+
+    def __call__(self, x: np.ndarray) -> float:
+        return float(np.sin(self.weights * x).sum() + np.exp(0.3 * x.sum()) + (x**3).mean())
+
+    def __repr__(self) -> str:
+        return "a function"
+
+
+def _draw_function(rng: np.random.Generator, size: int) -> tuple:
+    shape = ((4,), (2, 3), (3, 1, 2))[size]
+    return _Function(rng.standard_normal(shape)), rng.standard_normal(shape), 0.1
+
+
+def _moves(x, h):
+    """For every element: its index, and the array that moves it by h."""
+    for index in np.ndindex(x.shape):
+        move = np.zeros_like(x)
+        move[index] = h
+        yield index, move
+
+
+def _differences(difference):
+    """A gradient by difference(f, x, move, h) for every element."""
+
+    def gradient(f, x, h):
+        dx = np.zeros_like(x)
+        for index, move in _moves(x, h):
+            dx[index] = difference(f, x, move, h)
+        return dx
+
+    return gradient
+
+
+def _never_put_back(f, x, h):
+    moved, dx = x.copy(), np.zeros_like(x)
+    for index, move in _moves(x, h):
+        before = f(moved - move)
+        moved += move
+        dx[index] = (f(moved) - before) / (2 * h)
+    return dx
+
+
+add(
+    Exercise(
+        name="03.b",
+        answer=_differences(lambda f, x, move, h: (f(x + move) - f(x - move)) / (2 * h)),
+        outputs=("dx",),
+        inputs=_draw_function,
+        mistakes=(
+            Mistake("the number was moved forward only; move it both ways, so that the curve's "
+                    "bend cancels",
+                    _differences(lambda f, x, move, h: (f(x + move) - f(x)) / h)),
+            Mistake("the number was moved backward only; move it both ways, so that the curve's "
+                    "bend cancels",
+                    _differences(lambda f, x, move, h: (f(x) - f(x - move)) / h)),
+            Mistake("the difference was divided by h: from x - h to x + h it is 2h",
+                    _differences(lambda f, x, move, h: (f(x + move) - f(x - move)) / h)),
+            Mistake("the difference was not divided by the step",
+                    _differences(lambda f, x, move, h: f(x + move) - f(x - move))),
+            Mistake("all numbers were moved at once; a partial derivative moves one and holds the "
+                    "others still",
+                    _differences(lambda f, x, move, h: (f(x + h) - f(x - h)) / (2 * h))),
+            Mistake("a number that was moved was not put back before the next one moves",
+                    _never_put_back),
+        ),
+    )
+)  # fmt: skip
+
+
+# 03.f: residual_backward(dy, x, weight, bias) -> dx, dweight, dbias, of y = x + tanh(x W + b)
+
+
+def _draw_residual(rng: np.random.Generator, size: int) -> tuple:
+    B, C = ((3, 4), (5, 2), (2, 6))[size]
+    return tuple(rng.standard_normal(shape) for shape in ((B, C), (B, C), (C, C), (C,)))
+
+
+def _residual(x, weight, bias):
+    return x + np.tanh(x @ weight + bias)
+
+
+def _residual_backward(dy, x, weight, bias):
+    s, linear = linear_forward(x, weight, bias)
+    dx, dweight, dbias = linear_backward(tanh_backward(dy, tanh_forward(s)[1]), linear)
+    return dy + dx, dweight, dbias
+
+
+def _residual_with(
+    slope=lambda s: 1 - np.tanh(s) ** 2, skip=lambda dy, dx: dy + dx, turn=np.transpose
+):
+    """A wrong answer: another slope of tanh, another way past the layer, a weight not turned."""
+
+    def wrong(dy, x, weight, bias):
+        ds = dy * slope(x @ weight + bias)
+        return skip(dy, ds @ turn(weight)), x.T @ ds, ds.sum(0)
+
+    return wrong
+
+
+def _residual_slopes(dy, *arguments):
+    x, weight, bias = (array.copy() for array in arguments)
+    tensors = {"dx": x, "dweight": weight, "dbias": bias}
+    return lambda: float((dy * _residual(x, weight, bias)).sum()), tensors
+
+
+add(
+    Exercise(
+        name="03.f",
+        answer=_residual_backward,
+        outputs=("dx", "dweight", "dbias"),
+        inputs=_draw_residual,
+        forward=_residual_slopes,
+        mistakes=(
+            Mistake("the way past the layer is missing: x is used twice, and dy also goes straight "
+                    "to it", _residual_with(skip=lambda dy, dx: dx)),
+            Mistake("the way through the layer is missing: x is used twice",
+                    _residual_with(skip=lambda dy, dx: dy)),
+            Mistake("the two ways were multiplied; ways side by side add up",
+                    _residual_with(skip=lambda dy, dx: dy * dx)),
+            Mistake("weight was not transposed: here it is square, and the shapes cannot tell",
+                    _residual_with(turn=lambda weight: weight)),
+            Mistake("tanh was taken for a straight line: its slope 1 - tanh² is missing",
+                    _residual_with(slope=np.ones_like)),
+            Mistake("the slope is 1 - s² with s from before the tanh; it is 1 - tanh(s)²",
+                    _residual_with(slope=lambda s: 1 - s * s)),
+        ),
+    )
+)  # fmt: skip

@@ -1,0 +1,193 @@
+"""Chapter 03: the linear layer, softmax and cross-entropy."""
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+from minivit.functional import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    linear_backward,
+    linear_forward,
+    softmax_backward,
+    softmax_forward,
+)
+
+# 03.c: linear_backward(dy, x, weight) -> dx, dweight, dbias
+
+SHAPES = ((2, 3, 4, 5), (5, 2, 3, 4), (3, 4, 6, 2))  # B, T, C, K
+
+
+def _draw_linear(rng: np.random.Generator, size: int) -> tuple:
+    B, T, C, K = SHAPES[size]
+    return tuple(rng.standard_normal(shape) for shape in ((B, T, K), (B, T, C), (C, K)))
+
+
+def _linear(dy, x, weight):
+    return linear_backward(dy, (x, weight))
+
+
+def _reshaped_weight(dy, x, weight):
+    _, dweight, dbias = _linear(dy, x, weight)
+    return dy @ weight.reshape(weight.shape[::-1]), dweight, dbias
+
+
+def _reshaped_dweight(dy, x, weight):
+    dx, dweight, dbias = _linear(dy, x, weight)
+    return dx, dweight.T.reshape(dweight.shape), dbias
+
+
+def _averaged(over):
+    def wrong(dy, x, weight):
+        dx, dweight, dbias = _linear(dy, x, weight)
+        rows = np.prod([dy.shape[axis] for axis in over])
+        return dx, dweight / rows, dbias / rows
+
+    return wrong
+
+
+def _first_picture(dy, x, weight):
+    dx, _, _ = _linear(dy, x, weight)
+    return dx, x[0].T @ dy[0], dy[0].sum(0)
+
+
+def _without_dy(dy, x, weight):
+    dx, dweight, _ = _linear(np.ones_like(dy), x, weight)
+    return dx, dweight, dy.sum((0, 1))
+
+
+def _linear_slopes(dy, x, weight):
+    x, weight, bias = x.copy(), weight.copy(), np.zeros(weight.shape[1])
+
+    def objective() -> float:
+        return float((dy * linear_forward(x, weight, bias)[0]).sum())
+
+    return objective, {"dx": x, "dweight": weight, "dbias": bias}
+
+
+add(
+    Exercise(
+        name="03.c",
+        answer=_linear,
+        outputs=("dx", "dweight", "dbias"),
+        inputs=_draw_linear,
+        forward=_linear_slopes,
+        mistakes=(
+            Mistake("weight was given the right shape by reshape. Reshape keeps the numbers in "
+                    "their order; weight.T exchanges rows and columns", _reshaped_weight),
+            Mistake("dyᵀx was given the right shape by reshape. It is xᵀdy, whose rows belong to "
+                    "the inputs", _reshaped_dweight),
+            Mistake("the rows were averaged; every row used weight and bias, so their gradients "
+                    "are sums (the mean over the batch is in dy already)", _averaged((0, 1))),
+            Mistake("the pictures were averaged; every picture used weight and bias, so their "
+                    "gradients are sums", _averaged((0,))),
+            Mistake("only the first picture was counted; the sum goes over all rows of all "
+                    "pictures", _first_picture),
+            Mistake("dy was left out: the chain rule multiplies by what arrives from above",
+                    _without_dy),
+        ),
+    )
+)  # fmt: skip
+
+
+# 03.d: softmax_backward(dprobs, probs) -> dscores
+
+
+def _draw_softmax(rng: np.random.Generator, size: int) -> tuple:
+    shape = ((2, 5), (4, 3), (3, 2, 4))[size]
+    return rng.standard_normal(shape), softmax_forward(rng.standard_normal(shape))[0]
+
+
+def _sum(a, axis=-1):
+    return a.sum(axis, keepdims=True)
+
+
+def _softmax_slopes(dprobs, probs):
+    scores = np.log(probs)
+    return lambda: float((dprobs * softmax_forward(scores)[0]).sum()), {"dscores": scores}
+
+
+add(
+    Exercise(
+        name="03.d",
+        answer=lambda dprobs, probs: softmax_backward(dprobs, probs),
+        outputs=("dscores",),
+        inputs=_draw_softmax,
+        forward=_softmax_slopes,
+        mistakes=(
+            Mistake("each share was taken to hang on its own score alone (only the diagonal, "
+                    "p·(1 - p)); a score moves all shares of its row",
+                    lambda dp, p: dp * p * (1 - p)),
+            Mistake("the sum is missing: a score is also in everybody's denominator",
+                    lambda dp, p: dp * p),
+            Mistake("the sum is of dp; it is of dp·p, the mean of dp with the shares as weights",
+                    lambda dp, p: p * (dp - _sum(dp))),
+            Mistake("the sum is over the batch (axis 0); shares compete within their row, axis=-1",
+                    lambda dp, p: p * (dp - _sum(dp * p, 0))),
+            Mistake("a mean stands where the sum should be: the shares are its weights already",
+                    lambda dp, p: p * (dp - (dp * p).mean(-1, keepdims=True))),
+            Mistake("the factor p in front of the bracket is missing",
+                    lambda dp, p: dp - _sum(dp * p)),
+            Mistake("the sum was added; what one share wins, the others lose",
+                    lambda dp, p: p * (dp + _sum(dp * p))),
+        ),
+    )
+)  # fmt: skip
+
+
+# 03.e: cross_entropy_gradient(logits, labels) -> dlogits
+
+
+def _draw_logits(rng: np.random.Generator, size: int) -> tuple:
+    B, K = ((3, 5), (6, 4), (4, 7))[size]
+    logits = 2 * rng.standard_normal((B, K)) + (0, 0, 1000)[size]  # the last overflows exp
+    return logits, rng.integers(0, K, B)
+
+
+def _dlogits(logits, labels):
+    return cross_entropy_backward(1.0, cross_entropy_forward(logits, labels)[1])
+
+
+def _parts(formula):
+    """A wrong answer formula(p, t, B, K)."""
+
+    def wrong(logits, labels):
+        probs, targets = cross_entropy_forward(logits, labels)[1]
+        return formula(probs, targets, *logits.shape)
+
+    return wrong
+
+
+def _over_the_batch(logits, labels):
+    probs = softmax_forward(logits.T)[0].T
+    _, targets = cross_entropy_forward(logits, labels)[1]
+    return (probs - targets) / len(logits)
+
+
+def _logit_slopes(logits, labels):
+    logits = logits.copy()
+    return lambda: float(cross_entropy_forward(logits, labels)[0]), {"dlogits": logits}
+
+
+add(
+    Exercise(
+        name="03.e",
+        answer=_dlogits,
+        outputs=("dlogits",),
+        inputs=_draw_logits,
+        forward=_logit_slopes,
+        mistakes=(
+            Mistake("the division by B is missing: the loss is a mean over the batch",
+                    _parts(lambda p, t, B, K: p - t)),
+            Mistake("it was divided by B·K: the loss is a mean over the pictures, but a sum over "
+                    "the classes", _parts(lambda p, t, B, K: (p - t) / (B * K))),
+            Mistake("the difference is the wrong way round: the gradient points uphill, so a class "
+                    "that got too much has a positive one", _parts(lambda p, t, B, K: (t - p) / B)),
+            Mistake("the target was not taken away: the right class, too, is pushed down",
+                    _parts(lambda p, t, B, K: p / B)),
+            Mistake("that is the gradient with respect to p, -t/p; softmax's own backward is still "
+                    "to come", _parts(lambda p, t, B, K: -t / p / B)),
+            Mistake("softmax was taken over the batch (axis 0); the classes of one picture "
+                    "compete, axis=-1", _over_the_batch),
+        ),
+    )
+)  # fmt: skip

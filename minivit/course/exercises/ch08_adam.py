@@ -1,0 +1,224 @@
+"""Chapter 08: SGD with momentum, Adam, AdamW, a schedule, clipping."""
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+from minivit.layers import FlatParameters, Layer, Parameter
+from minivit.optim import SGD, Adam, AdamW
+
+SHAPES = ((3, 4), (5, 2), (2, 6))
+
+
+def _optimizer(make, theta, grad, **options):
+    """A minivit optimizer of one matrix, with its gradient filled in."""
+    layer = Layer()
+    layer.theta = Parameter(theta)
+    flat = FlatParameters(layer, str(theta.dtype))
+    flat.grad[...] = grad.ravel()
+    return layer, make(flat, **options)
+
+
+# 08.a: sgd(theta, grad, velocity, lr, momentum) -> theta, velocity
+
+
+def _draw_sgd(rng: np.random.Generator, size: int) -> tuple:
+    return *(rng.standard_normal(SHAPES[size]) for _ in range(3)), 0.1, (0.9, 0.8, 0.5)[size]
+
+
+def _sgd(theta, grad, velocity, lr, momentum):
+    layer, optimizer = _optimizer(SGD, theta, grad, momentum=momentum)
+    optimizer.velocity[...] = velocity.ravel()
+    optimizer.step(lr)
+    return layer.theta.data, optimizer.velocity.reshape(theta.shape)
+
+
+def _plain(theta, grad, velocity, lr, momentum):
+    return theta - lr * grad, momentum * velocity + grad
+
+
+def _old_velocity(theta, grad, velocity, lr, momentum):
+    return theta - lr * velocity, momentum * velocity + grad
+
+
+def _averaged(theta, grad, velocity, lr, momentum):
+    velocity = momentum * velocity + (1 - momentum) * grad
+    return theta - lr * velocity, velocity
+
+
+def _lr_inside(theta, grad, velocity, lr, momentum):
+    velocity = momentum * velocity + lr * grad
+    return theta - velocity, velocity
+
+
+def _uphill(theta, grad, velocity, lr, momentum):
+    velocity = momentum * velocity + grad
+    return theta + lr * velocity, velocity
+
+
+def _nesterov(theta, grad, velocity, lr, momentum):
+    velocity = momentum * velocity + grad
+    return theta - lr * (grad + momentum * velocity), velocity
+
+
+add(
+    Exercise(
+        name="08.a",
+        answer=_sgd,
+        outputs=("theta", "velocity"),
+        inputs=_draw_sgd,
+        mistakes=(
+            Mistake("theta went by the gradient alone; it goes by the velocity", _plain),
+            Mistake("theta went by the old velocity; this step's gradient is added first",
+                    _old_velocity),
+            Mistake("the gradient was weighted by 1 - μ. That is a running average; a velocity "
+                    "adds up, u = μu + g", _averaged),
+            Mistake("the learning rate went into the velocity. It stands outside, in θ - ηu, so "
+                    "that a rate that changes holds for old gradients, too", _lr_inside),
+            Mistake("theta went uphill: the step is taken away, not added", _uphill),
+            Mistake("that is Nesterov's form, which looks ahead by g + μu; plain momentum goes "
+                    "by u", _nesterov),
+        ),
+    )
+)  # fmt: skip
+
+
+# 08.b: the learning rate from which on gradient descent runs away on ½(3θ₁² + 50θ₂²)
+
+add(
+    Exercise(
+        name="08.b",
+        answer=2 / 50,
+        mistakes=(
+            Mistake("the flat direction was asked; the steep one runs away first", 2 / 3),
+            Mistake("that is the rate that gets across the steep direction in one step; it may "
+                    "overshoot, as long as it lands lower than it was", 1 / 50),
+            Mistake("the ½ in front of the loss was taken for part of the slope; the derivative "
+                    "of ½·50·θ² is 50·θ", 2 / 25),
+            Mistake("the curvatures were averaged; each direction runs away by itself",
+                    2 / 26.5),
+        ),
+    )
+)  # fmt: skip
+
+
+# 08.c: adam(theta, grad, m, v, t, lr, betas, eps) -> theta, m, v
+
+
+def _draw_adam(rng: np.random.Generator, size: int) -> tuple:
+    theta, grad, m = (rng.standard_normal(SHAPES[size]) for _ in range(3))
+    t, betas = ((2, (0.9, 0.99)), (7, (0.8, 0.95)), (30, (0.9, 0.98)))[size]
+    return theta, grad, 0.3 * m, rng.uniform(0.1, 1.0, theta.shape), t, 0.1, betas, 0.02
+
+
+def _step(make, theta, grad, m, v, t, lr, **options):
+    layer, optimizer = _optimizer(make, theta, grad, **options)
+    optimizer.m[...], optimizer.v[...] = m.ravel(), v.ravel()
+    optimizer.steps = t - 1
+    optimizer.step(lr)
+    return layer.theta.data, optimizer.m.reshape(m.shape), optimizer.v.reshape(v.shape)
+
+
+def _adam(theta, grad, m, v, t, lr, betas, eps):
+    return _step(Adam, theta, grad, m, v, t, lr, betas=betas, eps=eps)
+
+
+def _adam_with(change):
+    """A wrong answer whose step is change(m, v, correction of m, of v, eps)."""
+
+    def wrong(theta, grad, m, v, t, lr, betas, eps):
+        _, m, v = _adam(theta, grad, m, v, t, lr, betas, eps)
+        return theta - lr * change(m, v, *(1 - beta**t for beta in betas), eps), m, v
+
+    return wrong
+
+
+def _from_zero(theta, grad, m, v, t, lr, betas, eps):
+    _, m, v = _adam(theta, grad, m, v, t, lr, betas, eps)
+    return _adam(theta, grad, m, v, t - 1, lr, betas, eps)[0], m, v
+
+
+def _corrected_returned(theta, grad, m, v, t, lr, betas, eps):
+    theta, m, v = _adam(theta, grad, m, v, t, lr, betas, eps)
+    return theta, m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
+
+
+def _betas_swapped(theta, grad, m, v, t, lr, betas, eps):
+    return _adam(theta, grad, m, v, t, lr, betas[::-1], eps)
+
+
+def _not_squared(theta, grad, m, v, t, lr, betas, eps):
+    _, new_m, _ = _adam(theta, grad, m, v, t, lr, betas, eps)
+    v = betas[1] * v + (1 - betas[1]) * abs(grad)
+    step = new_m / (1 - betas[0] ** t) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+    return theta - lr * step, new_m, v
+
+
+add(
+    Exercise(
+        name="08.c",
+        answer=_adam,
+        outputs=("theta", "m", "v"),
+        inputs=_draw_adam,
+        mistakes=(
+            Mistake("both bias corrections are missing: m and v began at zero, and are too small "
+                    "at first", _adam_with(lambda m, v, a, b, eps: m / (np.sqrt(v) + eps))),
+            Mistake("v was not corrected for its start at zero; divide it by 1 - β₂ᵗ",
+                    _adam_with(lambda m, v, a, b, eps: m / a / (np.sqrt(v) + eps))),
+            Mistake("m was not corrected for its start at zero; divide it by 1 - β₁ᵗ",
+                    _adam_with(lambda m, v, a, b, eps: m / (np.sqrt(v / b) + eps))),
+            Mistake("the steps were counted from 0 in the correction; the first step has t = 1",
+                    _from_zero),
+            Mistake("the root of v is missing: v is a mean of squares",
+                    _adam_with(lambda m, v, a, b, eps: m / a / (v / b + eps))),
+            Mistake("eps stands under the root; Adam adds it after",
+                    _adam_with(lambda m, v, a, b, eps: m / a / np.sqrt(v / b + eps))),
+            Mistake("the corrected averages were returned, and would be corrected again at the "
+                    "next step; what is kept is m and v themselves", _corrected_returned),
+            Mistake("β₁ and β₂ stand in each other's place", _betas_swapped),
+            Mistake("v averages |g|; it averages g²", _not_squared),
+        ),
+    )
+)  # fmt: skip
+
+
+# 08.d: adamw(theta, grad, m, v, t, lr, betas, eps, weight_decay) -> theta, m, v
+
+
+def _adamw(theta, grad, m, v, t, lr, betas, eps, weight_decay):
+    options = {"betas": betas, "eps": eps, "weight_decay": weight_decay}
+    return _step(AdamW, theta, grad, m, v, t, lr, **options)
+
+
+def _l2(theta, grad, m, v, t, lr, betas, eps, weight_decay):
+    return _adam(theta, grad + weight_decay * theta, m, v, t, lr, betas, eps)
+
+
+def _decayed(change):
+    """A wrong answer: theta = change(theta before, Adam's theta, lr, weight decay)."""
+
+    def wrong(theta, grad, m, v, t, lr, betas, eps, weight_decay):
+        stepped, m, v = _adam(theta, grad, m, v, t, lr, betas, eps)
+        return change(theta, stepped, lr, weight_decay), m, v
+
+    return wrong
+
+
+add(
+    Exercise(
+        name="08.d",
+        answer=_adamw,
+        outputs=("theta", "m", "v"),
+        inputs=lambda rng, size: (*_draw_adam(rng, size), (0.3, 0.5, 0.2)[size]),
+        mistakes=(
+            Mistake("the decay went into the gradient (L2), so that √v divides it away; AdamW "
+                    "shrinks the weights themselves", _l2),
+            Mistake("the decay was not multiplied by the learning rate: it is 1 - ηλ",
+                    _decayed(lambda old, new, lr, decay: new - decay * old)),
+            Mistake("the decay came after Adam's step, and shrank that step, too; it comes before",
+                    _decayed(lambda old, new, lr, decay: new * (1 - lr * decay))),
+            Mistake("the weights grow: the decay was added",
+                    _decayed(lambda old, new, lr, decay: new + lr * decay * old)),
+            Mistake("there is no decay", _decayed(lambda old, new, lr, decay: new)),
+        ),
+    )
+)  # fmt: skip

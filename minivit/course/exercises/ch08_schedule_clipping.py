@@ -1,0 +1,141 @@
+"""Chapter 08: a schedule and clipping."""
+
+import math
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+from minivit.optim import Schedule, clip_by_global_norm
+
+# 08.e: rate(step, peak, warmup, total, final) -> the learning rate: warm-up, then half a cosine
+
+
+def _draw_step(rng: np.random.Generator, size: int) -> tuple:
+    return (3, 37, 150)[size], 0.5, 8, 100, 0.05  # rising, falling, over
+
+
+def _rate(step, peak, warmup, total, final):
+    return Schedule("cosine", peak, warmup, total, final)(step)
+
+
+def _fallen(share, peak, final):
+    return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _after_warmup(fall):
+    """A wrong answer that is right until `warmup`, then fall(step, peak, warmup, total, final)."""
+
+    def wrong(step, *arguments):
+        return _rate(step, *arguments) if step < arguments[1] else fall(step, *arguments)
+
+    return wrong
+
+
+def _from_zero(step, peak, warmup, total, final):
+    return peak * step / warmup if step < warmup else _rate(step, peak, warmup, total, final)
+
+
+def _no_warmup(step, peak, warmup, total, final):
+    return _rate(step, peak, 0, total, final)
+
+
+def _from_start(step, peak, warmup, total, final):
+    return _fallen(min(step / total, 1), peak, final)
+
+
+def _final_ignored(step, peak, warmup, total, final):
+    return _fallen(min((step - warmup) / (total - warmup), 1), peak, 0)
+
+
+def _final_added(step, peak, warmup, total, final):
+    return final + _fallen(min((step - warmup) / (total - warmup), 1), peak, 0)
+
+
+def _unbounded(step, peak, warmup, total, final):
+    return _fallen((step - warmup) / (total - warmup), peak, final)
+
+
+def _straight(step, peak, warmup, total, final):
+    return Schedule("linear", peak, warmup, total, final)(step)
+
+
+add(
+    Exercise(
+        name="08.e",
+        answer=_rate,
+        outputs=("rate",),
+        inputs=_draw_step,
+        mistakes=(
+            Mistake("the warm-up begins at zero, and its first step does nothing; it is "
+                    "(step + 1)/warmup", _from_zero),
+            Mistake("the fall was counted from step 0: after the warm-up the rate jumps. It has "
+                    "come (step - warmup)/(total - warmup) of its way",
+                    _after_warmup(_from_start)),
+            Mistake("the warm-up is missing", _no_warmup),
+            Mistake("the rate falls to 0 and not to final", _after_warmup(_final_ignored)),
+            Mistake("final was added to a fall from peak to 0: it should fall from peak to final",
+                    _after_warmup(_final_added)),
+            Mistake("the cosine was not stopped at step total, after which it rises again",
+                    _after_warmup(_unbounded)),
+            Mistake("the rate falls in a straight line; a cosine was asked for", _straight),
+        ),
+    )
+)  # fmt: skip
+
+
+# 08.f: clip(dweight, dbias, max_norm) -> dweight, dbias
+
+
+def _draw_gradients(rng: np.random.Generator, size: int) -> tuple:
+    C, K = ((4, 3), (2, 5), (6, 4))[size]
+    dweight, dbias = rng.standard_normal((C, K)), rng.standard_normal(K)
+    return dweight, dbias, (1.5, 50.0, 1.0)[size]  # the second is short enough
+
+
+def _flat(dweight, dbias):
+    return np.concatenate([dweight.ravel(), dbias])
+
+
+def _scaled(factor):
+    """Both gradients times factor(the flat gradient, max_norm)."""
+
+    def clip(dweight, dbias, max_norm):
+        scale = float(factor(_flat(dweight, dbias), max_norm))
+        return scale * dweight, scale * dbias
+
+    return clip
+
+
+def _clip(dweight, dbias, max_norm):
+    flat = _flat(dweight, dbias)
+    clip_by_global_norm(flat, max_norm)
+    return flat[: dweight.size].reshape(dweight.shape), flat[dweight.size :]
+
+
+def _each(dweight, dbias, max_norm):
+    return tuple(g * min(1.0, max_norm / float(np.linalg.norm(g))) for g in (dweight, dbias))
+
+
+add(
+    Exercise(
+        name="08.f",
+        answer=_clip,
+        outputs=("dweight", "dbias"),
+        inputs=_draw_gradients,
+        mistakes=(
+            Mistake("each gradient was clipped by its own length. The norm is that of all numbers "
+                    "together, so that the direction stays", _each),
+            Mistake("every number was clipped by itself, which bends the direction; shorten all "
+                    "by one factor",
+                    lambda dweight, dbias, c: (dweight.clip(-c, c), dbias.clip(-c, c))),
+            Mistake("a gradient that is short enough was stretched; it stays as it is",
+                    _scaled(lambda g, c: c / np.linalg.norm(g))),
+            Mistake("the root is missing: the norm is the root of the sum of squares",
+                    _scaled(lambda g, c: min(1, c / (g @ g)))),
+            Mistake("the norm was taken from a mean of squares; it is their sum",
+                    _scaled(lambda g, c: min(1, c / np.sqrt((g * g).mean())))),
+            Mistake("the gradient was divided by its norm: its length is 1 and not max_norm",
+                    _scaled(lambda g, c: min(1, 1 / np.linalg.norm(g)))),
+        ),
+    )
+)  # fmt: skip
