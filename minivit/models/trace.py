@@ -117,6 +117,9 @@ WITHIN: dict[Callable, dict[Callable, list[tuple[str, ...]]]] = {
 """Names of the first, the second … call of a function inside another."""
 
 
+CELL = "text-align:left;white-space:nowrap"
+
+
 class Trace:
     """The steps of a pass there and back. In a notebook and in print it is a table.
 
@@ -169,9 +172,7 @@ class Trace:
                 title = "backward" if step.backward else "forward"
                 rows.append(f'<tr><th colspan="8" style="text-align:left">{title}</th></tr>')
             cells = (html.escape(cell) for cell in _cells(step))
-            rows.append(
-                "<tr>" + "".join(f'<td style="text-align:left">{c}</td>' for c in cells) + "</tr>"
-            )
+            rows.append("<tr>" + "".join(f'<td style="{CELL}">{c}</td>' for c in cells) + "</tr>")
         body = "".join(rows)
         return (
             '<div style="max-height:32em;overflow:auto"><table style="font-size:smaller">'

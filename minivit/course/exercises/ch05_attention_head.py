@@ -1,0 +1,238 @@
+"""Chapter 05: one attention head."""
+
+import math
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+from minivit.functional import attention_backward, attention_forward, softmax_backward
+from minivit.functional.attention import AttentionCache
+
+SHAPES = ((2, 3, 4, 5), (3, 2, 6, 4), (1, 4, 3, 7))  # B, H, T, D
+
+
+def _t(a):
+    return a.swapaxes(-1, -2)
+
+
+def _softmax(scores, axis=-1):
+    weights = np.exp(scores - scores.max(axis, keepdims=True))
+    return weights / weights.sum(axis, keepdims=True)
+
+
+# 05.a: a share with pencil and paper: scores 4/2 and 2/2
+
+add(
+    Exercise(
+        name="05.a",
+        answer=1 / (1 + math.exp(-1)),
+        mistakes=(
+            Mistake("the scores were not divided by √D", 1 / (1 + math.exp(-2))),
+            Mistake("the scores were divided by D; it is its root", 1 / (1 + math.exp(-0.5))),
+            Mistake("this is the share of token 1; what is left over goes to token 0",
+                    1 / (1 + math.exp(1))),
+            Mistake("the scores themselves were made to add up to one, without the exponential",
+                    2 / 3),
+            Mistake("this is the score of token 0; softmax is still to come", 2.0),
+        ),
+    )
+)  # fmt: skip
+
+
+# 05.b: attention(q, k, v) -> out, probs
+
+
+def _draw_forward(rng: np.random.Generator, size: int) -> tuple:
+    B, H, T, D = SHAPES[size]
+    shape = ((T, D), (B, T, D), (B, H, T, D))[size]
+    return tuple(rng.standard_normal(shape) for _ in range(3))
+
+
+def _forward(q, k, v):
+    T, D = q.shape[-2:]
+    q, k, v = (a.reshape(-1, 1, T, D) for a in (q, k, v))
+    out, cache = attention_forward(q, k, v)
+    return out, cache.probs
+
+
+def _attention(q, k, v):
+    out, probs = _forward(q, k, v)
+    return out.reshape(q.shape), probs.reshape(*q.shape[:-1], q.shape[-2])
+
+
+def _with_probs(formula):
+    """A wrong answer whose attention map is formula(q, k)."""
+
+    def wrong(q, k, v):
+        probs = formula(q, k)
+        return probs @ v, probs
+
+    return wrong
+
+
+def _scores(q, k):
+    return q @ _t(k) / math.sqrt(q.shape[-1])
+
+
+def _no_softmax_norm(q, k):
+    return np.exp(_scores(q, k) - _scores(q, k).max(-1, keepdims=True))
+
+
+def _column_out(q, k, v):
+    probs = _softmax(_scores(q, k))
+    return _t(probs) @ v, probs
+
+
+add(
+    Exercise(
+        name="05.b",
+        answer=_attention,
+        outputs=("out", "probs"),
+        inputs=_draw_forward,
+        mistakes=(
+            Mistake("the scores were not divided by √D: their spread grows with the head size, "
+                    "and softmax gives nearly all to one token",
+                    _with_probs(lambda q, k: _softmax(q @ _t(k)))),
+            Mistake("the scores were divided by D; it is its root",
+                    _with_probs(lambda q, k: _softmax(q @ _t(k) / q.shape[-1]))),
+            Mistake("the scores were divided by √T, the number of tokens; their spread hangs on "
+                    "the head size D, q.shape[-1]",
+                    _with_probs(lambda q, k: _softmax(q @ _t(k) / math.sqrt(q.shape[-2])))),
+            Mistake("the scores were multiplied by √D; divide",
+                    _with_probs(lambda q, k: _softmax(q @ _t(k) * math.sqrt(q.shape[-1])))),
+            Mistake("the keys ask and the queries are asked: k qᵀ instead of q kᵀ",
+                    _with_probs(lambda q, k: _softmax(_scores(k, q)))),
+            Mistake("softmax was taken down the columns (axis -2): it is the shares of one asking "
+                    "token, a row, that add up to one",
+                    _with_probs(lambda q, k: _softmax(_scores(q, k), -2))),
+            Mistake("softmax was taken over the whole matrix; each row adds up to one by itself",
+                    _with_probs(lambda q, k: _softmax(_scores(q, k), (-2, -1)))),
+            Mistake("the exponentials were not divided by the sum of their row",
+                    _with_probs(_no_softmax_norm)),
+            Mistake("the values were gathered by the columns of probs (its transpose); "
+                    "row t holds the shares that token t takes", _column_out),
+        ),
+    )
+)  # fmt: skip
+
+
+# 05.c: softmax_backward(dprobs, probs) -> dscores
+
+
+def _draw_softmax(rng: np.random.Generator, size: int) -> tuple:
+    B, H, T, D = SHAPES[size]
+    shape = ((B, T), (B, H, T), (B, H, D, T))[size]
+    return rng.standard_normal(shape), _softmax(rng.standard_normal(shape))
+
+
+def _softmax_slopes(dprobs, probs):
+    scores = np.log(probs)
+    return lambda: float((dprobs * _softmax(scores)).sum()), {"dscores": scores}
+
+
+add(
+    Exercise(
+        name="05.c",
+        answer=softmax_backward,
+        outputs=("dscores",),
+        inputs=_draw_softmax,
+        forward=_softmax_slopes,
+        mistakes=(
+            Mistake("only the share's own score was looked at, P(1 - P)·dP: a score moves all "
+                    "other shares of its row too", lambda d, p: d * p * (1 - p)),
+            Mistake("the mean of the row is missing: the shares add up to one, so what one gains "
+                    "the others lose", lambda d, p: p * d),
+            Mistake("the factor probs in front of the bracket is missing",
+                    lambda d, p: d - (d * p).sum(-1, keepdims=True)),
+            Mistake("the plain mean of dprobs was taken away; it is the mean by the shares, "
+                    "Σ dprobs·probs", lambda d, p: p * (d - d.mean(-1, keepdims=True))),
+            Mistake("the plain sum of dprobs was taken away; each has to be weighted by its share",
+                    lambda d, p: p * (d - d.sum(-1, keepdims=True))),
+            Mistake("Σ dprobs·probs was divided by the number of tokens; the shares add up to one, "
+                    "so the sum is the mean already",
+                    lambda d, p: p * (d - (d * p).mean(-1, keepdims=True))),
+            Mistake("the sum was taken over another axis than the row's own (axis=-1)",
+                    lambda d, p: p * (d - (d * p).sum(-2, keepdims=True))),
+            Mistake("the sum was taken over all rows together; each row has its own",
+                    lambda d, p: p * (d - (d * p).sum())),
+            Mistake("the sign of the row's mean is wrong: it is taken away",
+                    lambda d, p: p * (d + (d * p).sum(-1, keepdims=True))),
+        ),
+    )
+)  # fmt: skip
+
+
+# 05.d: attention_backward(dout, q, k, v, probs) -> dq, dk, dv
+
+
+def _draw_backward(rng: np.random.Generator, size: int) -> tuple:
+    dout, q, k, v = (rng.standard_normal(SHAPES[size]) for _ in range(4))
+    return dout, q, k, v, _softmax(_scores(q, k))
+
+
+def _backward(dout, q, k, v, probs):
+    return attention_backward(dout, AttentionCache(q, k, v, probs, None))
+
+
+def _variant(*, dscores=softmax_backward, dprobs=None, dv=None, scale=None, dq=None, dk=None):
+    """A wrong answer: each step the right one, but for those that are given."""
+
+    def wrong(dout, q, k, v, probs):
+        root = math.sqrt(q.shape[-1]) if scale is None else scale(q)
+        change = dout @ _t(v) if dprobs is None else dprobs(dout, v)
+        ds = dscores(change, probs) / root
+        return (
+            ds @ k if dq is None else dq(ds, q, k),
+            _t(ds) @ q if dk is None else dk(ds, q, k),
+            _t(probs) @ dout if dv is None else dv(probs, dout),
+        )
+
+    return wrong
+
+
+def _slopes(dout, q, k, v, probs):
+    q, k, v = q.copy(), k.copy(), v.copy()
+    return lambda: float((dout * attention_forward(q, k, v)[0]).sum()), {"dq": q, "dk": k, "dv": v}
+
+
+add(
+    Exercise(
+        name="05.d",
+        answer=_backward,
+        outputs=("dq", "dk", "dv"),
+        inputs=_draw_backward,
+        forward=_slopes,
+        mistakes=(
+            Mistake("the division by √D is missing: the scores have it, so their gradients have "
+                    "it, in dq and in dk", _variant(scale=lambda q: 1.0)),
+            Mistake("√D was divided out twice: once from dscores is enough for dq and dk",
+                    _variant(scale=lambda q: q.shape[-1])),
+            Mistake("√D was multiplied; the scores were divided by it, and so are their gradients",
+                    _variant(scale=lambda q: 1 / math.sqrt(q.shape[-1]))),
+            Mistake("softmax's backward lacks the mean of the row, Σ dprobs·probs",
+                    _variant(dscores=lambda d, p: d * p)),
+            Mistake("softmax's backward lacks the factor probs in front of the bracket",
+                    _variant(dscores=lambda d, p: d - (d * p).sum(-1, keepdims=True))),
+            Mistake("softmax's backward takes its sum down the columns; a row is what adds up to "
+                    "one (axis=-1)",
+                    _variant(dscores=lambda d, p: p * (d - (d * p).sum(-2, keepdims=True)))),
+            Mistake("softmax was left out of the way back: dprobs was taken for dscores",
+                    _variant(dscores=lambda d, p: d)),
+            Mistake("dprobs is v doutᵀ, the wrong way round: row t belongs to dout of the token "
+                    "that asks", _variant(dprobs=lambda dout, v: v @ _t(dout))),
+            Mistake("dscores is transposed: a query gathers along its row, dscores @ k",
+                    _variant(dq=lambda ds, q, k: _t(ds) @ k)),
+            Mistake("dscores is not transposed: a key is paid back by its column",
+                    _variant(dk=lambda ds, q, k: ds @ q)),
+            Mistake("the query met itself: in a product, each factor gets the other one, so dq is "
+                    "made of k", _variant(dq=lambda ds, q, k: ds @ q)),
+            Mistake("the key met itself: in a product, each factor gets the other one, so dk is "
+                    "made of q", _variant(dk=lambda ds, q, k: _t(ds) @ k)),
+            Mistake("probs is not transposed: a value is paid back by the column of those who took "
+                    "a share of it", _variant(dv=lambda p, dout: p @ dout)),
+            Mistake("probs is missing from dv: each token took only its share",
+                    _variant(dv=lambda p, dout: np.broadcast_to(dout.sum(-2, keepdims=True),
+                                                                dout.shape))),
+        ),
+    )
+)  # fmt: skip
