@@ -65,6 +65,7 @@ def execute(path: Path, *, small: bool, keep: bool, timeout: float = 600.0) -> l
     os.environ["MINIVIT_COURSE_SMALL"] = "1" if small else ""
     client = NotebookClient(
         notebook, timeout=timeout, kernel_name="python3", record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(HERE)}},
     )  # fmt: skip
     try:

@@ -1,0 +1,139 @@
+"""Chapter 00: pixels."""
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+
+SHAPES = ((2, 5, 4), (4, 3, 6), (3, 6, 7))  # B, H, W
+
+
+def _draw_images(rng: np.random.Generator, size: int) -> np.ndarray:
+    B, H, W = SHAPES[size]
+    return rng.uniform(0, 255, (B, 3, H, W))
+
+
+# 00.a: grey(images, weights) -> grey
+
+
+def _draw_grey(rng: np.random.Generator, size: int) -> tuple:
+    return _draw_images(rng, size), rng.uniform(0.1, 1.0, 3)
+
+
+def _grey(images, weights):
+    return (images * weights[:, None, None]).sum(1)
+
+
+def _reshaped(images, weights):
+    B, K, H, W = images.shape
+    return images.reshape(B, H, W, K) @ weights
+
+
+def _by_the_sum(images, weights):
+    return _grey(images, weights / weights.sum())
+
+
+add(
+    Exercise(
+        name="00.a",
+        answer=_grey,
+        outputs=("grey",),
+        inputs=_draw_grey,
+        mistakes=(
+            Mistake("the channels were brought last by reshape: that keeps the order of the "
+                    "numbers and only breaks it elsewhere, so one pixel got three numbers of one "
+                    "channel; transpose(0, 2, 3, 1) moves an axis", _reshaped),
+            Mistake("the weights were left out: every channel counted as 1",
+                    lambda images, weights: images.sum(1)),
+            Mistake("the weights were left out and the channels averaged",
+                    lambda images, weights: images.mean(1)),
+            Mistake("the weighted channels were averaged; a weighted sum is asked for",
+                    lambda images, weights: _grey(images, weights) / 3),
+            Mistake("the weights are in the wrong order, blue first",
+                    lambda images, weights: _grey(images, weights[::-1])),
+            Mistake("the sum was divided by the sum of the weights; they are used as they are",
+                    _by_the_sum),
+            Mistake("only one channel, the first, was taken",
+                    lambda images, weights: images[:, 0] * weights[0]),
+        ),
+    )
+)  # fmt: skip
+
+
+# 00.b: normalize(images, mean, std) -> normalised
+
+
+def _draw_normalize(rng: np.random.Generator, size: int) -> tuple:
+    return _draw_images(rng, size), rng.uniform(0.3, 0.6, 3), rng.uniform(0.1, 0.4, 3)
+
+
+def _of_channel(a):
+    """(3,) -> (3, 1, 1)"""
+    return a[:, None, None]
+
+
+def _normalize(images, mean, std):
+    return (images / 255 - _of_channel(mean)) / _of_channel(std)
+
+
+def _own(axes):
+    """Normalised by mean and standard deviation of the pictures at hand."""
+
+    def wrong(images, mean, std):
+        centred = images - images.mean(axes, keepdims=True)
+        return centred / images.std(axes, keepdims=True)
+
+    return wrong
+
+
+add(
+    Exercise(
+        name="00.b",
+        answer=_normalize,
+        outputs=("normalised",),
+        inputs=_draw_normalize,
+        mistakes=(
+            Mistake("the division by 255 is missing: mean and std are of pixels scaled to 0…1",
+                    lambda images, mean, std: _normalize(255 * images, mean, std)),
+            Mistake("the pixels were divided by 256; the largest uint8 is 255",
+                    lambda images, mean, std: _normalize(images * (255 / 256), mean, std)),
+            Mistake("the mean was taken off after the division by std, and so is not divided by it",
+                    lambda images, mean, std: (
+                        images / 255 / _of_channel(std) - _of_channel(mean))),
+            Mistake("the division by the standard deviation is missing",
+                    lambda images, mean, std: images / 255 - _of_channel(mean)),
+            Mistake("it was multiplied by the standard deviation and not divided",
+                    lambda images, mean, std: _normalize(images, mean, 1 / std)),
+            Mistake("it was divided by the variance, the square of the standard deviation",
+                    lambda images, mean, std: _normalize(images, mean, std**2)),
+            Mistake("the mean was added; it has to go, so that what remains lies around 0",
+                    lambda images, mean, std: _normalize(images, -mean, std)),
+            Mistake("mean and std of these very pictures were used, and not those that are given: "
+                    "those of the training pictures, so that every picture is treated alike",
+                    _own((0, 2, 3))),
+            Mistake("each picture was normalised by its own mean and std; use those that are given",
+                    _own((2, 3))),
+        ),
+    )
+)  # fmt: skip
+
+
+# 00.c: bytes of a batch of 128 pictures in float32
+
+NUMBERS = 128 * 3 * 32 * 32
+
+add(
+    Exercise(
+        name="00.c",
+        answer=4 * NUMBERS,
+        outputs=("bytes",),
+        mistakes=(
+            Mistake("that is how many numbers there are, or their bytes in uint8; a float32 has "
+                    "32 bits, which are 4 bytes", NUMBERS),
+            Mistake("those are bits; 8 of them make a byte", 32 * NUMBERS),
+            Mistake("every pixel was counted as one number; it has three channels",
+                    4 * NUMBERS // 3),
+            Mistake("that is one picture; the batch has 128", 4 * NUMBERS // 128),
+            Mistake("that is float64, with 8 bytes a number", 8 * NUMBERS),
+        ),
+    )
+)  # fmt: skip
