@@ -1,0 +1,181 @@
+"""Chapter 16: bytes, flops and bits."""
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+
+# 16.a: bfloat16(x) -> x rounded, float32
+
+SHAPES = ((3, 40), (70,), (4, 5, 6))
+
+
+def _draw_numbers(rng: np.random.Generator, size: int) -> tuple:
+    """Of both signs, some exactly half-way between two neighbours; all are float32 numbers."""
+    shape = SHAPES[size]
+    x = rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 4.0, shape)
+    x = x.astype(np.float32)
+    halfway = (x.view(np.uint32) & np.uint32(0xFFFF0000)) | np.uint32(0x8000)
+    return (np.where(rng.random(shape) < 0.3, halfway.view(np.float32), x),)
+
+
+def _rounded(bits_added, mask=0xFFFF0000):
+    """Add a number to the bits, then cut; `bits_added(bits)` says which."""
+
+    def wrong(x):
+        bits = x.astype(np.float32).view(np.uint32)
+        return ((bits + np.uint32(bits_added(bits))) & np.uint32(mask)).view(np.float32)
+
+    return wrong
+
+
+def _even(bits):
+    return np.uint32(0x7FFF) + ((bits >> 16) & 1)
+
+
+def _even_of_ten(bits):
+    return np.uint32(0x0FFF) + ((bits >> 13) & 1)
+
+
+def _decimal(x):
+    return np.round(x, 2).astype(np.float32)
+
+
+add(
+    Exercise(
+        name="16.a",
+        answer=_rounded(_even),
+        outputs=("the rounded numbers",),
+        inputs=_draw_numbers,
+        mistakes=(
+            Mistake("the lower bits were cut off without rounding: all numbers move towards zero",
+                    _rounded(lambda bits: 0)),
+            Mistake("an exact half always goes up (away from zero); of two equally near neighbours "
+                    "take the even one: add 0x7FFF and the lowest bit that stays",
+                    _rounded(lambda bits: 0x8000)),
+            Mistake("an exact half always goes down; of two equally near neighbours take the even "
+                    "one: add 0x7FFF and the lowest bit that stays",
+                    _rounded(lambda bits: 0x7FFF)),
+            Mistake("everything that is no bfloat16 already goes away from zero: 0xFFFF was added, "
+                    "a whole place and not half of one", _rounded(lambda bits: 0xFFFF)),
+            Mistake("ten bits of fraction were kept, as in TF32 and float16; bfloat16 has seven",
+                    _rounded(_even_of_ten, 0xFFFFE000)),
+            Mistake("they were rounded to decimal places: a floating-point number keeps digits, "
+                    "and not places behind the point", _decimal),
+        ),
+    )
+)  # fmt: skip
+
+
+# 16.b: intensity(rows, fan_in, fan_out, size) -> flops / byte
+
+SIZES = ((20, 6, 11, 4), (9, 15, 7, 2), (33, 5, 8, 4))
+
+
+def _flops(rows, fan_in, fan_out):
+    return 2 * rows * fan_in * fan_out + rows * fan_out
+
+
+def _numbers(rows, fan_in, fan_out):
+    return rows * fan_in + fan_in * fan_out + fan_out + rows * fan_out
+
+
+add(
+    Exercise(
+        name="16.b",
+        answer=lambda r, i, o, s: _flops(r, i, o) / (s * _numbers(r, i, o)),
+        outputs=("the intensity",),
+        inputs=lambda rng, size: SIZES[size],
+        mistakes=(
+            Mistake("a multiply-add was counted as one flop; it is two",
+                    lambda r, i, o, s: (r * i * o + r * o) / (s * _numbers(r, i, o))),
+            Mistake("numbers were counted and not bytes: each has `size` of them",
+                    lambda r, i, o, s: _flops(r, i, o) / _numbers(r, i, o)),
+            Mistake("y is missing among the bytes: what comes out has to be written",
+                    lambda r, i, o, s: _flops(r, i, o)
+                    / (s * (_numbers(r, i, o) - r * o))),
+            Mistake("the weight is missing among the bytes: it has to be read, too",
+                    lambda r, i, o, s: _flops(r, i, o)
+                    / (s * (_numbers(r, i, o) - i * o))),
+            Mistake("the bias was left out, of the flops and of the bytes",
+                    lambda r, i, o, s: 2 * r * i * o / (s * (_numbers(r, i, o) - o))),
+            Mistake("the bias is missing among the flops: one addition for each number of y",
+                    lambda r, i, o, s: 2 * r * i * o / (s * _numbers(r, i, o))),
+            Mistake("the bias had a pass of its own: y was written, read and written again. Fused, "
+                    "it is written once",
+                    lambda r, i, o, s: _flops(r, i, o)
+                    / (s * (_numbers(r, i, o) + 2 * r * o))),
+            Mistake("bytes were divided by flops; intensity is flops for each byte",
+                    lambda r, i, o, s: s * _numbers(r, i, o) / _flops(r, i, o)),
+        ),
+    )
+)  # fmt: skip
+
+
+# 16.c: time(flops, moved, peak, bandwidth, launch) -> seconds
+
+
+def _draw_operations(rng: np.random.Generator, size: int) -> tuple:
+    count = (5, 8, 11)[size]
+    return rng.uniform(1, 20, count), rng.uniform(1, 20, count), 3.0, 4.0, 2.0
+
+
+add(
+    Exercise(
+        name="16.c",
+        answer=lambda f, m, p, b, t: (t + np.maximum(f / p, m / b)).sum(),
+        outputs=("the time",),
+        inputs=_draw_operations,
+        mistakes=(
+            Mistake("arithmetic and bytes were added up within an operation; they overlap, and the "
+                    "slower one counts",
+                    lambda f, m, p, b, t: (t + f / p + m / b).sum()),
+            Mistake("the maximum was taken of the two sums: each operation waits for its own "
+                    "slower part, so it is taken for each, and then summed",
+                    lambda f, m, p, b, t: len(f) * t + max((f / p).sum(), (m / b).sum())),
+            Mistake("there is one launch in all; every operation has one",
+                    lambda f, m, p, b, t: t + np.maximum(f / p, m / b).sum()),
+            Mistake("the launches are missing",
+                    lambda f, m, p, b, t: np.maximum(f / p, m / b).sum()),
+            Mistake("the launch was overlapped, too: it comes before the work, and is added",
+                    lambda f, m, p, b, t: np.maximum(np.maximum(f / p, m / b), t).sum()),
+            Mistake("the faster of the two counts (minimum); it is the slower one",
+                    lambda f, m, p, b, t: (t + np.minimum(f / p, m / b)).sum()),
+            Mistake("peak and bandwidth stand in each other's place: flops / peak, bytes / "
+                    "bandwidth",
+                    lambda f, m, p, b, t: (t + np.maximum(f / b, m / p)).sum()),
+        ),
+    )
+)  # fmt: skip
+
+
+# 16.d, 16.e: numbers
+
+PARAMETERS = 311_338  # of Nano/4
+
+add(
+    Exercise(
+        name="16.d",
+        answer=7 * 4 * PARAMETERS,
+        mistakes=(
+            Mistake("only what is read was counted: weight and moments are written back",
+                    4 * 4 * PARAMETERS),
+            Mistake("three numbers a parameter were counted: there are four to read (weight, "
+                    "gradient, both moments) and three to write", 3 * 4 * PARAMETERS),
+            Mistake("the gradient, too, was written back: AdamW only reads it", 8 * 4 * PARAMETERS),
+            Mistake("the gradient was left out: it is read, once", 6 * 4 * PARAMETERS),
+            Mistake("numbers were counted and not bytes: a float32 has four", 7 * PARAMETERS),
+            Mistake("a number has two bytes, as a bfloat16; a float32 has four",
+                    7 * 2 * PARAMETERS),
+        ),
+    ),
+    Exercise(
+        name="16.e",
+        answer=2048,
+        mistakes=(
+            Mistake("the 1 before the fraction was forgotten: it is a digit, too", 1024),
+            Mistake("it is bfloat16's, which has 7 bits of fraction; float16 has 10", 256),
+            Mistake("that is where float16 ends altogether; digits run out long before", 65_504),
+            Mistake("neighbours were 4 apart: from where they are 2 apart, adding 1 is lost", 4096),
+        ),
+    ),
+)  # fmt: skip
