@@ -1,0 +1,218 @@
+"""Chapter 09: training."""
+
+import math
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+
+# 09.a: the first loss, 100 classes and label smoothing 0.1
+
+add(
+    Exercise(
+        name="09.a",
+        answer=math.log(100),
+        mistakes=(
+            Mistake("the classes are ten; here there are a hundred", math.log(10)),
+            Mistake(
+                "only the right class's share of the target, 0.9, was counted; the other 0.1 is "
+                "spread over classes whose logarithm is the same",
+                0.9 * math.log(100),
+            ),
+            Mistake("the logarithm is to base 10; cross-entropy takes the natural one", 2.0),
+            Mistake("the logarithm is to base 2; that counts bits", math.log2(100)),
+            Mistake("that is the probability of each class; the loss is minus its logarithm", 0.01),
+        ),
+    )
+)
+
+
+# 09.b: how many pictures until the accuracy's standard error is one point, at 80 %
+
+add(
+    Exercise(
+        name="09.b",
+        answer=1600,
+        mistakes=(
+            Mistake("the standard error was not squared before it was solved for n", 16),
+            Mistake("the root was taken twice: p(1 - p) stands there without one", 40),
+            Mistake("p = 0.5 was put in, the worst case; here p is 0.8", 2500),
+            Mistake("1 - p was left out", 8000),
+            Mistake("p was left out", 2000),
+        ),
+    )
+)
+
+
+# 09.c: confusion(labels, predictions, K) -> counts
+
+CASES = ((12, 3), (40, 5), (25, 7))  # pictures, classes
+
+
+def _draw_answers(rng: np.random.Generator, size: int) -> tuple:
+    N, K = CASES[size]
+    labels = rng.integers(K, size=N)
+    predictions = np.where(rng.random(N) < 0.5, labels, rng.integers(K, size=N))
+    labels[:3], predictions[:3] = (0, 0, 1), (1, 1, 0)  # one mistake twice, its opposite once
+    return labels, predictions, K
+
+
+def _confusion(labels, predictions, K):
+    counts = np.zeros((K, K), np.int64)
+    np.add.at(counts, (labels, predictions), 1)
+    return counts
+
+
+def _once(labels, predictions, K):
+    counts = np.zeros((K, K), np.int64)
+    counts[labels, predictions] += 1
+    return counts
+
+
+def _mistakes_alone(labels, predictions, K):
+    counts = _confusion(labels, predictions, K)
+    return counts - np.diag(np.diag(counts))
+
+
+def _shares(axis):
+    def wrong(labels, predictions, K):
+        counts = _confusion(labels, predictions, K)
+        return counts / np.maximum(counts.sum(axis, keepdims=True), 1)
+
+    return wrong
+
+
+add(
+    Exercise(
+        name="09.c",
+        answer=_confusion,
+        outputs=("counts",),
+        inputs=_draw_answers,
+        mistakes=(
+            Mistake("rows and columns are swapped: the row is the true class, the column what was "
+                    "predicted", lambda y, p, K: _confusion(p, y, K)),
+            Mistake("counts[labels, predictions] += 1 adds once where a pair comes several times; "
+                    "np.add.at adds each time", _once),
+            Mistake("the right answers are left out: they stand on the diagonal", _mistakes_alone),
+            Mistake("only the right answers were counted",
+                    lambda y, p, K: np.diag(np.diag(_confusion(y, p, K)))),
+            Mistake("each row was divided by its sum; counts are asked for", _shares(1)),
+            Mistake("each column was divided by its sum; counts are asked for", _shares(0)),
+        ),
+    )
+)  # fmt: skip
+
+
+# 09.d: combine(gradients, losses, sizes) -> gradient and loss of the whole batch
+
+PIECES = (((4, 4, 1), 2, 3), ((5, 2), 4, 3), ((3, 1, 6, 2), 3, 5))  # sizes, I, O
+
+
+def _draw_pieces(rng: np.random.Generator, size: int) -> tuple:
+    sizes, inputs, outputs = PIECES[size]
+    M = len(sizes)
+    gradients = rng.standard_normal((M, inputs, outputs))
+    return gradients, rng.uniform(0.5, 2.5, M), np.array(sizes, float)
+
+
+def _weighted(weights):
+    """Both results as sums over the pieces with weights(sizes)."""
+
+    def combine(gradients, losses, sizes):
+        share = weights(sizes).astype(gradients.dtype)
+        return np.tensordot(share, gradients, 1), share @ losses
+
+    return combine
+
+
+def _last_dropped(sizes):
+    kept = sizes.copy()
+    kept[-1] = 0
+    return kept / kept.sum()
+
+
+def _last_alone(sizes):
+    return (np.arange(len(sizes)) == len(sizes) - 1) * 1.0
+
+
+add(
+    Exercise(
+        name="09.d",
+        answer=_weighted(lambda n: n / n.sum()),
+        outputs=("dweight", "loss"),
+        inputs=_draw_pieces,
+        mistakes=(
+            Mistake("every piece counted alike: a mean of means is the mean of all only where the "
+                    "pieces are equally large", _weighted(lambda n: np.ones_like(n) / len(n))),
+            Mistake("the pieces were added up: each is a mean already, so the sum grows with their "
+                    "number", _weighted(np.ones_like)),
+            Mistake("the division by the whole batch is missing: that is the sum over all "
+                    "pictures, not their mean", _weighted(lambda n: n)),
+            Mistake("the sum over all pictures was divided by the number of pieces, not by the "
+                    "number of pictures", _weighted(lambda n: n / len(n))),
+            Mistake("the last piece was left out", _weighted(_last_dropped)),
+            Mistake("each piece took the place of the one before (=), and only the last is left; "
+                    "they are added (+=)", _weighted(_last_alone)),
+        ),
+    )
+)  # fmt: skip
+
+
+# 09.e: normalise(training, others) -> others, as the model must see them
+
+SPLITS = ((6, 2, 4, 3), (5, 3, 2, 4), (7, 4, 3, 5))  # N, M, H, W
+
+
+def _draw_splits(rng: np.random.Generator, size: int) -> tuple:
+    N, M, H, W = SPLITS[size]
+    shift = np.array([0.1, 0.3, 0.0])[:, None, None]
+    spread = np.array([0.3, 0.5, 0.8])[:, None, None]
+    training = shift + spread * rng.random((N, 3, H, W))
+    return training, 0.2 + 0.5 * rng.random((M, 3, H, W))
+
+
+def _by(source, axis, power=1):
+    """others normalised by mean and std**power of source(training, others) over `axis`."""
+
+    def normalise(training, others):
+        seen = source(training, others)
+        mean, std = seen.mean(axis, keepdims=True), seen.std(axis, keepdims=True)
+        return (others - mean) / std**power
+
+    return normalise
+
+
+def _training(training, others):
+    return training
+
+
+def _others(training, others):
+    return others
+
+
+add(
+    Exercise(
+        name="09.e",
+        answer=_by(_training, (0, 2, 3)),
+        outputs=("the result",),
+        inputs=_draw_splits,
+        mistakes=(
+            Mistake("the pictures were normalised by their own mean and spread; the model has "
+                    "learned from pictures normalised by those of the training set",
+                    _by(_others, (0, 2, 3))),
+            Mistake("each picture was normalised by itself: then it no longer shows whether it "
+                    "was a light or a dark one", _by(_others, (2, 3))),
+            Mistake("mean and spread were taken over both sets together: nothing of the "
+                    "validation pictures may be learned from",
+                    _by(lambda t, o: np.concatenate([t, o]), (0, 2, 3))),
+            Mistake("one mean and one spread were taken for all three colours; each has its own",
+                    _by(_training, None)),
+            Mistake("every pixel got a mean and spread of its own (axis 0 alone); they are taken "
+                    "over pictures, rows and columns", _by(_training, 0)),
+            Mistake("it was divided by the variance; its root is missing",
+                    _by(_training, (0, 2, 3), 2)),
+            Mistake("the division by the standard deviation is missing",
+                    _by(_training, (0, 2, 3), 0)),
+        ),
+    )
+)  # fmt: skip

@@ -1,0 +1,237 @@
+"""Chapter 12: is attention an explanation?"""
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+from minivit.functional import patchify_forward, unpatchify_forward
+from minivit.viz.scores import rank_correlation
+
+SIZES = ((3, 4, 6), (4, 5, 3), (2, 8, 5))  # N, H, W
+
+
+def _draw_masked(rng: np.random.Generator, size: int) -> tuple:
+    """Maps that are somewhat larger where the mask is."""
+    masks = rng.random(SIZES[size]) < 0.35
+    masks[:, 0, :2] = True, False  # neither empty nor full
+    return rng.random(SIZES[size]) + 0.5 * masks, masks
+
+
+# 12.a: energy_inside(maps, masks) -> (N,)
+
+
+def _inside(maps, masks):
+    return (maps * masks).sum((1, 2))
+
+
+def _share(maps, masks):
+    """The right one."""
+    return _inside(maps, masks) / maps.sum((1, 2))
+
+
+def _per_pixel(maps, masks):
+    dtype = maps.dtype
+    return _inside(maps, masks) / masks.sum((1, 2)).astype(dtype)
+
+
+def _of_figure(maps, masks):
+    """The figure's share of the picture, whatever the map."""
+    return masks.mean((1, 2), dtype=maps.dtype)
+
+
+def _from_zero(maps, masks):
+    low = maps.min((1, 2), keepdims=True)
+    return _share(maps - low, masks)
+
+
+add(
+    Exercise(
+        name="12.a",
+        answer=_share,
+        outputs=("the shares",),
+        inputs=_draw_masked,
+        mistakes=(
+            Mistake("that is the sum inside; divide it by the map's whole sum", _inside),
+            Mistake("it was divided by the number of the figure's pixels: that is the mean inside, "
+                    "and says nothing of what lies outside", _per_pixel),
+            Mistake("it was divided by the number of all pixels, and not by the map's sum",
+                    lambda maps, masks: (maps * masks).mean((1, 2))),
+            Mistake("that is the share outside the figure",
+                    lambda maps, masks: 1 - _share(maps, masks)),
+            Mistake("that is the figure's share of the picture: the map is not in it", _of_figure),
+            Mistake("one share was taken of all pictures together; each picture has its own",
+                    lambda maps, masks: _inside(maps, masks) / maps.sum()),
+            Mistake("each map's smallest number was taken away first; the map counts as it is",
+                    _from_zero),
+        ),
+    )
+)  # fmt: skip
+
+
+# 12.b: iou(heat, mask, count) -> a number, of one picture
+
+
+def _draw_iou(rng: np.random.Generator, size: int) -> tuple:
+    maps, masks = _draw_masked(rng, size)
+    return maps[0], masks[0], int(0.3 * maps[0].size)
+
+
+def _kept(maps, count, lowest=False):
+    """The `count` highest numbers of each map (N, …): bool, of the shape of maps."""
+    flat = maps.reshape(len(maps), -1)
+    rank = np.argsort(np.argsort(flat if lowest else -flat, axis=-1), axis=-1)
+    return (rank < count).reshape(maps.shape)
+
+
+def _top(heat, count, lowest=False):
+    return _kept(heat[None], count, lowest)[0]
+
+
+def _iou(kept, mask):
+    return float((kept & mask).sum() / (kept | mask).sum())
+
+
+def _both_over(divisor):
+    """What lies in both, over something else: divisor(count, size of the mask)."""
+
+    def wrong(heat, mask, count):
+        return float((_top(heat, count) & mask).sum() / divisor(count, mask.sum()))
+
+    return wrong
+
+
+add(
+    Exercise(
+        name="12.b",
+        answer=lambda heat, mask, count: _iou(_top(heat, count), mask),
+        outputs=("the IoU",),
+        inputs=_draw_iou,
+        mistakes=(
+            Mistake("the lowest pixels were kept, and not the highest",
+                    lambda heat, mask, count: _iou(_top(heat, count, True), mask)),
+            Mistake("it was divided by the number of pixels kept: that is precision, and a single "
+                    "pixel on the figure would be perfect", _both_over(lambda kept, mask: kept)),
+            Mistake("it was divided by the number of the figure's pixels: that is recall, and "
+                    "keeping the whole picture would be perfect",
+                    _both_over(lambda kept, mask: mask)),
+            Mistake("it was divided by kept and figure added up: what lies in both was counted "
+                    "twice; take it away once", _both_over(lambda kept, mask: kept + mask)),
+            Mistake("that is the Dice coefficient, 2·both / (kept + figure), a relative of IoU",
+                    _both_over(lambda kept, mask: (kept + mask) / 2)),
+            Mistake("the pixels above half of the largest were kept; it asks for the `count` "
+                    "highest", lambda heat, mask, count: _iou(heat > heat.max() / 2, mask)),
+        ),
+    )
+)  # fmt: skip
+
+
+# 12.c: delete(images, maps, count, P) -> images without their `count` most important patches
+
+PICTURES = ((2, 1, 2, 3, 2), (3, 2, 4, 2, 3), (2, 3, 3, 5, 2))  # N, channels, rows, columns, P
+
+
+def _draw_pictures(rng: np.random.Generator, size: int) -> tuple:
+    N, channels, rows, columns, P = PICTURES[size]
+    images = rng.standard_normal((N, channels, rows * P, columns * P))
+    return images, rng.random((N, rows, columns)), 2 + size, P
+
+
+def _keep(images, maps, chosen, P):
+    """images where chosen (N, rows, columns) is True, else 0."""
+    cut, _ = patchify_forward(images, P)
+    return unpatchify_forward(cut * chosen.reshape(len(maps), -1, 1), P, images.shape[2:])[0]
+
+
+def _same_for_all(images, maps, count, P):
+    one = _kept(maps.mean(0, keepdims=True), count)
+    return _keep(images, maps, np.repeat(~one, len(maps), axis=0), P)
+
+
+def _greyed(images, maps, count, P):
+    gone = _keep(np.ones_like(images), maps, _kept(maps, count), P)
+    mean = images.mean((2, 3), keepdims=True)
+    return images * (1 - gone) + mean * gone
+
+
+def _down_columns(images, maps, count, P):
+    wrong = maps.swapaxes(1, 2).reshape(maps.shape)
+    return _keep(images, maps, ~_kept(wrong, count), P)
+
+
+add(
+    Exercise(
+        name="12.c",
+        answer=lambda images, maps, count, P: _keep(images, maps, ~_kept(maps, count), P),
+        outputs=("the pictures",),
+        inputs=_draw_pictures,
+        mistakes=(
+            Mistake("the least important patches are gone; it begins with the most important",
+                    lambda x, m, count, P: _keep(x, m, ~_kept(m, count, True), P)),
+            Mistake("only the most important patches are left: that is insertion",
+                    lambda x, m, count, P: _keep(x, m, _kept(m, count), P)),
+            Mistake("one patch fewer is gone than asked for",
+                    lambda x, m, count, P: _keep(x, m, ~_kept(m, count - 1), P)),
+            Mistake("one patch more is gone than asked for",
+                    lambda x, m, count, P: _keep(x, m, ~_kept(m, count + 1), P)),
+            Mistake("the same patches are gone from every picture; each has a map of its own",
+                    _same_for_all),
+            Mistake("the patches hold the mean colour of this picture; normalised, the mean colour "
+                    "of the data set is 0", _greyed),
+            Mistake("the map was read down the columns; patches are numbered along the rows",
+                    _down_columns),
+        ),
+    )
+)  # fmt: skip
+
+
+# 12.d: rank_correlation(a, b) -> a number, of one pair of maps
+
+
+def _draw_pair(rng: np.random.Generator, size: int) -> tuple:
+    shape = ((2, 5), (3, 3), (4, 6))[size]
+    a = rng.standard_normal(shape)
+    return np.exp(2 * a), np.exp(a + rng.standard_normal(shape))
+
+
+def _order(heat):
+    return np.argsort(heat.ravel()).astype(float)
+
+
+def _ranks(heat):
+    return np.argsort(_order(heat)).astype(float)
+
+
+def _centred(x):
+    return x - x.mean()
+
+
+def _cosine(x, y):
+    return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum()))
+
+
+def _correlation(x, y):
+    return _cosine(_centred(x), _centred(y))
+
+
+add(
+    Exercise(
+        name="12.d",
+        answer=lambda a, b: float(rank_correlation(a[None], b[None])[0]),
+        outputs=("the correlation",),
+        inputs=_draw_pair,
+        mistakes=(
+            Mistake("that is the correlation of the numbers; take their ranks first", _correlation),
+            Mistake("argsort was used once: it gives the order, which number is the smallest, the "
+                    "second …; a rank is the place of each number, argsort of that argsort",
+                    lambda a, b: _correlation(_order(a), _order(b))),
+            Mistake("the mean rank was not taken away: two maps that have nothing in common then "
+                    "seem alike", lambda a, b: _cosine(_ranks(a) + 1, _ranks(b) + 1)),
+            Mistake("the ranks count from 0, and their mean was not taken away: two maps that have "
+                    "nothing in common then seem alike",
+                    lambda a, b: _cosine(_ranks(a), _ranks(b))),
+            Mistake("that is a covariance; divide by both spreads",
+                    lambda a, b: float((_centred(_ranks(a)) * _centred(_ranks(b))).mean())),
+            Mistake("one map was ranked upwards and the other downwards: the sign is the wrong way "
+                    "round", lambda a, b: -_correlation(_ranks(a), _ranks(b))),
+        ),
+    )
+)  # fmt: skip

@@ -1,0 +1,227 @@
+"""Chapter 13: masked patch prediction."""
+
+import numpy as np
+
+from minivit.course.exercise import Exercise, Mistake, add
+from minivit.functional import (
+    corrupt_backward,
+    corrupt_forward,
+    take_tokens_backward,
+    take_tokens_forward,
+)
+from minivit.functional.masking import CorruptCache
+from minivit.models import patch_colours
+
+# 13.a: how many of 64 patches become the mask, on average
+
+add(
+    Exercise(
+        name="13.a",
+        answer=25.6,
+        mistakes=(
+            Mistake("the 80 % were taken of all patches; they are 80 % of the corrupted", 51.2),
+            Mistake("that is how many are corrupted; not all of those become the mask", 32),
+            Mistake("those that are replaced by another patch were counted too", 28.8),
+            Mistake("that is how many are replaced by another patch", 3.2),
+        ),
+    )
+)
+
+
+# 13.b: colours(pixels, P) -> the class of each patch's mean colour
+
+SIZES = ((2, 4, 6, 2), (3, 8, 4, 4), (2, 6, 9, 3))  # B, H, W, P
+
+
+def _draw_pixels(rng: np.random.Generator, size: int) -> tuple:
+    B, H, W, P = SIZES[size]
+    coarse = rng.random((B, 3, H // P, W // P)).repeat(P, axis=2).repeat(P, axis=3)
+    pixels = np.clip(coarse + 0.3 * rng.standard_normal((B, 3, H, W)), 0.0, 1.0)
+    pixels[:, :, :P, :P] = 1.0  # a white patch: the last step of each channel
+    return pixels, P
+
+
+def _means(pixels, P):
+    B, C, H, W = pixels.shape
+    return pixels.reshape(B, C, H // P, P, W // P, P).mean((3, 5))
+
+
+def _number(steps, weights=(64, 8, 1)):
+    """steps (B, 3, rows, columns) -> (B, N)"""
+    number = sum(weight * steps[:, c] for c, weight in enumerate(weights))
+    return number.reshape(len(number), -1).astype(np.int64)
+
+
+def _steps(pixels, P):
+    return np.minimum(np.floor(8 * _means(pixels, P)), 7)
+
+
+def _steps_first(pixels, P):
+    return _number(np.floor(_means(np.minimum(np.floor(8 * pixels), 7), P)))
+
+
+add(
+    Exercise(
+        name="13.b",
+        answer=lambda pixels, P: patch_colours(pixels, P, 1)[..., 0],
+        outputs=("colours",),
+        inputs=_draw_pixels,
+        mistakes=(
+            Mistake("a mean of exactly 1 gives the step 8; there are only 0 to 7",
+                    lambda x, P: _number(np.floor(8 * _means(x, P)))),
+            Mistake("the mean was multiplied by 7 and cut off: then only pure white gets to step 7",
+                    lambda x, P: _number(np.floor(7 * _means(x, P)))),
+            Mistake("the steps were rounded; they are cut off, so that all eight are equally wide",
+                    lambda x, P: _number(np.minimum(np.rint(8 * _means(x, P)), 7))),
+            Mistake("blue counts 64 and red 1; red comes first",
+                    lambda x, P: _number(_steps(x, P), (1, 8, 64))),
+            Mistake("the three steps were added without places: many colours share a number then",
+                    lambda x, P: _number(_steps(x, P), (1, 1, 1))),
+            Mistake("the places count 100 and 10; with eight steps they count 64 and 8",
+                    lambda x, P: _number(_steps(x, P), (100, 10, 1))),
+            Mistake("each pixel was cut to three bits before the mean was taken; the mean comes "
+                    "first", _steps_first),
+            Mistake("the patches are in the order of columns; reading order is row by row",
+                    lambda x, P: _number(_steps(x, P).swapaxes(2, 3))),
+        ),
+    )
+)  # fmt: skip
+
+
+# 13.c: corrupt_backward(dy, selection, masked) -> dx, dmask_token
+
+TOKENS = ((2, 5, 3), (3, 7, 4), (4, 6, 5))  # B, N, C
+
+
+def _draw_corrupted(rng: np.random.Generator, size: int) -> tuple:
+    B, N, C = TOKENS[size]
+    masked = (rng.random((B, N)) < 0.4).astype(float)
+    masked[:, :3] = (1.0, 0.0, 0.0)
+    source = np.where(rng.random((B, N)) < 0.6, rng.integers(N, size=(B, N)), np.arange(N))
+    source[:, 1:3] = (0, 0)  # one token takes two places
+    selection = np.eye(N)[source] * (1.0 - masked)[..., None]
+    return rng.standard_normal((B, N, C)), selection, masked
+
+
+def _corrupted(dy, selection, masked):
+    return corrupt_backward(dy, CorruptCache(selection, masked))
+
+
+def _with_dx(formula):
+    def wrong(dy, selection, masked):
+        return formula(dy, selection, masked), _corrupted(dy, selection, masked)[1]
+
+    return wrong
+
+
+def _with_dmask(formula):
+    def wrong(dy, selection, masked):
+        dmask = formula(dy, masked[..., None]).astype(dy.dtype)
+        return _corrupted(dy, selection, masked)[0], dmask
+
+    return wrong
+
+
+def _corrupt_slopes(dy, selection, masked):
+    x, mask_token = np.zeros_like(dy), np.zeros((1, 1, dy.shape[-1]))
+
+    def objective() -> float:
+        return float((dy * corrupt_forward(x, mask_token, selection, masked)[0]).sum())
+
+    return objective, {"dx": x, "dmask_token": mask_token}
+
+
+add(
+    Exercise(
+        name="13.c",
+        answer=_corrupted,
+        outputs=("dx", "dmask_token"),
+        inputs=_draw_corrupted,
+        forward=_corrupt_slopes,
+        mistakes=(
+            Mistake("S was not transposed: forward brings j's token to place i, so backward brings "
+                    "i's gradient to j", _with_dx(lambda dy, S, m: S @ dy)),
+            Mistake("dy was handed on as it is: a hidden token was not used and gets nothing, one "
+                    "that took another's place gets that place's gradient",
+                    _with_dx(lambda dy, S, m: dy)),
+            Mistake("dy was only set to zero where the mask stands; tokens that took another's "
+                    "place were forgotten", _with_dx(lambda dy, S, m: dy * (1 - m)[..., None])),
+            Mistake("the mask's gradient went to the hidden tokens as well",
+                    _with_dx(lambda dy, S, m: S.swapaxes(1, 2) @ dy + m[..., None] * dy)),
+            Mistake("dmask_token was averaged; one token served in many places, so its gradient "
+                    "is the sum over all of them",
+                    _with_dmask(lambda dy, m: (dy * m).sum((0, 1), keepdims=True) / m.sum())),
+            Mistake("dmask_token is the sum over all places; only those count where it stood",
+                    _with_dmask(lambda dy, m: dy.sum((0, 1), keepdims=True))),
+            Mistake("dmask_token is the sum over the places where it did not stand",
+                    _with_dmask(lambda dy, m: (dy * (1 - m)).sum((0, 1), keepdims=True))),
+            Mistake("dmask_token was summed over the places of the first picture only",
+                    _with_dmask(lambda dy, m: (dy * m)[:1].sum((0, 1), keepdims=True))),
+        ),
+    )
+)  # fmt: skip
+
+
+# 13.d: take_tokens_backward(dy, rows, T) -> dx
+
+
+def _draw_taken(rng: np.random.Generator, size: int) -> tuple:
+    B, T, C = TOKENS[size]
+    M = T // 2 + size
+    M = min(M, T - 1)
+    rows = np.sort(np.stack([rng.permutation(T)[:M] for _ in range(B)]), axis=1)
+    rows[0], rows[1] = np.arange(M) + 1, np.arange(M)  # not the same in each picture
+    return rng.standard_normal((B, M, C)), rows, T
+
+
+def _scatter(dy, rows, T):
+    return take_tokens_backward(dy, ((len(dy), T, dy.shape[-1]), rows))
+
+
+def _first_rows(dy, rows, T):
+    return _scatter(dy, np.repeat(rows[:1], len(rows), 0), T)
+
+
+def _at_the_front(dy, rows, T):
+    return _scatter(dy, np.tile(np.arange(rows.shape[1]), (len(rows), 1)), T)
+
+
+def _reversed_rows(dy, rows, T):
+    return _scatter(dy, rows[:, ::-1], T)
+
+
+def _mixed_pictures(dy, rows, T):
+    dx = np.zeros((len(dy), T, dy.shape[-1]), dy.dtype)
+    for b in range(len(dy)):
+        dx[:, rows[b]] += dy[b]
+    return dx
+
+
+def _take_slopes(dy, rows, T):
+    x = np.zeros((len(dy), T, dy.shape[-1]))
+    return lambda: float((dy * take_tokens_forward(x, rows)[0]).sum()), {"dx": x}
+
+
+add(
+    Exercise(
+        name="13.d",
+        answer=_scatter,
+        outputs=("dx",),
+        inputs=_draw_taken,
+        forward=_take_slopes,
+        mistakes=(
+            Mistake("the first picture's rows were used for all; each picture has rows of its own",
+                    _first_rows),
+            Mistake("the gradients were put at the first M places; they belong where their tokens "
+                    "were taken from", _at_the_front),
+            Mistake("the rows are one too far: were class tokens counted twice?",
+                    lambda dy, rows, T: _scatter(dy, (rows + 1) % T, T)),
+            Mistake("the rows were used from behind", _reversed_rows),
+            Mistake("dx[:, rows] takes every picture with every row; pair them: "
+                    "dx[np.arange(B)[:, None], rows]", _mixed_pictures),
+            Mistake("tokens that were not taken got a gradient too: they have no part in the loss, "
+                    "theirs is zero",
+                    lambda dy, rows, T: _scatter(dy, rows, T) + dy.mean(1, keepdims=True)),
+        ),
+    )
+)  # fmt: skip
