@@ -26,6 +26,11 @@ def size(full: Any, small: Any) -> Any:
 
 def begin() -> None:
     """How figures and arrays look in this course."""
+    with contextlib.suppress(ImportError):
+        from IPython import get_ipython
+
+        if get_ipython() is not None:  # figures of minivit.viz, too, show where a cell ends in one
+            get_ipython().run_line_magic("matplotlib", "inline")
     import matplotlib as mpl
 
     mpl.rcParams.update(
