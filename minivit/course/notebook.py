@@ -105,7 +105,7 @@ def trained(name: str = "nano", **changes) -> tuple[ViT, dict]:
     Returns:
         model, state: state has "class_names", "mean", "std".
     """
-    short = size({}, {"train_images": 4000, "epochs": 2})
+    short = size({}, {"train_images": 2000, "epochs": 1})
     recipe = {**RECIPES["shapes"], **short, **changes}
     path = Path("runs") / f"course-{name}{size('', '-small')}"
     with contextlib.redirect_stdout(io.StringIO()):
