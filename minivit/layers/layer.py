@@ -7,6 +7,10 @@ import numpy as np
 
 from minivit.backend import Array, blocks, get_xp, to_device, to_host
 
+ALIGNMENT = 16
+"""Each parameter begins at a multiple of so many numbers: of float32 that is a cache line; a GPU's
+loads of 16 bytes and its matrix products need it. What lies between two stays zero."""
+
 
 class Parameter:
     """A learned array and its gradient, of the same shape and dtype.
@@ -60,22 +64,30 @@ class FlatParameters:
         arrays = [parameter.data for _, parameter in named]
         self.shapes = {name: parameter.data.shape for name, parameter in named}
         self.frozen: set[str] = set()
-        self.num_decayed = sum(array.size for array in arrays if array.ndim >= 2)
+        self.num_decayed = 0
+        self.places, size = {}, 0
+        for name, shape in self.shapes.items():
+            self.places[name] = slice(size, size + math.prod(shape))
+            size += -(-math.prod(shape) // ALIGNMENT) * ALIGNMENT
+            if len(shape) >= 2:
+                self.num_decayed = size
         if data is None:
-            data = to_device(np.concatenate([a.ravel() for a in arrays], dtype=dtype), device)
+            host = np.zeros(size, dtype)
+            for place, array in zip(self.places.values(), arrays, strict=True):
+                host[place] = array.ravel()
+            data = to_device(host, device)
         self.data, self.grad = data, get_xp(data).zeros(data.shape, data.dtype)
         data_views, grad_views = self.views(self.data), self.views(self.grad)
         for name, parameter in named:
             parameter.data, parameter.grad = data_views[name], grad_views[name]
 
+    @property
+    def num_parameters(self) -> int:
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
     def views(self, flat: Array) -> dict[str, Array]:
         """A flat array of this layout (weights, moments, an average) as named, shaped views."""
-        views, start = {}, 0
-        for name, shape in self.shapes.items():
-            size = math.prod(shape)
-            views[name] = flat[start : start + size].reshape(shape)
-            start += size
-        return views
+        return {name: flat[place].reshape(self.shapes[name]) for name, place in self.places.items()}
 
     def host_views(self, flat: Array) -> dict[str, np.ndarray]:
         """`views` of a copy on the host, for a file."""
@@ -84,13 +96,14 @@ class FlatParameters:
     def stretches(self, wanted: Callable[[str], bool]) -> Iterator[slice]:
         """Where the parameters lie whose names are `wanted`, neighbours joined to one slice."""
         start = stop = 0
-        for name, shape in self.shapes.items():
-            end = stop + math.prod(shape)
+        for name, place in self.places.items():
             if not wanted(name):
                 if stop > start:
                     yield slice(start, stop)
-                start = end
-            stop = end
+                start = place.stop
+            elif start == stop:
+                start = place.start
+            stop = place.stop
         if stop > start:
             yield slice(start, stop)
 

@@ -57,7 +57,7 @@ def test_pytorch_agrees_on_a_resnet():
 def test_a_resnets_parameters_and_tokens_are_those_counted(stages, depth):
     config = ViTConfig(image_size=16, dim=64, depth=depth, stem="resnet", stages=stages)
     model = ViT(config)
-    assert model.flat.data.size == config.num_parameters
+    assert model.flat.num_parameters == config.num_parameters
     logits, cache = model.forward(draw(0, 2, 3, 16, 16).astype(np.float32))
     assert cache.tokens.shape == (2, 17, 64)
     assert logits.shape == (2, 10)

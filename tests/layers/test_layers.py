@@ -21,6 +21,7 @@ from minivit.layers import (
     MultiHeadAttention,
     PatchEmbed,
 )
+from minivit.layers.layer import ALIGNMENT
 
 SHAPES = {
     "norm1.weight": (8,),
@@ -172,9 +173,12 @@ def test_binding_keeps_the_values_and_puts_the_decayed_first(dtype):
     flat = FlatParameters(block, dtype)
     ndims = [len(shape) for shape in flat.shapes.values()]
     assert ndims == sorted(ndims, reverse=True)
-    assert flat.num_decayed == sum(a.size for a in before.values() if a.ndim >= 2)
+    decayed = {name for name, a in before.items() if a.ndim >= 2}
+    inside = np.arange(flat.data.size) < flat.num_decayed
+    for name, view in flat.views(inside).items():
+        assert (view == (name in decayed)).all()
     assert flat.data.dtype == flat.grad.dtype == dtype
-    assert flat.data.size == sum(a.size for a in before.values())
+    assert flat.num_parameters == sum(a.size for a in before.values())
     for name, p in block.named_parameters():
         np.testing.assert_array_equal(p.data, before[name].astype(dtype))
 
@@ -187,6 +191,7 @@ def test_parameters_and_gradients_are_views_into_the_flat_arrays():
     start = 0
     parameters = dict(block.named_parameters())
     for name, shape in flat.shapes.items():
+        start += -start % ALIGNMENT
         expected = np.arange(start, start + math.prod(shape)).reshape(shape)
         np.testing.assert_array_equal(parameters[name].data, expected)
         np.testing.assert_array_equal(parameters[name].grad, -expected)

@@ -47,14 +47,14 @@ def test_the_count_by_hand_is_the_built_models(pool, pos_embed, representation_s
         pos_embed=pos_embed,
         representation_size=representation_size,
     )
-    assert ViT(config).flat.data.size == config.num_parameters
+    assert ViT(config).flat.num_parameters == config.num_parameters
 
 
 @pytest.mark.parametrize("patch_size", [2, 4, 8])
 def test_the_count_of_a_hybrid_is_the_built_models(patch_size):
     config = ViTConfig(image_size=16, patch_size=patch_size, dim=12, depth=1, stem="conv")
     model = ViT(config)
-    assert model.flat.data.size == config.num_parameters
+    assert model.flat.num_parameters == config.num_parameters
     assert sum(row.parameters for row in rows(model)) == config.num_parameters
 
 

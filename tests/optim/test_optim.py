@@ -38,8 +38,8 @@ class Two(Layer):
     """A matrix and a vector: one that decays and one that does not."""
 
     def __init__(self):
-        self.bias = Parameter(draw(0, 5))
-        self.weight = Parameter(draw(0, 3, 4))
+        self.bias = Parameter(draw(0, 16))
+        self.weight = Parameter(draw(0, 4, 8))
 
 
 def make_flat(dtype="float64"):
@@ -107,7 +107,7 @@ def test_a_first_step_computed_by_hand(make, options, expected):
 def test_only_tensors_of_two_axes_or_more_decay(make, options):
     flat, layer = make_flat()
     before = layer.weight.data.copy(), layer.bias.data.copy()
-    make(flat, **options).step(0.1)  # no gradient: whatever moves, moves by decay
+    make(flat, **options).step(0.01)  # no gradient: whatever moves, moves by decay
     assert (np.abs(layer.weight.data) < np.abs(before[0])).all() == ("weight_decay" in options)
     np.testing.assert_array_equal(layer.bias.data, before[1])
 
