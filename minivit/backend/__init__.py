@@ -14,6 +14,7 @@ from minivit.backend.arrays import (
     to_device,
     to_host,
     use_device,
+    use_tf32,
 )
 from minivit.backend.blocks import blocks, blockwise
 from minivit.backend.random import RandomStream
@@ -30,4 +31,5 @@ __all__ = [
     "to_device",
     "to_host",
     "use_device",
+    "use_tf32",
 ]

@@ -65,6 +65,17 @@ def use_device(device: str) -> None:
         cupy.cuda.Device(index).use()
 
 
+def use_tf32(wanted: bool) -> None:
+    """Whether CuPy's products of float32 matrices may round their factors to TF32's 10 bits.
+
+    The setting of CuPy's environment variable CUPY_TF32, which is read too early for a flag.
+    """
+    from cupy._core import set_compute_type
+    from cupy._core._routines_linalg import COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32
+
+    set_compute_type(np.float32, COMPUTE_TYPE_TF32 if wanted else COMPUTE_TYPE_DEFAULT)
+
+
 def parse_device(device: str) -> int | None:
     """None for "cpu", the GPU's number for "cuda" (0) or "cuda:N".
 

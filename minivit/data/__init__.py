@@ -1,7 +1,7 @@
 """Pictures: where they come from, how they are varied, and how they come in batches."""
 
-from minivit.data.augment import Augmentation, denormalize, normalize
-from minivit.data.batches import Batches, Statistics
+from minivit.data.augment import Augmentation, Drawn, denormalize, normalize, scale_and_offset
+from minivit.data.batches import Batches, Field, Plan, Statistics
 from minivit.data.dataset import Dataset, Split
 from minivit.data.picture import open_picture
 
@@ -9,9 +9,13 @@ __all__ = [
     "Augmentation",
     "Batches",
     "Dataset",
+    "Drawn",
+    "Field",
+    "Plan",
     "Split",
     "Statistics",
     "denormalize",
     "normalize",
     "open_picture",
+    "scale_and_offset",
 ]

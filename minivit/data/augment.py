@@ -1,13 +1,18 @@
-"""Augmentation of whole batches on the host: no loop over pictures, nothing changed in place.
+"""Augmentation of whole batches: first all of it is drawn, then it is applied.
+
+What is drawn (`Drawn`) is a few numbers a picture, from the `numpy.random.Generator` given, so a
+seed decides everything. It is applied here on the host, without a loop over pictures and with
+nothing changed in place, or by the kernel backend/cuda/augment.cu on a GPU.
 
 Pictures are uint8 (B, C, H, W) until `normalize` makes floats of them; mixup and cutmix come after
-it. What is drawn comes from the `numpy.random.Generator` given, so a seed decides everything.
-Drawing and applying are apart where that lets a test say what must come out.
+it. A rectangle is a row (top, bottom, left, right) of an int array (B, 4), bottom and right one
+past its last pixel; all zeros is none.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -15,6 +20,9 @@ from numpy.typing import DTypeLike
 
 from minivit.data.rand_augment import MAX_MAGNITUDE, rand_augment
 from minivit.errors import UserError
+
+ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
+"""Random erasing's rectangles: their share of a picture, and height / width (as in the paper)."""
 
 
 def pad_crop(
@@ -24,11 +32,20 @@ def pad_crop(
 
     images: uint8 (B, C, H, W) -> uint8 (B, C, H, W). Every offset 0..2·padding is equally likely.
     """
+    dy, dx = draw_crop(len(images), rng, padding)
+    return crop(_pad(images, padding, fill), dy, dx, images.shape[2:])
+
+
+def draw_crop(B: int, rng: np.random.Generator, padding: int) -> np.ndarray:
+    """Offsets dy, dx into padded pictures: int (2, B), each 0..2·padding."""
+    return rng.integers(2 * padding + 1, size=(2, B))
+
+
+def _pad(images: np.ndarray, padding: int, fill: int = 0) -> np.ndarray:
     B, C, H, W = images.shape
-    dy, dx = rng.integers(2 * padding + 1, size=(2, B))
     padded = np.full((B, C, H + 2 * padding, W + 2 * padding), fill, images.dtype)
     padded[:, :, padding : padding + H, padding : padding + W] = images
-    return crop(padded, dy, dx, (H, W))
+    return padded
 
 
 def crop(padded: np.ndarray, dy: np.ndarray, dx: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -39,9 +56,18 @@ def crop(padded: np.ndarray, dy: np.ndarray, dx: np.ndarray, size: tuple[int, in
 
 def flip(images: np.ndarray, rng: np.random.Generator, p: float = 0.5) -> np.ndarray:
     """Mirror each picture left to right with probability p: (B, C, H, W) -> (B, C, H, W)."""
-    rows = np.flatnonzero(rng.random(len(images)) < p)
+    return mirror(images, draw_flip(len(images), rng, p))
+
+
+def draw_flip(B: int, rng: np.random.Generator, p: float) -> np.ndarray:
+    """bool (B,): which pictures to mirror."""
+    return rng.random(B) < p
+
+
+def mirror(images: np.ndarray, flipped: np.ndarray) -> np.ndarray:
+    """Mirror those pictures left to right where flipped, bool (B,), says so."""
     out = images.copy()
-    out[rows] = images[rows, :, :, ::-1]
+    out[flipped] = images[flipped, :, :, ::-1]
     return out
 
 
@@ -49,28 +75,56 @@ def random_erasing(
     images: np.ndarray,
     rng: np.random.Generator,
     p: float = 0.25,
-    area: tuple[float, float] = (0.02, 1 / 3),
-    aspect: tuple[float, float] = (0.3, 3.3),
+    area: tuple[float, float] = ERASED_AREA,
+    aspect: tuple[float, float] = ERASED_ASPECT,
 ) -> np.ndarray:
     """Fill a random rectangle of each picture with noise, with probability p (Zhong et al. 2020).
 
     images: uint8 (B, C, H, W) -> uint8 (B, C, H, W). Each pixel of the rectangle is drawn anew,
-    uniform over 0..255 (the paper's RE-R). The rectangle covers a share `area` of the picture,
-    uniformly drawn, at height / width `aspect`, log-uniformly drawn so that tall and wide are alike
-    likely. The paper draws again when a side does not fit; here the side is cut to the picture.
+    uniform over 0..255 (the paper's RE-R). area, aspect: see `draw_erasing`.
     """
-    C, H, W = images.shape[1:]
-    rows = np.flatnonzero(rng.random(len(images)) < p)
+    return erase(images, *draw_erasing(images.shape, rng, p, area, aspect))
+
+
+def draw_erasing(
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    p: float,
+    area: tuple[float, float] = ERASED_AREA,
+    aspect: tuple[float, float] = ERASED_ASPECT,
+) -> tuple[np.ndarray, int]:
+    """Rectangles to erase, int (B, 4), and the seed of their noise; shape: (B, C, H, W).
+
+    A rectangle covers a share `area` of the picture, uniformly drawn, at height / width `aspect`,
+    log-uniformly drawn so that tall and wide are alike likely. The paper draws again when a side
+    does not fit; here the side is cut to the picture.
+    """
+    B, _, H, W = shape
+    rows = np.flatnonzero(rng.random(B) < p)
     target = rng.uniform(*area, len(rows)) * H * W
     ratio = np.exp(rng.uniform(*np.log(aspect), len(rows)))
     height = np.clip(np.rint(np.sqrt(target * ratio)), 1, H).astype(np.int64)
     width = np.clip(np.rint(np.sqrt(target / ratio)), 1, W).astype(np.int64)
     top, left = rng.integers(H - height + 1), rng.integers(W - width + 1)
-    erased = rectangles(top, top + height, left, left + width, (H, W))
-    noise = rng.integers(256, size=(len(rows), C, H, W), dtype=np.uint8)
+    erased = no_rectangles(B)
+    erased[rows] = np.stack((top, top + height, left, left + width), 1)
+    return erased, int(rng.integers(2**63))
+
+
+def erase(images: np.ndarray, erased: np.ndarray, noise_seed: int) -> np.ndarray:
+    """Replace rectangles, int (B, 4), by noise: uint8 (B, C, H, W) -> uint8 (B, C, H, W)."""
+    rows = np.flatnonzero(erased.any(1))
+    inside = rectangles(*erased[rows].T, images.shape[2:])[:, None]
+    shape = (len(rows), *images.shape[1:])
+    noise = np.random.default_rng(noise_seed).integers(256, size=shape, dtype=np.uint8)
     out = images.copy()
-    out[rows] = np.where(erased[:, None], noise, images[rows])
+    out[rows] = np.where(inside, noise, images[rows])
     return out
+
+
+def no_rectangles(B: int) -> np.ndarray:
+    """int (B, 4): none in any picture."""
+    return np.zeros((B, 4), np.int64)
 
 
 def rectangles(
@@ -87,6 +141,36 @@ def rectangles(
     return tall[:, :, None] & wide[:, None, :]
 
 
+class Mix(NamedTuple):
+    """How the pictures of a batch are mixed with each other: all blended, or all pasted into."""
+
+    partner: np.ndarray
+    """int (B,): the picture that each is mixed with."""
+    blend: np.ndarray
+    """float32 (B,): the own picture's share of every pixel; 1 where nothing is blended."""
+    pasted: np.ndarray
+    """int (B, 4): the rectangle in which the partner's pixels stand."""
+    kept: np.ndarray
+    """float32 (B,): the own label's share of the target, which is that of the own pixels."""
+
+    @classmethod
+    def nothing(cls, B: int) -> "Mix":
+        """Each picture as it is."""
+        one = np.ones(B, np.float32)
+        return cls(np.arange(B), one, no_rectangles(B), one)
+
+    def pictures(self, x: np.ndarray) -> np.ndarray:
+        """float (B, C, H, W) -> the same."""
+        if not self.pasted.any():
+            return interpolate(x, self.partner, self.blend)
+        pasted = rectangles(*self.pasted.T, x.shape[2:])[:, None]
+        return np.where(pasted, x[self.partner], x)
+
+    def targets(self, targets: np.ndarray) -> np.ndarray:
+        """float (B, K) -> the same."""
+        return interpolate(targets, self.partner, self.kept)
+
+
 def mixup(
     images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -96,9 +180,15 @@ def mixup(
     \mathrm{Beta}(\alpha, \alpha)$ for each picture and one random permutation $\pi$.
     images: float32 (B, C, H, W), targets: float32 (B, K) -> the same.
     """
-    share = rng.beta(alpha, alpha, len(images)).astype(images.dtype)
-    partner = rng.permutation(len(images))
-    return interpolate(images, partner, share), interpolate(targets, partner, share)
+    mix = draw_mixup(images.shape, rng, alpha)
+    return mix.pictures(images), mix.targets(targets)
+
+
+def draw_mixup(shape: tuple[int, ...], rng: np.random.Generator, alpha: float) -> Mix:
+    """Mixup's λ and π for pictures of shape (B, C, H, W)."""
+    B = shape[0]
+    share = rng.beta(alpha, alpha, B).astype(np.float32)
+    return Mix(rng.permutation(B), blend=share, pasted=no_rectangles(B), kept=share)
 
 
 def interpolate(x: np.ndarray, partner: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -120,15 +210,20 @@ def cutmix(
     are mixed by the share of pixels truly kept, so they do not depend on that cut.
     images: float32 (B, C, H, W), targets: float32 (B, K) -> the same.
     """
-    B, _, H, W = images.shape
+    mix = draw_cutmix(images.shape, rng, alpha)
+    return mix.pictures(images), mix.targets(targets)
+
+
+def draw_cutmix(shape: tuple[int, ...], rng: np.random.Generator, alpha: float) -> Mix:
+    """CutMix's partners and rectangles for pictures of shape (B, C, H, W)."""
+    B, _, H, W = shape
     side = np.sqrt(1 - rng.beta(alpha, alpha, B))
     partner = rng.permutation(B)
     top, bottom = _span(side, H, rng)
     left, right = _span(side, W, rng)
-    pasted = rectangles(top, bottom, left, right, (H, W))[:, None]
     kept = 1 - (bottom - top) * (right - left) / (H * W)
-    mixed = np.where(pasted, images[partner], images)
-    return mixed, interpolate(targets, partner, kept.astype(targets.dtype))
+    pasted = np.stack((top, bottom, left, right), 1)
+    return Mix(partner, np.ones(B, np.float32), pasted, kept.astype(np.float32))
 
 
 def _span(side: np.ndarray, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -152,31 +247,41 @@ def normalize(
     """
     if images.dtype != np.uint8:
         raise UserError(f"pictures of {images.dtype}: normalize expects uint8, 0 to 255")
-    mean, std = _by_channel(images, mean, std)
-    # One product and one sum: x · 1/(255 std) - mean/std.
-    out = images * (1 / (255 * std)).astype(dtype)
-    out -= (mean / std).astype(dtype)
+    scale, offset = scale_and_offset(mean, std, images.shape[1], dtype)
+    out = images * scale[:, None, None]
+    out -= offset[:, None, None]
     return out
+
+
+def scale_and_offset(
+    mean: Sequence[float], std: Sequence[float], channels: int, dtype: DTypeLike = np.float32
+) -> tuple[np.ndarray, np.ndarray]:
+    """`normalize` as one product and one sum, x · scale - offset: dtype (C,), (C,).
+
+    Raises UserError unless there is one mean and one positive deviation a channel.
+    """
+    mean, std = _by_channel(mean, std, channels)
+    return (1 / (255 * std)).astype(dtype), (mean / std).astype(dtype)
 
 
 def denormalize(x: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """The inverse of `normalize`, rounded and clipped: float (B, C, H, W) -> uint8 (B, C, H, W)."""
-    mean, std = _by_channel(x, mean, std)
-    return np.clip(np.rint((x * std + mean) * 255), 0, 255).astype(np.uint8)
+    mean, std = _by_channel(mean, std, x.shape[1])
+    pixels = (x * std[:, None, None] + mean[:, None, None]) * 255
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
 def _by_channel(
-    images: np.ndarray, mean: Sequence[float], std: Sequence[float]
+    mean: Sequence[float], std: Sequence[float], channels: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check mean and std against the pictures and shape them (C, 1, 1), float64."""
+    """Check that mean and std are those of so many channels: float64 (C,), (C,)."""
     mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-    channels = images.shape[1]
     if mean.shape != (channels,) or std.shape != (channels,) or not np.all(std > 0):
         raise UserError(
             f"mean {mean.tolist()} and std {std.tolist()}: expected a mean and a positive "
             f"deviation for each of the pictures' {channels} channels"
         )
-    return mean[:, None, None], std[:, None, None]
+    return mean, std
 
 
 def one_hot(labels: np.ndarray, num_classes: int, dtype: DTypeLike = np.float32) -> np.ndarray:
@@ -189,6 +294,44 @@ def one_hot(labels: np.ndarray, num_classes: int, dtype: DTypeLike = np.float32)
     out = np.zeros((len(labels), num_classes), dtype)
     out[np.arange(len(labels)), labels] = 1
     return out
+
+
+class Drawn(NamedTuple):
+    """What is done to the B pictures of a batch, in this order; no pixel was looked at for it."""
+
+    padding: int
+    """Pixels of black around each picture when it is cropped."""
+    dy: np.ndarray
+    """int (B,): the row of the padded picture where the crop begins."""
+    dx: np.ndarray
+    """int (B,): its column."""
+    flipped: np.ndarray
+    """bool (B,): which pictures are mirrored left to right."""
+    erased: np.ndarray
+    """int (B, 4): the rectangles that noise replaces."""
+    noise_seed: int
+    """Of that noise, on the host; augment.cu makes its own from the training's seed and step."""
+    mix: Mix | None
+    """How pictures are mixed; None if they are not."""
+
+    def pictures(
+        self, images: np.ndarray, mean: Sequence[float], std: Sequence[float]
+    ) -> np.ndarray:
+        """uint8 (B, C, H, W) -> float32, normalized. Raises as `normalize` does."""
+        if self.padding:
+            images = crop(_pad(images, self.padding), self.dy, self.dx, images.shape[2:])
+        if self.flipped.any():
+            images = mirror(images, self.flipped)
+        if self.erased.any():
+            images = erase(images, self.erased, self.noise_seed)
+        x = normalize(images, mean, std)
+        return x if self.mix is None else self.mix.pictures(x)
+
+    def targets(self, labels: np.ndarray, num_classes: int) -> np.ndarray:
+        """int (B,) -> the same if nothing is mixed, else float32 (B, K). Raises as `one_hot`."""
+        if self.mix is None:
+            return labels
+        return self.mix.targets(one_hot(labels, num_classes))
 
 
 @dataclass(frozen=True)
@@ -245,21 +388,30 @@ class Augmentation:
         """
         if self.rand_augment:
             images = rand_augment(images, rng, self.rand_augment, self.magnitude)
-        if self.crop:
-            images = pad_crop(images, self.crop, rng)
-        if self.flip:
-            images = flip(images, rng, self.flip)
-        if self.erasing:
-            images = random_erasing(images, rng, self.erasing)
-        return self._mix(normalize(images, mean, std), labels, num_classes, rng)
+        drawn = self.draw(images.shape, rng)
+        return drawn.pictures(images, mean, std), drawn.targets(labels, num_classes)
 
-    def _mix(
-        self, x: np.ndarray, labels: np.ndarray, num_classes: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Drawn:
+        """All but RandAugment, for a batch of shape (B, C, H, W).
+
+        RandAugment works on pictures, on the host: what it needs it draws while it does so, from
+        the same `rng` and before this.
+        """
+        B = shape[0]
+        dy, dx = draw_crop(B, rng, self.crop) if self.crop else np.zeros((2, B), np.int64)
+        flipped = draw_flip(B, rng, self.flip) if self.flip else np.zeros(B, bool)
+        erased, seed = no_rectangles(B), 0
+        if self.erasing:
+            erased, seed = draw_erasing(shape, rng, self.erasing)
+        return Drawn(self.crop, dy, dx, flipped, erased, seed, self._draw_mix(shape, rng))
+
+    def _draw_mix(self, shape: tuple[int, ...], rng: np.random.Generator) -> Mix | None:
         choices = [
-            (mix, alpha) for mix, alpha in ((mixup, self.mixup), (cutmix, self.cutmix)) if alpha
+            (draw, alpha)
+            for draw, alpha in ((draw_mixup, self.mixup), (draw_cutmix, self.cutmix))
+            if alpha
         ]
         if not choices or rng.random() >= self.mix_prob:
-            return x, labels
-        mix, alpha = choices[rng.integers(len(choices))]
-        return mix(x, one_hot(labels, num_classes), rng, alpha)
+            return None
+        draw, alpha = choices[rng.integers(len(choices))]
+        return draw(shape, rng, alpha)

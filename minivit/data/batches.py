@@ -1,13 +1,16 @@
 """Batches, prepared ahead while the model computes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minivit.backend.random import Purpose, generator
-from minivit.data.augment import Augmentation
+from minivit.data.augment import Augmentation, Drawn, Mix
 from minivit.data.dataset import Split
 from minivit.errors import UserError
 
@@ -35,6 +38,55 @@ class Statistics:
     def of_state(cls, state: dict) -> "Statistics":
         """Those that a checkpoint's state holds as "mean" and "std"."""
         return cls(tuple(state["mean"]), tuple(state["std"]))
+
+
+class Field(IntEnum):
+    """The rows of `Plan.packed`, and of augment.cu's `Field`."""
+
+    ROW = 0
+    DY = 1
+    DX = 2
+    FLIPPED = 3
+    ERASED_TOP = 4
+    ERASED_BOTTOM = 5
+    ERASED_LEFT = 6
+    ERASED_RIGHT = 7
+    PARTNER = 8
+    PASTED_TOP = 9
+    PASTED_BOTTOM = 10
+    PASTED_LEFT = 11
+    PASTED_RIGHT = 12
+    BLEND = 13
+    FIRST = 14
+    SECOND = 15
+    KEPT = 16
+
+
+class Plan(NamedTuple):
+    """What a step's batch consists of, without a pixel."""
+
+    rows: np.ndarray
+    """int (B,): its pictures' places in the split."""
+    labels: np.ndarray
+    """int (B,): their labels."""
+    drawn: Drawn
+    """What is done to them."""
+
+    def packed(self) -> np.ndarray:
+        """All that augment.cu and cross_entropy.cu need, in one array to copy to a device.
+
+        int32 (17, B), a row a `Field`; BLEND and KEPT are float32, stored by their bits. FIRST and
+        SECOND are the labels of a picture and of its partner, KEPT the first one's share.
+        """
+        drawn, mix = self.drawn, self.drawn.mix or Mix.nothing(len(self.rows))
+        ints = (self.rows, drawn.dy, drawn.dx, drawn.flipped, *drawn.erased.T)
+        ints += (mix.partner, *mix.pasted.T)
+        out = np.empty((len(Field), len(self.rows)), np.int32)
+        out[: Field.BLEND] = ints
+        out[Field.BLEND] = mix.blend.view(np.int32)
+        out[Field.FIRST], out[Field.SECOND] = self.labels, self.labels[mix.partner]
+        out[Field.KEPT] = mix.kept.view(np.int32)
+        return out
 
 
 class Batches:
@@ -69,23 +121,55 @@ class Batches:
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Images float32 (B, C, H, W), augmented and normalised, and targets: int64 (B,), or
         float32 (B, K) where images were mixed."""
-        epoch, place = divmod(step, self.per_epoch)
-        order = generator(self.seed, Purpose.ORDER, epoch).permutation(len(self.split))
-        rows = order[place * self.batch_size : (place + 1) * self.batch_size]
+        rows = self.rows(step)
         return self.augmentation.apply(
             self.split.images[rows],
             self.split.labels[rows],
             self.num_classes,
-            generator(self.seed, Purpose.AUGMENT, step),
+            self.rng(step),
             self.statistics.mean,
             self.statistics.std,
         )
 
-    def ahead(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Batches start … stop - 1; each is prepared in a thread while the one before is used."""
+    def plan(self, step: int, rng: np.random.Generator | None = None) -> Plan:
+        """The same batch, with its augmentation drawn but not applied.
+
+        RandAugment is not in it, as it works on pictures, on the host. Who trains with it calls
+        `rand_augment` on the pictures `rows(step)` with `rng(step)` and hands that on as `rng`;
+        then the plan goes on as `batch` does.
+        """
+        rows = self.rows(step)
+        shape = (len(rows), *self.split.images.shape[1:])
+        drawn = self.augmentation.draw(shape, self.rng(step) if rng is None else rng)
+        return Plan(rows, self.split.labels[rows], drawn)
+
+    def rows(self, step: int) -> np.ndarray:
+        """int (B,): the places in the split of a step's pictures."""
+        epoch, place = divmod(step, self.per_epoch)
+        order = _order(self.seed, epoch, len(self.split))
+        return order[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def rng(self, step: int) -> np.random.Generator:
+        """What a step's augmentation is drawn from."""
+        return generator(self.seed, Purpose.AUGMENT, step)
+
+    def ahead(
+        self, start: int, stop: int, prepare: Callable[[int], Any] | None = None
+    ) -> Iterator[Any]:
+        """prepare(step) for steps start … stop - 1; each is prepared in a thread while the one
+        before is used. Without `prepare`: their batches."""
+        prepare = prepare or self.batch
         with ThreadPoolExecutor(1, "minivit-batches") as worker:
-            coming = worker.submit(self.batch, start) if start < stop else None
+            coming = worker.submit(prepare, start) if start < stop else None
             for step in range(start, stop):
                 current = coming.result()
-                coming = worker.submit(self.batch, step + 1) if step + 1 < stop else None
+                coming = worker.submit(prepare, step + 1) if step + 1 < stop else None
                 yield current
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """An epoch's order, int (count,). Kept for the epoch's next step, so nobody may write to it."""
+    order = generator(seed, Purpose.ORDER, epoch).permutation(count)
+    order.flags.writeable = False
+    return order

@@ -63,6 +63,10 @@ class TrainConfig:
     """Of weights, order, augmentation, dropout and the validation split."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """fp32; on a GPU also tf32, products with fewer bits; or bf16, fused kernels: the fast one."""
+    graph: bool = True
+    """With bf16: a whole step as one CUDA graph; without, each kernel is launched, to debug."""
     threads: int | None = None
     """Workers on a CPU; None for one a physical core."""
     micro_batch: int | None = None
@@ -100,6 +104,10 @@ class TrainConfig:
         for name, value in shares.items():
             if not 0.0 <= value < 1.0:
                 raise UserError(f"{name} is {value}; expected at least 0 and below 1")
+        if self.device == "cpu" and self.precision != "fp32":
+            raise UserError(
+                f"--precision {self.precision} needs --device cuda; a CPU computes in fp32"
+            )
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise UserError(f"clip_norm is {self.clip_norm}; expected above 0, or None")
 

@@ -8,11 +8,15 @@ bf16: activations and what goes into matrix products. float32: their sums, Layer
 the softmax, the loss, the gradient along the residual stream, weights, moments.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from minivit.data import Field
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
+from minivit.optim import AdamW
 
 BF16 = "uint16"
 """NumPy has no bfloat16; its bits are kept in these."""
@@ -28,26 +32,77 @@ class Device(Protocol):
     def zeros(self, shape: Sequence[int], dtype: str) -> Any:
         """A new array of zeros."""
 
+    def array(self, host: np.ndarray) -> Any:
+        """A new array, a copy of the host's."""
+
+    def upload(self, array: Any, host: np.ndarray) -> None:
+        """Copy to an array of the device; `host` may be changed at once."""
+
+    def download(self, array: Any) -> np.ndarray:
+        """A copy on the host."""
+
     def launch(self, file: str, kernel: str, grid, block, *arguments, shared=0, **sizes) -> None:
         """Start a kernel of `backend/cuda`; sizes: what it is compiled for."""
 
-    def matmul(self, a, b, out, *, bias=None, turn_a=False, turn_b=False) -> None:
+    def matmul(
+        self,
+        a,
+        b,
+        out,
+        *,
+        bias=None,
+        bias_gradient=None,
+        gelu=None,
+        dgelu=None,
+        turn_a=False,
+        turn_b=False,
+    ) -> bool:
         """out = op(a) op(b) + bias, of two axes each: bf16 in, bf16 or float32 out, float32 sums.
-        turn: transpose first. bias: float32, one a column."""
+
+        turn: transpose first. bias: of out's dtype, one a column. One extra may be asked for, and
+        the answer is whether it was done; else the caller has to:
+        gelu: an array like out, to be filled with GELU(out) in its tanh form;
+        dgelu: out is multiplied by GELU's derivative (tanh form) at this array;
+        bias_gradient: float32, filled with the sums of b's columns.
+        """
+
+    def replay(self, function: Callable[[], None]) -> Callable[[], None]:
+        """The same function, which only launches; called often, it may become one graph."""
+
+
+class Keep(NamedTuple):
+    """Dropout of a residual branch: where its numbers are drawn, and rates."""
+
+    site: int = 0
+    path_site: int = 0
+    rate: float = 0.0
+    path_rate: float = 0.0
+
+
+# Where a block draws: each use of dropout has numbers of its own (see `kept` in philox.cuh)
+MAP, PROJ, PROJ_PATH, HIDDEN, FC2, FC2_PATH = range(6)
+EMBEDDING = 0
+
+
+def site(block: int, use: int) -> int:
+    """The number of a use of dropout in a block."""
+    return 1 + 6 * block + use
 
 
 class FusedStep:
     """Loss, gradients and AdamW for batches of one size.
 
     Args:
-        model: gives the shape, the first weights and the fixed positions. batch: B. device: where.
-        smoothing: of the labels.
+        model: float32, on the device; its flat arrays are what is trained.
+        batch: B. device: where. smoothing: of the labels.
 
     Attributes:
-        patches: (B·N, P·P·channels) bf16; first, second: (B,) int32, the classes of an image;
-            share: (B,) float32, that of the first. To be filled before a step.
-        theta, grad: float32, in the layout of `model.flat`.
-        sums: (2,), mean loss and right answers, added up since they were last zeroed.
+        patches: (B·N, P·P·channels) bf16, to be filled before forward.
+        draws: (fields, B) int32, `Plan.packed`: labels, and what `augment` does.
+        key: (3,) uint32: low and high half of a seed, step; masks and noise are a function of it.
+        state: (3,) float32: learning rate, 1 - β₁ᵗ, 1 - β₂ᵗ of the step.
+        logits: (B, K) bf16.
+        sums: (2,) float32, mean loss and right answers of the last step.
 
     Raises:
         UserError: the model has something that there is no kernel for.
@@ -57,34 +112,24 @@ class FusedStep:
         _require_kernels(model.config)
         self.config, self.device, self.B, self.smoothing = model.config, device, batch, smoothing
         self.T, self.N = model.config.num_tokens, model.config.grid[0] * model.config.grid[1]
-        flat = model.flat
-        self.theta, self.grad, self.m, self.v = (
-            device.zeros(flat.data.shape, "float32") for _ in range(4)
-        )
-        self.state = device.zeros((3,), "float32")  # learning rate, 1 - β₁ᵗ, 1 - β₂ᵗ
-        self.weights = device.zeros(flat.data.shape, BF16)  # theta, rounded by the optimizer
-        self.num_decayed = flat.num_decayed
-        self.at, self.w, self.d = (flat.views(a) for a in (self.theta, self.weights, self.grad))
-        self.positions = self.at.get("pos_embed")
-        if model.fixed_positions is not None:
-            self.positions = device.zeros(model.fixed_positions.shape, "float32")
-            self.positions[...] = model.fixed_positions
+        self.flat = flat = model.flat
+        self.path_rates = [block.drop_path.rate for block in model.blocks]
+        self.weights = device.zeros(flat.data.shape, BF16)  # rounded, for the products
+        views = (flat.views(a) for a in (flat.data, self.weights, flat.grad))
+        self.at, self.w, self.d = views
+        self.positions = self.at.get("pos_embed", model.fixed_positions)
         self._plan()
-        self.load(flat.data)
-
-    def load(self, data) -> None:
-        """Take over the values of a flat array of weights."""
-        self.theta[...] = data
-        self._each("bf16.cu", "to_bf16_kernel", self.theta.size, self.theta, self.weights,
-                   self.theta.size)  # fmt: skip
 
     def _plan(self) -> None:
         """All arrays of a step."""
         config, B, zeros = self.config, self.B, self.device.zeros
         C, F, K, rows = config.dim, config.hidden, config.num_classes, B * self.T
+        # one array for all that changes from step to step, so that one copy brings it
+        self.inputs = zeros((len(Field) * B + 6,), "int32")
+        self.draws = self.inputs[:-6].reshape(len(Field), B)
+        self.key = self.inputs[-6:-3].view("uint32")
+        self.state = self.inputs[-3:].view("float32")
         self.patches = zeros((B * self.N, config.patch_size**2 * config.in_channels), BF16)
-        self.first, self.second = zeros((B,), "int32"), zeros((B,), "int32")
-        self.share = zeros((B,), "float32")
         self.embedded, self.dembedded = (zeros((B * self.N, C), BF16) for _ in range(2))
         shapes = dict.fromkeys(("x", "y1", "heads", "proj", "x2", "y2", "fc2"), (rows, C))
         shapes |= {"fc1": (rows, F), "act": (rows, F), "qkv": (rows, 3 * C)}
@@ -100,88 +145,122 @@ class FusedStep:
         self.logits, self.dlogits = zeros((B, K), BF16), zeros((B, K), BF16)
         self.told = zeros((2, B), "float32")  # loss, and whether it was right, of each image
         self.sums = zeros((2,), "float32")
-        self.dresidual, self.dcopy = zeros((rows, C), "float32"), zeros((rows, C), BF16)
+        self.dresidual, self.dbranch = zeros((rows, C), "float32"), zeros((rows, C), BF16)
         self.dhidden, self.dqkv = zeros((rows, F), BF16), zeros((rows, 3 * C), BF16)
         self.dnarrow = zeros((rows, C), BF16)
         self.partial = zeros((BLOCKS * max(3 * C, F, K),), "float32")
 
+    # --- what goes in
+
+    def round_weights(self) -> None:
+        """Take over weights that somebody else has changed."""
+        count = self.weights.size
+        self._each("bf16.cu", "to_bf16_kernel", count, self.flat.data, self.weights, count)
+
+    def augment(self, pictures, scale, offset, padding: int) -> None:
+        """patches, of uint8 pictures (any number, C, H, W) on the device, by `draws`.
+
+        scale, offset: (C,) float32, from `scale_and_offset`. padding: the crop's.
+        """
+        _, channels, H, W = pictures.shape
+        sizes = {"CHANNELS": channels, "HEIGHT": H, "WIDTH_PX": W, "SCALAR": "bf16"}
+        sizes |= {"PATCH": self.config.patch_size, "PADDING": padding}
+        self._each("augment.cu", "augment", self.patches.size, pictures, self.draws, scale, offset,
+                   self.key, self.patches, self.B, **sizes)  # fmt: skip
+
     # --- forward
 
-    def forward(self) -> None:
-        """logits of the batch in `patches`."""
+    def forward(self, train: bool = False) -> None:
+        """logits of `patches`; train: dropout and drop path at work."""
+        self.train = train
         cls_token = self.at.get("cls_token")
         self._linear(self.patches, "patch_embed.proj", self.embedded)
         x = self.blocks[0]["x"]
-        self._tokens("embed_forward", x.size, self.embedded, cls_token, self.positions, x)
+        self._tokens("embed_forward", x.size, self.embedded, cls_token, self.positions, x,
+                     keep=self._dropout(EMBEDDING))  # fmt: skip
         branch = None
         for i, block in enumerate(self.blocks):
             name = f"blocks.{i}"
-            self._norm(x, branch, f"{name}.norm1", block["x"], block["y1"], block["stats1"])
+            self._norm(x, branch, f"{name}.norm1", block["x"], block["y1"], block["stats1"],
+                       self._keep(i - 1, FC2))  # fmt: skip
             self._linear(block["y1"], f"{name}.attn.qkv", block["qkv"])
-            self._attend(block)
+            self._attend(i, block)
             self._linear(block["heads"], f"{name}.attn.proj", block["proj"])
             self._norm(block["x"], block["proj"], f"{name}.norm2", block["x2"], block["y2"],
-                       block["stats2"])  # fmt: skip
-            self._linear(block["y2"], f"{name}.mlp.fc1", block["fc1"])
-            self._gelu("gelu_forward", block["fc1"], block["act"])
+                       block["stats2"], self._keep(i, PROJ))  # fmt: skip
+            self._widen(i, block)
             self._linear(block["act"], f"{name}.mlp.fc2", block["fc2"])
             x, branch = block["x2"], block["fc2"]
-        self._norm(x, branch, "norm", self.last, self.tokens, self.stats)
+        self._norm(x, branch, "norm", self.last, self.tokens, self.stats,
+                   self._keep(self.config.depth - 1, FC2))  # fmt: skip
         self._tokens("pool_forward", self.features.size, self.tokens, self.features)
         self._linear(self.features, "head", self.logits)
 
     def loss(self) -> None:
-        """dlogits; the batch's loss and right answers are added to `sums`."""
+        """dlogits and `sums`, of the labels in `draws`."""
         sizes = {"CLASSES": self.config.num_classes, "SCALAR": "bf16"}
         grid = _ceil(self.B, THREADS // 32)
-        self.device.launch("cross_entropy.cu", "cross_entropy", grid, THREADS, self.logits,
-                           self.first, self.second, self.share, self.dlogits, self.told[0],
-                           self.told[1], self.B, self.smoothing, **sizes)  # fmt: skip
-        self.device.launch("sums.cu", "add_sums", 1, 1024, self.told, self.sums, self.B, 1 / self.B)
+        first, second = self.draws[Field.FIRST], self.draws[Field.SECOND]
+        kept = self.draws[Field.KEPT].view("float32")
+        self.device.launch("cross_entropy.cu", "cross_entropy", grid, THREADS, self.logits, first,
+                           second, kept, self.dlogits, self.told[0], self.told[1], self.B,
+                           self.smoothing, **sizes)  # fmt: skip
+        self.device.launch("sums.cu", "two_sums", 1, 1024, self.told, self.sums, self.B, 1 / self.B)
 
     # --- backward
 
     def backward(self) -> None:
-        """grad, from dlogits."""
-        self.grad[...] = 0
+        """The model's gradients, from dlogits; to be called after forward(train=True)."""
+        self.flat.grad[...] = 0
         self.dresidual[...] = 0
+        last = self.config.depth - 1
         self._linear_backward("head", self.features, self.dlogits, self.dfeatures)
         self._tokens("pool_backward", self.dnarrow.size, self.dfeatures, self.dnarrow)
-        self._norm_backward("norm", self.last, self.stats)
+        self._norm_backward("norm", self.last, self.stats, self._keep(last, FC2))
         for i, block in reversed(list(enumerate(self.blocks))):
             name = f"blocks.{i}"
-            self._linear_backward(f"{name}.mlp.fc2", block["act"], self.dcopy, self.dhidden)
-            self._gelu("gelu_backward", block["fc1"], self.dhidden)
+            self._widen_backward(i, block)
             self._linear_backward(f"{name}.mlp.fc1", block["y2"], self.dhidden, self.dnarrow)
-            self._norm_backward(f"{name}.norm2", block["x2"], block["stats2"])
-            self._linear_backward(f"{name}.attn.proj", block["heads"], self.dcopy, self.dnarrow)
-            self._attend_backward(block)
+            self._norm_backward(f"{name}.norm2", block["x2"], block["stats2"], self._keep(i, PROJ))
+            self._linear_backward(f"{name}.attn.proj", block["heads"], self.dbranch, self.dnarrow)
+            self._attend_backward(i, block)
             self._linear_backward(f"{name}.attn.qkv", block["y1"], self.dqkv, self.dnarrow)
-            self._norm_backward(f"{name}.norm1", block["x"], block["stats1"])
-        dpositions = self.d.get("pos_embed")
+            self._norm_backward(f"{name}.norm1", block["x"], block["stats1"],
+                                self._keep(i - 1, FC2))  # fmt: skip
         self._tokens("embed_backward", self.T * self.config.dim, self.dresidual, self.dembedded,
-                     dpositions, self.d.get("cls_token"))  # fmt: skip
+                     self.d.get("pos_embed"), self.d.get("cls_token"),
+                     keep=self._dropout(EMBEDDING))  # fmt: skip
         self._linear_backward("patch_embed.proj", self.patches, self.dembedded, None)
 
-    def update(self, betas: tuple[float, float], weight_decay: float, clip_norm: float) -> None:
-        """AdamW by what `state` says of this step; clip_norm 0: no clipping."""
-        count, partial = self.theta.size, self.partial[:BLOCKS]
-        launch, eps = self.device.launch, 1e-8
-        launch("sums.cu", "sum_of_squares", BLOCKS, THREADS, self.grad, partial, count)
-        launch("adamw.cu", "adamw", BLOCKS, THREADS, self.theta, self.grad, self.m, self.v,
-               self.weights, self.state, partial, BLOCKS, count, self.num_decayed, *betas, eps,
-               weight_decay, clip_norm)  # fmt: skip
+    def update(self, optimizer: AdamW, clip_norm: float | None) -> None:
+        """AdamW by what `state` says of this step, clipped on the way; rounds the weights too."""
+        flat, partial, launch = self.flat, self.partial[:BLOCKS], self.device.launch
+        count = flat.data.size
+        launch("sums.cu", "sum_of_squares", BLOCKS, THREADS, flat.grad, partial, count)
+        launch("adamw.cu", "adamw", BLOCKS, THREADS, flat.data, flat.grad, optimizer.m, optimizer.v,
+               self.weights, self.state, partial, BLOCKS, count, flat.num_decayed,
+               *optimizer.betas, optimizer.eps, optimizer.weight_decay,
+               clip_norm or 0.0)  # fmt: skip
+
+    def attention_map(self, block: int, out) -> None:
+        """out (B, H, T, T), float32: the map of a block in the last forward, before dropout."""
+        arrays = self.blocks[block]["qkv"], self.blocks[block]["lse"], out
+        self._attention("attention_map", self._rows_of_tiles, 2 * self._tile, 0, *arrays)
 
     # --- the parts
 
-    def _linear(self, x, name: str, out) -> None:
-        self.device.matmul(x, self.w[f"{name}.weight"], out, bias=self.at[f"{name}.bias"])
+    def _linear(self, x, name: str, out, gelu=None) -> bool:
+        weight, bias = self.w[f"{name}.weight"], self.w[f"{name}.bias"]
+        return self.device.matmul(x, weight, out, bias=bias, gelu=gelu)
 
-    def _linear_backward(self, name: str, x, dout, dx) -> None:
-        self.device.matmul(x, dout, self.d[f"{name}.weight"], turn_a=True)
-        self._add_column_sums(dout, self.d[f"{name}.bias"])
-        if dx is not None:
-            self.device.matmul(dout, self.w[f"{name}.weight"], dx, turn_b=True)
+    def _linear_backward(self, name: str, x, dout, dx, dgelu=None) -> bool:
+        bias, weight = self.d[f"{name}.bias"], self.d[f"{name}.weight"]
+        if not self.device.matmul(x, dout, weight, turn_a=True, bias_gradient=bias):
+            self._add_column_sums(dout, bias)
+        if dx is None:
+            return False
+        weight = self.w[f"{name}.weight"]
+        return self.device.matmul(dout, weight, dx, turn_b=True, dgelu=dgelu)
 
     def _add_column_sums(self, x, out) -> None:
         rows, columns = x.shape
@@ -195,60 +274,112 @@ class FusedStep:
         self._each("column_sums.cu", "add_column_sums", out.size, partial, out, rows, out.size,
                    stride, SCALAR="bf16")  # fmt: skip
 
-    def _norm(self, x, branch, name: str, total, y, stats) -> None:
-        """total = x + branch, y = LayerNorm(total); without a branch total is x already."""
+    def _widen(self, i: int, block: dict) -> None:
+        """fc1, GELU, dropout."""
+        arrays, name = (block["fc1"], block["act"]), f"blocks.{i}.mlp.fc1"
+        wanted = block["act"] if self._gelu_can_be_fused else None
+        if not self._linear(block["y2"], name, block["fc1"], gelu=wanted):
+            self._gelu("gelu_forward", i, *arrays)
+
+    def _widen_backward(self, i: int, block: dict) -> None:
+        """dhidden, the gradient of fc1's output, from dbranch."""
+        given = block["fc1"] if self._gelu_can_be_fused else None
+        arrays = block["act"], self.dbranch, self.dhidden
+        if not self._linear_backward(f"blocks.{i}.mlp.fc2", *arrays, dgelu=given):
+            self._gelu("gelu_backward", i, block["fc1"], self.dhidden)
+
+    @property
+    def _gelu_can_be_fused(self) -> bool:
+        """A product's epilogue knows the tanh form, and no dropout after it."""
+        return self.config.activation == "gelu_tanh" and not (self.train and self.config.dropout)
+
+    def _gelu(self, kernel: str, i: int, x, y) -> None:
+        grid, (where, rate) = _ceil(x.size, THREADS * 8), self._dropout(site(i, HIDDEN))
+        tanh = int(self.config.activation == "gelu_tanh")
+        self.device.launch("gelu.cu", kernel, grid, THREADS, x, y, x.size, self.key, where, rate,
+                           TANH=tanh, SCALAR="bf16", **_drop(rate))  # fmt: skip
+
+    def _norm(self, x, branch, name: str, total, y, stats, keep: Keep) -> None:
+        """total = x + keep·branch, y = LayerNorm(total); without a branch total is x already."""
         weight, bias = self.at[f"{name}.weight"], self.at[f"{name}.bias"]
         grid = _ceil(len(x), THREADS // 32)
         self.device.launch("layernorm.cu", "residual_layernorm_forward", grid, THREADS, x, branch,
-                           weight, bias, total, y, stats, len(x), 1e-6, **self._width)  # fmt: skip
+                           weight, bias, total, y, stats, len(x), 1e-6, self.key, *keep, self.T,
+                           **self._norm_sizes(keep))  # fmt: skip
 
-    def _norm_backward(self, name: str, total, stats) -> None:
-        """From dnarrow; what comes out is added to dresidual, and copied to dcopy."""
+    def _norm_backward(self, name: str, total, stats, keep: Keep) -> None:
+        """From dnarrow; what comes out is added to dresidual; times keep it is dbranch."""
         C, rows = self.config.dim, len(total)
         grid = min(BLOCKS, _ceil(rows, THREADS // 32))
         self.device.launch("layernorm.cu", "layernorm_backward", grid, THREADS, self.dnarrow, total,
-                           stats, self.at[f"{name}.weight"], self.dresidual, self.dcopy,
-                           self.partial, rows, shared=8 * C, **self._width)  # fmt: skip
+                           stats, self.at[f"{name}.weight"], self.dresidual, self.dbranch,
+                           self.partial, rows, self.key, *keep, self.T, shared=8 * C,
+                           **self._norm_sizes(keep))  # fmt: skip
         for i, part in enumerate(("weight", "bias")):
             self._add_partial(self.partial[i * C :], self.d[f"{name}.{part}"], grid, 2 * C)
 
-    def _attend(self, block: dict) -> None:
-        T, H = self.T, self.config.num_heads
-        D, tile = self.config.dim // H, self._tile
-        self.device.launch("attention.cu", "attention_forward", (_ceil(T, TILE), H, self.B), 128,
-                           block["qkv"], block["heads"], block["lse"], T, H, shared=3 * tile,
-                           HEAD=D)  # fmt: skip
+    def _norm_sizes(self, keep: Keep) -> dict:
+        return {"WIDTH": self.config.dim, "SCALAR": "bf16", **_drop(keep.rate or keep.path_rate)}
 
-    def _attend_backward(self, block: dict) -> None:
+    def _attend(self, i: int, block: dict) -> None:
+        dropout = self._dropout(site(i, MAP), self.config.attn_dropout)
+        self._attention("attention_forward", self._rows_of_tiles, 3 * self._tile, dropout[1],
+                        block["qkv"], block["heads"], block["lse"], last=(self.key, *dropout)
+                        )  # fmt: skip
+
+    def _attend_backward(self, i: int, block: dict) -> None:
         """dqkv, from dnarrow."""
-        T, H = self.T, self.config.num_heads
-        D, padded = self.config.dim // H, _ceil(T, TILE) * TILE
+        padded, D = self._rows_of_tiles * TILE, self.config.dim // self.config.num_heads
         shared = 4 * self._tile + TILE * (TILE + 8) * 2 + padded * (D + 2) * 4
-        self.device.launch("attention.cu", "attention_backward", (H, self.B), 128, block["qkv"],
-                           block["heads"], self.dnarrow, block["lse"], self.dqkv, T, H,
-                           shared=shared, HEAD=D)  # fmt: skip
+        dropout = self._dropout(site(i, MAP), self.config.attn_dropout)
+        self._attention("attention_backward", 1, shared, dropout[1], block["qkv"], block["heads"],
+                        self.dnarrow, block["lse"], self.dqkv, last=(self.key, *dropout)
+                        )  # fmt: skip
+
+    def _attention(self, kernel: str, columns: int, shared: int, rate, *arrays, last=()) -> None:
+        """A kernel of attention.cu, for each head of each image."""
+        H = self.config.num_heads
+        self.device.launch("attention.cu", kernel, (columns, H, self.B), 128, *arrays, self.T, H,
+                           *last, shared=shared, HEAD=self.config.dim // H,
+                           **_drop(rate))  # fmt: skip
+
+    @property
+    def _rows_of_tiles(self) -> int:
+        return _ceil(self.T, TILE)
 
     @property
     def _tile(self) -> int:
         """Bytes of a tile in shared memory."""
         return TILE * (self.config.dim // self.config.num_heads + 8) * 2
 
-    @property
-    def _width(self) -> dict:
-        return {"WIDTH": self.config.dim, "SCALAR": "bf16"}
-
-    def _gelu(self, kernel: str, x, y) -> None:
-        tanh = int(self.config.activation == "gelu_tanh")
-        grid = _ceil(x.size, THREADS * 8)
-        self.device.launch("gelu.cu", kernel, grid, THREADS, x, y, x.size, TANH=tanh, SCALAR="bf16")
-
-    def _tokens(self, kernel: str, threads: int, *arrays) -> None:
+    def _tokens(self, kernel: str, threads: int, *arrays, keep=None) -> None:
+        last = () if keep is None else (self.key, *keep)
         sizes = {"CLS": int(self.config.pool == "cls"), "SCALAR": "bf16"}
-        self._each("tokens.cu", kernel, threads, *arrays, self.B, self.T, self.config.dim, **sizes)
+        sizes |= _drop(keep[1] if keep else 0.0)
+        shape = self.B, self.T, self.config.dim
+        self._each("tokens.cu", kernel, threads, *arrays, *shape, *last, **sizes)
 
     def _each(self, file: str, kernel: str, threads: int, *arguments, **sizes) -> None:
         """A kernel with a thread for each of so many numbers."""
         self.device.launch(file, kernel, _ceil(threads, THREADS), THREADS, *arguments, **sizes)
+
+    # --- dropout
+
+    def _dropout(self, where: int, rate: float | None = None) -> tuple[int, float]:
+        """Site and rate; the rate is 0 at rest."""
+        rate = self.config.dropout if rate is None else rate
+        return where, rate if self.train else 0.0
+
+    def _keep(self, i: int, use: int) -> Keep:
+        """Of the branch that ends in `use` (PROJ or FC2) of block i; of block -1: there is none."""
+        if not self.train or i < 0:
+            return Keep()
+        return Keep(site(i, use), site(i, use + 1), self.config.dropout, self.path_rates[i])
+
+
+def _drop(rate: float) -> dict:
+    """Without dropout a kernel is compiled without a word of it."""
+    return {"DROP": 1} if rate else {}
 
 
 def _ceil(count: int, size: int) -> int:
@@ -263,9 +394,8 @@ def _require_kernels(config: ViTConfig) -> None:
         (config.pool == "seq", "sequence pooling"),
         (config.pos_embed == "relative", "relative positions"),
         (config.representation_size is not None, "pre-logits"),
-        (config.dropout or config.attn_dropout or config.drop_path, "dropout or drop path"),
         (config.depth < 1, "a model without blocks"),
         (D % 16, f"heads of {D} numbers (16 must divide them)"),
     ):
         if fault:
-            raise UserError(f"there is no fused step for {words}; train with --precision fp32")
+            raise UserError(f"there is no bf16 for {words}; train with --precision fp32 or tf32")

@@ -6,6 +6,7 @@ from minivit.engine.evaluate import CHUNK, Evaluation
 from minivit.engine.objective import PatchPrediction
 from minivit.engine.parallel import DataParallel
 from minivit.engine.run import Run
+from minivit.engine.stepper import PairStepper
 from minivit.engine.trainer import Trainer
 from minivit.models import MaskedViT
 
@@ -24,7 +25,7 @@ class Pretrainer(Trainer):
         outputs = self.objective.outputs(vit.patch_size, vit.in_channels)
         return MaskedViT(vit, outputs, self.config.seed, device=self.config.device)
 
-    def evaluate(self, workers: DataParallel, split: Split) -> Evaluation:
+    def evaluate(self, workers: PairStepper | DataParallel, split: Split) -> Evaluation:
         """The model as it is now, the same patches hidden each time."""
         loss = correct = 0.0
         for start in range(0, len(split), CHUNK):

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 
-from minivit.backend import get_xp, use_device
+from minivit.backend import get_xp, to_host, use_device, use_tf32
 from minivit.backend.random import Purpose, generator
 from minivit.data import Batches, Dataset, Split, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
@@ -17,6 +17,7 @@ from minivit.engine.objective import Classification, Objective
 from minivit.engine.parallel import DataParallel
 from minivit.engine.progress import Progress
 from minivit.engine.run import Run, restore_weights
+from minivit.engine.stepper import Stepper, make_stepper
 from minivit.engine.transfer import freeze_all_but, transfer
 from minivit.errors import UserError
 from minivit.functional.interpolate import Mode
@@ -28,7 +29,6 @@ from minivit.optim import (
     ExponentialMovingAverage,
     Muon,
     Schedule,
-    clip_by_global_norm,
 )
 
 
@@ -62,6 +62,8 @@ class Trainer:
             config.seed,
         )
         use_device(config.device)
+        if config.device != "cpu":
+            use_tf32(config.precision == "tf32")
         self.objective = self._make_objective()
         self.model = self._make_model()
         freeze_all_but(self.model, config.trainable)
@@ -108,17 +110,17 @@ class Trainer:
         config = self.config
         B = config.batch_size
         started = time.perf_counter() - self.seconds
-        workers = DataParallel(self.model, config.threads, config.micro_batch)
+        stepper = make_stepper(config, self.model, self.optimizer, self.batches, self.objective)
         progress = Progress(self.total_steps * B, self.step * B)
-        with workers, progress, stop_request() as stop:
-            for images, targets in self.batches.ahead(self.step, self.total_steps):
-                self._train_step(workers, images, targets)
+        with stepper, progress, stop_request() as stop:
+            for batch in self.batches.ahead(self.step, self.total_steps, stepper.prepare):
+                self._train_step(stepper, batch)
                 progress.advance(B)
                 self.seconds = time.perf_counter() - started
                 if self.step % config.log_every == 0:
                     self._log(progress)
                 if self.step % self.batches.per_epoch == 0:
-                    self._end_epoch(workers, progress)
+                    self._end_epoch(stepper, progress)
                 elif config.save_every and self.step % config.save_every == 0:
                     self.save()
                 if stop and not self.finished:
@@ -126,13 +128,8 @@ class Trainer:
                     return False
         return True
 
-    def _train_step(self, workers: DataParallel, images, targets) -> None:
-        config = self.config
-        result = workers.loss_and_gradients(images, targets, self.objective, config.seed, self.step)
-        self.model.flat.zero_frozen_grad()
-        if config.clip_norm is not None:
-            clip_by_global_norm(self.model.flat.grad, config.clip_norm)
-        self.optimizer.step(self.schedule(self.step), workers.map)
+    def _train_step(self, stepper: Stepper, batch) -> None:
+        result = stepper.train(batch, self.step, self.schedule(self.step))
         self.step += 1
         if self.ema is not None:
             self.ema.update(self.model.flat.data, self.step)
@@ -140,9 +137,12 @@ class Trainer:
 
     def _read_losses(self) -> None:
         """Fetch the losses of the last steps from the device, and stop where one is no number."""
+        if not self.pending:
+            return
         first = self.step - len(self.pending) + 1
-        for step, result in enumerate(self.pending, first):
-            loss, correct = float(result.loss), float(result.correct)
+        xp = get_xp(self.pending[0].loss)  # all in one copy: each would wait for the device
+        told = to_host(xp.stack([xp.stack(result) for result in self.pending])).tolist()
+        for step, (loss, correct) in enumerate(told, first):
             if not math.isfinite(loss):
                 raise self._divergence(f"the loss became {loss}", step)
             self.window.append((loss, correct))
@@ -178,7 +178,7 @@ class Trainer:
         self.run.append(kind="step", step=self.step, seconds=round(self.seconds, 3), **line)
         progress.show(**line)
 
-    def _end_epoch(self, workers: DataParallel, progress: Progress) -> None:
+    def _end_epoch(self, stepper: Stepper, progress: Progress) -> None:
         self._read_losses()
         loss, correct, steps = self.epoch_sums
         self.epoch_sums = [0.0, 0, 0]
@@ -189,7 +189,7 @@ class Trainer:
         }
         told = f"train loss {line['train_loss']:.4f}, accuracy {line['train_accuracy']:.1%}"
         if self.finished or line["epoch"] % self.config.eval_every == 0:
-            found, best = self._validate(workers)
+            found, best = self._validate(stepper)
             line |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
             told += f"; validation loss {found.loss:.4f}, accuracy {found.accuracy:.1%}"
             told += " (best)" * best
@@ -197,10 +197,10 @@ class Trainer:
         self.save()
         progress.say(f"epoch {line['epoch']}/{self.config.epochs}: {told}")
 
-    def _validate(self, workers: DataParallel) -> tuple[Evaluation, bool]:
+    def _validate(self, stepper: Stepper) -> tuple[Evaluation, bool]:
         """On the validation pictures; keeps the weights if they are the best so far."""
         with self._weights_to_use():
-            found = self.evaluate(workers, self.val)
+            found = self.evaluate(stepper, self.val)
             if not math.isfinite(found.loss):
                 raise self._divergence(f"the validation loss became {found.loss}", self.step)
             best = found.accuracy > self.best_accuracy
@@ -209,7 +209,7 @@ class Trainer:
                 self._save_best()
         return found, best
 
-    def evaluate(self, workers: DataParallel, split: Split) -> Evaluation:
+    def evaluate(self, workers: Stepper | DataParallel, split: Split) -> Evaluation:
         """The model as it is now, on a split."""
         return evaluate(workers.logits, split, self.statistics, self.dataset.num_classes)
 

@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minivit.backend.cuda import source
+from minivit.backend.cuda import KERNEL, from_bf16, kernels, source, to_bf16
 
 HERE = Path(__file__).parent
-KERNEL = re.compile(
-    r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\s*\(([^)]*)\)'
-)
+__all__ = ["build", "call", "from_bf16", "to_bf16"]
 TYPES = {
     "int": ctypes.c_int,
     "unsigned": ctypes.c_uint,
@@ -45,6 +43,8 @@ def build(file: str, **defines) -> ctypes.CDLL:
     if not library.exists():
         unit.write_text(code)
         command = [compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared"]
+        # a load of 16 bytes from elsewhere than a multiple of 16 kills a GPU's kernel: here too
+        command += ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]
         command += ["-Wall", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"]
         command += [f"-I{HERE}", *flags, str(unit), "-o", f"{library}.new"]
         subprocess.run(command, check=True)
@@ -68,12 +68,12 @@ def call(file: str, name: str, grid, block, *arguments, shared: int = 0, **defin
     arguments: arrays (changed in place), None for a null pointer, or numbers.
     """
     function = getattr(build(file, **defines), f"run_{name}")
-    parameters = dict(KERNEL.findall(source(file)))[name].split(",")
+    types = kernels(file)[name]
     sizes = [(ctypes.c_uint * 3)(*(*_three(size),)) for size in (grid, block)]
     outcomes = []
     for order in (1, 0):
         guarded = [_Guarded(a) if isinstance(a, np.ndarray) else a for a in arguments]
-        passed = [_pass(a, p) for a, p in zip(guarded, parameters, strict=True)]
+        passed = [_pass(a, kind) for a, kind in zip(guarded, types, strict=True)]
         function(*sizes, ctypes.c_ulonglong(shared), order, *passed)
         outcomes.append([a.read() for a in guarded if isinstance(a, _Guarded)])
     for one, other in zip(*outcomes, strict=True):
@@ -98,7 +98,7 @@ class _Guarded:
         self.like = array
         self.memory = np.full(array.nbytes + 2 * self.MARGIN + 64, 0xA5, np.uint8)
         start = self.memory.ctypes.data + self.MARGIN
-        self.first = self.MARGIN + (-start) % 16  # aligned as the device's memory is
+        self.first = self.MARGIN + (array.ctypes.data - start) % 16  # aligned as the array is
         self.inside[...] = array.view(np.uint8).reshape(-1)
 
     @property
@@ -112,21 +112,9 @@ class _Guarded:
         return self.inside.view(self.like.dtype).reshape(self.like.shape).copy()
 
 
-def _pass(argument, parameter: str):
+def _pass(argument, kind: str):
     if isinstance(argument, _Guarded):
         return ctypes.c_void_p(argument.inside.ctypes.data)
     if argument is None:
         return ctypes.c_void_p(None)
-    kind = parameter.replace("const ", "").strip().rsplit(" ", 1)[0]
     return TYPES[kind](argument)
-
-
-def to_bf16(x: np.ndarray) -> np.ndarray:
-    """float32 -> uint16, the upper half, rounded to the nearest and to even."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-
-
-def from_bf16(bits: np.ndarray) -> np.ndarray:
-    """uint16 -> float32."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -31,16 +31,21 @@ def test_both_ways(B, T, H, D):
     out, lse = np.zeros((B, T, C), np.uint16), np.zeros((B, H, T), np.float32)
     forward, backward = shared_bytes(T, D)
     call("attention.cu", "attention_forward", (-(-T // TILE), H, B), 128, qkv, out, lse, T, H,
-         shared=forward, HEAD=D)  # fmt: skip
+         None, 0, 0.0, shared=forward, HEAD=D)  # fmt: skip
     q, k, v = split_heads(from_bf16(qkv).astype(float), H)
     expected, cache = attention_forward(q, k, v)
     close(from_bf16(out), merge_heads(expected))
     scores = q @ k.swapaxes(-1, -2) / np.sqrt(D)
     np.testing.assert_allclose(lse, np.log(np.exp(scores).sum(-1)), rtol=1e-4)
 
+    probs = np.zeros((B, H, T, T), np.float32)
+    call("attention.cu", "attention_map", (-(-T // TILE), H, B), 128, qkv, lse, probs, T, H,
+         shared=forward, HEAD=D)  # fmt: skip
+    np.testing.assert_allclose(probs, cache.probs, atol=1e-5)
+
     dqkv = np.zeros_like(qkv)
-    call("attention.cu", "attention_backward", (H, B), 128, qkv, out, dout, lse, dqkv, T, H,
-         shared=backward, HEAD=D)  # fmt: skip
+    call("attention.cu", "attention_backward", (1, H, B), 128, qkv, out, dout, lse, dqkv, T,
+         H, None, 0, 0.0, shared=backward, HEAD=D)  # fmt: skip
     dheads = from_bf16(dout).astype(float).reshape(B, T, H, D).swapaxes(1, 2)
     found = split_heads(from_bf16(dqkv), H)
     for one, right in zip(found, attention_backward(dheads, cache), strict=True):
@@ -54,5 +59,5 @@ def test_large_scores_do_not_overflow():
     qkv[..., 32:] = np.arange(70)[:, None]
     out, lse = np.zeros((1, 70, 16), np.uint16), np.zeros((1, 1, 70), np.float32)
     call("attention.cu", "attention_forward", (2, 1, 1), 128, to_bf16(qkv), out, lse, 70, 1,
-         shared=shared_bytes(70, 16)[0], HEAD=16)  # fmt: skip
+         None, 0, 0.0, shared=shared_bytes(70, 16)[0], HEAD=16)  # fmt: skip
     np.testing.assert_array_equal(from_bf16(out), 3.0)  # all look at token 3

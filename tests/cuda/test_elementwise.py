@@ -24,8 +24,8 @@ def test_gelu(kind, form, count):
     y, sizes = np.zeros_like(x), {"TANH": int(form == "gelu_tanh"), "SCALAR": kind}
     expected, cache = getattr(F, f"{form}_forward")(read(x).astype(float))
     right = getattr(F, f"{form}_backward")(read(dy).astype(float), cache)
-    call("gelu.cu", "gelu_forward", 6, 64, x, y, count, **sizes)
-    call("gelu.cu", "gelu_backward", 6, 64, x, dy, count, **sizes)
+    call("gelu.cu", "gelu_forward", 6, 64, x, y, count, None, 0, 0.0, **sizes)
+    call("gelu.cu", "gelu_backward", 6, 64, x, dy, count, None, 0, 0.0, **sizes)
     close(read(y), expected, tolerance)
     close(read(dy), right, tolerance)
 
@@ -46,7 +46,8 @@ def test_embedding(kind, cls):
     x = store(np.zeros((B, T, C)))
     grid, sizes = -(-B * T * C // 64), {"CLS": cls, "SCALAR": kind}
     token, positions, dx = (a.astype(np.float32) for a in (token, positions, dx))
-    call("tokens.cu", "embed_forward", grid, 64, patches, token, positions, x, B, T, C, **sizes)
+    call("tokens.cu", "embed_forward", grid, 64, patches, token, positions, x, B, T, C,
+         None, 0, 0.0, **sizes)  # fmt: skip
     close(read(x), expected, tolerance)
     dpatches, dpositions, dtoken = (
         np.zeros_like(patches),
@@ -54,7 +55,7 @@ def test_embedding(kind, cls):
         np.ones_like(token),
     )
     call("tokens.cu", "embed_backward", grid, 64, dx, dpatches, dpositions, dtoken, B, T, C,
-         **sizes)  # fmt: skip
+         None, 0, 0.0, **sizes)  # fmt: skip
     close(read(dpatches), dx[:, cls:], tolerance)
     close(dpositions, 1 + F.position_backward(dx, None)[1], 1e-5)
     close(dtoken, 1 + (F.class_token_backward(dx, None)[1] if cls else 0 * dtoken), 1e-5)

@@ -33,8 +33,9 @@ def test_both_ways(kind, width):
     total, y = (store(np.zeros((rows, width))) for _ in range(2))
     statistics = np.zeros((rows, 2), np.float32)
     sizes = {"WIDTH": width, "SCALAR": kind}
+    no_dropout = (None, 0, 0, 0.0, 0.0, 1)
     call("layernorm.cu", "residual_layernorm_forward", 2, 128, store(x), store(branch), gamma, beta,
-         total, y, statistics, rows, eps, **sizes)  # fmt: skip
+         total, y, statistics, rows, eps, *no_dropout, **sizes)  # fmt: skip
     expected, _ = layernorm_forward(x + branch, gamma.astype(float), beta.astype(float), eps)
     close(read(total), x + branch, tolerance)
     close(read(y), expected, tolerance)
@@ -46,7 +47,7 @@ def test_both_ways(kind, width):
     dresidual, partial = before.copy(), np.zeros((2, 2, width), np.float32)
     copy = store(np.zeros((rows, width)))
     call("layernorm.cu", "layernorm_backward", 2, 128, store(dy), total, statistics, gamma,
-         dresidual, copy, partial, rows, shared=8 * width, **sizes)  # fmt: skip
+         dresidual, copy, partial, rows, *no_dropout, shared=8 * width, **sizes)  # fmt: skip
     close(dresidual, before + dx, tolerance)
     np.testing.assert_array_equal(copy, store(dresidual))
     gradients = np.ones((2, width), np.float32)  # it adds
@@ -59,5 +60,5 @@ def test_without_a_branch():
     x, _, _, gamma, beta = (a.astype(np.float32) for a in draw(5, 64))
     y, statistics = np.zeros_like(x), np.zeros((5, 2), np.float32)
     call("layernorm.cu", "residual_layernorm_forward", 1, 64, x, None, gamma, beta, None, y,
-         statistics, 5, 1e-6, WIDTH=64, SCALAR="float")  # fmt: skip
+         statistics, 5, 1e-6, None, 0, 0, 0.0, 0.0, 1, WIDTH=64, SCALAR="float")  # fmt: skip
     close(y, layernorm_forward(x, gamma, beta)[0], 1e-5)

@@ -14,6 +14,10 @@ SHAPES = {
     "sums.cu": [{}],
     "bf16.cu": [{}],
     "adamw.cu": [{}],
+    "augment.cu": [
+        {"CHANNELS": C, "HEIGHT": H, "WIDTH_PX": W, "PADDING": padding, "PATCH": P}
+        for C, H, W, padding, P in ((3, 32, 32, 4, 4), (1, 28, 21, 0, 7), (3, 224, 224, 8, 16))
+    ],
 }
 ARCHITECTURES = (80, 90, 100)
 

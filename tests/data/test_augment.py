@@ -353,6 +353,87 @@ def test_everything_on_runs_in_the_stated_order():
     np.testing.assert_array_equal(targets, expected[1])
 
 
+def picture_by_picture(augmentation, images, labels, r):
+    """`Augmentation.apply` without erasing and RandAugment, once more: draws in their order, then a
+    loop over pictures. A seed must give the same training in every version of this package."""
+    B, _, H, W = images.shape
+    padding = augmentation.crop
+    dy, dx = r.integers(2 * padding + 1, size=(2, B)) if padding else np.zeros((2, B), int)
+    flipped = r.random(B) < augmentation.flip if augmentation.flip else np.zeros(B, bool)
+    out = []
+    for b, image in enumerate(images):
+        padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)))
+        cut = padded[:, dy[b] : dy[b] + H, dx[b] : dx[b] + W]
+        out.append(cut[:, :, ::-1] if flipped[b] else cut)
+    x = au.normalize(np.array(out), MEAN, STD)
+    alphas = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
+    choices = [name for name, alpha in alphas.items() if alpha]
+    if not choices or r.random() >= augmentation.mix_prob:
+        return x, labels
+    name = choices[r.integers(len(choices))]
+    own, targets = r.beta(alphas[name], alphas[name], B), np.zeros((B, 10), np.float32)
+    partner, mixed = r.permutation(B), x.copy()
+    sizes = [np.rint(np.sqrt(1 - own) * side).astype(int) for side in (H, W)]
+    if name == "cutmix":
+        centres = [r.uniform(0, side, B) for side in (H, W)]
+        starts = [np.rint(c - s / 2).astype(int) for c, s in zip(centres, sizes, strict=True)]
+    for b in range(B):
+        share = np.float32(own[b])
+        if name == "mixup":
+            mixed[b] = x[partner[b]] * (1 - share) + share * x[b]
+        else:
+            rows, columns = (
+                slice(max(start[b], 0), max(start[b] + size[b], 0))
+                for start, size in zip(starts, sizes, strict=True)
+            )
+            mixed[b, :, rows, columns] = x[partner[b], :, rows, columns]
+            share = np.float32(1 - mixed[b, 0, rows, columns].size / (H * W))
+        targets[b, labels[partner[b]]] = 1 - share
+        targets[b, labels[b]] += share
+    return mixed, targets
+
+
+@pytest.mark.parametrize("mix", [{}, {"mixup": 0.8}, {"cutmix": 1.0}, {"mixup": 0.3, "cutmix": 2}])
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (7, 3, 5, 9), (33, 3, 32, 32)])
+@pytest.mark.parametrize("crop", [0, 1, 4])
+@pytest.mark.parametrize("flip", [0.0, 0.5])
+def test_a_seed_always_gives_the_same_batch(shape, crop, flip, mix):
+    images, labels = pictures(*shape), np.arange(shape[0]) % 10
+    for mix_prob, seed in ((1.0, 0), (0.5, 1), (0.5, 2)):
+        augmentation = au.Augmentation(crop=crop, flip=flip, mix_prob=mix_prob, **mix)
+        expected = picture_by_picture(augmentation, images, labels, rng(seed))
+        for found, right in zip(apply(augmentation, images, labels, seed), expected, strict=True):
+            np.testing.assert_array_equal(found, right)
+            assert found.dtype == right.dtype
+
+
+@pytest.mark.parametrize("mix", [{}, {"mixup": 0.8}, {"cutmix": 1.0}])
+def test_what_is_drawn_is_what_is_applied(mix):
+    """Drawing looks at no pixel, leaves `rng` where `apply` leaves it, and can be applied twice."""
+    augmentation = au.Augmentation(erasing=0.5, **mix)
+    images, labels = pictures(16), np.arange(16) % 10
+    one, other = rng(), rng()
+    expected = augmentation.apply(images, labels, 10, one, MEAN, STD)
+    drawn = augmentation.draw(images.shape, other)
+    assert one.random() == other.random()
+    for _ in range(2):
+        np.testing.assert_array_equal(drawn.pictures(images, MEAN, STD), expected[0])
+        np.testing.assert_array_equal(drawn.targets(labels, 10), expected[1])
+
+
+def test_nothing_drawn_is_all_zeros():
+    drawn = au.Augmentation(crop=0, flip=0).draw((4, 3, 8, 8), rng())
+    assert drawn.mix is None
+    assert not any(np.any(drawn[i]) for i in range(6))
+
+
+def test_no_mix_changes_nothing():
+    x, targets = batch(6)
+    mix = au.Mix.nothing(6)
+    np.testing.assert_array_equal(mix.pictures(x), x)
+    np.testing.assert_array_equal(mix.targets(targets), targets)
+
+
 def test_apply_is_pure_and_seeded():
     images, labels = pictures(16), np.arange(16) % 10
     before = images.copy()
@@ -378,17 +459,12 @@ def test_apply_is_pure_and_seeded():
     ],
 )
 def test_batches_are_mixed_as_often_as_asked(monkeypatch, mixup, cutmix, mix_prob, expected):
-    monkeypatch.setattr(au, "mixup", lambda x, t, r, alpha: (x, ("mixup", alpha)))
-    monkeypatch.setattr(au, "cutmix", lambda x, t, r, alpha: (x, ("cutmix", alpha)))
+    monkeypatch.setattr(au, "draw_mixup", lambda shape, r, alpha: ("mixup", alpha))
+    monkeypatch.setattr(au, "draw_cutmix", lambda shape, r, alpha: ("cutmix", alpha))
     augmentation = au.Augmentation(crop=0, flip=0, mixup=mixup, cutmix=cutmix, mix_prob=mix_prob)
-    r, images, labels = rng(), pictures(2, 3, 2, 2), np.array([0, 1])
-    seen = [augmentation.apply(images, labels, 10, r, MEAN, STD)[1] for _ in range(1500)]
-    mixed = [s for s in seen if isinstance(s, tuple)]
-    shares = (
-        (len(seen) - len(mixed)) / 1500,
-        mixed.count(("mixup", 0.8)) / 1500,
-        mixed.count(("cutmix", 1.0)) / 1500,
-    )
+    r = rng()
+    seen = [augmentation.draw((2, 3, 2, 2), r).mix for _ in range(1500)]
+    shares = [seen.count(mix) / 1500 for mix in (None, ("mixup", 0.8), ("cutmix", 1.0))]
     np.testing.assert_allclose(shares, expected, atol=0.06)
 
 

@@ -7,7 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minivit.data import Augmentation, Batches, Split, Statistics
+from minivit.backend.random import Purpose, generator
+from minivit.data import Augmentation, Batches, Field, Split, Statistics
+from minivit.data import batches as module
+from minivit.data.rand_augment import rand_augment
 from minivit.errors import UserError
 
 PLAIN = Augmentation(crop=0, flip=0.0)
@@ -101,6 +104,91 @@ def test_mixed_targets_are_shares():
     np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-6)
 
 
+# Plans
+
+
+MIXES = [{}, {"mixup": 1.0}, {"cutmix": 1.0}]
+
+
+def carried_out(loader, plan, images):
+    statistics, drawn = loader.statistics, plan.drawn
+    return (
+        drawn.pictures(images, statistics.mean, statistics.std),
+        drawn.targets(plan.labels, loader.num_classes),
+    )
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_plan_is_the_batch_before_it_is_made(mix):
+    loader = batches(Augmentation(erasing=0.5, **mix))
+    for step in (0, 3, 4, 11):
+        plan = loader.plan(step)
+        np.testing.assert_array_equal(plan.labels, loader.split.labels[plan.rows])
+        found = carried_out(loader, plan, loader.split.images[plan.rows])
+        assert_equal(found, loader.batch(step))
+
+
+def test_a_plan_goes_on_where_rand_augment_stopped():
+    loader, step = batches(RICH), 6
+    rng = loader.rng(step)
+    images = rand_augment(loader.split.images[loader.rows(step)], rng, RICH.rand_augment, 9)
+    assert_equal(carried_out(loader, loader.plan(step, rng), images), loader.batch(step))
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_packed_holds_the_plan(mix):
+    loader = batches(Augmentation(crop=2, erasing=0.5, **mix))
+    plan = loader.plan(2)
+    packed, drawn = plan.packed(), plan.drawn
+    assert (packed.dtype, packed.shape) == (np.int32, (len(Field), B))
+    assert packed.flags.c_contiguous
+    of = {field.name: packed[field] for field in Field}
+    for name, right in (("ROW", plan.rows), ("DY", drawn.dy), ("DX", drawn.dx),
+                        ("FLIPPED", drawn.flipped), ("FIRST", plan.labels)):  # fmt: skip
+        np.testing.assert_array_equal(of[name], right)
+    np.testing.assert_array_equal(packed[Field.ERASED_TOP : Field.PARTNER].T, drawn.erased)
+    pasted, partner = packed[Field.PASTED_TOP : Field.BLEND].T, of["PARTNER"]
+    np.testing.assert_array_equal(of["SECOND"], plan.labels[partner])
+    blend, kept = (of[name].view(np.float32) for name in ("BLEND", "KEPT"))
+    right = drawn.targets(plan.labels, NUM)
+    if drawn.mix is None:
+        np.testing.assert_array_equal(partner, np.arange(B))
+        assert not pasted.any()
+        assert (blend == 1).all()
+        right = np.eye(NUM, dtype=np.float32)[plan.labels]
+    else:
+        np.testing.assert_array_equal(partner, drawn.mix.partner)
+        np.testing.assert_array_equal(pasted, drawn.mix.pasted)
+        np.testing.assert_array_equal(blend, drawn.mix.blend)
+    targets = np.zeros((B, NUM), np.float32)
+    np.add.at(targets, (np.arange(B), of["FIRST"]), kept)
+    np.add.at(targets, (np.arange(B), of["SECOND"]), 1 - kept)
+    np.testing.assert_allclose(targets, right, atol=1e-6)
+
+
+def test_an_order_is_drawn_once_an_epoch(monkeypatch):
+    drawn = []
+
+    def watched(seed, purpose, *place):
+        drawn.append((seed, purpose, *place))
+        return generator(seed, purpose, *place)
+
+    monkeypatch.setattr(module, "generator", watched)
+    module._order.cache_clear()
+    loader, other = batches(seed=77), batches(seed=78)
+    first = [loader.rows(step) for step in range(2 * PER_EPOCH)]
+    assert drawn == [(77, Purpose.ORDER, 0), (77, Purpose.ORDER, 1)]
+    mixed = [(loader.rows(step), other.rows(step)) for step in range(2 * PER_EPOCH)]
+    for step, (rows, others) in enumerate(mixed):
+        np.testing.assert_array_equal(rows, first[step])
+        assert not np.array_equal(rows, others)
+
+
+def test_an_order_cannot_be_spoilt():
+    with pytest.raises(ValueError, match="read-only"):
+        batches().rows(0)[0] = 5
+
+
 @pytest.mark.parametrize(("start", "stop"), [(0, 9), (6, 9), (8, 9), (9, 9)])
 def test_ahead_yields_what_batch_gives(start, stop):
     loader = batches(RICH)
@@ -127,6 +215,19 @@ def test_ahead_prepares_one_batch_more_than_is_used_and_ends_its_thread():
     steps.close()
     assert asked == [0, 1]
     assert not any(thread.name.startswith("minivit-batches") for thread in threading.enumerate())
+
+
+def test_ahead_prepares_what_it_is_told_to():
+    loader = batches(RICH)
+    names = []
+
+    def prepare(step):
+        names.append(threading.current_thread().name)
+        return loader.plan(step).packed()
+
+    found = list(loader.ahead(2, 6, prepare))
+    assert_equal(found, [loader.plan(step).packed() for step in range(2, 6)])
+    assert all(name.startswith("minivit-batches") for name in names)
 
 
 def test_an_error_in_the_thread_reaches_the_caller():

@@ -24,9 +24,9 @@ def spied(training):
     """The (images, targets) of each step that a training will make."""
     batches, train_step = [], training._train_step
 
-    def step(workers, images, targets):
-        batches.append((images, targets))
-        train_step(workers, images, targets)
+    def step(stepper, batch):
+        batches.append(batch)
+        train_step(stepper, batch)
 
     training._train_step = step
     return batches

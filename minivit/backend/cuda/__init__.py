@@ -1,9 +1,15 @@
 """Kernels for an NVIDIA GPU, one idea a file; `functional/` is what they are held against."""
 
+import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 HERE = Path(__file__).parent
+KERNEL = re.compile(
+    r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\s*\(([^)]*)\)'
+)
 
 
 @cache
@@ -11,3 +17,29 @@ def source(file: str) -> str:
     """The text of a kernel file, with what kernels share before it."""
     parts = ("common.cuh", "mma.cuh", "philox.cuh", file)
     return "\n".join(f'#line 1 "{name}"\n{(HERE / name).read_text()}' for name in parts)
+
+
+@cache
+def kernels(file: str) -> dict[str, list[str]]:
+    """The kernels of a file by name, and the C type of each parameter ("float", "const int*")."""
+    return {
+        name: [_type_of(parameter) for parameter in parameters.split(",")]
+        for name, parameters in KERNEL.findall((HERE / file).read_text())
+    }
+
+
+def _type_of(parameter: str) -> str:
+    words = parameter.replace("__restrict__", "").split()
+    return " ".join(words[:-1])
+
+
+def to_bf16(x: np.ndarray) -> np.ndarray:
+    """float32 -> bfloat16's bits in uint16 (NumPy has no bfloat16): the upper half, rounded to the
+    nearest, of two equally near to the even one."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def from_bf16(bits: np.ndarray) -> np.ndarray:
+    """bfloat16's bits in uint16 -> float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -10,6 +10,8 @@
 //     P = exp(S - lse),   dv = Pᵀ dout,   dS = P ∘ (dout vᵀ - delta) / √D,   delta = rowsum(dout ∘ out)
 //     dq = dS k,   dk = dSᵀ q
 //
+// With dropout on the map, P is multiplied by `keep` where it meets v, and dP = keep ∘ (dout vᵀ).
+//
 // Products run on tensor cores (mma.cuh). A block is four warps, a warp has 16 rows of a tile of 64.
 // qkv (B, T, 3, H, D) and out (B, T, H, D) are bf16; HEAD is D, a multiple of 16.
 
@@ -105,10 +107,18 @@ __device__ __forceinline__ void save_rows(
     }
 }
 
+// Dropout of the map's number (image, head, query, key).
+__device__ __forceinline__ float kept_at(
+    const unsigned* key, unsigned site, float rate, int T, int H, int query, int of) {
+    const long long map = (long long)blockIdx.z * H + blockIdx.y;
+    return kept(key, site, (map * T + query) * T + of, rate);
+}
+
 // grid (ceil(T / 64), H, B). lse (B, H, T): log Σ exp(S), for backward.
 // Shared memory: three tiles.
 extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
-    const bf16* __restrict__ qkv, bf16* __restrict__ out, float* __restrict__ lse, int T, int H) {
+    const bf16* __restrict__ qkv, bf16* __restrict__ out, float* __restrict__ lse, int T, int H,
+    const unsigned* __restrict__ key, unsigned site, float rate) {
     const int first = blockIdx.x * TILE, head = blockIdx.y, image = blockIdx.z;
     const int step = 3 * H * HEAD, width = H * HEAD;
     const bf16* q = qkv + (long long)image * T * step + head * HEAD;
@@ -151,7 +161,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 p[n][i] = expf(p[n][i] - most[i / 2]);
-                total[i / 2] += p[n][i];
+                total[i / 2] += p[n][i];  // the softmax is of all, dropped or not
+                p[n][i] *= kept_at(key, site, rate, T, H, first + warp_row + group + i / 2 * 8,
+                                   j + 8 * n + pair + i % 2);
             }
 #pragma unroll
         for (int k = 0; k < TILE / 16; ++k) {
@@ -169,12 +181,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
     if (pair == 0 && row + 8 < T) own[row + 8] = most[1] + logf(sum8);
 }
 
-// grid (H, B): one block does all of a head, so that sums have one order. dqkv as qkv.
+// grid (1, H, B): one block does all of a head, so that sums have one order. dqkv as qkv.
 // Shared memory: five tiles (the fifth 64 × 72), and per token D + 2 floats, tokens rounded up to 64.
 extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
     const bf16* __restrict__ qkv, const bf16* __restrict__ out, const bf16* __restrict__ dout,
-    const float* __restrict__ lse, bf16* __restrict__ dqkv, int T, int H) {
-    const int head = blockIdx.x, image = blockIdx.y, step = 3 * H * HEAD, width = H * HEAD;
+    const float* __restrict__ lse, bf16* __restrict__ dqkv, int T, int H,
+    const unsigned* __restrict__ key, unsigned site, float rate) {
+    const int head = blockIdx.y, image = blockIdx.z, step = 3 * H * HEAD, width = H * HEAD;
     const int padded = (T + TILE - 1) / TILE * TILE;
     constexpr int ACROSS = TILE + 8;
     DYNAMIC_SHARED(bf16, shared);
@@ -217,8 +230,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
 #pragma unroll
                 for (int e = 0; e < 4; ++e) {
                     const int query = i + 8 * n + pair + e % 2;
+                    const float keep = kept_at(key, site, rate, T, H, query,
+                                               j + warp_row + group + e / 2 * 8);
                     p[n][e] = expf(p[n][e] * scale - logs[query]);
-                    ds[n][e] = p[n][e] * (ds[n][e] - delta[query]) * scale;
+                    ds[n][e] = p[n][e] * (keep * ds[n][e] - delta[query]) * scale;
+                    p[n][e] *= keep;
                 }
 #pragma unroll
             for (int k = 0; k < TILE / 16; ++k) {
@@ -263,5 +279,35 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
         const int row = i / (HEAD / 2), c = i % (HEAD / 2) * 2;
         *reinterpret_cast<unsigned*>(dq_out + (long long)row * step + c) =
             pair_of(dq[row * HEAD + c], dq[row * HEAD + c + 1]);
+    }
+}
+
+// The map itself, for people to look at: probs (B, H, T, T). grid and shared memory as forward's.
+extern "C" __global__ void __launch_bounds__(THREADS) attention_map(
+    const bf16* __restrict__ qkv, const float* __restrict__ lse, float* __restrict__ probs, int T,
+    int H) {
+    const int first = blockIdx.x * TILE, step = 3 * H * HEAD;
+    const bf16* q = qkv + (long long)blockIdx.z * T * step + blockIdx.y * HEAD;
+    const long long map = (long long)blockIdx.z * H + blockIdx.y;
+    DYNAMIC_SHARED(bf16, shared);
+    bf16 *queries = shared, *keys = queries + TILE * STRIDE;
+    load_tile(queries, q, first, T, step);
+    const int warp_row = threadIdx.x / 32 * 16, group = (threadIdx.x & 31) / 4;
+    const int pair = threadIdx.x % 4 * 2;
+    const float scale = rsqrtf((float)HEAD);
+    for (int j = 0; j < T; j += TILE) {
+        __syncthreads();
+        load_tile(keys, q + H * HEAD, j, T, step);
+        __syncthreads();
+        float p[TILE / 8][4];
+        product_over_head(p, queries, warp_row, keys);
+#pragma unroll
+        for (int n = 0; n < TILE / 8; ++n)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const int row = first + warp_row + group + i / 2 * 8, of = j + 8 * n + pair + i % 2;
+                if (row < T && of < T)
+                    probs[(map * T + row) * T + of] = expf(p[n][i] * scale - lse[map * T + row]);
+            }
     }
 }

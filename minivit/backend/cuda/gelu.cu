@@ -1,4 +1,5 @@
-// GELU element by element; functional/gelu.py is the oracle. TANH: 1 for the tanh form, else exact.
+// GELU element by element, and the dropout after it; functional/gelu.py is the oracle. TANH: 1 for the
+// tanh form, else exact.
 // Four threads' worth of 16 bytes: each thread does one pack, and a tail of single numbers.
 
 constexpr int PACK = 16 / (int)sizeof(scalar);
@@ -21,35 +22,38 @@ __device__ __forceinline__ float derivative_of(float x) {
 }
 
 extern "C" __global__ void gelu_forward(
-    const scalar* __restrict__ x, scalar* __restrict__ y, long long count) {
+    const scalar* __restrict__ x, scalar* __restrict__ y, long long count,
+    const unsigned* __restrict__ key, unsigned site, float rate) {
     const long long i = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * PACK;
     if (i + PACK <= count) {
         float v[PACK];
         load(x + i, v);
 #pragma unroll
-        for (int k = 0; k < PACK; ++k) v[k] *= cdf_of(v[k]);
+        for (int k = 0; k < PACK; ++k) v[k] *= cdf_of(v[k]) * kept(key, site, i + k, rate);
         save(y + i, v);
         return;
     }
     for (long long k = i; k < count; ++k) {
         const float v = to_float(x[k]);
-        store(y[k], v * cdf_of(v));
+        store(y[k], v * cdf_of(v) * kept(key, site, k, rate));
     }
 }
 
 // dy is replaced by dx.
 extern "C" __global__ void gelu_backward(
-    const scalar* __restrict__ x, scalar* __restrict__ dy, long long count) {
+    const scalar* __restrict__ x, scalar* __restrict__ dy, long long count,
+    const unsigned* __restrict__ key, unsigned site, float rate) {
     const long long i = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * PACK;
     if (i + PACK <= count) {
         float v[PACK], d[PACK];
         load(x + i, v);
         load(dy + i, d);
 #pragma unroll
-        for (int k = 0; k < PACK; ++k) d[k] *= derivative_of(v[k]);
+        for (int k = 0; k < PACK; ++k) d[k] *= derivative_of(v[k]) * kept(key, site, i + k, rate);
         save(dy + i, d);
         return;
     }
     for (long long k = i; k < count; ++k)
-        store(dy[k], to_float(dy[k]) * derivative_of(to_float(x[k])));
+        store(dy[k],
+              to_float(dy[k]) * derivative_of(to_float(x[k])) * kept(key, site, k, rate));
 }

@@ -1,7 +1,8 @@
 // Residual addition and LayerNorm in one pass over memory; functional/layernorm.py is the oracle.
 //
-//     sum = x + branch,   y = γ·x̂ + β,   x̂ = (sum - mean) · rstd
+//     sum = x + keep·branch,   y = γ·x̂ + β,   x̂ = (sum - mean) · rstd
 //
+// keep: dropout of the branch, number by number, times its drop path, image by image (of T rows).
 // One warp a row of WIDTH numbers, which stay in its registers: read once, written once. Backward
 // computes x̂ again from `sum` instead of keeping it.
 
@@ -20,10 +21,13 @@ __device__ __forceinline__ int first_row() {
 extern "C" __global__ void residual_layernorm_forward(
     const scalar* __restrict__ x, const scalar* __restrict__ branch,
     const float* __restrict__ gamma, const float* __restrict__ beta, scalar* __restrict__ sum,
-    scalar* __restrict__ y, float2* __restrict__ statistics, int rows, float eps) {
+    scalar* __restrict__ y, float2* __restrict__ statistics, int rows, float eps,
+    const unsigned* __restrict__ key, unsigned site, unsigned path_site, float rate,
+    float path_rate, int T) {
     const int warps = gridDim.x * blockDim.x / 32;
     for (int row = first_row(); row < rows; row += warps) {
         const long long offset = (long long)row * WIDTH;
+        const float path = kept(key, path_site, row / T, path_rate);
         float v[STEPS][PACK], total = 0.0f;
 #pragma unroll
         for (int k = 0; k < STEPS; ++k) {
@@ -34,7 +38,8 @@ extern "C" __global__ void residual_layernorm_forward(
                 float b[PACK];
                 load(branch + offset + c, b);
 #pragma unroll
-                for (int i = 0; i < PACK; ++i) v[k][i] += b[i];
+                for (int i = 0; i < PACK; ++i)
+                    v[k][i] += path * kept(key, site, offset + c + i, rate) * b[i];
                 save(sum + offset + c, v[k]);
             }
 #pragma unroll
@@ -64,14 +69,16 @@ extern "C" __global__ void residual_layernorm_forward(
     }
 }
 
-// dresidual (rows, WIDTH), float, gets dx added to it: both ways of the fork; copy: the same as
-// scalars, for the products that come next. partial (grid, 2, WIDTH): this block's share of dgamma and dbeta, which `add_column_sums` adds up; always in the
-// same order, so that the same step gives the same bits.
+// dresidual (rows, WIDTH), float, gets dx added to it: both ways of the fork. dbranch: the same times
+// keep, as scalars, for the branch's products. partial (grid, 2, WIDTH): this block's share of dgamma
+// and dbeta, which `add_column_sums` adds up; always in the same order, so that the same step gives
+// the same bits.
 extern "C" __global__ void layernorm_backward(
     const scalar* __restrict__ dy, const scalar* __restrict__ sum,
     const float2* __restrict__ statistics, const float* __restrict__ gamma,
-    float* __restrict__ dresidual, scalar* __restrict__ copy, float* __restrict__ partial,
-    int rows) {
+    float* __restrict__ dresidual, scalar* __restrict__ dbranch, float* __restrict__ partial,
+    int rows, const unsigned* __restrict__ key, unsigned site, unsigned path_site, float rate,
+    float path_rate, int T) {
     const int warps = gridDim.x * blockDim.x / 32;
     float dgamma[STEPS][PACK] = {}, dbeta[STEPS][PACK] = {};
     for (int row = first_row(); row < rows; row += warps) {
@@ -96,6 +103,7 @@ extern "C" __global__ void layernorm_backward(
                 of_product += dxhat[k][i] * xhat[k][i];
             }
         }
+        const float path = kept(key, path_site, row / T, path_rate);
         const float mean_dxhat = warp_sum(of_dxhat) * SHARE;
         const float mean_product = warp_sum(of_product) * SHARE;
 #pragma unroll
@@ -108,7 +116,9 @@ extern "C" __global__ void layernorm_backward(
             for (int i = 0; i < PACK; ++i)
                 dx[i] += (dxhat[k][i] - mean_dxhat - xhat[k][i] * mean_product) * rstd;
             save(dresidual + offset + c, dx);
-            save(copy + offset + c, dx);
+#pragma unroll
+            for (int i = 0; i < PACK; ++i) dx[i] *= path * kept(key, site, offset + c + i, rate);
+            save(dbranch + offset + c, dx);
         }
     }
     // the block's warps add their sums one after the other

@@ -21,14 +21,14 @@ extern "C" __global__ void sum_of_squares(
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// out[i] += Σ columns of x (2, count) in one block: an epoch's loss and right answers grow so.
-extern "C" __global__ void add_sums(
+// out[i] = Σ x[i] of x (2, count), in one block; the first is scaled: mean loss, right answers.
+extern "C" __global__ void two_sums(
     const float* __restrict__ x, float* __restrict__ out, int count, float scale) {
     for (int row = 0; row < 2; ++row) {
         float sum = 0.0f;
         for (int i = threadIdx.x; i < count; i += blockDim.x) sum += x[(long long)row * count + i];
         sum = block_sum(sum);
-        if (threadIdx.x == 0) out[row] += row == 0 ? sum * scale : sum;
+        if (threadIdx.x == 0) out[row] = row == 0 ? sum * scale : sum;
         __syncthreads();
     }
 }

@@ -1,30 +1,33 @@
 // Both ends of the row of tokens; functional/tokens.py is the oracle. One thread a number of a token.
 // CLS: 1 where a class token stands before the patches. T tokens, of which T - CLS are patches.
 
-// x[b, t] = (class token or patch) + position; positions (T, C), or null for none.
+// x[b, t] = keep · ((class token or patch) + position); positions (T, C), or null for none.
 extern "C" __global__ void embed_forward(
     const scalar* __restrict__ patches, const float* __restrict__ cls_token,
-    const float* __restrict__ positions, scalar* __restrict__ x, int B, int T, int C) {
+    const float* __restrict__ positions, scalar* __restrict__ x, int B, int T, int C,
+    const unsigned* __restrict__ key, unsigned site, float rate) {
     const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= (long long)B * T * C) return;
     const int c = i % C, t = i / C % T;
     const long long b = i / C / T;
     float v = t < CLS ? cls_token[c] : to_float(patches[(b * (T - CLS) + t - CLS) * C + c]);
     if (positions) v += positions[t * C + c];
-    store(x[i], v);
+    store(x[i], v * kept(key, site, i, rate));
 }
 
 // dx (B, T, C), float -> dpatches; and, summed over the batch in its order, added to dpositions (T, C)
 // and dcls_token (C), each null where it is not wanted.
 extern "C" __global__ void embed_backward(
     const float* __restrict__ dx, scalar* __restrict__ dpatches, float* __restrict__ dpositions,
-    float* __restrict__ dcls_token, int B, int T, int C) {
+    float* __restrict__ dcls_token, int B, int T, int C, const unsigned* __restrict__ key,
+    unsigned site, float rate) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= T * C) return;
     const int c = i % C, t = i / C;
     float sum = 0.0f;
     for (int b = 0; b < B; ++b) {
-        const float d = dx[(long long)b * T * C + i];
+        const long long place = (long long)b * T * C + i;
+        const float d = dx[place] * kept(key, site, place, rate);
         sum += d;
         if (t >= CLS) store(dpatches[((long long)b * (T - CLS) + t - CLS) * C + c], d);
     }

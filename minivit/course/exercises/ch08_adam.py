@@ -14,8 +14,13 @@ def _optimizer(make, theta, grad, **options):
     layer = Layer()
     layer.theta = Parameter(theta)
     flat = FlatParameters(layer, str(theta.dtype))
-    flat.grad[...] = grad.ravel()
+    layer.theta.grad[...] = grad
     return layer, make(flat, **options)
+
+
+def _moment(optimizer, name):
+    """One of the optimizer's flat arrays, as a view of its one matrix's shape."""
+    return optimizer.flat.views(optimizer.moments[name])["theta"]
 
 
 # 08.a: sgd(theta, grad, velocity, lr, momentum) -> theta, velocity
@@ -27,9 +32,10 @@ def _draw_sgd(rng: np.random.Generator, size: int) -> tuple:
 
 def _sgd(theta, grad, velocity, lr, momentum):
     layer, optimizer = _optimizer(SGD, theta, grad, momentum=momentum)
-    optimizer.velocity[...] = velocity.ravel()
+    kept = _moment(optimizer, "velocity")
+    kept[...] = velocity
     optimizer.step(lr)
-    return layer.theta.data, optimizer.velocity.reshape(theta.shape)
+    return layer.theta.data, kept
 
 
 def _plain(theta, grad, velocity, lr, momentum):
@@ -112,10 +118,11 @@ def _draw_adam(rng: np.random.Generator, size: int) -> tuple:
 
 def _step(make, theta, grad, m, v, t, lr, **options):
     layer, optimizer = _optimizer(make, theta, grad, **options)
-    optimizer.m[...], optimizer.v[...] = m.ravel(), v.ravel()
+    first, second = _moment(optimizer, "m"), _moment(optimizer, "v")
+    first[...], second[...] = m, v
     optimizer.steps = t - 1
     optimizer.step(lr)
-    return layer.theta.data, optimizer.m.reshape(m.shape), optimizer.v.reshape(v.shape)
+    return layer.theta.data, first, second
 
 
 def _adam(theta, grad, m, v, t, lr, betas, eps):

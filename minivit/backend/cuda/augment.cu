@@ -1,0 +1,75 @@
+// A training batch out of pictures that lie in device memory, in one pass: crop, flip, erase,
+// normalize, mix, cut into patches. data/augment.py is the oracle, and draws what is done: `draws`
+// is Plan.packed of data/batches.py, int (fields, B).
+//
+// CHANNELS, HEIGHT, WIDTH_PX: of a picture. PADDING: black pixels around it, out of which it is
+// cropped. PATCH: the side of a patch. One thread a number of the result.
+
+enum Field {  // the rows of `draws`; blend and kept are the bits of a float
+    ROW, DY, DX, FLIPPED,
+    ERASED_TOP, ERASED_BOTTOM, ERASED_LEFT, ERASED_RIGHT,
+    PARTNER, PASTED_TOP, PASTED_BOTTOM, PASTED_LEFT, PASTED_RIGHT, BLEND,
+    FIRST, SECOND, KEPT,  // the target: for cross_entropy.cu
+};
+
+constexpr int NUMBERS = CHANNELS * HEIGHT * WIDTH_PX;  // of a picture
+constexpr unsigned NOISE = 0xffffffffu;  // stands where a mask has its layer: no layer has this one
+
+struct Batch {
+    const unsigned char* pictures;
+    const int* draws;
+    const unsigned* state;
+    int B;
+
+    __device__ __forceinline__ int drawn(int field, int b) const { return draws[field * B + b]; }
+
+    // Is (y, x) in the rectangle whose four fields begin with `top`?
+    __device__ __forceinline__ bool inside(int top, int b, int y, int x) const {
+        return y >= drawn(top, b) && y < drawn(top + 1, b) && x >= drawn(top + 2, b) &&
+               x < drawn(top + 3, b);
+    }
+
+    // The noise at a place is a function of seed and step: a partner sees the same.
+    __device__ __forceinline__ int noise(int b, int c, int y, int x) const {
+        const unsigned long long seed = state[0] | (unsigned long long)state[1] << 32;
+        const long long place = (long long)b * NUMBERS + (c * HEIGHT + y) * WIDTH_PX + x;
+        return philox(seed, state[2], NOISE, place).words[0] >> 24;
+    }
+
+    // 0 … 255: picture b of the batch, cropped, flipped and erased as drawn for it.
+    __device__ __forceinline__ int pixel(int b, int c, int y, int x) const {
+        if (inside(ERASED_TOP, b, y, x)) return noise(b, c, y, x);
+        if (drawn(FLIPPED, b)) x = WIDTH_PX - 1 - x;
+        y += drawn(DY, b) - PADDING;
+        x += drawn(DX, b) - PADDING;
+        if (y < 0 || y >= HEIGHT || x < 0 || x >= WIDTH_PX) return 0;
+        return pictures[(long long)drawn(ROW, b) * NUMBERS + (c * HEIGHT + y) * WIDTH_PX + x];
+    }
+};
+
+// pictures (all of the split, C, H, W); scale, offset (C): x · scale - offset normalizes;
+// state: {lower half of the seed, upper half, step}, in device memory so that a captured graph can
+// be replayed; patches (B·N, P·P·C), a patch's numbers in (row, column, channel) order.
+extern "C" __global__ void augment(
+    const unsigned char* __restrict__ pictures, const int* __restrict__ draws,
+    const float* __restrict__ scale, const float* __restrict__ offset,
+    const unsigned* __restrict__ state, scalar* __restrict__ patches, int B) {
+    const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= (long long)B * NUMBERS) return;
+    const int b = i / NUMBERS, place = i % NUMBERS;
+    const int c = place % CHANNELS, in_patch = place / CHANNELS % (PATCH * PATCH);
+    const int patch = place / (CHANNELS * PATCH * PATCH);
+    const int y = patch / (WIDTH_PX / PATCH) * PATCH + in_patch / PATCH;
+    const int x = patch % (WIDTH_PX / PATCH) * PATCH + in_patch % PATCH;
+
+    const Batch batch = {pictures, draws, state, B};
+    const int partner = batch.drawn(PARTNER, b);
+    const bool pasted = batch.inside(PASTED_TOP, b, y, x);
+    const float blend = __uint_as_float(batch.drawn(BLEND, b));
+    float v = batch.pixel(pasted ? partner : b, c, y, x) * scale[c] - offset[c];
+    if (blend < 1.0f) {
+        const float other = batch.pixel(partner, c, y, x) * scale[c] - offset[c];
+        v = other * (1.0f - blend) + blend * v;
+    }
+    store(patches[i], v);
+}

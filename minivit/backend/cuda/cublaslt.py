@@ -1,0 +1,161 @@
+"""Matrix products by cuBLASLt, through ctypes: CuPy's own cannot do bf16 and cannot be captured.
+
+cuBLASLt thinks in columns. A row-major matrix is, read by columns, its transpose; so for
+out = a b it is asked for outᵀ = bᵀ aᵀ, and nothing is ever moved. What follows a product (bias,
+GELU and its derivative, the gradient of the bias) it does in the same kernel: an epilogue.
+"""
+
+import ctypes
+from collections.abc import Callable
+from ctypes import byref, c_float, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from typing import Any, NamedTuple
+
+# cublasLt.h and library_types.h
+COMPUTE_32F, R_32F, R_16BF = 68, 0, 14
+TYPES = {"float32": R_32F, "uint16": R_16BF}  # bf16's bits are kept in uint16
+TRANSA, TRANSB, EPILOGUE, BIAS_POINTER, AUX_POINTER, AUX_LD = 3, 4, 7, 8, 11, 12
+NOTHING, BIAS, GELU_AUX_BIAS, DGELU, BGRADA = 1, 4, 164, 192, 256
+MAX_WORKSPACE_BYTES = 1
+SUCCESS, NOT_SUPPORTED = 0, 15
+
+
+class Algorithm(ctypes.Structure):
+    """cublasLtMatmulAlgo_t: only cuBLASLt looks inside."""
+
+    _fields_ = [("data", c_uint64 * 8)]
+
+
+class Heuristic(ctypes.Structure):
+    """cublasLtMatmulHeuristicResult_t."""
+
+    _fields_ = [
+        ("algorithm", Algorithm),
+        ("workspace", c_size_t),
+        ("state", c_int),
+        ("waves", c_float),
+        ("reserved", c_int * 4),
+    ]
+
+
+class Plan(NamedTuple):
+    """How cuBLASLt does products of certain shapes."""
+
+    operation: c_void_p
+    layouts: tuple[c_void_p, c_void_p, c_void_p]
+    algorithm: Algorithm
+
+
+class CublasLt:
+    """Products of row-major, contiguous matrices, float32 or bf16 (as uint16).
+
+    Args:
+        library: libcublasLt as ctypes loads it. address: of an array's first number.
+        workspace, workspace_bytes: memory on the device for it to work in.
+    """
+
+    def __init__(
+        self, library: Any, address: Callable[[Any], int], workspace: int, workspace_bytes: int
+    ):
+        self.library, self.address = library, address
+        self.workspace, self.workspace_bytes = workspace, workspace_bytes
+        self.handle = c_void_p()
+        self.plans: dict[tuple, Plan | None] = {}
+        self._call("cublasLtCreate", byref(self.handle))
+
+    def matmul(
+        self,
+        a,
+        b,
+        out,
+        stream: int,
+        *,
+        bias=None,
+        bias_gradient=None,
+        gelu=None,
+        dgelu=None,
+        turn_a=False,
+        turn_b=False,
+    ) -> bool:
+        """out = op(a) op(b), and what `Device.matmul` says; whether the extra was done too."""
+        if gelu is not None:
+            epilogue, vector, result, aux = GELU_AUX_BIAS, bias, gelu, out
+        elif dgelu is not None:
+            epilogue, vector, result, aux = DGELU, None, out, dgelu
+        elif bias_gradient is not None:
+            epilogue, vector, result, aux = BGRADA, bias_gradient, out, None
+        else:
+            epilogue, vector, result, aux = (NOTHING if bias is None else BIAS), bias, out, None
+        if self._multiply(a, b, result, stream, epilogue, vector, aux, turn_a, turn_b):
+            return epilogue in (GELU_AUX_BIAS, DGELU, BGRADA)
+        plain = NOTHING if bias is None else BIAS
+        if not self._multiply(a, b, out, stream, plain, bias, None, turn_a, turn_b):
+            raise RuntimeError(f"cuBLASLt cannot multiply {a.shape} by {b.shape} into {out.dtype}")
+        return False
+
+    def _multiply(self, a, b, out, stream, epilogue, vector, aux, turn_a, turn_b) -> bool:
+        """False if cuBLASLt has no kernel for it."""
+        key = (a.shape, b.shape, str(a.dtype), str(out.dtype), epilogue, turn_a, turn_b)
+        if key not in self.plans:
+            self.plans[key] = self._plan(a, b, out, epilogue, vector, aux, turn_a, turn_b)
+        plan = self.plans[key]
+        if plan is None:
+            return False
+        self._point(plan.operation, vector, aux)
+        first, second, third = plan.layouts
+        one, zero = c_float(1.0), c_float(0.0)
+        place = c_void_p(self.address(out))
+        self._call(
+            "cublasLtMatmul", self.handle, plan.operation, byref(one),
+            c_void_p(self.address(b)), first, c_void_p(self.address(a)), second, byref(zero),
+            place, third, place, third, byref(plan.algorithm), c_void_p(self.workspace),
+            c_size_t(self.workspace_bytes), c_void_p(stream),
+        )  # fmt: skip
+        return True
+
+    def _plan(self, a, b, out, epilogue, vector, aux, turn_a, turn_b) -> Plan | None:
+        operation = c_void_p()
+        self._call("cublasLtMatmulDescCreate", byref(operation), COMPUTE_32F, R_32F)
+        self._set(operation, TRANSA, c_int32(turn_b))  # cuBLASLt's A is b, see above
+        self._set(operation, TRANSB, c_int32(turn_a))
+        self._set(operation, EPILOGUE, c_uint32(epilogue))
+        if aux is not None:
+            self._set(operation, AUX_LD, c_int64(aux.shape[1]))
+        self._point(operation, vector, aux)  # the choice hangs on how they are aligned
+        layouts = tuple(self._layout(x) for x in (b, a, out))
+        wish, found, count = c_void_p(), Heuristic(), c_int()
+        self._call("cublasLtMatmulPreferenceCreate", byref(wish))
+        size = c_size_t(self.workspace_bytes)
+        self._call("cublasLtMatmulPreferenceSetAttribute", wish, MAX_WORKSPACE_BYTES, byref(size),
+                   c_size_t(ctypes.sizeof(size)))  # fmt: skip
+        first, second, third = layouts
+        status = self.library.cublasLtMatmulAlgoGetHeuristic(
+            self.handle, operation, first, second, third, third, wish, 1, byref(found), byref(count)
+        )
+        if status == NOT_SUPPORTED or (status == SUCCESS and (not count.value or found.state)):
+            return None
+        self._check("cublasLtMatmulAlgoGetHeuristic", status)
+        return Plan(operation, layouts, found.algorithm)
+
+    def _layout(self, x) -> c_void_p:
+        """Of a row-major matrix, read by columns."""
+        rows, columns = x.shape
+        layout = c_void_p()
+        self._call("cublasLtMatrixLayoutCreate", byref(layout), TYPES[str(x.dtype)],
+                   c_uint64(columns), c_uint64(rows), c_int64(columns))  # fmt: skip
+        return layout
+
+    def _point(self, operation: c_void_p, vector, aux) -> None:
+        for attribute, array in ((BIAS_POINTER, vector), (AUX_POINTER, aux)):
+            if array is not None:
+                self._set(operation, attribute, c_void_p(self.address(array)))
+
+    def _set(self, operation: c_void_p, attribute: int, value) -> None:
+        size = c_size_t(ctypes.sizeof(value))
+        self._call("cublasLtMatmulDescSetAttribute", operation, attribute, byref(value), size)
+
+    def _call(self, name: str, *arguments) -> None:
+        self._check(name, getattr(self.library, name)(*arguments))
+
+    def _check(self, name: str, status: int) -> None:
+        if status != SUCCESS:
+            raise RuntimeError(f"{name} failed with status {status}; see cublasStatus_t")

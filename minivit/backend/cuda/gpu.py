@@ -1,0 +1,138 @@
+"""An NVIDIA GPU as a `Device` of `FusedStep`: CuPy's memory and launches, cuBLASLt, graphs."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+
+from minivit.backend.cuda import kernels, source
+from minivit.backend.cuda.cublaslt import CublasLt
+
+SCALARS = {
+    "int": np.int32,
+    "unsigned": np.uint32,
+    "float": np.float32,
+    "long long": np.int64,
+    "unsigned long long": np.uint64,
+}
+WORKSPACE_BYTES = 32 * 1024 * 1024  # what cuBLAS advises for Hopper
+WITHOUT_ASKING = 48 * 1024  # bytes of shared memory that a block gets
+SLOTS = 4  # uploads that may be under way
+
+
+class Gpu:
+    """The current CuPy device; all its work goes to one stream, which becomes the thread's own.
+
+    graph: whether `replay` captures what it is given; without, it is launched anew each time.
+    """
+
+    def __init__(self, graph: bool = True):
+        import cupy
+        from cuda import pathfinder
+
+        self.cupy, self.graph = cupy, graph
+        cupy.cuda.Device().synchronize()  # what the thread did before was on another stream
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.stream.use()
+        self._workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
+        self._lt = CublasLt(
+            ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path),
+            lambda array: array.data.ptr,
+            self._workspace.data.ptr,
+            WORKSPACE_BYTES,
+        )
+        self._function = cache(self._compile)
+        self._inboxes: dict[int, _Inbox] = {}
+
+    def zeros(self, shape: Sequence[int], dtype: str):
+        return self.cupy.zeros(shape, dtype)
+
+    def array(self, host: np.ndarray):
+        return self.cupy.asarray(host)
+
+    def launch(self, file, kernel, grid, block, *arguments, shared=0, **sizes) -> None:
+        function = self._function(file, kernel, shared, tuple(sorted(sizes.items())))
+        types = kernels(file)[kernel]
+        passed = tuple(_pass(a, kind) for a, kind in zip(arguments, types, strict=True))
+        function(_three(grid), _three(block), passed, shared_mem=shared)
+
+    def _compile(self, file: str, kernel: str, shared: int, sizes: tuple):
+        options = ("--std=c++17", *(f"-D{name}={value}" for name, value in sizes))
+        function = self.cupy.RawModule(code=source(file), options=options).get_function(kernel)
+        if shared > WITHOUT_ASKING:
+            function.max_dynamic_shared_size_bytes = shared
+        return function
+
+    def matmul(self, a, b, out, **what) -> bool:
+        return self._lt.matmul(a, b, out, self.stream.ptr, **what)
+
+    def upload(self, array, host: np.ndarray) -> None:
+        if id(array) not in self._inboxes:
+            self._inboxes[id(array)] = _Inbox(self.cupy, array, self.stream)
+        self._inboxes[id(array)].put(host)
+
+    def download(self, array) -> np.ndarray:
+        return array.get(stream=self.stream)
+
+    def replay(self, function: Callable[[], None]) -> Callable[[], None]:
+        return _Replay(function, self.stream) if self.graph else function
+
+
+class _Inbox:
+    """Copies host arrays to a device array without anybody waiting.
+
+    The copy runs when the GPU comes to it, so what is copied must stay as it is until then: it
+    lies in one of a few buffers that the driver cannot move, used in turn.
+    """
+
+    def __init__(self, cupy, array, stream):
+        from cupyx import zeros_pinned
+
+        self.array, self.stream, self.turn = array, stream, 0
+        self.buffers = [zeros_pinned(array.shape, array.dtype) for _ in range(SLOTS)]
+        self.copied = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
+
+    def put(self, host: np.ndarray) -> None:
+        slot = self.turn % SLOTS
+        self.turn += 1
+        self.copied[slot].synchronize()
+        self.buffers[slot][...] = host
+        self.array.set(self.buffers[slot], stream=self.stream)
+        self.copied[slot].record(self.stream)
+
+
+class _Replay:
+    """A function of launches alone as one CUDA graph.
+
+    The first call runs it as it is, so that kernels are compiled and products planned, which a
+    capture does not allow; the second captures it; from then on one launch starts all of it.
+    """
+
+    def __init__(self, function: Callable[[], None], stream):
+        self.function, self.stream = function, stream
+        self.warm, self.graph = False, None
+
+    def __call__(self) -> None:
+        if not self.warm:
+            self.function()
+            self.warm = True
+            return
+        if self.graph is None:
+            self.stream.begin_capture()
+            try:
+                self.function()
+            finally:
+                self.graph = self.stream.end_capture()
+        self.graph.launch(self.stream)
+
+
+def _pass(argument, kind: str):
+    """As the kernel's parameter of this type: CuPy passes NumPy's scalars by their bytes."""
+    if kind.endswith("*"):
+        return np.int64(0) if argument is None else argument
+    return SCALARS[kind](argument)
+
+
+def _three(size) -> tuple[int, int, int]:
+    return (*size, 1, 1)[:3] if isinstance(size, tuple) else (size, 1, 1)

@@ -1,0 +1,193 @@
+"""Who does the steps of a training: the pairs, or kernels that hold them fused."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from minivit.backend.cuda import from_bf16, to_bf16
+from minivit.backend.random import Purpose
+from minivit.data import Batches, Plan, scale_and_offset
+from minivit.data.rand_augment import rand_augment
+from minivit.engine.config import TrainConfig
+from minivit.engine.fused import Device, FusedStep
+from minivit.engine.objective import Classification, Objective, StepResult
+from minivit.engine.parallel import DataParallel
+from minivit.errors import UserError
+from minivit.functional import patchify_forward
+from minivit.models import ViT
+from minivit.optim import SGD, Adam, AdamW, clip_by_global_norm
+
+
+class Stepper(Protocol):
+    """Trains a model by steps, and asks it what it thinks."""
+
+    def prepare(self, step: int) -> Any:
+        """What `train` needs of a step's batch; called ahead, in another thread."""
+
+    def train(self, batch: Any, step: int, lr: float) -> StepResult:
+        """One step of the optimizer; step: how many were done before."""
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """images float32 (N, C, H, W), normalised -> logits (N, K), on the host."""
+
+    def __enter__(self) -> "Stepper": ...
+
+    def __exit__(self, *_) -> None: ...
+
+
+class PairStepper:
+    """By the pairs of `functional/`, on a CPU's threads or a GPU."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: ViT,
+        optimizer: Adam | SGD,
+        batches: Batches,
+        objective: Objective,
+    ):
+        self.config, self.model, self.optimizer = config, model, optimizer
+        self.objective = objective
+        self.prepare = batches.batch
+        self.workers = DataParallel(model, config.threads, config.micro_batch)
+        self.logits, self.loss = self.workers.logits, self.workers.loss
+
+    def __enter__(self) -> "PairStepper":
+        self.workers.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.workers.__exit__(*error)
+
+    def train(self, batch: Any, step: int, lr: float) -> StepResult:
+        result = self.workers.loss_and_gradients(*batch, self.objective, self.config.seed, step)
+        step_by_gradients(self.config, self.model, self.optimizer, lr, self.workers.map)
+        return result
+
+
+class FusedStepper:
+    """By `FusedStep`: the pictures lie on the device, a step is one graph.
+
+    Args:
+        config … objective: as of `PairStepper`. device: where the model's arrays are.
+
+    Raises:
+        UserError: there is no kernel for something that the config asks for.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: ViT,
+        optimizer: Adam | SGD,
+        batches: Batches,
+        objective: Objective,
+        device: Device,
+    ):
+        if not isinstance(objective, Classification):
+            raise UserError("there is no bf16 for masked patches; train with --precision fp32")
+        self.config, self.model, self.optimizer = config, model, optimizer
+        self.batches, self.device = batches, device
+        self.fused = FusedStep(model, config.batch_size, device, objective.smoothing)
+        self.in_graph = type(optimizer) is AdamW and not model.flat.frozen
+        self.rounded = False  # whether the kernels know the weights as they are
+        images = batches.split.images
+        self.on_host = bool(batches.augmentation.rand_augment)  # it works on pictures, one by one
+        shape = (config.batch_size, *images.shape[1:]) if self.on_host else images.shape
+        self.pictures = device.zeros(shape, "uint8") if self.on_host else device.array(images)
+        statistics = batches.statistics
+        normal = scale_and_offset(statistics.mean, statistics.std, images.shape[1])
+        self.scale, self.offset = map(device.array, normal)
+        self.seed = np.random.SeedSequence(
+            config.seed, spawn_key=(int(Purpose.DROPOUT),)
+        ).generate_state(2, np.uint32)
+        self._train = device.replay(self._launch_training)
+        self._look = device.replay(self.fused.forward)
+
+    def __enter__(self) -> "FusedStepper":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def prepare(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """The packed plan, and the pictures where they are varied on the host."""
+        batches, rng = self.batches, self.batches.rng(step)
+        if not self.on_host:
+            return batches.plan(step, rng).packed(), None
+        augmentation, images = batches.augmentation, batches.split.images[batches.rows(step)]
+        images = rand_augment(images, rng, augmentation.rand_augment, augmentation.magnitude)
+        plan = batches.plan(step, rng)
+        return Plan(np.arange(len(images)), plan.labels, plan.drawn).packed(), images
+
+    def train(self, batch: tuple, step: int, lr: float) -> StepResult:
+        packed, images = batch
+        if images is not None:
+            self.device.upload(self.pictures, images)
+        if not self.rounded:
+            self.fused.round_weights()
+        self.device.upload(self.fused.inputs, self._inputs(packed, step, lr))
+        self._train()
+        self.rounded = self.in_graph
+        if self.in_graph:
+            self.optimizer.steps += 1
+        else:
+            step_by_gradients(self.config, self.model, self.optimizer, lr)
+        told = self.fused.sums.copy()  # the next step writes there
+        return StepResult(told[0], told[1])
+
+    def _launch_training(self) -> None:
+        fused = self.fused
+        fused.augment(self.pictures, self.scale, self.offset, self.batches.augmentation.crop)
+        fused.forward(train=True)
+        fused.loss()
+        fused.backward()
+        if self.in_graph:
+            fused.update(self.optimizer, self.config.clip_norm)
+
+    def _inputs(self, packed: np.ndarray, step: int, lr: float) -> np.ndarray:
+        """As `FusedStep.inputs`: draws, key, state."""
+        key = np.array([*self.seed, step], np.uint32)
+        betas, t = getattr(self.optimizer, "betas", (0.0, 0.0)), self.optimizer.steps + 1
+        state = np.array([lr, *(1.0 - beta**t for beta in betas)], np.float32)
+        return np.concatenate([packed.ravel(), key.view(np.int32), state.view(np.int32)])
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        fused, B = self.fused, self.config.batch_size
+        fused.round_weights()  # they may be another's, such as an average
+        self.rounded = False
+        out = np.empty((len(images), self.model.config.num_classes), np.float32)
+        patches = np.zeros(fused.patches.shape, np.uint16)
+        for start in range(0, len(images), B):
+            part = images[start : start + B]
+            rows = len(part) * fused.N
+            cut, _ = patchify_forward(part, self.model.config.patch_size)
+            patches[:rows] = to_bf16(cut).reshape(rows, -1)
+            self.device.upload(fused.patches, patches)
+            self._look()
+            out[start : start + B] = from_bf16(self.device.download(fused.logits))[: len(part)]
+        return out
+
+
+def step_by_gradients(config: TrainConfig, model: ViT, optimizer, lr: float, run=map) -> None:
+    """Clip the gradients and let the optimizer step; run: see `Adam.step`."""
+    model.flat.zero_frozen_grad()
+    if config.clip_norm is not None:
+        clip_by_global_norm(model.flat.grad, config.clip_norm)
+    optimizer.step(lr, run)
+
+
+def make_stepper(
+    config: TrainConfig,
+    model: ViT,
+    optimizer: Adam | SGD,
+    batches: Batches,
+    objective: Objective,
+) -> Stepper:
+    """The one that the config's precision asks for."""
+    parts = config, model, optimizer, batches, objective
+    if config.precision != "bf16":
+        return PairStepper(*parts)
+    from minivit.backend.cuda.gpu import Gpu
+
+    return FusedStepper(*parts, Gpu(config.graph))

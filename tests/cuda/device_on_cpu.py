@@ -1,0 +1,42 @@
+"""A `Device` of NumPy arrays: kernels built by g++, products by NumPy or by way of `CublasLt`."""
+
+import numpy as np
+from cuda.lt_on_cpu import LtOnCpu
+from cuda.on_cpu import call, from_bf16, to_bf16
+
+from minivit.backend.cuda.cublaslt import CublasLt
+
+
+class OnCpu:
+    """extras: none, or a product does them itself, as cuBLASLt's epilogues do."""
+
+    def __init__(self, library: LtOnCpu | None = None):
+        self.lt = library and CublasLt(library, lambda array: array.ctypes.data, 0, 0)
+
+    def zeros(self, shape, dtype):
+        return np.zeros(shape, dtype)
+
+    def array(self, host):
+        return host.copy()
+
+    def upload(self, array, host):
+        array[...] = host
+
+    def download(self, array):
+        return array.copy()
+
+    def launch(self, file, kernel, grid, block, *arguments, shared=0, **sizes):
+        call(file, kernel, grid, block, *arguments, shared=shared, **sizes)
+
+    def matmul(self, a, b, out, *, bias=None, turn_a=False, turn_b=False, **extra):
+        if self.lt:
+            return self.lt.matmul(a, b, out, 0, bias=bias, turn_a=turn_a, turn_b=turn_b, **extra)
+        a, b = (from_bf16(x) if x.dtype == np.uint16 else x for x in (a, b))
+        product = (a.T if turn_a else a) @ (b.T if turn_b else b)
+        if bias is not None:
+            product = product + (from_bf16(bias) if bias.dtype == np.uint16 else bias)
+        out[...] = to_bf16(product) if out.dtype == np.uint16 else product
+        return False
+
+    def replay(self, function):
+        return function

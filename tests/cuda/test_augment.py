@@ -1,0 +1,188 @@
+"""The augmentation kernel beside `Augmentation`: the same draws, applied on both sides."""
+
+import re
+
+import numpy as np
+import pytest
+from cuda.on_cpu import call, from_bf16, to_bf16
+
+from minivit.backend.cuda import source
+from minivit.data import Augmentation, Batches, Field, Split, Statistics, scale_and_offset
+from minivit.data.augment import rectangles
+from minivit.functional import patchify_backward, patchify_forward
+
+OFF = {"crop": 0, "flip": 0.0}
+EACH = {
+    "nothing": OFF,
+    "crop": {**OFF, "crop": 3},
+    "flip": {**OFF, "flip": 0.5},
+    "mixup": {**OFF, "mixup": 0.8},
+    "cutmix": {**OFF, "cutmix": 1.0},
+    "all, mixup": {"crop": 2, "flip": 0.5, "mixup": 0.8},
+    "all, cutmix": {"crop": 2, "flip": 0.5, "cutmix": 1.0},
+}
+SHAPES = {  # (B, C, H, W), P
+    "colour": ((7, 3, 10, 6), 2),
+    "grey": ((5, 1, 12, 8), 4),
+    "odd": ((3, 3, 5, 7), 1),
+}
+STATE = np.array([12345, 678, 9], np.uint32)
+
+
+def loader(shape, augmentation, seed=0):
+    """Batches of B pictures out of a few more."""
+    B, C, H, W = shape
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (B + 4, C, H, W), dtype=np.uint8)
+    statistics = Statistics((0.49, 0.4, 0.45)[:C], (0.25, 0.24, 0.3)[:C])
+    return Batches(Split(images, rng.integers(0, 10, B + 4)), B, 10, augmentation, statistics, seed)
+
+
+def on_host(batches, plan):
+    """The batch's pictures, float32 (B, C, H, W)."""
+    statistics = batches.statistics
+    images = batches.split.images[plan.rows]
+    return plan.drawn.pictures(images, statistics.mean, statistics.std)
+
+
+def in_kernel(batches, packed, P, state=STATE, kind="float"):
+    """The same from the kernel, as patches: float32 (B·N, P·P·C)."""
+    _, C, H, W = batches.split.images.shape
+    B = packed.shape[1]
+    scale, offset = scale_and_offset(batches.statistics.mean, batches.statistics.std, C)
+    kept = np.zeros((B * (H // P) * (W // P), P * P * C), np.float32)
+    patches = kept if kind == "float" else to_bf16(kept)
+    sizes = {"CHANNELS": C, "HEIGHT": H, "WIDTH_PX": W, "PATCH": P, "SCALAR": kind}
+    call("augment.cu", "augment", -(-patches.size // 64), 64, batches.split.images, packed, scale,
+         offset, state, patches, B, PADDING=batches.augmentation.crop, **sizes)  # fmt: skip
+    return patches if kind == "float" else from_bf16(patches)
+
+
+def as_pictures(patches, shape, P):
+    """(B·N, P·P·C) -> (B, C, H, W)."""
+    return patchify_backward(patches.reshape(shape[0], -1, patches.shape[1]), (shape, P))
+
+
+def without_noise(batches, plan, pictures):
+    """The pictures, 0 wherever noise may have a part in a pixel; and bool (B, H, W), where."""
+    drawn, size = plan.drawn, pictures.shape[2:]
+    noise = rectangles(*drawn.erased.T, size)
+    if drawn.mix:
+        noise |= noise[drawn.mix.partner]
+    return np.where(noise[:, None], 0, pictures), noise
+
+
+@pytest.mark.parametrize("size", SHAPES)
+@pytest.mark.parametrize("which", EACH)
+def test_it_does_what_the_host_does(which, size):
+    shape, P = SHAPES[size]
+    batches = loader(shape, Augmentation(**EACH[which]))
+    for step in range(3):
+        plan = batches.plan(step)
+        expected = on_host(batches, plan)
+        np.testing.assert_array_equal(expected, batches.batch(step)[0])
+        patches = patchify_forward(expected, P)[0].reshape(-1, P * P * shape[1])
+        np.testing.assert_allclose(in_kernel(batches, plan.packed(), P), patches, rtol=0, atol=1e-6)
+
+
+def test_bf16_is_the_nearest():
+    batches = loader((7, 3, 10, 6), Augmentation(crop=2, mixup=0.8))
+    plan = batches.plan(0)
+    expected = patchify_forward(on_host(batches, plan), 2)[0].reshape(-1, 12)
+    found = in_kernel(batches, plan.packed(), 2, kind="bf16")
+    np.testing.assert_array_equal(found, from_bf16(to_bf16(expected)))
+
+
+@pytest.mark.parametrize("mix", [{}, {"mixup": 0.8}, {"cutmix": 1.0}])
+@pytest.mark.parametrize("size", SHAPES)
+def test_erasing_touches_its_rectangle_alone(size, mix):
+    shape, P = SHAPES[size]
+    batches = loader(shape, Augmentation(crop=2, erasing=0.6, **mix))
+    plan = batches.plan(1)
+    found = as_pictures(in_kernel(batches, plan.packed(), P), shape, P)
+    other = as_pictures(in_kernel(batches, plan.packed(), P, STATE + 1), shape, P)
+    expected, noise = without_noise(batches, plan, on_host(batches, plan))
+    assert 0.02 < noise.mean() < 0.7
+    np.testing.assert_allclose(without_noise(batches, plan, found)[0], expected, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(
+        without_noise(batches, plan, other)[0], without_noise(batches, plan, found)[0]
+    )
+
+
+def test_mixed_noise_is_the_partners_own():
+    """What is blended in is what stands in the partner's own picture."""
+    shape, P = (6, 3, 8, 8), 2
+    batches = loader(shape, Augmentation(crop=0, flip=0, erasing=1.0, mixup=0.8))
+    plan = batches.plan(0)
+    unmixed = plan._replace(drawn=plan.drawn._replace(mix=None)).packed()
+    alone = as_pictures(in_kernel(batches, unmixed, P), shape, P)
+    found = as_pictures(in_kernel(batches, plan.packed(), P), shape, P)
+    np.testing.assert_allclose(found, plan.drawn.mix.pictures(alone), rtol=0, atol=1e-6)
+
+
+def noise_bytes(state, shape=(24, 3, 16, 16)):
+    """uint8 (B, C, H, W) of pictures that are nothing but noise."""
+    batches = loader(shape, Augmentation(**OFF))
+    _, C, H, W = shape
+    batches.statistics = Statistics((0.0,) * C, (1 / 255,) * C)  # a byte stays as it is
+    packed = batches.plan(0).packed()
+    packed[Field.ERASED_BOTTOM], packed[Field.ERASED_RIGHT] = H, W
+    found = as_pictures(in_kernel(batches, packed, 4, state), shape, 4)
+    np.testing.assert_array_equal(found, np.rint(found))
+    assert found.min() >= 0
+    assert found.max() <= 255
+    return found.astype(np.uint8)
+
+
+def test_noise_is_uniform_and_differs_by_place():
+    noise = noise_bytes(STATE)
+    counts = np.bincount(noise.ravel(), minlength=256)
+    expected = noise.size / 256
+    assert ((counts - expected) ** 2 / expected).sum() < 255 + 5 * np.sqrt(2 * 255)
+    assert abs(noise.mean() - 127.5) < 5 * 73.9 / np.sqrt(noise.size)
+    for axis in range(4):  # picture, channel, row, column: neighbours agree once in 256
+        same = (noise == np.roll(noise, 1, axis)).mean()
+        assert same < 2 / 256, f"along axis {axis}"
+
+
+@pytest.mark.parametrize("word", [0, 1, 2])
+def test_noise_is_a_function_of_seed_and_step(word):
+    """state: both halves of the seed, and the step."""
+    changed = STATE.copy()
+    changed[word] += 1
+    one, again, other = (noise_bytes(state) for state in (STATE, STATE, changed))
+    np.testing.assert_array_equal(one, again)
+    assert (one == other).mean() < 2 / 256
+
+
+@pytest.mark.parametrize("field", [f for f in Field if f < Field.FIRST])
+def test_every_field_counts(field):
+    """A change of any field changes what comes out, so that no field goes unread."""
+    mix = "cutmix" if "PASTED" in field.name else "mixup"
+    erasing = 1.0 if "ERASED" in field.name else 0.0
+    batches = loader((7, 3, 10, 6), Augmentation(crop=2, erasing=erasing, **{mix: 1.0}))
+    packed = batches.plan(0).packed()
+    if field is Field.BLEND:
+        changed = (packed[field].view(np.float32) / 2).view(np.int32)
+    elif field in (Field.ROW, Field.PARTNER):
+        changed = np.roll(packed[field], 1)
+    else:
+        changed = packed[field] ^ 1
+    other = packed.copy()
+    other[field] = changed
+    assert (in_kernel(batches, packed, 2) != in_kernel(batches, other, 2)).any()
+
+
+def test_the_target_is_not_the_kernels():
+    batches = loader((7, 3, 10, 6), Augmentation(mixup=0.8))
+    packed = batches.plan(0).packed()
+    other = packed.copy()
+    other[Field.FIRST :] = 0
+    np.testing.assert_array_equal(in_kernel(batches, packed, 2), in_kernel(batches, other, 2))
+
+
+def test_both_sides_number_the_fields_alike():
+    inside = re.search(r"enum Field \{(.*?)\};", source("augment.cu"), re.DOTALL)[1]
+    names = re.findall(r"\w+", re.sub(r"//.*", "", inside))
+    assert names == [field.name for field in Field]
+    assert [int(field) for field in Field] == list(range(len(names)))

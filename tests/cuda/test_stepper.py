@@ -1,0 +1,92 @@
+"""Steps by kernels beside steps by pairs: the same batches, drawn alike, from the same start."""
+
+import numpy as np
+import pytest
+import tiny
+from cuda.device_on_cpu import OnCpu
+from cuda.lt_on_cpu import LtOnCpu
+
+from minivit.engine.objective import PatchPrediction
+from minivit.engine.stepper import FusedStepper, PairStepper
+from minivit.errors import UserError
+
+VIT = {"dim": 32, "num_heads": 2, "depth": 1, "activation": "gelu_tanh"}
+KINDS = {
+    "AdamW": {},
+    "no clipping": {"clip_norm": None},
+    "Muon": {"optimizer": "muon"},
+    "the head alone": {"trainable": "head"},
+    "RandAugment": {"augmentation": {"crop": 1, "rand_augment": 2}},
+    "CutMix": {"augmentation": {"crop": 2, "cutmix": 1.0}},
+}
+LR = 3e-3
+
+
+def steppers(folder, **options):
+    """Two trainers of the same kind, one's pairs and the other's kernels."""
+    options = {"augmentation": {"crop": 1, "flip": 0.5, "mixup": 0.8}, **options}
+    options |= {"label_smoothing": 0.1, "threads": 1}
+    pair, fused = (tiny.trainer(folder, vit=VIT, **options) for _ in range(2))
+    for trainer in (pair, fused):
+        tiny.lively(trainer.model)
+
+    def parts(trainer):
+        return (
+            trainer.config,
+            trainer.model,
+            trainer.optimizer,
+            trainer.batches,
+            trainer.objective,
+        )
+
+    return pair, PairStepper(*parts(pair)), fused, FusedStepper(*parts(fused), OnCpu(LtOnCpu()))
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_the_same_training(tmp_path, options):
+    pair, by_pairs, fused, by_kernels = steppers(tmp_path, **options)
+    before = fused.model.flat.data.copy()
+    with by_pairs, by_kernels:
+        for step in range(4):
+            told = [s.train(s.prepare(step), step, LR) for s in (by_pairs, by_kernels)]
+            assert float(told[1].loss) == pytest.approx(float(told[0].loss), rel=1e-2)
+    assert fused.optimizer.steps == pair.optimizer.steps == 4
+    moved = [flat.data - before for flat in (pair.model.flat, fused.model.flat)]
+    error = np.linalg.norm(moved[1] - moved[0]) / np.linalg.norm(moved[0])
+    # both optimizers make large steps of small gradients, of which bf16 leaves the least
+    assert error < (0.15 if options.get("optimizer") == "muon" else 0.1)
+    for name, shift in fused.model.flat.views(moved[1]).items():
+        assert shift.any() == (name not in fused.model.flat.frozen), name
+
+
+def test_logits_of_the_same_weights(tmp_path):
+    _, by_pairs, _, by_kernels = steppers(tmp_path)
+    images = np.random.default_rng(0).standard_normal((19, 3, 8, 8)).astype(np.float32)
+    logits = [s.logits(images) for s in (by_pairs, by_kernels)]  # a batch and a bit
+    scale = np.abs(logits[0]).max()
+    np.testing.assert_allclose(logits[1], logits[0], atol=2e-2 * scale, rtol=0)
+
+
+def test_it_asks_the_weights_as_they_are(tmp_path):
+    _, _, fused, by_kernels = steppers(tmp_path)
+    images = np.ones((3, 3, 8, 8), np.float32)
+    first = by_kernels.logits(images)
+    kept = fused.model.flat.data.copy()
+    fused.model.flat.data[...] = 0
+    assert not by_kernels.logits(images).any()
+    fused.model.flat.data[...] = kept
+    np.testing.assert_array_equal(by_kernels.logits(images), first)
+    loss = by_kernels.train(by_kernels.prepare(0), 0, LR).loss
+    fused.model.flat.data[...] = kept
+    assert by_kernels.train(by_kernels.prepare(0), 0, LR).loss != loss  # it had been rounded before
+    by_kernels.logits(images)
+    assert by_kernels.train(by_kernels.prepare(0), 0, LR).loss > 0
+
+
+def test_masked_patches_are_refused(tmp_path):
+    training = tiny.trainer(tmp_path, vit=VIT)
+    objective = PatchPrediction("colour", training.statistics)
+    with pytest.raises(UserError, match="masked patches"):
+        FusedStepper(
+            training.config, training.model, training.optimizer, training.batches, objective, None
+        )
