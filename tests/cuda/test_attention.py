@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from cuda.on_cpu import call, from_bf16, to_bf16
 
+from minivit.backend.cuda import from_bf16, to_bf16
 from minivit.functional import attention_backward, attention_forward, merge_heads, split_heads
 
 TILE, STRIDE_MORE = 64, 8
@@ -21,7 +21,7 @@ def close(found, expected, tolerance=2e-2):
 
 
 @pytest.mark.parametrize(("B", "T", "H", "D"), SHAPES)
-def test_both_ways(B, T, H, D):
+def test_both_ways(call, B, T, H, D):
     rng = np.random.default_rng(T)
     C = H * D
     qkv, dout = (
@@ -52,7 +52,7 @@ def test_both_ways(B, T, H, D):
         close(one, right)
 
 
-def test_large_scores_do_not_overflow():
+def test_large_scores_do_not_overflow(call):
     qkv = np.zeros((1, 70, 48), np.float32)
     qkv[..., :32] = 30.0
     qkv[0, 3, 16:32] = 60.0

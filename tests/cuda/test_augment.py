@@ -4,9 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from cuda.on_cpu import call, from_bf16, to_bf16
 
-from minivit.backend.cuda import source
+from minivit.backend.cuda import from_bf16, source, to_bf16
 from minivit.data import Augmentation, Batches, Field, Split, Statistics, scale_and_offset
 from minivit.data.augment import rectangles
 from minivit.functional import patchify_backward, patchify_forward
@@ -45,7 +44,7 @@ def on_host(batches, plan):
     return plan.drawn.pictures(images, statistics.mean, statistics.std)
 
 
-def in_kernel(batches, packed, P, state=STATE, kind="float"):
+def in_kernel(call, batches, packed, P, state=STATE, kind="float"):
     """The same from the kernel, as patches: float32 (B·N, P·P·C)."""
     _, C, H, W = batches.split.images.shape
     B = packed.shape[1]
@@ -74,7 +73,7 @@ def without_noise(batches, plan, pictures):
 
 @pytest.mark.parametrize("size", SHAPES)
 @pytest.mark.parametrize("which", EACH)
-def test_it_does_what_the_host_does(which, size):
+def test_it_does_what_the_host_does(call, which, size):
     shape, P = SHAPES[size]
     batches = loader(shape, Augmentation(**EACH[which]))
     for step in range(3):
@@ -82,25 +81,27 @@ def test_it_does_what_the_host_does(which, size):
         expected = on_host(batches, plan)
         np.testing.assert_array_equal(expected, batches.batch(step)[0])
         patches = patchify_forward(expected, P)[0].reshape(-1, P * P * shape[1])
-        np.testing.assert_allclose(in_kernel(batches, plan.packed(), P), patches, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            in_kernel(call, batches, plan.packed(), P), patches, rtol=0, atol=1e-6
+        )
 
 
-def test_bf16_is_the_nearest():
+def test_bf16_is_the_nearest(call):
     batches = loader((7, 3, 10, 6), Augmentation(crop=2, mixup=0.8))
     plan = batches.plan(0)
     expected = patchify_forward(on_host(batches, plan), 2)[0].reshape(-1, 12)
-    found = in_kernel(batches, plan.packed(), 2, kind="bf16")
+    found = in_kernel(call, batches, plan.packed(), 2, kind="bf16")
     np.testing.assert_array_equal(found, from_bf16(to_bf16(expected)))
 
 
 @pytest.mark.parametrize("mix", [{}, {"mixup": 0.8}, {"cutmix": 1.0}])
 @pytest.mark.parametrize("size", SHAPES)
-def test_erasing_touches_its_rectangle_alone(size, mix):
+def test_erasing_touches_its_rectangle_alone(call, size, mix):
     shape, P = SHAPES[size]
     batches = loader(shape, Augmentation(crop=2, erasing=0.6, **mix))
     plan = batches.plan(1)
-    found = as_pictures(in_kernel(batches, plan.packed(), P), shape, P)
-    other = as_pictures(in_kernel(batches, plan.packed(), P, STATE + 1), shape, P)
+    found = as_pictures(in_kernel(call, batches, plan.packed(), P), shape, P)
+    other = as_pictures(in_kernel(call, batches, plan.packed(), P, STATE + 1), shape, P)
     expected, noise = without_noise(batches, plan, on_host(batches, plan))
     assert 0.02 < noise.mean() < 0.7
     np.testing.assert_allclose(without_noise(batches, plan, found)[0], expected, rtol=0, atol=1e-6)
@@ -109,33 +110,33 @@ def test_erasing_touches_its_rectangle_alone(size, mix):
     )
 
 
-def test_mixed_noise_is_the_partners_own():
+def test_mixed_noise_is_the_partners_own(call):
     """What is blended in is what stands in the partner's own picture."""
     shape, P = (6, 3, 8, 8), 2
     batches = loader(shape, Augmentation(crop=0, flip=0, erasing=1.0, mixup=0.8))
     plan = batches.plan(0)
     unmixed = plan._replace(drawn=plan.drawn._replace(mix=None)).packed()
-    alone = as_pictures(in_kernel(batches, unmixed, P), shape, P)
-    found = as_pictures(in_kernel(batches, plan.packed(), P), shape, P)
+    alone = as_pictures(in_kernel(call, batches, unmixed, P), shape, P)
+    found = as_pictures(in_kernel(call, batches, plan.packed(), P), shape, P)
     np.testing.assert_allclose(found, plan.drawn.mix.pictures(alone), rtol=0, atol=1e-6)
 
 
-def noise_bytes(state, shape=(24, 3, 16, 16)):
+def noise_bytes(call, state, shape=(24, 3, 16, 16)):
     """uint8 (B, C, H, W) of pictures that are nothing but noise."""
     batches = loader(shape, Augmentation(**OFF))
     _, C, H, W = shape
     batches.statistics = Statistics((0.0,) * C, (1 / 255,) * C)  # a byte stays as it is
     packed = batches.plan(0).packed()
     packed[Field.ERASED_BOTTOM], packed[Field.ERASED_RIGHT] = H, W
-    found = as_pictures(in_kernel(batches, packed, 4, state), shape, 4)
+    found = as_pictures(in_kernel(call, batches, packed, 4, state), shape, 4)
     np.testing.assert_array_equal(found, np.rint(found))
     assert found.min() >= 0
     assert found.max() <= 255
     return found.astype(np.uint8)
 
 
-def test_noise_is_uniform_and_differs_by_place():
-    noise = noise_bytes(STATE)
+def test_noise_is_uniform_and_differs_by_place(call):
+    noise = noise_bytes(call, STATE)
     counts = np.bincount(noise.ravel(), minlength=256)
     expected = noise.size / 256
     assert ((counts - expected) ** 2 / expected).sum() < 255 + 5 * np.sqrt(2 * 255)
@@ -146,17 +147,17 @@ def test_noise_is_uniform_and_differs_by_place():
 
 
 @pytest.mark.parametrize("word", [0, 1, 2])
-def test_noise_is_a_function_of_seed_and_step(word):
+def test_noise_is_a_function_of_seed_and_step(call, word):
     """state: both halves of the seed, and the step."""
     changed = STATE.copy()
     changed[word] += 1
-    one, again, other = (noise_bytes(state) for state in (STATE, STATE, changed))
+    one, again, other = (noise_bytes(call, state) for state in (STATE, STATE, changed))
     np.testing.assert_array_equal(one, again)
     assert (one == other).mean() < 2 / 256
 
 
 @pytest.mark.parametrize("field", [f for f in Field if f < Field.FIRST])
-def test_every_field_counts(field):
+def test_every_field_counts(call, field):
     """A change of any field changes what comes out, so that no field goes unread."""
     mix = "cutmix" if "PASTED" in field.name else "mixup"
     erasing = 1.0 if "ERASED" in field.name else 0.0
@@ -170,15 +171,17 @@ def test_every_field_counts(field):
         changed = packed[field] ^ 1
     other = packed.copy()
     other[field] = changed
-    assert (in_kernel(batches, packed, 2) != in_kernel(batches, other, 2)).any()
+    assert (in_kernel(call, batches, packed, 2) != in_kernel(call, batches, other, 2)).any()
 
 
-def test_the_target_is_not_the_kernels():
+def test_the_target_is_not_the_kernels(call):
     batches = loader((7, 3, 10, 6), Augmentation(mixup=0.8))
     packed = batches.plan(0).packed()
     other = packed.copy()
     other[Field.FIRST :] = 0
-    np.testing.assert_array_equal(in_kernel(batches, packed, 2), in_kernel(batches, other, 2))
+    np.testing.assert_array_equal(
+        in_kernel(call, batches, packed, 2), in_kernel(call, batches, other, 2)
+    )
 
 
 def test_both_sides_number_the_fields_alike():

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from cuda.on_cpu import call, from_bf16, to_bf16
 
 from minivit import functional as F
+from minivit.backend.cuda import from_bf16, to_bf16
 
 STORES = {"float": (lambda x: np.ascontiguousarray(x, np.float32), lambda x: x, 1e-5),
           "bf16": (to_bf16, from_bf16, 1e-2)}  # fmt: skip
@@ -17,7 +17,7 @@ def close(found, expected, tolerance):
 @pytest.mark.parametrize("kind", STORES)
 @pytest.mark.parametrize("form", ["gelu", "gelu_tanh"])
 @pytest.mark.parametrize("count", [1, 7, 256, 1003])
-def test_gelu(kind, form, count):
+def test_gelu(call, kind, form, count):
     store, read, tolerance = STORES[kind]
     rng = np.random.default_rng(count)
     x, dy = store(3 * rng.standard_normal(count)), store(rng.standard_normal(count))
@@ -32,7 +32,7 @@ def test_gelu(kind, form, count):
 
 @pytest.mark.parametrize("kind", STORES)
 @pytest.mark.parametrize("cls", [0, 1])
-def test_embedding(kind, cls):
+def test_embedding(call, kind, cls):
     store, read, tolerance = STORES[kind]
     B, N, C = 3, 5, 12
     T = N + cls
@@ -63,7 +63,7 @@ def test_embedding(kind, cls):
 
 @pytest.mark.parametrize("kind", STORES)
 @pytest.mark.parametrize("cls", [0, 1])
-def test_pooling(kind, cls):
+def test_pooling(call, kind, cls):
     store, read, tolerance = STORES[kind]
     B, T, C = 3, 6, 10
     rng = np.random.default_rng(cls)
@@ -81,7 +81,7 @@ def test_pooling(kind, cls):
 
 
 @pytest.mark.parametrize("kind", STORES)
-def test_column_sums(kind):
+def test_column_sums(call, kind):
     store, read, _ = STORES[kind]
     x = store(np.random.default_rng(0).standard_normal((23, 37)))
     partial, out = np.zeros((4, 37), np.float32), np.ones(37, np.float32)

@@ -5,8 +5,9 @@ import pytest
 from cuda import philox
 from cuda.device_on_cpu import OnCpu
 from cuda.lt_on_cpu import LtOnCpu
-from cuda.on_cpu import from_bf16, to_bf16
 
+from minivit.backend import to_host
+from minivit.backend.cuda import from_bf16, to_bf16
 from minivit.data import Field
 from minivit.engine.fused import FusedStep
 from minivit.errors import UserError
@@ -20,7 +21,6 @@ KINDS = {
     "class token, learned, exact": {},
     "dropout everywhere": {"dropout": 0.3, "attn_dropout": 0.2, "drop_path": 0.5, "pool": "mean"},
 }
-PLAIN, EPILOGUES = "plain products", "products with epilogues"
 LABELS, SEED, STEP = np.array([4, 0, 2], np.int32), (7 << 32) + 11, 3
 
 
@@ -45,96 +45,146 @@ class Masks:
         return 1.0 - 2.0**-25 - philox.uniform(SEED, STEP, where, shape)
 
 
-def prepare(options, device=None):
+def prepare(options, device):
     """A model in float64 whose weights are bf16's, a batch, and the step that shall do the same."""
     config = ViTConfig(**{**SMALL, **options})
-    model, single = ViT(config, dtype="float64"), ViT(config)
+    model = ViT(config, dtype="float64")
+    single = ViT(config, device="cpu" if isinstance(device, OnCpu) else "cuda")
     rng = np.random.default_rng(0)
-    twins = zip(model.named_parameters(), single.named_parameters(), strict=True)
-    for (_, parameter), (_, twin) in twins:
+    for _, parameter in model.named_parameters():
         parameter.data[...] = from_bf16(to_bf16(0.3 * rng.standard_normal(parameter.data.shape)))
-        twin.data[...] = parameter.data
+    device.upload(single.flat.data, model.flat.data.astype(np.float32))
     images = from_bf16(to_bf16(rng.standard_normal((3, 3, 8, 8)))).astype(float)
-    step = FusedStep(single, 3, device or OnCpu())
+    step = FusedStep(single, 3, device)
     step.round_weights()
     patches, _ = patchify_forward(images, 2)
-    step.patches[...] = to_bf16(patches.reshape(step.patches.shape))
-    step.draws[[Field.FIRST, Field.SECOND]] = LABELS
-    step.draws[Field.KEPT] = np.ones(3, np.float32).view(np.int32)
-    step.key[...] = (SEED & 0xFFFFFFFF, SEED >> 32, STEP)
+    device.upload(step.patches, to_bf16(patches.reshape(step.patches.shape)))
+    set_inputs(step)
     return model, images, step
 
 
-@pytest.mark.parametrize("products", [PLAIN, EPILOGUES])
-@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
-def test_loss_gradients_and_update(options, products):
-    library = LtOnCpu() if products == EPILOGUES else None
-    model, images, step = prepare(options, OnCpu(library))
-    logits, cache = model.forward(images, True, Masks(model.config))
-    loss, loss_cache = cross_entropy_forward(logits, LABELS)
-    model.backward(cross_entropy_backward(1.0, loss_cache), cache)
-    step.flat.grad[...] = np.nan  # is all written
+def set_inputs(step, state=(0.0, 1.0, 1.0)):
+    """Labels, key and state, in one copy as a training does it."""
+    host = np.zeros(step.inputs.shape, np.int32)
+    draws = host[:-6].reshape(len(Field), 3)
+    draws[[Field.FIRST, Field.SECOND]] = LABELS
+    draws[Field.KEPT] = np.ones(3, np.float32).view(np.int32)
+    host[-6:-3] = np.array([SEED & 0xFFFFFFFF, SEED >> 32, STEP], np.uint32).view(np.int32)
+    host[-3:] = np.array(state, np.float32).view(np.int32)
+    step.device.upload(step.inputs, host)
+
+
+def logits_of(step):
+    return from_bf16(step.device.download(step.logits))
+
+
+def close_to(found, expected):
+    np.testing.assert_allclose(found, expected, atol=2e-2 * np.abs(expected).max(), rtol=0)
+
+
+def gradients_of(step):
+    """forward, loss, backward; the gradients by name, on the host."""
+    step.flat.grad[...] = np.nan  # all of it is written
     step.forward(train=True)
     step.loss()
     step.backward()
-    scale = np.abs(logits).max()
-    np.testing.assert_allclose(from_bf16(step.logits), logits, atol=2e-2 * scale, rtol=0)
-    assert step.sums[0] == pytest.approx(loss, rel=2e-2)
-    assert step.sums[1] == (logits.argmax(1) == LABELS).sum()
-    for name, parameter in model.named_parameters():
-        found, right = step.d[name], parameter.grad
-        error = np.linalg.norm(found - right) / max(np.linalg.norm(right), 1e-3)
-        assert error < 3e-2, name
-    if library:
-        tanh = options.get("activation") == "gelu_tanh"
-        assert {164, 192} <= set(library.done) if tanh else not {164, 192} & set(library.done)
-        assert 256 in library.done
+    return step.flat.host_views(step.flat.grad)
 
-    step.state[...] = (0.01, 1 - 0.9, 1 - 0.95)
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_loss_gradients_and_update(device, options):
+    model, images, step = prepare(options, device)
+    logits, cache = model.forward(images, True, Masks(model.config))
+    loss, loss_cache = cross_entropy_forward(logits, LABELS)
+    model.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    gradients = gradients_of(step)
+    close_to(logits_of(step), logits)
+    found = device.download(step.sums)
+    assert found[0] == pytest.approx(loss, rel=2e-2)
+    assert found[1] == (logits.argmax(1) == LABELS).sum()
+    for name, parameter in model.named_parameters():
+        right = parameter.grad
+        error = np.linalg.norm(gradients[name] - right) / max(np.linalg.norm(right), 1e-3)
+        assert error < 3e-2, name
+
+    set_inputs(step, (0.01, 1 - 0.9, 1 - 0.95))
     optimizer, ours = (
         AdamW(flat, (0.9, 0.95), weight_decay=0.1) for flat in (model.flat, step.flat)
     )
-    model.flat.grad[...] = step.flat.grad
+    model.flat.grad[...] = to_host(step.flat.grad)
     step.update(ours, 0.5)
     clip_by_global_norm(model.flat.grad, 0.5)
     optimizer.step(0.01)
-    np.testing.assert_allclose(step.flat.data, model.flat.data, atol=1e-5)
-    np.testing.assert_array_equal(step.weights, to_bf16(step.flat.data))
+    trained = to_host(step.flat.data)
+    np.testing.assert_allclose(trained, model.flat.data, atol=1e-5)
+    np.testing.assert_array_equal(device.download(step.weights), to_bf16(trained))
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_the_same_run_twice_gives_the_same_bits(device, options):
+    _, _, step = prepare(options, device)
+    first, second = gradients_of(step), gradients_of(step)
+    for name, found in second.items():
+        np.testing.assert_array_equal(found, first[name], name)
+
+
+def test_a_replay_does_what_the_function_does(device):
+    _, _, step = prepare(KINDS["class token, learned, exact"], device)
+    first = gradients_of(step)
+
+    def whole():
+        step.forward(train=True)
+        step.loss()
+        step.backward()
+
+    again = device.replay(whole)
+    for _ in range(3):  # as it is, captured, replayed
+        step.flat.grad[...] = np.nan
+        again()
+        for name, found in step.flat.host_views(step.flat.grad).items():
+            np.testing.assert_array_equal(found, first[name], name)
+
+
+def test_a_product_does_gelu_only_where_it_knows_it():
+    for options in KINDS.values():
+        library = LtOnCpu()
+        _, _, step = prepare(options, OnCpu(library))
+        gradients_of(step)
+        known = options.get("activation") == "gelu_tanh"
+        assert ({164, 192} <= set(library.done)) == known
+        assert 256 in library.done
 
 
 def test_where_cublaslt_knows_no_epilogue_the_kernels_serve():
     options = KINDS["mean, sines, tanh"]
-    gradients = []
+    found = []
     for epilogues in ((1, 4), (1, 4, 164, 192, 256)):
         library = LtOnCpu(epilogues)
         _, _, step = prepare(options, OnCpu(library))
-        step.forward(train=True)
-        step.loss()
-        step.backward()
+        gradients_of(step)
         assert set(library.done) <= set(epilogues)
-        gradients.append(step.flat.grad.copy())
-    error = np.linalg.norm(gradients[0] - gradients[1]) / np.linalg.norm(gradients[0])
+        found.append(step.flat.grad.copy())
+    error = np.linalg.norm(found[0] - found[1]) / np.linalg.norm(found[0])
     assert 0 < error < 1e-2
 
 
-def test_the_map_that_can_be_asked_for():
-    model, images, step = prepare(KINDS["mean, sines, tanh"])
+def test_the_map_that_can_be_asked_for(device):
+    model, images, step = prepare(KINDS["mean, sines, tanh"], device)
     _, cache = model.forward(images)
     step.forward()
     T = model.config.num_tokens
     for i, block in enumerate(cache.blocks):
-        found = np.zeros((3, 2, T, T), np.float32)
-        step.attention_map(i, found)
+        array = device.zeros((3, 2, T, T), "float32")
+        step.attention_map(i, array)
+        found = device.download(array)
         np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-4)
         np.testing.assert_allclose(found, block.attn.probs, atol=2e-2)
 
 
-def test_at_rest_nothing_is_dropped():
-    model, images, step = prepare(KINDS["dropout everywhere"])
+def test_at_rest_nothing_is_dropped(device):
+    model, images, step = prepare(KINDS["dropout everywhere"], device)
     step.forward()
-    logits = model(images)
-    scale = np.abs(logits).max()
-    np.testing.assert_allclose(from_bf16(step.logits), logits, atol=2e-2 * scale, rtol=0)
+    close_to(logits_of(step), model(images))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from cuda.on_cpu import call, from_bf16, to_bf16
 
+from minivit.backend.cuda import from_bf16, to_bf16
 from minivit.functional import layernorm_backward, layernorm_forward
 
 WIDTHS = (8, 33, 64, 100, 192, 257, 264)
@@ -24,7 +24,7 @@ def close(found, expected, tolerance):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_both_ways(kind, width):
+def test_both_ways(call, kind, width):
     store, read, tolerance = KINDS[kind]
     rows, eps = 11, 1e-6
     x, branch, dy, gamma, beta = draw(rows, width)
@@ -56,7 +56,7 @@ def test_both_ways(kind, width):
     close(gradients, 1 + np.array([dgamma, dbeta]), tolerance)
 
 
-def test_without_a_branch():
+def test_without_a_branch(call):
     x, _, _, gamma, beta = (a.astype(np.float32) for a in draw(5, 64))
     y, statistics = np.zeros_like(x), np.zeros((5, 2), np.float32)
     call("layernorm.cu", "residual_layernorm_forward", 1, 64, x, None, gamma, beta, None, y,

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from cuda.on_cpu import call, from_bf16, to_bf16
 
+from minivit.backend.cuda import from_bf16, to_bf16
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
 from minivit.layers import FlatParameters, Linear
 from minivit.optim import AdamW, clip_by_global_norm
@@ -11,7 +11,7 @@ from minivit.optim import AdamW, clip_by_global_norm
 
 @pytest.mark.parametrize("kind", ["float", "bf16"])
 @pytest.mark.parametrize("classes", [3, 10, 32, 100])
-def test_cross_entropy(kind, classes):
+def test_cross_entropy(call, kind, classes):
     rng = np.random.default_rng(classes)
     rows, smoothing = 7, 0.1
     logits = (4 * rng.standard_normal((rows, classes))).astype(np.float32)
@@ -34,7 +34,7 @@ def test_cross_entropy(kind, classes):
     )
 
 
-def test_cross_entropy_of_large_logits_is_finite():
+def test_cross_entropy_of_large_logits_is_finite(call):
     logits = np.array([[1e4, -1e4, 0.0]], np.float32)
     dlogits, losses, correct = np.zeros_like(logits), *np.zeros((2, 1), np.float32)
     label, share = np.array([1], np.int32), np.ones(1, np.float32)
@@ -45,14 +45,14 @@ def test_cross_entropy_of_large_logits_is_finite():
 
 
 @pytest.mark.parametrize("count", [1, 31, 1000, 4097])
-def test_sum_of_squares(count):
+def test_sum_of_squares(call, count):
     x = np.random.default_rng(count).standard_normal(count).astype(np.float32)
     partial = np.zeros(3, np.float32)
     call("sums.cu", "sum_of_squares", 3, 128, x, partial, count)
     assert partial.sum() == pytest.approx((x.astype(float) ** 2).sum(), rel=1e-5)
 
 
-def test_mean_loss_and_right_answers():
+def test_mean_loss_and_right_answers(call):
     x = np.random.default_rng(0).random((2, 77)).astype(np.float32)
     out = np.array([5.0, 6.0], np.float32)  # is overwritten
     call("sums.cu", "two_sums", 1, 64, x, out, 77, 0.25)
@@ -61,7 +61,7 @@ def test_mean_loss_and_right_answers():
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 0.5, 1e6])
-def test_adamw_for_some_steps(clip_norm):
+def test_adamw_for_some_steps(call, clip_norm):
     layer = Linear(np.random.default_rng(0), 8, 14)
     flat = FlatParameters(layer, "float64")
     ours = flat.data.astype(np.float32)
@@ -85,7 +85,7 @@ def test_adamw_for_some_steps(clip_norm):
     np.testing.assert_array_equal(copy, to_bf16(ours))
 
 
-def test_without_a_copy():
+def test_without_a_copy(call):
     ours = np.ones(5, np.float32)
     state, partial = np.array([0.1, 0.1, 0.05], np.float32), np.zeros(1, np.float32)
     call("adamw.cu", "adamw", 1, 32, ours, np.ones(5, np.float32), np.zeros(5, np.float32),
