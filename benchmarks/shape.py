@@ -32,6 +32,8 @@ class Shape:
     """Images a step."""
     threads: int = 2
     """Cores to use."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where."""
 
     @property
     def tokens(self) -> int:
@@ -47,3 +49,9 @@ class Shape:
 
     def as_dict(self) -> dict:
         return asdict(self)
+
+    @property
+    def vit(self) -> dict:
+        """The fields of minivit's `ViTConfig`."""
+        run = ("batch", "threads", "device")
+        return {name: value for name, value in asdict(self).items() if name not in run}

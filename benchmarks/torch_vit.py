@@ -46,12 +46,15 @@ class ViT(nn.Module):
 def contender(shape: Shape, train: bool, compiled: bool, bf16: bool):
     """A function that runs one training step, or one forward pass over the batch."""
     torch.set_num_threads(shape.threads)
+    torch.set_float32_matmul_precision("high")  # on a GPU TF32, as minivit's --precision tf32
     torch.manual_seed(0)
-    model = ViT(shape)
-    forward = torch.compile(model) if compiled else model
-    images = torch.randn(shape.batch, 3, shape.image_size, shape.image_size)
-    labels = torch.arange(shape.batch) % shape.num_classes
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16)
+    model = ViT(shape).to(shape.device)
+    mode = "max-autotune" if shape.device == "cuda" else "default"
+    forward = torch.compile(model, mode=mode) if compiled else model
+    size = shape.batch, 3, shape.image_size, shape.image_size
+    images = torch.randn(size, device=shape.device)
+    labels = torch.arange(shape.batch, device=shape.device) % shape.num_classes
+    autocast = torch.autocast(shape.device, torch.bfloat16, enabled=bf16)
     if not train:
         model.eval()
 
@@ -71,6 +74,6 @@ def contender(shape: Shape, train: bool, compiled: bool, bf16: bool):
             loss = F.cross_entropy(forward(images).float(), labels, label_smoothing=0.1)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss.item() if shape.device == "cpu" else loss  # who asks a GPU waits for it
 
     return step

@@ -14,6 +14,10 @@ from benchmarks.shape import GEMM_REPEATS, Shape
 
 def build(name: str, shape: Shape, train: bool):
     """The function that a contender runs once a step."""
+    if shape.device == "cuda" and not name.startswith("torch"):
+        from benchmarks import on_gpu
+
+        return on_gpu.contender(name, shape)
     if name == "gemm":
         return gemm(shape)
     if name == "minivit":
@@ -38,9 +42,8 @@ def minivit_contender(shape: Shape, train: bool):
     from minivit.engine.parallel import DataParallel
     from minivit.optim import AdamW
 
-    sizes = shape.as_dict()
-    batch, threads = sizes.pop("batch"), sizes.pop("threads")
-    model = minivit.ViT(minivit.ViTConfig(**sizes))
+    batch, threads = shape.batch, shape.threads
+    model = minivit.ViT(minivit.ViTConfig(**shape.vit))
     workers = DataParallel(model, threads).__enter__()
     rng = np.random.default_rng(0)
     images = rng.standard_normal((batch, 3, shape.image_size, shape.image_size), np.float32)
@@ -79,6 +82,18 @@ def gemm(shape: Shape):
     return lambda: list(pool.map(one, range(shape.threads)))
 
 
+def time_on_gpu(step, count: int) -> list[float]:
+    """The mean of so many steps: a GPU is waited for before and after, and not in between."""
+    import cupy
+
+    cupy.cuda.Device().synchronize()
+    start = time.perf_counter()
+    for _ in range(count):
+        step()
+    cupy.cuda.Device().synchronize()
+    return [(time.perf_counter() - start) / count]
+
+
 def main() -> None:
     """Build, warm up, then answer each line "run N" with the N seconds measured and peak memory."""
     name, sizes, train = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "train"
@@ -89,8 +104,8 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: shape.threads])
     step = build(name, shape, train)
     for line in sys.stdin:
-        seconds = []
-        for _ in range(int(line)):
+        seconds = time_on_gpu(step, int(line)) if shape.device == "cuda" else []
+        for _ in range(int(line) if shape.device == "cpu" else 0):
             start = time.perf_counter()
             step()
             seconds.append(time.perf_counter() - start)

@@ -1,10 +1,13 @@
 """The benchmarks measure the same model on both sides, and their arithmetic is right."""
 
+import dataclasses
 import json
+import math
 
 import pytest
+from cuda.device_on_cpu import OnCpu
 
-from benchmarks import report, sweep
+from benchmarks import gpu, on_gpu, report, sweep
 from benchmarks.runner import Result, markdown, measure, table_rows
 from benchmarks.shape import GEMM_FLOPS, Shape
 from minivit.models import ViT, ViTConfig
@@ -13,8 +16,7 @@ TINY = Shape(dim=16, depth=1, num_heads=2, batch=4, image_size=8, threads=1)
 
 
 def config_of(shape: Shape) -> ViTConfig:
-    sizes = {k: v for k, v in shape.as_dict().items() if k not in ("batch", "threads")}
-    return ViTConfig(**sizes)
+    return ViTConfig(**shape.vit)
 
 
 def test_the_counted_flops_are_those_of_the_models_summary():
@@ -77,3 +79,24 @@ def test_a_sweep_changes_one_size_and_what_hangs_on_it():
     assert (wide.dim, wide.num_heads) == (384, 6)
     large = sweep._with(Shape(), "image_size", 64)
     assert (large.image_size, large.batch) == (64, 32)
+
+
+def test_on_a_gpu_the_fused_step_is_what_is_timed():
+    shape = dataclasses.replace(TINY, dim=32, activation="gelu_tanh")
+    stepper = on_gpu.make_stepper(shape, "fp32", OnCpu())
+    loss = stepper.train(stepper.prepare(0), 0, 1e-3).loss
+    assert float(loss) == pytest.approx(math.log(10), rel=1e-3)  # of a head of zeros
+
+
+def test_the_table_of_a_gpu_compares_like_with_like():
+    seconds = {"minivit-bf16": 1.0, "minivit-tf32": 4.0, "torch-bf16-compiled": 2.0}
+    seconds |= {"torch-bf16": 3.0, "torch": 6.0, "copy": 1.0, "gemm": 1.0}
+    results = {name: Result([s, s], 0) for name, s in seconds.items()}
+    rows = {row["name"]: row for row in gpu.table_rows(results, Shape(batch=10))}
+    assert rows[gpu.CONTENDERS["torch-bf16-compiled"]]["minivit_over_it"] == 2.0
+    assert rows[gpu.CONTENDERS["torch"]]["minivit_over_it"] == 1.5
+    assert rows[gpu.CONTENDERS["minivit-bf16"]]["minivit_over_it"] is None
+    bandwidth = 2 * on_gpu.COPIED
+    share = rows[gpu.CONTENDERS["minivit-bf16"]]["share_of_roofline"]
+    assert share == pytest.approx(10 * gpu.bytes_of(Shape()) / bandwidth)
+    assert "| 10 | minivit" in gpu.markdown(list(rows.values()))

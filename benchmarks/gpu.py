@@ -1,0 +1,149 @@
+"""`python -m benchmarks.gpu`: training steps on an NVIDIA GPU, minivit beside PyTorch.
+
+All take turns in one run, each in a process of its own; the GPU is waited for around blocks of
+steps. The roofline is what the GPU's memory and tensor cores, as measured in the same run, would
+allow if each number that has to go through memory went once.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+from dataclasses import dataclass
+from datetime import date
+
+from benchmarks import on_gpu
+from benchmarks.report import RESULTS
+from benchmarks.runner import Result, machine, measure
+from benchmarks.shape import Shape
+from minivit.backend import parse_device
+from minivit.cli import run_command
+from minivit.models.config import preset_fields
+
+CONTENDERS = {
+    "minivit-bf16": "minivit, fused kernels, bf16",
+    "minivit-tf32": "minivit, pairs on CuPy, tf32",
+    "torch-bf16-compiled": "PyTorch compiled (max-autotune), bf16",
+    "torch-bf16": "PyTorch eager, bf16",
+    "torch": "PyTorch eager, tf32",
+}
+OURS = {"torch": "minivit-tf32"}
+"""Who is compared with whom; all others with minivit-bf16."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time training steps at several batch sizes, then one step by kernel."""
+
+    model: str = "Lite/4"
+    """A size by name, on pictures of 32×32 with ten classes."""
+    batches: tuple[int, ...] = (128, 256, 512, 1024, 2048)
+    """Images a step."""
+    rounds: int = 5
+    """Rounds in which all take turns."""
+    steps: int = 50
+    """Steps a round."""
+
+
+def main(options: Options) -> int:
+    """results/gpu_train_step.json and .md."""
+    parse_device("cuda")  # complains where there is none
+    size = {key: v for key, v in preset_fields(options.model).items() if key != "in_channels"}
+    shape = Shape(**size, activation="gelu_tanh", device="cuda")
+    rows = []
+    for batch in options.batches:
+        now = dataclasses.replace(shape, batch=batch)
+        names = [*CONTENDERS, "copy"]
+        found = measure(names, now, True, options.rounds, options.steps)
+        rows += table_rows(found, now)
+        print(markdown(rows), flush=True)
+    kernels = on_gpu.by_kernel(dataclasses.replace(shape, batch=1024))
+    write(options, shape, rows, kernels)
+    return 0
+
+
+def bytes_of(shape: Shape) -> int:
+    """What a training step moves through memory for one image, if each tensor goes once.
+
+    In units of a token's C bf16 numbers, forward: both LayerNorms read two and write two, qkv
+    1 + 3, attention 3 + 1, proj 1 + 1, fc1 1 + 2r (r: the MLP's ratio; GELU's input is kept),
+    fc2 r + 1.
+    Backward reads each product's two factors for the weights and its gradient for the inputs:
+    fc2 3r + 2, fc1 2r + 2, proj 4, attention 8, qkv 8; a LayerNorm 7, as the residual's gradient
+    is float32.
+    """
+    r = shape.mlp_ratio
+    forward = 8 + 4 + 4 + 2 + (1 + 2 * r) + (r + 1)
+    backward = (3 * r + 2) + (2 * r + 2) + 4 + 8 + 8 + 14
+    return round((forward + backward) * 2 * shape.dim * shape.tokens * shape.depth)
+
+
+def table_rows(results: dict[str, Result], shape: Shape) -> list[dict]:
+    """A row a contender, with the limits measured beside it."""
+    rate = {name: statistics.median(found.seconds) for name, found in results.items()}
+    bandwidth, flops = 2 * on_gpu.COPIED / rate["copy"], 2 * on_gpu.GEMM**3 / rate["gemm"]
+    limit = 1 / max(bytes_of(shape) / bandwidth, 3 * shape.flops / flops)
+    rows = []
+    for name, words in CONTENDERS.items():
+        ours = results[OURS.get(name, "minivit-bf16")].seconds
+        ratios = [b / a for a, b in zip(ours, results[name].seconds, strict=True)]
+        ratio = None if name.startswith("minivit") else statistics.median(ratios)
+        rows.append(
+            {
+                "batch": shape.batch,
+                "name": words,
+                "images_per_s": shape.batch / rate[name],
+                "minivit_over_it": ratio,
+                "ratio_range": [min(ratios), max(ratios)],
+                "share_of_roofline": shape.batch / rate[name] / limit,
+                "bandwidth_tb_per_s": bandwidth / 1e12,
+                "products_tflop_per_s": flops / 1e12,
+            }
+        )
+    return rows
+
+
+def markdown(rows: list[dict]) -> str:
+    lines = [
+        "| batch | | images/s | minivit's speed over it | share of the roofline |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ratio = ""
+        if row["minivit_over_it"] is not None:
+            low, high = row["ratio_range"]
+            ratio = f"{row['minivit_over_it']:.2f} ({low:.2f}–{high:.2f})"
+        lines.append(
+            f"| {row['batch']} | {row['name']} | {row['images_per_s']:,.0f} | {ratio} "
+            f"| {row['share_of_roofline']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def write(options: Options, shape: Shape, rows: list[dict], kernels: list[dict]) -> None:
+    """gpu_train_step.json and .md."""
+    import cupy
+
+    gpu = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    RESULTS.mkdir(exist_ok=True)
+    facts = {"date": str(date.today()), "gpu": gpu, **machine(), "cupy": cupy.__version__}
+    content = {**facts, "shape": shape.as_dict(), "rows": rows, "kernels": kernels}
+    (RESULTS / "gpu_train_step.json").write_text(json.dumps(content, indent=2) + "\n")
+    spent = "\n".join(
+        f"| {row['kernel']} | {row['milliseconds']:.3f} | {row['share']:.1%} |" for row in kernels
+    )
+    text = (
+        f"# A training step of {options.model} on a GPU\n\n{markdown(rows)}\n\n"
+        f"{gpu}; CuPy {facts['cupy']}, {facts['packages']}; {facts['date']}; "
+        "`python -m benchmarks.gpu`. Medians over rounds in which all take turns; in brackets the "
+        f"range of the ratio. Measured in the same run: {rows[0]['bandwidth_tb_per_s']:.2f} TB/s "
+        f"and {rows[0]['products_tflop_per_s']:.0f} TFLOP/s in bf16.\n\n"
+        "## By kernel\nBatch 1024, bf16, without the graph, so that each launch can be timed.\n\n"
+        f"| kernel | ms | share |\n|---|---|---|\n{spent}\n"
+    )
+    (RESULTS / "gpu_train_step.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, Options, "python -m benchmarks.gpu"))
