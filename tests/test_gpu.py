@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import tiny
 from helpers import draw, relative_error
 
 from minivit import RandomStream, UserError, ViT, ViTConfig
-from minivit.backend import to_device, to_host
+from minivit.backend import to_device, to_host, use_tf32
+from minivit.data import shapes
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
 from minivit.optim import SGD, AdamW, clip_by_global_norm
 
@@ -48,6 +50,41 @@ def test_training_steps_agree_with_the_cpus(options, optimizer_class, cupy):
     difference = np.abs(device[2] - host[2])
     assert difference.max() <= 5e-3
     assert np.median(difference) <= 1e-6
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("tf32", 2e-3)])
+def test_a_gradient_beside_float64_on_the_cpu(precision, tolerance, cupy):
+    """bf16: tests/cuda/test_fused_step.py."""
+    config = ViTConfig(image_size=16, dim=64, depth=2, num_heads=4)
+    host, device = ViT(config, dtype="float64"), ViT(config, device="cuda")
+    host.flat.data[...] = 0.1 * draw(0, host.flat.data.size)
+    device.flat.data[...] = to_device(host.flat.data.astype("float32"), "cuda")
+    host.flat.data[...] = to_host(device.flat.data)
+    images, labels = draw(1, 16, 3, 16, 16), np.arange(16) % 10
+    use_tf32(precision == "tf32")
+    for model, kind in ((host, "float64"), (device, "float32")):
+        logits, cache = model.forward(to_device(images.astype(kind), model.device))
+        _, loss_cache = cross_entropy_forward(logits, to_device(labels, model.device))
+        model.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    use_tf32(False)
+    assert relative_error(to_host(device.flat.grad), host.flat.grad) <= tolerance
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_the_loss_falls_as_it_does_on_a_cpu(precision, cupy, tmp_path):
+    """200 steps on the shapes, the same batches: the curve, smoothed over 20 steps."""
+    data = shapes.load(num_train=3_400, num_test=10)
+    vit = {"image_size": 32, "num_classes": 10, "dim": 64, "depth": 2, "num_heads": 4}
+    options = {"vit": vit, "epochs": 4, "batch_size": 64, "val_fraction": 0.05, "log_every": 20}
+    curves = []
+    for where in ({}, {"device": "cuda", "precision": precision}):
+        training = tiny.trainer(tmp_path / where.get("device", "cpu"), data, **options, **where)
+        training.fit()
+        lines = [line for line in training.run.metrics() if line["kind"] == "step"]
+        curves.append([line["loss"] for line in lines])
+    assert len(curves[0]) == 10
+    np.testing.assert_allclose(curves[1], curves[0], rtol=0.05)
+    assert curves[1][-1] < 0.9 * curves[1][0]
 
 
 def test_a_model_on_a_gpu_refuses_images_of_the_host(cupy):

@@ -72,11 +72,12 @@ class TrainConfig:
     micro_batch: int | None = None
     """Images at a time in a worker (gradient accumulation); None for what the CPU's cache holds."""
     eval_every: int = 1
-    """Epochs between two looks at the validation pictures, besides the one after the last."""
+    """Epochs between two looks at the validation pictures, each with a checkpoint, besides the one
+    after the last."""
     log_every: int = 50
     """Steps between two lines of metrics."""
     save_every: int | None = None
-    """Steps between two checkpoints, besides the one after each epoch; None for those alone."""
+    """Steps between two checkpoints, besides the one after each look; None for those alone."""
 
     def __post_init__(self):
         at_least = {
@@ -123,6 +124,32 @@ RECIPES: dict[str, dict] = {
         "lr": 2.5e-3,
         "warmup": 0.5,
         "betas": (0.9, 0.95),
+    },
+    # ViT-Lite-7/4, mostly by the recipe of Lee et al. (2021), longer; not measured yet
+    "cifar10-gpu": {
+        "dataset": "cifar10",
+        "dim": 256,
+        "depth": 7,
+        "num_heads": 4,
+        "pool": "mean",
+        "activation": "gelu_tanh",
+        "device": "cuda",
+        "precision": "bf16",
+        "epochs": 1000,
+        "batch_size": 512,
+        "lr": 1e-3,
+        "schedule": "cosine",
+        "warmup": 10.0,
+        "weight_decay": 0.05,
+        "betas": (0.9, 0.95),
+        "drop_path": 0.1,
+        "mixup": 0.8,
+        "cutmix": 1.0,
+        "mix_prob": 0.5,
+        "erasing": 0.25,
+        "ema_decay": 0.9998,
+        "eval_every": 10,
+        "log_every": 500,
     },
     # the figures are upright and whole: no crop, no flip, and few passes do
     "shapes": {

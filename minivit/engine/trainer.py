@@ -188,13 +188,15 @@ class Trainer:
             "train_accuracy": correct / (steps * self.config.batch_size),
         }
         told = f"train loss {line['train_loss']:.4f}, accuracy {line['train_accuracy']:.1%}"
-        if self.finished or line["epoch"] % self.config.eval_every == 0:
+        look = self.finished or line["epoch"] % self.config.eval_every == 0
+        if look:
             found, best = self._validate(stepper)
             line |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
             told += f"; validation loss {found.loss:.4f}, accuracy {found.accuracy:.1%}"
             told += " (best)" * best
         self.run.append(kind="epoch", step=self.step, seconds=round(self.seconds, 3), **line)
-        self.save()
+        if look:  # an epoch of a fraction of a second is not worth a checkpoint
+            self.save()
         progress.say(f"epoch {line['epoch']}/{self.config.epochs}: {told}")
 
     def _validate(self, stepper: Stepper) -> tuple[Evaluation, bool]:

@@ -1,0 +1,105 @@
+"""`Gpu`: what of it can be tried without a GPU, and that CuPy has what it calls."""
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from minivit.backend.cuda import HERE, kernels
+from minivit.backend.cuda.cublaslt import CublasLt
+from minivit.backend.cuda.gpu import SCALARS, _pass, _Replay, _three
+
+
+class Stream:
+    """Writes down what is asked of it."""
+
+    def __init__(self):
+        self.asked = []
+
+    def begin_capture(self):
+        self.asked.append("begin")
+
+    def end_capture(self):
+        self.asked.append("end")
+        return self
+
+    def launch(self, stream):
+        assert stream is self
+        self.asked.append("launch")
+
+
+def test_a_function_runs_then_is_captured_then_replayed():
+    stream = Stream()
+    replay = _Replay(lambda: stream.asked.append("run"), stream)
+    for _ in range(4):
+        replay()
+    assert stream.asked == ["run", "begin", "run", "end", "launch", "launch", "launch"]
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in HERE.glob("*.cu")))
+def test_every_parameter_of_every_kernel_can_be_passed(file):
+    assert kernels(file)
+    for name, types in kernels(file).items():
+        for kind in types:
+            assert kind.endswith("*") or kind in SCALARS, name
+
+
+def test_arguments_have_the_parameters_size():
+    array = np.zeros(3)
+    assert _pass(array, "const float*") is array
+    assert _pass(None, "float*") == 0
+    assert _pass(None, "float*").itemsize == ctypes.sizeof(ctypes.c_void_p)
+    assert [_pass(7, kind).itemsize for kind in SCALARS] == [4, 4, 4, 8, 8]
+    assert (_three(5), _three((5, 6))) == ((5, 1, 1), (5, 6, 1))
+
+
+def test_cupy_has_what_is_called():
+    cupy, cupyx = pytest.importorskip("cupy"), pytest.importorskip("cupyx")
+    for owner, names in {
+        cupy.cuda.Stream: ("begin_capture", "end_capture", "use", "synchronize"),
+        cupy.cuda.Graph: ("launch",),
+        cupy.cuda.Event: ("record", "synchronize"),
+        cupy.RawModule: ("get_function",),
+        cupy.RawKernel: ("max_dynamic_shared_size_bytes",),
+        cupyx: ("zeros_pinned",),
+    }.items():
+        for name in names:
+            assert hasattr(owner, name), name
+
+
+def test_the_library_itself_knows_the_attributes():
+    """cuBLASLt describes products without a GPU: a wrong number or size would be refused."""
+    pathfinder = pytest.importorskip("cuda.pathfinder")
+    try:
+        path = pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path
+    except Exception:
+        pytest.skip("libcublasLt is not installed (pip install nvidia-cublas-cu12)")
+
+    class Described:
+        """The library, but for what needs a GPU."""
+
+        def __init__(self, library):
+            self.library, self.calls = library, []
+
+        def __getattr__(self, name):
+            if name in ("cublasLtCreate", "cublasLtMatmul"):
+                return lambda *arguments: 0
+            if name == "cublasLtMatmulAlgoGetHeuristic":
+                return self._choose
+            self.calls.append(name)
+            return getattr(self.library, name)
+
+        def _choose(self, *arguments):
+            arguments[-1]._obj.value = 1
+            return 0
+
+    library = Described(ctypes.CDLL(path))
+    lt = CublasLt(library, lambda array: array.ctypes.data, 0, 1 << 20)
+    a, b, out = (np.zeros(shape, np.uint16) for shape in ((16, 8), (8, 24), (16, 24)))
+    bias, gradient = np.zeros(24, np.uint16), np.zeros(24, np.float32)
+    weights = np.zeros((8, 24), np.float32)
+    assert not lt.matmul(a, b, out, 0, bias=bias)
+    assert lt.matmul(a, b, out, 0, bias=bias, gelu=out.copy())
+    assert lt.matmul(out, b, a, 0, turn_b=True, dgelu=a.copy())
+    assert lt.matmul(a, out, weights, 0, turn_a=True, bias_gradient=gradient)
+    assert library.calls.count("cublasLtMatmulDescSetAttribute") >= 16
