@@ -148,7 +148,7 @@ class FusedStep:
         self.dresidual, self.dbranch = zeros((rows, C), "float32"), zeros((rows, C), BF16)
         self.dhidden, self.dqkv = zeros((rows, F), BF16), zeros((rows, 3 * C), BF16)
         self.dnarrow = zeros((rows, C), BF16)
-        self.partial = zeros((BLOCKS * max(3 * C, F, K),), "float32")
+        self.partial = zeros((max(BLOCKS * max(3 * C, F, K), 8 * self.T * C),), "float32")
 
     # --- what goes in
 
@@ -227,9 +227,7 @@ class FusedStep:
             self._linear_backward(f"{name}.attn.qkv", block["y1"], self.dqkv, self.dnarrow)
             self._norm_backward(f"{name}.norm1", block["x"], block["stats1"],
                                 self._keep(i - 1, FC2))  # fmt: skip
-        self._tokens("embed_backward", self.T * self.config.dim, self.dresidual, self.dembedded,
-                     self.d.get("pos_embed"), self.d.get("cls_token"),
-                     keep=self._dropout(EMBEDDING))  # fmt: skip
+        self._embed_backward()
         self._linear_backward("patch_embed.proj", self.patches, self.dembedded, None)
 
     def update(self, optimizer: AdamW, clip_norm: float | None) -> None:
@@ -262,17 +260,28 @@ class FusedStep:
         weight = self.w[f"{name}.weight"]
         return self.device.matmul(dout, weight, dx, turn_b=True, dgelu=dgelu)
 
-    def _add_column_sums(self, x, out) -> None:
+    def _embed_backward(self) -> None:
+        """dembedded, and the gradients of positions and class token, from dresidual."""
+        self._tokens("embed_backward", self.dresidual.size, self.dresidual, self.dembedded,
+                     keep=self._dropout(EMBEDDING))  # fmt: skip
+        learned = [self.d[name] for name in ("pos_embed", "cls_token") if name in self.d]
+        if learned:
+            of_image = self.dresidual.reshape(self.B, -1)  # the class token's place is the first
+            self._add_column_sums(of_image, *learned, scalar="float")
+
+    def _add_column_sums(self, x, *outs, scalar: str = "bf16") -> None:
+        """Add the sums of x's columns to each of `outs`, as many as it has numbers."""
         rows, columns = x.shape
-        slabs, grid = min(BLOCKS, rows), _ceil(columns, THREADS)
+        slabs, grid = min(self.partial.size // columns, BLOCKS, rows), _ceil(columns, THREADS)
         self.device.launch("column_sums.cu", "column_sums", (grid, slabs), THREADS, x, self.partial,
-                           rows, columns, SCALAR="bf16")  # fmt: skip
-        self._add_partial(self.partial, out, slabs, columns)
+                           rows, columns, SCALAR=scalar)  # fmt: skip
+        for out in outs:
+            self._add_partial(self.partial, out, slabs, columns)
 
     def _add_partial(self, partial, out, rows: int, stride: int) -> None:
         """Add up what blocks have summed, a row each, `stride` numbers apart."""
-        self._each("column_sums.cu", "add_column_sums", out.size, partial, out, rows, out.size,
-                   stride, SCALAR="bf16")  # fmt: skip
+        self.device.launch("column_sums.cu", "add_column_sums", _ceil(out.size, 32), THREADS,
+                           partial, out, rows, out.size, stride, SCALAR="bf16")  # fmt: skip
 
     def _widen(self, i: int, block: dict) -> None:
         """fc1, GELU, dropout."""

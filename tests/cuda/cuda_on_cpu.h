@@ -106,6 +106,27 @@ inline void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     wait_at(warp_barriers[me->warp]);
 }
 
+// What ldmatrix.x4 does: lane 8i + r brings the address of row r of the i-th 8×8 matrix.
+template <typename Half> void load_matrices(unsigned (&four)[4], const Half* row, bool turned) {
+    if ((uintptr_t)row % 16) std::abort();
+    const Fiber* me = current;
+    auto& slots = warp_slots[me->warp];
+    slots[me->lane] = (uint64_t)row;
+    wait_at(warp_barriers[me->warp]);
+    const int group = me->lane / 4, pair = me->lane % 4 * 2;
+    for (int i = 0; i < 4; ++i) {
+        unsigned both = 0;
+        for (int k = 0; k < 2; ++k) {
+            const int r = turned ? pair + k : group, c = turned ? group : pair + k;
+            uint16_t bits;
+            std::memcpy(&bits, (const char*)slots[8 * i + r] + 2 * c, 2);
+            both |= (unsigned)bits << 16 * k;
+        }
+        four[i] = both;
+    }
+    wait_at(warp_barriers[me->warp]);
+}
+
 template <typename Body> struct Entry {  // where a fiber begins
     static inline const Body* body;
     static void run() {

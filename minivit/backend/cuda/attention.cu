@@ -32,31 +32,33 @@ __device__ __forceinline__ void load_tile(bf16* tile, const bf16* from, int firs
     }
 }
 
-// The a of rows row … row + 15 of a tile, columns 16·step …
-__device__ __forceinline__ void rows_of(unsigned (&a)[4], const bf16* tile, int row, int step, int stride) {
-    const int group = (threadIdx.x & 31) / 4, pair = threadIdx.x % 4 * 2;
-    const bf16* place = tile + (row + group) * stride + 16 * step + pair;
-    a[0] = pair_at(place);
-    a[1] = pair_at(place + 8 * stride);
-    a[2] = pair_at(place + 8);
-    a[3] = pair_at(place + 8 * stride + 8);
+// Which row of 16 bytes this lane brings to load_matrices, of four matrices that lie two by two. The
+// second is the one below the first (so an a wants them, and a b that is turned), or the one beside it.
+struct Lane {
+    int row, column;
+};
+__device__ __forceinline__ Lane lane_of(bool below_first) {
+    const int lane = threadIdx.x & 31, one = lane / 8 % 2 * 8, two = lane / 16 * 8;
+    return below_first ? Lane{lane % 8 + one, two} : Lane{lane % 8 + two, one};
 }
 
-// d (16 × 64) = (16 rows of `left`) · (64 rows of `right`)ᵀ, both over D
+// d (16 × 64) = (16 rows of `left`) · (64 rows of `right`, of which `count` are wanted)ᵀ, over D
 __device__ __forceinline__ void product_over_head(
-    float (&d)[TILE / 8][4], const bf16* left, int row, const bf16* right) {
-    const int group = (threadIdx.x & 31) / 4, pair = threadIdx.x % 4 * 2;
+    float (&d)[TILE / 8][4], const bf16* left, int row, const bf16* right, int count) {
+    const Lane of_a = lane_of(true), of_b = lane_of(false);
 #pragma unroll
     for (int n = 0; n < TILE / 8; ++n) d[n][0] = d[n][1] = d[n][2] = d[n][3] = 0.0f;
 #pragma unroll
     for (int k = 0; k < STEPS; ++k) {
         unsigned a[4];
-        rows_of(a, left, row, k, STRIDE);
+        load_matrices<false>(a, left + (row + of_a.row) * STRIDE + 16 * k + of_a.column);
 #pragma unroll
-        for (int n = 0; n < TILE / 8; ++n) {
-            const bf16* place = right + (8 * n + group) * STRIDE + 16 * k + pair;
-            const unsigned b[2] = {pair_at(place), pair_at(place + 8)};
-            mma(d[n], a, b);
+        for (int n = 0; n < TILE / 8; n += 2) {
+            if (8 * n >= count) continue;
+            unsigned b[4];
+            load_matrices<false>(b, right + (8 * n + of_b.row) * STRIDE + 16 * k + of_b.column);
+            mma(d[n], a, {b[0], b[1]});
+            mma(d[n + 1], a, {b[2], b[3]});
         }
     }
 }
@@ -64,12 +66,13 @@ __device__ __forceinline__ void product_over_head(
 // d (16 × D) += a (16 × 16) · (rows 16·k … of a tile, 16 × D)
 __device__ __forceinline__ void add_product(
     float (&d)[COLUMNS][4], const unsigned (&a)[4], const bf16* tile, int k) {
-    const int group = (threadIdx.x & 31) / 4, pair = threadIdx.x % 4 * 2;
+    const Lane of_b = lane_of(true);
 #pragma unroll
-    for (int n = 0; n < COLUMNS; ++n) {
-        const bf16* place = tile + (16 * k + pair) * STRIDE + 8 * n + group;
-        const unsigned b[2] = {pair_down(place, STRIDE), pair_down(place + 8 * STRIDE, STRIDE)};
-        mma(d[n], a, b);
+    for (int n = 0; n < COLUMNS; n += 2) {
+        unsigned b[4];
+        load_matrices<true>(b, tile + (16 * k + of_b.row) * STRIDE + 8 * n + of_b.column);
+        mma(d[n], a, {b[0], b[1]});
+        mma(d[n + 1], a, {b[2], b[3]});
     }
 }
 
@@ -134,8 +137,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
         load_tile(keys, q + width, j, T, step);
         load_tile(values, q + 2 * width, j, T, step);
         __syncthreads();
+        if (first + warp_row >= T) continue;  // none of this warp's queries is one
         float p[TILE / 8][4];
-        product_over_head(p, queries, warp_row, keys);
+        product_over_head(p, queries, warp_row, keys, T - j);
         float larger[2] = {most[0], most[1]};
 #pragma unroll
         for (int n = 0; n < TILE / 8; ++n)
@@ -148,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             larger[r] = row_max(larger[r]);
-            shrink[r] = expf(most[r] - larger[r]);
+            shrink[r] = __expf(most[r] - larger[r]);
             most[r] = larger[r];
             total[r] *= shrink[r];
         }
@@ -160,13 +164,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
         for (int n = 0; n < TILE / 8; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                p[n][i] = expf(p[n][i] - most[i / 2]);
+                p[n][i] = __expf(p[n][i] - most[i / 2]);
                 total[i / 2] += p[n][i];  // the softmax is of all, dropped or not
                 p[n][i] *= kept_at(key, site, rate, T, H, first + warp_row + group + i / 2 * 8,
                                    j + 8 * n + pair + i % 2);
             }
 #pragma unroll
         for (int k = 0; k < TILE / 16; ++k) {
+            if (j + 16 * k >= T) continue;
             unsigned a[4];
             as_rows(a, p[2 * k], p[2 * k + 1]);
             add_product(sums, a, values, k);
@@ -201,9 +206,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
     bf16* dq_out = dqkv + (long long)image * T * step + head * HEAD;
     for (int t = threadIdx.x; t < padded; t += THREADS) {
         float sum = 0.0f;
-        if (t < T)
-            for (int c = 0; c < HEAD; ++c)
-                sum += to_float(o[(long long)t * width + c]) * to_float(d_o[(long long)t * width + c]);
+        for (int c = 0; t < T && c < HEAD; c += 8) {
+            float left[8], right[8];
+            load(o + (long long)t * width + c, left);
+            load(d_o + (long long)t * width + c, right);
+#pragma unroll
+            for (int k = 0; k < 8; ++k) sum += left[k] * right[k];
+        }
         delta[t] = sum;
         logs[t] = t < T ? lse[((long long)image * H + head) * T + t] : -lowest();  // its P is 0
     }
@@ -221,44 +230,48 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
             load_tile(queries, q, i, T, step);
             load_tile(douts, d_o, i, T, width);
             __syncthreads();
-            // this warp's 16 keys against 64 queries: everything transposed
-            float p[TILE / 8][4], ds[TILE / 8][4];
-            product_over_head(p, keys, warp_row, queries);
-            product_over_head(ds, values, warp_row, douts);
+            if (j + warp_row < T) {  // this warp's 16 keys against 64 queries: all is transposed
+                float p[TILE / 8][4], ds[TILE / 8][4];
+                product_over_head(p, keys, warp_row, queries, T - i);
+                product_over_head(ds, values, warp_row, douts, T - i);
 #pragma unroll
-            for (int n = 0; n < TILE / 8; ++n)
+                for (int n = 0; n < TILE / 8; ++n)
 #pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    const int query = i + 8 * n + pair + e % 2;
-                    const float keep = kept_at(key, site, rate, T, H, query,
-                                               j + warp_row + group + e / 2 * 8);
-                    p[n][e] = expf(p[n][e] * scale - logs[query]);
-                    ds[n][e] = p[n][e] * (keep * ds[n][e] - delta[query]) * scale;
-                    p[n][e] *= keep;
+                    for (int e = 0; e < 4; ++e) {
+                        const int query = i + 8 * n + pair + e % 2;
+                        const float keep = kept_at(key, site, rate, T, H, query,
+                                                   j + warp_row + group + e / 2 * 8);
+                        p[n][e] = __expf(p[n][e] * scale - logs[query]);
+                        ds[n][e] = p[n][e] * (keep * ds[n][e] - delta[query]) * scale;
+                        p[n][e] *= keep;
+                    }
+#pragma unroll
+                for (int k = 0; k < TILE / 16; ++k) {
+                    if (i + 16 * k >= T) continue;
+                    unsigned a[4];
+                    as_rows(a, p[2 * k], p[2 * k + 1]);
+                    add_product(dv, a, douts, k);
+                    as_rows(a, ds[2 * k], ds[2 * k + 1]);
+                    add_product(dk, a, queries, k);
                 }
 #pragma unroll
-            for (int k = 0; k < TILE / 16; ++k) {
-                unsigned a[4];
-                as_rows(a, p[2 * k], p[2 * k + 1]);
-                add_product(dv, a, douts, k);
-                as_rows(a, ds[2 * k], ds[2 * k + 1]);
-                add_product(dk, a, queries, k);
+                for (int n = 0; n < TILE / 8; ++n) {
+                    bf16* place = dscores + (warp_row + group) * ACROSS + 8 * n + pair;
+                    *reinterpret_cast<unsigned*>(place) = pair_of(ds[n][0], ds[n][1]);
+                    *reinterpret_cast<unsigned*>(place + 8 * ACROSS) = pair_of(ds[n][2], ds[n][3]);
+                }
             }
             // dq sums over keys, which are spread over the warps: by way of shared memory
-#pragma unroll
-            for (int n = 0; n < TILE / 8; ++n) {
-                bf16* place = dscores + (warp_row + group) * ACROSS + 8 * n + pair;
-                *reinterpret_cast<unsigned*>(place) = pair_of(ds[n][0], ds[n][1]);
-                *reinterpret_cast<unsigned*>(place + 8 * ACROSS) = pair_of(ds[n][2], ds[n][3]);
-            }
             __syncthreads();
+            if (i + warp_row >= T) continue;
+            const Lane of_a = lane_of(false);
             float own[COLUMNS][4] = {};
 #pragma unroll
             for (int k = 0; k < TILE / 16; ++k) {
-                const bf16* place = dscores + (16 * k + pair) * ACROSS + warp_row + group;
-                const unsigned a[4] = {
-                    pair_down(place, ACROSS), pair_down(place + 8, ACROSS),
-                    pair_down(place + 8 * ACROSS, ACROSS), pair_down(place + 8 * ACROSS + 8, ACROSS)};
+                if (j + 16 * k >= T) continue;
+                unsigned a[4];
+                load_matrices<true>(
+                    a, dscores + (16 * k + of_a.row) * ACROSS + warp_row + of_a.column);
                 add_product(own, a, keys, k);
             }
             float* rows = dq + (i + warp_row + group) * HEAD + pair;
@@ -300,14 +313,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_map(
         load_tile(keys, q + H * HEAD, j, T, step);
         __syncthreads();
         float p[TILE / 8][4];
-        product_over_head(p, queries, warp_row, keys);
+        product_over_head(p, queries, warp_row, keys, T - j);
 #pragma unroll
         for (int n = 0; n < TILE / 8; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const int row = first + warp_row + group + i / 2 * 8, of = j + 8 * n + pair + i % 2;
                 if (row < T && of < T)
-                    probs[(map * T + row) * T + of] = expf(p[n][i] * scale - lse[map * T + row]);
+                    probs[(map * T + row) * T + of] = __expf(p[n][i] * scale - lse[map * T + row]);
             }
     }
 }

@@ -1,5 +1,5 @@
 // Sums over the rows of a matrix, always in the same order: first each block over its own rows, then
-// one thread a column over the blocks.
+// one block for each 32 columns over what the blocks have summed.
 
 // partial (gridDim.y, columns): the sums over rows blockIdx.y, blockIdx.y + gridDim.y, …
 extern "C" __global__ void column_sums(
@@ -12,12 +12,21 @@ extern "C" __global__ void column_sums(
     partial[(long long)blockIdx.y * columns + c] = sum;
 }
 
-// out[c] += Σ partial[r · stride + c]
+// out[c] += Σ partial[r · stride + c]. A block of warps, grid ceil(columns / 32): warp w sums rows
+// w, w + warps, …, and the first adds up the warps.
 extern "C" __global__ void add_column_sums(
     const float* __restrict__ partial, float* __restrict__ out, int rows, int columns, int stride) {
-    const int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= columns) return;
+    __shared__ float of_warps[32][32];
+    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    const int c = blockIdx.x * 32 + lane;
     float sum = 0.0f;
-    for (int row = 0; row < rows; ++row) sum += partial[(long long)row * stride + c];
+    if (c < columns) {
+#pragma unroll 8
+        for (int row = warp; row < rows; row += warps) sum += partial[(long long)row * stride + c];
+    }
+    of_warps[warp][lane] = sum;
+    __syncthreads();
+    if (warp || c >= columns) return;
+    for (int w = 1; w < warps; ++w) sum += of_warps[w][lane];
     out[c] += sum;
 }

@@ -30,12 +30,20 @@ __device__ __forceinline__ unsigned pair_of(float low, float high) {
     return pair_of(to_bf16(low), to_bf16(high));
 }
 
-// Two neighbours of a row.
-__device__ __forceinline__ unsigned pair_at(const bf16* place) {
-    return *reinterpret_cast<const unsigned*>(place);
-}
-
-// Two neighbours of a column.
-__device__ __forceinline__ unsigned pair_down(const bf16* place, int stride) {
-    return pair_of(place[0], place[stride]);
+// Four 8×8 matrices from shared memory to where mma wants them: lane 8i + r says where row r of the
+// i-th begins (16 bytes, aligned so). A thread gets of each matrix row `group`, columns pair, pair + 1;
+// turned: the matrix transposed, so rows pair, pair + 1 of column `group`.
+template <bool TURNED>
+__device__ __forceinline__ void load_matrices(unsigned (&four)[4], const bf16* row) {
+#ifdef __CUDA_ARCH__
+    const unsigned place = (unsigned)__cvta_generic_to_shared(row);
+    if constexpr (TURNED)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(four[0]), "=r"(four[1]), "=r"(four[2]), "=r"(four[3]) : "r"(place));
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(four[0]), "=r"(four[1]), "=r"(four[2]), "=r"(four[3]) : "r"(place));
+#else
+    on_cpu::load_matrices(four, row, TURNED);
+#endif
 }

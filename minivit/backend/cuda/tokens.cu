@@ -15,24 +15,20 @@ extern "C" __global__ void embed_forward(
     store(x[i], v * kept(key, site, i, rate));
 }
 
-// dx (B, T, C), float -> dpatches; and, summed over the batch in its order, added to dpositions (T, C)
-// and dcls_token (C), each null where it is not wanted.
+// dx (B, T, C), float, times keep, in place; and as scalars without the class token: dpatches. What
+// positions and class token get is the sum of dx over the batch: column_sums.cu.
 extern "C" __global__ void embed_backward(
-    const float* __restrict__ dx, scalar* __restrict__ dpatches, float* __restrict__ dpositions,
-    float* __restrict__ dcls_token, int B, int T, int C, const unsigned* __restrict__ key,
-    unsigned site, float rate) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= T * C) return;
-    const int c = i % C, t = i / C;
-    float sum = 0.0f;
-    for (int b = 0; b < B; ++b) {
-        const long long place = (long long)b * T * C + i;
-        const float d = dx[place] * kept(key, site, place, rate);
-        sum += d;
-        if (t >= CLS) store(dpatches[((long long)b * (T - CLS) + t - CLS) * C + c], d);
-    }
-    if (dpositions) dpositions[i] += sum;
-    if (t < CLS && dcls_token) dcls_token[c] += sum;
+    float* __restrict__ dx, scalar* __restrict__ dpatches, int B, int T, int C,
+    const unsigned* __restrict__ key, unsigned site, float rate) {
+    const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= (long long)B * T * C) return;
+    const int c = i % C, t = i / C % T;
+    const long long b = i / C / T;
+    const float d = dx[i] * kept(key, site, i, rate);
+#if DROP
+    dx[i] = d;
+#endif
+    if (t >= CLS) store(dpatches[(b * (T - CLS) + t - CLS) * C + c], d);
 }
 
 // features (B, C): the class token, or the mean of all tokens.
