@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.backend.random import Purpose, generator
-from minivit.data.augment import Augmentation, Drawn, Mix
+from minivit.data.augment import Augmentation, Drawn
 from minivit.data.dataset import Split
+from minivit.data.mix import Mix
 from minivit.errors import UserError
 
 

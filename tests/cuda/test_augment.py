@@ -7,7 +7,7 @@ import pytest
 
 from minivit.backend.cuda import from_bf16, source, to_bf16
 from minivit.data import Augmentation, Batches, Field, Split, Statistics, scale_and_offset
-from minivit.data.augment import rectangles
+from minivit.data.mix import rectangles
 from minivit.functional import patchify_backward, patchify_forward
 
 OFF = {"crop": 0, "flip": 0.0}

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minivit.data import augment as au
+from minivit.data import mix as mx
 from minivit.errors import UserError
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
@@ -137,7 +138,7 @@ def batch(B=64, K=5, H=8, W=8, seed=0):
 
 def test_interpolate_is_linear():
     x, _ = batch(4)
-    out = au.interpolate(x, np.array([1, 2, 3, 0]), np.array([0, 1, 0.25, 0.5], np.float32))
+    out = mx.interpolate(x, np.array([1, 2, 3, 0]), np.array([0, 1, 0.25, 0.5], np.float32))
     expected = [x[1], x[1], 0.25 * x[2] + 0.75 * x[3], 0.5 * x[3] + 0.5 * x[0]]
     np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-7)
 
@@ -145,7 +146,7 @@ def test_interpolate_is_linear():
 def test_mixup_blends_pictures_and_targets_alike():
     """With targets that name the picture (K = B), they say how the picture was made."""
     x, _ = batch(64)
-    mixed, share = au.mixup(x, np.eye(64, dtype=np.float32), rng(), 1.0)
+    mixed, share = mx.mixup(x, np.eye(64, dtype=np.float32), rng(), 1.0)
     np.testing.assert_allclose(mixed, np.tensordot(share, x, 1), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(share.sum(1), 1, rtol=1e-6)
     assert ((share > 0).sum(1) <= 2).all()
@@ -162,7 +163,7 @@ def test_mixup_share_is_beta(alpha):
     r = rng()
     shares = r.beta(alpha, alpha, B)
     order = r.permutation(B)
-    out = au.mixup(x, targets, rng(), alpha)[1][:, 0]
+    out = mx.mixup(x, targets, rng(), alpha)[1][:, 0]
     np.testing.assert_allclose(out, shares * np.arange(B) + (1 - shares) * order, rtol=1e-4)
     assert abs(shares.var() - 1 / (4 * (2 * alpha + 1))) < 0.01
 
@@ -173,7 +174,7 @@ def test_cutmix_targets_are_the_share_of_pixels(size):
     B = 200
     numbers = np.arange(B, dtype=np.float32)
     x = np.broadcast_to(numbers[:, None, None, None], (B, 3, *size)).copy()
-    mixed, targets = au.cutmix(x, np.eye(B, dtype=np.float32), rng(), 1.0)
+    mixed, targets = mx.cutmix(x, np.eye(B, dtype=np.float32), rng(), 1.0)
     counted = (mixed[:, 0, None] == numbers[:, None, None]).mean((2, 3))
     np.testing.assert_allclose(targets, counted, atol=1e-7)
     assert (mixed == mixed[:, :1]).all()
@@ -189,7 +190,7 @@ def test_cutmix_targets_are_the_share_of_pixels(size):
 
 def test_cutmix_keeps_pixels_in_their_places():
     x, targets = batch(64)
-    mixed, _ = au.cutmix(x, targets, rng(1), 1.0)
+    mixed, _ = mx.cutmix(x, targets, rng(1), 1.0)
     from_some = (mixed[:, None] == x[None]).all(2).any(1)
     assert from_some.all()
     assert not np.array_equal(mixed, x)
@@ -198,14 +199,14 @@ def test_cutmix_keeps_pixels_in_their_places():
 def test_cutmix_rectangle_has_the_area_drawn():
     """A huge alpha pins lambda at 1/2: uncut, a rectangle is 32 · sqrt(1/2) = 22.6 a side."""
     x = np.arange(200, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 32, 32), np.float32)
-    mixed, _ = au.cutmix(x, np.zeros((200, 1), np.float32), rng(), 1e8)
+    mixed, _ = mx.cutmix(x, np.zeros((200, 1), np.float32), rng(), 1e8)
     boxes = [bounding_box(pasted) for pasted in (mixed != x)[:, 0] if pasted.any()]
     assert np.max(boxes, axis=0).tolist() == [23, 23]
 
 
 def test_cutmix_reaches_every_pixel():
     x = np.arange(2000, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 6, 6), np.float32)
-    mixed, _ = au.cutmix(x, np.zeros((2000, 1), np.float32), rng(), 1.0)
+    mixed, _ = mx.cutmix(x, np.zeros((2000, 1), np.float32), rng(), 1.0)
     pasted = (mixed != x)[:, 0].mean(0)
     assert pasted.min() > 0.1
     np.testing.assert_allclose(pasted, pasted[::-1, ::-1], atol=0.05)
@@ -295,7 +296,7 @@ def test_equal_pictures_come_out_different_and_no_picture_leaks(name):
     assert (one[7] != other[7]).any()
 
 
-@pytest.mark.parametrize("mix", [au.mixup, au.cutmix])
+@pytest.mark.parametrize("mix", [mx.mixup, mx.cutmix])
 @settings(max_examples=25, deadline=None)
 @given(
     B=st.integers(0, 5),
@@ -347,7 +348,7 @@ def test_everything_on_runs_in_the_stated_order():
     pixels = au.flip(au.pad_crop(au.rand_augment(images, r, 2, 9), 4, r), r)
     plain = au.normalize(au.random_erasing(pixels, r, 0.5), MEAN, STD)
     r.random()
-    mix, alpha = ((au.mixup, 0.8), (au.cutmix, 1.0))[r.integers(2)]
+    mix, alpha = ((mx.mixup, 0.8), (mx.cutmix, 1.0))[r.integers(2)]
     expected = mix(plain, au.one_hot(labels, 10), r, alpha)
     np.testing.assert_array_equal(x, expected[0])
     np.testing.assert_array_equal(targets, expected[1])
@@ -429,7 +430,7 @@ def test_nothing_drawn_is_all_zeros():
 
 def test_no_mix_changes_nothing():
     x, targets = batch(6)
-    mix = au.Mix.nothing(6)
+    mix = mx.Mix.nothing(6)
     np.testing.assert_array_equal(mix.pictures(x), x)
     np.testing.assert_array_equal(mix.targets(targets), targets)
 

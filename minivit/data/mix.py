@@ -1,0 +1,120 @@
+"""MixUp and CutMix: two pictures of a batch become one, and so do their labels.
+
+What is drawn (`Mix`) and what is done with it are apart: a GPU applies it in a kernel.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+def no_rectangles(B: int) -> np.ndarray:
+    """int (B, 4): none in any picture."""
+    return np.zeros((B, 4), np.int64)
+
+
+def rectangles(
+    top: np.ndarray,
+    bottom: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+    size: tuple[int, int],
+) -> np.ndarray:
+    """bool (B, H, W): True in rows top..bottom-1 and columns left..right-1 of each picture."""
+    y, x = np.arange(size[0]), np.arange(size[1])
+    tall = (y >= top[:, None]) & (y < bottom[:, None])
+    wide = (x >= left[:, None]) & (x < right[:, None])
+    return tall[:, :, None] & wide[:, None, :]
+
+
+class Mix(NamedTuple):
+    """How the pictures of a batch are mixed with each other: all blended, or all pasted into."""
+
+    partner: np.ndarray
+    """int (B,): the picture that each is mixed with."""
+    blend: np.ndarray
+    """float32 (B,): the own picture's share of every pixel; 1 where nothing is blended."""
+    pasted: np.ndarray
+    """int (B, 4): the rectangle in which the partner's pixels stand."""
+    kept: np.ndarray
+    """float32 (B,): the own label's share of the target, which is that of the own pixels."""
+
+    @classmethod
+    def nothing(cls, B: int) -> "Mix":
+        """Each picture as it is."""
+        one = np.ones(B, np.float32)
+        return cls(np.arange(B), one, no_rectangles(B), one)
+
+    def pictures(self, x: np.ndarray) -> np.ndarray:
+        """float (B, C, H, W) -> the same."""
+        if not self.pasted.any():
+            return interpolate(x, self.partner, self.blend)
+        pasted = rectangles(*self.pasted.T, x.shape[2:])[:, None]
+        return np.where(pasted, x[self.partner], x)
+
+    def targets(self, targets: np.ndarray) -> np.ndarray:
+        """float (B, K) -> the same."""
+        return interpolate(targets, self.partner, self.kept)
+
+
+def mixup(
+    images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, alpha: float
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Blend each picture, and its target, with another of the batch (Zhang et al. 2018).
+
+    $\tilde x_b = \lambda_b x_b + (1 - \lambda_b) x_{\pi(b)}$ with $\lambda_b \sim
+    \mathrm{Beta}(\alpha, \alpha)$ for each picture and one random permutation $\pi$.
+    images: float32 (B, C, H, W), targets: float32 (B, K) -> the same.
+    """
+    mix = draw_mixup(images.shape, rng, alpha)
+    return mix.pictures(images), mix.targets(targets)
+
+
+def draw_mixup(shape: tuple[int, ...], rng: np.random.Generator, alpha: float) -> Mix:
+    """Mixup's λ and π for pictures of shape (B, C, H, W)."""
+    B = shape[0]
+    share = rng.beta(alpha, alpha, B).astype(np.float32)
+    return Mix(rng.permutation(B), blend=share, pasted=no_rectangles(B), kept=share)
+
+
+def interpolate(x: np.ndarray, partner: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """share[b] · x[b] + (1 - share[b]) · x[partner[b]]: (B, ...), (B,), (B,) -> (B, ...)."""
+    share = share.reshape(-1, *(1,) * (x.ndim - 1))
+    out = x[partner]
+    out *= 1 - share
+    out += share * x
+    return out
+
+
+def cutmix(
+    images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, alpha: float
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Paste a rectangle of another picture of the batch into each (Yun et al. 2019).
+
+    The rectangle has sides $\sqrt{1 - \lambda_b}$ of the picture's, $\lambda_b \sim
+    \mathrm{Beta}(\alpha, \alpha)$, its centre is uniform, and what sticks out is cut off. Targets
+    are mixed by the share of pixels truly kept, so they do not depend on that cut.
+    images: float32 (B, C, H, W), targets: float32 (B, K) -> the same.
+    """
+    mix = draw_cutmix(images.shape, rng, alpha)
+    return mix.pictures(images), mix.targets(targets)
+
+
+def draw_cutmix(shape: tuple[int, ...], rng: np.random.Generator, alpha: float) -> Mix:
+    """CutMix's partners and rectangles for pictures of shape (B, C, H, W)."""
+    B, _, H, W = shape
+    side = np.sqrt(1 - rng.beta(alpha, alpha, B))
+    partner = rng.permutation(B)
+    top, bottom = _span(side, H, rng)
+    left, right = _span(side, W, rng)
+    kept = 1 - (bottom - top) * (right - left) / (H * W)
+    pasted = np.stack((top, bottom, left, right), 1)
+    return Mix(partner, np.ones(B, np.float32), pasted, kept.astype(np.float32))
+
+
+def _span(side: np.ndarray, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end of a stretch of share `side` (B,) around a random centre, cut to 0..length."""
+    extent = np.rint(side * length).astype(np.int64)
+    # A centre between pixels as well as on them, or even extents would lean to the top left.
+    start = np.rint(rng.uniform(0, length, len(side)) - extent / 2).astype(np.int64)
+    return np.clip(start, 0, length), np.clip(start + extent, 0, length)
