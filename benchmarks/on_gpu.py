@@ -36,7 +36,7 @@ def make_stepper(shape: Shape, precision: str, device=None):
     from minivit.data import Batches, Split, Statistics
     from minivit.engine import TrainConfig
     from minivit.engine.objective import Classification
-    from minivit.engine.stepper import FusedStepper, make_stepper
+    from minivit.engine.stepper import FusedStepper, Parts, make_stepper
     from minivit.optim import AdamW
 
     batch, where, vit = shape.batch, shape.device, ViTConfig(**shape.vit)
@@ -48,11 +48,12 @@ def make_stepper(shape: Shape, precision: str, device=None):
     statistics = Statistics((0.5,) * 3, (0.25,) * 3)
     batches = Batches(split, batch, shape.num_classes, config.augmentation, statistics, 0)
     model = ViT(vit, device=where)
-    parts = config, model, AdamW(model.flat, weight_decay=0.05), batches, Classification(0.1)
+    optimizer = AdamW(model.flat, weight_decay=0.05)
+    parts = Parts(config, model, optimizer, batches, Classification(0.1))
     if device is not None:
-        return FusedStepper(*parts, device)
+        return FusedStepper(parts, device)
     use_tf32(precision == "tf32")
-    return make_stepper(*parts).__enter__()
+    return make_stepper(parts).__enter__()
 
 
 def gemm():

@@ -1,6 +1,6 @@
 """Who does the steps of a training: the pairs, or kernels that hold them fused."""
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,21 +35,24 @@ class Stepper(Protocol):
     def __exit__(self, *_) -> None: ...
 
 
+class Parts(NamedTuple):
+    """What a training is made of."""
+
+    config: TrainConfig
+    model: ViT
+    optimizer: Adam | SGD
+    batches: Batches
+    objective: Objective
+
+
 class PairStepper:
     """By the pairs of `functional/`, on a CPU's threads or a GPU."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        model: ViT,
-        optimizer: Adam | SGD,
-        batches: Batches,
-        objective: Objective,
-    ):
-        self.config, self.model, self.optimizer = config, model, optimizer
-        self.objective = objective
-        self.prepare = batches.batch
-        self.workers = DataParallel(model, config.threads, config.micro_batch)
+    def __init__(self, parts: Parts):
+        self.parts = parts
+        config = parts.config
+        self.workers = DataParallel(parts.model, config.threads, config.micro_batch)
+        self.prepare = parts.batches.batch
         self.logits, self.loss = self.workers.logits, self.workers.loss
 
     def __enter__(self) -> "PairStepper":
@@ -60,34 +63,26 @@ class PairStepper:
         self.workers.__exit__(*error)
 
     def train(self, batch: Any, step: int, lr: float) -> StepResult:
-        result = self.workers.loss_and_gradients(*batch, self.objective, self.config.seed, step)
-        step_by_gradients(self.config, self.model, self.optimizer, lr, self.workers.map)
+        seed, objective = self.parts.config.seed, self.parts.objective
+        result = self.workers.loss_and_gradients(*batch, objective, seed, step)
+        step_by_gradients(self.parts, lr, self.workers.map)
         return result
 
 
 class FusedStepper:
     """By `FusedStep`: the pictures lie on the device, a step is one graph.
 
-    Args:
-        config … objective: as of `PairStepper`. device: where the model's arrays are.
+    device: where the model's arrays are.
 
     Raises:
         UserError: there is no kernel for something that the config asks for.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        model: ViT,
-        optimizer: Adam | SGD,
-        batches: Batches,
-        objective: Objective,
-        device: Device,
-    ):
+    def __init__(self, parts: Parts, device: Device):
+        config, model, optimizer, batches, objective = parts
         if not isinstance(objective, Classification):
             raise UserError("there is no bf16 for masked patches; train with --precision fp32")
-        self.config, self.model, self.optimizer = config, model, optimizer
-        self.batches, self.device = batches, device
+        self.parts, self.device = parts, device
         self.fused = FusedStep(model, config.batch_size, device, objective.smoothing)
         self.in_graph = type(optimizer) is AdamW and not model.flat.frozen
         self.rounded = False  # whether the kernels know the weights as they are
@@ -112,7 +107,7 @@ class FusedStepper:
 
     def prepare(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
         """The packed plan, and the pictures where they are varied on the host."""
-        batches, rng = self.batches, self.batches.rng(step)
+        batches, rng = self.parts.batches, self.parts.batches.rng(step)
         if not self.on_host:
             return batches.plan(step, rng).packed(), None
         augmentation, images = batches.augmentation, batches.split.images[batches.rows(step)]
@@ -130,38 +125,40 @@ class FusedStepper:
         self._train()
         self.rounded = self.in_graph
         if self.in_graph:
-            self.optimizer.steps += 1
+            self.parts.optimizer.steps += 1
         else:
-            step_by_gradients(self.config, self.model, self.optimizer, lr)
+            step_by_gradients(self.parts, lr)
         told = self.fused.sums.copy()  # the next step writes there
         return StepResult(told[0], told[1])
 
     def _launch_training(self) -> None:
-        fused = self.fused
-        fused.augment(self.pictures, self.scale, self.offset, self.batches.augmentation.crop)
+        fused, parts = self.fused, self.parts
+        fused.augment(self.pictures, self.scale, self.offset, parts.batches.augmentation.crop)
         fused.forward(train=True)
         fused.loss()
         fused.backward()
         if self.in_graph:
-            fused.update(self.optimizer, self.config.clip_norm)
+            fused.update(parts.optimizer, parts.config.clip_norm)
 
     def _inputs(self, packed: np.ndarray, step: int, lr: float) -> np.ndarray:
         """As `FusedStep.inputs`: draws, key, state."""
         key = np.array([*self.seed, step], np.uint32)
-        betas, t = getattr(self.optimizer, "betas", (0.0, 0.0)), self.optimizer.steps + 1
+        optimizer = self.parts.optimizer
+        betas, t = getattr(optimizer, "betas", (0.0, 0.0)), optimizer.steps + 1
         state = np.array([lr, *(1.0 - beta**t for beta in betas)], np.float32)
         return np.concatenate([packed.ravel(), key.view(np.int32), state.view(np.int32)])
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        fused, B = self.fused, self.config.batch_size
+        fused, config = self.fused, self.parts.config
+        B, P = config.batch_size, config.vit.patch_size
         fused.round_weights()  # they may be another's, such as an average
         self.rounded = False
-        out = np.empty((len(images), self.model.config.num_classes), np.float32)
+        out = np.empty((len(images), config.vit.num_classes), np.float32)
         patches = np.zeros(fused.patches.shape, np.uint16)
         for start in range(0, len(images), B):
             part = images[start : start + B]
             rows = len(part) * fused.N
-            cut, _ = patchify_forward(part, self.model.config.patch_size)
+            cut, _ = patchify_forward(part, P)
             patches[:rows] = to_bf16(cut).reshape(rows, -1)
             self.device.upload(fused.patches, patches)
             self._look()
@@ -169,25 +166,19 @@ class FusedStepper:
         return out
 
 
-def step_by_gradients(config: TrainConfig, model: ViT, optimizer, lr: float, run=map) -> None:
+def step_by_gradients(parts: Parts, lr: float, run=map) -> None:
     """Clip the gradients and let the optimizer step; run: see `Adam.step`."""
-    model.flat.zero_frozen_grad()
-    if config.clip_norm is not None:
-        clip_by_global_norm(model.flat.grad, config.clip_norm)
-    optimizer.step(lr, run)
+    flat, clip_norm = parts.model.flat, parts.config.clip_norm
+    flat.zero_frozen_grad()
+    if clip_norm is not None:
+        clip_by_global_norm(flat.grad, clip_norm)
+    parts.optimizer.step(lr, run)
 
 
-def make_stepper(
-    config: TrainConfig,
-    model: ViT,
-    optimizer: Adam | SGD,
-    batches: Batches,
-    objective: Objective,
-) -> Stepper:
+def make_stepper(parts: Parts) -> Stepper:
     """The one that the config's precision asks for."""
-    parts = config, model, optimizer, batches, objective
-    if config.precision != "bf16":
-        return PairStepper(*parts)
+    if parts.config.precision != "bf16":
+        return PairStepper(parts)
     from minivit.backend.cuda.gpu import Gpu
 
-    return FusedStepper(*parts, Gpu(config.graph))
+    return FusedStepper(parts, Gpu(parts.config.graph))

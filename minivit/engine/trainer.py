@@ -17,7 +17,7 @@ from minivit.engine.objective import Classification, Objective
 from minivit.engine.parallel import DataParallel
 from minivit.engine.progress import Progress
 from minivit.engine.run import Run, restore_weights
-from minivit.engine.stepper import Stepper, make_stepper
+from minivit.engine.stepper import Parts, Stepper, make_stepper
 from minivit.engine.transfer import freeze_all_but, transfer
 from minivit.errors import UserError
 from minivit.functional.interpolate import Mode
@@ -110,7 +110,9 @@ class Trainer:
         config = self.config
         B = config.batch_size
         started = time.perf_counter() - self.seconds
-        stepper = make_stepper(config, self.model, self.optimizer, self.batches, self.objective)
+        stepper = make_stepper(
+            Parts(config, self.model, self.optimizer, self.batches, self.objective)
+        )
         progress = Progress(self.total_steps * B, self.step * B)
         with stepper, progress, stop_request() as stop:
             for batch in self.batches.ahead(self.step, self.total_steps, stepper.prepare):

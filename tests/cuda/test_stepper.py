@@ -8,7 +8,7 @@ from cuda.lt_on_cpu import LtOnCpu
 
 from minivit.backend import to_host
 from minivit.engine.objective import PatchPrediction
-from minivit.engine.stepper import FusedStepper, PairStepper
+from minivit.engine.stepper import FusedStepper, PairStepper, Parts
 from minivit.errors import UserError
 
 VIT = {"dim": 32, "num_heads": 2, "depth": 1, "activation": "gelu_tanh"}
@@ -32,16 +32,13 @@ def steppers(folder, device, **options):
     tiny.lively(pair.model)
     device.upload(fused.model.flat.data, pair.model.flat.data)
 
-    def parts(trainer):
-        return (
-            trainer.config,
-            trainer.model,
-            trainer.optimizer,
-            trainer.batches,
-            trainer.objective,
-        )
+    return pair, PairStepper(parts(pair)), fused, FusedStepper(parts(fused), device)
 
-    return pair, PairStepper(*parts(pair)), fused, FusedStepper(*parts(fused), device)
+
+def parts(trainer):
+    return Parts(
+        trainer.config, trainer.model, trainer.optimizer, trainer.batches, trainer.objective
+    )
 
 
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -95,6 +92,4 @@ def test_masked_patches_are_refused(tmp_path):
     training = tiny.trainer(tmp_path, vit=VIT)
     objective = PatchPrediction("colour", training.statistics)
     with pytest.raises(UserError, match="masked patches"):
-        FusedStepper(
-            training.config, training.model, training.optimizer, training.batches, objective, None
-        )
+        FusedStepper(parts(training)._replace(objective=objective), None)

@@ -8,6 +8,7 @@ import numpy as np
 
 from minivit.backend.cuda import kernels, source
 from minivit.backend.cuda.cublaslt import CublasLt
+from minivit.errors import UserError
 
 SCALARS = {
     "int": np.int32,
@@ -24,20 +25,24 @@ SLOTS = 4  # uploads that may be under way
 class Gpu:
     """The current CuPy device; all its work goes to one stream, which becomes the thread's own.
 
+    It is a stream that waits for the default one and is waited for by it: other threads' arrays are
+    ready when they are used. (The default one itself cannot be captured.)
+
     graph: whether `replay` captures what it is given; without, it is launched anew each time.
+
+    Raises:
+        UserError: cuBLASLt is not installed.
     """
 
     def __init__(self, graph: bool = True):
         import cupy
-        from cuda import pathfinder
 
         self.cupy, self.graph = cupy, graph
-        cupy.cuda.Device().synchronize()  # what the thread did before was on another stream
-        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.stream = cupy.cuda.Stream()
         self.stream.use()
         self._workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
         self._lt = CublasLt(
-            ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path),
+            _load_cublaslt(),
             lambda array: array.data.ptr,
             self._workspace.data.ptr,
             WORKSPACE_BYTES,
@@ -77,6 +82,19 @@ class Gpu:
 
     def replay(self, function: Callable[[], None]) -> Callable[[], None]:
         return _Replay(function, self.stream) if self.graph else function
+
+
+def _load_cublaslt() -> ctypes.CDLL:
+    from cuda import pathfinder  # comes with CuPy
+
+    try:
+        return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path)
+    except (pathfinder.DynamicLibNotFoundError, OSError):
+        raise UserError(
+            "--precision bf16 needs NVIDIA's library cublasLt, which was not found; install the "
+            "CUDA toolkit, or pip install nvidia-cublas-cu12 (or nvidia-cublas), or train with "
+            "--precision tf32"
+        ) from None
 
 
 class _Inbox:
