@@ -37,7 +37,7 @@ class Gpu:
     def __init__(self, graph: bool = True):
         import cupy
 
-        self.cupy, self.graph = cupy, graph
+        self.cupy, self.graph, self.index = cupy, graph, cupy.cuda.Device().id
         self.stream = cupy.cuda.Stream()
         self.stream.use()
         self._workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
@@ -47,7 +47,6 @@ class Gpu:
             self._workspace.data.ptr,
             WORKSPACE_BYTES,
         )
-        self._function = cache(self._compile)
         self._inboxes: dict[int, _Inbox] = {}
 
     def zeros(self, shape: Sequence[int], dtype: str):
@@ -57,17 +56,10 @@ class Gpu:
         return self.cupy.asarray(host)
 
     def launch(self, file, kernel, grid, block, *arguments, shared=0, **sizes) -> None:
-        function = self._function(file, kernel, shared, tuple(sorted(sizes.items())))
+        function = _compiled(self.index, file, kernel, shared, tuple(sorted(sizes.items())))
         types = kernels(file)[kernel]
         passed = tuple(_pass(a, kind) for a, kind in zip(arguments, types, strict=True))
         function(_three(grid), _three(block), passed, shared_mem=shared)
-
-    def _compile(self, file: str, kernel: str, shared: int, sizes: tuple):
-        options = ("--std=c++17", *(f"-D{name}={value}" for name, value in sizes))
-        function = self.cupy.RawModule(code=source(file), options=options).get_function(kernel)
-        if shared > WITHOUT_ASKING:
-            function.max_dynamic_shared_size_bytes = shared
-        return function
 
     def matmul(self, a, b, out, **what) -> bool:
         return self._lt.matmul(a, b, out, self.stream.ptr, **what)
@@ -82,6 +74,18 @@ class Gpu:
 
     def replay(self, function: Callable[[], None]) -> Callable[[], None]:
         return _Replay(function, self.stream) if self.graph else function
+
+
+@cache
+def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple):
+    """A kernel for some sizes, on the current GPU (of that index)."""
+    import cupy
+
+    options = ("--std=c++17", *(f"-D{name}={value}" for name, value in sizes))
+    function = cupy.RawModule(code=source(file), options=options).get_function(kernel)
+    if shared > WITHOUT_ASKING:
+        function.max_dynamic_shared_size_bytes = shared
+    return function
 
 
 def _load_cublaslt() -> ctypes.CDLL:
