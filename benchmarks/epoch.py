@@ -60,7 +60,8 @@ def main(options: Options) -> int:
                 trainer.fit()
             epochs.append(time.perf_counter() - start)
     ratios = [epoch / bare for epoch, bare in zip(epochs, steps, strict=True)]
-    print(f"{options.epochs} epoch(s) of {options.images} images: {statistics.median(epochs):.1f} s")
+    what = f"{options.epochs} epoch(s) of {options.images} images"
+    print(f"{what}: {statistics.median(epochs):.1f} s")
     print(f"its bare training steps: {statistics.median(steps):.1f} s")
     print(f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f}–{max(ratios):.3f})")
     return 0
