@@ -109,7 +109,7 @@ class FusedStep:
     """
 
     def __init__(self, model: ViT, batch: int, device: Device, smoothing: float = 0.0):
-        _require_kernels(model.config)
+        require_kernels(model.config)
         self.config, self.device, self.B, self.smoothing = model.config, device, batch, smoothing
         self.T, self.N = model.config.num_tokens, model.config.grid[0] * model.config.grid[1]
         self.flat = flat = model.flat
@@ -395,7 +395,7 @@ def _ceil(count: int, size: int) -> int:
     return -(-count // size)
 
 
-def _require_kernels(config: ViTConfig) -> None:
+def require_kernels(config: ViTConfig) -> None:
     """Raises UserError for what only the pairs can do."""
     D = config.dim // config.num_heads
     for fault, words in (

@@ -9,8 +9,8 @@ from minivit.backend.random import Purpose
 from minivit.data import Batches, Plan, scale_and_offset
 from minivit.data.rand_augment import rand_augment
 from minivit.engine.config import TrainConfig
-from minivit.engine.fused import Device, FusedStep
-from minivit.engine.objective import Classification, Objective, StepResult
+from minivit.engine.fused import Device, FusedStep, require_kernels
+from minivit.engine.objective import Objective, StepResult
 from minivit.engine.parallel import DataParallel
 from minivit.errors import UserError
 from minivit.functional import patchify_forward
@@ -79,11 +79,10 @@ class FusedStepper:
     """
 
     def __init__(self, parts: Parts, device: Device):
-        config, model, optimizer, batches, objective = parts
-        if not isinstance(objective, Classification):
-            raise UserError("there is no bf16 for masked patches; train with --precision fp32")
+        require_fused(parts.config)
+        config, model, optimizer, batches, _ = parts
         self.parts, self.device = parts, device
-        self.fused = FusedStep(model, config.batch_size, device, objective.smoothing)
+        self.fused = FusedStep(model, config.batch_size, device, config.label_smoothing)
         self.in_graph = type(optimizer) is AdamW and not model.flat.frozen
         self.rounded = False  # whether the kernels know the weights as they are
         images = batches.split.images
@@ -164,6 +163,13 @@ class FusedStepper:
             self._look()
             out[start : start + B] = from_bf16(self.device.download(fused.logits))[: len(part)]
         return out
+
+
+def require_fused(config: TrainConfig) -> None:
+    """Raises UserError for a training that only the pairs can do."""
+    if config.pretext != "none":
+        raise UserError("there is no bf16 for masked patches; train with --precision fp32 or tf32")
+    require_kernels(config.vit)
 
 
 def step_by_gradients(parts: Parts, lr: float, run=map) -> None:

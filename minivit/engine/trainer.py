@@ -17,7 +17,7 @@ from minivit.engine.objective import Classification, Objective
 from minivit.engine.parallel import DataParallel
 from minivit.engine.progress import Progress
 from minivit.engine.run import Run, restore_weights
-from minivit.engine.stepper import Parts, Stepper, make_stepper
+from minivit.engine.stepper import Parts, Stepper, make_stepper, require_fused
 from minivit.engine.transfer import freeze_all_but, transfer
 from minivit.errors import UserError
 from minivit.functional.interpolate import Mode
@@ -333,7 +333,9 @@ def make_optimizer(config: TrainConfig, model: ViT) -> Adam | SGD:
 
 
 def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
-    """The model must take the pictures as they are, and know as many classes."""
+    """The model must take the pictures as they are, know as many classes, and fit the precision."""
+    if config.precision == "bf16":
+        require_fused(config)
     _, channels, H, W = dataset.train.images.shape
     vit = config.vit
     for flag, have, need in (

@@ -7,7 +7,7 @@ from cuda.device_on_cpu import OnCpu
 from cuda.lt_on_cpu import LtOnCpu
 
 from minivit.backend import to_host
-from minivit.engine.objective import PatchPrediction
+from minivit.engine import Run, Trainer
 from minivit.engine.stepper import FusedStepper, PairStepper, Parts
 from minivit.errors import UserError
 
@@ -88,8 +88,11 @@ def test_it_asks_the_weights_as_they_are(tmp_path, device):
     assert by_kernels.train(by_kernels.prepare(0), 0, LR).loss > 0
 
 
-def test_masked_patches_are_refused(tmp_path):
-    training = tiny.trainer(tmp_path, vit=VIT)
-    objective = PatchPrediction("colour", training.statistics)
-    with pytest.raises(UserError, match="masked patches"):
-        FusedStepper(parts(training)._replace(objective=objective), None)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"pretext": "colour"}, "masked patches"), ({"vit": {"stem": "conv"}}, "stem conv")],
+)
+def test_what_only_the_pairs_can_do_is_refused_before_a_gpu_is_looked_for(tmp_path, changes, words):
+    config = tiny.config(device="cuda", precision="bf16", **changes)
+    with pytest.raises(UserError, match=f"no bf16 for {words}"):
+        Trainer(config, tiny.dataset(), Run(tmp_path))
