@@ -23,7 +23,7 @@ BF16 = "uint16"
 
 THREADS = 256
 TILE = 64  # of attention.cu: rows of a tile
-BLOCKS = 264  # of a sum over all rows: two for each multiprocessor of an H200
+BLOCKS = 528  # of a sum over all rows: four for each multiprocessor of an H200
 
 
 class Device(Protocol):
@@ -276,12 +276,15 @@ class FusedStep:
         self.device.launch("column_sums.cu", "column_sums", (grid, slabs), THREADS, x, self.partial,
                            rows, columns, SCALAR=scalar)  # fmt: skip
         for out in outs:
-            self._add_partial(self.partial, out, slabs, columns)
+            self._add_partial((out,), slabs, columns)
 
-    def _add_partial(self, partial, out, rows: int, stride: int) -> None:
-        """Add up what blocks have summed, a row each, `stride` numbers apart."""
-        self.device.launch("column_sums.cu", "add_column_sums", _ceil(out.size, 32), THREADS,
-                           partial, out, rows, out.size, stride, SCALAR="bf16")  # fmt: skip
+    def _add_partial(self, outs: tuple, rows: int, stride: int) -> None:
+        """Add up what blocks have left in `partial`, a row each, `stride` numbers apart; into one
+        array, or two of a size that lie side by side in a row."""
+        first, second = outs if len(outs) == 2 else (*outs, None)
+        grid = _ceil(first.size, 32), len(outs)
+        self.device.launch("column_sums.cu", "add_column_sums", grid, THREADS, self.partial, first,
+                           second, rows, first.size, stride, SCALAR="bf16")  # fmt: skip
 
     def _widen(self, i: int, block: dict) -> None:
         """fc1, GELU, dropout."""
@@ -324,8 +327,8 @@ class FusedStep:
                            stats, self.at[f"{name}.weight"], self.dresidual, self.dbranch,
                            self.partial, rows, self.key, *keep, self.T, shared=8 * C,
                            **self._norm_sizes(keep))  # fmt: skip
-        for i, part in enumerate(("weight", "bias")):
-            self._add_partial(self.partial[i * C :], self.d[f"{name}.{part}"], grid, 2 * C)
+        gradients = self.d[f"{name}.weight"], self.d[f"{name}.bias"]
+        self._add_partial(gradients, grid, 2 * C)
 
     def _norm_sizes(self, keep: Keep) -> dict:
         return {"WIDTH": self.config.dim, "SCALAR": "bf16", **_drop(keep.rate or keep.path_rate)}

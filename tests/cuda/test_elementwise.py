@@ -80,5 +80,6 @@ def test_column_sums(call, kind):
     x = store(np.random.default_rng(0).standard_normal((23, 37)))
     partial, out = np.zeros((4, 37), np.float32), np.ones(37, np.float32)
     call("column_sums.cu", "column_sums", (2, 4), 32, x, partial, 23, 37, SCALAR=kind)
-    call("column_sums.cu", "add_column_sums", 2, 96, partial, out, 4, 37, 37, SCALAR=kind)
+    call("column_sums.cu", "add_column_sums", 2, 96, partial, out, None, 4, 37, 37,
+         SCALAR=kind)  # fmt: skip
     close(out, 1 + read(x).astype(float).sum(0), 1e-5)

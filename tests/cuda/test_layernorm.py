@@ -51,8 +51,8 @@ def test_both_ways(call, kind, width):
     close(dresidual, before + dx, tolerance)
     np.testing.assert_array_equal(copy, store(dresidual))
     gradients = np.ones((2, width), np.float32)  # it adds
-    call("column_sums.cu", "add_column_sums", (2 * width + 31) // 32, 64, partial, gradients, 2,
-         2 * width, 2 * width)  # fmt: skip
+    call("column_sums.cu", "add_column_sums", ((width + 31) // 32, 2), 64, partial, gradients[0],
+         gradients[1], 2, width, 2 * width)  # fmt: skip
     close(gradients, 1 + np.array([dgamma, dbeta]), tolerance)
 
 

@@ -12,14 +12,20 @@ extern "C" __global__ void column_sums(
     partial[(long long)blockIdx.y * columns + c] = sum;
 }
 
-// out[c] += Σ partial[r · stride + c]. A block of warps, grid ceil(columns / 32): warp w sums rows
-// w, w + warps, …, and the first adds up the warps.
+// out[c] += Σ partial[r · stride + c]; with blockIdx.y 1: second, from the columns that come next. A
+// block of warps, grid (ceil(columns / 32), 1 or 2): warp w sums rows w, w + warps, …, and the first
+// adds up the warps.
 extern "C" __global__ void add_column_sums(
-    const float* __restrict__ partial, float* __restrict__ out, int rows, int columns, int stride) {
+    const float* __restrict__ partial, float* __restrict__ out, float* __restrict__ second,
+    int rows, int columns, int stride) {
     __shared__ float of_warps[32][32];
     const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     const int c = blockIdx.x * 32 + lane;
     float sum = 0.0f;
+    if (blockIdx.y) {
+        partial += columns;
+        out = second;
+    }
     if (c < columns) {
 #pragma unroll 8
         for (int row = warp; row < rows; row += warps) sum += partial[(long long)row * stride + c];
