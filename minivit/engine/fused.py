@@ -27,7 +27,12 @@ BLOCKS = 528  # of a sum over all rows: four for each multiprocessor of an H200
 
 
 class Device(Protocol):
-    """What a step needs of a machine: a GPU, or in tests a CPU that stands in for one."""
+    """What a step needs of a machine: a GPU, or in tests a CPU that stands in for one.
+
+    max_shared: bytes of shared memory that a block can have.
+    """
+
+    max_shared: int
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Any:
         """A new array of zeros."""
@@ -110,6 +115,13 @@ class FusedStep:
 
     def __init__(self, model: ViT, batch: int, device: Device, smoothing: float = 0.0):
         require_kernels(model.config)
+        needed = _shared_of_attention(model.config)
+        if needed > device.max_shared:
+            raise UserError(
+                f"attention over {model.config.num_tokens} tokens needs {needed:,} bytes of "
+                f"shared memory in bf16, this GPU has {device.max_shared:,}; choose larger "
+                "patches or smaller heads, or train with --precision tf32"
+            )
         self.config, self.device, self.B, self.smoothing = model.config, device, batch, smoothing
         self.T, self.N = model.config.num_tokens, model.config.grid[0] * model.config.grid[1]
         self.flat = flat = model.flat
@@ -243,7 +255,8 @@ class FusedStep:
     def attention_map(self, block: int, out) -> None:
         """out (B, H, T, T), float32: the map of a block in the last forward, before dropout."""
         arrays = self.blocks[block]["qkv"], self.blocks[block]["lse"], out
-        self._attention("attention_map", self._rows_of_tiles, 2 * self._tile, 0, *arrays)
+        tiles = 2 * _tile_bytes(self.config)
+        self._attention("attention_map", _ceil(self.T, TILE), tiles, 0, *arrays)
 
     # --- the parts
 
@@ -335,14 +348,14 @@ class FusedStep:
 
     def _attend(self, i: int, block: dict) -> None:
         dropout = self._dropout(site(i, MAP), self.config.attn_dropout)
-        self._attention("attention_forward", self._rows_of_tiles, 3 * self._tile, dropout[1],
+        tiles = 3 * _tile_bytes(self.config)
+        self._attention("attention_forward", _ceil(self.T, TILE), tiles, dropout[1],
                         block["qkv"], block["heads"], block["lse"], last=(self.key, *dropout)
                         )  # fmt: skip
 
     def _attend_backward(self, i: int, block: dict) -> None:
         """dqkv, from dnarrow."""
-        padded, D = self._rows_of_tiles * TILE, self.config.dim // self.config.num_heads
-        shared = 4 * self._tile + TILE * (TILE + 8) * 2 + padded * (D + 2) * 4
+        shared = _shared_of_attention(self.config)
         dropout = self._dropout(site(i, MAP), self.config.attn_dropout)
         self._attention("attention_backward", 1, shared, dropout[1], block["qkv"], block["heads"],
                         self.dnarrow, block["lse"], self.dqkv, last=(self.key, *dropout)
@@ -354,15 +367,6 @@ class FusedStep:
         self.device.launch("attention.cu", kernel, (columns, H, self.B), 128, *arrays, self.T, H,
                            *last, shared=shared, HEAD=self.config.dim // H,
                            **_drop(rate))  # fmt: skip
-
-    @property
-    def _rows_of_tiles(self) -> int:
-        return _ceil(self.T, TILE)
-
-    @property
-    def _tile(self) -> int:
-        """Bytes of a tile in shared memory."""
-        return TILE * (self.config.dim // self.config.num_heads + 8) * 2
 
     def _tokens(self, kernel: str, threads: int, *arrays, keep=None) -> None:
         last = () if keep is None else (self.key, *keep)
@@ -392,6 +396,18 @@ class FusedStep:
 def _drop(rate: float) -> dict:
     """Without dropout a kernel is compiled without a word of it."""
     return {"DROP": 1} if rate else {}
+
+
+def _tile_bytes(config: ViTConfig) -> int:
+    """Of a tile of attention.cu in shared memory."""
+    return TILE * (config.dim // config.num_heads + 8) * 2
+
+
+def _shared_of_attention(config: ViTConfig) -> int:
+    """Bytes of shared memory that attention backward needs: it keeps dq of all tokens there."""
+    tokens = _ceil(config.num_tokens, TILE) * TILE
+    head = config.dim // config.num_heads
+    return 4 * _tile_bytes(config) + TILE * (TILE + 8) * 2 + tokens * (head + 2) * 4
 
 
 def _ceil(count: int, size: int) -> int:

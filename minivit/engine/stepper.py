@@ -102,7 +102,7 @@ class FusedStepper:
         return self
 
     def __exit__(self, *_) -> None:
-        pass
+        self._train = self._look = None  # graphs, with all that they hold
 
     def prepare(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
         """The packed plan, and the pictures where they are varied on the host."""

@@ -10,6 +10,8 @@ from minivit.backend.cuda.cublaslt import CublasLt
 class OnCpu:
     """extras: none, or a product does them itself, as cuBLASLt's epilogues do."""
 
+    max_shared = 232_448  # an H200's
+
     def __init__(self, library: LtOnCpu | None = None):
         self.lt = library and CublasLt(library, lambda array: array.ctypes.data, 0, 0)
 

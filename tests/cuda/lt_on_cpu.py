@@ -48,6 +48,8 @@ class LtOnCpu:
         return self._new(out, {})
 
     def cublasLtMatmulPreferenceSetAttribute(self, preference, attribute, value, size):
+        if {1: 8, 5: 4, 6: 4, 7: 4, 8: 4}.get(attribute) != size.value:
+            return INVALID
         self.objects[preference.value][attribute] = value._obj.value
         return OK
 
@@ -57,6 +59,9 @@ class LtOnCpu:
         if operation[7] not in self.epilogues:
             count._obj.value = 0
             return NOT_SUPPORTED
+        if operation[7] in (164, 192) and operation[12] % 8:
+            return INVALID
+        assert all(self.objects[wish.value][wanted] == 16 for wanted in (5, 6, 7, 8))
         assert operation[7] == 1 or operation[8] or operation[11], "alignment is looked at here"
         out._obj.state, count._obj.value = OK, 1
         return OK
@@ -65,6 +70,7 @@ class LtOnCpu:
                        d, d_layout, algorithm, workspace, size, stream):  # fmt: skip
         turned, b_turned, epilogue, vector, aux, aux_ld = self.objects[operation.value].values()
         assert (alpha._obj.value, beta._obj.value) == (1.0, 0.0)
+        assert not any(matrix.value % 16 for matrix in (a, b, c, d))
         left, right = self._read(a, a_layout), self._read(b, b_layout)
         left, right = left.T if turned else left, right.T if b_turned else right
         out = left @ right

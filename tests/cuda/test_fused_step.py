@@ -155,6 +155,19 @@ def test_a_product_does_gelu_only_where_it_knows_it():
         assert 256 in library.done
 
 
+def test_gelu_is_left_to_its_kernel_where_a_row_is_no_multiple_of_eight():
+    library = LtOnCpu()
+    _, _, step = prepare({**KINDS["mean, sines, tanh"], "mlp_ratio": 1.125}, OnCpu(library))
+    gradients_of(step)
+    assert not {164, 192} & set(library.done)
+
+
+def test_more_tokens_than_shared_memory_has_room_for_are_refused():
+    config = ViTConfig(**{**SMALL, "image_size": 128, "num_heads": 1, "dim": 64})
+    with pytest.raises(UserError, match="attention over 4097 tokens needs"):
+        FusedStep(ViT(config), 1, OnCpu())
+
+
 def test_where_cublaslt_knows_no_epilogue_the_kernels_serve():
     options = KINDS["mean, sines, tanh"]
     found = []

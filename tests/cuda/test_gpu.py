@@ -36,6 +36,16 @@ def test_a_function_runs_then_is_captured_then_replayed():
     assert stream.asked == ["run", "begin", "run", "end", "launch", "launch", "launch"]
 
 
+def test_half_a_function_is_no_graph():
+    stream, turns = Stream(), iter((1, 0))
+    replay = _Replay(lambda: 1 / next(turns), stream)
+    replay()
+    with pytest.raises(ZeroDivisionError):
+        replay()
+    assert stream.asked == ["begin", "end"]
+    assert replay.graph is None
+
+
 @pytest.mark.parametrize("file", sorted(path.name for path in HERE.glob("*.cu")))
 def test_every_parameter_of_every_kernel_can_be_passed(file):
     assert kernels(file)

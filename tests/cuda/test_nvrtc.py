@@ -45,7 +45,9 @@ def test_it_compiles(nvrtc, file, architecture, scalar):
     for sizes in SHAPES[file]:
         flags = [f"-D{name}={value}" for name, value in {**sizes, "SCALAR": scalar}.items()]
         program = nvrtc.createProgram(source(file), file, (), ())
-        options = (f"--gpu-architecture=sm_{architecture}", "--std=c++17", *flags)
+        # the last two are CuPy's own
+        options = (f"--gpu-architecture=sm_{architecture}", "--std=c++17", *flags, "-ftz=true",
+                   "--device-as-default-execution-space")  # fmt: skip
         try:
             nvrtc.compileProgram(program, options)
         except Exception:

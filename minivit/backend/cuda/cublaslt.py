@@ -15,8 +15,8 @@ COMPUTE_32F, R_32F, R_16BF = 68, 0, 14
 TYPES = {"float32": R_32F, "uint16": R_16BF}  # bf16's bits are kept in uint16
 TRANSA, TRANSB, EPILOGUE, BIAS_POINTER, AUX_POINTER, AUX_LD = 3, 4, 7, 8, 11, 12
 NOTHING, BIAS, GELU_AUX_BIAS, DGELU, BGRADA = 1, 4, 164, 192, 256
-MAX_WORKSPACE_BYTES = 1
-SUCCESS, NOT_SUPPORTED = 0, 15
+MAX_WORKSPACE_BYTES, MIN_ALIGNMENTS = 1, (5, 6, 7, 8)  # of A, B, C, D
+SUCCESS = 0
 
 
 class Algorithm(ctypes.Structure):
@@ -46,7 +46,8 @@ class Plan(NamedTuple):
 
 
 class CublasLt:
-    """Products of row-major, contiguous matrices, float32 or bf16 (as uint16).
+    """Products of row-major, contiguous matrices, float32 or bf16 (as uint16), that begin at
+    multiples of 16 bytes.
 
     Args:
         library: libcublasLt as ctypes loads it. address: of an array's first number.
@@ -122,19 +123,25 @@ class CublasLt:
             self._set(operation, AUX_LD, c_int64(aux.shape[1]))
         self._point(operation, vector, aux)  # the choice hangs on how they are aligned
         layouts = tuple(self._layout(x) for x in (b, a, out))
-        wish, found, count = c_void_p(), Heuristic(), c_int()
-        self._call("cublasLtMatmulPreferenceCreate", byref(wish))
-        size = c_size_t(self.workspace_bytes)
-        self._call("cublasLtMatmulPreferenceSetAttribute", wish, MAX_WORKSPACE_BYTES, byref(size),
-                   c_size_t(ctypes.sizeof(size)))  # fmt: skip
+        found, count = Heuristic(), c_int()
         first, second, third = layouts
         status = self.library.cublasLtMatmulAlgoGetHeuristic(
-            self.handle, operation, first, second, third, third, wish, 1, byref(found), byref(count)
-        )
-        if status == NOT_SUPPORTED or (status == SUCCESS and (not count.value or found.state)):
+            self.handle, operation, first, second, third, third, self._wishes(), 1, byref(found),
+            byref(count),
+        )  # fmt: skip
+        if status != SUCCESS or not count.value or found.state != SUCCESS:
             return None
-        self._check("cublasLtMatmulAlgoGetHeuristic", status)
         return Plan(operation, layouts, found.algorithm)
+
+    def _wishes(self) -> c_void_p:
+        """How much memory there is to work in, and how matrices are aligned."""
+        preference = c_void_p()
+        self._call("cublasLtMatmulPreferenceCreate", byref(preference))
+        wishes = {MAX_WORKSPACE_BYTES: c_size_t(self.workspace_bytes)}
+        for attribute, value in (wishes | dict.fromkeys(MIN_ALIGNMENTS, c_uint32(16))).items():
+            self._call("cublasLtMatmulPreferenceSetAttribute", preference, attribute, byref(value),
+                       c_size_t(ctypes.sizeof(value)))  # fmt: skip
+        return preference
 
     def _layout(self, x) -> c_void_p:
         """Of a row-major matrix, read by columns."""

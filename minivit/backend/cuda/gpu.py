@@ -37,16 +37,11 @@ class Gpu:
     def __init__(self, graph: bool = True):
         import cupy
 
-        self.cupy, self.graph, self.index = cupy, graph, cupy.cuda.Device().id
-        self.stream = cupy.cuda.Stream()
+        device = cupy.cuda.Device()
+        self.cupy, self.graph, self.index = cupy, graph, device.id
+        self.max_shared = device.attributes["MaxSharedMemoryPerBlockOptin"]
+        self.stream, self._lt = _stream_and_products(device.id)
         self.stream.use()
-        self._workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
-        self._lt = CublasLt(
-            _load_cublaslt(),
-            lambda array: array.data.ptr,
-            self._workspace.data.ptr,
-            WORKSPACE_BYTES,
-        )
         self._inboxes: dict[int, _Inbox] = {}
 
     def zeros(self, shape: Sequence[int], dtype: str):
@@ -59,7 +54,7 @@ class Gpu:
         function = _compiled(self.index, file, kernel, shared, tuple(sorted(sizes.items())))
         types = kernels(file)[kernel]
         passed = tuple(_pass(a, kind) for a, kind in zip(arguments, types, strict=True))
-        function(_three(grid), _three(block), passed, shared_mem=shared)
+        function(_three(grid), _three(block), passed, shared_mem=shared, stream=self.stream)
 
     def matmul(self, a, b, out, **what) -> bool:
         return self._lt.matmul(a, b, out, self.stream.ptr, **what)
@@ -83,9 +78,23 @@ def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple):
 
     options = ("--std=c++17", *(f"-D{name}={value}" for name, value in sizes))
     function = cupy.RawModule(code=source(file), options=options).get_function(kernel)
-    if shared > WITHOUT_ASKING:
+    # CuPy hands out one kernel for all that ask with the same options: it is never given less again
+    if shared > max(WITHOUT_ASKING, function.max_dynamic_shared_size_bytes):
         function.max_dynamic_shared_size_bytes = shared
     return function
+
+
+@cache
+def _stream_and_products(index: int):
+    """The one stream of a GPU, of that index and current now: two would not wait for each other."""
+    import cupy
+
+    workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
+    products = CublasLt(
+        _load_cublaslt(), lambda array: array.data.ptr, workspace.data.ptr, WORKSPACE_BYTES
+    )
+    products.keep = workspace
+    return cupy.cuda.Stream(), products
 
 
 def _load_cublaslt() -> ctypes.CDLL:
@@ -141,12 +150,17 @@ class _Replay:
             self.warm = True
             return
         if self.graph is None:
-            self.stream.begin_capture()
-            try:
-                self.function()
-            finally:
-                self.graph = self.stream.end_capture()
+            self.graph = self._capture()
         self.graph.launch(self.stream)
+
+    def _capture(self):
+        self.stream.begin_capture()
+        try:
+            self.function()
+        except BaseException:
+            self.stream.end_capture()  # half a function is no graph
+            raise
+        return self.stream.end_capture()
 
 
 def _pass(argument, kind: str):
