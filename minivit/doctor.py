@@ -120,7 +120,10 @@ def advise(blas: list[dict]) -> Iterator[str]:
     if not blas:
         yield "NumPy's BLAS is not one that threadpoolctl can limit: try NumPy from PyPI"
     if importlib.util.find_spec("cupy") is None:
-        yield "With an NVIDIA GPU: pip install cupy-cuda12x (or cupy-cuda13x), then --device cuda"
+        yield (
+            'With an NVIDIA GPU: pip install "cupy-cuda12x[ctk]" (or "cupy-cuda13x[ctk]"), '
+            "then --device cuda"
+        )
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def parse_device(device: str) -> int | None:
     if importlib.util.find_spec("cupy") is None:
         raise UserError(
             f"--device {device} needs CuPy, which is not installed; "
-            "pip install cupy-cuda12x (or cupy-cuda13x), or use --device cpu"
+            'pip install "cupy-cuda12x[ctk]" (or "cupy-cuda13x[ctk]"), or use --device cpu'
         )
     index, count = int(number or 0), _count_gpus()
     if index >= count:
