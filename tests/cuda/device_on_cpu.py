@@ -13,7 +13,8 @@ class OnCpu:
     max_shared = 232_448  # an H200's
 
     def __init__(self, library: LtOnCpu | None = None):
-        self.lt = library and CublasLt(library, lambda array: array.ctypes.data, 0, 0)
+        workspace = np.empty(1024, np.uint8)
+        self.lt = library and CublasLt(library, lambda array: array.ctypes.data, workspace)
 
     def zeros(self, shape, dtype):
         return np.zeros(shape, dtype)

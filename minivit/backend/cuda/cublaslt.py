@@ -51,14 +51,11 @@ class CublasLt:
 
     Args:
         library: libcublasLt as ctypes loads it. address: of an array's first number.
-        workspace, workspace_bytes: memory on the device for it to work in.
+        workspace: an array on the device for it to work in.
     """
 
-    def __init__(
-        self, library: Any, address: Callable[[Any], int], workspace: int, workspace_bytes: int
-    ):
-        self.library, self.address = library, address
-        self.workspace, self.workspace_bytes = workspace, workspace_bytes
+    def __init__(self, library: Any, address: Callable[[Any], int], workspace: Any):
+        self.library, self.address, self.workspace = library, address, workspace
         self.handle = c_void_p()
         self.plans: dict[tuple, Plan | None] = {}
         self._call("cublasLtCreate", byref(self.handle))
@@ -108,8 +105,9 @@ class CublasLt:
         self._call(
             "cublasLtMatmul", self.handle, plan.operation, byref(one),
             c_void_p(self.address(b)), first, c_void_p(self.address(a)), second, byref(zero),
-            place, third, place, third, byref(plan.algorithm), c_void_p(self.workspace),
-            c_size_t(self.workspace_bytes), c_void_p(stream),
+            place, third, place, third, byref(plan.algorithm),
+            c_void_p(self.address(self.workspace)), c_size_t(self.workspace.nbytes),
+            c_void_p(stream),
         )  # fmt: skip
         return True
 
@@ -137,7 +135,7 @@ class CublasLt:
         """How much memory there is to work in, and how matrices are aligned."""
         preference = c_void_p()
         self._call("cublasLtMatmulPreferenceCreate", byref(preference))
-        wishes = {MAX_WORKSPACE_BYTES: c_size_t(self.workspace_bytes)}
+        wishes = {MAX_WORKSPACE_BYTES: c_size_t(self.workspace.nbytes)}
         for attribute, value in (wishes | dict.fromkeys(MIN_ALIGNMENTS, c_uint32(16))).items():
             self._call("cublasLtMatmulPreferenceSetAttribute", preference, attribute, byref(value),
                        c_size_t(ctypes.sizeof(value)))  # fmt: skip

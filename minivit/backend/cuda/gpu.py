@@ -90,10 +90,7 @@ def _stream_and_products(index: int):
     import cupy
 
     workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
-    products = CublasLt(
-        _load_cublaslt(), lambda array: array.data.ptr, workspace.data.ptr, WORKSPACE_BYTES
-    )
-    products.keep = workspace
+    products = CublasLt(_load_cublaslt(), lambda array: array.data.ptr, workspace)
     return cupy.cuda.Stream(), products
 
 
