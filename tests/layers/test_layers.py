@@ -21,7 +21,7 @@ from minivit.layers import (
     MultiHeadAttention,
     PatchEmbed,
 )
-from minivit.layers.layer import ALIGNMENT
+from minivit.layers.layer import ALIGNMENT, Layer, Parameter
 
 SHAPES = {
     "norm1.weight": (8,),
@@ -208,3 +208,14 @@ def test_host_views_are_named_like_the_parameters():
     views = flat.host_views(flat.data)
     for name, p in block.named_parameters():
         np.testing.assert_array_equal(views[name], p.data)
+
+
+def test_every_parameter_begins_at_a_cache_line():
+    """Of float32; a GPU's loads of 16 bytes, and bf16 copies of half the size, hang on it."""
+    layer = Layer()
+    for i, size in enumerate((1, 3, 16, 17, 5)):
+        setattr(layer, f"p{i}", Parameter(np.ones((size, 1 + i % 2))))
+    flat = FlatParameters(layer)
+    assert [place.start * 4 % 64 for place in flat.places.values()] == [0] * 5
+    assert len(flat.data) * 4 % 64 == 0
+    assert flat.data.sum() == flat.num_parameters  # zeros lie between
