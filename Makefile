@@ -3,7 +3,7 @@
 # make train ARGS="--epochs 3"  with any flag of python -m minivit.train
 # make test                     prove it: gradients, data, training, errors
 # make notebooks                execute the course from its first cell to its last, and keep the outputs
-# make lint                     style
+# make lint                     style, types, and which room imports which
 #
 # Each makes its own virtual environment in .venv; nothing else is touched.
 
@@ -30,6 +30,8 @@ notebooks: $(VENV)/installed-execute
 lint: $(VENV)/installed-dev
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(python) -m mypy
 
 $(python):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

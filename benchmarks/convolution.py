@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import minivit  # noqa: F401  (before NumPy: it tunes the host)
-from minivit.cli import run_command
+from minivit.commands.cli import run_command
 from minivit.functional import conv2d_backward, conv2d_forward
 
 CASES = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from minivit.cli import run_command
+from minivit.commands.cli import run_command
 from minivit.data import shapes
 from minivit.engine import Run, TrainConfig, Trainer
 from minivit.engine.stepper import Parts, make_stepper

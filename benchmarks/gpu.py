@@ -17,7 +17,7 @@ from benchmarks.report import RESULTS
 from benchmarks.runner import Result, machine, measure
 from benchmarks.shape import Shape
 from minivit.backend import parse_device
-from minivit.cli import run_command
+from minivit.commands.cli import run_command
 from minivit.models.config import preset_fields
 
 CONTENDERS = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.shape import GEMM_FLOPS, Shape
-from minivit.doctor import cpu_name
+from minivit.backend.machine import cpu_name
 
 CONTENDERS = {
     "minivit": "minivit, NumPy, fp32",

@@ -3,7 +3,7 @@
 import sys
 
 from benchmarks.command import Options, run
-from minivit.cli import run_command
+from minivit.commands.cli import run_command
 
 if __name__ == "__main__":
     prog = "python -m benchmarks.train_step"

@@ -12,10 +12,10 @@ import sys
 
 import tiny
 
-from minivit.cli import guarded
+from minivit.commands.cli import guarded
+from minivit.commands.train import run as main
 from minivit.data import shapes
 from minivit.engine import Trainer
-from minivit.train import main
 
 
 def signal_at(number: int, moment: str) -> None:

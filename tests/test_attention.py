@@ -9,11 +9,11 @@ import pytest
 import tiny
 from PIL import Image
 
-from minivit import attention
-from minivit.cli import run_command
+from minivit.commands import attention
+from minivit.commands.cli import guarded
+from minivit.commands.train import run as train
 from minivit.data import Dataset, Split
 from minivit.engine import Run
-from minivit.train import main as train
 from minivit.viz import METHODS
 from minivit.viz.scores import BASELINES
 
@@ -59,7 +59,7 @@ def command(capsys, monkeypatch):
     def run(*arguments):
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["attention", *map(str, arguments)])
-        status = run_command(attention.main, attention.Options, "python -m minivit.attention")
+        status = guarded(lambda: attention.run(sys.argv[1:]))
         said = capsys.readouterr()
         return status, said.out, said.err
 
@@ -122,7 +122,7 @@ def test_the_table_of_scores(command, trained):
     assert status == 0
     rows = [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")]
     assert rows == ["method", "---", *METHODS, *BASELINES]
-    assert "10 test pictures; the figure takes 0.50 of the picture" in out
+    assert "10 test images; the figure takes 0.50 of the image" in out
     for column in ("pointing game", "best IoU", "energy inside", "deletion", "insertion"):
         assert column in out
 

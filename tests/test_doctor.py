@@ -2,22 +2,22 @@
 
 import pytest
 
-from minivit import doctor
-from minivit.backend import host
+from minivit.backend import host, machine
+from minivit.commands import doctor
 
 
 def test_the_doctor_prints_a_line_for_each_finding(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "gemm_rate", lambda cores: 123.0)
     monkeypatch.setattr(doctor, "memory_bandwidth", lambda cores: 45.0)
-    assert doctor.main(doctor.Options()) == 0
+    assert doctor.run([]) == 0
     out = capsys.readouterr().out
     for word in ("CPU", "BLAS", "123 GFLOP/s", "45 GB/s", "GPU", "OpenBLAS kernels", "allocator"):
         assert word in out
 
 
 def test_rates_are_measured_and_positive():
-    assert doctor.gemm_rate(1, side=64) > 0
-    assert doctor.memory_bandwidth(1, megabytes=1) > 0
+    assert machine.gemm_rate(1, side=64) > 0
+    assert machine.memory_bandwidth(1, megabytes=1) > 0
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,27 @@
 """`minivit.evaluate` and `minivit.predict`: what they say about a trained run."""
 
+import importlib
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
-from minivit import evaluate, predict
-from minivit.__main__ import COMMANDS
-from minivit.cli import run_command
-from minivit.data import normalize, open_picture
-from minivit.engine import Run
-from minivit.engine.run import load_model
+from minivit.commands import COMMANDS, evaluate, predict
+from minivit.commands.cli import guarded
+from minivit.commands.train import run as main
+from minivit.data import open_picture
+from minivit.engine import Run, load_model
 from minivit.errors import UserError
-from minivit.train import main
+
+HERE = Path(__file__).parent
 
 
 def pictures():
@@ -44,7 +47,7 @@ def command(capsys, monkeypatch):
     def run(module, *arguments):
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
-        status = run_command(module.main, module.Options, f"python -m {module.__name__}")
+        status = guarded(lambda: module.run(sys.argv[1:]))
         said = capsys.readouterr()
         return status, said.out, said.err
 
@@ -116,10 +119,10 @@ def test_predict_names_the_most_probable_classes_of_each_picture(command, traine
     assert status == 0
     assert [line for line in out.splitlines() if line.endswith(".png")] == list(map(str, paths))
 
-    model, state = load_model(trained.path)
+    found = load_model(trained.path)
     for path, told in zip(paths, lines(out), strict=True):
         pixels = np.asarray(Image.open(path)).transpose(2, 0, 1)[None]
-        logits = model(normalize(pixels, state["mean"], state["std"]))[0].astype(np.float64)
+        logits = found.model(found.statistics.normalize(pixels))[0].astype(np.float64)
         probs = np.exp(logits) / np.exp(logits).sum()
         order = np.argsort(-probs)
         assert list(told) == [tiny.NAMES[k] for k in order]
@@ -190,7 +193,7 @@ def test_sixteen_bits_of_grey_keep_their_shades(tmp_path):
 def test_a_missing_picture_is_told(command, trained, tmp_path):
     path = tmp_path / "nowhere.png"
     assert f"{path}: no such file" in told(command(predict, trained.path, path))
-    assert "no picture given" in told(command(predict, trained.path))
+    assert "no image given" in told(command(predict, trained.path))
 
 
 def test_what_is_no_picture_is_told(command, trained, tmp_path):
@@ -228,21 +231,62 @@ def test_a_spoilt_picture_is_a_users_mistake_at_worst(tmp_path, kind):
     assert spoilt > 0
 
 
-# python -m minivit
+# minivit
+
+
+def called(*arguments):
+    """A process of its own: python ARGUMENTS."""
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
 def test_the_package_lists_its_commands():
-    done = subprocess.run(
-        [sys.executable, "-m", "minivit"], capture_output=True, text=True, check=True
-    )
+    done = called("-m", "minivit")
+    assert done.returncode == 0
     for command in COMMANDS:
-        assert f"python -m minivit.{command}" in done.stdout
-        assert importlib.util.find_spec(f"minivit.{command.split()[0]}")
+        assert f"minivit {command} " in done.stdout
+        assert importlib.util.find_spec(f"minivit.commands.{command}")
 
 
-def test_a_command_as_an_argument_is_told_how_it_is_run():
-    done = subprocess.run(
-        [sys.executable, "-m", "minivit", "train"], capture_output=True, text=True, check=False
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    done = called("-m", "minivit", command, "--help")
+    assert done.returncode == 0
+    assert f"usage: minivit {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"trace"}))
+def test_a_command_is_a_module_too_where_that_hides_no_public_name(command):
+    done = called("-m", f"minivit.{command}", "--help")
+    assert done.returncode == 0
+    assert f"usage: minivit {command}" in done.stdout
+
+
+def test_no_module_hides_a_public_name():
+    import minivit
+
+    for name in minivit.__all__:
+        before = getattr(minivit, name)
+        if importlib.util.find_spec(f"minivit.{name}"):
+            importlib.import_module(f"minivit.{name}")
+        assert getattr(minivit, name) is before
+
+
+def test_a_mistyped_command_is_told_which_was_meant():
+    done = called("-m", "minivit", "trian", "--quick")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: 'trian' is no command; did you mean minivit train? minivit --help lists them\n"
     )
-    assert done.returncode == 2
-    assert "python -m minivit.train" in done.stderr
+
+
+def test_a_closed_pipe_is_no_mistake(tmp_path):
+    """`minivit | head -1` ends well, and `minivit train … | head -1` trains on."""
+    flags = " ".join(shlex.quote(flag) for flag in ["--runs", str(tmp_path), *tiny.FLAGS])
+    for command, status in (("-m minivit", 0), (f"driver.py none step:1 {flags}", 0)):
+        line = f"set -o pipefail; {shlex.quote(sys.executable)} {command} | head -1"
+        done = subprocess.run(
+            ["bash", "-c", line], capture_output=True, text=True, cwd=HERE, check=False
+        )
+        assert (done.returncode, done.stderr) == (status, "")
+    (run,) = tmp_path.iterdir()
+    assert Run(run).metrics()[-1]["kind"] == "test"

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import tiny
 
-from minivit import finetune
-from minivit.cli import guarded
+from minivit.commands import finetune
+from minivit.commands.cli import guarded
+from minivit.commands.train import run as train
 from minivit.data import Dataset
-from minivit.engine import Run, Trainer
+from minivit.engine import Run, Trainer, load_model
 from minivit.engine.checkpoint import load_checkpoint
-from minivit.engine.run import load_model
-from minivit.train import main as train
+from minivit.engine.few_shot import DRAWS
+from minivit.engine.state import TrainState
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def tune(source, tmp_path, monkeypatch, capsys):
         capsys.readouterr()
         same = ["--dataset", "shapes", "--crop", "0", "--flip", "0", "--threads", "1"]
         argv = ["--from", str(start), *same, "--batch-size", "16", "--epochs", "1", *flags]
-        status = guarded(lambda: finetune.main(argv))
+        status = guarded(lambda: finetune.run(argv))
         said = capsys.readouterr()
         runs = sorted(Path("runs").iterdir()) if Path("runs").exists() else []
         return status, said.out, said.err, Run(runs[-1]) if runs else None
@@ -59,11 +60,11 @@ def test_without_a_step_it_is_the_source(tune, source):
 
 
 def test_pictures_are_varied_as_the_data_set_wants(source):
-    checkpoint = load_checkpoint(Run(source).best)
+    state = TrainState.from_dict(load_checkpoint(Run(source).best).state, "best")
     for name, crop in (("shapes", 0), ("cifar10", 4)):
-        found = finetune.parse_arguments(["--from", str(source)], checkpoint, name).train
+        found = finetune.parse_arguments(["--from", str(source)], state, source, name).train
         assert found.augmentation.crop == crop
-    own = finetune.parse_arguments(["--from", "x", "--crop", "2"], checkpoint, "shapes").train
+    own = finetune.parse_arguments(["--from", "x", "--crop", "2"], state, source, "shapes").train
     assert own.augmentation.crop == 2
 
 
@@ -71,7 +72,7 @@ def test_larger_pictures(tune):
     status, out, _, run = tune("--image-size", "12", "--interpolation", "bilinear")
     assert status == 0
     assert "position embeddings: 2×2 -> 3×3, bilinear" in out
-    model, _ = load_model(run.path)
+    model = load_model(run.path).model
     assert model.config.image_hw == (12, 12)
     assert (run.path / "curves.png").exists()
 
@@ -134,7 +135,7 @@ def test_few_shot(tune):
     rows = json.loads((run.path / "few_shot.json").read_text())
     assert [row["shots"] for row in rows] == [1, 5]
     for row in rows:
-        assert len(row["accuracy"]) == finetune.DRAWS
+        assert len(row["accuracy"]) == DRAWS
         assert all(0 <= value <= 1 for value in row["accuracy"])
         assert f"{np.mean(row['accuracy']):.2%}" in out
     assert np.mean(rows[1]["accuracy"]) > 0.4, "tints are told by a linear classifier"
@@ -165,6 +166,6 @@ def test_no_such_run(tune, tmp_path):
 
 def test_without_from_it_is_asked_for(capsys):
     with pytest.raises(SystemExit) as stop:
-        finetune.main([])
+        finetune.run([])
     assert stop.value.code == 2
     assert "--from" in capsys.readouterr().err

@@ -9,10 +9,10 @@ import pytest
 from helpers import draw
 
 from minivit import functional as f
+from minivit.commands.gradcheck import Options, main
 from minivit.errors import UserError
 from minivit.functional.layernorm import layernorm_backward
 from minivit.gradcheck import check_gradients, check_layer, check_pair
-from minivit.gradcheck.__main__ import Options, main
 from minivit.gradcheck.cases import all_cases
 from minivit.layers import Linear
 

@@ -69,7 +69,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(tmp_path, whole):
     run = only_run(tmp_path)
     assert load_checkpoint(run.last).state["step"] == 7
     command = re.search(
-        r"stopped and saved at step 7; to go on:\n  python -m minivit\.train (--resume \S+)",
+        r"stopped and saved at step 7; to resume:\n  minivit train (--resume \S+)",
         stopped.stdout,
     )
     assert command, stopped.stdout
@@ -78,7 +78,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(tmp_path, whole):
 
     resumed = train(tmp_path, *command[1].split())
     assert resumed.returncode == 0, resumed.stderr
-    assert "going on at step 7 of 12" in resumed.stdout
+    assert "resuming at step 7 of 12" in resumed.stdout
     assert "test accuracy" in resumed.stdout
     assert contents(run) == whole
 
@@ -93,5 +93,5 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, whole, moment, sav
     assert len(list(run.last.parent.glob(".last*.part"))) == moment.startswith("save")
     resumed = train(tmp_path, "--resume", str(run.path))
     assert resumed.returncode == 0, resumed.stderr
-    assert f"going on at step {saved} of 12" in resumed.stdout
+    assert f"resuming at step {saved} of 12" in resumed.stdout
     assert contents(run) == whole

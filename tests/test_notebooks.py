@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from minivit.course.exercise import EXERCISES, find
+from minivit.course.exercise import EXERCISES
+from minivit.course.exercises import find
 from minivit.errors import UserError
 
 with pytest.raises(UserError):

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import tiny
 
-from minivit import finetune, pretrain
-from minivit.cli import guarded
+from minivit.commands import finetune, pretrain
+from minivit.commands.cli import guarded
+from minivit.commands.train import run as train
 from minivit.data import Dataset, Split
-from minivit.engine import Run, Trainer
+from minivit.engine import Run, Trainer, load_model
 from minivit.engine.checkpoint import load_checkpoint
-from minivit.engine.run import load_model
 from minivit.errors import UserError
-from minivit.train import main as train
 
 
 def stripes(num_train=96, num_test=16):
@@ -38,7 +37,7 @@ def learn(tmp_path, monkeypatch, capsys):
         capsys.readouterr()
         pretext = [] if "--pretext" in flags else ["--pretext", "colour"]
         argv = [*tiny.FLAGS, *pretext, *flags]
-        status = guarded(lambda: pretrain.main(argv))
+        status = guarded(lambda: pretrain.run(argv))
         said = capsys.readouterr()
         runs = sorted(Path("runs").iterdir()) if Path("runs").exists() else []
         return status, said.out + said.err, Run(runs[-1]) if runs else None
@@ -54,20 +53,19 @@ def test_it_learns_and_draws(learn, pretext):
     assert losses[-1] < 0.7 * losses[0]
     assert (run.path / "patches.png").exists()
     assert not (run.path / "confusion.png").exists()
-    assert ("variance" if pretext == "pixels" else "colours told right") in out
+    assert ("variance" if pretext == "pixels" else "hidden patches' colours") in out
     found = load_checkpoint(run.best)
     assert not found.weights["head.weight"].any(), "the labels were not looked at"
 
 
 def test_the_default_is_the_papers_task_with_the_recipe_of_the_data(learn, monkeypatch):
-    monkeypatch.setattr("minivit.train.fit", lambda trainer: 0)
-    monkeypatch.setitem(pretrain.train.QUICK, "train_images", 80)
+    monkeypatch.setattr(Trainer, "fit", lambda self: False)
     flags = ["--dataset", "shapes", "--image-size", "8", "--num-classes", "4", "--batch-size", "16"]
-    assert pretrain.main(flags) == 0
+    assert pretrain.run(flags) == 130
     (path,) = Path("runs").iterdir()
     config = Run(path).read_config()
     assert (config.pretext, config.epochs, config.optimizer) == ("colour", 10, "muon")
-    assert pretrain.main([*flags, "--quick"]) == 0
+    assert pretrain.run([*flags, "--quick"]) == 130
     assert Run(sorted(Path("runs").iterdir())[-1]).read_config().epochs == 1
 
 
@@ -93,7 +91,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(learn, monkeypatch):
 def test_fine_tuning_takes_the_encoder_over(learn):
     *_, run = learn("--epochs", "1")
     flags = ["--from", str(run.path), "--dataset", "shapes", "--lr", "0", "--epochs", "1"]
-    assert finetune.main([*flags, "--batch-size", "16", "--threads", "1"]) == 0
+    assert finetune.run([*flags, "--batch-size", "16", "--threads", "1"]) == 0
     tuned = Run(sorted(Path("runs").iterdir())[-1])
     before, after = load_checkpoint(run.best).weights, load_checkpoint(tuned.last).weights
     assert set(before) - set(after) == {"mask_token", "decoder.weight", "decoder.bias"}
@@ -103,5 +101,5 @@ def test_fine_tuning_takes_the_encoder_over(learn):
 
 def test_what_knows_no_classes_says_so(learn):
     *_, run = learn("--epochs", "1")
-    with pytest.raises(UserError, match=r"minivit\.finetune --from"):
+    with pytest.raises(UserError, match=r"minivit finetune --from"):
         load_model(run.path)

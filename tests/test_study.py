@@ -8,11 +8,18 @@ import numpy as np
 import pytest
 import tiny
 
-from minivit import study
-from minivit.cli import run_command
+from minivit.commands import study
+from minivit.commands.cli import guarded
 from minivit.engine import Run, Trainer
+from minivit.engine import study as engine_study
+from minivit.engine.study import STUDIES, Member, Plan
 from minivit.models import ViT
 from minivit.models.summary import rows as layers
+from minivit.viz.study_figure import study_figure
+
+
+def make_plan(name, dataset, quick=False):
+    return Plan(name, dataset, 100_000, quick, Path("data"))
 
 
 @pytest.fixture
@@ -27,16 +34,16 @@ def run(tmp_path, monkeypatch, capsys):
 
     def members():
         for kind in ("none", "learned"):
-            yield study.Member("positions", kind, {**small, "pos_embed": kind})
+            yield Member("positions", kind, {**small, "pos_embed": kind})
 
-    monkeypatch.setitem(study.STUDIES, "position", members)
-    monkeypatch.setitem(study.AVAILABLE, "shapes", 64)
+    monkeypatch.setitem(STUDIES, "position", members)
+    monkeypatch.setattr(Plan, "available", lambda self: 64)
 
     def call(*flags):
         capsys.readouterr()
         argv = ["study", "position", "--dataset", "shapes", "--images", "128", *flags]
         monkeypatch.setattr(sys, "argv", argv)
-        status = run_command(study.main, study.Options, "python -m minivit.study")
+        status = guarded(lambda: study.run(sys.argv[1:]))
         said = capsys.readouterr()
         return status, said.out + said.err, Path("runs/study-position-shapes")
 
@@ -89,51 +96,55 @@ def test_what_was_stopped_goes_on_to_the_same_result(run, monkeypatch):
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "shapes"])
-@pytest.mark.parametrize("name", study.STUDIES)
+@pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_member_is_a_training_that_can_be_built(name, dataset, quick):
-    options = study.Options(name, dataset, quick=quick)
+    plan = make_plan(name, dataset, quick)
     names = set()
-    for member in study.STUDIES[name]():
-        config = study.member_config(member, 3, options)
+    for member in STUDIES[name]():
+        config = plan.config(member, 3)
         ViT(config.vit)
         assert config.seed == 3
         assert config.dataset == dataset
         names.add((member.group, member.value))
-    assert len(names) == len(list(study.STUDIES[name]()))
+    assert len(names) == len(list(STUDIES[name]()))
 
 
-def test_the_budget_is_the_same_whatever_the_data():
-    options = study.Options("data-size", "cifar10")
-    for member in study.data_size():
-        config = study.member_config(member, 0, options)
+def test_the_budget_is_the_same_whatever_the_data(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(engine_study, "train_once", lambda path, config: trained.append(config))
+    plan = make_plan("data-size", "cifar10")
+    for member in plan.members(47_500):
+        plan.train(tmp_path, member, 0, 47_500)
+    assert len(trained) == 18
+    for config in trained:
         assert config.epochs * config.train_images == pytest.approx(100_000, rel=0.12)
 
 
 def test_shapes_of_the_model_cost_the_same():
-    options = study.Options("shape", "cifar10")
+    plan = make_plan("shape", "cifar10")
     costs = [
-        sum(row.flops for row in layers(ViT(study.member_config(member, 0, options).vit)))
-        for member in study.shape()
+        sum(row.flops for row in layers(ViT(plan.config(member, 0).vit)))
+        for member in engine_study.shape()
     ]
     assert max(costs) / min(costs) < 1.06
 
 
 def test_regularisations_differ_from_none_in_one_thing():
-    members = {member.value: member.changes for member in study.regularisation()}
+    members = {member.value: member.changes for member in engine_study.regularisation()}
     none = members.pop("none")
     for changes in members.values():
         different = {key for key in changes if changes[key] != none.get(key)}
         assert 1 <= len(different) <= 2
 
 
-@pytest.mark.parametrize("name", study.STUDIES)
+@pytest.mark.parametrize("name", STUDIES)
 def test_figures_show_each_training(name):
     rows = [
         {"group": member.group, "value": member.value, "accuracy": [0.1 * (i % 7), 0.5]}
-        for i, member in enumerate(study.STUDIES[name]())
+        for i, member in enumerate(STUDIES[name]())
     ]
-    (axes,) = study.study_figure(rows, name).axes
+    (axes,) = study_figure(rows, name).axes
     curve = name in ("data-size", "pooling")
     dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
     assert len(dots) == len(rows)

@@ -1,4 +1,4 @@
-"""`python -m minivit.trace`: the table of a trained run, and what it refuses."""
+"""`minivit trace`: the table of a trained run, and what it refuses."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from minivit.train import main
+from minivit.commands.train import run as main
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def trained(tmp_path_factory):
 
 
 def call(*arguments):
-    """In a process of its own: there `minivit.trace` is a module and not the function."""
-    command = [sys.executable, "-W", "error", "-m", "minivit.trace", *map(str, arguments)]
+    """In a process of its own."""
+    command = [sys.executable, "-W", "error", "-m", "minivit", "trace", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 import tiny
+from counting import num_parameters
 
-from minivit.cli import guarded
+from minivit.commands.cli import guarded
+from minivit.commands.train import parse_arguments
+from minivit.commands.train import run as main
 from minivit.data import Augmentation
 from minivit.engine import RECIPES, Run, TrainConfig, Trainer, load_checkpoint
 from minivit.engine.run import to_json
 from minivit.models import ViTConfig
 from minivit.models.config import preset_fields
-from minivit.train import main, parse_arguments
 
 UNREACHABLE = "http://127.0.0.1:9/"
 
@@ -79,10 +81,36 @@ CHANGED = TrainConfig(
     train_images=77,
     pretext="pixels",
     vit=ViTConfig(
-        *((8, 16), 2, 1, 7, 24, 3, 3, 1.5),
-        *("conv", (1, 1), "mean", "sincos2d", 5, "gelu_tanh", 0.1, 0.2, 1e-7),
+        image_size=(8, 16),
+        patch_size=2,
+        in_channels=1,
+        num_classes=7,
+        dim=24,
+        depth=3,
+        num_heads=3,
+        mlp_ratio=1.5,
+        stem="conv",
+        stages=(1, 1),
+        pool="mean",
+        pos_embed="sincos2d",
+        representation_size=5,
+        activation="gelu_tanh",
+        norm="rmsnorm",
+        layer_scale=0.5,
+        dropout=0.1,
+        attn_dropout=0.2,
+        drop_path=1e-7,
     ),
-    augmentation=Augmentation(2, 0.25, 0.1, 0.8, 1.5, 0.75, 2, 7),
+    augmentation=Augmentation(
+        crop=2,
+        flip=0.25,
+        erasing=0.1,
+        mixup=0.8,
+        cutmix=1.5,
+        mix_prob=0.75,
+        rand_augment=2,
+        magnitude=7,
+    ),
     epochs=3,
     batch_size=7,
     optimizer="sgd",
@@ -125,15 +153,15 @@ def test_the_changed_config_changes_everything():
 def test_a_runs_config_gives_the_same_training(tmp_path, config):
     file = tmp_path / "config.json"
     file.write_text(to_json(config))
-    assert parse_arguments(["--config", str(file)]).train == config
-    assert parse_arguments([f"--config={file}"]).train == config
+    assert parse_arguments(["--config", str(file)], {}).train == config
+    assert parse_arguments([f"--config={file}"], {}).train == config
 
 
 def test_none_false_and_tuples_can_be_said_over_a_config(tmp_path):
     file = tmp_path / "config.json"
     file.write_text(to_json(CHANGED))
     flags = "--ema-decay None --no-nesterov --image-size 8 --betas 0.7 0.9 --save-every None"
-    found = parse_arguments(["--config", str(file), *flags.split()]).train
+    found = parse_arguments(["--config", str(file), *flags.split()], {}).train
     assert (found.ema_decay, found.nesterov, found.save_every) == (None, False, None)
     assert (found.vit.image_size, found.betas) == (8, (0.7, 0.9))
     assert found.optimizer == "sgd"
@@ -150,7 +178,7 @@ def test_a_preset_yields_to_a_config_that_to_a_model_and_that_to_flags(tmp_path,
     flags = ["--epochs", "7", "--depth", "3"]
     names = ["--model", "Nano/2", "--config", str(file), "--preset", "shapes"]
     for argv in (flags + names, names + flags):
-        found = parse_arguments(argv).train
+        found = parse_arguments(argv, {}).train
         assert found.momentum == 0.1  # the preset's
         assert found.lr == 0.25  # the config's
         assert {name: getattr(found.vit, name) for name in nano} == nano
@@ -158,7 +186,7 @@ def test_a_preset_yields_to_a_config_that_to_a_model_and_that_to_flags(tmp_path,
 
 
 def test_a_models_name_leaves_pictures_and_classes_alone():
-    found = parse_arguments(["--model", "S/16", "--num-classes", "4"]).train.vit
+    found = parse_arguments(["--model", "S/16", "--num-classes", "4"], {}).train.vit
     assert (found.dim, found.patch_size, found.image_size, found.num_classes) == (384, 16, 32, 4)
 
 
@@ -214,7 +242,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(capsys, tmp_path):
     out = capsys.readouterr().out
     config = json.loads(out[: out.index("\n}\n") + 3])
     assert config == json.loads(to_json(tiny.CONFIG))
-    assert f"{tiny.VIT.num_parameters:,}" in out
+    assert f"{num_parameters(tiny.VIT):,}" in out
     assert main(["--dry-run", "--data-url", UNREACHABLE]) == 0
     assert "SHAPES" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
@@ -279,7 +307,7 @@ def test_a_run_holds_its_config_metrics_figures_and_checkpoints(capsys):
     }
     for name in ("curves.png", "confusion.png"):
         assert (run.path / name).read_bytes().startswith(b"\x89PNG")
-    config = parse_arguments(["--config", str(run.config_file)]).train
+    config = parse_arguments(["--config", str(run.config_file)], {}).train
     assert config == dataclasses.replace(tiny.CONFIG, data_dir=Path("data").resolve())
 
     lines = run.metrics()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from minivit.cli import as_flags
 from minivit.data import Augmentation, Dataset, Split
 from minivit.engine import Run, TrainConfig, Trainer
 from minivit.models import ViT, ViTConfig
@@ -27,7 +26,23 @@ CONFIG = TrainConfig(
     log_every=3,
 )
 """On the 80 pictures of `dataset()`: 16 to validate, four steps an epoch."""
-FLAGS = list(as_flags(dataclasses.asdict(CONFIG)))
+
+
+def as_flags(settings: dict) -> list[str]:
+    """{"dim": 64, "augmentation": {"flip": 0.5}} -> --dim 64 --flip 0.5."""
+    flags = []
+    for name, value in settings.items():
+        flag = f"--{name}".replace("_", "-")
+        if isinstance(value, dict):
+            flags += as_flags(value)
+        elif isinstance(value, bool):
+            flags.append(flag if value else flag.replace("--", "--no-"))
+        else:
+            flags += [flag, *map(str, value if isinstance(value, list | tuple) else [value])]
+    return flags
+
+
+FLAGS = as_flags(dataclasses.asdict(CONFIG))
 """`CONFIG` on a command line."""
 
 

@@ -37,7 +37,7 @@ class TorchViT(nn.Module):
         if config.pos_embed == "learned":
             self.pos_embed = nn.Parameter(torch.zeros(1, config.num_tokens, C))
         self.blocks = nn.ModuleList(TorchBlock(config) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(C, eps=1e-6)
+        self.norm = make_norm(config)
         if R is not None:
             self.pre_logits = nn.Linear(C, R)
         self.head = nn.Linear(R or C, config.num_classes)
@@ -69,13 +69,29 @@ class TorchViT(nn.Module):
         return self.head(x)
 
 
+def make_norm(config: ViTConfig) -> nn.Module:
+    kind = {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm}[config.norm]
+    return kind(config.dim, eps=1e-6)
+
+
+class LayerScale(nn.Module):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x):
+        return self.gamma * x
+
+
 class TorchBlock(nn.Module):
     def __init__(self, config: ViTConfig):
         super().__init__()
         C, hidden = config.dim, config.hidden
         self.num_heads = config.num_heads
         self.approximate = {"gelu": "none", "gelu_tanh": "tanh"}[config.activation]
-        self.norm1, self.norm2 = nn.LayerNorm(C, eps=1e-6), nn.LayerNorm(C, eps=1e-6)
+        self.norm1, self.norm2 = make_norm(config), make_norm(config)
+        if config.layer_scale is not None:
+            self.ls1, self.ls2 = LayerScale(C), LayerScale(C)
         self.attn = nn.ModuleDict({"qkv": nn.Linear(C, 3 * C), "proj": nn.Linear(C, C)})
         self.grid = config.grid
         if config.pos_embed == "relative":
@@ -95,9 +111,11 @@ class TorchBlock(nn.Module):
         self.probs = F.softmax(scores / math.sqrt(q.shape[-1]), -1)  # for tests that look at it
         self.probs.retain_grad()
         heads = self.probs @ v
-        x = x + self.attn["proj"](heads.transpose(1, 2).flatten(2))
+        h = self.attn["proj"](heads.transpose(1, 2).flatten(2))
+        x = x + (self.ls1(h) if hasattr(self, "ls1") else h)
         hidden = F.gelu(self.mlp["fc1"](self.norm2(x)), approximate=self.approximate)
-        return x + self.mlp["fc2"](hidden)
+        h = self.mlp["fc2"](hidden)
+        return x + (self.ls2(h) if hasattr(self, "ls2") else h)
 
     def by_offset(self, q):
         """Each query times the embedding of the offset to each patch; the class token has none."""

@@ -3,14 +3,17 @@
 import importlib.util
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
 from minivit.errors import UserError
 
-Array = Any
-"""A `numpy.ndarray` or a `cupy.ndarray`. (CuPy need not be installed, so no type can name both.)"""
+Array: TypeAlias = np.ndarray
+"""A `numpy.ndarray`, or a `cupy.ndarray`, which has the same methods.
+
+(CuPy need not be installed, so for the type checker it is NumPy's.)
+"""
 
 
 def get_xp(x: Array) -> ModuleType:
@@ -42,7 +45,7 @@ def astype_like(x: Array, like: Array) -> Array:
 
 def to_host(x: Array) -> np.ndarray:
     """`x` as a NumPy array (a CuPy array is copied, and the GPU waited for)."""
-    return x.get() if get_xp(x) is not np else x
+    return x if get_xp(x) is np else x.get()  # type: ignore[attr-defined]  # CuPy's
 
 
 def to_device(x: Array, device: str) -> Array:

@@ -5,7 +5,7 @@ course.begin()                                        # figures and arrays as th
 course.check("04.b", my_layernorm_backward)           # right, or what the mistake looks like
 """
 
-from minivit.course.check import Verdict, check
+from minivit.course.grader import Verdict, check
 from minivit.course.notebook import begin, size, slide, trained
 
 __all__ = ["Verdict", "begin", "check", "size", "slide", "trained"]

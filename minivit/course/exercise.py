@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from minivit.errors import UserError
-
 
 @dataclass(frozen=True)
 class Mistake:
@@ -33,7 +31,7 @@ class Exercise:
     mistakes: the usual ones.
     forward: where `answer` is a gradient: the function of `inputs` that it is the gradient of, as
         (args) -> (function, tensors): `function()` is the loss as a number, `tensors` what is
-        moved, in the order of `outputs`. See `minivit.course.check`.
+        moved, in the order of `outputs`. See `minivit.course.grader`.
     rtol: how exact a result must be, beside the largest number of it.
     """
 
@@ -57,18 +55,6 @@ def add(*exercises: Exercise) -> None:
         EXERCISES[exercise.name] = exercise
 
 
-def find(name: str) -> Exercise:
-    """The exercise of a name. Raises UserError where there is none."""
-    from minivit.course import exercises  # noqa: F401 - they add themselves
-
-    if name not in EXERCISES:
-        chapter = [known for known in EXERCISES if known[:2] == str(name)[:2]]
-        raise UserError(
-            f"there is no exercise {name!r}; expected one of {', '.join(chapter or EXERCISES)}"
-        )
-    return EXERCISES[name]
-
-
 def gradient_of(function: Callable, *names: str) -> Callable:
     """`Exercise.forward` of an answer `backward(dout, *arguments)` to `function(*arguments)`: the
     loss is Σ dout·function(*arguments).
@@ -76,7 +62,9 @@ def gradient_of(function: Callable, *names: str) -> Callable:
     names: of the leading arguments whose gradients the answer returns, in that order.
     """
 
-    def forward(dout: np.ndarray, *arguments):
+    def forward(
+        dout: np.ndarray, *arguments: Any
+    ) -> tuple[Callable[[], float], dict[str, np.ndarray]]:
         copies = [np.array(a) if isinstance(a, np.ndarray) else a for a in arguments]
         tensors = dict(zip(names, copies, strict=False))
         return lambda: float((dout * function(*copies)).sum()), tensors

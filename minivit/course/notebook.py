@@ -9,11 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.cli import as_flags
-from minivit.engine import RECIPES, train_once
-from minivit.engine.run import load_model
-from minivit.models import ViT
-from minivit.train import parse_arguments
+from minivit.engine import RECIPES, TrainConfig, Trained, load_model, train_once
 
 SMALL = "MINIVIT_COURSE_SMALL"
 """The environment variable that makes the notebooks' trainings short, to see that they work."""
@@ -62,7 +58,7 @@ def slide(draw: Callable[..., Any], **choices: tuple) -> None:
     import matplotlib.pyplot as plt
     from IPython.display import display
 
-    def figure(**chosen):
+    def figure(**chosen: Any) -> Any:
         made = draw(**chosen)
         plt.close(made)
         return made
@@ -82,7 +78,7 @@ def slide(draw: Callable[..., Any], **choices: tuple) -> None:
         for name, values in choices.items()
     }
 
-    def update(_) -> None:
+    def update(_: Any) -> None:
         shown.update(figure(**{name: slider.value for name, slider in sliders.items()}))
 
     for slider in sliders.values():
@@ -94,21 +90,18 @@ def _orderly(values: tuple) -> bool:
     return all(isinstance(value, int | float) for value in values)
 
 
-def trained(name: str = "nano", **changes) -> tuple[ViT, dict]:
+def trained(name: str = "nano", **changes: Any) -> Trained:
     """A small model of the shapes, trained by the recipe of that data set with `changes`.
 
     The first call trains it, in two minutes, into the folder runs/course-NAME; then it is read.
 
     Args:
-        name: of the folder. changes: flags of `minivit.train`, as `pos_embed="none"`.
-
-    Returns:
-        model, state: state has "class_names", "mean", "std".
+        name: of the folder. changes: settings of a training, as `pos_embed="none"`.
     """
     short = size({}, {"train_images": 2000, "epochs": 1})
-    recipe = {**RECIPES["shapes"], **short, **changes}
+    config = TrainConfig.from_dict({**RECIPES["shapes"], **short, **changes})
     path = Path("runs") / f"course-{name}{size('', '-small')}"
     with contextlib.redirect_stdout(io.StringIO()):
-        accuracy = train_once(path, parse_arguments(list(as_flags(recipe))).train)
-    print(f"{path.as_posix()}: trained, {accuracy:.1%} of the test pictures right")
+        accuracy = train_once(path, config)
+    print(f"{path.as_posix()}: trained, {accuracy:.1%} of the test images classified correctly")
     return load_model(path)

@@ -1,20 +1,27 @@
-"""Pictures: where they come from, how they are varied, and how they come in batches."""
+"""Images: where they come from, how they are varied, and how they come in batches."""
 
-from minivit.data.augment import Augmentation, Drawn, denormalize, normalize, scale_and_offset
-from minivit.data.batches import Batches, Field, Plan, Statistics
+from minivit.data.augment import Augmentation, Drawn
+from minivit.data.batches import Batches, Field, Plan
 from minivit.data.dataset import Dataset, Split
 from minivit.data.picture import open_picture
+from minivit.data.registry import SOURCES, find_source
+from minivit.data.source import Request, Source
+from minivit.data.statistics import Statistics, denormalize, normalize, scale_and_offset
 
 __all__ = [
+    "SOURCES",
     "Augmentation",
     "Batches",
     "Dataset",
     "Drawn",
     "Field",
     "Plan",
+    "Request",
+    "Source",
     "Split",
     "Statistics",
     "denormalize",
+    "find_source",
     "normalize",
     "open_picture",
     "scale_and_offset",

@@ -10,7 +10,6 @@ past its last pixel; all zeros is none.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from numpy.typing import DTypeLike
 
 from minivit.data.mix import Mix, draw_cutmix, draw_mixup, no_rectangles, rectangles
 from minivit.data.rand_augment import MAX_MAGNITUDE, rand_augment
+from minivit.data.statistics import Statistics
 from minivit.errors import UserError
 
 ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
@@ -103,7 +103,8 @@ def draw_erasing(
     B, _, H, W = shape
     rows = np.flatnonzero(rng.random(B) < p)
     target = rng.uniform(*area, len(rows)) * H * W
-    ratio = np.exp(rng.uniform(*np.log(aspect), len(rows)))
+    low, high = np.log(aspect)
+    ratio = np.exp(rng.uniform(low, high, len(rows)))
     height = np.clip(np.rint(np.sqrt(target * ratio)), 1, H).astype(np.int64)
     width = np.clip(np.rint(np.sqrt(target / ratio)), 1, W).astype(np.int64)
     top, left = rng.integers(H - height + 1), rng.integers(W - width + 1)
@@ -115,62 +116,13 @@ def draw_erasing(
 def erase(images: np.ndarray, erased: np.ndarray, noise_seed: int) -> np.ndarray:
     """Replace rectangles, int (B, 4), by noise: uint8 (B, C, H, W) -> uint8 (B, C, H, W)."""
     rows = np.flatnonzero(erased.any(1))
-    inside = rectangles(*erased[rows].T, images.shape[2:])[:, None]
+    top, bottom, left, right = erased[rows].T
+    inside = rectangles(top, bottom, left, right, images.shape[2:])[:, None]
     shape = (len(rows), *images.shape[1:])
     noise = np.random.default_rng(noise_seed).integers(256, size=shape, dtype=np.uint8)
     out = images.copy()
     out[rows] = np.where(inside, noise, images[rows])
     return out
-
-
-def normalize(
-    images: np.ndarray,
-    mean: Sequence[float],
-    std: Sequence[float],
-    dtype: DTypeLike = np.float32,
-) -> np.ndarray:
-    """(images / 255 - mean) / std by channel: uint8 (B, C, H, W), (C,), (C,) -> dtype (B, C, H, W).
-
-    Raises UserError unless there is one mean and one positive deviation a channel, and for
-    pictures that are not uint8, as those may have been normalized before.
-    """
-    if images.dtype != np.uint8:
-        raise UserError(f"pictures of {images.dtype}: normalize expects uint8, 0 to 255")
-    scale, offset = scale_and_offset(mean, std, images.shape[1], dtype)
-    out = images * scale[:, None, None]
-    out -= offset[:, None, None]
-    return out
-
-
-def scale_and_offset(
-    mean: Sequence[float], std: Sequence[float], channels: int, dtype: DTypeLike = np.float32
-) -> tuple[np.ndarray, np.ndarray]:
-    """`normalize` as one product and one sum, x · scale - offset: dtype (C,), (C,).
-
-    Raises UserError unless there is one mean and one positive deviation a channel.
-    """
-    mean, std = _by_channel(mean, std, channels)
-    return (1 / (255 * std)).astype(dtype), (mean / std).astype(dtype)
-
-
-def denormalize(x: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """The inverse of `normalize`, rounded and clipped: float (B, C, H, W) -> uint8 (B, C, H, W)."""
-    mean, std = _by_channel(mean, std, x.shape[1])
-    pixels = (x * std[:, None, None] + mean[:, None, None]) * 255
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
-
-
-def _by_channel(
-    mean: Sequence[float], std: Sequence[float], channels: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Check that mean and std are those of so many channels: float64 (C,), (C,)."""
-    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-    if mean.shape != (channels,) or std.shape != (channels,) or not np.all(std > 0):
-        raise UserError(
-            f"mean {mean.tolist()} and std {std.tolist()}: expected a mean and a positive "
-            f"deviation for each of the pictures' {channels} channels"
-        )
-    return mean, std
 
 
 def one_hot(labels: np.ndarray, num_classes: int, dtype: DTypeLike = np.float32) -> np.ndarray:
@@ -203,9 +155,7 @@ class Drawn(NamedTuple):
     mix: Mix | None
     """How pictures are mixed; None if they are not."""
 
-    def pictures(
-        self, images: np.ndarray, mean: Sequence[float], std: Sequence[float]
-    ) -> np.ndarray:
+    def pictures(self, images: np.ndarray, statistics: Statistics) -> np.ndarray:
         """uint8 (B, C, H, W) -> float32, normalized. Raises as `normalize` does."""
         if self.padding:
             images = crop(_pad(images, self.padding), self.dy, self.dx, images.shape[2:])
@@ -213,7 +163,7 @@ class Drawn(NamedTuple):
             images = mirror(images, self.flipped)
         if self.erased.any():
             images = erase(images, self.erased, self.noise_seed)
-        x = normalize(images, mean, std)
+        x = statistics.normalize(images)
         return x if self.mix is None else self.mix.pictures(x)
 
     def targets(self, labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -223,7 +173,7 @@ class Drawn(NamedTuple):
         return self.mix.targets(one_hot(labels, num_classes))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """How training pictures are varied; a value out of its range is refused (UserError)."""
 
@@ -267,8 +217,7 @@ class Augmentation:
         labels: np.ndarray,
         num_classes: int,
         rng: np.random.Generator,
-        mean: Sequence[float],
-        std: Sequence[float],
+        statistics: Statistics,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Augment and normalize a training batch: uint8 (B, C, H, W) pictures, int (B,) labels.
 
@@ -278,7 +227,7 @@ class Augmentation:
         if self.rand_augment:
             images = rand_augment(images, rng, self.rand_augment, self.magnitude)
         drawn = self.draw(images.shape, rng)
-        return drawn.pictures(images, mean, std), drawn.targets(labels, num_classes)
+        return drawn.pictures(images, statistics), drawn.targets(labels, num_classes)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Drawn:
         """All but RandAugment, for a batch of shape (B, C, H, W).

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -13,32 +12,8 @@ from minivit.backend.random import Purpose, generator
 from minivit.data.augment import Augmentation, Drawn
 from minivit.data.dataset import Split
 from minivit.data.mix import Mix
+from minivit.data.statistics import Statistics
 from minivit.errors import UserError
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation of each colour, over pixels scaled to 0…1."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @classmethod
-    def of(cls, images: np.ndarray) -> "Statistics":
-        """Of uint8 (N, C, H, W); a colour that never varies gets std 1."""
-        channels = np.moveaxis(images, 1, 0).reshape(images.shape[1], -1)
-        # counts of the 256 grey levels: exact, and no float copy of the whole set
-        counts = np.stack([np.bincount(channel, minlength=256) for channel in channels])
-        level = np.arange(256) / 255.0
-        mean = counts @ level / channels.shape[1]
-        variance = counts @ level**2 / channels.shape[1] - mean**2
-        std = np.sqrt(np.maximum(variance, 0.0))
-        return cls(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()))
-
-    @classmethod
-    def of_state(cls, state: dict) -> "Statistics":
-        """Those that a checkpoint's state holds as "mean" and "std"."""
-        return cls(tuple(state["mean"]), tuple(state["std"]))
 
 
 class Field(IntEnum):
@@ -128,8 +103,7 @@ class Batches:
             self.split.labels[rows],
             self.num_classes,
             self.rng(step),
-            self.statistics.mean,
-            self.statistics.std,
+            self.statistics,
         )
 
     def plan(self, step: int, rng: np.random.Generator | None = None) -> Plan:
@@ -161,7 +135,7 @@ class Batches:
         before is used. Without `prepare`: their batches."""
         prepare = prepare or self.batch
         with ThreadPoolExecutor(1, "minivit-batches") as worker:
-            coming = worker.submit(prepare, start) if start < stop else None
+            coming: Any = worker.submit(prepare, start) if start < stop else None
             for step in range(start, stop):
                 current = coming.result()
                 coming = worker.submit(prepare, step + 1) if step + 1 < stop else None

@@ -23,12 +23,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minivit.data.dataset import Dataset, Split
 from minivit.data.download import Expected, fetch, sha256_of
 from minivit.data.pickle_reader import read_pickle
+from minivit.data.source import Source
 from minivit.errors import UserError
 
 URL = "https://www.cs.toronto.edu/~kriz/"
@@ -163,7 +165,7 @@ def _read(path: Path) -> tuple[Split, Split, tuple[str, ...], bool]:
     """Both splits, the class names, and whether the bytes are the official ones."""
     images = np.empty((len(BATCHES), ROWS, *SHAPE), np.uint8)
     labels = np.empty((len(BATCHES), ROWS), np.int64)
-    class_names = CLASS_NAMES
+    class_names: tuple[str, ...] = CLASS_NAMES
     missing, digests = set(BATCHES), {}
     layout = None
     for layout, name, raw in _folder_files(path) if path.is_dir() else _archive_files(path):
@@ -178,7 +180,7 @@ def _read(path: Path) -> tuple[Split, Split, tuple[str, ...], bool]:
         row = BATCHES.index(batch)
         images[row], labels[row] = parse(raw, where)
         missing.remove(batch)
-    if missing:
+    if layout is None or missing:
         lacks = ", ".join(batch + (layout.suffix if layout else "") for batch in sorted(missing))
         raise UserError(f"{path}: not a complete CIFAR-10, lacks {lacks}; remove or complete it")
 
@@ -211,14 +213,18 @@ def _archive_files(path: Path) -> Iterator[tuple[Layout, str, bytes]]:
         with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
             for member in archive:
                 # Taken out of the dict, so a second member of that name is passed over too.
-                layout, name = known.pop(member.name.removeprefix("./"), (None, None))
-                first = first or layout
-                if layout is None or layout is not first:
+                found = known.pop(member.name.removeprefix("./"), None)
+                if found is None:
                     continue
-                if not member.isfile():
+                layout, name = found
+                first = first or layout
+                if layout is not first:
+                    continue
+                file = archive.extractfile(member) if member.isfile() else None
+                if file is None:
                     raise UserError(f"{path}: {name} is a link or a device, expected a plain file")
                 _check_length(f"{path}: {name}", member.size)
-                yield layout, name, archive.extractfile(member).read()
+                yield layout, name, file.read()
             while unpacked.read(LONGEST_MEMBER):  # on to its end, where the checksum of all is
                 pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -258,10 +264,27 @@ def _python_batch(raw: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
 def _class_names(layout: Layout, raw: bytes, where: str) -> tuple[str, ...]:
     """The ten names: a line each, or "label_names" of a pickled dict."""
     if layout is BINARY:
-        names = raw.decode("ascii", "replace").split()
+        names: Any = raw.decode("ascii", "replace").split()
     else:
         meta = read_pickle(raw, where)
         names = meta.get("label_names") if type(meta) is dict else None
     if type(names) is not list or len(names) != 10 or not all(type(n) is str for n in names):
         raise UserError(f"{where}: expected the names of 10 classes")
     return tuple(names)
+
+
+SOURCE = Source(
+    name="cifar10",
+    summary="CIFAR-10: 60,000 images of ten classes of animals and vehicles",
+    load=lambda request: load(request.data_dir, url=request.url).resized(request.image_size),
+    recipe={
+        "pool": "mean",
+        "pos_embed": "sincos2d",
+        "activation": "gelu_tanh",
+        "epochs": 19,
+        "optimizer": "muon",
+        "lr": 2.5e-3,
+        "warmup": 0.5,
+        "betas": (0.9, 0.95),
+    },
+)

@@ -23,7 +23,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, rows) -> "Split":
+    def __getitem__(self, rows: slice | np.ndarray) -> "Split":
         masks = None if self.masks is None else self.masks[rows]
         return Split(self.images[rows], self.labels[rows], masks)
 

@@ -6,6 +6,7 @@ file under its own name is always whole. A lock beside it lets one run at a time
 
 import hashlib
 import http.client
+import io
 import os
 import sys
 import time
@@ -129,7 +130,7 @@ def _pull(url: str, part: Path, have: int, expected: Expected, progress: "_Progr
         raise _BrokenError(f"the connection broke off after {start:,} of {size:,} bytes")
 
 
-def _open(url: str, part: Path, have: int):
+def _open(url: str, part: Path, have: int) -> http.client.HTTPResponse:
     """The server's answer to a request for everything from byte `have` on."""
     headers = {"Range": f"bytes={have}-"} if have else {}
     try:
@@ -154,20 +155,20 @@ def _open(url: str, part: Path, have: int):
         raise _BrokenError(str(error) or type(error).__name__) from None
 
 
-def _continues(response, have: int) -> bool:
+def _continues(response: http.client.HTTPResponse, have: int) -> bool:
     """Whether the answer starts at byte `have`, as asked, and not at the beginning."""
     content_range = response.headers.get("Content-Range", "")
     return bool(have) and response.status == 206 and content_range.startswith(f"bytes {have}-")
 
 
-def _read(response, count: int) -> bytes:
+def _read(response: http.client.HTTPResponse, count: int) -> bytes:
     try:
         return response.read(count)
     except (OSError, http.client.HTTPException) as error:
         raise _BrokenError(f"the connection broke off: {error or type(error).__name__}") from None
 
 
-def _write(file, chunk: bytes) -> None:
+def _write(file: io.FileIO, chunk: bytes) -> None:
     """All of `chunk`: an unbuffered write may take less, on a disk that is nearly full."""
     view = memoryview(chunk)
     while view:
@@ -209,7 +210,7 @@ class _Progress:
     def __enter__(self) -> "_Progress":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.close()
 
     def update(self, count: int) -> None:

@@ -49,7 +49,8 @@ class Mix(NamedTuple):
         """float (B, C, H, W) -> the same."""
         if not self.pasted.any():
             return interpolate(x, self.partner, self.blend)
-        pasted = rectangles(*self.pasted.T, x.shape[2:])[:, None]
+        top, bottom, left, right = self.pasted.T
+        pasted = rectangles(top, bottom, left, right, x.shape[2:])[:, None]
         return np.where(pasted, x[self.partner], x)
 
     def targets(self, targets: np.ndarray) -> np.ndarray:

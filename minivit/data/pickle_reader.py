@@ -66,10 +66,10 @@ class _RefusedError(Exception):
 class _Machine:
     """The stack machine of a pickle, less everything that could call anything."""
 
-    def __init__(self):
-        self.stack = []
-        self.below = []  # the stacks put aside at each MARK
-        self.memo = {}
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.below: list[list[Any]] = []  # the stacks put aside at each MARK
+        self.memo: dict[Any, Any] = {}
 
     def run(self, raw: bytes) -> Any:
         for op, argument, _ in pickletools.genops(raw):

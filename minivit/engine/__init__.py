@@ -1,23 +1,25 @@
 """Training: the loop, the workers, the run directory and its checkpoints."""
 
 from minivit.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from minivit.engine.config import RECIPES, TrainConfig
+from minivit.engine.config import TrainConfig
 from minivit.engine.once import train_once
 from minivit.engine.parallel import DataParallel, physical_cores
-from minivit.engine.pretrainer import Pretrainer, make_trainer
+from minivit.engine.recipes import QUICK, RECIPES
 from minivit.engine.run import Run
+from minivit.engine.trained import Trained, load_model
 from minivit.engine.trainer import Trainer
 
 __all__ = [
+    "QUICK",
     "RECIPES",
     "Checkpoint",
     "DataParallel",
-    "Pretrainer",
     "Run",
     "TrainConfig",
+    "Trained",
     "Trainer",
     "load_checkpoint",
-    "make_trainer",
+    "load_model",
     "physical_cores",
     "save_checkpoint",
     "train_once",

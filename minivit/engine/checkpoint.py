@@ -4,9 +4,7 @@ One file, because then one rename makes it whole: a crash leaves the old checkpo
 never half of each. No pickle is ever read.
 """
 
-import contextlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from safetensors.numpy import save
 
 from minivit.backend import Array, get_xp
 from minivit.errors import UserError
+from minivit.files import write_atomically
 
 FORMAT = "minivit-1"
 
@@ -32,29 +31,12 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write beside `path`, flush to the disk, rename over it. Raises OSError (a full disk, say)."""
+    """Write a checkpoint, whole or not at all. Raises OSError (a full disk, say)."""
     tensors = dict(checkpoint.weights)
     for group, arrays in checkpoint.groups.items():
         tensors.update((f"{group}/{name}", array) for name, array in arrays.items())
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     write_atomically(path, save(tensors, {"format": FORMAT, "state": json.dumps(checkpoint.state)}))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """`path` has its old content or all of the new, whatever happens in between."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if isinstance(error, OSError) and error.filename is None:  # write and fsync name no file
-            error.filename = str(path)
-        raise
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

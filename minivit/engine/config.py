@@ -1,24 +1,28 @@
-"""All that decides a training, and the recipes that have names."""
+"""Training configuration."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from minivit.data import Augmentation
+from minivit import config
+from minivit.data import Augmentation, Dataset, Request, find_source
 from minivit.errors import UserError
 from minivit.models import ViTConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How to train; a value out of its range is refused (UserError)."""
 
-    dataset: Literal["auto", "cifar10", "shapes"] = "auto"
-    """cifar10; shapes, drawn by code; or auto: cifar10 where it is or can be had, else shapes."""
+    dataset: str = "auto"
+    """Data set by name: cifar10; shapes, drawn by code; or auto: cifar10 where it is or can be
+    downloaded, else shapes."""
     data_dir: Path = Path("data")
-    """Where CIFAR-10 lies or is downloaded to."""
+    """Folder where data sets lie or are downloaded to."""
     data_url: str | None = None
-    """Another address to download CIFAR-10 from; None for its authors'."""
+    """Another address to download the data set from; None for its authors'."""
     val_fraction: float = 0.05
     """Share of the training set held out to choose the best weights by."""
     train_images: int | None = None
@@ -79,7 +83,39 @@ class TrainConfig:
     save_every: int | None = None
     """Steps between two checkpoints, besides the one after each look; None for those alone."""
 
-    def __post_init__(self):
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "") -> Self:
+        """The defaults with these settings in their place; see `config.overlay`."""
+        return config.overlay(cls(), values, where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it; `from_dict` reads it."""
+        return config.to_dict(self)
+
+    def load_data(self, data_dir: Path | None = None) -> Dataset:
+        """The data set, at the model's image size.
+
+        Args:
+            data_dir: where it lies, if it has moved since; None for where the config says.
+
+        Raises:
+            UserError: it can neither be found nor downloaded, or is damaged.
+        """
+        request = Request(data_dir or self.data_dir, self.vit.image_hw, self.data_url)
+        return find_source(self.dataset).load(request)
+
+    def for_data(self, dataset: Dataset) -> Self:
+        """The same with a model for as many classes and channels as the data set has."""
+        vit = dataclasses.replace(
+            self.vit,
+            num_classes=dataset.num_classes,
+            in_channels=dataset.train.images.shape[1],
+        )
+        return dataclasses.replace(self, vit=vit)
+
+    def __post_init__(self) -> None:
+        if self.dataset != "auto":
+            find_source(self.dataset)
         at_least = {
             "train_images": 1,
             "epochs": 1,
@@ -111,59 +147,3 @@ class TrainConfig:
             )
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise UserError(f"clip_norm is {self.clip_norm}; expected above 0, or None")
-
-
-RECIPES: dict[str, dict] = {
-    "cifar10": {
-        "dataset": "cifar10",
-        "pool": "mean",
-        "pos_embed": "sincos2d",
-        "activation": "gelu_tanh",
-        "epochs": 19,
-        "optimizer": "muon",
-        "lr": 2.5e-3,
-        "warmup": 0.5,
-        "betas": (0.9, 0.95),
-    },
-    # ViT-Lite-7/4, mostly by the recipe of Lee et al. (2021), longer; not measured yet
-    "cifar10-gpu": {
-        "dataset": "cifar10",
-        "dim": 256,
-        "depth": 7,
-        "num_heads": 4,
-        "pool": "mean",
-        "activation": "gelu_tanh",
-        "device": "cuda",
-        "precision": "bf16",
-        "epochs": 1000,
-        "batch_size": 512,
-        "lr": 1e-3,
-        "schedule": "cosine",
-        "warmup": 10.0,
-        "weight_decay": 0.05,
-        "betas": (0.9, 0.95),
-        "drop_path": 0.1,
-        "mixup": 0.8,
-        "cutmix": 1.0,
-        "mix_prob": 0.5,
-        "erasing": 0.25,
-        "ema_decay": 0.9998,
-        "eval_every": 10,
-        "log_every": 500,
-    },
-    # the figures are upright and whole: no crop, no flip, and few passes do
-    "shapes": {
-        "dataset": "shapes",
-        "dim": 96,
-        "depth": 4,
-        "epochs": 5,
-        "optimizer": "muon",
-        "lr": 2.5e-3,
-        "warmup": 0.3,
-        "betas": (0.9, 0.95),
-        "label_smoothing": 0.0,
-        "crop": 0,
-        "flip": 0.0,
-    },
-}
-"""Recipes by name: what they change of `TrainConfig`'s defaults, as flags."""

@@ -1,9 +1,15 @@
 """Few-shot: a linear classifier on frozen features, in closed form (paper, section 4.1)."""
 
+from typing import Any
+
 import numpy as np
 
+from minivit.backend.random import Purpose, generator
+from minivit.engine.parallel import DataParallel
+from minivit.engine.trainer import Trainer
 from minivit.errors import UserError
 
+DRAWS = 5  # how often the shots are drawn anew
 RIDGES = 2.0 ** np.arange(-20, 11, 2)  # what λ is chosen from, times the features' mean variance
 
 
@@ -45,3 +51,36 @@ def ridge_regression(
     ridge = min(RIDGES, key=left_out_error) * variance
     weight = vt.T @ ((s / (s * s + ridge))[:, None] * projected)
     return weight, y_mean - x_mean @ weight
+
+
+def few_shot_curve(trainer: Trainer, shots: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Test accuracy over images per class, with features of the trainer's model; nothing is
+    trained. Prints a line per number of shots.
+
+    Returns:
+        a dict per number: "shots", and "accuracy", a list of one number per draw.
+    """
+    train, test = trainer.batches.split, trainer.dataset.test
+    with DataParallel(trainer.model, trainer.config.threads) as workers:
+        features, test_features = (
+            workers.features(trainer.statistics.normalize(part.images)) for part in (train, test)
+        )
+    K, rows = trainer.dataset.num_classes, []
+    print(f"{trainer.dataset.name}, {len(test)} test images, {DRAWS} draws each")
+    for count in shots:
+        found = []
+        for draw in range(DRAWS):
+            rng = generator(trainer.config.seed, Purpose.SAMPLE, count, draw)
+            chosen = _shots(train.labels, count, K, rng)
+            weight, bias = ridge_regression(features[chosen], train.labels[chosen], K)
+            correct = (test_features @ weight + bias).argmax(-1) == test.labels
+            found.append(float(correct.mean()))
+        rows.append({"shots": count, "accuracy": found})
+        print(f"{count:6} per class: {np.mean(found):.2%} ± {np.std(found):.2%}")
+    return rows
+
+
+def _shots(labels: np.ndarray, count: int, K: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows of `count` images of each class, or of all there are."""
+    order = rng.permutation(len(labels))
+    return np.concatenate([order[labels[order] == k][:count] for k in range(K)])

@@ -8,6 +8,7 @@ bf16: activations and what goes into matrix products. float32: their sums, Layer
 the softmax, the loss, the gradient along the residual stream, weights, moments.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -46,21 +47,30 @@ class Device(Protocol):
     def download(self, array: Any) -> np.ndarray:
         """A copy on the host."""
 
-    def launch(self, file: str, kernel: str, grid, block, *arguments, shared=0, **sizes) -> None:
+    def launch(
+        self,
+        file: str,
+        kernel: str,
+        grid: Any,
+        block: Any,
+        *arguments: Any,
+        shared: int = 0,
+        **sizes: Any,
+    ) -> None:
         """Start a kernel of `backend/cuda`; sizes: what it is compiled for."""
 
     def matmul(
         self,
-        a,
-        b,
-        out,
+        a: Any,
+        b: Any,
+        out: Any,
         *,
-        bias=None,
-        bias_gradient=None,
-        gelu=None,
-        dgelu=None,
-        turn_a=False,
-        turn_b=False,
+        bias: Any = None,
+        bias_gradient: Any = None,
+        gelu: Any = None,
+        dgelu: Any = None,
+        turn_a: bool = False,
+        turn_b: bool = False,
     ) -> bool:
         """out = op(a) op(b) + bias, of two axes each: bf16 in, bf16 or float32 out, float32 sums.
 
@@ -169,7 +179,7 @@ class FusedStep:
         count = self.weights.size
         self._each("bf16.cu", "to_bf16_kernel", count, self.flat.data, self.weights, count)
 
-    def augment(self, pictures, scale, offset, padding: int) -> None:
+    def augment(self, pictures: Any, scale: Any, offset: Any, padding: int) -> None:
         """patches, of uint8 pictures (any number, C, H, W) on the device, by `draws`.
 
         scale, offset: (C,) float32, from `scale_and_offset`. padding: the crop's.
@@ -210,7 +220,7 @@ class FusedStep:
 
     def loss(self) -> None:
         """dlogits and `sums`, of the labels in `draws`."""
-        sizes = {"CLASSES": self.config.num_classes, "SCALAR": "bf16"}
+        sizes: dict[str, Any] = {"CLASSES": self.config.num_classes, "SCALAR": "bf16"}
         grid = _ceil(self.B, THREADS // 32)
         first, second = self.draws[Field.FIRST], self.draws[Field.SECOND]
         kept = self.draws[Field.KEPT].view("float32")
@@ -252,7 +262,7 @@ class FusedStep:
                *optimizer.betas, optimizer.eps, optimizer.weight_decay,
                clip_norm or 0.0)  # fmt: skip
 
-    def attention_map(self, block: int, out) -> None:
+    def attention_map(self, block: int, out: Any) -> None:
         """out (B, H, T, T), float32: the map of a block in the last forward, before dropout."""
         arrays = self.blocks[block]["qkv"], self.blocks[block]["lse"], out
         tiles = 2 * _tile_bytes(self.config)
@@ -260,11 +270,11 @@ class FusedStep:
 
     # --- the parts
 
-    def _linear(self, x, name: str, out, gelu=None) -> bool:
+    def _linear(self, x: Any, name: str, out: Any, gelu: Any = None) -> bool:
         weight, bias = self.w[f"{name}.weight"], self.w[f"{name}.bias"]
         return self.device.matmul(x, weight, out, bias=bias, gelu=gelu)
 
-    def _linear_backward(self, name: str, x, dout, dx, dgelu=None) -> bool:
+    def _linear_backward(self, name: str, x: Any, dout: Any, dx: Any, dgelu: Any = None) -> bool:
         bias, weight = self.d[f"{name}.bias"], self.d[f"{name}.weight"]
         if not self.device.matmul(x, dout, weight, turn_a=True, bias_gradient=bias):
             self._add_column_sums(dout, bias)
@@ -282,7 +292,7 @@ class FusedStep:
             of_image = self.dresidual.reshape(self.B, -1)  # the class token's place is the first
             self._add_column_sums(of_image, *learned, scalar="float")
 
-    def _add_column_sums(self, x, *outs, scalar: str = "bf16") -> None:
+    def _add_column_sums(self, x: Any, *outs: Any, scalar: str = "bf16") -> None:
         """Add the sums of x's columns to each of `outs`, as many as it has numbers."""
         rows, columns = x.shape
         slabs, grid = min(self.partial.size // columns, BLOCKS, rows), _ceil(columns, THREADS)
@@ -318,13 +328,15 @@ class FusedStep:
         """A product's epilogue knows the tanh form, and no dropout after it."""
         return self.config.activation == "gelu_tanh" and not (self.train and self.config.dropout)
 
-    def _gelu(self, kernel: str, i: int, x, y) -> None:
+    def _gelu(self, kernel: str, i: int, x: Any, y: Any) -> None:
         grid, (where, rate) = _ceil(x.size, THREADS * 8), self._dropout(site(i, HIDDEN))
         tanh = int(self.config.activation == "gelu_tanh")
         self.device.launch("gelu.cu", kernel, grid, THREADS, x, y, x.size, self.key, where, rate,
                            TANH=tanh, SCALAR="bf16", **_drop(rate))  # fmt: skip
 
-    def _norm(self, x, branch, name: str, total, y, stats, keep: Keep) -> None:
+    def _norm(
+        self, x: Any, branch: Any, name: str, total: Any, y: Any, stats: Any, keep: Keep
+    ) -> None:
         """total = x + keep·branch, y = LayerNorm(total); without a branch total is x already."""
         weight, bias = self.at[f"{name}.weight"], self.at[f"{name}.bias"]
         grid = _ceil(len(x), THREADS // 32)
@@ -332,7 +344,7 @@ class FusedStep:
                            weight, bias, total, y, stats, len(x), 1e-6, self.key, *keep, self.T,
                            **self._norm_sizes(keep))  # fmt: skip
 
-    def _norm_backward(self, name: str, total, stats, keep: Keep) -> None:
+    def _norm_backward(self, name: str, total: Any, stats: Any, keep: Keep) -> None:
         """From dnarrow; what comes out is added to dresidual; times keep it is dbranch."""
         C, rows = self.config.dim, len(total)
         grid = min(BLOCKS, _ceil(rows, THREADS // 32))
@@ -361,21 +373,23 @@ class FusedStep:
                         self.dnarrow, block["lse"], self.dqkv, last=(self.key, *dropout)
                         )  # fmt: skip
 
-    def _attention(self, kernel: str, columns: int, shared: int, rate, *arrays, last=()) -> None:
+    def _attention(
+        self, kernel: str, columns: int, shared: int, rate: float, *arrays: Any, last: tuple = ()
+    ) -> None:
         """A kernel of attention.cu, for each head of each image."""
         H = self.config.num_heads
         self.device.launch("attention.cu", kernel, (columns, H, self.B), 128, *arrays, self.T, H,
                            *last, shared=shared, HEAD=self.config.dim // H,
                            **_drop(rate))  # fmt: skip
 
-    def _tokens(self, kernel: str, threads: int, *arrays, keep=None) -> None:
+    def _tokens(self, kernel: str, threads: int, *arrays: Any, keep: tuple | None = None) -> None:
         last = () if keep is None else (self.key, *keep)
         sizes = {"CLS": int(self.config.pool == "cls"), "SCALAR": "bf16"}
         sizes |= _drop(keep[1] if keep else 0.0)
         shape = self.B, self.T, self.config.dim
         self._each("tokens.cu", kernel, threads, *arrays, *shape, *last, **sizes)
 
-    def _each(self, file: str, kernel: str, threads: int, *arguments, **sizes) -> None:
+    def _each(self, file: str, kernel: str, threads: int, *arguments: Any, **sizes: Any) -> None:
         """A kernel with a thread for each of so many numbers."""
         self.device.launch(file, kernel, _ceil(threads, THREADS), THREADS, *arguments, **sizes)
 
@@ -414,16 +428,37 @@ def _ceil(count: int, size: int) -> int:
     return -(-count // size)
 
 
+KERNELS: dict[str, tuple | None] = {
+    "image_size": None,
+    "patch_size": None,
+    "in_channels": None,
+    "num_classes": None,
+    "dim": None,
+    "depth": None,
+    "num_heads": None,
+    "mlp_ratio": None,
+    "pool": ("cls", "mean"),
+    "pos_embed": ("learned", "sincos2d", "none"),
+    "activation": ("gelu", "gelu_tanh"),
+    "dropout": None,
+    "attn_dropout": None,
+    "drop_path": None,
+}
+"""What the kernels know of `ViTConfig`: any value of a field (None), or one of these. Every other
+field must have its default."""
+
+
 def require_kernels(config: ViTConfig) -> None:
     """Raises UserError for what only the pairs can do."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        known = KERNELS.get(field.name, (field.default,))
+        if known is not None and value not in known:
+            raise _no_kernel(f"{field.name} {value}")
     D = config.dim // config.num_heads
-    for fault, words in (
-        (config.stem != "patch", f"stem {config.stem}"),
-        (config.pool == "seq", "sequence pooling"),
-        (config.pos_embed == "relative", "relative positions"),
-        (config.representation_size is not None, "pre-logits"),
-        (config.depth < 1, "a model without blocks"),
-        (D % 16, f"heads of {D} numbers (16 must divide them)"),
-    ):
-        if fault:
-            raise UserError(f"there is no bf16 for {words}; train with --precision fp32 or tf32")
+    if D % 16:
+        raise _no_kernel(f"heads of {D} numbers (16 must divide them)")
+
+
+def _no_kernel(what: str) -> UserError:
+    return UserError(f"there is no bf16 for {what}; train with --precision fp32 or tf32")

@@ -3,15 +3,16 @@
 import contextlib
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[list]:
     """Ctrl-C or a polite kill fills the list, once; a second one ends the program at once."""
     requests: list = []
-    before = {}
+    before: dict[signal.Signals, Any] = {}
 
-    def request(number, frame):
+    def request(number: int, frame: object) -> None:
         requests.append(number)
         for each, handler in before.items():
             signal.signal(each, handler)

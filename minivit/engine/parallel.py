@@ -8,20 +8,17 @@ the same bits. BLAS runs one thread inside each: two crowds of threads would fig
 
 import contextlib
 import itertools
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from minivit.backend import RandomStream, blocks, get_xp, use_device
+from minivit.backend.machine import cache_bytes, physical_cores
 from minivit.engine.objective import Objective, StepResult
-from minivit.models import ViT
-
-USUAL_CACHE = 2**20
-"""Bytes of a core's second-level cache where the system does not say."""
+from minivit.models import Model, ViT
 
 
 class DataParallel:
@@ -34,7 +31,7 @@ class DataParallel:
             gradient accumulation: memory grows with it and not with the batch.
     """
 
-    def __init__(self, model: ViT, threads: int | None = None, micro_batch: int | None = None):
+    def __init__(self, model: Model, threads: int | None = None, micro_batch: int | None = None):
         on_host = get_xp(model.flat.data) is np
         threads = (threads or physical_cores()) if on_host else 1
         self.replicas = [model] + [model.replica() for _ in range(threads - 1)]
@@ -46,7 +43,7 @@ class DataParallel:
         self._blas_limit.enter_context(threadpool_limits(1, "blas"))
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._blas_limit.close()
         self._pool.shutdown()
 
@@ -72,14 +69,23 @@ class DataParallel:
         """The same with dropout at rest, and without gradients."""
         return self._measure(images, targets, objective, seed, step, train=False)
 
-    def _measure(self, images, targets, objective, seed, step, train: bool) -> StepResult:
+    def _measure(
+        self,
+        images: np.ndarray,
+        targets: np.ndarray,
+        objective: Objective,
+        seed: int,
+        step: int,
+        train: bool,
+    ) -> StepResult:
         B = len(images)
 
-        def work(replica: ViT, rows: range) -> StepResult:
+        def work(replica: Model, rows: range) -> StepResult:
             if train:
                 replica.flat.zero_grad()
             xp = get_xp(replica.flat.data)
-            loss = correct = 0.0
+            loss: Any = 0.0
+            correct: Any = 0.0
             for part in _split(rows, self.micro_batch):
                 chunk, share = slice(part.start, part.stop), len(part) / B
                 inputs = xp.asarray(images[chunk], replica.dtype)
@@ -124,7 +130,7 @@ class DataParallel:
         done = self._pool.map(lambda share: [function(item) for item in share], shares)
         return list(itertools.chain.from_iterable(done))
 
-    def _on_all(self, work, num_rows: int) -> list:
+    def _on_all(self, work: Callable, num_rows: int) -> list:
         """work(replica, rows) on each worker, the rows shared out evenly; results in order."""
         shares = np.linspace(0, num_rows, len(self.replicas) + 1).astype(int)
         jobs = [
@@ -153,7 +159,7 @@ def _split(rows: range, size: int | None) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def _fitting_rows(model: ViT) -> int:
+def _fitting_rows(model: Model) -> int:
     """How many images bring a token for each KiB of a core's second-level cache.
 
     Measured to be about best for models 128, 192 and 768 wide, training and inference: with fewer
@@ -161,25 +167,3 @@ def _fitting_rows(model: ViT) -> int:
     """
     tokens = max(512, cache_bytes() // 1024)
     return max(1, min(64, tokens // model.config.num_tokens))
-
-
-def cache_bytes() -> int:
-    """Bytes of a core's second-level cache."""
-    size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
-    try:
-        return int(size.read_text().strip().removesuffix("K")) * 1024
-    except (OSError, ValueError):  # not Linux, or another unit
-        return USUAL_CACHE
-
-
-def physical_cores() -> int:
-    """Cores that this process may use; two hardware threads of one core count once."""
-    try:
-        cpus = os.sched_getaffinity(0)
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
-    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    try:
-        return len({Path(siblings.format(cpu)).read_text() for cpu in cpus})
-    except OSError:
-        return len(cpus)

@@ -1,22 +1,20 @@
 """A run's directory: config.json, metrics.jsonl, figures, checkpoints."""
 
-import dataclasses
 import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from minivit.backend import use_device
-from minivit.cli import as_flags, parse, read_flags
-from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, write_atomically
 from minivit.engine.config import TrainConfig
 from minivit.errors import UserError
-from minivit.models import ViT, ViTConfig
+from minivit.files import read_json, write_atomically
 
 
 class Run:
     """The files of one training.
 
-    config.json: every field of its `TrainConfig`. metrics.jsonl: a line a log step and an epoch.
+    config.json: every field of its `TrainConfig`. metrics.jsonl: a line per log step and
+    per epoch.
     checkpoints/last.safetensors: where to go on. checkpoints/best.safetensors: the weights that did
     best on the validation split.
     """
@@ -29,20 +27,28 @@ class Run:
         self.best = path / "checkpoints" / "best.safetensors"
 
     @classmethod
-    def create(cls, root: Path, config: TrainConfig) -> "Run":
-        """A fresh directory `root/DATE-TIME-DATASET`, numbered where that exists already."""
+    def fresh(cls, root: Path, config: TrainConfig) -> "Run":
+        """A run whose directory `root/DATE-TIME-DATASET` is made when it begins; numbered where
+        that exists already."""
         stem = f"{datetime.now():%Y%m%d-%H%M%S}-{config.dataset}"
         for number in range(1, 1000):
             path = root / (stem if number == 1 else f"{stem}-{number}")
-            try:
-                path.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            (path / "checkpoints").mkdir()
-            run = cls(path)
-            write_atomically(run.config_file, to_json(config).encode())
-            return run
+            if not path.exists():
+                return cls(path)
         raise UserError(f"{root}: a thousand runs began in this second; wait for the next")
+
+    @classmethod
+    def create(cls, root: Path, config: TrainConfig) -> "Run":
+        """A fresh run that has begun."""
+        run = cls.fresh(root, config)
+        run.begin(config)
+        return run
+
+    def begin(self, config: TrainConfig) -> None:
+        """Make the directory and write the config into it; does nothing where there is one."""
+        if not self.config_file.exists():
+            self.last.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.config_file, to_json(config).encode())
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -55,14 +61,14 @@ class Run:
 
     def read_config(self) -> TrainConfig:
         """What config.json says. Raises UserError where that is no training's."""
-        return parse(TrainConfig, as_flags(read_flags(self.config_file)), str(self.config_file))
+        return TrainConfig.from_dict(read_json(self.config_file), str(self.config_file))
 
-    def append(self, **metrics) -> None:
+    def append(self, **metrics: Any) -> None:
         """One line of metrics.jsonl."""
         with open(self.metrics_file, "a") as file:
             file.write(json.dumps(metrics) + "\n")
 
-    def metrics(self) -> list[dict]:
+    def metrics(self) -> list[dict[str, Any]]:
         """All whole lines of metrics.jsonl (a crash may have cut the last)."""
         if not self.metrics_file.exists():
             return []
@@ -78,47 +84,5 @@ class Run:
 
 
 def to_json(config: TrainConfig) -> str:
-    return json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
-
-
-def load_model(path: Path, device: str = "cpu") -> tuple[ViT, dict]:
-    """The best weights of a run, or those of a checkpoint file, as a model.
-
-    Args:
-        path: a run's directory or a .safetensors file of it.
-
-    Returns:
-        model, state: what the checkpoint says besides ("class_names", "mean", "std", …).
-
-    Raises:
-        UserError: not a run, no checkpoint yet, or a damaged one.
-    """
-    file = best_checkpoint(path)
-    checkpoint = load_checkpoint(file)
-    if checkpoint.state.get("pretext", "none") != "none":
-        raise UserError(
-            f"{file}: was pre-trained on patches and knows no classes; "
-            f"python -m minivit.finetune --from {path} teaches it some"
-        )
-    use_device(device)
-    model = ViT(ViTConfig(**checkpoint.state["vit"]), device=device)
-    restore_weights(model, checkpoint, str(file))
-    return model, checkpoint.state
-
-
-def best_checkpoint(path: Path) -> Path:
-    """The file with the best weights of a run, or the last; a .safetensors file is itself.
-
-    Raises:
-        UserError: not a run.
-    """
-    if path.suffix == ".safetensors":
-        return path
-    run = Run.open(path)
-    return run.best if run.best.exists() else run.last
-
-
-def restore_weights(model: ViT, checkpoint: Checkpoint, source: str) -> None:
-    """The weights to use: the moving average where the training kept one."""
-    arrays = checkpoint.groups.get("ema", checkpoint.weights)
-    copy_into(model.flat.views(model.flat.data), arrays, source)
+    """What config.json holds."""
+    return json.dumps(config.to_dict(), indent=2) + "\n"

@@ -1,12 +1,13 @@
-"""Who does the steps of a training: the pairs, or kernels that hold them fused."""
+"""Training-step backends: the pairs, or fused kernels."""
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
 from minivit.backend.cuda import from_bf16, to_bf16
 from minivit.backend.random import Purpose
-from minivit.data import Batches, Plan, scale_and_offset
+from minivit.data import Batches, Plan
 from minivit.data.rand_augment import rand_augment
 from minivit.engine.config import TrainConfig
 from minivit.engine.fused import Device, FusedStep, require_kernels
@@ -14,7 +15,7 @@ from minivit.engine.objective import Objective, StepResult
 from minivit.engine.parallel import DataParallel
 from minivit.errors import UserError
 from minivit.functional import patchify_forward
-from minivit.models import ViT
+from minivit.models import Model, ViT
 from minivit.optim import SGD, Adam, AdamW, clip_by_global_norm
 
 
@@ -32,14 +33,14 @@ class Stepper(Protocol):
 
     def __enter__(self) -> "Stepper": ...
 
-    def __exit__(self, *_) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Parts(NamedTuple):
     """What a training is made of."""
 
     config: TrainConfig
-    model: ViT
+    model: Model
     optimizer: Adam | SGD
     batches: Batches
     objective: Objective
@@ -59,10 +60,10 @@ class PairStepper:
         self.workers.__enter__()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.workers.__exit__(*error)
 
-    def train(self, batch: Any, step: int, lr: float) -> StepResult:
+    def train(self, batch: tuple[np.ndarray, np.ndarray], step: int, lr: float) -> StepResult:
         seed, objective = self.parts.config.seed, self.parts.objective
         result = self.workers.loss_and_gradients(*batch, objective, seed, step)
         step_by_gradients(self.parts, lr, self.workers.map)
@@ -82,26 +83,24 @@ class FusedStepper:
         require_fused(parts.config)
         config, model, optimizer, batches, _ = parts
         self.parts, self.device = parts, device
-        self.fused = FusedStep(model, config.batch_size, device, config.label_smoothing)
+        self.fused = FusedStep(cast(ViT, model), config.batch_size, device, config.label_smoothing)
         self.in_graph = type(optimizer) is AdamW and not model.flat.frozen
         self.rounded = False  # whether the kernels know the weights as they are
         images = batches.split.images
         self.on_host = bool(batches.augmentation.rand_augment)  # it works on pictures, one by one
         shape = (config.batch_size, *images.shape[1:]) if self.on_host else images.shape
         self.pictures = device.zeros(shape, "uint8") if self.on_host else device.array(images)
-        statistics = batches.statistics
-        normal = scale_and_offset(statistics.mean, statistics.std, images.shape[1])
-        self.scale, self.offset = map(device.array, normal)
+        self.scale, self.offset = map(device.array, batches.statistics.scale_and_offset())
         self.seed = np.random.SeedSequence(
             config.seed, spawn_key=(int(Purpose.DROPOUT),)
         ).generate_state(2, np.uint32)
-        self._train = device.replay(self._launch_training)
-        self._look = device.replay(self.fused.forward)
+        self._train: Any = device.replay(self._launch_training)
+        self._look: Any = device.replay(self.fused.forward)
 
     def __enter__(self) -> "FusedStepper":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._train = self._look = None  # graphs, with all that they hold
 
     def prepare(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -137,7 +136,7 @@ class FusedStepper:
         fused.loss()
         fused.backward()
         if self.in_graph:
-            fused.update(parts.optimizer, parts.config.clip_norm)
+            fused.update(cast(AdamW, parts.optimizer), parts.config.clip_norm)
 
     def _inputs(self, packed: np.ndarray, step: int, lr: float) -> np.ndarray:
         """As `FusedStep.inputs`: draws, key, state."""
@@ -172,7 +171,7 @@ def require_fused(config: TrainConfig) -> None:
     require_kernels(config.vit)
 
 
-def step_by_gradients(parts: Parts, lr: float, run=map) -> None:
+def step_by_gradients(parts: Parts, lr: float, run: Callable = map) -> None:
     """Clip the gradients and let the optimizer step; run: see `Adam.step`."""
     flat, clip_norm = parts.model.flat, parts.config.clip_norm
     flat.zero_frozen_grad()

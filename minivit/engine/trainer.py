@@ -5,23 +5,28 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator
+from typing import Any, cast
 
-from minivit.backend import get_xp, to_host, use_device, use_tf32
+from minivit.backend import get_xp, use_device, use_tf32
 from minivit.backend.random import Purpose, generator
 from minivit.data import Batches, Dataset, Split, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
 from minivit.engine.config import TrainConfig
-from minivit.engine.evaluate import Evaluation, evaluate
+from minivit.engine.evaluation import Evaluation
 from minivit.engine.interrupt import stop_request
-from minivit.engine.objective import Classification, Objective
+from minivit.engine.meter import Meter
+from minivit.engine.objective import Classification, Objective, Workers
 from minivit.engine.parallel import DataParallel
+from minivit.engine.patch_prediction import PatchPrediction
 from minivit.engine.progress import Progress
-from minivit.engine.run import Run, restore_weights
+from minivit.engine.run import Run
+from minivit.engine.state import TrainState
 from minivit.engine.stepper import Parts, Stepper, make_stepper, require_fused
+from minivit.engine.trained import restore_weights
 from minivit.engine.transfer import freeze_all_but, transfer
 from minivit.errors import UserError
 from minivit.functional.interpolate import Mode
-from minivit.models import ViT
+from minivit.models import Model
 from minivit.optim import (
     SGD,
     Adam,
@@ -39,13 +44,24 @@ class Trainer:
     holds the weights, the optimizer's moments and the step number continues to the bit.
 
     Args:
-        config: with `dataset` decided. dataset: its pictures. run: where to write.
+        config: with `dataset` decided. dataset: its images. run: where to write; its directory is
+            made when the training begins.
+        start: another training's checkpoint, whose weights and normalization this one begins with;
+            `changes` then says what was changed on the way (see `transfer`). mode: how positions
+            are interpolated.
 
     Raises:
-        UserError: config and pictures do not fit together.
+        UserError: config and images do not fit together, or the model and those of `start`.
     """
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, run: Run):
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        run: Run,
+        start: Checkpoint | None = None,
+        mode: Mode = "bicubic",
+    ):
         _require_fit(config, dataset)
         self.config, self.dataset, self.run = config, dataset, run
         train, self.val = dataset.train.hold_out(
@@ -53,19 +69,23 @@ class Trainer:
         )
         if config.train_images is not None:
             train = train.sample(config.train_images, generator(config.seed, Purpose.SAMPLE))
+        statistics = Statistics.of(train.images) if start is None else statistics_of(start)
         self.batches = Batches(
             train,
             config.batch_size,
             dataset.num_classes,
             config.augmentation,
-            Statistics.of(train.images),
+            statistics,
             config.seed,
         )
         use_device(config.device)
         if config.device != "cpu":
             use_tf32(config.precision == "tf32")
-        self.objective = self._make_objective()
-        self.model = self._make_model()
+        self.objective = make_objective(config, statistics)
+        self.model: Model = self.objective.build(config.vit, config.seed, config.device)
+        self.changes: list[str] = []
+        if start is not None:
+            self.changes = transfer(self.model, start, dataset.class_names, mode)
         freeze_all_but(self.model, config.trainable)
         self.optimizer = make_optimizer(config, self.model)
         self.ema = None
@@ -82,19 +102,11 @@ class Trainer:
         self.step = 0
         self.best_accuracy = -1.0
         self.seconds = 0.0
-        self.window: list[tuple[float, int]] = []  # (loss, right answers) since the last log line
-        self.pending: list = []  # the same, still on the device
-        self.epoch_sums = [0.0, 0, 0]  # loss, right answers, steps of this epoch
-
-    def _make_model(self) -> ViT:
-        return ViT(self.config.vit, self.config.seed, device=self.config.device)
-
-    def _make_objective(self) -> Objective:
-        return Classification(self.config.label_smoothing)
+        self.meter = Meter(config.batch_size)
 
     @property
     def statistics(self) -> Statistics:
-        """What the pictures are normalised by."""
+        """What the images are normalized by."""
         return self.batches.statistics
 
     @property
@@ -130,27 +142,19 @@ class Trainer:
                     return False
         return True
 
-    def _train_step(self, stepper: Stepper, batch) -> None:
+    def _train_step(self, stepper: Stepper, batch: Any) -> None:
         result = stepper.train(batch, self.step, self.schedule(self.step))
         self.step += 1
         if self.ema is not None:
             self.ema.update(self.model.flat.data, self.step)
-        self.pending.append(result)
+        self.meter.add(result)
 
     def _read_losses(self) -> None:
         """Fetch the losses of the last steps from the device, and stop where one is no number."""
-        if not self.pending:
-            return
-        first = self.step - len(self.pending) + 1
-        xp = get_xp(self.pending[0].loss)  # all in one copy: each would wait for the device
-        told = to_host(xp.stack([xp.stack(result) for result in self.pending])).tolist()
-        for step, (loss, correct) in enumerate(told, first):
+        losses = self.meter.read()
+        for step, loss in enumerate(losses, self.step - len(losses) + 1):
             if not math.isfinite(loss):
                 raise self._divergence(f"the loss became {loss}", step)
-            self.window.append((loss, correct))
-            for i, value in enumerate((loss, correct, 1)):
-                self.epoch_sums[i] += value
-        self.pending.clear()
 
     def _require_finite_weights(self) -> None:
         """A step's loss is that of the weights before it: its gradient may have spoilt them."""
@@ -168,12 +172,11 @@ class Trainer:
 
     def _log(self, progress: Progress) -> None:
         self._read_losses()
-        loss, accuracy = _means(self.window, self.config.batch_size)
-        self.window.clear()
+        means = self.meter.end_window()
         line = {
             "epoch": self.step / self.batches.per_epoch,
-            "loss": loss,
-            "accuracy": accuracy,
+            "loss": means.loss,
+            "accuracy": means.accuracy,
             "lr": self.schedule(self.step - 1),
             "rate": progress.rate(),
         }
@@ -182,29 +185,28 @@ class Trainer:
 
     def _end_epoch(self, stepper: Stepper, progress: Progress) -> None:
         self._read_losses()
-        loss, correct, steps = self.epoch_sums
-        self.epoch_sums = [0.0, 0, 0]
-        line = {
+        means = self.meter.end_epoch()
+        line: dict[str, Any] = {
             "epoch": self.step // self.batches.per_epoch,
-            "train_loss": loss / steps,
-            "train_accuracy": correct / (steps * self.config.batch_size),
+            "train_loss": means.loss,
+            "train_accuracy": means.accuracy,
         }
         told = f"train loss {line['train_loss']:.4f}, accuracy {line['train_accuracy']:.1%}"
-        look = self.finished or line["epoch"] % self.config.eval_every == 0
-        if look:
+        validate = self.finished or line["epoch"] % self.config.eval_every == 0
+        if validate:
             found, best = self._validate(stepper)
             line |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
             told += f"; validation loss {found.loss:.4f}, accuracy {found.accuracy:.1%}"
             told += " (best)" * best
         self.run.append(kind="epoch", step=self.step, seconds=round(self.seconds, 3), **line)
-        if look:  # an epoch of a fraction of a second is not worth a checkpoint
+        if validate:  # an epoch of a fraction of a second is not worth a checkpoint
             self.save()
         progress.say(f"epoch {line['epoch']}/{self.config.epochs}: {told}")
 
     def _validate(self, stepper: Stepper) -> tuple[Evaluation, bool]:
-        """On the validation pictures; keeps the weights if they are the best so far."""
+        """On the validation images; keeps the weights if they are the best so far."""
         with self._weights_to_use():
-            found = self.evaluate(stepper, self.val)
+            found = self.evaluate(cast(Workers, stepper), self.val)  # bf16 asks for no `loss`
             if not math.isfinite(found.loss):
                 raise self._divergence(f"the validation loss became {found.loss}", self.step)
             best = found.accuracy > self.best_accuracy
@@ -213,9 +215,10 @@ class Trainer:
                 self._save_best()
         return found, best
 
-    def evaluate(self, workers: Stepper | DataParallel, split: Split) -> Evaluation:
+    def evaluate(self, workers: Workers, split: Split) -> Evaluation:
         """The model as it is now, on a split."""
-        return evaluate(workers.logits, split, self.statistics, self.dataset.num_classes)
+        classes, seed = self.dataset.num_classes, self.config.seed
+        return self.objective.evaluate(workers, split, self.statistics, classes, seed)
 
     def test(self) -> Evaluation:
         """The best weights, on the test split: to be looked at once, at the end."""
@@ -247,27 +250,29 @@ class Trainer:
         finally:
             flat.data[...] = trained
 
-    def _state(self) -> dict:
+    def _state(self) -> dict[str, Any]:
         """All of a checkpoint that is no array of parameters."""
-        return {
-            "vit": dataclasses.asdict(self.config.vit),
-            "pretext": self.config.pretext,
-            "data": self.dataset.name,
-            "class_names": self.dataset.class_names,
-            "mean": self.statistics.mean,
-            "std": self.statistics.std,
-            "step": self.step,
-            "epoch": self.step // self.batches.per_epoch,
-            "step_in_epoch": self.step % self.batches.per_epoch,
-            "total_steps": self.total_steps,
-            "optimizer_steps": self.optimizer.steps,
-            "schedule": dataclasses.asdict(self.schedule),
-            "random": {"seed": self.config.seed, "step": self.step},
-            "best_accuracy": self.best_accuracy,
-            "seconds": self.seconds,
-            "window": self.window,
-            "epoch_sums": self.epoch_sums,
-        }
+        per_epoch = self.batches.per_epoch
+        state = TrainState(
+            vit=self.config.vit,
+            pretext=self.config.pretext,
+            data=self.dataset.name,
+            class_names=self.dataset.class_names,
+            mean=self.statistics.mean,
+            std=self.statistics.std,
+            step=self.step,
+            epoch=self.step // per_epoch,
+            step_in_epoch=self.step % per_epoch,
+            total_steps=self.total_steps,
+            optimizer_steps=self.optimizer.steps,
+            schedule=dataclasses.asdict(self.schedule),
+            random={"seed": self.config.seed, "step": self.step},
+            best_accuracy=self.best_accuracy,
+            seconds=self.seconds,
+            window=self.meter.window,
+            epoch_sums=self.meter.epoch,
+        )
+        return state.to_dict()
 
     def save(self) -> None:
         """checkpoints/last: all that is needed to go on. Checks losses and weights first."""
@@ -284,17 +289,6 @@ class Trainer:
         weights = self.model.flat.host_views(self.model.flat.data)
         save_checkpoint(self.run.best, Checkpoint(weights, {}, self._state()))
 
-    def begin_from(self, source: Checkpoint, mode: Mode = "bicubic") -> list[str]:
-        """Begin with another training's weights, and with its normalisation of the pictures.
-
-        Returns what was changed on the way; mode and errors: see `transfer`.
-        """
-        changes = transfer(self.model, source, self.dataset.class_names, mode)
-        self.batches.statistics = Statistics.of_state(source.state)
-        if self.ema is not None:
-            self.ema.average[...] = self.model.flat.data
-        return changes
-
     def resume(self) -> None:
         """Go back to where checkpoints/last was written.
 
@@ -303,10 +297,10 @@ class Trainer:
         """
         source, flat = str(self.run.last), self.model.flat
         checkpoint = load_checkpoint(self.run.last)
-        state = checkpoint.state
-        if state["total_steps"] != self.total_steps:
+        state = TrainState.from_dict(checkpoint.state, source)
+        if state.total_steps != self.total_steps:
             raise UserError(
-                f"{source}: of a training of {state['total_steps']} steps, this one has "
+                f"{source}: of a training of {state.total_steps} steps, this one has "
                 f"{self.total_steps}; the data set or the config changed, begin a new run"
             )
         arrays = {"weights": flat.data, **self.optimizer.moments}
@@ -315,16 +309,28 @@ class Trainer:
         for name, array in arrays.items():
             saved = checkpoint.weights if name == "weights" else checkpoint.groups.get(name, {})
             copy_into(flat.views(array), saved, source)
-        self.batches.statistics = Statistics.of_state(state)
-        self.optimizer.steps = state["optimizer_steps"]
-        self.step, self.best_accuracy = state["step"], state["best_accuracy"]
-        self.seconds = state["seconds"]
-        self.window = [tuple(entry) for entry in state["window"]]
-        self.epoch_sums = state["epoch_sums"]
+        self.batches.statistics = state.statistics
+        self.objective = make_objective(self.config, state.statistics)
+        self.optimizer.steps = state.optimizer_steps
+        self.step, self.best_accuracy = state.step, state.best_accuracy
+        self.seconds = state.seconds
+        self.meter.window, self.meter.epoch = list(state.window), list(state.epoch_sums)
         self.run.forget_after(self.step)
 
 
-def make_optimizer(config: TrainConfig, model: ViT) -> Adam | SGD:
+def make_objective(config: TrainConfig, statistics: Statistics) -> Objective:
+    """What the config asks a model to do; statistics: what its images are normalized by."""
+    if config.pretext == "none":
+        return Classification(config.label_smoothing)
+    return PatchPrediction(config.pretext, statistics)
+
+
+def statistics_of(checkpoint: Checkpoint) -> Statistics:
+    """What the images of another training were normalized by."""
+    return Statistics(tuple(checkpoint.state["mean"]), tuple(checkpoint.state["std"]))
+
+
+def make_optimizer(config: TrainConfig, model: Model) -> Adam | SGD:
     """The optimizer that the config names."""
     if config.optimizer == "sgd":
         return SGD(model.flat, config.momentum, config.nesterov, config.weight_decay)
@@ -333,7 +339,7 @@ def make_optimizer(config: TrainConfig, model: ViT) -> Adam | SGD:
 
 
 def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
-    """The model must take the pictures as they are, know as many classes, and fit the precision."""
+    """The model must take the images as they are, know as many classes, and fit the precision."""
     if config.precision == "bf16":
         require_fused(config)
     _, channels, H, W = dataset.train.images.shape
@@ -348,9 +354,3 @@ def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
             raise UserError(
                 f"{flag} is {have}, but {dataset.name} has {need}; set it to {need} or leave it out"
             )
-
-
-def _means(window: list[tuple[float, int]], batch_size: int) -> tuple[float, float]:
-    """Mean loss and accuracy of some steps."""
-    losses, corrects = zip(*window, strict=True)
-    return sum(losses) / len(window), sum(corrects) / (len(window) * batch_size)

@@ -1,20 +1,34 @@
-"""Weights from one training into another model: another picture size, another set of classes."""
+"""Weights from one training into another model: another image size, other classes."""
+
+import dataclasses
 
 import numpy as np
 
 from minivit.backend import to_device, to_host
+from minivit.config import overlay
 from minivit.engine.checkpoint import Checkpoint
 from minivit.errors import UserError
 from minivit.functional import interpolate_forward
 from minivit.functional.interpolate import Mode
-from minivit.models import ViT, ViTConfig
+from minivit.models import Model, ViTConfig
 
 HEAD = ("head.", "pre_logits.")
 PRETEXT = ("mask_token", "decoder.")  # of masked patch prediction alone
 
+MAY_DIFFER = {
+    "image_size": "positions are interpolated",
+    "num_classes": "the head is new",
+    "representation_size": "a part of the head",
+    "dropout": "no weights",
+    "attn_dropout": "no weights",
+    "drop_path": "no weights",
+}
+"""Fields of `ViTConfig` in which the new model may differ from the one whose weights it takes, with
+the reason. In every other field the two must agree."""
+
 
 def transfer(
-    model: ViT, source: Checkpoint, class_names: tuple[str, ...], mode: Mode = "bicubic"
+    model: Model, source: Checkpoint, class_names: tuple[str, ...], mode: Mode = "bicubic"
 ) -> list[str]:
     """Fill a fresh model with what another has learned (paper, section 3.2).
 
@@ -29,9 +43,9 @@ def transfer(
         what was changed on the way, a line each.
 
     Raises:
-        UserError: the models differ in more than picture size and classes.
+        UserError: the models differ in more than image size and classes.
     """
-    old = ViTConfig(**source.state["vit"])
+    old = overlay(ViTConfig(), source.state["vit"])
     _require_same_encoder(old, model.config)
     taken = source.groups.get("ema", source.weights)
     arrays = {name: a for name, a in taken.items() if not name.startswith(PRETEXT)}
@@ -72,7 +86,7 @@ def resize_offsets(
     return resized.reshape(-1, table.shape[-1])
 
 
-def freeze_all_but(model: ViT, part: str) -> None:
+def freeze_all_but(model: Model, part: str) -> None:
     """Leave only a part of the model to learn.
 
     part: "all"; "head"; or "attention", the attention layers and the head (Touvron et al., 2022).
@@ -86,13 +100,12 @@ def freeze_all_but(model: ViT, part: str) -> None:
 
 
 def _require_same_encoder(old: ViTConfig, new: ViTConfig) -> None:
-    names = ("patch_size", "in_channels", "dim", "depth", "num_heads", "hidden", "pool")
-    for name in (*names, "stem", "pos_embed", "activation"):
-        have, need = getattr(new, name), getattr(old, name)
-        if have != need:
+    for field in dataclasses.fields(ViTConfig):
+        have, need = getattr(new, field.name), getattr(old, field.name)
+        if field.name not in MAY_DIFFER and have != need:
             raise UserError(
-                f"{name} is {have}, but {need} in the run to begin from; only the size of the "
-                "pictures and the classes may differ"
+                f"{field.name} is {have}, but {need} in the run to begin from; only the size of "
+                "the images and the classes may differ"
             )
 
 

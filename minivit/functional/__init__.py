@@ -48,6 +48,7 @@ from minivit.functional.interpolate import (
     interpolate_forward,
     interpolation_matrix,
 )
+from minivit.functional.layer_scale import layer_scale_backward, layer_scale_forward
 from minivit.functional.layernorm import layernorm_backward, layernorm_forward
 from minivit.functional.linear import linear_backward, linear_forward
 from minivit.functional.masking import (
@@ -77,6 +78,7 @@ from minivit.functional.relative import (
     relative_offsets,
 )
 from minivit.functional.relu import relu_backward, relu_forward
+from minivit.functional.rmsnorm import rmsnorm_backward, rmsnorm_forward
 from minivit.functional.softmax import softmax_backward, softmax_forward
 from minivit.functional.squared_error import squared_error_backward, squared_error_forward
 from minivit.functional.tanh import tanh_backward, tanh_forward
@@ -119,6 +121,8 @@ __all__ = [
     "interpolate_backward",
     "interpolate_forward",
     "interpolation_matrix",
+    "layer_scale_backward",
+    "layer_scale_forward",
     "layernorm_backward",
     "layernorm_forward",
     "linear_backward",
@@ -139,6 +143,8 @@ __all__ = [
     "relative_offsets",
     "relu_backward",
     "relu_forward",
+    "rmsnorm_backward",
+    "rmsnorm_forward",
     "sequence_pool_backward",
     "sequence_pool_forward",
     "sincos_2d",

@@ -1,7 +1,7 @@
 """Scaled dot-product attention and its many heads (Vaswani et al., 2017, section 3.2)."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minivit.backend import Array, get_xp
 from minivit.functional.dropout import dropout_backward, dropout_forward
@@ -156,7 +156,8 @@ def multi_head_attention_backward(
     dheads = dmerged.reshape(B, T, H, C // H).swapaxes(1, 2)  # the inverse of merge_heads
     dqkv = get_xp(dy).empty((B, T, 3 * C), dy.dtype)
     dq, dk, dv = split_heads(dqkv, H)
-    dbias = dtable = None
+    dbias: Any = None
+    dtable = None
     if cache.relative is not None:
         dbias = get_xp(dy).empty_like(cache.probs)
     attention_backward(dheads, cache.attention, (dq, dk, dv), dprobs, dbias)

@@ -1,6 +1,7 @@
 """Pooling: of windows to their maximum, of a sequence to a weighted mean."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from minivit.backend import Array, get_xp
 from minivit.functional.conv2d import pad, unpad
@@ -31,7 +32,8 @@ def max_pool_forward(
     """
     xp = get_xp(x)
     padded = pad(x, padding, -xp.inf)
-    y = winner = None
+    y: Any = None
+    winner: Any = None
     for place, part in enumerate(_places(padded, size, stride)):
         if y is None:
             y, winner = part.copy(), xp.zeros(part.shape, xp.int8)
@@ -51,7 +53,7 @@ def max_pool_backward(dy: Array, cache: MaxPoolCache) -> Array:
     return unpad(dpadded, padding)
 
 
-def _places(x: Array, size: int, stride: int):
+def _places(x: Array, size: int, stride: int) -> Iterator[Array]:
     """For each place of a window, the numbers that stand there, window by window: views."""
     rows, columns = ((side - size) // stride + 1 for side in x.shape[1:3])
     for i in range(size):

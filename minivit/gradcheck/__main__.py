@@ -1,49 +1,8 @@
-"""`python -m minivit.gradcheck`: a table of every gradient against finite differences."""
+"""`python -m minivit.gradcheck` is `minivit gradcheck`."""
 
 import sys
-from dataclasses import dataclass
 
-from minivit.cli import run_command
-from minivit.errors import UserError
-from minivit.gradcheck.cases import all_cases
-from minivit.gradcheck.check import TOLERANCE
-
-
-@dataclass(frozen=True)
-class Options:
-    """Check every hand-written gradient against central finite differences in float64."""
-
-    only: str = ""
-    """Check only what has this in its name, e.g. layernorm."""
-    elements: int | None = 40
-    """Single elements to check in each tensor, besides random directions; None for all of them."""
-    directions: int = 2
-    """Random directions to check in each tensor."""
-
-
-def main(options: Options) -> int:
-    """Print the table; 1 if a gradient is wrong, else 0."""
-    print(f"{'kind':6}{'what':31}{'tensor':28}{'rel. error':>11}  worst at")
-    worst, count, failed = 0.0, 0, 0
-    for kind, name, case in all_cases():
-        if options.only.lower() not in name.lower():
-            continue
-        for result in case(directions=options.directions, max_elements=options.elements):
-            mark = "" if result.passed else "  WRONG: "
-            if mark:
-                mark += f"{result.analytic:.9g}, finite differences say {result.numeric:.9g}"
-            print(
-                f"{kind:6}{name:31}{result.tensor:28}{result.error:11.1e}  {result.where}{mark}",
-                flush=True,
-            )
-            worst, count = max(worst, result.error), count + 1
-            failed += not result.passed
-    if not count:
-        raise UserError(f"--only {options.only} is in no name; try layernorm, attention or ViT")
-    print(f"\n{count} gradients, {failed} wrong; worst relative error {worst:.1e}", end="")
-    print(f" (at most {TOLERANCE:.0e} is right)")
-    return 1 if failed else 0
-
+from minivit.commands import run
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, Options, "python -m minivit.gradcheck"))
+    sys.exit(run("gradcheck", sys.argv[1:]))

@@ -4,6 +4,7 @@ A new pair or layer gets its line here; a test fails while one of `functional/` 
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +16,16 @@ from minivit.layers import (
     ConvStem,
     Dropout,
     DropPath,
+    Gelu,
+    GeluTanh,
     LayerNorm,
+    LayerScale,
     Linear,
     Mlp,
     MultiHeadAttention,
     PatchEmbed,
     ResNet,
+    RMSNorm,
     SequencePool,
 )
 from minivit.models import MaskedViT, ViT, ViTConfig
@@ -34,7 +39,7 @@ def draw(*shape: int) -> np.ndarray:
     return rng.standard_normal(shape)
 
 
-def pair(name: str, inputs: dict, *options) -> tuple[str, Case]:
+def pair(name: str, inputs: dict, *options: Any) -> tuple[str, Case]:
     """The case of `functional.NAME_forward` and `functional.NAME_backward`."""
     forward = getattr(functional, f"{name}_forward")
     backward = getattr(functional, f"{name}_backward")
@@ -60,6 +65,8 @@ def pairs() -> Iterator[tuple[str, Case]]:
     yield pair("unpatchify", {"patches": draw(B, 6, 3 * P * P)}, P, (2 * P, 3 * P))
     yield pair("linear", {"x": x, "weight": draw(C, K), "bias": draw(K)})
     yield pair("layernorm", {"x": x, "gamma": draw(C), "beta": draw(C)})
+    yield pair("rmsnorm", {"x": x, "gamma": draw(C)})
+    yield pair("layer_scale", {"x": x, "gamma": draw(C)})
     yield pair("gelu", {"x": 2 * x})
     yield pair("gelu_tanh", {"x": 2 * x})
     yield pair("tanh", {"x": x})
@@ -98,10 +105,15 @@ def layers() -> Iterator[tuple[str, Case]]:
     """Every layer, dropout on where it has any."""
     x = draw(4, 5, 12)
     images = draw(2, 3, 4, 6)
-    block = {"activation": "gelu_tanh", "dropout": 0.2, "attn_dropout": 0.2, "drop_path": 0.3}
+    block: dict[str, Any] = {"act": GeluTanh(), "dropout": 0.2, "attn_dropout": 0.2}
+    block["drop_path"] = 0.3
     for layer, value in (
         (Linear(rng, 12, 7), x),
         (LayerNorm(12), x),
+        (RMSNorm(12), x),
+        (LayerScale(12, 0.1), x),
+        (Gelu(), x),
+        (GeluTanh(), x),
         (Dropout(0.3), x),
         (DropPath(0.5), x),
         (Mlp(rng, 12, 20, dropout=0.2), x),
@@ -121,14 +133,14 @@ def layers() -> Iterator[tuple[str, Case]]:
 
 def models() -> Iterator[tuple[str, Case]]:
     """The whole model: both kinds of pooling, all positions, with and without dropout."""
-    small = {
+    small: dict[str, Any] = {
         "image_size": (8, 12),
         "num_classes": 3,
         "dim": 8,
         "depth": 2,
         "num_heads": 2,
     }
-    drops = {"dropout": 0.2, "attn_dropout": 0.2, "drop_path": 0.4}
+    drops: dict[str, Any] = {"dropout": 0.2, "attn_dropout": 0.2, "drop_path": 0.4}
     for name, options in (
         ("ViT, class token", {}),
         ("ViT, class token, dropout", drops),
@@ -146,6 +158,7 @@ def models() -> Iterator[tuple[str, Case]]:
         ("ViT, relative positions", {"pos_embed": "relative", **drops}),
         ("hybrid, sequence pooling", {"stem": "conv", "pool": "seq", **drops}),
         ("ViT, mean pooling, dropout", {"pool": "mean", "pos_embed": "sincos2d", **drops}),
+        ("ViT, RMSNorm, LayerScale", {"norm": "rmsnorm", "layer_scale": 0.3, **drops}),
         (
             "ViT, mean pooling, pre-logits",
             {

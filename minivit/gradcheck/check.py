@@ -11,13 +11,15 @@ elements say where a fault sits.
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minivit.backend import Array, RandomStream
 from minivit.errors import UserError
+from minivit.layers import Layer
 
 TOLERANCE = 1e-6
 """The worst relative error that a right gradient may show."""
@@ -106,7 +108,9 @@ def _require_match(name: str, tensor: np.ndarray, gradient: np.ndarray | None) -
         raise UserError(f"{name} is {tensor.dtype}; gradients are checked in float64")
 
 
-def _probes(tensor: np.ndarray, rng: np.random.Generator, directions: int, most: int | None):
+def _probes(
+    tensor: np.ndarray, rng: np.random.Generator, directions: int, most: int | None
+) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (where, direction): random unit directions first, then single elements."""
     for k in range(directions):
         direction = rng.standard_normal(tensor.shape)
@@ -141,9 +145,9 @@ def check_pair(
     forward: Callable,
     backward: Callable,
     inputs: dict[str, np.ndarray],
-    *options,
+    *options: Any,
     seed: int = 0,
-    **budget,
+    **budget: Any,
 ) -> list[Result]:
     """Check a pair of `functional/`: `forward(*inputs, *options) -> out, cache`.
 
@@ -166,7 +170,7 @@ def check_pair(
 
 
 def check_layer(
-    layer, x: Array, *, seed: int = 0, randomize: bool = True, **budget
+    layer: Layer, x: Array, *, seed: int = 0, randomize: bool = True, **budget: Any
 ) -> list[Result]:
     """Check a layer or a model: the gradients of its input and of every parameter.
 
@@ -196,11 +200,11 @@ def check_layer(
     )
 
 
-def _forward_of(layer, seed: int) -> Callable:
+def _forward_of(layer: Any, seed: int) -> Callable:
     """The layer's forward in training, with the same masks at every call."""
     arguments = inspect.signature(layer.forward).parameters
 
-    def run(x: np.ndarray):
+    def run(x: np.ndarray) -> tuple[Array, Any]:
         if "train" in arguments:
             return layer.forward(x, train=True, stream=RandomStream(seed))
         return layer.forward(x, RandomStream(seed)) if "stream" in arguments else layer.forward(x)

@@ -1,18 +1,20 @@
-"""The layers that own parameters; what they compute stands in `functional/`.
+"""The layers that own parameters; what they compute is in `functional/`.
 
 A layer's forward returns `(out, cache)`. Its backward takes `(dout, cache)`, adds the gradients of
 its parameters to their `.grad` and returns `dx`. A layer keeps nothing between the two, so any
 number of forwards may be under way at once.
 """
 
+from minivit.layers.activation import Gelu, GeluTanh
 from minivit.layers.attention import MultiHeadAttention
 from minivit.layers.block import Block, BlockCache
 from minivit.layers.conv_stem import ConvStem
 from minivit.layers.dropout import Dropout, DropPath
-from minivit.layers.layer import FlatParameters, Layer, Parameter
+from minivit.layers.layer import FlatParameters, Identity, Layer, Parameter, run, run_backward
+from minivit.layers.layer_scale import LayerScale
 from minivit.layers.linear import Linear
 from minivit.layers.mlp import Mlp, MlpCache
-from minivit.layers.norm import LayerNorm
+from minivit.layers.norm import LayerNorm, RMSNorm
 from minivit.layers.patch_embed import PatchEmbed, PatchEmbedCache
 from minivit.layers.resnet import Bottleneck, ResNet
 from minivit.layers.sequence_pool import SequencePool
@@ -25,8 +27,12 @@ __all__ = [
     "DropPath",
     "Dropout",
     "FlatParameters",
+    "Gelu",
+    "GeluTanh",
+    "Identity",
     "Layer",
     "LayerNorm",
+    "LayerScale",
     "Linear",
     "Mlp",
     "MlpCache",
@@ -34,6 +40,9 @@ __all__ = [
     "Parameter",
     "PatchEmbed",
     "PatchEmbedCache",
+    "RMSNorm",
     "ResNet",
     "SequencePool",
+    "run",
+    "run_backward",
 ]

@@ -1,41 +1,55 @@
-"""One encoder block: attention and MLP, each with LayerNorm before and a residual around it."""
+"""One encoder block: attention and MLP, each with a norm before and a residual around it."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minivit.backend import Array, RandomStream
 from minivit.functional import MultiHeadAttentionCache
-from minivit.functional.layernorm import LayerNormCache
 from minivit.layers.attention import MultiHeadAttention
 from minivit.layers.dropout import Dropout, DropPath
-from minivit.layers.layer import Layer
+from minivit.layers.layer import Identity, Layer, run, run_backward
 from minivit.layers.mlp import Mlp, MlpCache
 from minivit.layers.norm import LayerNorm
 
+BRANCH1 = ("norm1", "attn", "drop", "ls1", "drop_path")
+BRANCH2 = ("norm2", "mlp", "drop", "ls2", "drop_path")
+"""A block is x = x + drop_path(ls1(drop(attn(norm1(x))))), then the same with the MLP: the layers
+of each branch in order, by name. (timm's names; it counts dropout among attention and MLP.)"""
+
 
 class BranchCache(NamedTuple):
-    """The masks of one residual branch: dropout's and drop path's (None at rest)."""
+    """What the end of a residual branch cached: the masks of dropout and drop path (None at rest),
+    and what the scale between them needs."""
 
     drop: Array | None
+    scale: Any
     drop_path: Array | None
 
 
 class BlockCache(NamedTuple):
     """What each step cached; `attn.probs` (B, H, T, T) is the attention map."""
 
-    norm1: LayerNormCache
+    norm1: Any
     attn: MultiHeadAttentionCache
     branch1: BranchCache
-    norm2: LayerNormCache
+    norm2: Any
     mlp: MlpCache
     branch2: BranchCache
 
 
 class Block(Layer):
-    r"""Pre-LayerNorm Transformer encoder block (paper, eq. 2 and 3).
+    r"""Pre-norm Transformer encoder block (paper, eq. 2 and 3).
 
     .. math:: x' = x + \mathrm{MSA}(\mathrm{LN}(x)), \qquad y = x' + \mathrm{MLP}(\mathrm{LN}(x'))
+
+    At its end each branch passes dropout, LayerScale and drop path, where the model has them.
+
+    Args:
+        norm, scale: make a layer for tokens of a width. scale: LayerScale, or nothing.
+        act: the MLP's activation. drop_path: rate of the branches.
+        relative_grid: see `MultiHeadAttention`.
     """
 
     def __init__(
@@ -45,51 +59,53 @@ class Block(Layer):
         num_heads: int,
         hidden: int,
         *,
-        activation: str = "gelu",
+        norm: Callable[[int], Layer] = LayerNorm,
+        scale: Callable[[int], Layer] | None = None,
+        act: Layer | None = None,
         dropout: float = 0.0,
         attn_dropout: float = 0.0,
         drop_path: float = 0.0,
-        eps: float = 1e-6,
         relative_grid: tuple[int, int] | None = None,
     ):
-        self.norm1 = LayerNorm(dim, eps)
+        self.norm1 = norm(dim)
         self.attn = MultiHeadAttention(rng, dim, num_heads, attn_dropout, relative_grid)
-        self.norm2 = LayerNorm(dim, eps)
-        self.mlp = Mlp(rng, dim, hidden, activation, dropout)
+        self.norm2 = norm(dim)
+        self.mlp = Mlp(rng, dim, hidden, act, dropout)
         self.drop = Dropout(dropout)
+        self.ls1, self.ls2 = (scale(dim) if scale else Identity() for _ in range(2))
         self.drop_path = DropPath(drop_path)
+
+    def layers(self, names: tuple[str, ...]) -> list[Layer]:
+        """The layers of a branch by their names."""
+        return [getattr(self, name) for name in names]
+
+    def equation(self, names: tuple[str, ...], x: str) -> str:
+        """ "x + attn(norm1(x))": a branch as it is at rest, around `x`."""
+        inner = x
+        for name, layer in zip(names, self.layers(names), strict=True):
+            if not isinstance(layer, Dropout | Identity):
+                inner = f"{name}({inner})"
+        return f"{x} + {inner}"
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, BlockCache]:
         """x (B, T, C) -> (B, T, C), cache."""
-        h, norm1 = self.norm1.forward(x)
-        h, attn = self.attn.forward(h, stream)
-        h, branch1 = self._branch_forward(h, stream)
+        h, (norm1, attn, *end1) = run(self.layers(BRANCH1), x, stream)
         x = x + h
-        h, norm2 = self.norm2.forward(x)
-        h, mlp = self.mlp.forward(h, stream)
-        h, branch2 = self._branch_forward(h, stream)
-        return x + h, BlockCache(norm1, attn, branch1, norm2, mlp, branch2)
+        h, (norm2, mlp, *end2) = run(self.layers(BRANCH2), x, stream)
+        return x + h, BlockCache(norm1, attn, BranchCache(*end1), norm2, mlp, BranchCache(*end2))
 
-    def backward(self, dy: Array, cache: BlockCache, dprobs: Array | None = None) -> Array:
-        """dy (B, T, C) -> dx (B, T, C): at a residual the gradient goes both ways and adds up.
+    def backward(self, dout: Array, cache: BlockCache, dprobs: Array | None = None) -> Array:
+        """dout (B, T, C) -> dx (B, T, C): at a residual the gradient goes both ways and adds up.
 
         dprobs (B, H, T, T): is filled with the attention map's gradient, if given.
         """
-        dh = self._branch_backward(dy, cache.branch2)
-        dh = self.mlp.backward(dh, cache.mlp)
-        dx = self.norm2.backward(dh, cache.norm2)
-        dx += dy
-        dh = self._branch_backward(dx, cache.branch1)
+        _, _, *end2 = self.layers(BRANCH2)
+        dh = run_backward(end2, dout, cache.branch2)
+        dx = run_backward((self.norm2, self.mlp), dh, (cache.norm2, cache.mlp))
+        dx += dout
+        _, _, *end1 = self.layers(BRANCH1)
+        dh = run_backward(end1, dx, cache.branch1)
         dh = self.attn.backward(dh, cache.attn, dprobs)
         dh = self.norm1.backward(dh, cache.norm1)
         dh += dx
         return dh
-
-    def _branch_forward(self, h: Array, stream: RandomStream | None) -> tuple[Array, BranchCache]:
-        h, drop = self.drop.forward(h, stream)
-        h, drop_path = self.drop_path.forward(h, stream)
-        return h, BranchCache(drop, drop_path)
-
-    def _branch_backward(self, dout: Array, cache: BranchCache) -> Array:
-        dout = self.drop_path.backward(dout, cache.drop_path)
-        return self.drop.backward(dout, cache.drop)

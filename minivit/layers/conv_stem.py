@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivit.backend import Array
+from minivit.backend import Array, RandomStream
 from minivit.functional import (
     conv2d_backward,
     conv2d_forward,
@@ -49,7 +49,9 @@ class ConvStem(Layer):
             Conv2d(rng, fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(widths)
         ]
 
-    def forward(self, images: Array) -> tuple[Array, list[StageCache]]:
+    def forward(
+        self, images: Array, stream: RandomStream | None = None
+    ) -> tuple[Array, list[StageCache]]:
         """images (B, channels, H, W) -> (B, N, C), cache."""
         x, caches = images.transpose(0, 2, 3, 1), []
         for stage in self.convs:
@@ -76,7 +78,7 @@ class Conv2d(Layer):
         std = math.sqrt(2.0 / (KERNEL * KERNEL * fan_in))  # He et al., 2015: ReLU halves
         self.weight = Parameter(normal(rng, (KERNEL, KERNEL, fan_in, fan_out), std))
 
-    def forward(self, x: Array) -> tuple[Array, Conv2dCache]:
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, Conv2dCache]:
         """x (B, H, W, in) -> (B, H, W, out), cache."""
         return conv2d_forward(x, self.weight.data, 1, KERNEL // 2)
 

@@ -1,11 +1,13 @@
 """What a layer and its parameters are, and how all of a model's parameters become one array."""
 
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from minivit.backend import Array, blocks, get_xp, to_device, to_host
+from minivit.backend import Array, RandomStream, blocks, get_xp, to_device, to_host
 
 ALIGNMENT = 16
 """Each parameter begins at a multiple of so many numbers: of float32 that is a cache line; a GPU's
@@ -30,16 +32,67 @@ class Parameter:
 class Layer:
     """Base of all layers: finds the parameters among its attributes."""
 
-    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """Yield ("blocks.0.attn.qkv.weight", Parameter), timm's names, in order of definition."""
+    def forward(self, x: Array, /, stream: RandomStream | None = None) -> tuple[Array, Any]:
+        """x -> out, cache. stream: what dropout masks are drawn from; None at rest."""
+        raise NotImplementedError
+
+    def backward(self, dout: Array, cache: Any, /) -> Array:
+        """dout -> dx; adds the parameters' gradients to their `.grad`."""
+        raise NotImplementedError
+
+    def members(self) -> Iterator[tuple[str, "Layer | Parameter"]]:
+        """Its parameters and layers by name, in order of definition; those of a list numbered."""
         for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield prefix + name, value
-            elif isinstance(value, Layer):
-                yield from value.named_parameters(f"{prefix}{name}.")
+            if isinstance(value, Parameter | Layer):
+                yield name, value
             elif isinstance(value, list):
                 for i, layer in enumerate(value):
-                    yield from layer.named_parameters(f"{prefix}{name}.{i}.")
+                    yield f"{name}.{i}", layer
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Yield ("blocks.0.attn.qkv.weight", Parameter), timm's names, in order of definition."""
+        for name, member in self.members():
+            if isinstance(member, Parameter):
+                yield prefix + name, member
+            else:
+                yield from member.named_parameters(f"{prefix}{name}.")
+
+    def named_layers(self, path: str = "") -> "Iterator[tuple[str, Layer]]":
+        """Yield ("blocks.0.attn", Layer) of this layer, whose path is `path`, and all inside it."""
+        yield path, self
+        for name, member in self.members():
+            if isinstance(member, Layer):
+                yield from member.named_layers(f"{path}.{name}" if path else name)
+
+
+class Identity(Layer):
+    """Passes its input through: the place of a layer that a model leaves out."""
+
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, None]:
+        """x -> x, no cache."""
+        return x, None
+
+    def backward(self, dout: Array, cache: None) -> Array:
+        """dout -> dout."""
+        return dout
+
+
+def run(
+    layers: Iterable[Layer], x: Array, stream: RandomStream | None = None
+) -> tuple[Array, list[Any]]:
+    """Forward through layers, one after the other: -> out, their caches in that order."""
+    caches = []
+    for layer in layers:
+        x, cache = layer.forward(x, stream)
+        caches.append(cache)
+    return x, caches
+
+
+def run_backward(layers: Sequence[Layer], dout: Array, caches: Sequence[Any]) -> Array:
+    """Backward through the layers of `run`, the last one first: -> dx."""
+    for layer, cache in zip(reversed(layers), reversed(caches), strict=True):
+        dout = layer.backward(dout, cache)
+    return dout
 
 
 class FlatParameters:
@@ -52,14 +105,11 @@ class FlatParameters:
     Args:
         layer: its parameters are bound to the new arrays; their values stay.
         dtype, device: of the new arrays.
-        data: a flat array that holds the values already (a replica shares its model's), or None.
 
     frozen: names of the parameters that no optimizer may change; a set to be filled.
     """
 
-    def __init__(
-        self, layer: Layer, dtype: str = "float32", device: str = "cpu", data: Array | None = None
-    ):
+    def __init__(self, layer: Layer, dtype: str = "float32", device: str = "cpu"):
         named = sorted(layer.named_parameters(), key=lambda item: item[1].data.ndim < 2)  # stable
         arrays = [parameter.data for _, parameter in named]
         self.shapes = {name: parameter.data.shape for name, parameter in named}
@@ -71,15 +121,34 @@ class FlatParameters:
             size += -(-math.prod(shape) // ALIGNMENT) * ALIGNMENT
             if len(shape) >= 2:
                 self.num_decayed = size
-        if data is None:
-            host = np.zeros(size, dtype)
-            for place, array in zip(self.places.values(), arrays, strict=True):
-                host[place] = array.ravel()
-            data = to_device(host, device)
-        self.data, self.grad = data, get_xp(data).zeros(data.shape, data.dtype)
-        data_views, grad_views = self.views(self.data), self.views(self.grad)
-        for name, parameter in named:
-            parameter.data, parameter.grad = data_views[name], grad_views[name]
+        host = np.zeros(size, dtype)
+        for place, array in zip(self.places.values(), arrays, strict=True):
+            host[place] = array.ravel()
+        self.data = data = to_device(host, device)
+        self.grad = get_xp(data).zeros(data.shape, data.dtype)
+        self._bind(layer)
+
+    def _bind(self, layer: Layer) -> None:
+        """Make the layer's parameters views of these arrays."""
+        data, grad = self.views(self.data), self.views(self.grad)
+        for name, parameter in layer.named_parameters():
+            parameter.data, parameter.grad = data[name], grad[name]
+
+    def part(self, layer: Layer) -> "FlatParameters":
+        """The same arrays, as those of a layer inside this one whose parameters' names are the same
+        in both."""
+        twin = copy.copy(self)
+        names = [name for name, _ in layer.named_parameters()]
+        twin.shapes = {name: self.shapes[name] for name in self.shapes if name in names}
+        twin.places = {name: self.places[name] for name in twin.shapes}
+        return twin
+
+    def replica(self, layer: Layer) -> "FlatParameters":
+        """The same data with gradients of its own, bound to a copy of the layer."""
+        twin = copy.copy(self)
+        twin.grad = get_xp(self.data).zeros(self.data.shape, self.data.dtype)
+        twin._bind(layer)
+        return twin
 
     @property
     def num_parameters(self) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minivit.backend import Array
+from minivit.backend import Array, RandomStream
 from minivit.functional import linear_backward, linear_forward
 from minivit.layers.initialize import xavier_uniform
 from minivit.layers.layer import Layer, Parameter
@@ -18,7 +18,7 @@ class Linear(Layer):
         self.weight = Parameter(xavier_uniform(rng, fan_in, fan_out, copies))
         self.bias = Parameter(np.zeros(copies * fan_out))
 
-    def forward(self, x: Array) -> tuple[Array, tuple]:
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, tuple]:
         """x (..., in) -> (..., out), cache."""
         return linear_forward(x, self.weight.data, self.bias.data)
 

@@ -1,10 +1,16 @@
-"""Layer normalisation with its learned scale and shift."""
+"""Normalization of tokens, with a learned scale."""
 
 import numpy as np
 
-from minivit.backend import Array
-from minivit.functional import layernorm_backward, layernorm_forward
+from minivit.backend import Array, RandomStream
+from minivit.functional import (
+    layernorm_backward,
+    layernorm_forward,
+    rmsnorm_backward,
+    rmsnorm_forward,
+)
 from minivit.functional.layernorm import LayerNormCache
+from minivit.functional.rmsnorm import RMSNormCache
 from minivit.layers.layer import Layer, Parameter
 
 
@@ -16,7 +22,7 @@ class LayerNorm(Layer):
         self.bias = Parameter(np.zeros(dim))
         self.eps = eps
 
-    def forward(self, x: Array) -> tuple[Array, LayerNormCache]:
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, LayerNormCache]:
         """x (..., C) -> (..., C), cache."""
         return layernorm_forward(x, self.weight.data, self.bias.data, self.eps)
 
@@ -25,4 +31,22 @@ class LayerNorm(Layer):
         dx, dgamma, dbeta = layernorm_backward(dy, cache)
         self.weight.grad += dgamma
         self.bias.grad += dbeta
+        return dx
+
+
+class RMSNorm(Layer):
+    """See `functional.rmsnorm`. weight: γ (C,), ones (timm's name)."""
+
+    def __init__(self, dim: int, eps: float = 1e-6):
+        self.weight = Parameter(np.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, RMSNormCache]:
+        """x (..., C) -> (..., C), cache."""
+        return rmsnorm_forward(x, self.weight.data, self.eps)
+
+    def backward(self, dy: Array, cache: RMSNormCache) -> Array:
+        """dy (..., C) -> dx (..., C)."""
+        dx, dgamma = rmsnorm_backward(dy, cache)
+        self.weight.grad += dgamma
         return dx

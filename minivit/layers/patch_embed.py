@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivit.backend import Array
+from minivit.backend import Array, RandomStream
 from minivit.functional import patchify_backward, patchify_forward
 from minivit.layers.layer import Layer
 from minivit.layers.linear import Linear
@@ -24,7 +24,9 @@ class PatchEmbed(Layer):
         self.patch_size = patch_size
         self.proj = Linear(rng, patch_size * patch_size * in_channels, dim)
 
-    def forward(self, images: Array) -> tuple[Array, PatchEmbedCache]:
+    def forward(
+        self, images: Array, stream: RandomStream | None = None
+    ) -> tuple[Array, PatchEmbedCache]:
         """images (B, channels, H, W) -> (B, N, C), cache."""
         patches, patchify = patchify_forward(images, self.patch_size)
         x, proj = self.proj.forward(patches)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivit.backend import Array
+from minivit.backend import Array, RandomStream
 from minivit.functional import (
     conv2d_backward,
     conv2d_forward,
@@ -36,12 +36,14 @@ class StandardizedConv(Layer):
     weight: (k, k, in, out). No bias: a GroupNorm follows.
     """
 
-    def __init__(self, rng: np.random.Generator, fan_in: int, fan_out: int, size: int, stride=1):
+    def __init__(
+        self, rng: np.random.Generator, fan_in: int, fan_out: int, size: int, stride: int = 1
+    ):
         std = math.sqrt(1.0 / (size * size * fan_in))
         self.weight = Parameter(normal(rng, (size, size, fan_in, fan_out), std))
         self.stride, self.padding = stride, size // 2
 
-    def forward(self, x: Array) -> tuple[Array, tuple]:
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, tuple]:
         """x (B, H, W, in) -> (B, H/stride, W/stride, out), cache."""
         weight, standardize = standardize_forward(self.weight.data)
         y, conv = conv2d_forward(x, weight, self.stride, self.padding)
@@ -63,7 +65,7 @@ class NormRelu(Layer):
         self.bias = Parameter(np.zeros(dim))
         self.num_groups = max(1, dim // GROUP)
 
-    def forward(self, x: Array) -> tuple[Array, tuple]:
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, tuple]:
         """x (B, H, W, C) -> (B, H, W, C), cache."""
         y, norm = groupnorm_forward(x, self.weight.data, self.bias.data, self.num_groups)
         y, relu = relu_forward(y)
@@ -106,7 +108,9 @@ class Bottleneck(Layer):
         if stride != 1 or fan_in != fan_out:
             self.shortcut = StandardizedConv(rng, fan_in, fan_out, 1, stride)
 
-    def forward(self, x: Array) -> tuple[Array, BottleneckCache]:
+    def forward(
+        self, x: Array, stream: RandomStream | None = None
+    ) -> tuple[Array, BottleneckCache]:
         """x (B, H, W, in) -> (B, H/stride, W/stride, out), cache."""
         h, norms, convs, shortcut = x, [], [], None
         for i, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
@@ -169,7 +173,9 @@ class ResNet(Layer):
         ]
         self.norm = NormRelu(dim)
 
-    def forward(self, images: Array) -> tuple[Array, ResNetCache]:
+    def forward(
+        self, images: Array, stream: RandomStream | None = None
+    ) -> tuple[Array, ResNetCache]:
         """images (B, channels, H, W) -> (B, N, C), cache."""
         x, root = self.root.forward(images.transpose(0, 2, 3, 1))
         caches = []

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minivit.backend import Array
+from minivit.backend import Array, RandomStream
 from minivit.functional import sequence_pool_backward, sequence_pool_forward
 from minivit.layers.initialize import xavier_uniform
 from minivit.layers.layer import Layer, Parameter
@@ -14,7 +14,7 @@ class SequencePool(Layer):
     def __init__(self, rng: np.random.Generator, dim: int):
         self.weight = Parameter(xavier_uniform(rng, dim, 1))
 
-    def forward(self, x: Array) -> tuple[Array, tuple]:
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, tuple]:
         """x (B, T, C) -> (B, C), cache."""
         return sequence_pool_forward(x, self.weight.data)
 

@@ -2,12 +2,14 @@
 
 from minivit.models.config import PRESETS, ViTConfig
 from minivit.models.masked import MaskedViT, patch_colours
-from minivit.models.trace import Step, Trace, trace
+from minivit.models.model import Model
+from minivit.models.tracing import Step, Trace, trace
 from minivit.models.vit import ViT, ViTCache
 
 __all__ = [
     "PRESETS",
     "MaskedViT",
+    "Model",
     "Step",
     "Trace",
     "ViT",

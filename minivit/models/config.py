@@ -1,14 +1,13 @@
 """What a Vision Transformer is made of, and the sizes that have names."""
 
 import difflib
-import itertools
 from dataclasses import dataclass, fields
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from minivit.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ViTConfig:
     """The shape of a Vision Transformer; sizes that do not fit together are refused (UserError).
 
@@ -46,6 +45,10 @@ class ViTConfig:
     """Width of a tanh layer before the head, as in the paper's pre-training; None for none."""
     activation: Literal["gelu", "gelu_tanh"] = "gelu"
     """GELU by its definition, or its tanh form as in the paper's code."""
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    """Normalization of tokens: LayerNorm; or RMSNorm, without mean and shift."""
+    layer_scale: float | None = None
+    """LayerScale: initial scale of each residual branch, such as 1e-5; None: without."""
     dropout: float = 0.0
     """Dropout after every dense layer but qkv, and after the position embedding."""
     attn_dropout: float = 0.0
@@ -53,7 +56,7 @@ class ViTConfig:
     drop_path: float = 0.0
     """Stochastic depth: rate of the last block; the first has 0, the others lie between."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("image_size", "stages"):  # JSON knows no tuples
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -98,6 +101,10 @@ class ViTConfig:
             raise UserError(f"mlp_ratio is {self.mlp_ratio}; expected a hidden width of at least 1")
         if self.pos_embed == "sincos2d" and self.dim % 4:
             raise UserError(f"pos_embed sincos2d needs a dim that 4 divides, found {self.dim}")
+        if self.layer_scale is not None and not 0 < self.layer_scale <= 1:
+            raise UserError(
+                f"layer_scale is {self.layer_scale}; expected above 0 and at most 1, or None"
+            )
         if self.representation_size is not None and self.representation_size < 1:
             raise UserError(
                 f"representation_size is {self.representation_size}; expected at least 1 or None"
@@ -148,56 +155,8 @@ class ViTConfig:
         """F: the hidden width of the MLP."""
         return int(self.dim * self.mlp_ratio)
 
-    @property
-    def num_parameters(self) -> int:
-        """Learned numbers, counted by hand (paper, table 1)."""
-        C, F = self.dim, self.hidden
-        block = 2 * 2 * C + (C * 3 * C + 3 * C) + (C * C + C) + (C * F + F) + (F * C + C)
-        features = self.representation_size or C
-        return (
-            (self.pool == "cls") * C
-            + (self.pos_embed == "learned") * self.num_tokens * C
-            + self._stem_parameters
-            + (self.pool == "seq") * C
-            + self.depth * (block + (self.pos_embed == "relative") * self._offset_parameters)
-            + 2 * C
-            + (self.representation_size is not None) * (C * features + features)
-            + features * self.num_classes
-            + self.num_classes
-        )
-
-    @property
-    def _offset_parameters(self) -> int:
-        rows, columns = self.grid
-        return (2 * rows - 1) * (2 * columns - 1) * (self.dim // self.num_heads)
-
-    @property
-    def _stem_parameters(self) -> int:
-        P, C = self.patch_size, self.dim
-        if self.stem == "patch":
-            return P * P * self.in_channels * C + C
-        if self.stem == "resnet":
-            return self._resnet_parameters
-        stages = P.bit_length() - 1
-        widths = [self.in_channels, *[C // 2] * (stages - 1), C]
-        return sum(9 * a * b for a, b in itertools.pairwise(widths))
-
-    @property
-    def _resnet_parameters(self) -> int:
-        width = self.dim >> (len(self.stages) - 1)
-        fan_in, total = width // 4, 9 * self.in_channels * (width // 4)
-        for count in self.stages:
-            for i in range(count):
-                inner = width // 4
-                total += 2 * fan_in + 4 * inner  # norms
-                total += fan_in * inner + 9 * inner * inner + inner * width
-                total += (i == 0) * fan_in * width  # shortcut
-                fan_in = width
-            width *= 2
-        return total + 2 * self.dim
-
     @classmethod
-    def preset(cls, name: str, **overrides) -> "ViTConfig":
+    def preset(cls, name: str, **overrides: Any) -> "ViTConfig":
         """The configuration of a named size, as "S/16": any patch size after the slash.
 
         Args:

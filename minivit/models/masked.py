@@ -1,6 +1,7 @@
-"""A Vision Transformer that says what was hidden from it (paper, section B.1.2)."""
+"""A Vision Transformer that predicts what was hidden from it (paper, section B.1.2)."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -15,10 +16,10 @@ from minivit.functional import (
     take_tokens_forward,
 )
 from minivit.functional.masking import CorruptCache
-from minivit.layers import BlockCache, FlatParameters, Linear, Parameter, PatchEmbedCache
+from minivit.layers import BlockCache, FlatParameters, Layer, Linear, Parameter
 from minivit.layers.initialize import normal
-from minivit.layers.norm import LayerNormCache
 from minivit.models.config import ViTConfig
+from minivit.models.model import Model
 from minivit.models.vit import ViT
 
 
@@ -26,21 +27,24 @@ class MaskedViTCache(NamedTuple):
     """What each step cached, in the order of forward; corruption: what was hidden."""
 
     corruption: Corruption
-    patch_embed: PatchEmbedCache
+    patch_embed: tuple | list
     corrupt: CorruptCache
     drop: Array | None
     blocks: list[BlockCache]
-    norm: LayerNormCache
+    norm: Any
     take: tuple
     decoder: tuple
 
 
-class MaskedViT(ViT):
+class MaskedViT(Model):
     """A ViT with a learned mask token and, in place of the head, a decoder from each corrupted
     patch's token to what that patch was. The head stays as it is, zero, for a later task.
 
     Args:
-        config, seed, dtype, device: as for `ViT`. outputs: numbers predicted a patch.
+        config, seed, dtype, device: as for `ViT`. outputs: numbers predicted per patch.
+
+    Attributes:
+        vit: the encoder, a whole `ViT` with the same weights; its parameters keep their names.
     """
 
     def __init__(
@@ -51,13 +55,35 @@ class MaskedViT(ViT):
         dtype: str = "float32",
         device: str = "cpu",
     ):
-        super().__init__(config, seed, dtype, device)
+        self.vit = ViT(config, seed, dtype, device)
         rng = generator(seed, Purpose.INIT, 1)
         self.mask_token = Parameter(normal(rng, (1, 1, config.dim), 0.02))
         self.decoder = Linear(rng, config.dim, outputs)
+        self.config, self.device = config, device
         self.flat = FlatParameters(self, dtype, device)
+        self.vit.flat = self.flat.part(self.vit)
 
-    def forward(
+    @property
+    def encoder(self) -> ViT:
+        """The model that has the blocks."""
+        return self.vit
+
+    def members(self) -> Iterator[tuple[str, Layer | Parameter]]:
+        """The encoder's, by the names that they have in a `ViT`; the mask token, the decoder."""
+        yield from self.vit.members()
+        yield "mask_token", self.mask_token
+        yield "decoder", self.decoder
+
+    def _constants(self) -> list[Array]:
+        return self.vit._constants()
+
+    def replica(self) -> Self:
+        """A model that shares this one's weights and has gradients of its own."""
+        twin = super().replica()
+        twin.vit.flat = twin.flat.part(twin.vit)
+        return twin
+
+    def forward(  # type: ignore[override]
         self, images: Array, train: bool = False, stream: RandomStream | None = None
     ) -> tuple[Array, MaskedViTCache]:
         """What the corrupted patches were.
@@ -71,18 +97,18 @@ class MaskedViT(ViT):
             (B, M, outputs) for M = N/2 corrupted patches, cache; `cache.corruption.chosen` (B, M)
             says which.
         """
-        self._check_images(images)
+        self.check_images(images)
+        vit, xp = self.vit, get_xp(images)
         stream = RandomStream(0) if stream is None else stream
         rows, columns = self.config.grid
         hidden = corruption(stream.uniform((len(images), 3, rows * columns)))
-        stream = stream if train else None
-        xp = get_xp(images)
-        x, patch_embed = self.patch_embed.forward(images)
+        masks = stream if train else None
+        x, patch_embed = vit.patch_embed.forward(images)
         selection, masked = (xp.asarray(one, self.dtype) for one in hidden[1:])
         x, corrupt = corrupt_forward(x, self.mask_token.data, selection, masked)
-        x, drop = self._place(x, stream)
-        x, blocks = self._run_blocks(x, stream)
-        tokens, norm = self.norm.forward(x)
+        x, drop = vit.place_forward(x, masks)
+        x, blocks = vit.blocks_forward(x, masks)
+        tokens, norm = vit.norm.forward(x)
         first = int(self.config.pool == "cls")
         chosen, take = take_tokens_forward(tokens, xp.asarray(hidden.chosen + first))
         predicted, decoder = self.decoder.forward(chosen)
@@ -91,13 +117,14 @@ class MaskedViT(ViT):
 
     def backward(self, dpredicted: Array, cache: MaskedViTCache) -> Array:
         """dpredicted (B, M, outputs) -> dimages; parameters' gradients are added to."""
+        vit = self.vit
         dtokens = take_tokens_backward(self.decoder.backward(dpredicted, cache.decoder), cache.take)
-        dx = self.norm.backward(dtokens, cache.norm)
-        dx = self._blocks_backward(dx, cache.blocks)
-        dx = self._place_backward(dx, cache.drop)
+        dx = vit.norm.backward(dtokens, cache.norm)
+        dx = vit.blocks_backward(dx, cache.blocks)
+        dx = vit.place_backward(dx, cache.drop)
         dx, dmask_token = corrupt_backward(dx, cache.corrupt)
         self.mask_token.grad += dmask_token
-        return self.patch_embed.backward(dx, cache.patch_embed)
+        return vit.patch_embed.backward(dx, cache.patch_embed)
 
 
 def patch_colours(pixels: np.ndarray, patch_size: int, cells: int) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from minivit.backend import Array, get_xp
-
-if TYPE_CHECKING:
-    from minivit.models.config import ViTConfig
-    from minivit.models.vit import ViT
+from minivit.layers import FlatParameters
+from minivit.models.config import ViTConfig
 
 
 class Row(NamedTuple):
@@ -23,40 +23,116 @@ class Row(NamedTuple):
     activation: int
 
 
-def rows(model: "ViT") -> Iterator[Row]:
-    """One row a layer; activation memory is measured on one image, not computed."""
+class Summarized(Protocol):
+    """What a summary needs of a model."""
+
+    config: ViTConfig
+    flat: FlatParameters
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def forward(self, images: Array) -> tuple[Array, Any]: ...
+
+
+def rows(model: Summarized) -> Iterator[Row]:
+    """One row per layer; activation memory is measured on one image, not computed."""
     config = model.config
-    T, C, F, K = config.num_tokens, config.dim, config.hidden, config.num_classes
-    N = config.grid[0] * config.grid[1]
     xp = get_xp(model.flat.data)
     _, cache = model.forward(xp.zeros((1, config.in_channels, *config.image_hw), model.dtype))
-    seen: set[int] = set()
-    sizes = {name: parameter.data.size for name, parameter in model.named_parameters()}
+    table = _Rows(model, cache)
+    for name, cached in zip(cache._fields, cache, strict=True):
+        yield from getattr(table, name)(cached)
+    yield from table.unused()
 
-    def row(name: str, output: tuple[int, ...], flops: int, cached) -> Row:
-        counted = sum(n for key, n in sizes.items() if key == name or key.startswith(name + "."))
-        return Row(name, output, counted, flops, _new_bytes(cached, seen, model))
 
-    yield row("patch_embed", (N, C), _stem_flops(config), cache.patch_embed)
-    for name, output in (("cls_token", (T, C)), ("pos_embed", (T, C))):
-        if name in sizes:
-            yield row(name, output, 0, ())
-    for i, block in enumerate(cache.blocks):
+class _Rows:
+    """The rows of each member of a model's cache: a method per member, of its name."""
+
+    def __init__(self, model: Summarized, cache: Any):
+        self.config, self.cache = model.config, cache
+        self.sizes = {name: math.prod(shape) for name, shape in model.flat.shapes.items()}
+        self.seen = {id(_owner(model.flat.data))}
+        self.T, self.C = self.config.num_tokens, self.config.dim
+        self.shown: list[str] = []
+
+    def row(self, name: str, output: tuple[int, ...], flops: int, cached: Any) -> Row:
+        own = (n for key, n in self.sizes.items() if key == name or key.startswith(name + "."))
+        self.shown.append(name)
+        return Row(name, output, sum(own), flops, _new_bytes(cached, self.seen))
+
+    def parameter(self, name: str, output: tuple[int, ...]) -> Iterator[Row]:
+        """The row of a parameter without a layer of its own, where the model has it."""
+        if name in self.sizes:
+            yield self.row(name, output, 0, ())
+
+    def unused(self) -> Iterator[Row]:
+        """Rows of parameters that this forward pass does not use, such as a `MaskedViT`'s head."""
+        tops = dict.fromkeys(key.partition(".")[0] for key in self.sizes)
+        for name in tops:
+            if not any(one.partition(".")[0] == name for one in self.shown):
+                yield self.row(name, (), 0, ())
+
+    def patch_embed(self, cached: Any) -> Iterator[Row]:
+        N = math.prod(self.config.grid)
+        yield self.row("patch_embed", (N, self.C), _stem_flops(self.config), cached)
+
+    def corruption(self, cached: Any) -> Iterator[Row]:
+        yield from ()
+
+    def corrupt(self, cached: Any) -> Iterator[Row]:
+        N = math.prod(self.config.grid)
+        yield self.row("mask_token", (N, self.C), 0, cached)
+
+    def drop(self, cached: Any) -> Iterator[Row]:
+        for name in ("cls_token", "pos_embed"):
+            yield from self.parameter(name, (self.T, self.C))
+
+    def blocks(self, cached: Any) -> Iterator[Row]:
+        T, C, F = self.T, self.C, self.config.hidden
         projections, maps = 2 * T * C * 4 * C, 2 * 2 * T * T * C
-        yield row(f"blocks.{i}.norm1", (T, C), 0, block.norm1)
-        yield row(f"blocks.{i}.attn", (T, C), projections + maps, block.attn)
-        yield row(f"blocks.{i}.norm2", (T, C), 0, block.norm2)
-        yield row(f"blocks.{i}.mlp", (T, C), 2 * T * C * F * 2, block.mlp)
-    yield row("norm", (T, C), 0, (cache.norm, cache.tokens))
-    if config.pool == "seq":
-        yield row("sequence_pool", (C,), 2 * 2 * T * C, cache.pool)
-    if cache.pre_logits is not None:
-        C = config.representation_size
-        yield row("pre_logits", (C,), 2 * config.dim * C, cache.pre_logits)
-    yield row("head", (K,), 2 * C * K, cache.head)
+        for i, block in enumerate(cached):
+            for part, flops, own in (
+                ("norm1", 0, block.norm1),
+                ("attn", projections + maps, block.attn),
+                ("ls1", 0, block.branch1.scale),
+                ("norm2", 0, block.norm2),
+                ("mlp", 2 * T * C * F * 2, block.mlp),
+                ("ls2", 0, block.branch2.scale),
+            ):
+                row = self.row(f"blocks.{i}.{part}", (T, C), flops, own)
+                if row.parameters:
+                    yield row
+
+    def norm(self, cached: Any) -> Iterator[Row]:
+        tokens = getattr(self.cache, "tokens", ())
+        yield self.row("norm", (self.T, self.C), 0, (cached, tokens))
+
+    def tokens(self, cached: Any) -> Iterator[Row]:
+        yield from ()  # in the row of the norm, whose output they are
+
+    def pool(self, cached: Any) -> Iterator[Row]:
+        if self.config.pool == "seq":
+            yield self.row("sequence_pool", (self.C,), 2 * 2 * self.T * self.C, cached)
+
+    def pre_logits(self, cached: Any) -> Iterator[Row]:
+        width = self.config.representation_size
+        if width is not None:
+            yield self.row("pre_logits", (width,), 2 * self.C * width, cached)
+
+    def head(self, cached: Any) -> Iterator[Row]:
+        width, K = self.config.representation_size or self.C, self.config.num_classes
+        yield self.row("head", (K,), 2 * width * K, cached)
+
+    def take(self, cached: Any) -> Iterator[Row]:
+        yield from ()
+
+    def decoder(self, cached: Any) -> Iterator[Row]:
+        M, outputs = cached[0].shape[1], self.sizes["decoder.bias"]
+        yield self.row("decoder", (M, outputs), 2 * M * self.C * outputs, cached)
 
 
-def _stem_flops(config: "ViTConfig") -> int:
+def _stem_flops(config: ViTConfig) -> int:
     """Of one image: the patches' projection, or the convolutions."""
     (H, W), P, C = config.image_hw, config.patch_size, config.dim
     if config.stem == "patch":
@@ -71,7 +147,7 @@ def _stem_flops(config: "ViTConfig") -> int:
     return flops
 
 
-def _resnet_flops(config: "ViTConfig") -> int:
+def _resnet_flops(config: ViTConfig) -> int:
     """Of one image: root, bottlenecks, shortcuts."""
     pixels, width = math.prod(config.image_hw), config.dim >> (len(config.stages) - 1)
     fan_in = width // 4
@@ -88,14 +164,14 @@ def _resnet_flops(config: "ViTConfig") -> int:
     return 2 * products
 
 
-def _new_bytes(cached, seen: set[int], model: "ViT") -> int:
-    """Bytes of the arrays in a cache whose memory no earlier layer was charged for."""
+def _new_bytes(cached: Any, seen: set[int]) -> int:
+    """Bytes of the arrays in a cache whose memory is none of `seen`, which they are added to."""
     if isinstance(cached, tuple | list):
-        return sum(_new_bytes(member, seen, model) for member in cached)
+        return sum(_new_bytes(member, seen) for member in cached)
     if not hasattr(cached, "nbytes"):
         return 0
     owner = _owner(cached)
-    if id(owner) in seen or owner is _owner(model.flat.data):
+    if id(owner) in seen:
         return 0
     seen.add(id(owner))
     return owner.nbytes
@@ -108,12 +184,12 @@ def _owner(array: Array) -> Array:
     return array
 
 
-def summary(model: "ViT") -> str:
+def summary(model: Summarized) -> str:
     """The table of `rows`, with totals."""
     table = list(rows(model))
     lines = [f"{'layer':20}{'output':>14}{'parameters':>14}{'MFLOP':>10}{'cache, kB':>12}"]
     for row in table:
-        output = " × ".join(map(str, row.output))
+        output = " × ".join(map(str, row.output)) or "not used"
         lines.append(
             f"{row.name:20}{output:>14}{row.parameters:>14,}{row.flops / 1e6:>10.2f}"
             f"{row.activation / 1e3:>12.1f}"

@@ -1,7 +1,7 @@
 """The Vision Transformer (Dosovitskiy et al., 2021)."""
 
-import copy
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,23 +19,27 @@ from minivit.functional import (
     tanh_backward,
     tanh_forward,
 )
-from minivit.functional.layernorm import LayerNormCache
 from minivit.layers import (
     Block,
     BlockCache,
     ConvStem,
     Dropout,
     FlatParameters,
+    Gelu,
+    GeluTanh,
     Layer,
     LayerNorm,
+    LayerScale,
     Linear,
     Parameter,
     PatchEmbed,
     ResNet,
+    RMSNorm,
     SequencePool,
 )
 from minivit.layers.initialize import normal
 from minivit.models.config import ViTConfig
+from minivit.models.model import Model
 
 
 class ViTCache(NamedTuple):
@@ -43,24 +47,29 @@ class ViTCache(NamedTuple):
 
     blocks: one `BlockCache` a block; `blocks[i].attn.probs` (B, H, T, T) is its attention map.
     Backward takes each out of the list once it is used, to free its memory.
-    tokens: (B, T, C), what the final LayerNorm gave, for whoever wants features.
+    tokens: (B, T, C), what the final norm gave, for whoever wants features.
     """
 
     patch_embed: tuple | list
     drop: Array | None
     blocks: list[BlockCache]
-    norm: LayerNormCache
+    norm: Any
     tokens: Array
     pool: tuple
     pre_logits: tuple | None
     head: tuple
 
 
-class ViT(Layer):
-    """Patches, class token, positions, encoder blocks, LayerNorm, head (paper, eq. 1 to 4).
+NORMS: dict[str, Callable[[int], Layer]] = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
+ACTIVATIONS: dict[str, Callable[[], Layer]] = {"gelu": Gelu, "gelu_tanh": GeluTanh}
+"""What `ViTConfig.norm` and `.activation` name."""
+
+
+class ViT(Model):
+    """Patches, class token, positions, encoder blocks, norm, head (paper, eq. 1 to 4).
 
     Args:
-        config: sizes and options. seed: of the initial weights.
+        config: sizes and options. seed: random seed for the initial weights.
         dtype: "float32" or "float64". device: "cpu", "cuda" or "cuda:N".
 
     Weights are drawn as in the paper's code: Xavier-uniform matrices, positions normal with
@@ -83,7 +92,7 @@ class ViT(Layer):
         self.patch_embed = _make_stem(rng, config)
         self.pos_drop = Dropout(config.dropout)
         self.blocks = [_make_block(rng, config, i) for i in range(config.depth)]
-        self.norm = LayerNorm(C)
+        self.norm = NORMS[config.norm](C)
         if config.pool == "seq":
             self.sequence_pool = SequencePool(rng, C)
         features = C
@@ -94,24 +103,28 @@ class ViT(Layer):
         self.head.weight.data[...] = 0.0
         self.config, self.device = config, device
         self.flat = FlatParameters(self, dtype, device)
-        self.fixed_positions = None
+        self.fixed_positions: Any = None
         if config.pos_embed == "sincos2d":
             self.fixed_positions = to_device(_fixed_positions(config).astype(dtype), device)
 
     @property
-    def dtype(self) -> np.dtype:
-        return self.flat.data.dtype
+    def encoder(self) -> "ViT":
+        """The model that has the blocks: itself."""
+        return self
+
+    def _constants(self) -> list[Array]:
+        return [] if self.fixed_positions is None else [self.fixed_positions]
 
     def __call__(self, images: Array) -> Array:
         """images (B, channels, H, W) -> logits (B, K); keeps no cache, so any depth fits."""
         return self._classify(self._encode(images))[0]
 
     def features(self, images: Array) -> Array:
-        """images (B, channels, H, W) -> (B, C): what stands before the head, for other uses."""
+        """images (B, channels, H, W) -> (B, C): what the head gets, for other uses."""
         tokens, _ = self.norm.forward(self._encode(images))
         return self._pool(tokens)[0]
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, images: Array, train: bool = False, stream: RandomStream | None = None
     ) -> tuple[Array, ViTCache]:
         """Logits, and all that backward needs.
@@ -127,11 +140,11 @@ class ViT(Layer):
         Raises:
             UserError: another shape, dtype or device than the model's; masks needed but no stream.
         """
-        self._check_images(images)
+        self.check_images(images)
         stream = self._masks_from(stream) if train else None
         x, patch_embed = self.patch_embed.forward(images)
-        x, drop = self._place(x, stream)
-        x, blocks = self._run_blocks(x, stream)
+        x, drop = self.place_forward(x, stream)
+        x, blocks = self.blocks_forward(x, stream)
         logits, tail = self._classify(x)
         return logits, ViTCache(patch_embed, drop, blocks, *tail)
 
@@ -153,21 +166,22 @@ class ViT(Layer):
                 "used it; run forward again"
             )
         dx = self._classify_backward(dlogits, cache)
-        dx = self._blocks_backward(dx, cache.blocks, dprobs)
-        dx = self._place_backward(dx, cache.drop)
+        dx = self.blocks_backward(dx, cache.blocks, dprobs)
+        dx = self.place_backward(dx, cache.drop)
         return self.patch_embed.backward(dx, cache.patch_embed)
 
     def _encode(self, images: Array) -> Array:
         """All blocks, at rest, no cache kept: -> (B, T, C)."""
-        self._check_images(images)
+        self.check_images(images)
         x, _ = self.patch_embed.forward(images)
-        x, _ = self._place(x, None)
+        x, _ = self.place_forward(x, None)
         for block in self.blocks:
             x, _ = block.forward(x)
         return x
 
-    def _place(self, x: Array, stream: RandomStream | None) -> tuple[Array, Array | None]:
-        """The rest of eq. 1: class token in front, positions added; cache (dropout's mask)."""
+    def place_forward(self, x: Array, stream: RandomStream | None) -> tuple[Array, Array | None]:
+        """The rest of eq. 1: class token in front, positions added; cache (dropout's
+        mask)."""
         if self.config.pool == "cls":
             x, _ = class_token_forward(x, self.cls_token.data)
         if self.config.pos_embed == "learned":
@@ -176,7 +190,8 @@ class ViT(Layer):
             x, _ = position_forward(x, self.fixed_positions)
         return self.pos_drop.forward(x, stream)
 
-    def _place_backward(self, dx: Array, drop: Array | None) -> Array:
+    def place_backward(self, dx: Array, drop: Array | None) -> Array:
+        """dx (B, T, C) -> that of the stem's tokens (B, N, C)."""
         dx = self.pos_drop.backward(dx, drop)
         if self.config.pos_embed == "learned":
             dx, dpos_embed = position_backward(dx, None)
@@ -186,7 +201,9 @@ class ViT(Layer):
             self.cls_token.grad += dcls_token
         return dx
 
-    def _run_blocks(self, x: Array, stream: RandomStream | None) -> tuple[Array, list[BlockCache]]:
+    def blocks_forward(
+        self, x: Array, stream: RandomStream | None
+    ) -> tuple[Array, list[BlockCache]]:
         """Eq. 2 and 3, all blocks."""
         caches = []
         for block in self.blocks:
@@ -194,7 +211,7 @@ class ViT(Layer):
             caches.append(cache)
         return x, caches
 
-    def _blocks_backward(
+    def blocks_backward(
         self, dx: Array, caches: list[BlockCache], dprobs: Array | None = None
     ) -> Array:
         """Takes each block's cache out of the list once it is used, to free its memory."""
@@ -202,7 +219,7 @@ class ViT(Layer):
             dx = self.blocks[i].backward(dx, caches.pop(), None if dprobs is None else dprobs[i])
         return dx
 
-    def _classify(self, x: Array):
+    def _classify(self, x: Array) -> tuple[Array, tuple]:
         """Eq. 4: LayerNorm, then the class token (or the mean of all), then the head."""
         tokens, norm = self.norm.forward(x)
         features, pool = self._pool(tokens)
@@ -241,20 +258,6 @@ class ViT(Layer):
         dtokens = self._pool_backward(dfeatures, cache.pool)
         return self.norm.backward(dtokens, cache.norm)
 
-    def _check_images(self, images: Array) -> None:
-        require_same_xp(images=images, weights=self.flat.data)
-        expected = (self.config.in_channels, *self.config.image_hw)
-        if images.ndim != 4 or images.shape[1:] != expected:
-            raise UserError(
-                f"images have the shape {images.shape}; "
-                f"expected (B, {', '.join(map(str, expected))})"
-            )
-        if images.dtype != self.dtype:
-            raise UserError(
-                f"images are {images.dtype}, the model is {self.dtype}; "
-                f"normalise them and use images.astype({str(self.dtype)!r})"
-            )
-
     def _masks_from(self, stream: RandomStream | None) -> RandomStream | None:
         config = self.config
         if stream is None and (config.dropout or config.attn_dropout or config.drop_path):
@@ -263,22 +266,6 @@ class ViT(Layer):
                 "pass stream=minivit.RandomStream(seed, step)"
             )
         return stream
-
-    def replica(self) -> "ViT":
-        """A model that shares this one's weights and has gradients of its own."""
-        memo = {id(self.flat): None, id(self.fixed_positions): self.fixed_positions}
-        for _, parameter in self.named_parameters():
-            for array in (parameter.data, parameter.grad):
-                memo[id(array)] = array
-        twin = copy.deepcopy(self, memo)
-        twin.flat = FlatParameters(twin, data=self.flat.data)
-        return twin
-
-    def summary(self) -> str:
-        """A table of layers, output shapes, parameters, FLOPs and activation memory."""
-        from minivit.models.summary import summary
-
-        return summary(self)
 
 
 def _make_stem(rng: np.random.Generator, config: ViTConfig) -> Layer:
@@ -295,12 +282,20 @@ def _make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:
         config.dim,
         config.num_heads,
         config.hidden,
-        activation=config.activation,
+        norm=NORMS[config.norm],
+        scale=_make_scale(config),
+        act=ACTIVATIONS[config.activation](),
         dropout=config.dropout,
         attn_dropout=config.attn_dropout,
         drop_path=config.drop_path * i / max(config.depth - 1, 1),
         relative_grid=config.grid if config.pos_embed == "relative" else None,
     )
+
+
+def _make_scale(config: ViTConfig) -> Callable[[int], Layer] | None:
+    """LayerScale for a width, or None where the model has none."""
+    value = config.layer_scale
+    return None if value is None else lambda dim: LayerScale(dim, value)
 
 
 def _fixed_positions(config: ViTConfig) -> np.ndarray:

@@ -28,10 +28,10 @@ from minivit.viz.maps import (
     token_similarity,
 )
 from minivit.viz.methods import METHODS
-from minivit.viz.patches import patches_figure, restore
+from minivit.viz.restored import patches_figure, restore
 from minivit.viz.save import save_figure
 from minivit.viz.scores import score_methods
-from minivit.viz.training import confusion_figure, curves_figure
+from minivit.viz.training_figures import confusion_figure, curves_figure
 from minivit.viz.weights import patch_filters, position_similarity
 
 __all__ = [

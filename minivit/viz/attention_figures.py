@@ -21,7 +21,7 @@ from minivit.viz.weights import Filters
 
 
 def overlay_figure(
-    pictures: Sequence[np.ndarray], maps: dict[str, np.ndarray], titles: Sequence[str]
+    pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequence[str]
 ) -> Figure:
     """A row a picture: the picture, then each method's map over it.
 
@@ -132,10 +132,10 @@ def filters_figure(filters: Filters) -> Figure:
 
 
 def gallery_figure(
-    pictures: Sequence[np.ndarray],
+    pictures: np.ndarray,
     probs: np.ndarray,
     class_names: Sequence[str],
-    labels: Sequence[int] | None = None,
+    labels: Sequence[int] | np.ndarray | None = None,
 ) -> Figure:
     """Pictures with what the model says of them, in blue where it is right and orange where not.
 

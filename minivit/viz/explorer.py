@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from minivit.backend import to_device
-from minivit.data import normalize
-from minivit.engine.checkpoint import write_atomically
+from minivit.data import Statistics
 from minivit.errors import UserError
+from minivit.files import write_atomically
 from minivit.functional import softmax_forward
 from minivit.models import ViT
 from minivit.viz.look import look, require_attention
@@ -60,9 +60,8 @@ def explore(
     model: ViT,
     images: np.ndarray,
     *,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    labels: Sequence[int | None] | None = None,
+    statistics: Statistics | None = None,
+    labels: Sequence[int | None] | np.ndarray | None = None,
     class_names: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     layers: Sequence[int] | None = None,
@@ -71,17 +70,17 @@ def explore(
     """A page of every attention map of these pictures.
 
     Args:
-        images: (N, 1 or 3 channels, H, W). uint8 pixels, which `mean` and `std` (of each channel,
-            of pixels scaled to 0…1) normalise; or floats as the model takes them, which are shown
-            stretched from each picture's smallest number to its largest.
+        images: (N, 1 or 3 channels, H, W). uint8 pixels, which `statistics` normalize; or floats as
+            the model takes them, which are shown stretched from each image's smallest number to
+            its largest.
         labels: the true class of each picture, or None where nobody knows. class_names: of the
             classes; None for their numbers. names: of the pictures.
         layers: which to show, the first is 0; None for all. Rollout needs all.
 
     Raises:
-        UserError: uint8 without mean and std; other channels or sizes; over 20 MB.
+        UserError: uint8 without statistics; other channels or sizes; over 20 MB.
     """
-    pixels, inputs = _pixels_and_inputs(images, mean, std)
+    pixels, inputs = _pixels_and_inputs(images, statistics)
     require_attention(model)
     config = model.config
     layers = list(range(config.depth)) if layers is None else list(layers)
@@ -89,6 +88,7 @@ def explore(
         raise UserError(f"layers are {layers}; expected some of 0 to {config.depth - 1}")
     N, K = len(pixels), config.num_classes
     _check_size(len(layers) * config.num_heads * config.num_tokens**2 * N * 4 // 3)
+    known = [None if k is None else int(k) for k in ([None] * N if labels is None else labels)]
     content = {
         "title": title,
         "classes": [str(k) for k in range(K)] if class_names is None else list(class_names),
@@ -103,7 +103,7 @@ def explore(
                 model,
                 pixels[i],
                 inputs[i],
-                None if labels is None or labels[i] is None else int(labels[i]),
+                known[i],
                 f"picture {i + 1}" if names is None else str(names[i]),
                 layers,
             )
@@ -142,7 +142,9 @@ def companded(weights: np.ndarray) -> np.ndarray:
     return np.rint(255.0 * np.sqrt(np.clip(weights, 0.0, 1.0))).astype(np.uint8)
 
 
-def _pixels_and_inputs(images, mean, std) -> tuple[np.ndarray, np.ndarray]:
+def _pixels_and_inputs(
+    images: np.ndarray, statistics: Statistics | None
+) -> tuple[np.ndarray, np.ndarray]:
     """uint8 RGB (N, 3, H, W) to show, and what the model takes."""
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
@@ -150,12 +152,12 @@ def _pixels_and_inputs(images, mean, std) -> tuple[np.ndarray, np.ndarray]:
             f"images are {images.shape}; expected (N, channels, H, W) with 1 or 3 channels, N ≥ 1"
         )
     if images.dtype == np.uint8:
-        if mean is None or std is None:
+        if statistics is None:
             raise UserError(
-                "uint8 pictures need mean= and std=, those that the model was trained with "
-                "(minivit.engine.run.load_model returns them)"
+                "uint8 images need statistics=, those that the model was trained with "
+                "(minivit.engine.load_model(RUN).statistics)"
             )
-        pixels, inputs = images, normalize(images, mean, std)
+        pixels, inputs = images, statistics.normalize(images)
     else:
         low = images.min((1, 2, 3), keepdims=True)
         span = np.maximum(images.max((1, 2, 3), keepdims=True) - low, np.finfo(np.float32).tiny)

@@ -6,7 +6,7 @@ import numpy as np
 
 from minivit.backend import Array, get_xp, to_host
 from minivit.errors import UserError
-from minivit.models import ViT
+from minivit.models import MaskedViT, ViT
 
 
 class Look(NamedTuple):
@@ -27,19 +27,23 @@ class Look(NamedTuple):
     dimages: np.ndarray | None
 
 
-def require_attention(model: ViT) -> None:
+def require_attention(model: ViT | MaskedViT) -> None:
     """UserError where there is none to look at."""
-    if not model.blocks:
+    if not model.encoder.blocks:
         raise UserError("this model has no attention: it is a ResNet (depth 0)")
 
 
 def look(
-    model: ViT, images: Array, classes: np.ndarray | None = None, gradients: bool = False
+    model: ViT | MaskedViT,
+    images: Array,
+    classes: np.ndarray | None = None,
+    gradients: bool = False,
 ) -> Look:
     """Run the model and keep what it saw. The model and its gradients stay as they are.
 
     Args:
-        images: (N, channels, H, W), normalised, of the model's dtype and device.
+        model: of a `MaskedViT` its encoder is meant.
+        images: (N, channels, H, W), normalized, of the model's dtype and device.
         classes: (N,) whose logits the gradients are of; None for the predicted ones.
         gradients: whether to run backward for `dmaps` and `dimages`.
 
@@ -48,6 +52,7 @@ def look(
             never trained.
     """
     require_attention(model)
+    model = model.encoder
     twin = model.replica() if gradients else model  # backward adds to the twin's gradients
     xp = get_xp(images)
     logits, cache = twin.forward(images)
@@ -65,7 +70,7 @@ def look(
     dmaps = to_host(dmaps)
     if not dmaps.any():
         raise UserError(
-            "the logits do not hang on the attention maps: their gradients are all zero, as those "
-            "of an untrained head; train the model first"
+            "the logits do not depend on the attention maps: their gradients are all zero, as "
+            "those of an untrained head; train the model first"
         )
     return Look(host_logits, classes, maps, tokens, dmaps, dimages)

@@ -4,13 +4,14 @@ All arrays are NumPy's. `maps` is (L, N, H, T, T): layers, pictures, heads, the 
 token it asks. Whether the first token is a class token is said, never guessed.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 
 from minivit.errors import UserError
 
-FUSIONS = {"mean": np.mean, "max": np.max, "min": np.min}
+FUSIONS: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "max": np.max, "min": np.min}
 Fusion = Literal["mean", "max", "min"]
 
 
@@ -44,7 +45,9 @@ def rollout(maps: np.ndarray, heads: Fusion = "mean", discard: float = 0.0) -> n
     return _propagate(_without_weakest(fuse_heads(maps, heads), discard))
 
 
-def gradient_rollout(maps: np.ndarray, dmaps: np.ndarray, discard: float = 0.0) -> np.ndarray:
+def gradient_rollout(
+    maps: np.ndarray, dmaps: np.ndarray | None, discard: float = 0.0
+) -> np.ndarray:
     r"""Rollout of what speaks for one class (Gildenblat, 2020).
 
     .. math:: A_l = \max\bigl(0, \mathrm{mean}_h(P_l \odot \nabla P_l)\bigr)
@@ -57,12 +60,12 @@ def gradient_rollout(maps: np.ndarray, dmaps: np.ndarray, discard: float = 0.0) 
     Returns:
         (L, N, T, T).
     """
-    _check_alike(maps, dmaps)
+    dmaps = _check_alike(maps, dmaps)
     weighted = np.maximum(fuse_heads(maps * dmaps), 0.0)
     return _propagate(_without_weakest(weighted, discard))
 
 
-def relevance(maps: np.ndarray, dmaps: np.ndarray) -> np.ndarray:
+def relevance(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
     r"""Relevance for one class (Chefer, Gur & Wolf, 2021b, eq. 5 and 6, self-attention).
 
     .. math:: \bar A_l = \mathrm{mean}_h\bigl(\max(0, P_l \odot \nabla P_l)\bigr), \qquad
@@ -77,7 +80,7 @@ def relevance(maps: np.ndarray, dmaps: np.ndarray) -> np.ndarray:
     Returns:
         (L, N, T, T), after each layer, the identity taken away.
     """
-    _check_alike(maps, dmaps)
+    dmaps = _check_alike(maps, dmaps)
     weighted = fuse_heads(np.maximum(maps * dmaps, 0.0))
     T = maps.shape[-1]
     identity = np.eye(T, dtype=maps.dtype)
@@ -110,11 +113,13 @@ def _without_weakest(fused: np.ndarray, discard: float) -> np.ndarray:
     return flat.reshape(fused.shape)
 
 
-def _check_alike(maps: np.ndarray, dmaps: np.ndarray | None) -> None:
+def _check_alike(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
+    """`dmaps`; UserError where it is none or of another shape than `maps`."""
     if dmaps is None:
         raise UserError("this view needs gradients; look at the pictures with gradients=True")
     if maps.shape != dmaps.shape:
         raise UserError(f"maps are {maps.shape} and their gradients {dmaps.shape}; expected alike")
+    return dmaps
 
 
 def patch_map(joint: np.ndarray, grid: tuple[int, int], class_token: bool) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from minivit.engine.checkpoint import write_atomically
+from minivit.files import write_atomically
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:

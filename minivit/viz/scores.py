@@ -4,6 +4,7 @@ maps are (N, rows, columns), the larger the more important; masks are bool (N, H
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -173,7 +174,7 @@ def score_methods(
     maps |= _baselines(len(images), model.config.grid, seed)
     rows = []
     for name, found in maps.items():
-        row = {"method": name}
+        row: dict[str, Any] = {"method": name}
         if masks is not None:
             row["pointing"] = float(pointing_game(found, masks).mean())
             row["iou"], _ = best_iou(found, masks)
@@ -190,7 +191,8 @@ def _maps_of(
     model: ViT, images: np.ndarray, names: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Maps by method, and the predicted classes."""
-    maps, classes = {name: [] for name in names}, []
+    maps: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    classes = []
     for start in range(0, len(images), LOOK_AT_ONCE):
         part = to_device(images[start : start + LOOK_AT_ONCE], model.device)
         seen = look(model, part, gradients=True)

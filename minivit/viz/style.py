@@ -1,5 +1,7 @@
 """What the figures share: colours that colour-blind readers can tell apart, and bare axes."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,14 +12,16 @@ HEAT = "inferno"  # light is much, to every eye and in print
 SIGNED = "RdBu_r"
 
 
-def panels(rows: int, columns: int, side: float, above: float = 0.0, beside: float = 0.0):
+def panels(
+    rows: int, columns: int, side: float, above: float = 0.0, beside: float = 0.0
+) -> tuple[Figure, Any]:
     """A figure of square panels, `side` inches each, as (figure, axes (rows, columns)).
 
     above, beside: inches to leave for titles and a colour bar.
     """
     size = (columns * side + beside, rows * side + above)
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
+    figure = Figure(figsize=size)
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
     axes = figure.subplots(rows, columns, squeeze=False)
     for one in axes.flat:
         bare(one)

@@ -6,6 +6,7 @@ import numpy as np
 
 from minivit.backend import to_host
 from minivit.errors import UserError
+from minivit.layers import PatchEmbed
 from minivit.models import ViT
 from minivit.viz.maps import token_similarity
 
@@ -50,7 +51,7 @@ def patch_filters(model: ViT, count: int = 28) -> Filters:
     Raises:
         UserError: the tokens do not come from patches.
     """
-    if model.config.stem != "patch":
+    if not isinstance(model.patch_embed, PatchEmbed):
         raise UserError("this model has no patch filters; its stem is a convolution")
     P, channels = model.config.patch_size, model.config.in_channels
     filters = to_host(model.patch_embed.proj.weight.data).T.astype(np.float64)

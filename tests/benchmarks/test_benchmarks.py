@@ -5,6 +5,7 @@ import json
 import math
 
 import pytest
+from counting import num_parameters
 from cuda.device_on_cpu import OnCpu
 
 from benchmarks import gpu, on_gpu, report, sweep
@@ -32,7 +33,7 @@ def test_pytorch_trains_a_model_with_as_many_parameters():
 
     for shape in (TINY, Shape()):
         twin = sum(p.numel() for p in TorchViT(shape).parameters())
-        assert twin == config_of(shape).num_parameters
+        assert twin == num_parameters(config_of(shape))
 
 
 def test_contenders_take_turns_in_processes_of_their_own():

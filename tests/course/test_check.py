@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from minivit import course
-from minivit.course.check import Verdict
-from minivit.course.exercise import EXERCISES, Exercise, Mistake, add, find, gradient_of
+from minivit.course.exercise import EXERCISES, Exercise, Mistake, add, gradient_of
+from minivit.course.exercises import find
+from minivit.course.grader import Verdict
 from minivit.errors import UserError
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from minivit import course
-from minivit.course.check import _as_tuple
-from minivit.course.exercise import EXERCISES, find
+from minivit.course.exercise import EXERCISES
+from minivit.course.exercises import find
+from minivit.course.grader import _as_tuple
 from minivit.errors import UserError
 
 with pytest.raises(UserError):

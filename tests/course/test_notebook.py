@@ -24,14 +24,15 @@ def test_a_model_is_trained_once(tmp_path, monkeypatch, capsys):
     small = {"image_size": 8, "num_classes": 4, "dim": 16, "depth": 1, "num_heads": 2, "epochs": 1}
     small |= {"batch_size": 16, "val_fraction": 0.2, "threads": 1}
     monkeypatch.setitem(RECIPES, "shapes", RECIPES["shapes"] | small)
-    model, state = course.trained("test", pos_embed="none")
+    found = course.trained("test", pos_embed="none")
+    model = found.model
     assert model.config.pos_embed == "none"
-    assert len(state["class_names"]) == 4
+    assert len(found.class_names) == 4
     first = capsys.readouterr().out
     assert first.startswith("runs/course-test: trained, ")
     assert len(first.splitlines()) == 1
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
-    again, _ = course.trained("test", pos_embed="none")
+    again = course.trained("test", pos_embed="none").model
     np.testing.assert_array_equal(again.flat.data, model.flat.data)
     assert capsys.readouterr().out == first
 

@@ -41,7 +41,7 @@ def on_host(batches, plan):
     """The batch's pictures, float32 (B, C, H, W)."""
     statistics = batches.statistics
     images = batches.split.images[plan.rows]
-    return plan.drawn.pictures(images, statistics.mean, statistics.std)
+    return plan.drawn.pictures(images, statistics)
 
 
 def in_kernel(call, batches, packed, P, state=STATE, kind="float"):

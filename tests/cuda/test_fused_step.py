@@ -1,5 +1,7 @@
 """The fused step, run on a CPU by the kernels that g++ builds, beside the model in float64."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from cuda import philox
@@ -9,7 +11,7 @@ from cuda.lt_on_cpu import LtOnCpu
 from minivit.backend import to_host
 from minivit.backend.cuda import from_bf16, to_bf16
 from minivit.data import Field
-from minivit.engine.fused import FusedStep
+from minivit.engine.fused import KERNELS, FusedStep, require_kernels
 from minivit.errors import UserError
 from minivit.functional import cross_entropy_backward, cross_entropy_forward, patchify_forward
 from minivit.models import ViT, ViTConfig
@@ -204,13 +206,45 @@ def test_at_rest_nothing_is_dropped(device):
     ("options", "words"),
     [
         ({"stem": "conv"}, "stem conv"),
-        ({"pool": "seq"}, "sequence pooling"),
+        ({"pool": "seq"}, "pool seq"),
         ({"num_heads": 4}, "heads of 8 numbers"),
     ],
 )
 def test_what_there_is_no_kernel_for(options, words):
     with pytest.raises(UserError, match=words):
         FusedStep(ViT(ViTConfig(**{**SMALL, **options})), 3, OnCpu())
+
+
+OTHER = {
+    "image_size": 16, "patch_size": 2, "in_channels": 1, "num_classes": 7, "dim": 64, "depth": 3,
+    "num_heads": 1, "mlp_ratio": 3.0, "stem": "conv", "stages": (1, 1), "pool": "mean",
+    "pos_embed": "none", "representation_size": 5, "activation": "gelu_tanh", "norm": "rmsnorm",
+    "layer_scale": 0.1, "dropout": 0.1, "attn_dropout": 0.1, "drop_path": 0.1,
+}  # fmt: skip
+"""Another value than the default for every field of a model."""
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(ViTConfig), ids=lambda field: field.name)
+def test_every_field_is_known_to_the_kernels_or_must_have_its_default(field):
+    """A new field fails here until it has a value in OTHER: refused, or in KERNELS and its step
+    proven."""
+    config = ViTConfig(**{"dim": 32, "num_heads": 2, field.name: OTHER[field.name]})
+    assert getattr(config, field.name) != field.default
+    if field.name in KERNELS:
+        require_kernels(config)
+    else:
+        with pytest.raises(UserError, match=f"no bf16 for {field.name} "):
+            require_kernels(config)
+
+
+def test_a_field_that_nobody_decided_about_is_refused():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Newer(ViTConfig):
+        novelty: int = 0
+
+    require_kernels(Newer())
+    with pytest.raises(UserError, match="no bf16 for novelty 1"):
+        require_kernels(Newer(novelty=1))
 
 
 def test_philox_gives_its_authors_numbers():

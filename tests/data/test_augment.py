@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minivit.data import Statistics, denormalize, normalize
 from minivit.data import augment as au
 from minivit.data import mix as mx
 from minivit.errors import UserError
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+STATISTICS = Statistics(MEAN, STD)
 ALL_ON = au.Augmentation(erasing=0.5, mixup=0.8, cutmix=1.0, rand_augment=2)
 
 
@@ -218,17 +220,17 @@ def test_cutmix_reaches_every_pixel():
 
 def test_normalize_every_grey_level():
     images = np.broadcast_to(np.arange(256, dtype=np.uint8), (2, 3, 1, 256))
-    out = au.normalize(images, MEAN, STD)
+    out = normalize(images, MEAN, STD)
     expected = (images / 255 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
     assert out.dtype == np.float32
-    assert au.normalize(images, MEAN, STD, np.float64).dtype == np.float64
-    np.testing.assert_array_equal(au.denormalize(out, MEAN, STD), images)
+    assert normalize(images, MEAN, STD, np.float64).dtype == np.float64
+    np.testing.assert_array_equal(denormalize(out, MEAN, STD), images)
 
 
 def test_denormalize_clips():
     x = np.array([-1e3, 1e3], np.float32).reshape(1, 1, 1, 2)
-    np.testing.assert_array_equal(au.denormalize(x, (0.5,), (0.5,)).ravel(), [0, 255])
+    np.testing.assert_array_equal(denormalize(x, (0.5,), (0.5,)).ravel(), [0, 255])
 
 
 @pytest.mark.parametrize(
@@ -236,12 +238,12 @@ def test_denormalize_clips():
 )
 def test_normalize_refuses_what_does_not_fit(mean, std):
     with pytest.raises(UserError, match="3 channels"):
-        au.normalize(pictures(2), mean, std)
+        normalize(pictures(2), mean, std)
 
 
 def test_normalize_refuses_what_was_normalized():
     with pytest.raises(UserError, match=r"float32.*uint8"):
-        au.normalize(au.normalize(pictures(2), MEAN, STD), MEAN, STD)
+        normalize(normalize(pictures(2), MEAN, STD), MEAN, STD)
 
 
 def test_one_hot():
@@ -321,13 +323,13 @@ def test_mixes_are_pure(mix, B, H, W, alpha, seed):
 
 
 def apply(augmentation, images, labels, seed=0):
-    return augmentation.apply(images, labels, 10, rng(seed), MEAN, STD)
+    return augmentation.apply(images, labels, 10, rng(seed), STATISTICS)
 
 
 def test_all_off_is_normalize():
     images, labels = pictures(8), np.arange(8)
     x, targets = apply(au.Augmentation(crop=0, flip=0), images, labels)
-    np.testing.assert_array_equal(x, au.normalize(images, MEAN, STD))
+    np.testing.assert_array_equal(x, normalize(images, MEAN, STD))
     np.testing.assert_array_equal(targets, labels)
     assert targets.dtype == np.int64
 
@@ -336,7 +338,7 @@ def test_defaults_crop_then_flip_and_keep_labels():
     images, labels = pictures(32), np.arange(32) % 10
     x, targets = apply(au.Augmentation(), images, labels)
     r = rng()
-    expected = au.normalize(au.flip(au.pad_crop(images, 4, r), r), MEAN, STD)
+    expected = normalize(au.flip(au.pad_crop(images, 4, r), r), MEAN, STD)
     np.testing.assert_array_equal(x, expected)
     np.testing.assert_array_equal(targets, labels)
 
@@ -346,7 +348,7 @@ def test_everything_on_runs_in_the_stated_order():
     x, targets = apply(ALL_ON, images, labels)
     r = rng()
     pixels = au.flip(au.pad_crop(au.rand_augment(images, r, 2, 9), 4, r), r)
-    plain = au.normalize(au.random_erasing(pixels, r, 0.5), MEAN, STD)
+    plain = normalize(au.random_erasing(pixels, r, 0.5), MEAN, STD)
     r.random()
     mix, alpha = ((mx.mixup, 0.8), (mx.cutmix, 1.0))[r.integers(2)]
     expected = mix(plain, au.one_hot(labels, 10), r, alpha)
@@ -366,7 +368,7 @@ def picture_by_picture(augmentation, images, labels, r):
         padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)))
         cut = padded[:, dy[b] : dy[b] + H, dx[b] : dx[b] + W]
         out.append(cut[:, :, ::-1] if flipped[b] else cut)
-    x = au.normalize(np.array(out), MEAN, STD)
+    x = normalize(np.array(out), MEAN, STD)
     alphas = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
     choices = [name for name, alpha in alphas.items() if alpha]
     if not choices or r.random() >= augmentation.mix_prob:
@@ -414,11 +416,11 @@ def test_what_is_drawn_is_what_is_applied(mix):
     augmentation = au.Augmentation(erasing=0.5, **mix)
     images, labels = pictures(16), np.arange(16) % 10
     one, other = rng(), rng()
-    expected = augmentation.apply(images, labels, 10, one, MEAN, STD)
+    expected = augmentation.apply(images, labels, 10, one, STATISTICS)
     drawn = augmentation.draw(images.shape, other)
     assert one.random() == other.random()
     for _ in range(2):
-        np.testing.assert_array_equal(drawn.pictures(images, MEAN, STD), expected[0])
+        np.testing.assert_array_equal(drawn.pictures(images, STATISTICS), expected[0])
         np.testing.assert_array_equal(drawn.targets(labels, 10), expected[1])
 
 

@@ -8,10 +8,10 @@ import pytest
 import tiny
 from safetensors.numpy import save_file
 
-from minivit.engine import Checkpoint, load_checkpoint, save_checkpoint
-from minivit.engine.checkpoint import copy_into, write_atomically
-from minivit.engine.run import load_model
+from minivit.engine import Checkpoint, load_checkpoint, load_model, save_checkpoint
+from minivit.engine.checkpoint import copy_into
 from minivit.errors import UserError
+from minivit.files import write_atomically
 from minivit.models import ViT
 
 
@@ -137,10 +137,10 @@ def test_a_model_comes_back_from_its_run_or_its_file(tmp_path):
     training.fit()
     images = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float32)
     for path in (training.run.path, training.run.best, training.run.last):
-        model, state = load_model(path)
-        np.testing.assert_array_equal(model(images), training.model(images))
-        assert state["class_names"] == list(tiny.NAMES)
-        assert state["mean"] == list(training.statistics.mean)
+        found = load_model(path)
+        np.testing.assert_array_equal(found.model(images), training.model(images))
+        assert found.class_names == tiny.NAMES
+        assert found.statistics == training.statistics
     assert not np.array_equal(ViT(tiny.VIT)(images), training.model(images))
 
 
@@ -150,5 +150,5 @@ def test_until_there_is_a_best_checkpoint_a_runs_model_is_the_last(tmp_path):
         load_model(training.run.path)
     training.model.flat.data[...] = 0.5
     training.save()
-    model, *_ = load_model(training.run.path)
+    model = load_model(training.run.path).model
     assert all((p.data == 0.5).all() for _, p in model.named_parameters())

@@ -6,13 +6,13 @@ import tiny
 
 from minivit.data import Split, Statistics
 from minivit.engine import DataParallel
-from minivit.engine.evaluate import evaluate
+from minivit.engine.evaluation import evaluate
 from minivit.models import ViT
 
 
 @pytest.mark.parametrize("chunk", [5, 12, 1000])
 def test_every_image_is_counted_once_whatever_the_chunks(monkeypatch, chunk):
-    monkeypatch.setattr("minivit.engine.evaluate.CHUNK", chunk)
+    monkeypatch.setattr("minivit.engine.evaluation.CHUNK", chunk)
     part, model = tiny.split(12, 0), tiny.lively(ViT(tiny.VIT))
     statistics = Statistics.of(part.images)
     with DataParallel(model, 2) as workers:

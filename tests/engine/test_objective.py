@@ -5,9 +5,9 @@ import pytest
 import tiny
 
 from minivit.backend import RandomStream
-from minivit.data import Statistics, normalize
+from minivit.data import Statistics
 from minivit.engine import DataParallel
-from minivit.engine.objective import PatchPrediction
+from minivit.engine.patch_prediction import PatchPrediction
 from minivit.errors import UserError
 from minivit.gradcheck import check_gradients
 from minivit.models import MaskedViT, ViTConfig
@@ -15,7 +15,7 @@ from minivit.models import MaskedViT, ViTConfig
 CONFIG = ViTConfig(image_size=8, num_classes=3, dim=8, depth=1, num_heads=2)
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
 STATISTICS = Statistics((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
-IMAGES = normalize(PIXELS, STATISTICS.mean, STATISTICS.std, np.float64)
+IMAGES = STATISTICS.normalize(PIXELS, np.float64)
 TARGETS = ("colour", "colours", "pixels")
 
 

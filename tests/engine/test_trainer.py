@@ -8,7 +8,7 @@ import tiny
 
 from minivit.data import Dataset, Split
 from minivit.engine import load_checkpoint
-from minivit.engine.evaluate import Evaluation
+from minivit.engine.evaluation import Evaluation
 from minivit.errors import UserError
 from minivit.viz import curves_figure
 
@@ -139,7 +139,7 @@ def scripted(monkeypatch, accuracies):
         asked.append(logits_of.__self__.replicas[0].flat.data.copy())
         return Evaluation(next(coming), 1.0, np.zeros((4, 4), int))
 
-    monkeypatch.setattr("minivit.engine.trainer.evaluate", evaluate)
+    monkeypatch.setattr("minivit.engine.objective.evaluate", evaluate)
     return asked
 
 
@@ -218,7 +218,7 @@ def test_metrics_hold_a_line_a_log_step_and_one_an_epoch(tmp_path):
     losses, read = [], training._read_losses
 
     def spy():
-        losses.extend((float(r.loss), int(r.correct)) for r in training.pending)
+        losses.extend((float(r.loss), int(r.correct)) for r in training.meter._pending)
         read()
 
     training._read_losses = spy

@@ -8,7 +8,7 @@ import tiny
 from helpers import draw
 
 from minivit.engine.checkpoint import Checkpoint
-from minivit.engine.transfer import freeze_all_but, resize_positions, transfer
+from minivit.engine.transfer import MAY_DIFFER, freeze_all_but, resize_positions, transfer
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
 from minivit.optim import SGD, Adam, AdamW, Muon
@@ -133,3 +133,24 @@ def test_stretches_join_neighbours_and_cover_what_is_wanted():
         covered[rows] = True
     for name, view in flat.views(covered).items():
         assert (view == wanted(name)).all()
+
+
+OTHER = {
+    "image_size": 12, "patch_size": 2, "in_channels": 1, "num_classes": 7, "dim": 16, "depth": 3,
+    "num_heads": 1, "mlp_ratio": 3.0, "stem": "conv", "stages": (1,), "pool": "mean",
+    "pos_embed": "none", "representation_size": None, "activation": "gelu_tanh",
+    "norm": "rmsnorm", "layer_scale": 0.1, "dropout": 0.1, "attn_dropout": 0.1, "drop_path": 0.1,
+}  # fmt: skip
+"""Another value than `CONFIG`'s for every field of a model."""
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(ViTConfig), ids=lambda field: field.name)
+def test_every_field_may_differ_or_must_agree(field):
+    """A new field fails here until it has a value in OTHER."""
+    new = dataclasses.replace(CONFIG, **{field.name: OTHER[field.name]})
+    assert new != CONFIG
+    if field.name in MAY_DIFFER:
+        transfer(ViT(new), checkpoint(trained()), ("x",) * new.num_classes)
+    else:
+        with pytest.raises(UserError, match=f"^{field.name} is"):
+            transfer(ViT(new), checkpoint(trained()), NAMES)

@@ -15,11 +15,15 @@ from minivit.layers import (
     Dropout,
     DropPath,
     FlatParameters,
+    Gelu,
+    GeluTanh,
     LayerNorm,
+    LayerScale,
     Linear,
     Mlp,
     MultiHeadAttention,
     PatchEmbed,
+    RMSNorm,
 )
 from minivit.layers.layer import ALIGNMENT, Layer, Parameter
 
@@ -54,6 +58,8 @@ def make_layers():
         for layer, x in (
             (Linear(rng(), 8, 6), tokens),
             (LayerNorm(8), tokens),
+            (RMSNorm(8), tokens),
+            (LayerScale(8, 0.1), tokens),
             (Mlp(rng(), 8, 12), tokens),
             (MultiHeadAttention(rng(), 8, 2), tokens),
             (make_block(), tokens),
@@ -106,7 +112,7 @@ def test_xavier_uniform_fills_its_range():
 
 
 @pytest.mark.parametrize(
-    ("activation", "function"), [("gelu", gelu_forward), ("gelu_tanh", gelu_tanh_forward)]
+    ("activation", "function"), [(Gelu(), gelu_forward), (GeluTanh(), gelu_tanh_forward)]
 )
 def test_the_mlp_takes_the_activation_it_was_told(activation, function):
     mlp, x = Mlp(rng(), 4, 6, activation), 3.0 * draw(0, 2, 3, 4)

@@ -47,6 +47,9 @@ CASES = {
         "stem": "conv",
         "pos_embed": "none",
     },
+    "RMSNorm": {"num_heads": 3, "norm": "rmsnorm", "depth": 3},
+    "LayerScale": {"num_heads": 3, "layer_scale": 0.1, "pool": "mean"},
+    "RMSNorm, LayerScale": {"num_heads": 2, "norm": "rmsnorm", "layer_scale": 1e-5},
     "a larger one": {"image_size": 32, "dim": 64, "depth": 3, "num_heads": 4, "num_classes": 10},
 }
 

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 import pytest
+from counting import num_parameters
 
 from minivit import UserError, ViT, ViTConfig
 from minivit.models.summary import rows
@@ -20,7 +21,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(("name", "count"), PUBLISHED.items())
 def test_the_papers_sizes_have_the_published_number_of_parameters(name, count):
-    assert ViTConfig.preset(name).num_parameters == count
+    assert num_parameters(ViTConfig.preset(name)) == count
 
 
 @pytest.mark.parametrize(
@@ -47,15 +48,24 @@ def test_the_count_by_hand_is_the_built_models(pool, pos_embed, representation_s
         pos_embed=pos_embed,
         representation_size=representation_size,
     )
-    assert ViT(config).flat.num_parameters == config.num_parameters
+    assert ViT(config).flat.num_parameters == num_parameters(config)
+
+
+@pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
+@pytest.mark.parametrize("layer_scale", [None, 0.1])
+def test_the_count_with_other_norms_and_scales_is_the_built_models(norm, layer_scale):
+    config = ViTConfig(dim=8, depth=2, num_heads=2, norm=norm, layer_scale=layer_scale)
+    model = ViT(config)
+    assert model.num_parameters == num_parameters(config)
+    assert sum(row.parameters for row in rows(model)) == num_parameters(config)
 
 
 @pytest.mark.parametrize("patch_size", [2, 4, 8])
 def test_the_count_of_a_hybrid_is_the_built_models(patch_size):
     config = ViTConfig(image_size=16, patch_size=patch_size, dim=12, depth=1, stem="conv")
     model = ViT(config)
-    assert model.flat.num_parameters == config.num_parameters
-    assert sum(row.parameters for row in rows(model)) == config.num_parameters
+    assert model.flat.num_parameters == num_parameters(config)
+    assert sum(row.parameters for row in rows(model)) == num_parameters(config)
 
 
 def test_hybrids_by_name():
@@ -79,6 +89,8 @@ def test_hybrids_by_name():
         ({"stem": "conv", "patch_size": 1}, ["stem conv", "1", "halves"]),
         ({"stem": "conv", "image_size": 24, "patch_size": 6}, ["stem conv", "6", "2, 4, 8"]),
         ({"pos_embed": "learnt"}, ["pos_embed", "learnt", "learned, sincos2d, relative, none"]),
+        ({"norm": "batchnorm"}, ["norm", "batchnorm", "layernorm, rmsnorm"]),
+        *[({"layer_scale": v}, ["layer_scale", str(v)]) for v in (0, -1.0, 2.0, float("nan"))],
         ({"activation": "relu"}, ["activation", "relu", "gelu, gelu_tanh"]),
         *[
             ({name: 0}, [name, "0", "at least 1"])

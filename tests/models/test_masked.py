@@ -6,7 +6,9 @@ import tiny
 from helpers import draw
 
 from minivit.backend import RandomStream
-from minivit.models import MaskedViT, ViT, ViTConfig, patch_colours
+from minivit.models import MaskedViT, ViT, ViTConfig, patch_colours, trace
+from minivit.models.summary import rows
+from minivit.viz import look
 
 SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2}
 
@@ -74,3 +76,44 @@ def test_every_cell_keeps_its_place():
     for b, r, c, y, x in np.ndindex(2, 2, 3, 4, 4):
         red, green, blue = (pixels[b, :, 4 * r + y, 4 * c + x] * 8).astype(int)
         assert cells[b, r, c, y, x] == 64 * red + 8 * green + blue
+
+
+def test_it_has_a_vit_that_is_whole():
+    """Summary, trace and attention maps work, of the masked model and of its encoder."""
+    one = model()
+    images = draw(0, 2, 3, 8, 12)
+    assert sum(row.parameters for row in rows(one)) == one.num_parameters
+    assert f"{one.num_parameters:,}" in one.summary()
+    assert f"{one.vit.num_parameters:,}" in one.vit.summary()
+    for found in (look(one, images, gradients=True), look(one.vit, images, gradients=True)):
+        assert found.maps.shape == (2, 2, 2, 7, 7)
+        assert found.dmaps.any()
+    for name in ("blocks.1.attn.probs", "decoder", "loss", "dmask_token", "blocks.0.dx"):
+        assert trace(one, images[0]).only(name)
+    assert trace(one.vit, images[0])["head"].array.shape == (1, 3)
+
+
+def test_the_encoder_has_the_same_weights_and_gradients():
+    one = model()
+    names = dict(one.named_parameters())
+    for name, parameter in one.vit.named_parameters():
+        assert parameter is names[name]
+    one.flat.data[...] += 1.0
+    for flat in (one.flat, one.vit.flat):
+        for name, view in flat.views(flat.data).items():
+            np.testing.assert_array_equal(view, names[name].data)
+    assert "decoder.weight" not in one.vit.flat.shapes
+
+
+def test_a_replica_shares_weights_and_no_gradients():
+    one = model()
+    twin = one.replica()
+    assert np.shares_memory(twin.flat.data, one.flat.data)
+    assert not np.shares_memory(twin.flat.grad, one.flat.grad)
+    assert twin.vit.flat.grad is twin.flat.grad
+    dout, cache = twin.forward(draw(0, 2, 3, 8, 12))
+    twin.backward(dout, cache)
+    assert twin.flat.grad.any()
+    assert not one.flat.grad.any()
+    shared = [np.shares_memory(p.grad, twin.flat.grad) for _, p in twin.named_parameters()]
+    assert all(shared)

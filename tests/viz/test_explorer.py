@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
+from minivit.data import Statistics
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
 from minivit.viz import explore, explorer
@@ -45,8 +46,7 @@ def test_the_same_pictures_give_the_same_page(tmp_path):
 def test_bytes_and_floats_of_one_picture_are_the_same_page():
     pixels = np.arange(192, dtype=np.uint8).reshape(1, 3, 8, 8)
     pixels.flat[-1] = 255
-    mean, std = [0.0] * 3, [1.0] * 3
-    from_bytes = explore(model(), pixels, mean=mean, std=std)
+    from_bytes = explore(model(), pixels, statistics=Statistics((0.0,) * 3, (1.0,) * 3))
     from_floats = explore(model(), pixels.astype(np.float32) / 255)
     assert from_bytes.html == from_floats.html
 
@@ -57,7 +57,7 @@ def test_one_channel_is_shown_grey():
 
 def test_what_cannot_be_shown_says_why():
     one = model()
-    with pytest.raises(UserError, match="mean= and std="):
+    with pytest.raises(UserError, match="statistics="):
         explore(one, np.zeros((1, 3, 8, 8), np.uint8))
     with pytest.raises(UserError, match="expected \\(N"):
         explore(one, images()[0])

@@ -62,17 +62,17 @@ class CublasLt:
 
     def matmul(
         self,
-        a,
-        b,
-        out,
+        a: Any,
+        b: Any,
+        out: Any,
         stream: int,
         *,
-        bias=None,
-        bias_gradient=None,
-        gelu=None,
-        dgelu=None,
-        turn_a=False,
-        turn_b=False,
+        bias: Any = None,
+        bias_gradient: Any = None,
+        gelu: Any = None,
+        dgelu: Any = None,
+        turn_a: bool = False,
+        turn_b: bool = False,
     ) -> bool:
         """out = op(a) op(b), and what `Device.matmul` says; whether the extra was done too."""
         if gelu is not None:
@@ -90,7 +90,18 @@ class CublasLt:
             raise RuntimeError(f"cuBLASLt cannot multiply {a.shape} by {b.shape} into {out.dtype}")
         return False
 
-    def _multiply(self, a, b, out, stream, epilogue, vector, aux, turn_a, turn_b) -> bool:
+    def _multiply(
+        self,
+        a: Any,
+        b: Any,
+        out: Any,
+        stream: int,
+        epilogue: int,
+        vector: Any,
+        aux: Any,
+        turn_a: bool,
+        turn_b: bool,
+    ) -> bool:
         """False if cuBLASLt has no kernel for it."""
         key = (a.shape, b.shape, str(a.dtype), str(out.dtype), epilogue, turn_a, turn_b)
         if key not in self.plans:
@@ -111,7 +122,17 @@ class CublasLt:
         )  # fmt: skip
         return True
 
-    def _plan(self, a, b, out, epilogue, vector, aux, turn_a, turn_b) -> Plan | None:
+    def _plan(
+        self,
+        a: Any,
+        b: Any,
+        out: Any,
+        epilogue: int,
+        vector: Any,
+        aux: Any,
+        turn_a: bool,
+        turn_b: bool,
+    ) -> Plan | None:
         operation = c_void_p()
         self._call("cublasLtMatmulDescCreate", byref(operation), COMPUTE_32F, R_32F)
         self._set(operation, TRANSA, c_int32(turn_b))  # cuBLASLt's A is b, see above
@@ -120,7 +141,7 @@ class CublasLt:
         if aux is not None:
             self._set(operation, AUX_LD, c_int64(aux.shape[1]))
         self._point(operation, vector, aux)  # the choice hangs on how they are aligned
-        layouts = tuple(self._layout(x) for x in (b, a, out))
+        layouts = self._layout(b), self._layout(a), self._layout(out)
         found, count = Heuristic(), c_int()
         first, second, third = layouts
         status = self.library.cublasLtMatmulAlgoGetHeuristic(
@@ -141,7 +162,7 @@ class CublasLt:
                        c_size_t(ctypes.sizeof(value)))  # fmt: skip
         return preference
 
-    def _layout(self, x) -> c_void_p:
+    def _layout(self, x: Any) -> c_void_p:
         """Of a row-major matrix, read by columns."""
         rows, columns = x.shape
         layout = c_void_p()
@@ -149,16 +170,16 @@ class CublasLt:
                    c_uint64(columns), c_uint64(rows), c_int64(columns))  # fmt: skip
         return layout
 
-    def _point(self, operation: c_void_p, vector, aux) -> None:
+    def _point(self, operation: c_void_p, vector: Any, aux: Any) -> None:
         for attribute, array in ((BIAS_POINTER, vector), (AUX_POINTER, aux)):
             if array is not None:
                 self._set(operation, attribute, c_void_p(self.address(array)))
 
-    def _set(self, operation: c_void_p, attribute: int, value) -> None:
+    def _set(self, operation: c_void_p, attribute: int, value: Any) -> None:
         size = c_size_t(ctypes.sizeof(value))
         self._call("cublasLtMatmulDescSetAttribute", operation, attribute, byref(value), size)
 
-    def _call(self, name: str, *arguments) -> None:
+    def _call(self, name: str, *arguments: Any) -> None:
         self._check(name, getattr(self.library, name)(*arguments))
 
     def _check(self, name: str, status: int) -> None:

@@ -3,6 +3,8 @@
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import cache
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -44,27 +46,36 @@ class Gpu:
         self.stream.use()
         self._inboxes: dict[int, _Inbox] = {}
 
-    def zeros(self, shape: Sequence[int], dtype: str):
+    def zeros(self, shape: Sequence[int], dtype: str) -> Any:
         return self.cupy.zeros(shape, dtype)
 
-    def array(self, host: np.ndarray):
+    def array(self, host: np.ndarray) -> Any:
         return self.cupy.asarray(host)
 
-    def launch(self, file, kernel, grid, block, *arguments, shared=0, **sizes) -> None:
+    def launch(
+        self,
+        file: str,
+        kernel: str,
+        grid: Any,
+        block: Any,
+        *arguments: Any,
+        shared: int = 0,
+        **sizes: Any,
+    ) -> None:
         function = _compiled(self.index, file, kernel, shared, tuple(sorted(sizes.items())))
         types = kernels(file)[kernel]
         passed = tuple(_pass(a, kind) for a, kind in zip(arguments, types, strict=True))
         function(_three(grid), _three(block), passed, shared_mem=shared, stream=self.stream)
 
-    def matmul(self, a, b, out, **what) -> bool:
+    def matmul(self, a: Any, b: Any, out: Any, **what: Any) -> bool:
         return self._lt.matmul(a, b, out, self.stream.ptr, **what)
 
-    def upload(self, array, host: np.ndarray) -> None:
+    def upload(self, array: Any, host: np.ndarray) -> None:
         if id(array) not in self._inboxes:
             self._inboxes[id(array)] = _Inbox(self.cupy, array, self.stream)
         self._inboxes[id(array)].put(host)
 
-    def download(self, array) -> np.ndarray:
+    def download(self, array: Any) -> np.ndarray:
         return array.get(stream=self.stream)
 
     def replay(self, function: Callable[[], None]) -> Callable[[], None]:
@@ -72,7 +83,7 @@ class Gpu:
 
 
 @cache
-def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple):
+def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple) -> Any:
     """A kernel for some sizes, on the current GPU (of that index)."""
     import cupy
 
@@ -85,7 +96,7 @@ def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple):
 
 
 @cache
-def _stream_and_products(index: int):
+def _stream_and_products(index: int) -> tuple[Any, CublasLt]:
     """The one stream of a GPU, of that index and current now: two would not wait for each other."""
     import cupy
 
@@ -114,7 +125,7 @@ class _Inbox:
     lies in one of a few buffers that the driver cannot move, used in turn.
     """
 
-    def __init__(self, cupy, array, stream):
+    def __init__(self, cupy: ModuleType, array: Any, stream: Any):
         from cupyx import zeros_pinned
 
         self.array, self.stream, self.turn = array, stream, 0
@@ -137,9 +148,10 @@ class _Replay:
     capture does not allow; the second captures it; from then on one launch starts all of it.
     """
 
-    def __init__(self, function: Callable[[], None], stream):
+    def __init__(self, function: Callable[[], None], stream: Any):
         self.function, self.stream = function, stream
-        self.warm, self.graph = False, None
+        self.warm = False
+        self.graph: Any = None
 
     def __call__(self) -> None:
         if not self.warm:
@@ -150,7 +162,7 @@ class _Replay:
             self.graph = self._capture()
         self.graph.launch(self.stream)
 
-    def _capture(self):
+    def _capture(self) -> Any:
         self.stream.begin_capture()
         try:
             self.function()
@@ -160,12 +172,12 @@ class _Replay:
         return self.stream.end_capture()
 
 
-def _pass(argument, kind: str):
+def _pass(argument: Any, kind: str) -> Any:
     """As the kernel's parameter of this type: CuPy passes NumPy's scalars by their bytes."""
     if kind.endswith("*"):
         return np.int64(0) if argument is None else argument
     return SCALARS[kind](argument)
 
 
-def _three(size) -> tuple[int, int, int]:
+def _three(size: Any) -> tuple[int, int, int]:
     return (*size, 1, 1)[:3] if isinstance(size, tuple) else (size, 1, 1)

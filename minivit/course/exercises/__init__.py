@@ -1,4 +1,4 @@
-"""The exercises, a file a chapter: the right answer, and the usual wrong ones with their names.
+"""The exercises, a file per chapter: the right answer, and the usual wrong ones with their names.
 
 Importing a chapter adds its exercises to `minivit.course.exercise.EXERCISES`.
 """
@@ -6,5 +6,18 @@ Importing a chapter adds its exercises to `minivit.course.exercise.EXERCISES`.
 import importlib
 import pkgutil
 
+from minivit.course.exercise import EXERCISES, Exercise
+from minivit.errors import UserError
+
 for module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{module.name}")
+
+
+def find(name: str) -> Exercise:
+    """The exercise of a name. Raises UserError where there is none."""
+    if name not in EXERCISES:
+        chapter = [known for known in EXERCISES if known[:2] == str(name)[:2]]
+        raise UserError(
+            f"there is no exercise {name!r}; expected one of {', '.join(chapter or EXERCISES)}"
+        )
+    return EXERCISES[name]

@@ -4,7 +4,7 @@ import numpy as np
 
 from minivit.course.exercise import Exercise, Mistake, add
 from minivit.functional import gelu_forward, layernorm_forward, linear_forward, relu_forward
-from minivit.models import ViTConfig
+from minivit.models import ViT, ViTConfig
 
 SHAPES = ((2, 3, 4, 7), (3, 5, 6, 4), (1, 4, 8, 5))  # B, T, C, F
 
@@ -203,7 +203,7 @@ def _count(image_size, patch_size, num_classes, dim, depth, hidden):
         image_size=image_size, patch_size=patch_size, num_classes=num_classes, dim=dim,
         depth=depth, num_heads=1, mlp_ratio=hidden / dim,
     )  # fmt: skip
-    return config.num_parameters
+    return ViT(config).num_parameters
 
 
 def _off(change):

@@ -1,11 +1,38 @@
-"""How a training went: curves and the confusion matrix."""
+"""How a training went: curves, and the confusion matrix or the restored patches."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from minivit.engine import Run, Trainer
+from minivit.engine.evaluation import Evaluation
+from minivit.engine.patch_prediction import PatchPrediction
+from minivit.models import MaskedViT
+from minivit.viz.restored import patches_figure, restore
+from minivit.viz.save import save_figure
 from minivit.viz.style import BLUE, GREY, ORANGE
+
+
+def save_curves(run: Run) -> None:
+    """curves.png of a run."""
+    save_figure(curves_figure(run.metrics()), run.path / "curves.png")
+
+
+def save_test(trainer: Trainer, found: Evaluation) -> str:
+    """confusion.png of the test, or patches.png where the model predicts patches; its name."""
+    dataset = trainer.dataset
+    if isinstance(trainer.objective, PatchPrediction):
+        model = cast(MaskedViT, trainer.model)
+        name = "patches.png"
+        figure = patches_figure(restore(model, trainer.objective, dataset.test.images[:8]))
+    else:
+        name = "confusion.png"
+        title = f"{dataset.name}, test: {found.accuracy:.1%} correct"
+        figure = confusion_figure(cast(np.ndarray, found.confusion), dataset.class_names, title)
+    save_figure(figure, trainer.run.path / name)
+    return name
 
 
 def curves_figure(metrics: Sequence[dict]) -> Figure:

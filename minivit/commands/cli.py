@@ -1,14 +1,12 @@
-"""What all commands share: flags from a dataclass, and one line for a user's mistake."""
+"""What all commands share: flags from a dataclass, and one line for a mistake of the user."""
 
 import contextlib
 import errno
 import io
-import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tyro
@@ -19,19 +17,20 @@ CONFIG = (tyro.conf.OmitArgPrefixes,)
 
 
 def run_command(main: Callable[[Any], int], options: type, prog: str) -> int:
-    """Parse the flags of `options`, a dataclass, run `main` with it; returns the exit status.
-
-    0: done. 1: `main` says so. 2: a user's mistake, told in one line. 130: interrupted.
-    """
+    """A whole program: parse its flags as `options`, a dataclass, and call `main` with it."""
     return guarded(lambda: main(parse(options, sys.argv[1:], prog)))
 
 
-def parse(options: type, args: Iterable[str], prog: str) -> Any:
-    """An instance of the dataclass `options` from flags; a wrong flag exits with 2."""
+def parse(options: type, args: Iterable[str], prog: str, default: Any = None) -> Any:
+    """An instance of the dataclass `options` from flags; a wrong flag exits with 2.
+
+    default: an instance that holds what is not given as a flag; None for the class's defaults.
+    """
     told = io.StringIO()
+    given = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(told):
-            return tyro.cli(options, args=list(args), prog=prog, config=CONFIG)
+            return tyro.cli(options, args=list(args), prog=prog, config=CONFIG, **given)
     except SystemExit as stop:
         mistake = _mistake_behind(stop)
         if mistake is not None:  # a value that a config refuses: one line, not tyro's box
@@ -47,31 +46,8 @@ def _mistake_behind(error: BaseException | None) -> UserError | None:
     return error
 
 
-def read_flags(path: Path) -> dict:
-    """The flags in a JSON file. Raises UserError where it is not one."""
-    try:
-        config = json.loads(path.read_text())
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error}); expected a run's config.json") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: found a {type(config).__name__}, expected an object of flags")
-    return config
-
-
-def as_flags(config: dict) -> Iterable[str]:
-    """{"dim": 64, "augmentation": {"flip": 0.5}} -> --dim 64 --flip 0.5."""
-    for name, value in config.items():
-        if isinstance(value, dict):
-            yield from as_flags(value)
-        elif isinstance(value, bool):
-            yield f"--{'' if value else 'no-'}{name}".replace("_", "-")
-        else:
-            yield f"--{name}".replace("_", "-")
-            yield from map(str, value if isinstance(value, list | tuple) else [value])
-
-
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command; what its user can mend is told in one line instead of a traceback."""
+    """Run a command; what its user can fix is one line instead of a traceback."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _one_line_warning
@@ -79,7 +55,7 @@ def guarded(command: Callable[[], int]) -> int:
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:  # whoever read our output, `head` for one, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
     except OSError as error:
         return _fail(_in_words(error))
@@ -88,7 +64,43 @@ def guarded(command: Callable[[], int]) -> int:
         return 130
 
 
-def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
+@contextlib.contextmanager
+def unread_output() -> Iterator[None]:
+    """For work that goes on when nobody reads its output any more, as after `| head`: what is
+    printed from then on is discarded."""
+    with contextlib.redirect_stdout(_Patient(sys.stdout)):
+        yield
+
+
+class _Patient:
+    """A stream like another, that survives the end of its reader."""
+
+    def __init__(self, stream: Any):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except BrokenPipeError:
+            _discard_output()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except BrokenPipeError:
+            _discard_output()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _discard_output() -> None:
+    """Send standard output nowhere; what Python has buffered would fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _one_line_warning(message: Any, *_: Any, file: Any = None, **__: Any) -> None:
     print(f"warning: {message}", file=file or sys.stderr)
 
 
@@ -102,5 +114,5 @@ def _in_words(error: OSError) -> str:
     advice = {
         errno.ENOSPC: "; free some space and run the same command again",
         errno.EACCES: "; choose another place, or make this one writable",
-    }.get(error.errno, "")
+    }.get(error.errno or 0, "")
     return f"{place}{error.strerror or os.strerror(error.errno or 0)}{advice}"

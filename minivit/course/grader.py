@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, find
+from minivit.course.exercise import Exercise
+from minivit.course.exercises import find
 from minivit.gradcheck.check import check_gradients
 
 SIZES = 3
@@ -84,7 +85,7 @@ def _grade(exercise: Exercise, answer: Any) -> str:
     if wrong:
         raise WrongAnswerError(_diagnose_all(exercise, trials, wrong))
     _try_float32(exercise, answer)
-    words = f"right, on {SIZES} shapes and in float32" if exercise.inputs else "right"
+    words = f"right, on {SIZES} shapes and in float32"
     if exercise.forward is not None:
         words += f", and as finite differences say (to {_slopes(exercise, answer):.0e})"
     return words
@@ -273,6 +274,7 @@ def _try_float32(exercise: Exercise, answer: Callable) -> None:
 
 def _slopes(exercise: Exercise, answer: Callable) -> float:
     """The worst relative error beside finite differences."""
+    assert exercise.forward is not None
     arguments = _draw(exercise, 0, "float64")
     objective, tensors = exercise.forward(*arguments)
     given = _as_tuple(answer(*_copy(arguments)))

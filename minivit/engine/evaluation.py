@@ -1,11 +1,11 @@
-"""How often a model is right."""
+"""Accuracy and loss of a model on a split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from minivit.data import Split, Statistics, normalize
+from minivit.data import Split, Statistics
 from minivit.functional import cross_entropy_forward
 
 CHUNK = 1000
@@ -14,14 +14,21 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """accuracy: share of images told right. loss: mean cross-entropy, without smoothing.
-    confusion: int (K, K), images of class [row] told to be of class [column]; None where there are
-    no classes.
+    """accuracy: share of the images classified correctly. loss: mean cross-entropy, without
+    smoothing. confusion: int (K, K), images of class [row] classified as [column]; None where there
+    are no classes.
     """
 
     accuracy: float
     loss: float
     confusion: np.ndarray | None
+
+
+def chunks(split: Split, statistics: Statistics) -> Iterator[tuple[int, Split, np.ndarray]]:
+    """(place of its first image, part of the split, its images normalized), part by part."""
+    for start in range(0, len(split), CHUNK):
+        part = split[start : start + CHUNK]
+        yield start, part, statistics.normalize(part.images)
 
 
 def evaluate(
@@ -33,9 +40,8 @@ def evaluate(
     """Over a whole split, without augmentation; logits_of: images (N, C, H, W) -> (N, K)."""
     loss = 0.0
     confusion = np.zeros((num_classes, num_classes), np.int64)
-    for start in range(0, len(split), CHUNK):
-        part = split[start : start + CHUNK]
-        logits = logits_of(normalize(part.images, statistics.mean, statistics.std))
+    for _, part, images in chunks(split, statistics):
+        logits = logits_of(images)
         loss += float(cross_entropy_forward(logits, part.labels)[0]) * len(part)
         np.add.at(confusion, (part.labels, logits.argmax(-1)), 1)
     return Evaluation(float(np.trace(confusion)) / len(split), loss / len(split), confusion)

@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minivit.backend import RandomStream, to_device, to_host
-from minivit.data import denormalize, normalize
-from minivit.engine.objective import PatchPrediction
+from minivit.engine.patch_prediction import PatchPrediction
 from minivit.functional import patchify_forward, unpatchify_forward
 from minivit.models import MaskedViT
 from minivit.viz.style import panels, show_picture
@@ -27,26 +26,29 @@ def restore(
     model: MaskedViT, objective: PatchPrediction, pictures: np.ndarray, seed: int = 0
 ) -> Restored:
     """Hide patches of uint8 pictures (N, channels, H, W) and let the model predict them."""
-    mean, std = objective.statistics.mean, objective.statistics.std
     P, size = model.config.patch_size, pictures.shape[2:]
-    images = normalize(pictures, mean, std)
+    images = objective.statistics.normalize(pictures)
     inputs = to_device(images.astype(model.dtype), model.device)
     numbers, cache = model.forward(inputs, stream=RandomStream(seed))
     hidden = cache.corruption
     patches, _ = patchify_forward(pictures.astype(np.float32), P)
     seen = hidden.selection @ patches + GREY * hidden.masked[..., None]
     said, rows = patches.copy(), np.arange(len(pictures))[:, None]
-    said[rows, hidden.chosen] = _pixels(objective, to_host(numbers), P, mean, std)
-    pictures_of = lambda p: np.rint(unpatchify_forward(p, P, size)[0]).clip(0, 255)  # noqa: E731
-    return Restored(pictures, *(pictures_of(p).astype(np.uint8) for p in (seen, said)))
+    said[rows, hidden.chosen] = _pixels(objective, to_host(numbers), P)
+    corrupted, predicted = (
+        np.rint(unpatchify_forward(p, P, size)[0]).clip(0, 255).astype(np.uint8)
+        for p in (seen, said)
+    )
+    return Restored(pictures, corrupted, predicted)
 
 
-def _pixels(objective: PatchPrediction, numbers: np.ndarray, P: int, mean, std) -> np.ndarray:
+def _pixels(objective: PatchPrediction, numbers: np.ndarray, P: int) -> np.ndarray:
     """(N, M, outputs) -> (N, M, P·P·channels) from 0 to 255."""
     N, M, _ = numbers.shape
     if objective.target == "pixels":
         flat = numbers.reshape(N * M, P, P, -1).transpose(0, 3, 1, 2)
-        return denormalize(flat, mean, std).transpose(0, 2, 3, 1).reshape(N, M, -1)
+        pixels = objective.statistics.denormalize(flat)
+        return pixels.transpose(0, 2, 3, 1).reshape(N, M, -1)
     cells = objective.cells(P)
     colours = numbers.reshape(N, M, cells, cells, 512).argmax(-1)
     rgb = np.stack([colours // 64, colours // 8 % 8, colours % 8], -1)

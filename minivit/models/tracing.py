@@ -19,6 +19,8 @@ from minivit import functional as F
 from minivit.backend import Array, get_xp, to_host
 from minivit.errors import UserError
 from minivit.layers import Block, Layer
+from minivit.layers.block import BRANCH1, BRANCH2
+from minivit.models.masked import MaskedViT
 from minivit.models.vit import ViT
 
 PACKAGE = Path(__file__).parents[1]
@@ -46,7 +48,7 @@ class Step(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """What to write down of a function. outputs: names of what it returns, cache left out; "" is
+    """What to record of a function. outputs: names of what it returns, cache left out; "" is
     the layer's own name. inputs: arguments that are worth a line too."""
 
     outputs: tuple[str, ...]
@@ -66,6 +68,8 @@ SPECS: dict[Callable, Spec] = {
     F.class_token_forward: Spec(("with_cls_token",), "[class token; patches]"),
     F.position_forward: Spec(("with_positions",), "x + position"),
     F.layernorm_forward: Spec(("",), "y = γ (x - mean) / std + β"),
+    F.rmsnorm_forward: Spec(("",), "y = γ x / rms"),
+    F.layer_scale_forward: Spec(("",), "y = γ x"),
     F.split_heads: Spec(("q", "k", "v"), "a third of qkv each, cut into heads"),
     F.relative_forward: Spec(("relative",), "q · table[offset]"),
     F.softmax_forward: Spec(("probs",), "exp(s) / Σ exp(s)", ("scores",), "q kᵀ / √D"),
@@ -76,8 +80,14 @@ SPECS: dict[Callable, Spec] = {
     F.tanh_forward: Spec(("tanh",), "tanh(x)"),
     F.mean_pool_forward: Spec(("pooled",), "mean of the tokens"),
     F.sequence_pool_forward: Spec(("pooled",), "mean of the tokens, each by its own share"),
+    F.corrupt_forward: Spec(("corrupted",), "S x + m mask_token"),
+    F.take_tokens_forward: Spec(("taken",), "the rows of the corrupted patches"),
     F.cross_entropy_forward: Spec(("loss",), "-log p[label]"),
+    F.squared_error_forward: Spec(("loss",), "mean of (predicted - target)²"),
+    F.squared_error_backward: Spec(("dpredicted",), "2 (predicted - target) / n"),
     F.cross_entropy_backward: Spec(("dlogits",), "p - target"),
+    F.take_tokens_backward: Spec(("dtokens",), "each row back to its place, zero elsewhere"),
+    F.corrupt_backward: Spec(("dx", "dmask_token"), "Sᵀ dy; Σ m dy"),
     F.sequence_pool_backward: Spec(("dx", "dweight"), "p dy + dscores wᵀ; xᵀ dscores"),
     F.mean_pool_backward: Spec(("dtokens",), "dout / T for each token"),
     F.tanh_backward: Spec(("dx",), "dy (1 - tanh²)"),
@@ -93,6 +103,8 @@ SPECS: dict[Callable, Spec] = {
     F.layernorm_backward: Spec(
         ("dx", "dgamma", "dbeta"), "(dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / std; Σ dy x̂; Σ dy"
     ),
+    F.rmsnorm_backward: Spec(("dx", "dgamma"), "(dx̂ - x̂ mean(dx̂ x̂)) / rms; Σ dy x̂"),
+    F.layer_scale_backward: Spec(("dx", "dgamma"), "γ dy; Σ dy x"),
     F.position_backward: Spec(("dx", "dpos_embed"), "dy; Σ dy over the batch"),
     F.class_token_backward: Spec(("dpatches", "dcls_token"), "all rows but the first; the first"),
     F.max_pool_backward: Spec(("dpool",), "to the largest of each window"),
@@ -186,41 +198,52 @@ def _cells(step: Step) -> tuple[str, ...]:
     return step.name, shape, *numbers, step.equation, step.where
 
 
-def trace(model: ViT, image: Array, label: int | None = None) -> Trace:
-    """Every tensor of a forward pass of one picture, of its loss, and of the backward pass.
+def trace(model: ViT | MaskedViT, image: Array, label: int | None = None) -> Trace:
+    """Every tensor of a forward pass of one image, of its loss, and of the backward pass.
 
     Args:
         model: its gradients are left as they were. image: (channels, H, W) or (1, channels, H, W),
-            normalised, of the model's dtype. label: the right class, for the loss; None for the one
-            that the model thinks best.
+            normalized, of the model's dtype. label: the right class, for the loss; None for the one
+            that the model thinks best. A `MaskedViT` knows no classes: its loss is the squared
+            error of what it predicts to zero.
 
     Raises:
-        UserError: more than one picture, or what `ViT.forward` refuses.
+        UserError: more than one image, or what `ViT.forward` refuses.
     """
     images = image[None] if image.ndim == 3 else image
     if len(images) != 1:
-        raise UserError(f"{len(images)} pictures; a trace steps through one")
-    xp = get_xp(model.flat.data)
+        raise UserError(f"{len(images)} images; a trace steps through one")
     kept = model.flat.grad.copy()
     watch = _Watch(model)
+    cache: Any
     with watch:
-        logits, cache = model.forward(images)
-        label = int(logits.argmax()) if label is None else label
-        _, loss_cache = F.cross_entropy_forward(logits, xp.asarray([label]))
+        out, cache = model.forward(images)
+        backward = _loss(model, out, label)
         watch.backward = True
-        dlogits = F.cross_entropy_backward(1.0, loss_cache)
-        model.backward(dlogits, cache)
+        model.backward(backward(), cache)
     model.flat.grad[...] = kept
     return Trace(
         [Step("image", to_host(images).copy(), False, "normalised pixels", ""), *watch.steps]
     )
 
 
+def _loss(model: ViT | MaskedViT, out: Array, label: int | None) -> Callable[[], Array]:
+    """Compute a loss of what the model said; returns a function for its gradient."""
+    xp = get_xp(out)
+    if isinstance(model, MaskedViT):
+        _, squared = F.squared_error_forward(out, xp.zeros_like(out))
+        return lambda: F.squared_error_backward(1.0, squared)
+    label = int(out.argmax()) if label is None else label
+    _, entropy = F.cross_entropy_forward(out, xp.asarray([label]))
+    return lambda: F.cross_entropy_backward(1.0, entropy)
+
+
 class _Watch:
     """Writes steps down while it is entered. backward: which pass is running."""
 
-    def __init__(self, model: ViT):
-        self.paths = dict(_layers(model))
+    def __init__(self, model: ViT | MaskedViT):
+        self.layers = dict(model.named_layers())
+        self.paths = {id(layer): path for path, layer in self.layers.items()}
         self.specs: dict[CodeType, tuple[Callable, Spec]] = {
             function.__code__: (function, spec) for function, spec in SPECS.items()
         }
@@ -235,7 +258,7 @@ class _Watch:
         self.before = sys.getprofile()
         sys.setprofile(self._on_event)
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         sys.setprofile(self.before)
 
     def _on_event(self, frame: FrameType, event: str, value: Any) -> None:
@@ -247,7 +270,7 @@ class _Watch:
         elif code in self.outer:
             self.turns.append((self.outer[code], {})) if event == "call" else self.turns.pop()
         elif code.co_name in ("forward", "backward"):
-            layer = frame.f_locals.get("self")
+            layer: Any = frame.f_locals.get("self")
             if id(layer) in self.paths:
                 self._on_layer(frame, event, value, layer)
 
@@ -275,17 +298,19 @@ class _Watch:
     def _on_layer(self, frame: FrameType, event: str, value: Any, layer: Layer) -> None:
         """Keep the path; and write down the residual sums, which are no function of their own."""
         path, names = self.paths[id(layer)], frame.f_locals
-        block = path.rpartition(".")[0]
+        above, _, name = path.rpartition(".")
+        block = self.layers.get(above)
         if event == "call":
-            if not self.backward and path.endswith(".norm2"):
-                self._sum(f"{block}.residual", names["x"], "x + attn(norm1(x))", Block.forward)
-            if self.backward and path.startswith("blocks.") and path.endswith(".attn"):
-                self._sum(f"{block}.dresidual", names["dy"], "dy + dnorm2", Block.backward)
+            if isinstance(block, Block) and name == "norm2" and not self.backward:
+                equation = block.equation(BRANCH1, "x")
+                self._sum(f"{above}.residual", names["x"], equation, Block.forward)
+            if isinstance(block, Block) and name == "ls1" and self.backward:
+                self._sum(f"{above}.dresidual", names["dout"], "dy + dnorm2", Block.backward)
             self.stack.append(path)
             return
         self.stack.pop()
         if isinstance(layer, Block) and not self.backward:
-            self._sum(path, value[0], "residual + mlp(norm2(residual))", Block.forward)
+            self._sum(path, value[0], layer.equation(BRANCH2, "residual"), Block.forward)
         elif isinstance(layer, Block):
             self._sum(f"{path}.dx", value, "dresidual + dnorm1", Block.backward)
 
@@ -307,17 +332,6 @@ class _Watch:
         self.steps.append(Step(name, copy, self.backward, equation, where))
 
 
-def _layers(layer: Layer, path: str = "") -> Iterator[tuple[int, str]]:
-    """(id, path) of a layer and of all inside it, by timm's names."""
-    yield id(layer), path
-    for name, value in vars(layer).items():
-        members = value if isinstance(value, list) else [value]
-        for i, member in enumerate(members):
-            if isinstance(member, Layer):
-                own = f"{name}.{i}" if isinstance(value, list) else name
-                yield from _layers(member, f"{path}.{own}" if path else own)
-
-
 def _place(function: Callable) -> str:
     """minivit/functional/softmax.py:8, softmax_forward."""
     code = inspect.unwrap(function).__code__
@@ -326,7 +340,8 @@ def _place(function: Callable) -> str:
 
 def _caller(frame: FrameType) -> str:
     """Where an argument was computed: in the function that passes it on."""
-    code = frame.f_back.f_code
+    above: Any = frame.f_back
+    code = above.f_code
     return f"{_relative(code.co_filename)}:{code.co_firstlineno} {code.co_qualname}"
 
 

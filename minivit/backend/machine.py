@@ -1,0 +1,100 @@
+"""What this machine is: cores, caches, BLAS, speed."""
+
+import importlib.util
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+USUAL_CACHE = 2**20
+"""Bytes of a core's second-level cache where the system does not say."""
+
+
+def cache_bytes() -> int:
+    """Bytes of a core's second-level cache."""
+    size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    try:
+        return int(size.read_text().strip().removesuffix("K")) * 1024
+    except (OSError, ValueError):  # not Linux, or another unit
+        return USUAL_CACHE
+
+
+def physical_cores() -> int:
+    """Cores that this process may use; two hardware threads of one core count once."""
+    try:
+        cpus = os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    try:
+        return len({Path(siblings.format(cpu)).read_text() for cpu in cpus})
+    except OSError:
+        return len(cpus)
+
+
+def cpu_name() -> str:
+    """As the system calls it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def blas_libraries() -> list[dict]:
+    """The BLAS libraries that NumPy loaded, as threadpoolctl knows them."""
+    return [library for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def describe_blas(library: dict) -> str:
+    """Name, version and kernels of one."""
+    kernels = library.get("architecture")
+    return f"{library['internal_api']} {library['version']}" + f" ({kernels})" * bool(kernels)
+
+
+def _median_seconds(work: Callable[[int], object], cores: int, repeats: int = 7) -> float:
+    """Median time of `work(core)` on all cores at once."""
+    with ThreadPoolExecutor(cores) as pool, threadpool_limits(1, "blas"):
+        seconds = []
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            list(pool.map(work, range(cores)))
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
+
+
+def gemm_rate(cores: int, side: int = 1024) -> float:
+    """GFLOP/s of float32 products of side × side matrices, one a core."""
+    a, b = np.ones((2, side, side), np.float32)
+    out = np.empty((cores, side, side), np.float32)
+    seconds = _median_seconds(lambda core: np.matmul(a, b, out[core]), cores)
+    return 2 * side**3 * cores / seconds / 1e9
+
+
+def memory_bandwidth(cores: int, megabytes: int = 128) -> float:
+    """GB/s of copying arrays larger than the cache; what is read and what is written count."""
+    source = np.ones((cores, megabytes * 2**20), np.uint8)
+    target = np.empty_like(source)
+    seconds = _median_seconds(lambda core: np.copyto(target[core], source[core]), cores)
+    return 2 * source.nbytes / seconds / 1e9
+
+
+def gpu() -> str:
+    """The NVIDIA GPUs that CuPy sees, or why there is none."""
+    if importlib.util.find_spec("cupy") is None:
+        return "none used: CuPy is not installed"
+    import cupy
+
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"none found by CuPy {cupy.__version__} ({error})"
+    names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
+    return f"{', '.join(names)} (CuPy {cupy.__version__})"

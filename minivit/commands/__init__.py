@@ -1,0 +1,64 @@
+"""The commands: `minivit COMMAND`, a file for each.
+
+A command turns flags into a config or options, and calls the library; it returns an exit status.
+0: done. 1: done, and something was wrong (see its `--help`). 2: a mistake of its user, in one line.
+130: interrupted.
+"""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from minivit.commands.cli import guarded
+from minivit.config import shown
+from minivit.errors import UserError
+
+COMMANDS = {
+    "train": "train a Vision Transformer; without flags, with a good recipe",
+    "pretrain": "learn from images without labels, by predicting hidden patches",
+    "finetune": "begin with a trained model: other classes, larger images",
+    "study": "trainings that differ in one thing: data, positions, pooling, shape, …",
+    "evaluate": "accuracy of a trained model on the test set, class by class",
+    "predict": "the most probable classes of images",
+    "attention": "where a trained model looks: figures, scores, a page to explore",
+    "trace": "every tensor of a forward and a backward pass, step by step",
+    "gradcheck": "every hand-written gradient against finite differences",
+    "doctor": "what this machine is, and how fast it could be",
+}
+"""What each does, in a line."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`minivit COMMAND FLAGS…`: run a command, or list them all."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        return guarded(_list)
+    return run(words[0], words[1:])
+
+
+def run(name: str, flags: Sequence[str]) -> int:
+    """Run the command of that name; what its user can fix is one line on standard error."""
+    return guarded(lambda: _find(name).run(list(flags), f"minivit {name}"))
+
+
+def _find(name: str) -> Any:
+    """The module of a command. Raises UserError where there is none of the name."""
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean minivit {close[0]}? " if close else ""
+        raise UserError(f"{shown(name)} is no command; {hint}minivit --help lists them")
+    return importlib.import_module(f"minivit.commands.{name}")
+
+
+def _list() -> int:
+    print(usage(), flush=True)
+    return 0
+
+
+def usage() -> str:
+    """The commands, a line each."""
+    lines = ["A Vision Transformer whose every gradient is written by hand.", ""]
+    lines += [f"  minivit {name:10} {what}" for name, what in COMMANDS.items()]
+    return "\n".join([*lines, "", "minivit COMMAND --help explains the flags."])

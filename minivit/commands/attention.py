@@ -1,0 +1,166 @@
+"""`minivit attention RUN IMAGE…`: where a trained model looks."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from minivit import viz
+from minivit.commands.cli import parse
+from minivit.data import Split, open_picture
+from minivit.engine import Run, Trained, load_model
+from minivit.errors import UserError
+from minivit.viz.methods import method
+from minivit.viz.report import attention_figures, score_table
+
+
+@dataclass(frozen=True)
+class Options:
+    """Attention maps of a trained model: figures, a page to explore, and how good the maps are.
+
+    Without --save-dir, --html and --score: figures and page, into RUN/attention.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A directory that minivit train made."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Image files; none: images of the run's test set."""
+    save_dir: Path | None = None
+    """Where to write the figures, as PNG and SVG."""
+    html: Path | None = None
+    """Where to write the page, one file that works offline."""
+    score: bool = False
+    """Print how good each method's map is, measured on test images."""
+    test: int = 8
+    """How many test images to show where none is named."""
+    count: int = 200
+    """How many test images --score measures."""
+    methods: tuple[str, ...] = tuple(viz.METHODS)
+    """The ways to a map."""
+    query: tuple[int, int] | None = None
+    """Row and column, from 1, of the patch whose heads are drawn; None for the class token, or the
+    middle where there is none."""
+    layers: tuple[int, ...] | None = None
+    """The layers on the page, from 1; None for all."""
+    data_dir: Path | None = None
+    """Where the data set lies, if it has moved since."""
+    device: str = "cpu"
+    """cpu, cuda, or cuda:N."""
+    threads: int | None = None
+    """Workers on a CPU for --score; None: one per physical core."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """pixels: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows. names: (N,)."""
+
+    pixels: np.ndarray
+    labels: np.ndarray | None
+    names: list[str]
+
+
+def main(options: Options) -> int:
+    """Write what was asked for, and say where."""
+    for name in options.methods:
+        method(name)  # complain before anything is computed
+    for name in ("test", "count"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name} is {getattr(options, name)}; expected at least 1")
+    trained = load_model(options.run, options.device)
+    save_dir, html = options.save_dir, options.html
+    if not (save_dir or html or options.score):
+        folder = options.run if options.run.is_dir() else options.run.parent
+        save_dir = folder / "attention"
+        html = save_dir / "explorer.html"
+    if save_dir or html:
+        images = choose_images(options, trained)
+    if html:
+        write_page(html, trained, images, options)
+    if save_dir:
+        write_figures(save_dir, trained, images, options)
+    if options.score:
+        split = test_split(options)[: options.count]
+        print(score_table(trained, split, options.methods, options.threads))
+    return 0
+
+
+def choose_images(options: Options, trained: Trained) -> Images:
+    """The images named, else the first of the test set."""
+    if options.images:
+        size = trained.model.config.image_hw
+        pixels = np.stack([open_picture(path, size) for path in options.images])
+        return Images(pixels, None, [path.name for path in options.images])
+    split = test_split(options)[: options.test]
+    names = [f"test image {i + 1}" for i in range(len(split))]
+    return Images(split.images, split.labels, names)
+
+
+def test_split(options: Options) -> Split:
+    """The test set that the run was trained beside."""
+    return Run.open(options.run).read_config().load_data(options.data_dir).test
+
+
+def write_figures(folder: Path, trained: Trained, images: Images, options: Options) -> None:
+    """Every figure as PNG and SVG."""
+    config = trained.model.config
+    query = query_token(options.query, config.grid, config.pool == "cls")
+    found = attention_figures(trained, images.pixels, images.labels, options.methods, query)
+    for name, figure in found:
+        for suffix in ("png", "svg"):
+            viz.save_figure(figure, folder / f"{name}.{suffix}")
+        print(folder / f"{name}.png")
+
+
+def write_page(path: Path, trained: Trained, images: Images, options: Options) -> None:
+    """The explorer into one file."""
+    page = viz.explore(
+        trained.model,
+        images.pixels,
+        statistics=trained.statistics,
+        labels=images.labels,
+        class_names=trained.class_names,
+        names=images.names,
+        layers=page_layers(options.layers, trained.model.config.depth),
+        title=f"What {options.run.resolve().name} attends to",
+    )
+    page.save(path)
+    if page.too_large:
+        print(f"warning: {page.too_large}", file=sys.stderr)
+    print(path)
+
+
+def page_layers(numbers: tuple[int, ...] | None, depth: int) -> list[int] | None:
+    """--layers, counted from 1, as indices. Raises UserError where the model has no such layer."""
+    if numbers is None:
+        return None
+    for number in numbers:
+        if not 1 <= number <= depth:
+            raise UserError(f"--layers {number}: this model has layers 1 to {depth}")
+    return [number - 1 for number in numbers]
+
+
+def query_token(place: tuple[int, int] | None, grid: tuple[int, int], class_token: bool) -> int:
+    """The token of a patch at (row, column) from 1; None for the class token, or the middle.
+
+    Raises:
+        UserError: outside the grid.
+    """
+    rows, columns = grid
+    if place is None:
+        if class_token:
+            return 0
+        place = (rows // 2 + 1, columns // 2 + 1)
+    row, column = place
+    if not (1 <= row <= rows and 1 <= column <= columns):
+        raise UserError(
+            f"--query {row} {column} is outside the grid of {rows} rows and {columns} columns"
+        )
+    return class_token + (row - 1) * columns + column - 1
+
+
+def run(argv: list[str], prog: str = "minivit attention") -> int:
+    """Parse the flags and run."""
+    return main(parse(Options, argv, prog))

@@ -1,0 +1,71 @@
+"""`minivit doctor`: what this machine is, what minivit made of it, what you could do."""
+
+import importlib.util
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from minivit.backend import host
+from minivit.backend.machine import (
+    blas_libraries,
+    cpu_name,
+    describe_blas,
+    gemm_rate,
+    gpu,
+    memory_bandwidth,
+    physical_cores,
+)
+from minivit.commands.cli import parse
+
+
+@dataclass(frozen=True)
+class Options:
+    """Look at this machine: CPU, BLAS, speed, GPU, and what is tuned."""
+
+
+def main(options: Options) -> int:
+    """Print the findings, then the advice."""
+    cores = physical_cores()
+    blas = blas_libraries()
+    print(f"{'CPU':18}{cpu_name()}, {cores} physical core{'s' * (cores > 1)} to use")
+    print(f"{'Python':18}{platform.python_version()}, NumPy {np.__version__}")
+    print(f"{'BLAS':18}{', '.join(map(describe_blas, blas)) or 'not recognised'}")
+    print(f"{'products':18}{gemm_rate(cores):.0f} GFLOP/s in float32 on {cores} cores")
+    print(f"{'memory':18}{memory_bandwidth(cores):.0f} GB/s, read and written")
+    print(f"{'GPU':18}{gpu()}")
+    print(f"{'OpenBLAS kernels':18}{host.tuning.openblas}")
+    print(f"{'allocator':18}{host.tuning.malloc}")
+    advice = list(advise(blas))
+    print("\nWhat you could do:" if advice else "\nNothing to improve that we know of.")
+    for line in advice:
+        print(f"- {line}")
+    return 0
+
+
+def advise(blas: list[dict]) -> Iterator[str]:
+    """What would make this machine faster, as far as we can tell."""
+    kernels = {str(library.get("architecture")) for library in blas}
+    if host.cpu_has_avx512() and kernels and kernels <= host.WITHOUT_AVX512:
+        variable = os.environ.get(host.CORETYPE)
+        how = f"unset {host.CORETYPE}" if variable else f"set {host.CORETYPE}=SkylakeX"
+        yield (
+            f"This CPU has AVX-512, but OpenBLAS runs its {'/'.join(kernels)} kernels, at about "
+            f"half the speed: {how}"
+        )
+    if os.environ.get(host.SWITCH) == "0":
+        yield f"{host.SWITCH}=0 switches minivit's tuning off: unset it"
+    if not blas:
+        yield "NumPy's BLAS is not one that threadpoolctl can limit: try NumPy from PyPI"
+    if importlib.util.find_spec("cupy") is None:
+        yield (
+            'With an NVIDIA GPU: pip install "cupy-cuda12x[ctk]" (or "cupy-cuda13x[ctk]"), '
+            "then --device cuda"
+        )
+
+
+def run(argv: list[str], prog: str = "minivit doctor") -> int:
+    """Parse the flags and run."""
+    return main(parse(Options, argv, prog))

@@ -1,0 +1,120 @@
+"""`minivit finetune --from RUN`: begin with a trained model."""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from minivit.commands.cli import parse
+from minivit.commands.train import choose_dataset, fit_to, train_and_test
+from minivit.config import overlay
+from minivit.data import Augmentation, Dataset
+from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer
+from minivit.engine.checkpoint import load_checkpoint
+from minivit.engine.few_shot import few_shot_curve
+from minivit.engine.state import TrainState
+from minivit.engine.trained import best_checkpoint
+from minivit.functional.interpolate import Mode
+from minivit.viz.few_shot_figure import save_few_shot
+
+RECIPE: Mapping[str, Any] = {
+    "epochs": 5,
+    "optimizer": "sgd",
+    "lr": 0.03,
+    "momentum": 0.9,
+    "schedule": "cosine",
+    "warmup": 0.5,
+    "weight_decay": 0.0,
+    "clip_norm": 1.0,
+    "label_smoothing": 0.0,
+}
+"""As the paper fine-tunes: SGD with momentum, cosine, no weight decay, clipped at 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(TrainConfig):
+    """A training that learns classes: without --pretext."""
+
+    pretext: tyro.conf.Suppress[tyro.conf.Fixed[Literal["none"]]] = "none"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Fine-tune a trained model on larger images, other classes, or both.
+
+    The model is that of --from. With --image-size, images are resized and position embeddings
+    interpolated. Where the classes are others, the head is new, at zero. minivit train --resume
+    resumes what begins here.
+    """
+
+    source: Annotated[Path, tyro.conf.arg(name="from")]
+    """A directory that minivit train made, or a .safetensors file of it."""
+    interpolation: Mode = "bicubic"
+    """How position embeddings get to another grid."""
+    few_shot: tuple[int, ...] = ()
+    """Train nothing: fit a linear classifier to frozen features of so many images per class, and
+    test it; several numbers make a curve."""
+    quick: bool = False
+    """One epoch of 2,000 images, to see that it works."""
+    runs: Path = Path("runs")
+    """Folder in which the run's directory is made."""
+    train: FinetuneConfig = field(default_factory=FinetuneConfig)
+
+
+def run(argv: list[str], prog: str = "minivit finetune") -> int:
+    """Parse, take the weights over, train, test; 130 if interrupted."""
+    path = _source(argv, prog)
+    file = best_checkpoint(path)
+    source = load_checkpoint(file)
+    state = TrainState.from_dict(source.state, str(file))
+    name = choose_dataset(parse_arguments(argv, state, path, "auto", prog).train, load=True)
+    arguments = parse_arguments(argv, state, path, name, prog)
+    config = dataclasses.replace(TrainConfig.from_dict(arguments.train.to_dict()), dataset=name)
+    dataset = config.load_data()
+    config = _for_classes(fit_to(config, dataset, argv), dataset, state)
+    fresh = Run.fresh(arguments.runs, config)
+    trainer = Trainer(config, dataset, fresh, source, arguments.interpolation)
+    print("\n  ".join([f"from {path}", *trainer.changes]))
+    if not arguments.few_shot:
+        return train_and_test(trainer)
+    rows = few_shot_curve(trainer, arguments.few_shot)
+    trainer.run.begin(config)
+    save_few_shot(rows, dataset.num_classes, trainer.run.path)
+    print(f"{trainer.run.path}: few_shot.json, few_shot.png")
+    return 0
+
+
+def _source(argv: list[str], prog: str) -> Path:
+    """The value of --from, which decides what the other flags' defaults are."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--from", type=Path)
+    found = vars(first.parse_known_args(argv)[0])["from"]
+    if found is None:
+        parse(Arguments, argv, prog)  # --help, or says that --from is missing
+    return found
+
+
+def parse_arguments(
+    argv: list[str], state: TrainState, source: Path, dataset: str, prog: str = "minivit finetune"
+) -> Arguments:
+    """The augmentation of the data set's recipe, the recipe, the model of the source, each
+    overriding the one before; then the flags."""
+    augments = {one.name for one in dataclasses.fields(Augmentation)}
+    own = {key: v for key, v in RECIPES.get(dataset, {}).items() if key in augments}
+    config = overlay(FinetuneConfig(), {**own, **RECIPE})
+    config = dataclasses.replace(config, vit=state.vit)
+    if "--quick" in argv:
+        config = overlay(config, QUICK)
+    return parse(Arguments, argv, prog, Arguments(source=source, train=config))
+
+
+def _for_classes(config: TrainConfig, dataset: Dataset, state: TrainState) -> TrainConfig:
+    """The head that the data set needs: the paper puts a single layer there for other classes."""
+    changes: dict[str, Any] = {"data_dir": config.data_dir.resolve()}
+    if state.class_names != dataset.class_names:
+        changes["vit"] = dataclasses.replace(config.vit, representation_size=None)
+    return dataclasses.replace(config, **changes)

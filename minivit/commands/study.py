@@ -1,0 +1,62 @@
+"""`minivit study NAME`: trainings that differ in one thing, as the paper's studies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from minivit.commands.cli import parse
+from minivit.data import find_source
+from minivit.engine.study import STUDIES, Plan
+from minivit.viz.study_figure import markdown, save_study
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train the members of a study one after the other; call it again to resume.
+
+    A table grows as the members end.
+    """
+
+    study: Annotated[Literal[tuple(STUDIES)], tyro.conf.Positional]  # type: ignore[valid-type]
+    """data-size: ViT, hybrid and ResNet on more and more images (fig. 3). position: none,
+    learned, sines, relative (table 8). pooling: class token, mean, sequence, each with several
+    learning rates (fig. 9). shape: depth, width and patch size at equal cost (fig. 8).
+    regularisation: one at a time."""
+    dataset: str
+    """Data set by name, such as cifar10 or shapes."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Random seeds; a training for each."""
+    images: int = 100_000
+    """Images that each training sees, the same for all: epochs times the training set."""
+    quick: bool = False
+    """The smallest members, one seed, 4,000 images, to see that it works."""
+    data_dir: Path = Path("data")
+    """Folder where data sets lie or are downloaded to."""
+    runs: Path = Path("runs")
+    """Folder in which the study's directory is made."""
+
+
+def main(options: Options) -> int:
+    """Train what is missing, then write table.json, table.md and the figure."""
+    find_source(options.dataset)
+    plan = Plan(options.study, options.dataset, options.images, options.quick, options.data_dir)
+    folder = options.runs / f"study-{options.study}-{options.dataset}{'-quick' * options.quick}"
+    available = plan.available()
+    members = plan.members(available)
+    rows: list[dict] = [{"group": m.group, "value": m.value, "accuracy": []} for m in members]
+    for seed in options.seeds[:1] if options.quick else options.seeds:
+        # seeds outside: a study that is stopped has all members once before one twice
+        for member, row in zip(members, rows, strict=True):
+            accuracy = plan.train(folder, member, seed, available)
+            row["accuracy"].append(accuracy)
+            print(f"{member.group:14} {member.value:34} seed {seed} {accuracy:.2%}", flush=True)
+            save_study(folder, [row for row in rows if row["accuracy"]], options.study)
+    print(f"\n{markdown(rows)}\n{folder}: table.md, table.json, figure.png")
+    return 0
+
+
+def run(argv: list[str], prog: str = "minivit study") -> int:
+    """Parse the flags and run."""
+    return main(parse(Options, argv, prog))

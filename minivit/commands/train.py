@@ -1,0 +1,224 @@
+"""`minivit train`: train a Vision Transformer."""
+
+import argparse
+import dataclasses
+import json
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from minivit.backend import parse_device
+from minivit.backend.machine import physical_cores
+from minivit.commands.cli import parse, unread_output
+from minivit.config import overlay
+from minivit.data import Dataset, Statistics, cifar10
+from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer
+from minivit.engine.trainer import make_objective
+from minivit.errors import UserError
+from minivit.files import read_json
+from minivit.models.config import preset_fields
+from minivit.viz import training_figures
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a Vision Transformer whose every gradient is written by hand.
+
+    Without flags: CIFAR-10 if it is there or can be downloaded, else the embedded shapes, with the
+    recipe of that data set. Any flag overrides what --model stands for, which overrides --config,
+    which overrides --preset. The defaults below are those of the recipe; --dry-run shows all.
+    """
+
+    preset: Literal[tuple(RECIPES)] | None = None  # type: ignore[valid-type]
+    """A recipe by name; None: the recipe of the data set."""
+    config: Path | None = None
+    """A JSON file of settings, such as a run's config.json."""
+    model: str | None = None
+    """A size by name: Nano/4, Micro/4, Mini/4, Lite/4, or the paper's Ti, S, B, L, H with any patch
+    size after the slash; hybrid-Micro/4 has convolutions in place of the patches; resnet-11,
+    resnet-20 and resnet-38 have no Transformer blocks."""
+    resume: Path | None = None
+    """Resume the run in this directory, with its own config."""
+    runs: Path = Path("runs")
+    """Folder in which the run's directory is made."""
+    quick: bool = False
+    """One epoch of 2,000 images, to see that it works."""
+    dry_run: bool = False
+    """Print what would be done, and do nothing."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def run(
+    argv: list[str], prog: str = "minivit train", changes: Mapping[str, Any] | None = None
+) -> int:
+    """Parse, build, train, test; 130 if interrupted.
+
+    changes: what a kindred command changes of the recipe.
+    """
+    arguments = parse_arguments(argv, changes or {}, prog)
+    if arguments.resume:
+        return resume(arguments.resume, argv)
+    name = choose_dataset(arguments.train, load=not arguments.dry_run)
+    if not arguments.preset and not arguments.config:
+        arguments = parse_arguments(argv, {**RECIPES[name], **(changes or {})}, prog)
+    config = dataclasses.replace(arguments.train, dataset=name)
+    if arguments.dry_run:
+        return describe(config)
+    dataset = config.load_data()
+    config = fit_to(config, dataset, argv)
+    config = dataclasses.replace(config, data_dir=config.data_dir.resolve())
+    return train_and_test(Trainer(config, dataset, Run.fresh(arguments.runs, config)))
+
+
+def parse_arguments(
+    argv: list[str], recipe: Mapping[str, Any], prog: str = "minivit train"
+) -> Arguments:
+    """What names and files stand for, each overriding the one before; then the flags."""
+    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--preset", "--config", "--model"):
+        names.add_argument(flag)
+    given, _ = names.parse_known_args(argv)
+    config = overlay(TrainConfig(), {**RECIPES.get(given.preset, {}), **recipe})
+    if given.config:
+        config = overlay(config, read_json(Path(given.config)), given.config)
+    if given.model:
+        config = overlay(config, _sizes(given.model))
+    if "--quick" in argv:
+        config = overlay(config, QUICK)
+    return parse(Arguments, argv, prog, Arguments(train=config))
+
+
+def _sizes(model: str) -> dict[str, Any]:
+    """How wide and deep a named model is; image size and classes are the data set's."""
+    fields = preset_fields(model)
+    return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}
+
+
+def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfig:
+    """A model for the data set's classes and channels, where no flag says otherwise; --quick takes
+    no more images than there are."""
+    given = {word.partition("=")[0].replace("_", "-") for word in argv}
+    fitted = config.for_data(dataset)
+    kept = {
+        name: getattr(config.vit, name)
+        for name in ("num_classes", "in_channels")
+        if f"--{name.replace('_', '-')}" in given
+    }
+    if "--quick" in given and config.train_images:
+        available = len(dataset.train) - round(config.val_fraction * len(dataset.train))
+        kept["train_images"] = min(config.train_images, available)
+    return overlay(fitted, kept)
+
+
+def choose_dataset(config: TrainConfig, load: bool) -> str:
+    """Decide what "auto" means: "cifar10" or "shapes"; load: CIFAR-10 may be downloaded for it."""
+    if config.dataset != "auto":
+        return config.dataset
+    if cifar10.find(config.data_dir):
+        return "cifar10"
+    if load:
+        try:
+            cifar10.load(config.data_dir, url=config.data_url)
+            return "cifar10"
+        except UserError as error:
+            reason = str(error)
+    else:
+        reason = f"CIFAR-10 is not in the folder {config.data_dir}; a dry run downloads nothing."
+    print(
+        box(
+            "Training on the embedded SHAPES, not on CIFAR-10.",
+            reason,
+            "For CIFAR-10: --dataset cifar10, with --data-dir or --data-url where it is.",
+        ),
+        flush=True,
+    )
+    return "shapes"
+
+
+def box(*paragraphs: str, width: int = 88) -> str:
+    """Text that cannot be missed."""
+    lines = [line for text in paragraphs for line in textwrap.wrap(text, width - 4)]
+    rule = "═" * (width - 2)
+    body = "\n".join(f"║ {line:{width - 4}} ║" for line in lines)
+    return f"╔{rule}╗\n{body}\n╚{rule}╝"
+
+
+def describe(config: TrainConfig) -> int:
+    """--dry-run."""
+    parse_device(config.device)
+    print(json.dumps(config.to_dict(), indent=2))
+    as_they_are = Statistics((0.0,) * config.vit.in_channels, (1.0,) * config.vit.in_channels)
+    model = make_objective(config, as_they_are).build(config.vit, config.seed, "cpu")
+    print(model.summary())
+    return 0
+
+
+def resume(path: Path, argv: list[str]) -> int:
+    """--resume RUN: its own config, its last checkpoint."""
+    others = [word for word in argv if word.startswith("--") and not word.startswith("--resume")]
+    if others:
+        raise UserError(
+            f"--resume continues with the run's own config; leave out {' '.join(others)}"
+        )
+    run = Run.open(path)
+    config = run.read_config()
+    trainer = Trainer(config, config.load_data(), run)
+    trainer.resume()
+    if trainer.finished and any(line["kind"] == "test" for line in run.metrics()):
+        print(f"{run.path} is finished; minivit evaluate {run.path} tests it again")
+        return 0
+    print(f"resuming at step {trainer.step} of {trainer.total_steps}")
+    return train_and_test(trainer)
+
+
+def train_and_test(trainer: Trainer) -> int:
+    """Train, draw, test once; where something cannot be written, say how to resume."""
+    try:
+        with unread_output():
+            return _train_and_test(trainer)
+    except OSError as error:
+        if not trainer.run.last.exists():
+            raise
+        raise UserError(
+            f"{error.filename or trainer.run.path}: {error.strerror}; the last checkpoint is "
+            f"whole: fix this, then resume with minivit train --resume {trainer.run.path}"
+        ) from None
+
+
+def _train_and_test(trainer: Trainer) -> int:
+    trainer.run.begin(trainer.config)
+    run, dataset = trainer.run, trainer.dataset
+    announce(trainer)
+    done = trainer.fit()
+    training_figures.save_curves(run)
+    if not done:
+        print(
+            f"stopped and saved at step {trainer.step}; to resume:\n"
+            f"  minivit train --resume {run.path}"
+        )
+        return 130
+    found = trainer.test()
+    drawn = training_figures.save_test(trainer, found)
+    training_figures.save_curves(run)
+    print(
+        f"\ntest accuracy {found.accuracy:.2%}{trainer.objective.measures} on {dataset.name} "
+        f"(best validation {trainer.best_accuracy:.2%}), trained for "
+        f"{trainer.seconds / 60:.1f} min\n"
+        f"{run.path}: curves.png, {drawn}, metrics.jsonl, checkpoints/best.safetensors"
+    )
+    return 0
+
+
+def announce(trainer: Trainer) -> None:
+    """One line that says what is about to be trained, and on what."""
+    config, vit = trainer.config, trainer.config.vit
+    threads = config.threads or physical_cores()
+    where = f"{threads} thread{'s' * (threads > 1)}" if config.device == "cpu" else config.device
+    print(
+        f"{trainer.run.path}: {vit.kind} {vit.dim} wide, {vit.depth} deep, "
+        f"{trainer.model.num_parameters:,} parameters, on {trainer.dataset.name}: "
+        f"{len(trainer.batches.split)} images to train, {len(trainer.val)} to validate, {where}",
+        flush=True,
+    )

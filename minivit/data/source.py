@@ -1,0 +1,34 @@
+"""What a data set must offer to be known by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from minivit.data.dataset import Dataset
+
+
+class Request(NamedTuple):
+    """What a loader is asked for.
+
+    data_dir: the folder where data sets lie or are downloaded to. image_size: height and width of
+    the images. url: another address to download from; None for the authors'.
+    """
+
+    data_dir: Path = Path("data")
+    image_size: tuple[int, int] = (32, 32)
+    url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data set by name; `registry.SOURCES` lists them.
+
+    load: the images at the size asked for, the labels and the names of the classes; raises
+    UserError where they cannot be had. recipe: settings of a training that suit it, by name.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[Request], Dataset]
+    recipe: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,113 @@
+"""Training without labels: masked patch prediction (paper, section B.1.2)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from minivit.backend import Array, RandomStream, get_xp, to_host
+from minivit.data import Split, Statistics
+from minivit.engine.evaluation import Evaluation, chunks
+from minivit.engine.objective import StepResult, Workers
+from minivit.errors import UserError
+from minivit.functional import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    patchify_forward,
+    squared_error_backward,
+    squared_error_forward,
+)
+from minivit.models import MaskedViT, ViTConfig, patch_colours
+
+
+@dataclass(frozen=True)
+class PatchPrediction:
+    """What the corrupted patches were, and of them alone.
+
+    target: "colour", the mean in 512 colours, as the paper chose; "colours", the same of each of
+    4×4 cells; "pixels", all of the patch by squared error. `correct` counts an image by the share
+    of its patches' colours predicted correctly, for pixels by the share of their variance.
+    statistics: what the images were normalized by.
+    """
+
+    target: Literal["colour", "colours", "pixels"]
+    statistics: Statistics
+
+    @property
+    def measures(self) -> str:
+        """What accuracy is measured of."""
+        what = "variance" if self.target == "pixels" else "colours"
+        return f" of the hidden patches' {what}"
+
+    def build(self, vit: ViTConfig, seed: int, device: str) -> MaskedViT:
+        """A fresh `MaskedViT` with as many outputs as the target has."""
+        outputs = self.outputs(vit.patch_size, vit.in_channels)
+        return MaskedViT(vit, outputs, seed, device=device)
+
+    def cells(self, patch_size: int) -> int:
+        """A patch is cut into cells × cells.
+
+        Raises:
+            UserError: four does not divide the patch.
+        """
+        if self.target == "colour":
+            return 1
+        if patch_size % 4:
+            raise UserError(f"target colours needs a patch that 4 divides; it has {patch_size}")
+        return 4
+
+    def outputs(self, patch_size: int, channels: int) -> int:
+        """How many numbers are predicted per patch."""
+        if self.target == "pixels":
+            return patch_size * patch_size * channels
+        return 512 * self.cells(patch_size) ** 2
+
+    def truth(self, images: Array, patch_size: int) -> Array:
+        """What each patch is: (B, N, cells²) colours, or (B, N, P·P·channels) pixels."""
+        if self.target == "pixels":
+            return patchify_forward(images, patch_size)[0]
+        if images.shape[1] != 3:
+            raise UserError(f"colours need 3 channels, the images have {images.shape[1]}")
+        pixels = self.statistics.denormalize(to_host(images))
+        return patch_colours(pixels / 255.0, patch_size, self.cells(patch_size))
+
+    def __call__(
+        self,
+        model: MaskedViT,
+        images: Array,
+        targets: Array,
+        train: bool,
+        stream: RandomStream | None,
+    ) -> tuple[StepResult, Callable[[float], None]]:
+        """See `Objective`; the labels are not used."""
+        predicted, cache = model.forward(images, train, stream)
+        xp, B = get_xp(images), len(images)
+        truth = xp.asarray(self.truth(images, model.config.patch_size))
+        chosen = truth[xp.arange(B)[:, None], xp.asarray(cache.corruption.chosen)]
+        loss_cache: Any
+        loss_backward: Callable[[float, Any], Array]
+        if self.target == "pixels":
+            loss, loss_cache = squared_error_forward(predicted, chosen)
+            correct = B * xp.maximum(1.0 - loss / chosen.var(), 0.0)
+            loss_backward = squared_error_backward
+        else:
+            colours = predicted.reshape(-1, 512)
+            loss, loss_cache = cross_entropy_forward(colours, chosen.reshape(-1))
+            correct = B * (colours.argmax(-1) == chosen.reshape(-1)).mean()
+            loss_backward = cross_entropy_backward
+
+        def backward(share: float) -> None:
+            dpredicted = loss_backward(share, loss_cache).reshape(predicted.shape)
+            model.backward(dpredicted, cache)
+
+        return StepResult(loss, correct), backward
+
+    def evaluate(
+        self, workers: Workers, split: Split, statistics: Statistics, num_classes: int, seed: int
+    ) -> Evaluation:
+        """The share predicted correctly; the same patches are hidden each time."""
+        loss = correct = 0.0
+        for start, part, images in chunks(split, statistics):
+            found = workers.loss(images, part.labels, self, seed, start)
+            loss += float(found.loss) * len(part)
+            correct += float(found.correct)
+        return Evaluation(correct / len(split), loss / len(split), None)

@@ -1,0 +1,40 @@
+"""Recipes: settings that go together, by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from minivit.data import SOURCES
+
+RECIPES: dict[str, Mapping[str, Any]] = {
+    **{name: {"dataset": name, **source.recipe} for name, source in SOURCES.items()},
+    # ViT-Lite-7/4, mostly by the recipe of Lee et al. (2021), longer; not measured yet
+    "cifar10-gpu": {
+        "dataset": "cifar10",
+        "dim": 256,
+        "depth": 7,
+        "num_heads": 4,
+        "pool": "mean",
+        "activation": "gelu_tanh",
+        "device": "cuda",
+        "precision": "bf16",
+        "epochs": 1000,
+        "batch_size": 512,
+        "lr": 1e-3,
+        "schedule": "cosine",
+        "warmup": 10.0,
+        "weight_decay": 0.05,
+        "betas": (0.9, 0.95),
+        "drop_path": 0.1,
+        "mixup": 0.8,
+        "cutmix": 1.0,
+        "mix_prob": 0.5,
+        "erasing": 0.25,
+        "ema_decay": 0.9998,
+        "eval_every": 10,
+        "log_every": 500,
+    },
+}
+"""What each changes of `TrainConfig`'s defaults: that of every data set, and others."""
+
+QUICK: Mapping[str, Any] = {"epochs": 1, "train_images": 2000}
+"""One epoch of at most so many images, to see that all works."""

@@ -1,0 +1,71 @@
+"""What a checkpoint says besides its arrays: typed, to and from JSON."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import msgspec
+
+from minivit.config import overlay
+from minivit.data import Statistics
+from minivit.errors import UserError
+from minivit.models import ViTConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """Of a training at some step. window, epoch_sums: see `Meter`."""
+
+    vit: ViTConfig
+    pretext: str = "none"
+    data: str
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    step: int
+    epoch: int
+    step_in_epoch: int
+    total_steps: int
+    optimizer_steps: int
+    schedule: dict[str, Any] = field(default_factory=dict)
+    random: dict[str, int] = field(default_factory=dict)
+    best_accuracy: float
+    seconds: float
+    window: list[tuple[float, float]]
+    epoch_sums: tuple[float, float, int]
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the images were normalized by."""
+        return Statistics(self.mean, self.std)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any], where: str) -> Self:
+        """What `to_dict` gave.
+
+        Args:
+            where: the file, for the error message.
+
+        Raises:
+            UserError: something is missing, of another type, or unknown to this version.
+        """
+        known = {one.name for one in dataclasses.fields(cls)}
+        vit = state.get("vit")
+        if isinstance(vit, dict):  # a field that is missing there is of an older version: default
+            state = state | {"vit": overlay(ViTConfig(), vit, where)}
+        unknown = sorted(set(state) - known)
+        if unknown:
+            raise UserError(
+                f"{where}: its state has {ascii(unknown[0])[:60]}, which this version of minivit "
+                "does not know; use the version that wrote it"
+            )
+        try:
+            return msgspec.convert(state, cls)
+        except msgspec.ValidationError as error:
+            raise UserError(
+                f"{where}: its state cannot be used: {error}; the file is damaged, use another"
+            ) from None

@@ -1,0 +1,143 @@
+"""Trainings that differ in one thing, as the paper's studies.
+
+Each member is a run of its own, in a directory that its name gives; what is finished is not run
+again, and what was stopped is resumed. They are of the size of Nano/4, 0.3 million parameters, so
+that a study takes an hour and not a day.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minivit.config import overlay
+from minivit.engine.config import TrainConfig
+from minivit.engine.once import train_once
+from minivit.engine.recipes import RECIPES
+from minivit.models.config import preset_fields
+
+
+@dataclass(frozen=True)
+class Member:
+    """One row of the table: a curve's name and where on the curve, and what it changes."""
+
+    group: str
+    value: str
+    changes: dict[str, Any]
+
+
+def data_size() -> Iterator[Member]:
+    """The paper's figure 3: which needs how much data?"""
+    for model in ("Nano/4", "hybrid-Nano/4", "resnet-11"):
+        for count in (1_000, 2_000, 5_000, 10_000, 20_000, 45_000):
+            yield Member(model, f"{count}", {"train_images": count, **_sizes(model)})
+
+
+def position() -> Iterator[Member]:
+    """The paper's table 8."""
+    for kind in ("none", "learned", "sincos2d", "relative"):
+        yield Member("positions", kind, {**_sizes("Nano/4"), "pos_embed": kind})
+
+
+def pooling() -> Iterator[Member]:
+    """The paper's figure 9: each with learning rates of its own."""
+    for pool in ("cls", "mean", "seq"):
+        for lr in (6e-4, 1.25e-3, 2.5e-3, 5e-3):
+            yield Member(pool, f"{lr:g}", {**_sizes("Nano/4"), "pool": pool, "lr": lr})
+
+
+def shape() -> Iterator[Member]:
+    """The paper's figure 8, at about the cost of Nano/4 each (45 MFLOP per image)."""
+    for name, changes in {
+        "as it is: 96 × 4, patch 4": {},
+        "deeper: 64 × 8": {"dim": 64, "depth": 8},
+        "wider: 136 × 2": {"dim": 136, "depth": 2},
+        "larger patches: 204 × 4, patch 8": {"dim": 204, "patch_size": 8},
+        "smaller patches: 48 × 2, patch 2": {"dim": 48, "depth": 2, "patch_size": 2},
+    }.items():
+        yield Member("shape", name, {**_sizes("Nano/4"), **changes})
+
+
+def regularisation() -> Iterator[Member]:
+    """One at a time, on the recipe without any, and on few images, seen often."""
+    none = {**_sizes("Nano/4"), "train_images": 5_000}
+    none |= {"crop": 0, "flip": 0.0, "label_smoothing": 0.0, "weight_decay": 0.0}
+    alone: dict[str, dict[str, Any]] = {
+        "none": {},
+        "weight decay": {"weight_decay": 0.05},
+        "dropout": {"dropout": 0.1},
+        "drop path": {"drop_path": 0.1},
+        "label smoothing": {"label_smoothing": 0.1},
+        "crop and flip": {"crop": 4, "flip": 0.5},
+        "MixUp": {"mixup": 0.8},
+        "CutMix": {"cutmix": 1.0},
+        "RandAugment": {"rand_augment": 2},
+    }
+    for name, changes in alone.items():
+        yield Member("regularisation", name, {**none, **changes})
+
+
+VALIDATIONS = 5
+"""How often a member is validated: after each of hundreds of short epochs it would take longer than
+training."""
+
+STUDIES: dict[str, Callable[[], Iterator[Member]]] = {
+    "data-size": data_size,
+    "position": position,
+    "pooling": pooling,
+    "shape": shape,
+    "regularisation": regularisation,
+}
+
+
+"""The members of each study, by its name."""
+
+
+def _sizes(model: str) -> dict[str, Any]:
+    """A size by name, for the images and classes of the data set."""
+    fields = preset_fields(model)
+    return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all members of a study share.
+
+    dataset: by name. images: how many each training sees, epochs times the training set. quick: the
+    smallest members and 4,000 images, to see that it works.
+    """
+
+    study: str
+    dataset: str
+    images: int
+    quick: bool
+    data_dir: Path
+
+    def available(self) -> int:
+        """Training images, what is held out for validation apart."""
+        config = self.config(Member("", "", {}), 0)
+        count = len(config.load_data().train)
+        return count - round(config.val_fraction * count)
+
+    def members(self, available: int) -> list[Member]:
+        """The study's, as far as the images suffice."""
+        most = 1_000 if self.quick else available
+        return [m for m in STUDIES[self.study]() if m.changes.get("train_images", 0) <= most]
+
+    def config(self, member: Member, seed: int) -> TrainConfig:
+        """The recipe of the data set with the member's changes."""
+        few = {"train_images": 1_000} if self.quick else {}
+        own = {**RECIPES[self.dataset], **member.changes, **few, "seed": seed}
+        return overlay(TrainConfig(), {**own, "data_dir": self.data_dir.resolve()})
+
+    def train(self, folder: Path, member: Member, seed: int, available: int) -> float:
+        """Test accuracy of one training: trained, resumed, or read from where it ended."""
+        config = self.config(member, seed)
+        images = 4_000 if self.quick else self.images
+        epochs = max(1, round(images / (config.train_images or available)))
+        every = math.ceil(epochs / VALIDATIONS)
+        config = dataclasses.replace(config, epochs=epochs, eval_every=every)
+        name = f"{member.group}-{member.value}-seed{seed}".replace("/", "_").replace(" ", "_")
+        return train_once(folder / name, config)

@@ -1,0 +1,66 @@
+"""A trained model with all that is needed to use it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minivit.backend import use_device
+from minivit.data import Statistics
+from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint
+from minivit.engine.run import Run
+from minivit.engine.state import TrainState
+from minivit.errors import UserError
+from minivit.models import Model, ViT
+
+
+@dataclass(frozen=True)
+class Trained:
+    """model: with the best weights. statistics: what its images are normalized by. class_names: of
+    its outputs. data: the name of the data set that it was trained on.
+    """
+
+    model: ViT
+    statistics: Statistics
+    class_names: tuple[str, ...]
+    data: str
+
+
+def load_model(path: Path, device: str = "cpu") -> Trained:
+    """The best weights of a run, or those of a checkpoint file, as a model.
+
+    Args:
+        path: a run's directory or a .safetensors file of it.
+
+    Raises:
+        UserError: not a run, no checkpoint yet, a damaged one, or one of a model that was
+            pre-trained on patches and knows no classes.
+    """
+    file = best_checkpoint(path)
+    checkpoint = load_checkpoint(file)
+    state = TrainState.from_dict(checkpoint.state, str(file))
+    if state.pretext != "none":
+        raise UserError(
+            f"{file}: was pre-trained on patches and knows no classes; "
+            f"minivit finetune --from {path} teaches it some"
+        )
+    use_device(device)
+    model = ViT(state.vit, device=device)
+    restore_weights(model, checkpoint, str(file))
+    return Trained(model, state.statistics, state.class_names, state.data)
+
+
+def best_checkpoint(path: Path) -> Path:
+    """The file with the best weights of a run, or the last; a .safetensors file is itself.
+
+    Raises:
+        UserError: not a run.
+    """
+    if path.suffix == ".safetensors":
+        return path
+    run = Run.open(path)
+    return run.best if run.best.exists() else run.last
+
+
+def restore_weights(model: Model, checkpoint: Checkpoint, source: str) -> None:
+    """The weights to use: the moving average where the training kept one."""
+    arrays = checkpoint.groups.get("ema", checkpoint.weights)
+    copy_into(model.flat.views(model.flat.data), arrays, source)

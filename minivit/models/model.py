@@ -1,0 +1,71 @@
+"""What all whole models have in common."""
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+
+from minivit.backend import Array, RandomStream, require_same_xp
+from minivit.errors import UserError
+from minivit.layers import FlatParameters, Layer
+from minivit.models.config import ViTConfig
+from minivit.models.summary import summary
+
+
+class Model(Layer):
+    """A layer for whole images, whose parameters are views into flat arrays.
+
+    config: sizes and options. device: "cpu", "cuda" or "cuda:N". flat: all its parameters.
+    """
+
+    config: ViTConfig
+    device: str
+    flat: FlatParameters
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float64, of the weights and of the images that the model takes."""
+        return self.flat.data.dtype
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers it learns."""
+        return self.flat.num_parameters
+
+    def replica(self) -> Self:
+        """A model that shares this one's weights and has gradients of its own."""
+        shared = [self.flat.data, self.flat.grad, *self._constants()]
+        for _, parameter in self.named_parameters():
+            shared += [parameter.data, parameter.grad]
+        twin = copy.deepcopy(self, {id(array): array for array in shared})
+        twin.flat = self.flat.replica(twin)
+        return twin
+
+    def _constants(self) -> list[Array]:
+        """Arrays that are neither learned nor changed: replicas share them."""
+        return []
+
+    def summary(self) -> str:
+        """A table of layers, output shapes, parameters, FLOPs and activation memory."""
+        return summary(self)
+
+    def check_images(self, images: Array) -> None:
+        """Raise UserError for images of another shape, dtype or device than the model's."""
+        require_same_xp(images=images, weights=self.flat.data)
+        expected = (self.config.in_channels, *self.config.image_hw)
+        if images.ndim != 4 or images.shape[1:] != expected:
+            raise UserError(
+                f"images have the shape {images.shape}; "
+                f"expected (B, {', '.join(map(str, expected))})"
+            )
+        if images.dtype != self.dtype:
+            raise UserError(
+                f"images are {images.dtype}, the model is {self.dtype}; "
+                f"normalize them and use images.astype({str(self.dtype)!r})"
+            )
+
+    def forward(  # type: ignore[override]  # layers have no `train`
+        self, images: Array, train: bool = False, stream: RandomStream | None = None
+    ) -> tuple[Array, Any]:
+        """images (B, channels, H, W) -> out, cache; train: dropout and drop path at work."""
+        raise NotImplementedError

@@ -1,0 +1,99 @@
+"""All figures and scores of a trained model's attention, as `minivit attention` writes them."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from minivit.backend import to_device
+from minivit.data import Split
+from minivit.engine import DataParallel, Trained
+from minivit.functional import softmax_forward
+from minivit.viz.attention_figures import (
+    distance_figure,
+    filters_figure,
+    gallery_figure,
+    heads_figure,
+    overlay_figure,
+    position_figure,
+    rollout_figure,
+    similarity_figure,
+)
+from minivit.viz.look import look
+from minivit.viz.maps import (
+    attention_distance,
+    patch_distances,
+    patch_map,
+    rollout,
+    token_similarity,
+)
+from minivit.viz.methods import method
+from minivit.viz.scores import score_methods
+from minivit.viz.weights import ABSOLUTE, patch_filters, position_similarity
+
+
+def attention_figures(
+    trained: Trained,
+    pixels: np.ndarray,
+    labels: np.ndarray | None,
+    methods: Sequence[str],
+    query: int,
+) -> Iterator[tuple[str, Figure]]:
+    """(file name, figure) of every view that this model has.
+
+    Args:
+        pixels: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows.
+        methods: names of `METHODS`. query: the token whose heads are drawn.
+    """
+    model, names = trained.model, trained.class_names
+    config = model.config
+    class_token = config.pool == "cls"
+    images = to_device(trained.statistics.normalize(pixels), model.device)
+    seen = look(model, images, gradients=True)
+    probs, _ = softmax_forward(seen.logits)
+    yield "gallery", gallery_figure(pixels, probs, names, labels)
+    maps = {name: method(name)(seen, config) for name in methods}
+    said = [f"{names[k]} {p.max():.0%}" for k, p in zip(seen.classes, probs, strict=True)]
+    yield "overlays", overlay_figure(pixels, maps, said)
+    yield "heads", heads_figure(seen.maps[:, 0], config.grid, query, class_token)
+    steps = [patch_map(step, config.grid, class_token)[0] for step in rollout(seen.maps)]
+    yield "rollout", rollout_figure(pixels[0], np.stack(steps))
+    distances = attention_distance(seen.maps, config.grid, config.patch_size, class_token)
+    chance = config.patch_size * float(patch_distances(config.grid).mean())
+    yield "distance", distance_figure(distances, chance)
+    yield "similarity", similarity_figure(token_similarity(seen.tokens[:, 0]))
+    if config.pos_embed in ABSOLUTE:
+        yield "positions", position_figure(position_similarity(model))
+    if config.stem == "patch":
+        yield "filters", filters_figure(patch_filters(model))
+
+
+SCORES = {
+    "pointing": "pointing game",
+    "iou": "best IoU",
+    "energy": "energy inside",
+    "deletion": "deletion ↓",
+    "insertion": "insertion ↑",
+    "shuffled": "after shuffling",
+}
+
+
+def score_table(
+    trained: Trained, split: Split, methods: Sequence[str], threads: int | None = None
+) -> str:
+    """The scores of every method and of maps that look at nothing, as a table in Markdown."""
+    images = trained.statistics.normalize(split.images)
+    with DataParallel(trained.model, threads) as workers:
+        rows = score_methods(trained.model, images, split.masks, workers.logits, methods)
+    keys = [key for key in SCORES if key in rows[0]]
+    lines = [
+        "| method | " + " | ".join(SCORES[key] for key in keys) + " |",
+        "|---" * (len(keys) + 1) + "|",
+    ]
+    for row in rows:
+        cells = ("" if row[key] is None else f"{row[key]:.2f}" for key in keys)
+        lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
+    what = f"{len(split)} test images"
+    if split.masks is not None:
+        what += f"; the figure takes {split.masks.mean():.2f} of the image"
+    return "\n".join([*lines, "", what])

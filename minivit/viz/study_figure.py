@@ -1,0 +1,65 @@
+"""A study's results: table and figure."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from minivit.files import write_atomically
+from minivit.viz.save import save_figure
+from minivit.viz.style import BLUE, GREEN, ORANGE
+
+
+def save_study(folder: Path, rows: list[dict[str, Any]], study: str) -> None:
+    """table.json, table.md and figure.png of what is known so far."""
+    write_atomically(folder / "table.json", json.dumps(rows, indent=2).encode())
+    write_atomically(folder / "table.md", markdown(rows).encode())
+    save_figure(study_figure(rows, study), folder / "figure.png")
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """A row per member: mean and spread over the seeds."""
+    lines = ["| | | test accuracy | seeds |", "|---|---|---|---|"]
+    for row in rows:
+        percent = 100 * np.array(row["accuracy"])
+        spread = f" ± {percent.std():.2f}" if len(percent) > 1 else ""
+        told = f"{percent.mean():.2f}{spread} %"
+        lines.append(f"| {row['group']} | {row['value']} | {told} | {len(percent)} |")
+    return "\n".join(lines) + "\n"
+
+
+def study_figure(rows: list[dict[str, Any]], study: str) -> Figure:
+    """Accuracy over what was varied: a curve per group where it is a number, else a row per
+    member."""
+    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    for group, colour in zip(groups, (BLUE, GREEN, ORANGE), strict=False):
+        own = [row for row in rows if row["group"] == group]
+        values = [row["value"] for row in own]
+        means = [100 * np.mean(row["accuracy"]) for row in own]
+        if study in ("data-size", "pooling"):
+            at = [float(value) for value in values]
+            axes.plot(at, means, "-", color=colour, label=group)
+            for x, row in zip(at, own, strict=True):
+                axes.plot([x] * len(row["accuracy"]), 100 * np.array(row["accuracy"]), "o",
+                          color=colour, ms=3, alpha=0.6)  # fmt: skip
+            axes.set_xscale("log")
+            axes.set_xticks(at, values)
+            axes.minorticks_off()
+            axes.set_xlabel("training images" if study == "data-size" else "learning rate")
+            axes.set_ylabel("test accuracy (%)")
+            axes.legend(frameon=False, fontsize=8)
+            continue
+        places = np.arange(len(own))[::-1]
+        axes.plot(means, places, "|", color="black", ms=14)
+        for y, row in zip(places, own, strict=True):
+            percent = 100 * np.array(row["accuracy"])
+            axes.plot(percent, [y] * len(percent), "o", color=colour, ms=4, alpha=0.6)
+        axes.set_yticks(places, values)
+        axes.set_xlabel("test accuracy (%)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return figure

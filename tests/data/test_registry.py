@@ -1,0 +1,76 @@
+"""A data set that a stranger adds: one file with a SOURCE, one line in the registry."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny
+
+from minivit.commands import run
+from minivit.data import SOURCES, Dataset, Request, Source, Split, find_source
+from minivit.engine import RECIPES, Run, TrainConfig
+from minivit.errors import UserError
+
+NAMES = ("dark", "bright", "brightest")
+
+
+def load(request: Request) -> Dataset:
+    """Thirty grey levels in three classes, one channel, at the size asked for."""
+    labels = np.arange(30) % 3
+    images = np.full((30, 1, 4, 4), 60, np.uint8) * labels.astype(np.uint8)[:, None, None, None]
+    return Dataset("Grey", Split(images, labels), Split(images, labels), NAMES).resized(
+        request.image_size
+    )
+
+
+GREY = Source(
+    name="grey",
+    summary="three classes of grey",
+    load=load,
+    recipe={"image_size": 8, "dim": 16, "depth": 1, "epochs": 2, "batch_size": 4, "crop": 0},
+)
+
+
+@pytest.fixture
+def grey(monkeypatch, tmp_path):
+    """What its line in the registry does."""
+    monkeypatch.setitem(SOURCES, "grey", GREY)
+    monkeypatch.setitem(RECIPES, "grey", {"dataset": "grey", **GREY.recipe})
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_command_knows_it(grey, capsys, tmp_path):
+    """Classes and channels come from the data; --quick takes what there is."""
+    assert run("train", ["--dataset", "grey", "--quick"]) == 0
+    (path,) = (tmp_path / "runs").iterdir()
+    config = Run(path).read_config()
+    assert (config.vit.num_classes, config.vit.in_channels) == (3, 1)
+    assert (config.vit.image_size, config.train_images) == (8, 28)
+    assert run("evaluate", [str(path)]) == 0
+    assert "brightest" in capsys.readouterr().out
+    small = ["--dataset", "grey", "--quick", "--batch-size", "4"]
+    assert run("finetune", ["--from", str(path), *small]) == 0
+    assert run("attention", [str(path), "--html", "page.html"]) == 0
+    assert run("train", ["--dataset", "grey", "--num-classes", "4"]) == 2
+    assert "num_classes is 4, but Grey has 3" in capsys.readouterr().err
+
+
+def test_a_name_that_is_none_is_told_with_what_was_meant():
+    with pytest.raises(UserError, match="did you mean shapes"):
+        find_source("shape")
+    with pytest.raises(UserError, match="expected one of cifar10, shapes"):
+        TrainConfig(dataset="imagenet")
+
+
+def test_every_source_gives_images_of_the_size_asked_for(monkeypatch):
+    monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
+    monkeypatch.setattr("minivit.data.cifar10.load", lambda *_, **__: tiny.dataset())
+    for source in SOURCES.values():
+        found = source.load(Request(image_size=(12, 16)))
+        assert found.train.images.shape[2:] == (12, 16)
+        assert found.num_classes == len(found.class_names)
+
+
+def test_a_config_fits_itself_to_the_data():
+    config = dataclasses.replace(TrainConfig(), dataset="shapes").for_data(load(Request()))
+    assert (config.vit.num_classes, config.vit.in_channels) == (3, 1)

@@ -1,0 +1,46 @@
+"""The rule of the rooms: an import that goes up is found."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("importlinter")
+ROOT = Path(__file__).parents[1]
+
+
+def lint(folder):
+    linter = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()"
+    command = [sys.executable, "-c", linter, "--no-cache"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A copy of the package, with the rules."""
+    shutil.copytree(ROOT / "minivit", tmp_path / "minivit", ignore=shutil.ignore_patterns("__py*"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_the_house_keeps_its_rule(house):
+    done = lint(house)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("backend/arrays.py", "from minivit.engine import Run"),
+        ("functional/gelu.py", "from minivit import layers"),
+        ("models/summary.py", "from minivit.models.vit import ViT"),  # a circle in a room
+    ],
+)
+def test_an_import_that_goes_up_or_round_is_found(house, file, line):
+    path = house / "minivit" / file
+    path.write_text(path.read_text(encoding="utf-8") + f"\n{line}\n", encoding="utf-8")
+    done = lint(house)
+    assert done.returncode == 1
+    assert "BROKEN" in done.stdout
