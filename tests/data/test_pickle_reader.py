@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from minivit.data.pickle_machine import Bounds
 from minivit.data.pickle_reader import read_pickle
 from minivit.errors import UserError
 
@@ -150,3 +151,104 @@ def test_reads_a_batch_of_full_size_fast():
     assert time.perf_counter() - start < 2  # 0.06 s on an idle machine
     assert array.shape == (10_000, 3072)
     assert len(filenames) == 10_000
+
+
+# What a short pickle may ask for
+
+
+def array_of(text: bytes, size: int) -> bytes:
+    """An array of `size` bytes from the str that `text` puts on the stack."""
+    shape = b"J" + size.to_bytes(4, "little") + b"\x85"
+    return EMPTY + b"(K\x01" + shape + DTYPE + b"\x89" + text + b"tb"
+
+
+def long_text(length: int) -> bytes:
+    return b"T" + length.to_bytes(4, "little") + bytes(length)
+
+
+DOUBLED = b")q\x00" + b"h\x00h\x00\x86q\x00" * 40
+HUGE = b"\x8a\xff" + b"\x7f" * 255  # 2 ** 2039
+
+ENDLESS = {
+    "a memo doubled 40 times": DOUBLED,
+    "called": DOUBLED + b")R",
+    "in an error": DOUBLED + b"b",
+    "as a list of lists": b"]q\x00" + b"](h\x00h\x00eq\x00" * 40,
+    "a list in itself": b"]q\x00h\x00a",
+    "a huge shape": EMPTY + b"(K\x01(" + HUGE * 150 + b"t" + DTYPE + b"\x89U\x01xtb",
+    "a huge size": EMPTY + b"(K\x01" + HUGE + b"\x85" + DTYPE + b"\x89U\x01xtb",
+    "20 MB, 400 times": long_text(20_000_000) + b"q\x08" + array_of(b"h\x08", 20_000_000) * 400,
+    "2,000,000 tuples": b")" + b"\x85" * 2_000_000,
+    "300,000 tuples": b")" + b"\x85" * 300_000,
+    "marks": b"(" * 30_000_000,
+    "NONE": b"N" * 60_000_000,
+    "two long keys": (
+        b"}" + long_text(10_000_000) + b"q\x01" + long_text(10_000_000) + b"q\x02"
+        b"h\x01Ns" + b"h\x02Ns" * 100_000
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", ENDLESS.values(), ids=ENDLESS)
+def test_refuses_endless_work_at_once(body):
+    start = time.perf_counter()
+    with pytest.raises(UserError) as caught:
+        read_pickle(pickled(body), "f")
+    assert time.perf_counter() - start < 3  # 0.7 s at most on an idle machine
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_many_arrays_take_no_longer_the_more_is_numbered():
+    numbered = b"".join(b"K\x01r" + n.to_bytes(4, "little") for n in range(60_000))
+    start = time.perf_counter()
+    read_pickle(pickled(numbered + DTYPE + array_of(b"U\x01x", 1) * 4000), "f")
+    assert time.perf_counter() - start < 3
+
+
+def test_an_array_is_filled_once():
+    with pytest.raises(UserError, match="sets the state of"):
+        read_pickle(pickled(EMPTY + b"h\x02" + ARRAY[len(EMPTY) :] + b"\x85b"), "f")
+
+
+def test_arrays_hold_no_more_bytes_than_the_file():
+    body = long_text(600) + b"q\x08" + array_of(b"h\x08", 600)
+    assert read_pickle(pickled(body), "f").shape == (600,)
+    with pytest.raises(UserError, match="more bytes than the file"):
+        read_pickle(pickled(body + array_of(b"h\x08", 600)), "f")
+
+
+def test_bounds_are_stated_per_call():
+    raw = pickle.dumps([1] * 30, 2)
+    assert read_pickle(raw, "f", Bounds(items=30)) == [1] * 30
+    with pytest.raises(UserError, match="more than 29 items"):
+        read_pickle(raw, "f", Bounds(items=29))
+    with pytest.raises(UserError, match="more than 20 instructions"):
+        read_pickle(raw, "f", Bounds(instructions=20))
+    with pytest.raises(UserError, match="more than 1 deep"):
+        read_pickle(pickle.dumps([[1]], 2), "f", Bounds(depth=1))
+
+
+def test_the_default_bounds_fit_the_larger_data_set_of_the_same_authors():
+    """CIFAR-100's train file: two labels and a name for each of 50,000 images."""
+    labels = b"](" + b"K\x63" * 50_000 + b"e"
+    names = b"](" + b"".join(b"U\x01xr" + n.to_bytes(4, "little") for n in range(50_000)) + b"e"
+    fine, coarse, _ = read_pickle(pickled(b"(" + labels + labels + names + b"t"), "f")
+    assert len(fine) == len(coarse) == 50_000
+
+
+def test_a_tuple_is_not_taken_for_the_name_that_it_spells():
+    with pytest.raises(UserError, match="calls a tuple"):
+        read_pickle(pickled(b"U\x0bnumpy dtype\x85U\x02u1K\x00K\x01\x87R"), "f")
+
+
+@pytest.mark.parametrize("arguments", [b"K\x00K\x01", b"\x89\x88"])
+def test_reads_bytes_as_numpy_wrote_them_then_and_now(arguments):
+    body = ARRAY.replace(b"U\x02u1K\x00K\x01", b"U\x02u1" + arguments)
+    assert read_pickle(pickled(body), "f").shape == (2, 3)
+
+
+def test_a_name_is_shown_without_what_moves_a_cursor():
+    with pytest.raises(UserError) as caught:
+        read_pickle(pickled(b"c\x1b[2J\nsy\xffstem\n"), "f")
+    assert "?[2J.sy?stem" in str(caught.value)
