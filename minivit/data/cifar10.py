@@ -14,12 +14,9 @@ Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (200
 https://www.cs.toronto.edu/~kriz/cifar.html.
 """
 
-import gzip
 import hashlib
 import os
-import tarfile
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from minivit.data.archive import check_length, read_members
 from minivit.data.dataset import Dataset, Split
 from minivit.data.download import Expected, fetch, sha256_of
 from minivit.data.pickle_reader import read_pickle
+from minivit.data.plain_file import check_regular, read_plain, shown_path
 from minivit.data.source import Source
 from minivit.errors import UserError
 
@@ -43,8 +42,12 @@ CLASS_NAMES = (
     *("dog", "frog", "horse", "ship", "truck"),
 )
 BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
-# No member is longer: keeps an archive that unpacks to terabytes from filling the memory.
+# What keeps a file that claims terabytes, or unpacks to them, from filling the memory: a batch has
+# 31 MB, an archive unpacked 186 MB.
 LONGEST_MEMBER = 1 << 26
+LONGEST_META = 1 << 16
+MOST_UNPACKED = 1 << 28
+LONGEST_CLASS_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,21 @@ def find(data_dir: Path | str) -> Path | None:
     """Where CIFAR-10 lies: `data_dir` itself, or what it holds under an official name, or None.
 
     Folders come before archives, and the binary layout before the Python one.
+
+    Raises UserError for a place that cannot be looked into, and for one that is no file or folder.
     """
-    data_dir = Path(data_dir)
+    try:
+        return _find(Path(data_dir))
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"cannot read {shown_path(data_dir)}: {reason}; expected a folder that you may read"
+        ) from None
+
+
+def _find(data_dir: Path) -> Path | None:
+    if os.path.lexists(data_dir) and not data_dir.is_dir():
+        check_regular(data_dir)
     if data_dir.is_file() or any((data_dir / layout.files[0]).is_file() for layout in LAYOUTS):
         return data_dir
     folders = [data_dir / layout.folder for layout in LAYOUTS]
@@ -132,17 +148,20 @@ def load(data_dir: Path | str, *, download: bool = True, url: str | None = None)
             folders = [layout.folder + "/" for layout in LAYOUTS]
             names = ", ".join(folders + [layout.archive for layout in LAYOUTS])
             raise UserError(
-                f"no CIFAR-10 in {data_dir}: looked for {names}; allow the download, "
+                f"no CIFAR-10 in {shown_path(data_dir)}: looked for {names}; allow the download, "
                 "put one of them there, or use --dataset shapes"
             )
         path = path or _download(data_dir, url)
         train, test, class_names, official = _read(path)
     except OSError as error:
-        raise UserError(f"cannot read {error.filename or data_dir}: {error.strerror}") from None
+        place = shown_path(error.filename or data_dir)
+        raise UserError(
+            f"cannot read {place}: {error.strerror or error}; expected a file that you may read"
+        ) from None
     if not official:
         warnings.warn(
-            f"{path}: could not be verified as the official CIFAR-10; quote results on it as "
-            'measured on "CIFAR-10 (unofficial bytes)"',
+            f"{shown_path(path)}: could not be verified as the official CIFAR-10; quote results on "
+            'it as measured on "CIFAR-10 (unofficial bytes)"',
             stacklevel=2,
         )
     name = "CIFAR-10" if official else "CIFAR-10 (unofficial bytes)"
@@ -151,7 +170,9 @@ def load(data_dir: Path | str, *, download: bool = True, url: str | None = None)
 
 def _download(data_dir: Path, url: str | None) -> Path:
     if data_dir.suffix in (".gz", ".tgz"):
-        raise UserError(f"no archive {data_dir}: expected a file, or a folder to download into")
+        raise UserError(
+            f"no archive {shown_path(data_dir)}: expected a file, or a folder to download into"
+        )
     url = url or os.environ.get(URL_VARIABLE) or URL
     if url.endswith("/"):
         url += BINARY.archive
@@ -169,7 +190,7 @@ def _read(path: Path) -> tuple[Split, Split, tuple[str, ...], bool]:
     missing, digests = set(BATCHES), {}
     layout = None
     for layout, name, raw in _folder_files(path) if path.is_dir() else _archive_files(path):
-        where = f"{path}: {name}"
+        where = f"{shown_path(path)}: {name}"
         if layout.md5:
             digests[name] = hashlib.md5(raw, usedforsecurity=False).hexdigest()
         if name == layout.meta:
@@ -182,7 +203,9 @@ def _read(path: Path) -> tuple[Split, Split, tuple[str, ...], bool]:
         missing.remove(batch)
     if layout is None or missing:
         lacks = ", ".join(batch + (layout.suffix if layout else "") for batch in sorted(missing))
-        raise UserError(f"{path}: not a complete CIFAR-10, lacks {lacks}; remove or complete it")
+        raise UserError(
+            f"{shown_path(path)}: not a complete CIFAR-10, lacks {lacks}; remove or complete it"
+        )
 
     if path.is_dir():
         official = bool(layout.md5) and digests == layout.md5
@@ -198,9 +221,8 @@ def _folder_files(path: Path) -> Iterator[tuple[Layout, str, bytes]]:
     if path.name == BINARY.folder:
         layout = BINARY
     for name in layout.files:
-        if (path / name).is_file():
-            _check_length(f"{path}: {name}", (path / name).stat().st_size)
-            yield layout, name, (path / name).read_bytes()
+        if (path / name).exists():
+            yield layout, name, read_plain(path / name, LONGEST_MEMBER, "a file of CIFAR-10")
 
 
 def _archive_files(path: Path) -> Iterator[tuple[Layout, str, bytes]]:
@@ -209,31 +231,11 @@ def _archive_files(path: Path) -> Iterator[tuple[Layout, str, bytes]]:
         f"{layout.folder}/{name}": (layout, name) for layout in LAYOUTS for name in layout.files
     }
     first = None
-    try:
-        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
-            for member in archive:
-                # Taken out of the dict, so a second member of that name is passed over too.
-                found = known.pop(member.name.removeprefix("./"), None)
-                if found is None:
-                    continue
-                layout, name = found
-                first = first or layout
-                if layout is not first:
-                    continue
-                file = archive.extractfile(member) if member.isfile() else None
-                if file is None:
-                    raise UserError(f"{path}: {name} is a link or a device, expected a plain file")
-                _check_length(f"{path}: {name}", member.size)
-                yield layout, name, file.read()
-            while unpacked.read(LONGEST_MEMBER):  # on to its end, where the checksum of all is
-                pass
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: damaged, or not a .tar.gz archive: {error}") from None
-
-
-def _check_length(where: str, length: int) -> None:
-    if length > LONGEST_MEMBER:
-        raise UserError(f"{where}: {length:,} bytes, longer than any file of CIFAR-10")
+    for member, raw in read_members(path, known, LONGEST_MEMBER, MOST_UNPACKED):
+        layout, name = known[member]
+        first = first or layout
+        if layout is first:
+            yield layout, name, raw
 
 
 def _binary_batch(raw: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -263,14 +265,28 @@ def _python_batch(raw: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _class_names(layout: Layout, raw: bytes, where: str) -> tuple[str, ...]:
     """The ten names: a line each, or "label_names" of a pickled dict."""
+    check_length(where, len(raw), LONGEST_META)
     if layout is BINARY:
         names: Any = raw.decode("ascii", "replace").split()
     else:
         meta = read_pickle(raw, where)
         names = meta.get("label_names") if type(meta) is dict else None
-    if type(names) is not list or len(names) != 10 or not all(type(n) is str for n in names):
-        raise UserError(f"{where}: expected the names of 10 classes")
+    if type(names) is not list or len(names) != 10 or not all(map(_is_class_name, names)):
+        raise UserError(
+            f"{where}: expected the names of 10 classes, each of at most {LONGEST_CLASS_NAME} "
+            "printable ASCII characters; download it again"
+        )
     return tuple(names)
+
+
+def _is_class_name(name: object) -> bool:
+    """Whether a name may be printed: one from a file could also move a terminal's cursor."""
+    return (
+        type(name) is str
+        and 0 < len(name) <= LONGEST_CLASS_NAME
+        and name.isascii()
+        and name.isprintable()
+    )
 
 
 SOURCE = Source(

@@ -345,6 +345,57 @@ def test_archive_with_a_huge_member(tmp_path, monkeypatch):
         cifar10.load(tmp_path)
 
 
+def test_archive_with_two_members_of_a_name(tmp_path):
+    path = tmp_path / cifar10.BINARY.archive
+    with tarfile.open(path, "w:gz") as archive:
+        for name in ("f/x", "f/x", "cifar-10-batches-bin/test_batch.bin"):
+            archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(UserError, match="holds f/x twice"):
+        cifar10.load(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["", "cifar-10-batches-bin/test_batch.bin"])
+def test_a_pipe_is_not_waited_for(tmp_path, pictures, place):
+    folder = write_folder(
+        tmp_path / "data" / "cifar-10-batches-bin", files_of(cifar10.BINARY, pictures)
+    )
+    path = folder.parent / place
+    if path.is_dir():
+        path.rename(tmp_path / "moved")
+    else:
+        path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="a named pipe, expected a regular file"):
+        cifar10.load(tmp_path / "data", download=False)
+
+
+@layouts
+@pytest.mark.parametrize("bad", ["", "c\x1b[2Jat", "x" * 65, "c\xe4t"])
+def test_class_names_that_cannot_be_printed(tmp_path, pictures, layout, bad):
+    files = files_of(layout, pictures)
+    raw = files[layout.meta]
+    cat = b"cat" if layout is cifar10.BINARY else text("cat")
+    new = bad.encode("latin-1")
+    files[layout.meta] = raw.replace(cat, new if layout is cifar10.BINARY else text(new))
+    write_folder(tmp_path / layout.folder, files)
+    with pytest.raises(UserError, match="expected the names of 10 classes"):
+        cifar10.load(tmp_path)
+
+
+def test_metadata_of_megabytes(tmp_path, pictures):
+    files = files_of(cifar10.BINARY, pictures) | {"batches.meta.txt": b"a " * 1_000_000}
+    write_folder(tmp_path / cifar10.BINARY.folder, files)
+    with pytest.raises(UserError, match=r"batches\.meta\.txt: 2,000,000 bytes, longer"):
+        cifar10.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300])
+def test_a_place_that_no_file_can_have(name):
+    with pytest.raises(UserError) as caught:
+        cifar10.load(name, download=False)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
 def test_unreadable(tmp_path):
     path = tmp_path / cifar10.BINARY.archive

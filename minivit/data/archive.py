@@ -1,0 +1,226 @@
+"""Reads a few known files out of a .tar.gz, in memory, whatever else the archive holds.
+
+The standard library's `gzip` and `tarfile` take what they are given: a header of 3 GB, a chain of
+5,000 headers, names read one byte at a time. Here everything has a bound: the file, what it unpacks
+to, the members, and the headers that extend a member's own. What CIFAR-10 is published in, and what
+tar programs write when someone packs it again, is read; the rest is refused by name.
+
+Source: POSIX.1-2024, `pax`, "ustar Interchange Format" and "pax Extended Header".
+"""
+
+import re
+import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from minivit.data.plain_file import open_plain, shown, shown_path
+from minivit.errors import UserError
+
+BLOCK = 512
+CHUNK = 1 << 18
+MOST_MEMBERS = 1000
+LONGEST_EXTENSION = 1 << 16  # bytes of one extended header
+MOST_EXTENSIONS = 4  # of one member: pax's, and GNU's of a long name and of a long link
+
+# By the kind that a header gives: the types of ustar, and the extended headers of pax and of GNU.
+_FILE, _FOLDER, _OTHER = "0\0", "5", "12346"  # other: links, devices, pipes
+_PAX, _GNU_NAME = "x", "L"
+_EXTENSIONS = "xgLK"
+
+
+class Member(NamedTuple):
+    """What a header says of one member."""
+
+    name: str
+    kind: str
+    size: int
+
+
+class DamagedError(Exception):
+    """The bytes are no .tar.gz, or no longer."""
+
+
+def read_members(
+    path: Path, wanted: Collection[str], longest: int, most: int
+) -> Iterator[tuple[str, bytes]]:
+    """The name and the bytes of each of the `wanted` members, in the archive's order.
+
+    A member's "./" in front is left out. `longest` bounds one wanted member, `most` what all unpack
+    to; the archive itself may be no longer than that. Read to the end, where gzip has a checksum.
+
+    Raises UserError for a damaged archive, one beyond the bounds, one with two members of a name,
+    and for a wanted member that is not a regular file; OSError as `open` does.
+    """
+    seen, shown_as = set(), shown_path(path)
+    try:
+        with open_plain(path) as file:
+            stream = _Unpacked(file, most)
+            while member := _next_member(stream):
+                if len(seen) == MOST_MEMBERS:
+                    raise DamagedError(f"it holds more than {MOST_MEMBERS:,} members")
+                name = member.name.removeprefix("./")
+                if name in seen and member.kind != _FOLDER:
+                    raise UserError(f"{shown_as}: holds {shown(name)} twice, expected it once")
+                seen.add(name)
+                if name in wanted:
+                    yield name, _read_member(stream, member, f"{shown_as}: {name}", longest)
+                else:
+                    stream.skip(member.size)
+                stream.skip(-member.size % BLOCK)
+            stream.finish()
+    except (DamagedError, zlib.error) as error:
+        raise UserError(
+            f"{shown_as}: damaged, or not a .tar.gz archive: {error}; download it again"
+        ) from None
+
+
+def check_length(where: str, length: int, longest: int) -> None:
+    """Raises UserError for a file that is longer than any of its name can be."""
+    if length > longest:
+        raise UserError(
+            f"{where}: {length:,} bytes, longer than any file of CIFAR-10, expected at most "
+            f"{longest:,}"
+        )
+
+
+class _Unpacked:
+    """What a gzip file unpacks to, up to `most` bytes.
+
+    One gzip stream only: a chain of millions of empty ones would take minutes to read as nothing.
+    """
+
+    def __init__(self, file: BinaryIO, most: int):
+        self.file, self.left, self.most = file, most, most
+        self.packed_left = most
+        self.unzip = zlib.decompressobj(wbits=31)
+        self.waiting = b""  # compressed, read and not yet unpacked
+
+    def some(self, count: int) -> bytes:
+        """At least one and at most `count` of the next bytes; none only at the end."""
+        while not self.unzip.eof:
+            if not self.waiting:
+                self.waiting = self.packed()
+                if not self.waiting:
+                    raise DamagedError("it is cut short")
+            part = self.unzip.decompress(self.waiting, count)
+            self.waiting = self.unzip.unconsumed_tail
+            if part:
+                self.left -= len(part)
+                if self.left < 0:
+                    raise DamagedError(f"it unpacks to more than {self.most:,} bytes")
+                return part
+        return b""
+
+    def packed(self) -> bytes:
+        """The next piece of the file; none at its end."""
+        part = self.file.read(CHUNK)
+        self.packed_left -= len(part)
+        if self.packed_left < 0:
+            raise DamagedError(f"it is longer than {self.most:,} bytes")
+        return part
+
+    def read(self, count: int) -> bytes:
+        """The next `count` bytes, or fewer at the end of all."""
+        if count > self.left:
+            raise DamagedError(f"it unpacks to more than {self.most:,} bytes")
+        parts = bytearray()
+        while len(parts) < count and (part := self.some(min(CHUNK, count - len(parts)))):
+            parts += part
+        if parts and len(parts) < count:
+            raise DamagedError("it ends in the middle of a member")
+        return bytes(parts)
+
+    def skip(self, size: int) -> None:
+        """Passes over `size` bytes; a size from a header, so not one to read at once."""
+        if size > self.left:
+            raise DamagedError(f"it unpacks to more than {self.most:,} bytes")
+        while size and (part := self.some(min(CHUNK, size))):
+            size -= len(part)
+        if size:
+            raise DamagedError("it ends in the middle of a member")
+
+    def finish(self) -> None:
+        """On to the end of the gzip stream; then only the zeros that tapes are filled with."""
+        while self.some(CHUNK):
+            pass
+        rest = self.unzip.unused_data
+        while rest:
+            if rest.strip(b"\0"):
+                raise DamagedError("something follows its end")
+            rest = self.packed()
+
+
+def _read_member(stream: _Unpacked, member: Member, where: str, longest: int) -> bytes:
+    if member.kind not in _FILE:
+        raise UserError(f"{where} is a link or a device, expected a plain file")
+    check_length(where, member.size, longest)
+    return stream.read(member.size)
+
+
+def _next_member(stream: _Unpacked) -> Member | None:
+    """The next member, its extended headers applied; None at the archive's end."""
+    records = {}
+    for _ in range(MOST_EXTENSIONS + 1):
+        block = stream.read(BLOCK)
+        if not block.strip(b"\0"):
+            return None
+        member = _header(block)
+        if member.kind not in _EXTENSIONS:
+            # Whatever its header says, no bytes follow a folder or a link.
+            size = member.size if member.kind in _FILE else 0
+            return Member(records.get("path", member.name), member.kind, size)
+        if member.size > LONGEST_EXTENSION:
+            raise DamagedError(
+                f"it has an extended header of {member.size:,} bytes, expected at most "
+                f"{LONGEST_EXTENSION:,}"
+            )
+        raw = stream.read(member.size)
+        stream.skip(-member.size % BLOCK)
+        if member.kind == _PAX:
+            records |= _pax_records(raw)
+        elif member.kind == _GNU_NAME:
+            records["path"] = _text(raw)
+    raise DamagedError(f"it has more than {MOST_EXTENSIONS} extended headers in a row")
+
+
+def _header(block: bytes) -> Member:
+    """What a block of 512 bytes says, if its checksum is right."""
+    blank = block[:148] + b" " * 8 + block[156:]
+    signed = sum(blank) - 256 * sum(byte > 127 for byte in blank)  # as some old programs add
+    if _octal(block[148:156]) not in (sum(blank), signed):
+        raise DamagedError("it has a header whose checksum is wrong")
+    kind = chr(block[156])
+    if kind not in _FILE + _FOLDER + _OTHER + _EXTENSIONS:
+        raise DamagedError(f"it has a member of kind {shown(kind)}, which CIFAR-10's do not have")
+    name = _text(block[:100])
+    if block[257:263] == b"ustar\0" and block[345]:
+        name = f"{_text(block[345:500])}/{name}"
+    return Member(name, kind, _octal(block[124:136]))
+
+
+def _octal(field: bytes) -> int:
+    digits = field.strip(b" \0")
+    if not re.fullmatch(rb"[0-7]{0,12}", digits):  # also what GNU writes from 8 GiB on
+        raise DamagedError("it has a header with a number that is not octal")
+    return int(digits or b"0", 8)
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("latin-1")
+
+
+def _pax_records(raw: bytes) -> dict[str, str]:
+    """The records "length key=value" of an extended header."""
+    records = {}
+    while raw:
+        start = re.match(rb"([1-9][0-9]{0,5}) ([^=]+)=", raw)
+        length = int(start[1]) if start else 0
+        if not start or raw[length - 1 : length] != b"\n" or length <= start.end():
+            raise DamagedError("it has an extended header that is not one")
+        key = start[2].decode("latin-1")
+        if key == "size" or key.startswith("GNU.sparse"):
+            raise DamagedError("it has a sparse member, or one of over 8 GiB")
+        records[key] = raw[start.end() : length - 1].decode("latin-1")
+        raw = raw[length:]
+    return records
