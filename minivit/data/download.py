@@ -1,17 +1,15 @@
 """Brings one known file from the network: resumed where it broke off, checked, then put in place.
 
 The file grows as NAME.part beside its place and is renamed only once its SHA-256 is right, so a
-file under its own name is always whole. A lock beside it lets one run at a time download.
+file under its own name is always whole. The part only ever grows: a server that cannot go on in the
+middle sends everything again, and what is here already is passed over. A lock beside it lets one
+run at a time download.
 """
 
 import hashlib
-import http.client
-import io
 import os
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +18,22 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from minivit.data.answers import (
+    BrokenError,
+    NoRangeError,
+    TooSlowError,
+    answer_to,
+    check_url,
+)
+from minivit.data.plain_file import check_regular, open_plain, shown_path
 from minivit.errors import UserError
 
 TRIES = 4  # in a row that bring nothing new; a try that brings something starts the count again
+MOST_TRIES = 500  # in all
 PAUSE = 1.0  # seconds after the first such try, doubled after each
 TIMEOUT = 60.0  # seconds of silence after which a connection counts as broken
+PATIENCE = 300.0  # seconds in which LEAST bytes have to come in, over all tries: 1 kB/s
+LEAST = 300_000
 CHUNK = 1 << 18
 SAY_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 
@@ -36,48 +45,46 @@ class Expected(NamedTuple):
     sha256: str
 
 
-class _BrokenError(Exception):
-    """The connection failed in a way that another try may mend."""
-
-
 def fetch(url: str, target: Path, expected: Expected, *, otherwise: str = "") -> None:
     """Makes `target` the file at `url` (http, https or file); does nothing if it is there already.
 
     A run that finds another one at work waits for it, then finds the finished file. Everything that
     can go wrong raises UserError, whose end says how to go on; `otherwise` adds a way.
     """
-    if url.split(":", 1)[0].lower() not in ("http", "https", "file"):
-        raise UserError(f"cannot download from {url!r}: expected an http, https or file address")
+    check_url(url)
     part = target.with_name(target.name + ".part")
-    by_hand = f"or put the file at {target} by hand{otherwise}"
+    by_hand = f"or put the file at {shown_path(target)} by hand{otherwise}"
     go_on = f"run again to resume, {by_hand}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _lock(target):
             if target.exists():
                 return
+            _check_part(part)
             _complete(url, part, expected, go_on)
             _check(url, part, expected, by_hand)
             os.replace(part, target)
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot write {error.filename or part}: {reason}; {go_on}") from None
+        place, reason = shown_path(error.filename or part), error.strerror or error
+        raise UserError(f"cannot write {place}: {reason}; {go_on}") from None
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal. Raises OSError if it cannot be read."""
-    with open(path, "rb") as file:
+    """The SHA-256 of a regular file, in hexadecimal. Raises OSError if it cannot be read."""
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def _lock(target: Path) -> Iterator[None]:
     """Holds `target`'s lock; the operating system frees it even if the run that holds it dies."""
-    lock = FileLock(target.with_name(target.name + ".lock"))
+    path = target.with_name(target.name + ".lock")
+    _check_part(path)
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        _say(f"another run is downloading {target}; waiting for it")
+        _say(f"another run is downloading {shown_path(target)}; waiting for it")
         lock.acquire()
     try:
         yield
@@ -85,87 +92,84 @@ def _lock(target: Path) -> Iterator[None]:
         lock.release()
 
 
+def _check_part(path: Path) -> None:
+    """Raises UserError if something is there that is not a file of this folder, a link for one."""
+    if os.path.lexists(path):
+        check_regular(path, follow=False)
+
+
 def _complete(url: str, part: Path, expected: Expected, go_on: str) -> None:
-    """Tries until `part` has the expected size, or TRIES tries in a row brought nothing."""
+    """Tries until `part` has the expected size, or TRIES tries in a row brought nothing new."""
     tries = 1 if url.lower().startswith("file:") else TRIES
-    failed, have = 0, _size(part)
+    failed, have, ranges, pace = 0, _size(part), True, _Pace()
+    if have > expected.size:  # whatever it was; the hash tells whether its beginning is the file
+        os.truncate(part, expected.size)
     with _Progress(url, have, expected.size) as progress:
-        while have < expected.size:
+        for _ in range(MOST_TRIES):
+            if have >= expected.size:
+                return
             try:
-                _pull(url, part, have, expected, progress)
-            except _BrokenError as error:
-                failed = 1 if _size(part) > have else failed + 1
-                if failed >= tries:
-                    raise UserError(f"cannot download {url}: {error}; {go_on}") from None
-                time.sleep(PAUSE * 2 ** (failed - 1))
+                _pull(url, part, expected, progress, pace, ranges)
+                broken, ranges = None, True
+            except BrokenError as error:
+                broken, ranges = error, not isinstance(error, NoRangeError)
+            except TooSlowError:
+                raise UserError(
+                    f"cannot download {url}: only {pace.got:,} bytes came in {PATIENCE:g} s, "
+                    f"expected at least {LEAST:,}; {go_on}"
+                ) from None
+            failed = failed + 1 if _size(part) == have else 1
             have = _size(part)
+            if broken and failed >= tries:
+                raise UserError(f"cannot download {url}: {broken}; {go_on}")
+            if broken:
+                time.sleep(PAUSE * 2 ** (failed - 1))
+    raise UserError(f"cannot download {url}: {MOST_TRIES} tries did not bring all of it; {go_on}")
 
 
-def _pull(url: str, part: Path, have: int, expected: Expected, progress: "_Progress") -> None:
-    """One request for what is missing, written as it comes.
+def _pull(
+    url: str, part: Path, expected: Expected, progress: "_Progress", pace: "_Pace", ranges: bool
+) -> None:
+    """One request for what is missing, or for everything; what is new is added as it comes.
 
-    Raises _BrokenError if it ends early, UserError if the server will not or has another file, and
+    Raises BrokenError if it ends early, UserError if the server will not or has another file, and
     OSError only for what goes wrong on the disk: the network's own are turned into the others.
     """
-    size = expected.size
-    with _open(url, part, have) as response:
-        start = have if _continues(response, have) else 0  # a server may ignore Range
-        length = response.headers.get("Content-Length", "")
-        if length.isdecimal() and start + int(length) != size:
+    size, have = expected.size, _size(part)
+    with answer_to(url, have if ranges else 0, size, TIMEOUT, pace.check) as answer:
+        if answer.size not in (None, size):
             raise UserError(
-                f"{url} is not the file that was expected: found {start + int(length):,} bytes, "
+                f"{url} is not the file that was expected: found {answer.size:,} bytes, "
                 f"expected {size:,} with SHA-256 {expected.sha256}; check the address"
             )
-        progress.update(start - progress.have)
+        at = answer.start
+        if at < have:
+            progress.say(f"sends everything again; {have / 1e6:,.1f} MB are here already")
         # Unbuffered: what was received is on disk when the connection breaks.
-        with open(part, "r+b" if start else "wb", buffering=0) as file:
-            file.seek(start)
-            file.truncate()
-            while start < size and (chunk := _read(response, min(CHUNK, size - start))):
-                _write(file, chunk)
-                start += len(chunk)
-                progress.update(len(chunk))
+        with open(part, "ab", buffering=0) as file:
+            while at < size and (chunk := answer.some(min(CHUNK, size - at))):
+                new = chunk[max(have - at, 0) :]
+                _write(file, new)
+                at += len(chunk)
+                pace.got += len(chunk)
+                progress.update(len(new))
             os.fsync(file.fileno())
-    if start < size:
-        raise _BrokenError(f"the connection broke off after {start:,} of {size:,} bytes")
+    if at < size:
+        raise BrokenError(f"the connection broke off after {at:,} of {size:,} bytes")
 
 
-def _open(url: str, part: Path, have: int) -> http.client.HTTPResponse:
-    """The server's answer to a request for everything from byte `have` on."""
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    try:
-        request = urllib.request.Request(url, headers=headers)
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:  # it has fewer bytes than we: what we have is of no use with it
-            part.unlink(missing_ok=True)
-            raise _BrokenError("the server's file is shorter than the part already here") from None
-        if error.code in (408, 429) or error.code >= 500:
-            raise _BrokenError(f"the server answers {error.code} {error.reason}") from None
-        raise UserError(
-            f"cannot download {url}: the server answers {error.code} {error.reason}; "
-            "check the address"
-        ) from None
-    except urllib.error.URLError as error:
-        raise _BrokenError(getattr(error.reason, "strerror", None) or error.reason) from None
-    except ValueError as error:
-        raise UserError(f"cannot download {url!r}: {error}; check the address") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise _BrokenError(str(error) or type(error).__name__) from None
+class _Pace:
+    """Gives up where too little comes in: a byte per second would take five years."""
 
+    def __init__(self):
+        self.since, self.got = time.monotonic(), 0
 
-def _continues(response: http.client.HTTPResponse, have: int) -> bool:
-    """Whether the answer starts at byte `have`, as asked, and not at the beginning."""
-    content_range = response.headers.get("Content-Range", "")
-    return bool(have) and response.status == 206 and content_range.startswith(f"bytes {have}-")
-
-
-def _read(response: http.client.HTTPResponse, count: int) -> bytes:
-    try:
-        return response.read(count)
-    except (OSError, http.client.HTTPException) as error:
-        raise _BrokenError(f"the connection broke off: {error or type(error).__name__}") from None
+    def check(self) -> None:
+        now = time.monotonic()
+        if now - self.since > PATIENCE:
+            if self.got < LEAST:
+                raise TooSlowError
+            self.since, self.got = now, 0
 
 
 def _write(file: io.FileIO, chunk: bytes) -> None:
@@ -213,8 +217,13 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
+    def say(self, what: str) -> None:
+        """A line of the server's doing."""
+        self.bar.clear()
+        _say(f"{self.name}: the server {what}")
+
     def update(self, count: int) -> None:
-        """Notes `count` more bytes, or fewer if it is negative."""
+        """Notes `count` more bytes."""
         self.have += count
         self.bar.update(count)
         if self.lines and time.monotonic() - self.said > SAY_EVERY:

@@ -1,11 +1,16 @@
 """Downloads from a server of our own that breaks off, ignores Range, or has the wrong file."""
 
+import contextlib
 import errno
 import hashlib
 import http.server
 import multiprocessing
+import os
+import re
 import socket
 import threading
+import time
+import types
 
 import pytest
 
@@ -284,3 +289,271 @@ def test_two_processes_download_once(server, target):
     assert process.exitcode == 0
     assert target.read_bytes() == CONTENT
     assert server.requests == [None]
+
+
+# Servers of bad manners: each answer is written out, byte by byte
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+WITH_LENGTH = HEAD + b"Content-Length: %d\r\n\r\n" % len(CONTENT)
+
+
+@pytest.fixture
+def rude(monkeypatch):
+    """A server that sends what `rude.answers` holds, one after the other, the last one for ever.
+
+    An answer is bytes, or a function that is given the connection and the request.
+    """
+    monkeypatch.setattr(download, "PAUSE", 0.001)
+    listening = socket.create_server(("127.0.0.1", 0))
+    rude = types.SimpleNamespace(answers=[], requests=[])
+    rude.url = f"http://127.0.0.1:{listening.getsockname()[1]}/file.bin"
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                request = b""
+                while b"\r\n\r\n" not in request and (part := connection.recv(4096)):
+                    request += part
+                rude.requests.append(request)
+                answer = rude.answers.pop(0) if len(rude.answers) > 1 else rude.answers[0]
+                if callable(answer):
+                    answer(connection, request)
+                else:
+                    connection.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield rude
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join(10)
+
+
+def asked_from(request: bytes) -> int:
+    found = re.search(rb"Range: bytes=(\d+)-", request)
+    return int(found[1]) if found else 0
+
+
+def rest(connection, request, limit=None):
+    """A good answer, cut after `limit` bytes."""
+    start = asked_from(request)
+    last = len(CONTENT) - 1
+    head = b"HTTP/1.1 206 Partial\r\nContent-Range: bytes %d-%d/%d\r\n" % (start, last, last + 1)
+    body = CONTENT[start:]
+    connection.sendall((head if start else HEAD) + b"Content-Length: %d\r\n\r\n" % len(body))
+    connection.sendall(body[:limit])
+
+
+def everything(limit=None):
+    return WITH_LENGTH + CONTENT[:limit]
+
+
+def put_part(target, raw):
+    target.parent.mkdir(exist_ok=True)
+    part_of(target).write_bytes(raw)
+
+
+def test_two_lengths_in_turn_do_not_go_on_for_ever(rude, target):
+    rude.answers = [everything(n) for n in [400_000, 300_000] * 20]
+    fails(rude.url, target, "broke off after 300,000 of 1,024,000")
+    assert len(rude.requests) == download.TRIES
+    assert part_of(target).read_bytes() == CONTENT[:400_000]
+
+
+@pytest.mark.parametrize(
+    "once",
+    [
+        b"HTTP/1.1 416 No\r\n\r\n",
+        everything(1000),
+        everything(0),
+        HEAD + b"\r\n<html>come back later</html>",
+        b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-99/1024000\r\n\r\n" + b"?" * 100,
+        b"HTTP/1.1 206 P\r\nContent-Range: bytes 900-999/1024000\r\n\r\n" + b"?" * 100,
+        b"HTTP/1.1 206 P\r\nContent-Range: " + b"9" * 5000 + b"\r\n\r\n" + b"?" * 100,
+        b"HTTP/1.1 206 P\r\n\r\n" + b"?" * 100,
+        b"HTTP/1.1 204 Empty\r\n\r\n",
+        HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n" + b"?" * 100,
+        HEAD + b"Content-Length: \xd9\xa1\r\n\r\n" + b"?" * 100,
+        b"\x1b[2J\r\n\r\n",
+        b"",
+    ],
+)
+def test_one_bad_answer_costs_nothing_that_is_here(rude, target, once):
+    put_part(target, CONTENT[:900_000])
+    sizes = []
+    rude.answers = [once, lambda *a: (sizes.append(part_of(target).stat().st_size), rest(*a))]
+    fetch(rude.url, target, EXPECTED)
+    assert sizes == [900_000]
+    assert target.read_bytes() == CONTENT
+
+
+def test_after_416_everything_is_asked_for_and_what_is_here_passed_over(rude, target, capsys):
+    put_part(target, CONTENT[:900_000])
+    rude.answers = [b"HTTP/1.1 416 No\r\n\r\n", everything(950_000), rest]
+    fetch(rude.url, target, EXPECTED)
+    assert [asked_from(request) for request in rude.requests] == [900_000, 0, 950_000]
+    assert target.read_bytes() == CONTENT
+    assert "sends everything again; 0.9 MB are here already" in capsys.readouterr().err
+
+
+def test_a_part_that_is_wrong_is_told_by_the_hash(rude, target):
+    put_part(target, b"?" * 900_000)
+    rude.answers = [everything()]
+    fails(rude.url, target, "found SHA-256")
+    assert not part_of(target).exists()
+    fetch(rude.url, target, EXPECTED)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_part_that_is_longer_is_cut_and_checked(rude, target):
+    put_part(target, CONTENT + b"?")
+    fetch(rude.url, target, EXPECTED)
+    assert target.read_bytes() == CONTENT
+    assert rude.requests == []
+
+
+def drip(data, every):
+    def answer(connection, request):
+        for byte in data:
+            connection.sendall(bytes([byte]))
+            time.sleep(every)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        drip(WITH_LENGTH + CONTENT, 0.01),
+        drip(HEAD + b"X: " + b"x" * 60_000, 0.01),
+        drip(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"0" * 60_000, 0.01),
+        drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, 0.01),
+        lambda connection, request: rest(connection, request, limit=1),
+    ],
+    ids=["body", "header", "chunk", "continue", "a byte per connection"],
+)
+def test_too_slow_is_given_up(rude, target, answer, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.3)
+    rude.answers = [answer]
+    start = time.perf_counter()
+    fails(rude.url, target, "bytes came in 0.3 s, expected at least 300,000; run again to resume")
+    assert time.perf_counter() - start < 5
+
+
+def test_the_number_of_tries_has_a_bound(rude, target, monkeypatch):
+    monkeypatch.setattr(download, "MOST_TRIES", 9)
+    rude.answers = [lambda *a: rest(*a, limit=1)]
+    fails(rude.url, target, "9 tries did not bring all of it")
+    assert part_of(target).read_bytes() == CONTENT[:9]
+
+
+def for_ever(data):
+    def answer(connection, request):
+        while True:
+            connection.sendall(data)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /file.bin\r\n\r\n",
+        b"HTTP/1.1 500 No\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("more", [b"HTTP/1.1 100 Continue\r\n\r\n" * 500, b"X: y\r\n" * 2000])
+def test_a_flood_is_cut(rude, target, start, more):
+    def answer(connection, request):
+        connection.sendall(start)
+        for_ever(more)(connection, request)
+
+    rude.answers = [answer]
+    fails(rude.url, target, "cannot download|not the file that was expected")
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["ftp://127.0.0.1/x", "file:///etc/hostname", "data:,x", "http://a b/", "//[", "gopher://x/"],
+)
+def test_redirects_go_to_http_and_https_only(rude, target, location):
+    rude.answers = [f"HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n".encode()]
+    message = fails(rude.url, target, "cannot download")
+    assert len(rude.requests) <= download.TRIES
+    assert not part_of(target).exists()
+    assert "redirects to" in message or "Invalid IPv6" in message
+
+
+def test_a_good_redirect_is_followed_with_its_range(rude, server, target):
+    put_part(target, CONTENT[:500])
+    rude.answers = [f"HTTP/1.1 307 Moved\r\nLocation: {server.url}\r\n\r\n".encode()]
+    fetch(rude.url, target, EXPECTED)
+    assert target.read_bytes() == CONTENT
+    assert server.requests == ["bytes=500-"]
+
+
+def test_a_circle_of_redirects(rude, target):
+    rude.answers = [b"HTTP/1.1 301 Moved\r\nLocation: /file.bin\r\n\r\n"]
+    fails(rude.url, target, "more than 5 redirects")
+    assert len(rude.requests) == 6
+
+
+@pytest.mark.parametrize("status", [b"200", b"404", b"503", b"302", b"999"])
+def test_what_a_server_says_moves_no_cursor(rude, target, status, capsys):
+    nasty = b"\x1b[2J\x07\xc2\x9b" + b"x" * 500
+    answer = b"HTTP/1.1 %b %b\r\nContent-Length: %b\r\nLocation: http://%b/\r\n\r\n"
+    rude.answers = [answer % (status, nasty, nasty, nasty)]
+    message = fails(rude.url, target, "cannot download")
+    assert (message + capsys.readouterr().err.replace("\n", "")).isprintable()
+    assert len(message) < 400 + len(str(target))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/\udcff",
+        "http://127.0.0.1/\x1b[2J",
+        "http://127.0.0.1/é",
+        "http://127.0.0.1/" + "x" * 5000,
+        "http:///x",
+        "http://name:word@127.0.0.1/x",
+        "http://127.0.0.1:99999/x",
+        "file://elsewhere/x",
+        "file:///a%00b",
+    ],
+)
+def test_addresses_that_are_none(url, target, capsys):
+    message = fails(url, target, "cannot download|no file can have this name")
+    assert message.isascii()
+    assert len(message) < 400 + len(str(target))
+
+
+@pytest.mark.parametrize("name", ["file.bin.part", "file.bin.lock"])
+@pytest.mark.parametrize("kind", ["link", "loose link", "pipe", "folder"])
+def test_what_is_no_file_is_not_written_to(server, target, name, kind):
+    target.parent.mkdir()
+    path, other = target.with_name(name), target.with_name("other")
+    other.write_bytes(b"mine")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("other" if kind == "link" else "absent")
+    fails(server.url, target, f"{name}: a .*, expected a regular file")
+    assert other.read_bytes() == b"mine"
+    assert not target.with_name("absent").exists()
+
+
+def test_an_address_of_a_pipe(tmp_path, target):
+    os.mkfifo(tmp_path / "pipe")
+    fails((tmp_path / "pipe").as_uri(), target, "a named pipe, expected a regular file")

@@ -1,0 +1,248 @@
+"""A server's answer, or a file's bytes, behind one small class that trusts neither.
+
+`urllib` follows redirects to ftp and reads their bodies whole; `http.client` waits a minute for
+each byte of a header, takes a chunk of negative size, and hands on the server's text as it came.
+Here only http and https are followed, what may come in has a bound, each time that something comes
+in is a chance to give up, and every header is read by a pattern.
+"""
+
+import http.client
+import io
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from minivit.data.plain_file import open_plain, shown
+from minivit.errors import UserError
+
+LONGEST_URL = 2000
+MOST_REDIRECTS = 5
+OVERHEAD = 1 << 20  # bytes of headers, and of what chunks add to a body besides as much again
+
+_URL = re.compile(rf"[!-~]{{1,{LONGEST_URL}}}")
+_LENGTH = re.compile(r"[0-9]{1,15}")
+_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)")
+
+
+class BrokenError(Exception):
+    """The connection failed in a way that another try may not."""
+
+
+class NoRangeError(BrokenError):
+    """The server will not go on at that byte (416); it may still send everything."""
+
+
+class TooSlowError(Exception):
+    """Too little comes in to go on; not an OSError or a ValueError, which `http.client` catches."""
+
+
+class Answer(NamedTuple):
+    """The bytes from `start` on, and the size of the whole file as far as it was told.
+
+    some: gives at most as many bytes as asked for, as soon as there are any; none at the end.
+    """
+
+    some: Callable[[int], bytes]
+    start: int
+    size: int | None
+
+
+def check_url(url: str) -> None:
+    """Raises UserError unless `url` is a whole http, https or file address."""
+    expected = "expected an http, https or file address"
+    if not _URL.fullmatch(url):
+        raise UserError(
+            f"cannot download from {shown(repr(url))}: {expected} of at most {LONGEST_URL} ASCII "
+            "characters and no spaces; others are written as %20"
+        )
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise UserError(f"cannot download from {url}: {shown(error)}; {expected}") from None
+    if parts.scheme not in ("http", "https", "file"):
+        raise UserError(f"cannot download from {url}: {expected}")
+    if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
+        raise UserError(f"cannot download from {url}: expected file:///, a file on this machine")
+    if parts.scheme != "file" and (not parts.hostname or "@" in parts.netloc):
+        raise UserError(f"cannot download from {url}: expected a host, and no user name before it")
+
+
+@contextmanager
+def answer_to(
+    url: str, have: int, expected: int, timeout: float, tick: Callable[[], None]
+) -> Iterator[Answer]:
+    """Asks for a file of `expected` bytes from byte `have` on; the answer may start at 0 instead.
+
+    `tick` is called whenever something comes in, and may raise TooSlowError.
+
+    Raises BrokenError, its NoRangeError, and UserError for what will be no better the next time.
+    """
+    if urlsplit(url).scheme == "file":
+        with _translated(url), _opened_file(url) as file:
+            file.seek(have)
+            yield Answer(_reader(url, file.read), have, os.fstat(file.fileno()).st_size)
+        return
+    with _translated(url):
+        request = urllib.request.Request(url)
+        if have:
+            request.add_header("Range", f"bytes={have}-")
+        response = _opener(tick, 2 * expected + OVERHEAD).open(request, timeout=timeout)
+    with response:
+        start, size = _place(response, have)
+        yield Answer(_reader(url, response.read1), start, size)
+
+
+def _opened_file(url: str) -> BinaryIO:
+    return open_plain(urllib.request.url2pathname(urlsplit(url).path))
+
+
+def _reader(url: str, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    def some(count: int) -> bytes:
+        with _translated(url):
+            return read(count)
+
+    return some
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Whatever the standard library raises becomes BrokenError, or UserError if it is final."""
+    try:
+        yield
+    except (UserError, BrokenError, TooSlowError):
+        raise
+    except urllib.error.HTTPError as error:
+        error.close()
+        answer = f"the server answers {error.code} {shown(error.reason)}"
+        if error.code == 416:
+            raise NoRangeError(answer) from None
+        if error.code in (408, 429) or error.code >= 500:
+            raise BrokenError(answer) from None
+        raise UserError(f"cannot download {url}: {answer}; check the address") from None
+    except Exception as error:  # of a server's nonsense, `http.client` makes many kinds
+        reason = getattr(error, "reason", error)
+        words = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        raise BrokenError(shown(words)) from None
+
+
+def _place(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
+    """Where the answer starts in the file, and the size of the file if it says so."""
+    length = _number(response.headers.get("Content-Length"))
+    if response.status == 200:
+        return 0, length
+    told = _RANGE.fullmatch(str(response.headers.get("Content-Range", "")))
+    if response.status != 206 or not have or not told or int(told[1]) != have:
+        raise NoRangeError(f"the server answers {response.status}, with other bytes than asked for")
+    if length is not None and length != int(told[2]) - have + 1:
+        raise NoRangeError("the server's Content-Length is not that of its Content-Range")
+    if told[3] != "*":
+        return have, int(told[3])
+    return have, None if length is None else have + length
+
+
+def _number(header: object) -> int | None:
+    if header is None:
+        return None
+    if not _LENGTH.fullmatch(str(header)):
+        raise BrokenError(f"the server's Content-Length is {shown(header, 20)}")
+    return int(str(header))
+
+
+def _opener(tick: Callable[[], None], most: int) -> urllib.request.OpenerDirector:
+    """What opens http and https, the environment's proxies included, and no other scheme."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Redirects(),
+        _Http(tick, most),
+        _Https(tick, most),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+class _Redirects(urllib.request.BaseHandler):
+    """Follows to http and https only, and reads nothing of the body in between."""
+
+    def http_error_302(self, request, response, code, reason, headers):
+        response.close()
+        location = headers.get("Location")
+        if location is None:
+            return None  # an error as any other
+        url = urljoin(request.full_url, str(location))
+        if not _URL.fullmatch(url) or urlsplit(url).scheme not in ("http", "https"):
+            raise UserError(
+                f"cannot download {request.full_url}: it redirects to {shown(url)}, "
+                "expected an http or https address"
+            )
+        following = urllib.request.Request(url, headers=request.headers)
+        following.redirects = getattr(request, "redirects", 0) + 1
+        if following.redirects > MOST_REDIRECTS:
+            raise UserError(
+                f"cannot download {shown(url)}: more than {MOST_REDIRECTS} redirects; "
+                "check the address"
+            )
+        return self.parent.open(following, timeout=request.timeout)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+class _Watching:
+    """Has each connection's answer read through `_Watched`."""
+
+    def __init__(self, tick: Callable[[], None], most: int):
+        super().__init__()
+        self.tick, self.most = tick, most
+
+    def do_open(self, connection_class, request, **arguments):
+        def connect(host, **more):
+            connection = connection_class(host, **more)
+            connection.response_class = self.response
+            return connection
+
+        return super().do_open(connect, request, **arguments)
+
+    def response(self, sock, *arguments, **more):
+        response = http.client.HTTPResponse(sock, *arguments, **more)
+        raw = response.fp.detach()
+        response.fp = io.BufferedReader(_Watched(raw, self.tick, self.most))
+        return response
+
+
+class _Http(_Watching, urllib.request.HTTPHandler):
+    pass
+
+
+class _Https(_Watching, urllib.request.HTTPSHandler):
+    pass
+
+
+class _Watched(io.RawIOBase):
+    """A socket's bytes: at most `most` of them, and a `tick` each time that some come in."""
+
+    def __init__(self, raw: io.RawIOBase, tick: Callable[[], None], most: int):
+        self.raw, self.tick, self.left = raw, tick, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        self.tick()
+        count = self.raw.readinto(buffer)
+        self.left -= count or 0
+        if self.left < 0:
+            raise BrokenError("the server sends much more than the file")
+        return count
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
