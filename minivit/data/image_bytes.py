@@ -1,0 +1,193 @@
+"""An image file reduced to what its pixels depend on, before a decoder sees it.
+
+Decoders read metadata first and as much of it as the file claims: text, color profiles, previews,
+millions of empty chunks, thousands of scans. Each function below walks one format's outline, keeps
+the parts that are known to make pixels, takes the orientation from the EXIF block, and leaves out
+the rest. So what a decoder can be asked for is bounded by the bytes and the pixels of the image.
+
+Sources: ITU-T T.81, annex B (JPEG); W3C PNG, third edition; GIF89a specification; RFC 9649 (WebP).
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from minivit.data.tiff import exif_orientation, tiff_source
+
+MOST_PARTS = 100_000  # chunks, blocks or segments
+MOST_SCANS = 64  # of a JPEG; progressive ones have some ten
+MOST_WEBP = 80_000_000  # bytes; the decoder takes several copies of them
+
+
+class Source(NamedTuple):
+    """What `picture` decodes.
+
+    orientation: EXIF's, 1 to 8. clear: the one grey level, or RGB triple, that a PNG declares
+    transparent, as it is after decoding. scans: how often a JPEG goes over its pixels.
+    """
+
+    format: str
+    raw: bytes
+    orientation: int = 1
+    clear: tuple[int, ...] | None = None
+    scans: int = 1
+
+
+def essence(raw: bytes) -> Source | None:
+    """`raw` without its metadata, or None if it begins like none of the formats that are known.
+
+    Raises ValueError, struct.error or IndexError where the outline is not one of its format.
+    """
+    for start, read in _FORMATS.items():
+        if re.match(start, raw, re.DOTALL):
+            return read(raw)
+    return None
+
+
+def _jpeg(raw: bytes) -> Source:
+    view, kept, orientation, scans = memoryview(raw), [raw[:2]], 1, 0
+    for marker, start, end in _jpeg_segments(raw):
+        scans += marker == 0xDA
+        if marker in _JPEG_KEPT:
+            kept.append(view[start:end])
+        elif raw[start + 4 : start + 8] == b"Exif":
+            orientation = exif_orientation(raw[start + 4 : end])
+    if scans > MOST_SCANS:
+        raise ValueError(f"{scans} scans, expected at most {MOST_SCANS}")
+    return Source("JPEG", b"".join(kept), orientation, scans=scans)
+
+
+# Tables, frames (baseline, extended, progressive; in Huffman's or arithmetic code), scans, the end,
+# and what tells the color space: JFIF's and Adobe's segments.
+_JPEG_KEPT = {*(0xC4, 0xCC, 0xDB, 0xDD), *(0xC0, 0xC1, 0xC2, 0xC9, 0xCA), *(0xDA, 0xD9, 0xE0, 0xEE)}
+
+
+def _jpeg_segments(raw: bytes) -> Iterator[tuple[int, int, int]]:
+    """The marker, the start and the end of each segment; a scan's has its data too."""
+    at = 2
+    for _ in range(MOST_PARTS):
+        found = _MARKER.search(raw, at)
+        if not found:
+            return
+        start, marker = found.start(), raw[found.start() + 1]
+        if marker == 0xD9:
+            yield marker, start, start + 2
+            return
+        at = start + 2 + struct.unpack_from(">H", raw, start + 2)[0]
+        if marker == 0xDA:
+            found = _MARKER.search(raw, at)
+            at = found.start() if found else len(raw)
+        yield marker, start, at
+    raise ValueError(f"more than {MOST_PARTS:,} segments")
+
+
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # not stuffing, a restart, or a filler
+
+
+def _png(raw: bytes) -> Source:
+    view, kept, orientation, clear = memoryview(raw), [raw[:8]], 1, None
+    at, depth, color = 8, raw[24], raw[25]
+    for _ in range(MOST_PARTS):
+        if at + 8 > len(raw):
+            break
+        length, kind = struct.unpack_from(">I4s", raw, at)
+        if kind in (b"IHDR", b"PLTE", b"IDAT") or (kind == b"tRNS" and color == 3):
+            kept.append(view[at : at + length + 12])
+        elif kind == b"tRNS" and color in (0, 2):
+            levels = struct.unpack_from(">H" if color == 0 else ">HHH", raw, at + 8)
+            clear = tuple(_decoded_level(level, depth, color) for level in levels)
+        elif kind == b"eXIf":
+            orientation = exif_orientation(raw[at + 8 : at + 8 + length])
+        elif kind == b"IEND":
+            break
+        at += length + 12
+    else:
+        raise ValueError(f"more than {MOST_PARTS:,} chunks")
+    end = b"\0\0\0\0IEND\xaeB`\x82"
+    return Source("PNG", b"".join([*kept, end]), orientation, clear)
+
+
+def _decoded_level(level: int, depth: int, color: int) -> int:
+    """A level of a PNG as Pillow decodes it: 8 bits, but 16 for a grey one of 16."""
+    if depth < 8:
+        return level * 255 // (2**depth - 1)
+    if depth == 16 and color == 2:
+        return level >> 8
+    return level
+
+
+def _gif(raw: bytes) -> Source:
+    """Up to its first image only, with the one block that says what is transparent in it."""
+    table = _color_table(raw[10])
+    kept, control, at = [raw[: 13 + table]], b"", 13 + table
+    for _ in range(MOST_PARTS):
+        if raw[at] == 0x2C:
+            return Source("GIF", b"".join([*kept, control, memoryview(raw)[at:]]))
+        if raw[at] != 0x21:
+            raise ValueError("a block that is not one of a GIF")
+        start = at
+        at = _end_of_blocks(raw, at + 2)
+        if raw[start + 1] == 0xF9:
+            control = raw[start:at]
+    raise ValueError(f"more than {MOST_PARTS:,} blocks before its image")
+
+
+def _color_table(flags: int) -> int:
+    return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
+
+
+def _end_of_blocks(raw: bytes, at: int) -> int:
+    for _ in range(MOST_PARTS):
+        if raw[at] == 0:
+            return at + 1
+        at += 1 + raw[at]
+    raise ValueError(f"more than {MOST_PARTS:,} blocks before its image")
+
+
+def _bmp(raw: bytes) -> Source:
+    compression = struct.unpack_from("<I", raw, 30)[0] if raw[14] >= 40 else 0
+    if compression not in (0, 3):
+        raise ValueError(f"compression {compression}, expected none; save it as PNG")
+    return Source("BMP", raw)
+
+
+def _webp(raw: bytes) -> Source:
+    """With the first of its frames only."""
+    view, kept, orientation, at, frames = memoryview(raw), [], 1, 12, 0
+    for _ in range(MOST_PARTS):
+        if at + 8 > len(raw):
+            break
+        kind, length = struct.unpack_from("<4sI", raw, at)
+        end = at + 8 + length + length % 2
+        frames += kind == b"ANMF"
+        if kind in (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM") or (
+            kind == b"ANMF" and frames == 1
+        ):
+            kept.append(view[at:end])
+        elif kind == b"EXIF":
+            orientation = exif_orientation(raw[at + 8 : at + 8 + length])
+        at = end
+    else:
+        raise ValueError(f"more than {MOST_PARTS:,} chunks")
+    size = 4 + sum(map(len, kept))
+    if size > MOST_WEBP:
+        raise ValueError(f"{size:,} bytes, expected at most {MOST_WEBP:,}; save it as PNG")
+    header = b"RIFF" + size.to_bytes(4, "little") + b"WEBP"
+    return Source("WEBP", b"".join([header, *kept]), orientation)
+
+
+def _tiff(raw: bytes) -> Source:
+    return Source("TIFF", *tiff_source(raw))
+
+
+# By what a file of each begins with. The names are Pillow's, but for PPM, which `netpbm` reads.
+_FORMATS = {
+    rb"\xff\xd8\xff": _jpeg,
+    rb"\x89PNG\r\n\x1a\n": _png,
+    rb"GIF8[79]a": _gif,
+    rb"BM": _bmp,
+    rb"RIFF....WEBP": _webp,
+    rb"II\*\0|MM\0\*": _tiff,
+    rb"P[1-6]\s": lambda raw: Source("PPM", raw),
+}

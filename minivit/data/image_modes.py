@@ -1,0 +1,71 @@
+"""Any of Pillow's modes as opaque RGB: transparency over white, 16-bit grey over its full range.
+
+A model knows no transparency, so what is transparent gets one background, white: what a viewer or
+a page shows. Three files that look alike there then give the same pixels.
+"""
+
+import numpy as np
+from PIL import Image
+
+WHITE = (255, 255, 255)
+_OPAQUE = {"1", "L", "RGB", "RGBX", "CMYK", "YCbCr"}
+_ALPHA = {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
+_GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N"}
+_NEGATIVE = 0  # TIFF's color space in which 0 is white
+
+
+def opaque(image: Image.Image, clear: tuple[int, ...] | None) -> Image.Image:
+    """`image` in mode RGB. `clear`: a color, in its own levels, that counts as transparent.
+
+    Raises ValueError for a mode whose levels have no known range, or that is not known.
+    """
+    mode, transparency = image.mode, image.info.get("transparency")
+    if mode in _GREY_16 or (mode == "I" and image.format == "PNG"):
+        return Image.fromarray(_eight_bits(image, clear)).convert("RGB")
+    if mode in _ALPHA:
+        return _over_white(image if mode == _ALPHA[mode] else image.convert(_ALPHA[mode]))
+    if mode == "P":
+        return image.convert("RGB") if transparency is None else _over_white(image.convert("RGBA"))
+    if mode not in _OPAQUE:
+        raise ValueError(f"{_levels(mode)}; save it with 8 or 16 bits, in grey or RGB")
+    if mode in ("1", "L"):
+        grey = image.convert("L")
+        level = clear[0] if clear else transparency
+        if isinstance(level, int):  # clear is white, as white is
+            grey = grey.point([255 if i == level else i for i in range(256)])
+        return grey.convert("RGB")
+    image = image if mode == "RGB" else image.convert("RGB")
+    return _without(image, clear) if clear else image
+
+
+def _levels(mode: str) -> str:
+    if mode in ("I", "F"):
+        return "levels of 32 bits or with a sign, whose range is not known"
+    return f"pixels of mode {mode}, which is not known"
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    background = Image.new("RGB", image.size, WHITE)
+    background.paste(image, (0, 0), image)
+    return background
+
+
+def _without(image: Image.Image, clear: tuple[int, ...]) -> Image.Image:
+    pixels = np.array(image)
+    pixels[(pixels == clear).all(axis=-1)] = WHITE
+    return Image.fromarray(pixels)
+
+
+def _eight_bits(image: Image.Image, clear: tuple[int, ...] | None) -> np.ndarray:
+    """Grey of 16 bits (12 in some TIFFs) as uint8, rounded: 65535 / 257 is 255."""
+    top, negative = 65535, False
+    if image.format == "TIFF":
+        top = 2 ** image.tag_v2.get(258, (16,))[0] - 1
+        negative = image.tag_v2.get(262) == _NEGATIVE
+    levels = np.asarray(image)
+    grey = np.empty(levels.shape, np.uint8)
+    for row, out in zip(levels, grey, strict=True):  # by rows: a 32-bit copy of all would be large
+        out[:] = (np.clip(row, 0, top).astype(np.uint32) * 255 + top // 2) // top
+    if clear:
+        grey[levels == clear[0]] = 255
+    return 255 - grey if negative else grey

@@ -1,0 +1,121 @@
+"""TIFF's directory of tags: the orientation in it, and a copy with nothing but the pixels' tags.
+
+A directory names up to 65,535 values anywhere in the file, each as long as the file and all at the
+same place, and Pillow reads every one. So the tags that pixels depend on are copied into a new
+directory behind the file, once they fit together; the decoder sees no other.
+
+Source: Adobe, "TIFF Revision 6.0" (1992).
+"""
+
+import math
+import struct
+from typing import NamedTuple
+
+MOST_TAGS = 1000
+MOST_VALUES = 1 << 16  # of one tag: also the most strips or tiles
+MOST_BITS = 64  # per pixel
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
+_STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
+_ORIENTATION = 274
+_KEPT = {
+    *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR),
+    *(_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES),
+    *(262, 266, 317, 320, 338, 339),  # color space, bit order, predictor, palette, alpha, format
+}
+_TYPES = {1: "B", 3: "H", 4: "I"}
+# None, three of fax machines, LZW, Deflate by its two numbers, PackBits.
+_COMPRESSIONS = (1, 2, 3, 4, 5, 8, 32946, 32773)
+
+
+class _Tag(NamedTuple):
+    number: int
+    type: int
+    count: int
+    entry: bytes  # all twelve bytes of it
+    value_at: int  # where the value, or its offset, is
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The orientation, 1 to 8, in a block of EXIF; 1 if there is none or the block is damaged."""
+    try:
+        exif = exif.removeprefix(b"Exif\0\0")
+        order = {b"II*\0": "<", b"MM\0*": ">"}[exif[:4]]
+        tags = _directory(exif, order)
+        return _orientation(exif, order, tags)
+    except (KeyError, ValueError, struct.error):
+        return 1
+
+
+def tiff_source(raw: bytes) -> tuple[bytes, int]:
+    """The TIFF with a directory of the pixels' tags alone, and its orientation.
+
+    Raises ValueError or struct.error if they are damaged, do not fit together, or are not known.
+    """
+    order = "<" if raw[:2] == b"II" else ">"
+    tags = _directory(raw, order)
+    kept = [tag for number, tag in sorted(tags.items()) if number in _KEPT]
+    values = {tag.number: _values(raw, order, tag) for tag in kept}
+    _check(values, len(raw))
+    at = len(raw) + len(raw) % 2
+    directory = struct.pack(order + "H", len(kept)) + b"".join(tag.entry for tag in kept)
+    parts = [raw[:4], struct.pack(order + "I", at), memoryview(raw)[8:], bytes(len(raw) % 2)]
+    return b"".join([*parts, directory, bytes(4)]), _orientation(raw, order, tags)
+
+
+def _directory(raw: bytes, order: str) -> dict[int, _Tag]:
+    """The first directory's tags, by number."""
+    (at,) = struct.unpack_from(order + "I", raw, 4)
+    (count,) = struct.unpack_from(order + "H", raw, at)
+    if count > MOST_TAGS:
+        raise ValueError(f"{count} tags, expected at most {MOST_TAGS}")
+    tags = {}
+    for place in range(at + 2, at + 2 + 12 * count, 12):
+        number, kind, size = struct.unpack_from(order + "HHI", raw, place)
+        tags.setdefault(number, _Tag(number, kind, size, raw[place : place + 12], place + 8))
+    return tags
+
+
+def _orientation(raw: bytes, order: str, tags: dict[int, _Tag]) -> int:
+    tag = tags.get(_ORIENTATION)
+    value = _values(raw, order, tag) if tag else (1,)
+    return value[0] if value and value[0] in range(1, 9) else 1
+
+
+def _values(raw: bytes, order: str, tag: _Tag) -> tuple[int, ...]:
+    if tag.type not in _TYPES or not 1 <= tag.count <= MOST_VALUES:
+        raise ValueError(f"tag {tag.number} has {tag.count} values of type {tag.type}")
+    form = f"{order}{tag.count}{_TYPES[tag.type]}"
+    at = tag.value_at
+    if struct.calcsize(form) > 4:
+        (at,) = struct.unpack_from(order + "I", raw, at)
+    return struct.unpack_from(form, raw, at)
+
+
+def _check(values: dict[int, tuple[int, ...]], length: int) -> None:
+    """Whether the parts are as many as the size takes, and lie in the file side by side."""
+
+    def one(number: int, default: int) -> int:
+        return values.get(number, (default,))[0]
+
+    compression = one(_COMPRESSION, 1)
+    if compression not in _COMPRESSIONS:
+        raise ValueError(f"compression {compression}, expected LZW, Deflate or none")
+    width, height = one(_WIDTH, 0), one(_HEIGHT, 0)
+    samples, bits = one(_SAMPLES, 1), values.get(_BITS, (1,))
+    if not width or not height or samples * max(bits) > MOST_BITS:
+        raise ValueError(f"{width}x{height} pixels, {samples} samples of {max(bits)} bits")
+    tiled = _TILES in values
+    across = one(_TILE_WIDTH, width) if tiled else width
+    down = one(_TILE_HEIGHT, height) if tiled else min(one(_ROWS, height), height)
+    if not across or not down or across * down > 4 * width * height + (1 << 20):
+        raise ValueError(f"parts of {across}x{down} pixels")
+    parts = math.ceil(width / across) * math.ceil(height / down)
+    parts *= samples if one(_PLANAR, 1) == 2 else 1
+    places = values.get(_TILES if tiled else _STRIPS, ())
+    sizes = values.get(_TILE_BYTES if tiled else _STRIP_BYTES, ())
+    if len(places) != parts:
+        raise ValueError(f"{len(places)} strips or tiles, expected {parts}")
+    if compression != 1 and (len(sizes) != parts or sum(sizes) > length):
+        raise ValueError("strips or tiles that do not lie side by side")
