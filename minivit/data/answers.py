@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from minivit.data.plain_file import open_plain, shown
@@ -173,7 +173,9 @@ def _opener(tick: Callable[[], None], most: int) -> urllib.request.OpenerDirecto
 class _Redirects(urllib.request.BaseHandler):
     """Follows to http and https only, and reads nothing of the body in between."""
 
-    def http_error_302(self, request, response, code, reason, headers):
+    def http_error_302(
+        self, request: Any, response: Any, code: int, reason: str, headers: Any
+    ) -> Any:
         response.close()
         location = headers.get("Location")
         if location is None:
@@ -184,7 +186,7 @@ class _Redirects(urllib.request.BaseHandler):
                 f"cannot download {request.full_url}: it redirects to {shown(url)}, "
                 "expected an http or https address"
             )
-        following = urllib.request.Request(url, headers=request.headers)
+        following: Any = urllib.request.Request(url, headers=request.headers)
         following.redirects = getattr(request, "redirects", 0) + 1
         if following.redirects > MOST_REDIRECTS:
             raise UserError(
@@ -203,26 +205,26 @@ class _Watching:
         super().__init__()
         self.tick, self.most = tick, most
 
-    def do_open(self, connection_class, request, **arguments):
-        def connect(host, **more):
+    def do_open(self, connection_class: Any, request: Any, **arguments: Any) -> Any:
+        def connect(host: str, **more: Any) -> Any:
             connection = connection_class(host, **more)
             connection.response_class = self.response
             return connection
 
-        return super().do_open(connect, request, **arguments)
+        return super().do_open(connect, request, **arguments)  # type: ignore[misc]
 
-    def response(self, sock, *arguments, **more):
-        response = http.client.HTTPResponse(sock, *arguments, **more)
+    def response(self, sock: Any, *arguments: Any, **more: Any) -> Any:
+        response: Any = http.client.HTTPResponse(sock, *arguments, **more)
         raw = response.fp.detach()
         response.fp = io.BufferedReader(_Watched(raw, self.tick, self.most))
         return response
 
 
-class _Http(_Watching, urllib.request.HTTPHandler):
+class _Http(_Watching, urllib.request.HTTPHandler):  # type: ignore[misc]
     pass
 
 
-class _Https(_Watching, urllib.request.HTTPSHandler):
+class _Https(_Watching, urllib.request.HTTPSHandler):  # type: ignore[misc]
     pass
 
 
@@ -235,7 +237,7 @@ class _Watched(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         self.tick()
         count = self.raw.readinto(buffer)
         self.left -= count or 0

@@ -52,7 +52,8 @@ def read_members(
     Raises UserError for a damaged archive, one beyond the bounds, one with two members of a name,
     and for a wanted member that is not a regular file; OSError as `open` does.
     """
-    seen, shown_as = set(), shown_path(path)
+    seen: set[str] = set()
+    shown_as = shown_path(path)
     try:
         with open_plain(path) as file:
             stream = _Unpacked(file, most)
@@ -160,7 +161,7 @@ def _read_member(stream: _Unpacked, member: Member, where: str, longest: int) ->
 
 def _next_member(stream: _Unpacked) -> Member | None:
     """The next member, its extended headers applied; None at the archive's end."""
-    records = {}
+    records: dict[str, str] = {}
     for _ in range(MOST_EXTENSIONS + 1):
         block = stream.read(BLOCK)
         if not block.strip(b"\0"):

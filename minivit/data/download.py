@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -72,7 +72,7 @@ def fetch(url: str, target: Path, expected: Expected, *, otherwise: str = "") ->
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a regular file, in hexadecimal. Raises OSError if it cannot be read."""
     with open_plain(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def _pull(
 class _Pace:
     """Gives up where too little comes in: a byte per second would take five years."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.since, self.got = time.monotonic(), 0
 
     def check(self) -> None:
@@ -172,7 +172,7 @@ class _Pace:
             self.since, self.got = now, 0
 
 
-def _write(file: io.FileIO, chunk: bytes) -> None:
+def _write(file: IO[bytes], chunk: bytes) -> None:
     """All of `chunk`: an unbuffered write may take less, on a disk that is nearly full."""
     view = memoryview(chunk)
     while view:

@@ -50,7 +50,7 @@ def _jpeg(raw: bytes) -> Source:
     for marker, start, end in _jpeg_segments(raw):
         scans += marker == 0xDA
         if marker in _JPEG_KEPT:
-            kept.append(view[start:end])
+            kept.append(bytes(view[start:end]))
         elif raw[start + 4 : start + 8] == b"Exif":
             orientation = exif_orientation(raw[start + 4 : end])
     if scans > MOST_SCANS:
@@ -93,7 +93,7 @@ def _png(raw: bytes) -> Source:
             break
         length, kind = struct.unpack_from(">I4s", raw, at)
         if kind in (b"IHDR", b"PLTE", b"IDAT") or (kind == b"tRNS" and color == 3):
-            kept.append(view[at : at + length + 12])
+            kept.append(bytes(view[at : at + length + 12]))
         elif kind == b"tRNS" and color in (0, 2):
             levels = struct.unpack_from(">H" if color == 0 else ">HHH", raw, at + 8)
             clear = tuple(_decoded_level(level, depth, color) for level in levels)

@@ -5,7 +5,7 @@ a page shows. Three files that look alike there then give the same pixels.
 """
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 WHITE = (255, 255, 255)
 _OPAQUE = {"1", "L", "RGB", "RGBX", "CMYK", "YCbCr"}
@@ -51,17 +51,21 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _without(image: Image.Image, clear: tuple[int, ...]) -> Image.Image:
-    pixels = np.array(image)
-    pixels[(pixels == clear).all(axis=-1)] = WHITE
-    return Image.fromarray(pixels)
+    masks = [
+        band.point([255 * (i == level) for i in range(256)])
+        for band, level in zip(image.split(), clear, strict=True)
+    ]
+    image.paste(WHITE, mask=ImageChops.darker(ImageChops.darker(masks[0], masks[1]), masks[2]))
+    return image
 
 
 def _eight_bits(image: Image.Image, clear: tuple[int, ...] | None) -> np.ndarray:
     """Grey of 16 bits (12 in some TIFFs) as uint8, rounded: 65535 / 257 is 255."""
     top, negative = 65535, False
     if image.format == "TIFF":
-        top = 2 ** image.tag_v2.get(258, (16,))[0] - 1
-        negative = image.tag_v2.get(262) == _NEGATIVE
+        tags = getattr(image, "tag_v2", {})
+        top = 2 ** tags.get(258, (16,))[0] - 1
+        negative = tags.get(262) == _NEGATIVE
     levels = np.asarray(image)
     grey = np.empty(levels.shape, np.uint8)
     for row, out in zip(levels, grey, strict=True):  # by rows: a 32-bit copy of all would be large

@@ -60,7 +60,7 @@ def _plain(raw: bytes, start: int, kind: int, count: int) -> np.ndarray:
         raise ValueError("something other than digits")
     if kind == 1:  # a digit a pixel, with or without gaps
         text = text.translate(None, b" \t\n\r\v\f")
-        levels = np.frombuffer(text, np.uint8)[:count] - np.uint8(ord("0"))
+        levels: np.ndarray = np.frombuffer(text, np.uint8)[:count] - np.uint8(ord("0"))
     else:
         levels = np.fromstring(text, np.int64, count=-1, sep=" ")[:count]
     if len(levels) < count:

@@ -9,6 +9,7 @@ Source: the comments in the standard library's `pickletools.py`, which define ea
 
 import pickletools
 import struct
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,8 +60,8 @@ class _EmptyArray:
     numbers: those under which the memo holds it; later uses of them mean the filled array.
     """
 
-    def __init__(self):
-        self.numbers = []
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
 
 
 class Machine:
@@ -69,9 +70,9 @@ class Machine:
     def __init__(self, raw: bytes, bounds: Bounds):
         self.raw, self.bounds = raw, bounds
         self.at = 0
-        self.stack = []
-        self.below = []  # the stacks put aside at each MARK
-        self.memo = {}
+        self.stack: list[Any] = []
+        self.below: list[list[Any]] = []  # the stacks put aside at each MARK
+        self.memo: dict[int, Any] = {}
         self.array_bytes = len(raw)  # left for arrays: each byte in the file belongs to one
 
     def run(self) -> Any:
@@ -235,11 +236,14 @@ def _is(value: Any, expected: Any) -> bool:
 
 
 def _instruction(code: bytes) -> str:
-    known = pickletools.code2op.get(code.decode("latin-1"))
+    known = pickletools.code2op.get(code.decode("latin-1"))  # type: ignore[attr-defined]
     return f"the instruction {known.name}" if known else f"a byte that is no instruction, {code[0]}"
 
 
-def _number(form: str):
+Read = Callable[[Machine], Any]
+
+
+def _number(form: str) -> Read:
     """A function that reads one number of `struct`'s form `form` off a machine's bytes."""
     reader = struct.Struct(form)
     return lambda machine: reader.unpack(machine.take(reader.size))[0]
@@ -248,11 +252,11 @@ def _number(form: str):
 _BYTE, _WORD, _INT, _UINT = map(_number, ("<B", "<H", "<i", "<I"))
 
 
-def _push(read):
+def _push(read: Read) -> Callable[[Machine], None]:
     return lambda machine: machine.stack.append(read(machine))
 
 
-def _text(length):
+def _text(length: Read) -> Callable[[Machine], None]:
     return _push(lambda machine: machine.take(length(machine)).decode("latin-1"))
 
 

@@ -6,10 +6,12 @@ lies over white (`image_modes`). Metadata never reaches a decoder (`image_bytes`
 below keep every file, whatever it claims, under 1 GB of memory.
 """
 
+import contextlib
 import io
 import math
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +122,26 @@ def _decoded(source: Source) -> Image.Image:
         if source.format == "JPEG":
             _draft(image, source.scans)
         _check_pixels(*image.size)
-        image.load()
+        with _quiet() if source.format == "TIFF" else contextlib.nullcontext():
+            image.load()
         return opaque(image, source.clear)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on the process's standard error: libtiff writes there, past Python."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed, so there is nothing to keep quiet
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _check_pixels(width: int, height: int, most: int | None = None) -> None:

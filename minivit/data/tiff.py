@@ -32,7 +32,7 @@ _COMPRESSIONS = (1, 2, 3, 4, 5, 8, 32946, 32773)
 class _Tag(NamedTuple):
     number: int
     type: int
-    count: int
+    count: int  # type: ignore[assignment]
     entry: bytes  # all twelve bytes of it
     value_at: int  # where the value, or its offset, is
 
@@ -60,7 +60,7 @@ def tiff_source(raw: bytes) -> tuple[bytes, int]:
     _check(values, len(raw))
     at = len(raw) + len(raw) % 2
     directory = struct.pack(order + "H", len(kept)) + b"".join(tag.entry for tag in kept)
-    parts = [raw[:4], struct.pack(order + "I", at), memoryview(raw)[8:], bytes(len(raw) % 2)]
+    parts = [raw[:4], struct.pack(order + "I", at), raw[8:], bytes(len(raw) % 2)]
     return b"".join([*parts, directory, bytes(4)]), _orientation(raw, order, tags)
 
 
@@ -70,7 +70,7 @@ def _directory(raw: bytes, order: str) -> dict[int, _Tag]:
     (count,) = struct.unpack_from(order + "H", raw, at)
     if count > MOST_TAGS:
         raise ValueError(f"{count} tags, expected at most {MOST_TAGS}")
-    tags = {}
+    tags: dict[int, _Tag] = {}
     for place in range(at + 2, at + 2 + 12 * count, 12):
         number, kind, size = struct.unpack_from(order + "HHI", raw, place)
         tags.setdefault(number, _Tag(number, kind, size, raw[place : place + 12], place + 8))

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import sys
 import time
 import zlib
 
@@ -387,6 +388,15 @@ def test_tiff_whose_tags_all_name_the_whole_file(tmp_path):
 def test_tiff_that_does_not_fit_together(tmp_path, tags, message):
     (tmp_path / "a.tif").write_bytes(tiff(*tags, data=b"\x01\x02\x03\x04"))
     refused(tmp_path / "a.tif", message)
+
+
+def test_a_damaged_tiff_is_told_by_nobody_else(tmp_path, capfd):
+    raw = encoded(Image.new("L", (64, 64)), "TIFF", compression="tiff_lzw")
+    start = raw.index(b"\x80\x00", 8)
+    (tmp_path / "a.tif").write_bytes(raw[: start + 4] + b"\xff" * 8 + raw[start + 12 :])
+    refused(tmp_path / "a.tif", "a damaged image")
+    print("still heard", file=sys.__stderr__, flush=True)
+    assert capfd.readouterr().err == "still heard\n"
 
 
 def test_only_regular_files_are_opened(tmp_path):

@@ -1,0 +1,79 @@
+"""The harness notices each rule that is broken."""
+
+import os
+import subprocess
+import time
+
+import pytest
+from fuzz import harness
+from fuzz.harness import BrokenRuleError, check, check_apart
+from hypothesis import strategies as st
+
+from minivit.errors import UserError
+
+
+def raise_(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("read", "rule"),
+    [
+        (lambda: 1 // 0, "ZeroDivisionError came out"),
+        (lambda: raise_(MemoryError()), "MemoryError came out"),
+        (lambda: raise_(SystemExit(0)), "SystemExit came out"),
+        (lambda: raise_(OSError("no")), "OSError came out"),
+        (lambda: raise_(UserError("two\nlines")), "a message of 9 characters"),
+        (lambda: raise_(UserError("\x1b[2J")), "a message of 4"),
+        (lambda: raise_(UserError("x" * 1001)), "a message of 1001"),
+        (lambda: time.sleep(1), "it took over 0.2 s"),
+        (lambda: [None for _ in iter(int, 1)], "it took over 0.2 s"),
+        (lambda: sum(range(5_000_000)), "it took 0"),
+        (lambda: open("../elsewhere", "w", encoding="utf-8").close(), "reached outside"),
+        (lambda: os.rename("mine", "../elsewhere"), "reached outside"),
+        (lambda: subprocess.run(["true"], check=True), "reached outside"),
+        (lambda: os.symlink("../elsewhere", "link") or open("link", "wb").close(), "outside"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_rules(tmp_path, monkeypatch, read, rule):
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    (tmp_path / "in" / "mine").touch()
+    with pytest.raises(BrokenRuleError, match=rule):
+        check(read, tmp_path / "in", longest=0.05)
+
+
+def test_what_keeps_the_rules(tmp_path):
+    assert check(lambda: (tmp_path / "mine").write_text("x", encoding="utf-8"), tmp_path) == 1
+    assert str(check(lambda: raise_(UserError("a line")), tmp_path)) == "a line"
+    assert isinstance(check(lambda: raise_(OSError("no")), tmp_path, OSError), OSError)
+
+
+def test_memory_is_measured_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "MOST_MEMORY", 50 << 20)
+    assert check_apart(lambda: len(b"x" * (30 << 20)), tmp_path).startswith("int")
+    with pytest.raises(BrokenRuleError, match=r"it took \d+ MB"):
+        check_apart(lambda: len(b"x" * (80 << 20)), tmp_path)
+    with pytest.raises(BrokenRuleError, match="MemoryError"):
+        check_apart(lambda: len(b"x" * (800 << 20)), tmp_path)
+    with pytest.raises(BrokenRuleError, match="ended with status"):
+        check_apart(lambda: os._exit(3), tmp_path)
+    with pytest.raises(BrokenRuleError, match="ZeroDivisionError"):
+        check_apart(lambda: 1 // 0, tmp_path)
+
+
+def test_what_is_tried_is_the_same_each_time(monkeypatch):
+    monkeypatch.setattr(harness, "SECONDS", 0)
+    tried = [], []
+    for found in tried:
+        harness.attempt(20, lambda n, found=found: found.append(n), n=st.integers())
+    assert tried[0] == tried[1]
+    assert len(tried[0]) == 20
+
+
+def test_more_is_tried_in_more_time(monkeypatch, capfd):
+    monkeypatch.setattr(harness, "SECONDS", 0.1)
+    found = set()
+    harness.attempt(1, lambda n: found.add(n), n=st.integers())
+    assert len(found) > 50
