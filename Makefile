@@ -4,6 +4,7 @@
 # make test                     prove it: gradients, data, training, errors
 # make notebooks                execute the course from its first cell to its last, and keep the outputs
 # make lint                     style, types, and which room imports which
+# make mutants ARGS="FILE …"    change the code in one place after another: does a test fail each time?
 #
 # Each makes its own virtual environment in .venv; nothing else is touched.
 
@@ -16,7 +17,7 @@ python := $(VENV)/bin/python
 # compat: so that Python finds the package also from the folder above a clone of the same name
 install := --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: train test notebooks lint clean
+.PHONY: train test notebooks lint mutants clean
 
 train: $(VENV)/installed
 	$(python) -m minivit.train --dataset $(DATASET) $(ARGS)
@@ -33,6 +34,9 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/lint-imports
 	$(python) -m mypy
 
+mutants: $(VENV)/installed-mutants
+	$(python) tests/mutants.py $(ARGS)
+
 $(python):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "minivit needs Python 3.11 or newer, found $$($(PYTHON) --version 2>&1); make PYTHON=python3.12 …"; exit 1; }
@@ -48,6 +52,10 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 $(VENV)/installed-execute: $(VENV)/installed
 	$(python) -m pip install $(install) --editable ".[execute]"
+	@touch $@
+
+$(VENV)/installed-mutants: $(VENV)/installed
+	$(python) -m pip install $(install) --editable ".[mutants]"
 	@touch $@
 
 clean:

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 settings.register_profile("minivit", max_examples=20, deadline=None, derandomize=True)
+# One failure is enough for a mutant: no smaller example is looked for. See tests/mutants.py.
+settings.register_profile(
+    "mutants", settings.get_profile("minivit"), phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("minivit")
 
 
