@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 from helpers import assert_right_gradients, draw, seeds
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,3 +156,34 @@ def test_gradients_can_be_written_into_one_packed_array():
     attention_backward(dout, cache, split_heads(packed, 3))
     expected = np.concatenate([merge_heads(d) for d in attention_backward(dout, cache)], -1)
     np.testing.assert_allclose(packed, expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_the_gradients_of_the_map_and_of_the_bias_are_written_where_asked(dropped):
+    inputs, bias = heads(0, 2, 3, 4, 5), draw(7, 2, 3, 4, 4)
+    mask = mask_for(1, 2, 3, 4, 4) if dropped else None
+    out, cache = attention_forward(**inputs, mask=mask, bias=bias)
+    dout = draw(1, *out.shape)
+    dprobs, dbias = np.full((2, *bias.shape), np.nan)
+    attention_backward(dout, cache, None, dprobs, dbias)
+    expected = np.einsum("bhqd,bhkd->bhqk", dout, inputs["v"]) * (1.0 if mask is None else mask)
+    np.testing.assert_allclose(dprobs, expected, atol=1e-13)
+    probs = cache.probs
+    correction = (expected * probs).sum(-1, keepdims=True)
+    np.testing.assert_allclose(dbias, probs * (expected - correction), atol=1e-13)
+
+
+@given(few, few, few, few, st.booleans(), seeds)
+def test_gradient_of_the_bias(B, H, T, D, dropped, seed):
+    mask = mask_for(seed, B, H, T, T) if dropped else None
+
+    def forward(bias, q, k, v):
+        return attention_forward(q, k, v, mask, bias)
+
+    def backward(dout, cache):
+        dbias = np.empty_like(cache.probs)
+        attention_backward(dout, cache, dbias=dbias)
+        return dbias
+
+    bias = {"bias": draw(seed, B, H, T, T)}
+    assert_right_gradients(forward, backward, bias, *heads(seed, B, H, T, D).values())

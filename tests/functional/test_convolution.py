@@ -50,6 +50,16 @@ def test_convolution_is_the_sum_over_windows(B, H, W, I, O, kh, kw, s, p):  # no
     np.testing.assert_allclose(y, by_loops(x, weight, s, p), atol=1e-12)
 
 
+def test_windows_move_by_one_and_there_is_no_padding_unless_told_otherwise():
+    x, weight = draw(0, 2, 5, 6, 3), draw(1, 2, 3, 3, 4)
+    y, _ = conv2d_forward(x, weight)
+    np.testing.assert_allclose(y, by_loops(x, weight, 1, 0), atol=1e-12)
+    x = x[..., :1]
+    y, _ = max_pool_forward(x, 2, 1)
+    expected = np.maximum.reduce([x[:, :-1, :-1], x[:, 1:, :-1], x[:, :-1, 1:], x[:, 1:, 1:]])
+    np.testing.assert_array_equal(y, expected)
+
+
 @given(B=sizes, H=sizes, W=sizes, k=sizes, s=strides, p=paddings, seed=seeds)
 def test_convolutions_gradients(B, H, W, k, s, p, seed):
     assume(k <= min(H, W) + 2 * p)

@@ -74,3 +74,31 @@ def test_float32_stays_float32():
     y, cache = corrupt_forward(x, x[:1, :1], hidden.selection, hidden.masked)
     assert y.dtype == np.float32
     assert [g.dtype for g in corrupt_backward(y, cache)] == [np.float32] * 2
+
+
+@pytest.mark.parametrize("N", [2, 3, 5])
+def test_any_other_patch_may_come_instead_but_never_the_same(N):
+    """Whatever number is drawn, 0 and almost 1 included."""
+    instead = np.append(np.linspace(0.0, 1.0, 60, endpoint=False), np.nextafter(1.0, 0.0))
+    numbers = np.full((len(instead), 3, N), 0.85)  # all of the corrupted are swapped
+    numbers[:, 2] = instead[:, None]
+    hidden = corruption(numbers)
+    assert not hidden.masked.any()
+    for patch in hidden.chosen[0]:  # the same in each image
+        sources = hidden.selection[:, patch].argmax(-1)
+        assert set(sources) == set(range(N)) - {patch}
+
+
+def test_what_happens_depends_on_where_the_number_lies():
+    """Below 0.8 the mask, below 0.9 another patch, else the patch itself."""
+    numbers = np.zeros((4, 3, 4))
+    numbers[:, 0] = [0.3, 0.1, 0.4, 0.2]  # patches 1 and 3 are corrupted
+    numbers[:, 1] = np.array([0.79, 0.81, 0.89, 0.91])[:, None]
+    numbers[:, 2] = 0.5  # of 1, 2 or 3 places further: 2
+    hidden = corruption(numbers)
+    assert hidden.chosen.tolist() == [[1, 3]] * 4
+    assert hidden.masked.tolist() == [[0, 1, 0, 1], *[[0] * 4] * 3]
+    eye = np.eye(4)
+    for image, sources in enumerate([None, [0, 3, 2, 1], [0, 3, 2, 1], [0, 1, 2, 3]]):
+        expected = eye * [[1], [0], [1], [0]] if sources is None else eye[sources]
+        np.testing.assert_array_equal(hidden.selection[image], expected)

@@ -44,6 +44,11 @@ def test_a_matrix_of_zeros_stays_zero_and_its_argument_unchanged():
     np.testing.assert_array_equal(matrix, before)
 
 
+def test_a_tiny_matrix_keeps_its_directions():
+    matrix = 1e-8 * np.diag([3.0, 2.0, 1.0])
+    assert (np.diag(orthogonalize(matrix)) > 0.0).all()
+
+
 def test_all_but_the_hidden_matrices_go_by_adamw():
     ours, theirs = trained(Muon), trained(AdamW)
     for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
@@ -98,3 +103,16 @@ def test_pytorchs_muon_takes_the_same_steps():
     moved = np.linalg.norm(weight.data - start)
     # PyTorch's iteration runs in bfloat16, which knows three digits
     assert np.linalg.norm(weight.data - twin.detach().numpy()) < 0.03 * moved
+
+
+def test_the_momentum_is_0_95_unless_told_otherwise():
+    expected = trained(Muon, momentum=0.95).flat.data
+    np.testing.assert_array_equal(trained(Muon).flat.data, expected)
+
+
+def test_the_map_that_is_given_makes_every_change():
+    model = ViT(SMALL, dtype="float64")
+    model.flat.grad[...] = draw(0, model.flat.data.size)
+    before = model.flat.data.copy()
+    Muon(model.flat, weight_decay=0.1).step(0.01, run=lambda function, parts: [])
+    np.testing.assert_array_equal(model.flat.data, before)

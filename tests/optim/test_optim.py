@@ -190,6 +190,12 @@ def test_clipping_a_gradient_of_zero_and_one_of_float32():
     assert grad.tolist() == pytest.approx([0.6, 0.8])
 
 
+def test_clipping_leaves_the_tiniest_gradient_as_it_is():
+    grad = np.array([3e-14, -4e-14])
+    clip_by_global_norm(grad, 1.0)
+    assert grad.tolist() == [3e-14, -4e-14]
+
+
 # Schedule
 
 
@@ -203,6 +209,11 @@ def test_rates_at_known_steps(kind, middle, end):
     assert schedule(60) == pytest.approx(middle)
     assert schedule(110) == pytest.approx(end)
     assert schedule(1000) == pytest.approx(end)
+
+
+def test_a_fall_may_take_a_single_step():
+    schedule = Schedule("linear", peak=1.0, warmup=10, total=11, final=0.1)
+    assert [schedule(10), schedule(11)] == pytest.approx([1.0, 0.1])
 
 
 def test_cosine_and_linear_part_between_their_common_points():
