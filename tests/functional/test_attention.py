@@ -15,6 +15,7 @@ from minivit.functional import (
     merge_heads,
     multi_head_attention_backward,
     multi_head_attention_forward,
+    relative_offsets,
     split_heads,
 )
 
@@ -187,3 +188,53 @@ def test_gradient_of_the_bias(B, H, T, D, dropped, seed):
 
     bias = {"bias": draw(seed, B, H, T, T)}
     assert_right_gradients(forward, backward, bias, *heads(seed, B, H, T, D).values())
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("class_token", [0, 1])
+def test_many_heads_drop_shares_and_add_relative_scores(dropped, class_token):
+    """The two options, each alone and both together, written out once more."""
+    B, H, D, grid = 2, 2, 3, (2, 3)
+    T, C = 6 + class_token, H * D
+    x, p = draw(0, B, T, C), projections(1, C)
+    mask = mask_for(2, B, H, T, T) if dropped else None
+    offsets = relative_offsets(*grid)
+    table = draw(3, offsets.max() + 1, D)
+    y, _ = multi_head_attention_forward(x, *p.values(), H, mask, (table, offsets))
+    packed = (x @ p["qkv_weight"] + p["qkv_bias"]).reshape(B, T, 3, H, D)
+    q, k, v = packed.transpose(2, 0, 3, 1, 4)
+    scores = np.einsum("bhqd,bhkd->bhqk", q, k)
+    places = slice(class_token, None)
+    scores[..., places, places] += np.einsum("bhqd,qkd->bhqk", q[:, :, places], table[offsets])
+    probs = np.exp(scores / math.sqrt(D))
+    probs /= probs.sum(-1, keepdims=True)
+    if dropped:
+        probs *= mask
+    merged = np.einsum("bhqk,bhkd->bqhd", probs, v).reshape(B, T, C)
+    np.testing.assert_allclose(y, merged @ p["proj_weight"] + p["proj_bias"], atol=1e-12)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_gradients_of_many_heads_with_relative_scores(dropped):
+    B, H, D, T = 2, 2, 3, 7
+    offsets = relative_offsets(2, 3)
+    mask = mask_for(2, B, H, T, T) if dropped else None
+    inputs = {"x": 0.5 * draw(0, B, T, H * D), **projections(1, H * D)}
+    inputs["table"] = draw(3, offsets.max() + 1, D)
+
+    def forward(*arrays):
+        *arrays, table = arrays
+        return multi_head_attention_forward(*arrays, H, mask, (table, offsets))
+
+    assert_right_gradients(forward, multi_head_attention_backward, inputs)
+
+
+def test_many_heads_hand_out_the_gradient_of_the_map():
+    B, H, D, T = 2, 2, 3, 4
+    x, p = draw(0, B, T, H * D), projections(1, H * D)
+    y, cache = multi_head_attention_forward(x, *p.values(), H)
+    dy, dprobs = draw(2, *y.shape), np.full((B, H, T, T), np.nan)
+    multi_head_attention_backward(dy, cache, dprobs)
+    dheads = (dy @ p["proj_weight"].T).reshape(B, T, H, D)
+    expected = np.einsum("bqhd,bhkd->bhqk", dheads, cache.attention.v)
+    np.testing.assert_allclose(dprobs, expected, atol=1e-12)

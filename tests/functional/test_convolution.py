@@ -1,6 +1,7 @@
 """Convolution, GroupNorm, weight standardisation, ReLU and pooling: by hand, by PyTorch, by
 finite differences."""
 
+import importlib
 import math
 
 import numpy as np
@@ -25,6 +26,7 @@ from minivit.functional import (
     standardize_forward,
 )
 
+conv2d = importlib.import_module("minivit.functional.conv2d")
 strides = st.integers(1, 3)
 paddings = st.integers(0, 2)
 
@@ -97,6 +99,11 @@ def test_standardized_weights_have_mean_0_and_variance_1():
     np.testing.assert_allclose(what.var((0, 1, 2)), 1.0)
 
 
+def test_equal_weights_are_standardized_to_zero():
+    what, _ = standardize_forward(np.full((3, 3, 2, 4), 0.5))
+    np.testing.assert_array_equal(what, 0.0)
+
+
 def test_relu_by_hand():
     y, cache = relu_forward(np.array([-1.0, 0.0, 2.0]))
     np.testing.assert_array_equal(y, [0, 0, 2])
@@ -114,6 +121,25 @@ def test_sequence_pooling_of_equal_scores_is_the_mean():
     x = draw(0, 2, 5, 3)
     y, _ = sequence_pool_forward(x, np.zeros((3, 1)))
     np.testing.assert_allclose(y, x.mean(1))
+
+
+@pytest.mark.parametrize("images_at_a_time", [1, 2, 3])
+def test_the_number_of_images_at_a_time_changes_nothing(images_at_a_time, monkeypatch):
+    x, weight = draw(0, 5, 4, 6, 3), draw(1, 2, 3, 3, 2)
+    y, cache = conv2d_forward(x, weight, 1, 1)
+    dy = draw(2, *y.shape)
+    whole = y, *conv2d_backward(dy, cache)
+    bytes_each = 5 * 6 * (2 * 3 * 3) * 8  # the windows of one image
+    monkeypatch.setattr(conv2d, "WINDOW_BYTES", images_at_a_time * bytes_each + 8)
+    y, cache = conv2d_forward(x, weight, 1, 1)
+    for found, expected in zip((y, *conv2d_backward(dy, cache)), whole, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    view = conv2d.windows(cache.padded, (2, 3), 1)
+    parts = [len(view[some]) for some in conv2d.a_few_images(view)]
+    assert sum(parts) == 5
+    assert max(parts) == images_at_a_time
+    monkeypatch.setattr(conv2d, "WINDOW_BYTES", bytes_each - 1)
+    assert len(list(conv2d.a_few_images(view))) == 5, "at least one"
 
 
 def test_what_does_not_fit_is_told():

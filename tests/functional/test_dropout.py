@@ -32,6 +32,12 @@ def test_rate_zero_drops_nothing():
     assert dropout_mask(uniform, 0.0).tolist() == [1.0, 1.0, 1.0]
 
 
+def test_a_number_is_kept_where_its_draw_lies_below_the_share_kept():
+    uniform = np.array([0.0, 0.5, np.nextafter(0.75, 0.0), 0.75, 0.9])
+    kept = 1.0 / 0.75
+    assert dropout_mask(uniform, 0.25).tolist() == [kept, kept, kept, 0.0, 0.0]
+
+
 def test_what_is_dropped_gets_no_gradient():
     mask = np.array([0.0, 2.0, 2.0, 0.0])
     y, cache = dropout_forward(np.array([1.0, 2.0, 3.0, 4.0]), mask)

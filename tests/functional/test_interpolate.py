@@ -59,3 +59,5 @@ def test_what_cannot_be_is_refused():
         interpolation_matrix(2, 2, "nearest")
     with pytest.raises(UserError, match="at least 1"):
         interpolate_forward(np.ones((1, 2, 2, 1)), (0, 2))
+    with pytest.raises(UserError, match="cannot resize 0 to 2"):
+        interpolation_matrix(2, 0)

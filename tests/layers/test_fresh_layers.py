@@ -1,0 +1,106 @@
+"""Fresh layers: how their weights are drawn, and what they do unless told otherwise."""
+
+import math
+
+import numpy as np
+import pytest
+from helpers import draw
+
+from minivit.backend import RandomStream
+from minivit.functional import layernorm_forward
+from minivit.layers import (
+    Block,
+    ConvStem,
+    LayerNorm,
+    Linear,
+    Mlp,
+    MultiHeadAttention,
+    ResNet,
+    SequencePool,
+)
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def weights(layer):
+    return {name: p.data for name, p in layer.named_parameters() if name.endswith("weight")}
+
+
+def assert_normal(weight, std):
+    assert weight.mean() == pytest.approx(0.0, abs=4 * std / math.sqrt(weight.size))
+    assert weight.std() == pytest.approx(std, rel=4 / math.sqrt(2 * weight.size))
+
+
+def test_the_convolutional_stem_starts_he_normal():
+    found = weights(ConvStem(rng(), 8, 3, 64))
+    shapes = [(3, 3, 3, 32), (3, 3, 32, 32), (3, 3, 32, 64)]
+    assert [weight.shape for weight in found.values()] == shapes
+    for weight in found.values():
+        assert_normal(weight, math.sqrt(2.0 / (9 * weight.shape[2])))
+
+
+def test_a_resnets_convolutions_start_normal_with_a_variance_of_one_over_the_fan_in():
+    found = weights(ResNet(rng(), (1, 2), 3, 64))
+    convolutions = {name: weight for name, weight in found.items() if weight.ndim == 4}
+    assert {name: weight.shape for name, weight in convolutions.items()} == {
+        "root.weight": (3, 3, 3, 8),
+        "stages.0.convs.0.weight": (1, 1, 8, 8),
+        "stages.0.convs.1.weight": (3, 3, 8, 8),
+        "stages.0.convs.2.weight": (1, 1, 8, 32),
+        "stages.0.shortcut.weight": (1, 1, 8, 32),
+        "stages.1.convs.0.weight": (1, 1, 32, 16),
+        "stages.1.convs.1.weight": (3, 3, 16, 16),
+        "stages.1.convs.2.weight": (1, 1, 16, 64),
+        "stages.1.shortcut.weight": (1, 1, 32, 64),
+        "stages.2.convs.0.weight": (1, 1, 64, 16),
+        "stages.2.convs.1.weight": (3, 3, 16, 16),
+        "stages.2.convs.2.weight": (1, 1, 16, 64),
+    }
+    for weight in convolutions.values():
+        assert_normal(weight, 1.0 / math.sqrt(weight[..., 0].size))
+
+
+def test_relative_positions_start_small():
+    attention = MultiHeadAttention(rng(), 32, 2, relative_grid=(3, 5))
+    table = dict(attention.named_parameters())["relative_table"].data
+    assert table.shape == (5 * 9, 16)
+    assert_normal(table, 0.02)
+
+
+def test_a_weight_for_one_output_is_xavier_uniform_too():
+    (weight,) = weights(SequencePool(rng(), 500)).values()
+    limit = math.sqrt(6.0 / 501)
+    assert weight.shape == (500, 1)
+    assert 0.98 * limit < np.abs(weight).max() <= limit
+
+
+def test_a_linear_layer_has_one_matrix_unless_more_are_asked_for():
+    assert weights(Linear(rng(), 4, 3))["weight"].shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Block(rng(), 8, 2, 12), Mlp(rng(), 8, 12), MultiHeadAttention(rng(), 8, 2)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_nothing_is_dropped_unless_asked_for(layer):
+    x, stream = draw(0, 2, 5, 8), RandomStream(0)
+    trained, _ = layer.forward(x, stream)
+    assert stream.draws == 0
+    np.testing.assert_array_equal(trained, layer.forward(x)[0])
+
+
+def test_epsilon_is_a_millionth_unless_told_otherwise():
+    x = 1e-3 * draw(0, 2, 5, 8)  # with a variance of a millionth, epsilon is half of the sum
+    one, zero = np.ones(8), np.zeros(8)
+    expected, _ = layernorm_forward(x, one, zero, 1e-6)
+    np.testing.assert_array_equal(LayerNorm(8).forward(x)[0], expected)
+    block = Block(rng(), 8, 2, 12)
+    for norm in (block.norm1, block.norm2):
+        np.testing.assert_array_equal(norm.forward(x)[0], expected)
+    other, _ = layernorm_forward(x, one, zero, 1e-3)
+    block = Block(rng(), 8, 2, 12, eps=1e-3)
+    for norm in (block.norm1, block.norm2):
+        np.testing.assert_array_equal(norm.forward(x)[0], other)
