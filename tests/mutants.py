@@ -153,17 +153,17 @@ def _difference(before: str, after: str) -> str:
 def tests_of(path: str) -> list[list[str]]:
     """The tests of a source file in two groups: its own, and those of its package."""
     package, stem = Path(path).parent.name, Path(path).stem
-    folder = ROOT / "tests" / package
+    folder = Path("tests", package)
     if not folder.is_dir():
         return [[f"tests/test_{package}.py"]]
-    tree = ast.parse((ROOT / path).read_text())
+    tree = ast.parse(Path(path).read_text())
     names = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
     named = re.compile(rf"\b({'|'.join(['never', *names])})\b")
     files = sorted(folder.glob("test_*.py"))
     own = [f for f in files if f.stem == f"test_{stem}" or named.search(f.read_text())]
     own.sort(key=lambda f: (f.stem != f"test_{stem}", f.stat().st_size))
     rest = [f for f in files if f not in own]
-    groups = [[str(f.relative_to(ROOT)) for f in group] for group in (own, rest)]
+    groups = [[str(f) for f in group] for group in (own, rest)]
     if package in ("functional", "layers"):
         groups[1].append("tests/test_gradcheck.py")
     return [group for group in groups if group]

@@ -430,6 +430,12 @@ def test_nothing_drawn_is_all_zeros():
     assert not any(np.any(drawn[i]) for i in range(6))
 
 
+def test_rectangles_are_whole_numbers():
+    nothing = au.Augmentation(crop=0, flip=0).draw((4, 3, 8, 8), rng())
+    assert nothing.erased.dtype == np.int64
+    assert mx.Mix.nothing(4).pasted.dtype == np.int64
+
+
 def test_no_mix_changes_nothing():
     x, targets = batch(6)
     mix = mx.Mix.nothing(6)

@@ -63,6 +63,15 @@ def test_corrupt_by_hand():
     assert dmask.item() == 20
 
 
+def test_half_of_the_patches_are_corrupted_but_at_least_one():
+    numbers = [corruption(uniform(1, N)).chosen.shape[1] for N in range(1, 9)]
+    assert numbers == [1, 1, 2, 2, 2, 3, 4, 4]  # a half is rounded to the even number
+
+
+def test_of_equal_numbers_the_first_is_the_smaller():
+    assert corruption(np.zeros((1, 3, 200))).chosen[0].tolist() == list(range(100))
+
+
 def test_one_patch_alone_is_still_corrupted():
     hidden = corruption(uniform(3, 1))
     assert hidden.chosen.tolist() == [[0]] * 3
@@ -90,10 +99,10 @@ def test_any_other_patch_may_come_instead_but_never_the_same(N):
 
 
 def test_what_happens_depends_on_where_the_number_lies():
-    """Below 0.8 the mask, below 0.9 another patch, else the patch itself."""
+    """Below 0.8 the mask, from there another patch, from 0.9 the patch itself."""
     numbers = np.zeros((4, 3, 4))
     numbers[:, 0] = [0.3, 0.1, 0.4, 0.2]  # patches 1 and 3 are corrupted
-    numbers[:, 1] = np.array([0.79, 0.81, 0.89, 0.91])[:, None]
+    numbers[:, 1] = np.array([0.79, 0.8, 0.89, 0.9])[:, None]
     numbers[:, 2] = 0.5  # of 1, 2 or 3 places further: 2
     hidden = corruption(numbers)
     assert hidden.chosen.tolist() == [[1, 3]] * 4

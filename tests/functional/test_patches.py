@@ -67,7 +67,19 @@ def test_a_patch_size_that_does_not_divide_is_refused(B, size):
         patchify_forward(np.zeros((B, 3, *size)), 2)
 
 
+@pytest.mark.parametrize("patch_size", [0, -2])
+def test_a_patch_size_below_one_is_refused(patch_size):
+    with pytest.raises(UserError, match=f"patch_size {patch_size} does not divide"):
+        patchify_forward(np.zeros((1, 3, 4, 4)), patch_size)
+
+
 @pytest.mark.parametrize("shape", [(1, 5, 12), (1, 6, 13)])
 def test_patches_that_do_not_fill_the_picture_are_refused(shape):
     with pytest.raises(UserError, match="do not fill 4×6"):
         unpatchify_forward(np.zeros(shape), 2, (4, 6))
+
+
+@pytest.mark.parametrize("size", [(5, 4), (4, 5)])
+def test_patches_for_sides_that_they_do_not_divide_are_refused(size):
+    with pytest.raises(UserError, match="do not fill"):
+        unpatchify_forward(np.zeros((1, 4, 12)), 2, size)

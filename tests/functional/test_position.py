@@ -19,6 +19,14 @@ def test_an_entry_computed_by_hand():
     np.testing.assert_allclose(table[5], expected, atol=1e-15)
 
 
+def test_frequencies_fall_by_a_constant_factor_from_1_to_1_over_the_temperature():
+    table = sincos_2d(1, 2, 16, temperature=1000.0)
+    np.testing.assert_allclose(table[1, :4], np.sin([1.0, 0.1, 0.01, 0.001]), rtol=1e-12)
+    np.testing.assert_allclose(table[1, 4:8], np.cos([1.0, 0.1, 0.01, 0.001]), rtol=1e-12)
+    assert table[:, 8:12].tolist() == [[0.0] * 4] * 2
+    assert table[:, 12:].tolist() == [[1.0] * 4] * 2
+
+
 @given(sizes, sizes, st.sampled_from([4, 8, 12, 64]))
 def test_the_column_is_in_the_first_half_and_the_row_in_the_second(height, width, dim):
     table = sincos_2d(height, width, dim).reshape(height, width, dim)
