@@ -95,3 +95,19 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, whole, moment, sav
     assert resumed.returncode == 0, resumed.stderr
     assert f"resuming at step {saved} of 12" in resumed.stdout
     assert contents(run) == whole
+
+
+def test_a_terminal_that_is_gone_saves_like_ctrl_c(tmp_path):
+    done = train(tmp_path, *FLAGS, kill="SIGHUP", at="step:7")
+    assert (done.returncode, done.stderr) == (130, "")
+    assert load_checkpoint(only_run(tmp_path).last).state["step"] == 7
+
+
+def test_a_signal_that_the_parent_ignores_stays_ignored(tmp_path, monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        done = train(tmp_path, *FLAGS, kill="SIGINT", at="step:7")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert only_run(tmp_path).metrics()[-1]["kind"] == "test"

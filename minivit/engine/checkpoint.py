@@ -1,12 +1,14 @@
 """Checkpoints: one safetensors file, whose header carries the rest as JSON.
 
 One file, because then one rename makes it whole: a crash leaves the old checkpoint or the new one,
-never half of each. No pickle is ever read.
+never half of each. A digest over all of it tells a damaged file. No pickle is ever read.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -36,14 +38,26 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for group, arrays in checkpoint.groups.items():
         tensors.update((f"{group}/{name}", array) for name, array in arrays.items())
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    write_atomically(path, save(tensors, {"format": FORMAT, "state": json.dumps(checkpoint.state)}))
+    state = json.dumps(checkpoint.state)
+    header = {"format": FORMAT, "state": state, "sha256": _digest(tensors, state)}
+    write_atomically(path, save(tensors, header))
+
+
+def _digest(tensors: dict[str, np.ndarray], state: str) -> str:
+    """SHA-256 of the state, and of every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(state.encode())
+    for name, array in sorted(tensors.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read what `save_checkpoint` wrote.
 
     Raises:
-        UserError: no such file, truncated, not safetensors, or not a checkpoint of minivit.
+        UserError: no such file, truncated or altered, not safetensors, or not a checkpoint of
+            minivit.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; expected a run that was saved at least once")
@@ -51,21 +65,35 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path}: not a whole safetensors file ({error}); the file is damaged, use another"
+            f"{path}: not a whole safetensors file ({reason}); the file is damaged, use another"
         ) from None
     if metadata.get("format") != FORMAT:
         raise UserError(
             f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}; "
             "it was not written by this version of minivit"
         )
-    checkpoint = Checkpoint({}, {}, json.loads(metadata["state"]))
+    digest = metadata.get("sha256")  # none in the first ones
+    if digest is not None and digest != _digest(tensors, metadata.get("state", "")):
+        raise UserError(f"{path}: its contents are not what was saved; the file is damaged")
+    checkpoint = Checkpoint({}, {}, _read_state(metadata, path))
     for name, array in tensors.items():
         group, slash, parameter = name.rpartition("/")
         target = checkpoint.groups.setdefault(group, {}) if slash else checkpoint.weights
         target[parameter] = array
     return checkpoint
+
+
+def _read_state(metadata: dict[str, str], path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(metadata.get("state", ""))
+    except (ValueError, RecursionError):
+        state = None
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: its state is not a JSON object; the file is damaged, use another")
+    return state
 
 
 def copy_into(views: dict[str, Array], arrays: dict[str, np.ndarray], source: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[list]:
-    """Ctrl-C or a polite kill fills the list, once; a second one ends the program at once."""
+    """Ctrl-C, a polite kill or a terminal that is gone fills the list, once; a second one ends the
+    program at once. A signal that whoever started the program had it ignore stays ignored."""
     requests: list = []
     before: dict[signal.Signals, Any] = {}
 
@@ -18,8 +19,10 @@ def stop_request() -> Iterator[list]:
             signal.signal(each, handler)
 
     with contextlib.suppress(ValueError):  # not in the main thread: nobody to listen to
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, request)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, request)
     try:
         yield requests
     finally:

@@ -65,15 +65,17 @@ class Run:
 
     def append(self, **metrics: Any) -> None:
         """One line of metrics.jsonl."""
-        with open(self.metrics_file, "a") as file:
+        with open(self.metrics_file, "a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All whole lines of metrics.jsonl (a crash may have cut the last)."""
+        """All whole lines of metrics.jsonl; a power cut may have cut the last, or filled a block
+        with zeros, and a log is no reason to stop."""
         if not self.metrics_file.exists():
             return []
-        lines = self.metrics_file.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        text = self.metrics_file.read_text(encoding="utf-8", errors="replace")
+        lines = (_parsed(line) for line in text.split("\n")[:-1])
+        return [line for line in lines if line is not None]
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of steps that a resumed training will do again."""
@@ -86,3 +88,13 @@ class Run:
 def to_json(config: TrainConfig) -> str:
     """What config.json holds."""
     return json.dumps(config.to_dict(), indent=2) + "\n"
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A line of metrics.jsonl, or None where it is none."""
+    try:
+        found = json.loads(line.strip("\0"))
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(found, dict) and isinstance(found.get("step"), int)
+    return found if whole else None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from minivit.backend import use_device
+from minivit.backend import get_xp, use_device
 from minivit.data import Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint
 from minivit.engine.run import Run
@@ -31,8 +31,8 @@ def load_model(path: Path, device: str = "cpu") -> Trained:
         path: a run's directory or a .safetensors file of it.
 
     Raises:
-        UserError: not a run, no checkpoint yet, a damaged one, or one of a model that was
-            pre-trained on patches and knows no classes.
+        UserError: not a run, no checkpoint yet, a damaged one, one with weights that are not
+            finite, or one of a model that was pre-trained on patches and knows no classes.
     """
     file = best_checkpoint(path)
     checkpoint = load_checkpoint(file)
@@ -45,6 +45,8 @@ def load_model(path: Path, device: str = "cpu") -> Trained:
     use_device(device)
     model = ViT(state.vit, device=device)
     restore_weights(model, checkpoint, str(file))
+    if not get_xp(model.flat.data).isfinite(model.flat.data).all():
+        raise UserError(f"{file}: a weight is infinite or no number; use an earlier checkpoint")
     return Trained(model, state.statistics, state.class_names, state.data)
 
 

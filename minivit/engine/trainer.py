@@ -163,7 +163,7 @@ class Trainer:
             raise self._divergence("a weight became infinite or no number", self.step)
 
     def _divergence(self, what: str, step: int) -> UserError:
-        kept = f"the last good checkpoint is {self.run.last}; " if self.run.last.exists() else ""
+        kept = f"the last checkpoint is {self.run.last}; " if self.run.last.exists() else ""
         return UserError(
             f"{what} at step {step} (epoch {(step - 1) // self.batches.per_epoch + 1}, learning "
             f"rate {self.schedule(step - 1):.2e}); {kept}begin again with a lower --lr, a longer "

@@ -78,7 +78,8 @@ def explore(
         layers: which to show, the first is 0; None for all. Rollout needs all.
 
     Raises:
-        UserError: uint8 without statistics; other channels or sizes; over 20 MB.
+        UserError: uint8 without statistics; other channels or sizes; maps or logits that are not
+            finite; over 20 MB.
     """
     pixels, inputs = _pixels_and_inputs(images, statistics)
     require_attention(model)
@@ -125,6 +126,11 @@ def _one_picture(
 ) -> dict:
     """One picture at a time, so that the memory needed does not grow with their number."""
     seen = look(model, to_device(image[None].astype(model.dtype, copy=False), model.device))
+    if not (np.isfinite(seen.logits).all() and np.isfinite(seen.maps).all()):
+        raise UserError(
+            f"{name}: the model gives numbers that are not finite; its weights, or the image, are "
+            "damaged"
+        )
     probs = softmax_forward(seen.logits)[0][0]
     return {
         "name": name,
@@ -199,7 +205,7 @@ def _page(content: dict) -> str:
         title=html.escape(content["title"]),
         style=style,
         script=script,
-        data=json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"),
+        data=json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     )
 
 

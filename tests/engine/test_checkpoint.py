@@ -152,3 +152,68 @@ def test_until_there_is_a_best_checkpoint_a_runs_model_is_the_last(tmp_path):
     training.save()
     model = load_model(training.run.path).model
     assert all((p.data == 0.5).all() for _, p in model.named_parameters())
+
+
+def test_every_altered_byte_is_told(tmp_path):
+    """Of the header, the state or the tensors: in one line, nothing is loaded."""
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, checkpoint())
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for flip in (0x01, 0x40):
+            spoilt = bytearray(whole)
+            spoilt[place] ^= flip
+            path.write_bytes(spoilt)
+            if b'"sha256"' not in spoilt and b'"format":"minivit-1"' in spoilt:
+                continue  # a letter of the word: as an old file, which has none
+            with pytest.raises(UserError) as error:
+                load_checkpoint(path)
+            told(error)
+
+
+@pytest.mark.parametrize("state", ["", "3", "[1]", "{", "[" * 100_000])
+def test_a_state_that_is_no_object_is_told(tmp_path, state):
+    path = tmp_path / "a.safetensors"
+    save_file({"w": np.zeros(2)}, path, {"format": "minivit-1", "state": state})
+    with pytest.raises(UserError, match="its state is not a JSON object") as error:
+        load_checkpoint(path)
+    told(error)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_told(tmp_path, value):
+    training = tiny.trainer(tmp_path, epochs=1)
+    training.fit()
+    file = load_checkpoint(training.run.best)
+    file.weights["head.bias"][1] = value
+    save_checkpoint(training.run.best, file)
+    with pytest.raises(UserError, match="a weight is infinite or no number") as error:
+        load_model(training.run.path)
+    told(error)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"novelty": 1}, "'novelty'"),
+        ({"step": "7"}, "step"),
+        ({"step": None}, "step"),
+        ({"class_names": [1, 2]}, "class_names"),
+        ({"window": [[1.0]]}, "window"),
+        ({"vit": {"novelty": 1}}, "'novelty' is unknown"),
+        ({"vit": 3}, "vit"),
+    ],
+)
+def test_a_state_of_another_form_is_told(tmp_path, change, words):
+    training = tiny.trainer(tmp_path, epochs=1)
+    training.fit()
+    file = load_checkpoint(training.run.last)
+    file.state |= change
+    save_checkpoint(training.run.last, file)
+    with pytest.raises(UserError, match=words) as error:
+        training.resume()
+    assert told(error).startswith(str(training.run.last))
+    del file.state["step"]
+    save_checkpoint(training.run.last, file)
+    with pytest.raises(UserError):
+        training.resume()

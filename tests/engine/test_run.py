@@ -74,3 +74,17 @@ def test_forget_after_drops_later_steps_only(tmp_path):
     run.forget_after(6)
     assert [line["step"] for line in run.metrics()] == [3, 6]
     assert list(tmp_path.iterdir()) == [run.metrics_file]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\0" * 512, b"\0" * 512 + b"\n", b"[1]\n", b"{}\n", b"\xff\n", b"[" * 9999 + b"\n"]
+)
+def test_a_damaged_line_of_the_log_is_passed_over(tmp_path, damage):
+    run = Run(tmp_path)
+    run.append(kind="step", step=1, loss=0.5)
+    with open(run.metrics_file, "ab") as file:
+        file.write(damage)
+    run.append(kind="step", step=2, loss=0.25)
+    assert [line["step"] for line in run.metrics()] == [1, 2]
+    run.forget_after(1)
+    assert run.metrics() == [{"kind": "step", "step": 1, "loss": 0.5}]

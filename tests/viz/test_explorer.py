@@ -51,6 +51,13 @@ def test_bytes_and_floats_of_one_picture_are_the_same_page():
     assert from_bytes.html == from_floats.html
 
 
+def test_numbers_that_are_not_finite_are_told():
+    one = model()
+    one.head.bias.data[0] = np.nan
+    with pytest.raises(UserError, match="picture 1: the model gives numbers that are not finite"):
+        explore(one, images())
+
+
 def test_one_channel_is_shown_grey():
     assert explore(model(in_channels=1), images(channels=1)).html
 
