@@ -202,10 +202,10 @@ def _train_and_test(trainer: Trainer) -> int:
     found = trainer.test()
     drawn = training_figures.save_test(trainer, found)
     training_figures.save_curves(run)
+    chosen = f"best validation {trainer.best_accuracy:.2%}" if len(trainer.val) else "last weights"
     print(
         f"\ntest accuracy {found.accuracy:.2%}{trainer.objective.measures} on {dataset.name} "
-        f"(best validation {trainer.best_accuracy:.2%}), trained for "
-        f"{trainer.seconds / 60:.1f} min\n"
+        f"({chosen}), trained for {trainer.seconds / 60:.1f} min\n"
         f"{run.path}: curves.png, {drawn}, metrics.jsonl, checkpoints/best.safetensors"
     )
     return 0

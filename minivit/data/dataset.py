@@ -28,13 +28,14 @@ class Split:
         return Split(self.images[rows], self.labels[rows], masks)
 
     def hold_out(self, fraction: float, rng: np.random.Generator) -> tuple["Split", "Split"]:
-        """(the rest, the share held out), drawn at random; at least one image is held out.
+        """(the rest, the share held out), drawn at random: at least one image, or none where
+        the fraction is 0.
 
         Raises:
             UserError: nothing would be left.
         """
         order = rng.permutation(len(self))
-        count = max(1, round(fraction * len(self)))
+        count = max(1, round(fraction * len(self))) if fraction else 0
         if count >= len(self):
             raise UserError(
                 f"val_fraction {fraction} leaves no image of {len(self)} to train on; "

@@ -24,7 +24,7 @@ class TrainConfig:
     data_url: str | None = None
     """Another address to download the data set from; None for its authors'."""
     val_fraction: float = 0.05
-    """Share of the training set held out to choose the best weights by."""
+    """Share of the training set held out to choose the best weights by; 0: the last are taken."""
     train_images: int | None = None
     """Training pictures to use, of each class alike; None for all."""
     pretext: Literal["none", "colour", "colours", "pixels"] = "none"

@@ -193,11 +193,14 @@ class Trainer:
         }
         told = f"train loss {line['train_loss']:.4f}, accuracy {line['train_accuracy']:.1%}"
         validate = self.finished or line["epoch"] % self.config.eval_every == 0
-        if validate:
+        if validate and len(self.val):
             found, best = self._validate(stepper)
             line |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
             told += f"; validation loss {found.loss:.4f}, accuracy {found.accuracy:.1%}"
             told += " (best)" * best
+        elif validate:  # nothing to choose by: the last weights are the result
+            with self._weights_to_use():
+                self._save_best()
         self.run.append(kind="epoch", step=self.step, seconds=round(self.seconds, 3), **line)
         if validate:  # an epoch of a fraction of a second is not worth a checkpoint
             self.save()
@@ -209,7 +212,7 @@ class Trainer:
             found = self.evaluate(cast(Workers, stepper), self.val)  # bf16 asks for no `loss`
             if not math.isfinite(found.loss):
                 raise self._divergence(f"the validation loss became {found.loss}", self.step)
-            best = found.accuracy > self.best_accuracy
+            best = found.accuracy >= self.best_accuracy  # of equals the later
             if best:
                 self.best_accuracy = found.accuracy
                 self._save_best()

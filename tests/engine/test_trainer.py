@@ -64,7 +64,7 @@ def test_32_images_are_learnt_by_heart(tmp_path):
     training = tiny.trainer(
         tmp_path, data, val_fraction=0.0, batch_size=32, epochs=80, lr=1e-2, warmup=5, threads=2
     )
-    assert len(training.val) == 1
+    assert len(training.val) == 0
     training.fit()
     last = training.run.metrics()[-1]
     assert last["kind"] == "epoch"
@@ -156,10 +156,34 @@ def test_the_best_weights_are_those_that_validation_chose(tmp_path, monkeypatch)
     asked = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.9, 0.1])
     training.fit()
     assert training.best_accuracy == 0.9
+    np.testing.assert_array_equal(flat_weights(training, training.run.best), asked[3])
+    training.test()
+    np.testing.assert_array_equal(asked[4], asked[3])
+
+
+def test_weights_that_do_worse_are_not_kept(tmp_path, monkeypatch):
+    training = tiny.trainer(tmp_path, epochs=4)
+    asked = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.8, 0.1])
+    training.fit()
     np.testing.assert_array_equal(flat_weights(training, training.run.best), asked[1])
     np.testing.assert_array_equal(flat_weights(training, training.run.last), asked[3])
     training.test()
     np.testing.assert_array_equal(asked[4], asked[1])
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.5}])
+def test_without_validation_the_last_weights_are_the_result(tmp_path, changes):
+    training = tiny.trainer(tmp_path, val_fraction=0.0, **changes)
+    assert (len(training.batches.split), len(training.val)) == (80, 0)
+    training.fit()
+    last = load_checkpoint(training.run.last)
+    expected = last.groups.get("ema", last.weights)
+    for name, array in load_checkpoint(training.run.best).weights.items():
+        np.testing.assert_array_equal(array, expected[name])
+    assert not [line for line in training.run.metrics() if "val_loss" in line]
+    assert curves_figure(training.run.metrics())
+    training.test()
+    assert training.run.metrics()[-1]["kind"] == "test"
 
 
 def test_with_an_average_the_best_weights_are_the_average(tmp_path, monkeypatch):
