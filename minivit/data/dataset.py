@@ -14,11 +14,21 @@ class Split:
 
     images: uint8 (N, C, H, W), labels: int64 (N,), masks: bool (N, H, W), True where the labelled
     figure is, or None where nobody drew them.
+
+    Raises:
+        UserError: not as many labels as images.
     """
 
     images: np.ndarray
     labels: np.ndarray
     masks: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name, array in (("images", self.images), ("masks", self.masks)):
+            if array is not None and len(array) != len(self.labels):
+                raise UserError(
+                    f"{len(array)} {name} and {len(self.labels)} labels; expected as many of each"
+                )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,12 +93,26 @@ class Dataset:
     """A training and a test split over the same classes.
 
     name: what to call it wherever a result measured on it is quoted.
+
+    Raises:
+        UserError: an empty split, or a label that is no class.
     """
 
     name: str
     train: Split
     test: Split
     class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name, split in (("training", self.train), ("test", self.test)):
+            if not len(split):
+                raise UserError(f"{self.name}: the {name} set is empty; expected at least 1 image")
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise UserError(
+                    f"{self.name}: the {name} set has labels from {low} to {high}; expected 0 to "
+                    f"{self.num_classes - 1}, as there are {self.num_classes} classes"
+                )
 
     @property
     def num_classes(self) -> int:

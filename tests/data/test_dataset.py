@@ -57,3 +57,23 @@ def test_the_same_size_is_the_same_data():
     larger = data.resized((16, 16))
     assert isinstance(larger, Dataset)
     assert larger.train.images.shape[2:] == larger.test.images.shape[2:] == (16, 16)
+
+
+@pytest.mark.parametrize("label", [-1, 3, 10**6])
+@pytest.mark.parametrize("which", ["training", "test"])
+def test_a_label_that_is_no_class_is_told_where_the_set_is_made(label, which):
+    images = np.zeros((4, 3, 2, 2), np.uint8)
+    good, bad = Split(images, np.arange(4) % 3), Split(images, np.array([0, 1, 2, label]))
+    splits = (bad, good) if which == "training" else (good, bad)
+    with pytest.raises(UserError, match=f"the {which} set has labels from .* expected 0 to 2"):
+        Dataset("Three", *splits, ("a", "b", "c"))
+
+
+def test_an_empty_split_and_images_without_labels_are_told():
+    images, labels = np.zeros((4, 3, 2, 2), np.uint8), np.arange(4) % 3
+    with pytest.raises(UserError, match="the test set is empty"):
+        Dataset("Three", Split(images, labels), Split(images[:0], labels[:0]), ("a", "b", "c"))
+    with pytest.raises(UserError, match="4 images and 3 labels"):
+        Split(images, labels[:3])
+    with pytest.raises(UserError, match="2 masks and 4 labels"):
+        Split(images, labels, np.zeros((2, 2, 2), bool))
