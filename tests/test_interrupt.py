@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -95,6 +96,14 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, whole, moment, sav
     assert resumed.returncode == 0, resumed.stderr
     assert f"resuming at step {saved} of 12" in resumed.stdout
     assert contents(run) == whole
+
+
+def test_the_advice_can_be_pasted_whatever_the_folder_is_called(tmp_path):
+    done = train(tmp_path, *FLAGS, "--runs", "my runs; $HOME", kill="SIGINT", at="step:7")
+    assert done.returncode == 130
+    (path,) = (tmp_path / "my runs; $HOME").iterdir()
+    advice = done.stdout.splitlines()[-1]
+    assert shlex.split(advice) == ["minivit", "train", "--resume", f"my runs; $HOME/{path.name}"]
 
 
 def test_a_terminal_that_is_gone_saves_like_ctrl_c(tmp_path):

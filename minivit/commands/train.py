@@ -16,7 +16,7 @@ from minivit.config import overlay
 from minivit.data import Dataset, Statistics, cifar10
 from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer
 from minivit.engine.trainer import make_objective
-from minivit.errors import UserError
+from minivit.errors import UserError, pasteable
 from minivit.files import read_json
 from minivit.models.config import preset_fields
 from minivit.viz import training_figures
@@ -167,7 +167,7 @@ def resume(path: Path, argv: list[str]) -> int:
     trainer = Trainer(config, config.load_data(), run)
     trainer.resume()
     if trainer.finished and any(line["kind"] == "test" for line in run.metrics()):
-        print(f"{run.path} is finished; minivit evaluate {run.path} tests it again")
+        print(f"{run.path} is finished; minivit evaluate {pasteable(run.path)} tests it again")
         return 0
     print(f"resuming at step {trainer.step} of {trainer.total_steps}")
     return train_and_test(trainer)
@@ -181,9 +181,10 @@ def train_and_test(trainer: Trainer) -> int:
     except OSError as error:
         if not trainer.run.last.exists():
             raise
+        path = trainer.run.path
         raise UserError(
-            f"{error.filename or trainer.run.path}: {error.strerror}; the last checkpoint is "
-            f"whole: fix this, then resume with minivit train --resume {trainer.run.path}"
+            f"{error.filename or path}: {error.strerror}; the last checkpoint is whole: fix this, "
+            f"then resume with minivit train --resume {pasteable(path)}"
         ) from None
 
 
@@ -196,7 +197,7 @@ def _train_and_test(trainer: Trainer) -> int:
     if not done:
         print(
             f"stopped and saved at step {trainer.step}; to resume:\n"
-            f"  minivit train --resume {run.path}"
+            f"  minivit train --resume {pasteable(run.path)}"
         )
         return 130
     found = trainer.test()

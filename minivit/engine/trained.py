@@ -8,7 +8,7 @@ from minivit.data import Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint
 from minivit.engine.run import Run
 from minivit.engine.state import TrainState
-from minivit.errors import UserError
+from minivit.errors import UserError, pasteable
 from minivit.models import Model, ViT
 
 
@@ -40,7 +40,7 @@ def load_model(path: Path, device: str = "cpu") -> Trained:
     if state.pretext != "none":
         raise UserError(
             f"{file}: was pre-trained on patches and knows no classes; "
-            f"minivit finetune --from {path} teaches it some"
+            f"minivit finetune --from {pasteable(path)} teaches it some"
         )
     use_device(device)
     model = ViT(state.vit, device=device)
