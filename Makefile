@@ -4,6 +4,7 @@
 # make test                     prove it: gradients, data, training, errors
 # make notebooks                execute the course from its first cell to its last, and keep the outputs
 # make lint                     style, types, and which room imports which
+# make fuzz ARGS="--seconds 600"  damaged files of every kind, for longer than make test tries them
 # make mutants ARGS="FILE …"    change the code in one place after another: does a test fail each time?
 #
 # Each makes its own virtual environment in .venv; nothing else is touched.
@@ -17,7 +18,7 @@ python := $(VENV)/bin/python
 # compat: so that Python finds the package also from the folder above a clone of the same name
 install := --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: train test notebooks lint mutants clean
+.PHONY: train test notebooks fuzz lint mutants clean
 
 train: $(VENV)/installed
 	$(python) -m minivit.train --dataset $(DATASET) $(ARGS)
@@ -27,6 +28,9 @@ test: $(VENV)/installed-dev
 
 notebooks: $(VENV)/installed-execute
 	$(python) notebooks/execute.py $(ARGS)
+
+fuzz: $(VENV)/installed-dev
+	$(python) -m pytest tests/fuzz $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(python) -m ruff check .

@@ -22,7 +22,7 @@ class Options:
     run: Annotated[Path, tyro.conf.Positional]
     """A directory that minivit train made."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Image files."""
+    """Image files: JPEG, PNG, GIF, BMP, TIFF, WebP or PPM."""
     top: int = 5
     """How many classes to name."""
     device: str = "cpu"

@@ -46,11 +46,12 @@ def essence(raw: bytes) -> Source | None:
 
 
 def _jpeg(raw: bytes) -> Source:
-    view, kept, orientation, scans = memoryview(raw), [raw[:2]], 1, 0
+    kept: list[bytes | memoryview] = [raw[:2]]
+    view, orientation, scans = memoryview(raw), 1, 0
     for marker, start, end in _jpeg_segments(raw):
         scans += marker == 0xDA
         if marker in _JPEG_KEPT:
-            kept.append(bytes(view[start:end]))
+            kept.append(view[start:end])
         elif raw[start + 4 : start + 8] == b"Exif":
             orientation = exif_orientation(raw[start + 4 : end])
     if scans > MOST_SCANS:
@@ -86,14 +87,15 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # not stuffing, a restar
 
 
 def _png(raw: bytes) -> Source:
-    view, kept, orientation, clear = memoryview(raw), [raw[:8]], 1, None
+    kept: list[bytes | memoryview] = [raw[:8]]
+    view, orientation, clear = memoryview(raw), 1, None
     at, depth, color = 8, raw[24], raw[25]
     for _ in range(MOST_PARTS):
         if at + 8 > len(raw):
             break
         length, kind = struct.unpack_from(">I4s", raw, at)
         if kind in (b"IHDR", b"PLTE", b"IDAT") or (kind == b"tRNS" and color == 3):
-            kept.append(bytes(view[at : at + length + 12]))
+            kept.append(view[at : at + length + 12])
         elif kind == b"tRNS" and color in (0, 2):
             levels = struct.unpack_from(">H" if color == 0 else ">HHH", raw, at + 8)
             clear = tuple(_decoded_level(level, depth, color) for level in levels)

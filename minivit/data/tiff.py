@@ -9,7 +9,7 @@ Source: Adobe, "TIFF Revision 6.0" (1992).
 
 import math
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MOST_TAGS = 1000
 MOST_VALUES = 1 << 16  # of one tag: also the most strips or tiles
@@ -60,7 +60,8 @@ def tiff_source(raw: bytes) -> tuple[bytes, int]:
     _check(values, len(raw))
     at = len(raw) + len(raw) % 2
     directory = struct.pack(order + "H", len(kept)) + b"".join(tag.entry for tag in kept)
-    parts = [raw[:4], struct.pack(order + "I", at), raw[8:], bytes(len(raw) % 2)]
+    rest: Any = memoryview(raw)[8:]  # not copied
+    parts = [raw[:4], struct.pack(order + "I", at), rest, bytes(len(raw) % 2)]
     return b"".join([*parts, directory, bytes(4)]), _orientation(raw, order, tags)
 
 
