@@ -101,6 +101,6 @@ def test_epsilon_is_a_millionth_unless_told_otherwise():
     for norm in (block.norm1, block.norm2):
         np.testing.assert_array_equal(norm.forward(x)[0], expected)
     other, _ = layernorm_forward(x, one, zero, 1e-3)
-    block = Block(rng(), 8, 2, 12, eps=1e-3)
+    block = Block(rng(), 8, 2, 12, norm=lambda dim: LayerNorm(dim, 1e-3))
     for norm in (block.norm1, block.norm2):
         np.testing.assert_array_equal(norm.forward(x)[0], other)
