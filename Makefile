@@ -1,6 +1,6 @@
 # make train                    train a Vision Transformer on the embedded shapes, in minutes, on a CPU
 # make train DATASET=cifar10    the same on CIFAR-10 (downloaded once, 170 MB)
-# make train ARGS="--epochs 3"  with any flag of python -m minivit.train
+# make train ARGS="--epochs 3"  with any flag of minivit train
 # make test                     prove it: gradients, data, training, errors
 # make notebooks                execute the course from its first cell to its last, and keep the outputs
 # make lint                     style, types, and which room imports which

@@ -1,4 +1,4 @@
-"""NumPy or CuPy, told by the data; the host tuned before NumPy loads."""
+"""NumPy or CuPy, chosen by the array type; the host tuned before NumPy loads."""
 
 # ruff: noqa: E402  (the tuning only takes if it comes before NumPy is first imported)
 from minivit.backend import host

@@ -28,7 +28,8 @@ class Arguments:
 
     Without flags: CIFAR-10 if it is there or can be downloaded, else the embedded shapes, with the
     recipe of that data set. Any flag overrides what --model stands for, which overrides --config,
-    which overrides --preset. The defaults below are those of the recipe; --dry-run shows all.
+    which overrides --preset. The defaults below are the bare ones: the recipe of the data set
+    replaces some of them; --dry-run shows what holds.
     """
 
     preset: Literal[tuple(RECIPES)] | None = None  # type: ignore[valid-type]

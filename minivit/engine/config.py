@@ -26,16 +26,16 @@ class TrainConfig:
     val_fraction: float = 0.05
     """Share of the training set held out to choose the best weights by; 0: the last are taken."""
     train_images: int | None = None
-    """Training pictures to use, of each class alike; None for all."""
+    """Training images to use, of each class alike; None: all."""
     pretext: Literal["none", "colour", "colours", "pixels"] = "none"
     """What to learn of corrupted patches in place of classes: their mean colour, the colours of
-    their 4×4 cells, or their pixels; none: classes. See minivit.pretrain."""
+    their 4×4 cells, or their pixels; none: classes. See minivit pretrain."""
     vit: ViTConfig = field(default_factory=ViTConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     epochs: int = 20
     """Passes over the training set."""
     batch_size: int = 128
-    """Images a step of the optimizer."""
+    """Images per step of the optimizer."""
     optimizer: Literal["adamw", "muon", "adam", "sgd"] = "adamw"
     """AdamW, Muon (and AdamW for what is no hidden matrix), Adam (weight decay in the gradient), or
     SGD with momentum."""
@@ -64,7 +64,7 @@ class TrainConfig:
     ema_decay: float | None = None
     """Evaluate and keep an exponential moving average of the weights; None for the weights."""
     seed: int = 0
-    """Of weights, order, augmentation, dropout and the validation split."""
+    """Random seed for weights, data order, augmentation, dropout and the validation split."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
@@ -72,16 +72,15 @@ class TrainConfig:
     graph: bool = True
     """With bf16: a whole step as one CUDA graph; without, each kernel is launched, to debug."""
     threads: int | None = None
-    """Workers on a CPU; None for one a physical core."""
+    """Workers on a CPU; None: one per physical core."""
     micro_batch: int | None = None
     """Images at a time in a worker (gradient accumulation); None for what the CPU's cache holds."""
     eval_every: int = 1
-    """Epochs between two looks at the validation pictures, each with a checkpoint, besides the one
-    after the last."""
+    """Validate and save a checkpoint every N epochs, and after the last one."""
     log_every: int = 50
-    """Steps between two lines of metrics."""
+    """Write a line of metrics every N steps."""
     save_every: int | None = None
-    """Steps between two checkpoints, besides the one after each look; None for those alone."""
+    """Also save a checkpoint every N steps; None: only after validation."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "") -> Self:

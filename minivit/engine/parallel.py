@@ -57,7 +57,7 @@ class DataParallel:
             seed, step: what dropout's masks are a function of.
 
         Returns:
-            loss: the mean over the batch. correct: how many images were told right.
+            loss: the mean over the batch. correct: how many images were classified correctly.
         """
         result = self._measure(images, targets, objective, seed, step, train=True)
         self._sum_gradients()

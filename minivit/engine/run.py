@@ -56,7 +56,7 @@ class Run:
         run = cls(path)
         if not run.config_file.is_file():
             what = "no such directory" if not path.exists() else "not a run: it has no config.json"
-            raise UserError(f"{path}: {what}; expected a directory that minivit.train made")
+            raise UserError(f"{path}: {what}; expected a directory that minivit train made")
         return run
 
     def read_config(self) -> TrainConfig:
