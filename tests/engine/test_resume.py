@@ -17,6 +17,7 @@ RECIPES = {
     "adamw": {},
     "adam": {"optimizer": "adam", "threads": 2, "micro_batch": 3},
     "sgd": {"optimizer": "sgd", "nesterov": True, "lr": 0.05},
+    "RMSNorm, LayerScale": {"vit": {"norm": "rmsnorm", "layer_scale": 0.1}},
     "everything": {
         "vit": {"dropout": 0.1, "attn_dropout": 0.1, "drop_path": 0.1},
         "augmentation": {"crop": 1, "flip": 0.5, "mixup": 0.5, "erasing": 0.3},
