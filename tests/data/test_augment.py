@@ -129,6 +129,61 @@ def test_erasing_fits_any_picture():
     assert out.shape == (500, 1, 4, 40)
 
 
+def erased_picture_by_picture(images, r, p, area, aspect):
+    """`random_erasing` once more, its draws in their order, then a loop over pictures."""
+    B, _, H, W = images.shape
+    rows = [b for b, number in enumerate(r.random(B)) if number < p]
+    areas = r.uniform(*area, len(rows)) * H * W
+    ratios = np.exp(r.uniform(np.log(aspect[0]), np.log(aspect[1]), len(rows)))
+    heights = [min(max(round(np.sqrt(a * q)), 1), H) for a, q in zip(areas, ratios, strict=True)]
+    widths = [min(max(round(np.sqrt(a / q)), 1), W) for a, q in zip(areas, ratios, strict=True)]
+    tops = r.integers([H - height + 1 for height in heights])
+    lefts = r.integers([W - width + 1 for width in widths])
+    noise = np.random.default_rng(int(r.integers(2**63))).integers(
+        256, size=(len(rows), *images.shape[1:]), dtype=np.uint8
+    )
+    out = images.copy()
+    for i, b in enumerate(rows):
+        place = (
+            slice(None),
+            slice(tops[i], tops[i] + heights[i]),
+            slice(lefts[i], lefts[i] + widths[i]),
+        )
+        out[b][place] = noise[i][place]
+    return out
+
+
+@pytest.mark.parametrize("size", [(3, 3), (4, 40), (32, 32)])
+def test_a_seed_always_erases_the_same(size):
+    images = pictures(200, 3, *size)
+    for options in ({}, {"p": 0.6}, {"p": 1.0, "area": (0.01, 0.9), "aspect": (0.1, 4.0)}):
+        paper = {"p": 0.25, "area": (0.02, 1 / 3), "aspect": (0.3, 3.3)}
+        expected = erased_picture_by_picture(images, rng(), **paper | options)
+        np.testing.assert_array_equal(au.random_erasing(images, rng(), **options), expected)
+
+
+class Half(np.random.Generator):
+    """Draws one half, and nothing else changes."""
+
+    def random(self, size=None):
+        return 0.5 if size is None else np.full(size, 0.5)
+
+
+def test_a_probability_is_that_of_a_draw_below_it():
+    """So 0 is never and 1 always, as draws lie in [0, 1)."""
+    above = np.nextafter(0.5, 1.0)
+    half, images = Half(np.random.PCG64(0)), pictures(4)
+    assert not au.draw_flip(4, half, 0.5).any()
+    assert au.draw_flip(4, half, above).all()
+    assert not au.draw_erasing(images.shape, half, 0.5)[0].any()
+    assert au.draw_erasing(images.shape, half, above)[0].any(1).all()
+    mixed = [
+        au.Augmentation(crop=0, flip=0, mixup=1.0, mix_prob=p).draw(images.shape, half).mix
+        for p in (0.5, above)
+    ]
+    assert [mix is None for mix in mixed] == [True, False]
+
+
 # Mixup and cutmix
 
 
@@ -206,6 +261,22 @@ def test_cutmix_rectangle_has_the_area_drawn():
     assert np.max(boxes, axis=0).tolist() == [23, 23]
 
 
+def test_cutmix_pastes_nothing_where_nothing_is_to_change():
+    """λ = 1, even where the rectangle's centre is the corner."""
+
+    class Corner(np.random.Generator):
+        def beta(self, a, b, size):
+            return np.ones(size)
+
+        def uniform(self, low, high, size):
+            return np.full(size, low, float)
+
+    mix = mx.draw_cutmix((4, 3, 8, 6), Corner(np.random.PCG64(0)), 1.0)
+    assert (mix.kept == 1).all()
+    np.testing.assert_array_equal(mix.pasted[:, 0], mix.pasted[:, 1])
+    np.testing.assert_array_equal(mix.pasted[:, 2], mix.pasted[:, 3])
+
+
 def test_cutmix_reaches_every_pixel():
     x = np.arange(2000, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 6, 6), np.float32)
     mixed, _ = mx.cutmix(x, np.zeros((2000, 1), np.float32), rng(), 1.0)
@@ -226,6 +297,13 @@ def test_normalize_every_grey_level():
     assert out.dtype == np.float32
     assert normalize(images, MEAN, STD, np.float64).dtype == np.float64
     np.testing.assert_array_equal(denormalize(out, MEAN, STD), images)
+
+
+def test_statistics_of_any_type_are_used_in_float64():
+    mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
+    expected = au.scale_and_offset(mean.tolist(), std.tolist(), 3, np.float64)
+    for found, right in zip(au.scale_and_offset(mean, std, 3, np.float64), expected, strict=True):
+        np.testing.assert_array_equal(found, right)
 
 
 def test_denormalize_clips():
@@ -356,6 +434,14 @@ def test_everything_on_runs_in_the_stated_order():
     np.testing.assert_array_equal(targets, expected[1])
 
 
+@pytest.mark.parametrize("magnitude", [2, 10])
+def test_rand_augment_is_as_strong_as_asked(magnitude):
+    images, labels = pictures(16), np.arange(16) % 10
+    augmentation = au.Augmentation(crop=0, flip=0, rand_augment=3, magnitude=magnitude)
+    expected = au.normalize(au.rand_augment(images, rng(), 3, magnitude), MEAN, STD)
+    np.testing.assert_array_equal(apply(augmentation, images, labels)[0], expected)
+
+
 def picture_by_picture(augmentation, images, labels, r):
     """`Augmentation.apply` without erasing and RandAugment, once more: draws in their order, then a
     loop over pictures. A seed must give the same training in every version of this package."""
@@ -430,10 +516,12 @@ def test_nothing_drawn_is_all_zeros():
     assert not any(np.any(drawn[i]) for i in range(6))
 
 
-def test_rectangles_are_whole_numbers():
+def test_what_is_not_drawn_has_the_types_of_what_is():
     nothing = au.Augmentation(crop=0, flip=0).draw((4, 3, 8, 8), rng())
-    assert nothing.erased.dtype == np.int64
-    assert mx.Mix.nothing(4).pasted.dtype == np.int64
+    drawn = au.Augmentation(erasing=1.0).draw((4, 3, 8, 8), rng())
+    for name in ("dy", "dx", "flipped", "erased"):
+        assert getattr(nothing, name).dtype == getattr(drawn, name).dtype
+    assert mx.Mix.nothing(4).pasted.dtype == mx.draw_cutmix((4, 3, 8, 8), rng(), 1.0).pasted.dtype
 
 
 def test_no_mix_changes_nothing():
@@ -494,7 +582,9 @@ def test_batches_are_mixed_as_often_as_asked(monkeypatch, mixup, cutmix, mix_pro
     ],
 )
 def test_fields_out_of_range_are_refused(field, value):
-    with pytest.raises(UserError, match=rf"{field} = {value}: expected 0") as error:
+    most = {"flip": " to 1", "erasing": " to 1", "mix_prob": " to 1", "magnitude": " to 10"}
+    expected = f"{field} = {value}: expected 0{most.get(field, ' or more')}$"
+    with pytest.raises(UserError, match=expected) as error:
         au.Augmentation(**{field: value})
     assert "\n" not in str(error.value)
 

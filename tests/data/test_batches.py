@@ -97,6 +97,12 @@ def test_each_step_of_a_training_draws_numbers_of_its_own():
     assert len(set(drawn)) == len(drawn)
 
 
+def test_what_a_step_draws_from_is_a_function_of_seed_and_step():
+    loader = batches(seed=5)
+    for step in (0, 3, 11):
+        assert loader.rng(step).random() == generator(5, Purpose.AUGMENT, step).random()
+
+
 def test_mixed_targets_are_shares():
     _, targets = batches(Augmentation(crop=0, flip=0, mixup=1.0)).batch(0)
     assert targets.dtype == np.float32
@@ -217,6 +223,13 @@ def test_ahead_prepares_one_batch_more_than_is_used_and_ends_its_thread():
     assert not any(thread.name.startswith("minivit-batches") for thread in threading.enumerate())
 
 
+@pytest.mark.parametrize(("start", "stop"), [(2, 6), (2, 3), (2, 2), (3, 2)])
+def test_ahead_prepares_no_more_than_is_wanted(start, stop):
+    asked = []
+    assert list(batches().ahead(start, stop, asked.append)) == [None] * (stop - start)
+    assert asked == list(range(start, stop))
+
+
 def test_ahead_prepares_what_it_is_told_to():
     loader = batches(RICH)
     names = []
@@ -252,6 +265,11 @@ def test_statistics_are_numpys():
     np.testing.assert_allclose(found.mean, scaled.mean((0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(found.std, scaled.std((0, 2, 3)), rtol=1e-10)
     assert all(type(value) is float for value in found.mean + found.std)
+
+
+def test_statistics_come_back_from_a_checkpoints_state():
+    state = {"mean": [0.1, 0.2], "std": [0.3, 0.4], "step": 7}
+    assert Statistics.of_state(state) == Statistics((0.1, 0.2), (0.3, 0.4))
 
 
 def test_a_colour_that_never_varies_has_deviation_one():

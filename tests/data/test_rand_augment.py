@@ -139,6 +139,31 @@ def test_tone_equals_pillow(name, operation, shape):
     np.testing.assert_array_equal(ra.OPERATIONS[name](images, level), by_pillow(images, operation))
 
 
+def test_grey_is_pillows_to_the_last_bit():
+    """Of all reds and greens with some blues: among them are sums that lie next to a half."""
+    red, green = np.divmod(np.arange(2**16), 256)
+    images = np.stack([[red, green, np.full_like(red, blue)] for blue in range(0, 256, 15)])
+    images = images.reshape(-1, 3, 256, 256).astype(np.uint8)
+    grey = ra.color(images, np.zeros(len(images)))
+    expected = by_pillow(images, lambda image: image.convert("L"))
+    np.testing.assert_array_equal(grey, expected.repeat(3, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [("autocontrast", ImageOps.autocontrast), ("equalize", ImageOps.equalize)],
+)
+@pytest.mark.parametrize("levels", [1, 2, 3, 256])
+def test_tone_of_few_pixels_and_few_levels_equals_pillow(name, operation, levels):
+    """Where equalize moves by a single pixel, and autocontrast spreads two neighbours."""
+    rng = np.random.default_rng(levels)
+    images = 256 - levels - (rng.integers(0, 200) if levels < 4 else 0)
+    images = (images + rng.integers(0, levels, (8, 3, 18, 18))).astype(np.uint8)
+    with np.errstate(all="raise"):
+        found = ra.OPERATIONS[name](images, np.zeros(8))
+    np.testing.assert_array_equal(found, by_pillow(images, operation))
+
+
 def test_sharpness_zero_is_pillows_smooth():
     images = pictures()
     np.testing.assert_array_equal(
@@ -247,6 +272,12 @@ def test_rounds_follow_each_other():
     levels = 0.6 * rng.choice((-1.0, 1.0), size=(2, 64))
     first = ra.apply_operations(images, which[0], levels[0])
     np.testing.assert_array_equal(out, ra.apply_operations(first, which[1], levels[1]))
+
+
+def test_two_operations_of_strength_nine_unless_told_otherwise():
+    images = pictures(40)
+    expected = ra.rand_augment(images, np.random.default_rng(0), 2, 9)
+    np.testing.assert_array_equal(ra.rand_augment(images, np.random.default_rng(0)), expected)
 
 
 def test_same_seed_same_pictures_and_inputs_unchanged():

@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minivit.backend import RandomStream
-from minivit.functional import gelu_forward, gelu_tanh_forward
+from minivit.functional import (
+    gelu_forward,
+    gelu_tanh_forward,
+    multi_head_attention_forward,
+    relative_offsets,
+)
 from minivit.layers import (
     Block,
+    Bottleneck,
+    ConvStem,
     Dropout,
     DropPath,
     FlatParameters,
@@ -23,7 +30,9 @@ from minivit.layers import (
     Mlp,
     MultiHeadAttention,
     PatchEmbed,
+    ResNet,
     RMSNorm,
+    SequencePool,
 )
 from minivit.layers.layer import ALIGNMENT, Layer, Parameter
 
@@ -53,6 +62,7 @@ def make_block(**options):
 
 def make_layers():
     tokens, images = draw(0, 3, 5, 8), draw(1, 3, 3, 4, 6)
+    grid = {"relative_grid": (2, 2)}
     return [
         pytest.param(layer, x, id=type(layer).__name__)
         for layer, x in (
@@ -63,7 +73,13 @@ def make_layers():
             (Mlp(rng(), 8, 12), tokens),
             (MultiHeadAttention(rng(), 8, 2), tokens),
             (make_block(), tokens),
+            (MultiHeadAttention(rng(), 8, 2, **grid), tokens),
+            (make_block(**grid), tokens),
             (PatchEmbed(rng(), 2, 3, 8), images),
+            (ConvStem(rng(), 2, 3, 8), images),
+            (Bottleneck(rng(), 8, 16, 2), draw(1, 2, 4, 6, 8)),
+            (ResNet(rng(), (1, 2), 3, 32), images),
+            (SequencePool(rng(), 8), tokens),
         )
     ]
 
@@ -127,6 +143,33 @@ def test_a_block_whose_branches_give_nothing_passes_its_input_through():
     y, cache = block.forward(x)
     np.testing.assert_array_equal(y, x)
     np.testing.assert_array_equal(block.backward(dy, cache), dy)
+
+
+def test_relative_positions_are_attentions_own():
+    attention, x = MultiHeadAttention(rng(), 8, 2, relative_grid=(2, 3)), draw(0, 3, 7, 8)
+    p = {name: parameter.data for name, parameter in attention.named_parameters()}
+    expected, _ = multi_head_attention_forward(
+        x,
+        p["qkv.weight"],
+        p["qkv.bias"],
+        p["proj.weight"],
+        p["proj.bias"],
+        2,
+        relative=(p["relative_table"], relative_offsets(2, 3)),
+    )
+    np.testing.assert_array_equal(attention.forward(x)[0], expected)
+    names = {name for name, _ in make_block(relative_grid=(2, 3)).named_parameters()}
+    assert names == {*SHAPES, "attn.relative_table"}
+
+
+@pytest.mark.parametrize("layer", [MultiHeadAttention(rng(), 8, 2), make_block()])
+def test_the_gradient_of_the_map_is_handed_out(layer):
+    x = draw(0, 3, 5, 8)
+    y, cache = layer.forward(x)
+    dprobs = np.full((3, 2, 5, 5), np.nan)
+    layer.backward(draw(1, *y.shape), cache, dprobs)
+    assert np.isfinite(dprobs).all()
+    assert dprobs.any((0, 2, 3)).all()
 
 
 # Dropout
