@@ -69,7 +69,9 @@ class Trainer:
         )
         if config.train_images is not None:
             train = train.sample(config.train_images, generator(config.seed, Purpose.SAMPLE))
-        statistics = Statistics.of(train.images) if start is None else statistics_of(start)
+        statistics = (
+            Statistics.of(train.images) if start is None else Statistics.of_state(start.state)
+        )
         self.batches = Batches(
             train,
             config.batch_size,
@@ -326,11 +328,6 @@ def make_objective(config: TrainConfig, statistics: Statistics) -> Objective:
     if config.pretext == "none":
         return Classification(config.label_smoothing)
     return PatchPrediction(config.pretext, statistics)
-
-
-def statistics_of(checkpoint: Checkpoint) -> Statistics:
-    """What the images of another training were normalized by."""
-    return Statistics(tuple(checkpoint.state["mean"]), tuple(checkpoint.state["std"]))
 
 
 def make_optimizer(config: TrainConfig, model: Model) -> Adam | SGD:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minivit.data import Statistics, denormalize, normalize
+from minivit.data import Statistics, denormalize, normalize, scale_and_offset
 from minivit.data import augment as au
 from minivit.data import mix as mx
 from minivit.errors import UserError
@@ -301,8 +301,8 @@ def test_normalize_every_grey_level():
 
 def test_statistics_of_any_type_are_used_in_float64():
     mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
-    expected = au.scale_and_offset(mean.tolist(), std.tolist(), 3, np.float64)
-    for found, right in zip(au.scale_and_offset(mean, std, 3, np.float64), expected, strict=True):
+    expected = scale_and_offset(mean.tolist(), std.tolist(), 3, np.float64)
+    for found, right in zip(scale_and_offset(mean, std, 3, np.float64), expected, strict=True):
         np.testing.assert_array_equal(found, right)
 
 
@@ -438,7 +438,7 @@ def test_everything_on_runs_in_the_stated_order():
 def test_rand_augment_is_as_strong_as_asked(magnitude):
     images, labels = pictures(16), np.arange(16) % 10
     augmentation = au.Augmentation(crop=0, flip=0, rand_augment=3, magnitude=magnitude)
-    expected = au.normalize(au.rand_augment(images, rng(), 3, magnitude), MEAN, STD)
+    expected = normalize(au.rand_augment(images, rng(), 3, magnitude), MEAN, STD)
     np.testing.assert_array_equal(apply(augmentation, images, labels)[0], expected)
 
 
