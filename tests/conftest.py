@@ -1,5 +1,7 @@
 """What all tests share: hypothesis's profile, and the array library as a fixture."""
 
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
@@ -10,6 +12,17 @@ settings.register_profile(
     "mutants", settings.get_profile("minivit"), phases=[Phase.explicit, Phase.generate]
 )
 settings.load_profile("minivit")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_as_usual():
+    """Whoever runs the tests may ignore signals (nohup, a shell's background); a training that is
+    sent one in a test must not inherit that."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+            signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")
