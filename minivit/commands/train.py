@@ -108,7 +108,7 @@ def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfi
         if f"--{name.replace('_', '-')}" in given
     }
     if "--quick" in given and config.train_images:
-        available = len(dataset.train) - round(config.val_fraction * len(dataset.train))
+        available = len(dataset.train) - dataset.train.num_held_out(config.val_fraction)
         kept["train_images"] = min(config.train_images, available)
     return overlay(fitted, kept)
 

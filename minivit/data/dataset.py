@@ -37,6 +37,10 @@ class Split:
         masks = None if self.masks is None else self.masks[rows]
         return Split(self.images[rows], self.labels[rows], masks)
 
+    def num_held_out(self, fraction: float) -> int:
+        """How many images `hold_out` takes: at least one, or none where the fraction is 0."""
+        return max(1, round(fraction * len(self))) if fraction else 0
+
     def hold_out(self, fraction: float, rng: np.random.Generator) -> tuple["Split", "Split"]:
         """(the rest, the share held out), drawn at random: at least one image, or none where
         the fraction is 0.
@@ -45,7 +49,7 @@ class Split:
             UserError: nothing would be left.
         """
         order = rng.permutation(len(self))
-        count = max(1, round(fraction * len(self))) if fraction else 0
+        count = self.num_held_out(fraction)
         if count >= len(self):
             raise UserError(
                 f"val_fraction {fraction} leaves no image of {len(self)} to train on; "

@@ -118,8 +118,8 @@ class Plan:
     def available(self) -> int:
         """Training images, what is held out for validation apart."""
         config = self.config(Member("", "", {}), 0)
-        count = len(config.load_data().train)
-        return count - round(config.val_fraction * count)
+        train = config.load_data().train
+        return len(train) - train.num_held_out(config.val_fraction)
 
     def members(self, available: int) -> list[Member]:
         """The study's, as far as the images suffice."""

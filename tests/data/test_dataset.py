@@ -69,6 +69,14 @@ def test_a_label_that_is_no_class_is_told_where_the_set_is_made(label, which):
         Dataset("Three", *splits, ("a", "b", "c"))
 
 
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.05, 0.5])
+def test_as_many_are_held_out_as_is_said(fraction):
+    split = Split(np.zeros((9, 3, 2, 2), np.uint8), np.arange(9) % 3)
+    rest, held = split.hold_out(fraction, np.random.default_rng(0))
+    assert len(held) == split.num_held_out(fraction) == 9 - len(rest)
+    assert (len(held) > 0) == (fraction > 0)
+
+
 def test_an_empty_split_and_images_without_labels_are_told():
     images, labels = np.zeros((4, 3, 2, 2), np.uint8), np.arange(4) % 3
     with pytest.raises(UserError, match="the test set is empty"):
