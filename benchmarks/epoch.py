@@ -72,7 +72,7 @@ def bare_steps(trainer: Trainer) -> float:
     config, model = trainer.config, trainer.model
     before = model.flat.data.copy()
     optimizer = make_optimizer(config, model)
-    parts = Parts(config, model, optimizer, trainer.batches, trainer.objective)
+    parts = Parts(config, model, optimizer, trainer.batches, trainer.objective, trainer.layout)
     with make_stepper(parts) as stepper:
         batch = stepper.prepare(0)
         for step in range(3):  # kernels are compiled, a graph is captured

@@ -36,6 +36,7 @@ def make_stepper(shape: Shape, precision: str, device=None):
     from minivit.data import Batches, Split, Statistics
     from minivit.engine import TrainConfig
     from minivit.engine.objective import Classification
+    from minivit.engine.parallel import Layout
     from minivit.engine.stepper import FusedStepper, Parts, make_stepper
     from minivit.optim import AdamW
 
@@ -49,7 +50,7 @@ def make_stepper(shape: Shape, precision: str, device=None):
     batches = Batches(split, batch, shape.num_classes, config.augmentation, statistics, 0)
     model = ViT(vit, device=where)
     optimizer = AdamW(model.flat, weight_decay=0.05)
-    parts = Parts(config, model, optimizer, batches, Classification(0.1))
+    parts = Parts(config, model, optimizer, batches, Classification(0.1), Layout.of(model))
     if device is not None:
         return FusedStepper(parts, device)
     use_tf32(precision == "tf32")

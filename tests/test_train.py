@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from counting import num_parameters
 from minivit.commands.cli import guarded
 from minivit.commands.train import parse_arguments
 from minivit.commands.train import run as main
-from minivit.data import Augmentation
+from minivit.data import Augmentation, cifar10
 from minivit.engine import RECIPES, Run, TrainConfig, Trainer, load_checkpoint
 from minivit.engine.run import to_json
 from minivit.models import ViTConfig
@@ -302,7 +303,7 @@ def test_a_run_holds_its_config_metrics_figures_and_checkpoints(capsys):
     run = only_run()
     found = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert found == {
-        *("config.json", "metrics.jsonl", "curves.png", "confusion.png"),
+        *("config.json", "metrics.jsonl", "curves.png", "confusion.png", ".lock"),
         *("checkpoints/last.safetensors", "checkpoints/best.safetensors"),
     }
     for name in ("curves.png", "confusion.png"):
@@ -370,6 +371,24 @@ def test_a_resumed_run_takes_no_other_flags(told):
     assert "leave out --epochs" in told("--resume", str(only_run().path), "--epochs", "9")
 
 
+def test_a_run_is_resumed_where_its_data_are_now_and_downloads_nothing(monkeypatch, tmp_path):
+    asked = []
+
+    def load(data_dir, *, download, url):
+        asked.append((data_dir, download))
+        return tiny.dataset()
+
+    monkeypatch.setattr(cifar10, "load", load)
+    main([*tiny.FLAGS, "--dataset", "cifar10", "--data-dir", "old", "--threads", "2"])
+    assert asked == [(Path("old"), True)]
+    run = only_run()
+    (new := tmp_path / "new").mkdir()
+    for flags in (["--data-dir", str(new), "--threads", "1"], []):  # the place is remembered
+        assert main(["--resume", str(run.path), *flags]) == 0
+        assert asked[-1] == (new, False)
+    assert run.read_config().threads == 1
+
+
 def test_a_damaged_checkpoint_is_told(told):
     main(tiny.FLAGS)
     run = only_run()
@@ -413,6 +432,8 @@ def test_a_full_disk_ends_in_one_line_that_says_how_to_go_on(told, monkeypatch, 
     fsync, calls = os.fsync, []
 
     def full(file):
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            return
         calls.append(file)
         if len(calls) > successes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -59,6 +59,13 @@ def describe_blas(library: dict) -> str:
     return f"{library['internal_api']} {library['version']}" + f" ({kernels})" * bool(kernels)
 
 
+def describe_arithmetic(device: str = "cpu") -> str:
+    """What decides how products are rounded on a device: "cpu", "cuda" or "cuda:N"."""
+    if device != "cpu":
+        return f"a GPU: {gpu()}"
+    return f"NumPy {np.__version__}, {', '.join(map(describe_blas, blas_libraries()))}"
+
+
 def _median_seconds(work: Callable[[int], object], cores: int, repeats: int = 7) -> float:
     """Median time of `work(core)` on all cores at once."""
     with ThreadPoolExecutor(cores) as pool, threadpool_limits(1, "blas"):

@@ -100,7 +100,8 @@ def choose_images(options: Options, trained: Trained) -> Images:
 
 def test_split(options: Options) -> Split:
     """The test set that the run was trained beside."""
-    return Run.open(options.run).read_config().load_data(options.data_dir).test
+    config = Run.open(options.run).read_config()
+    return config.load_data(options.data_dir, download=False).test
 
 
 def write_figures(folder: Path, trained: Trained, images: Images, options: Options) -> None:

@@ -30,7 +30,7 @@ def main(options: Options) -> int:
     """Print accuracy, loss, and the accuracy of each class."""
     config = Run.open(options.run).read_config()
     trained = load_model(options.run, options.device)
-    dataset = config.load_data(options.data_dir)
+    dataset = config.load_data(options.data_dir, download=False)
     with DataParallel(trained.model, options.threads) as workers:
         found = evaluate(workers.logits, dataset.test, trained.statistics, dataset.num_classes)
     print(f"{dataset.name}, {len(dataset.test)} test images")

@@ -80,7 +80,8 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
     trainer = Trainer(config, dataset, fresh, source, arguments.interpolation)
     print("\n  ".join([f"from {path}", *trainer.changes]))
     if not arguments.few_shot:
-        return train_and_test(trainer)
+        with trainer.run.locked():
+            return train_and_test(trainer)
     rows = few_shot_curve(trainer, arguments.few_shot)
     trainer.run.begin(config)
     save_few_shot(rows, dataset.num_classes, trainer.run.path)

@@ -41,7 +41,8 @@ class Arguments:
     size after the slash; hybrid-Micro/4 has convolutions in place of the patches; resnet-11,
     resnet-20 and resnet-38 have no Transformer blocks."""
     resume: Path | None = None
-    """Resume the run in this directory, with its own config."""
+    """Resume the run in this directory, with its own config; of the other flags only --data-dir,
+    --data-url, --threads, --micro-batch and --device may be given."""
     runs: Path = Path("runs")
     """Folder in which the run's directory is made."""
     quick: bool = False
@@ -60,7 +61,7 @@ def run(
     """
     arguments = parse_arguments(argv, changes or {}, prog)
     if arguments.resume:
-        return resume(arguments.resume, argv)
+        return resume(arguments.resume, arguments.train, argv)
     name = choose_dataset(arguments.train, load=not arguments.dry_run)
     if not arguments.preset and not arguments.config:
         arguments = parse_arguments(argv, {**RECIPES[name], **(changes or {})}, prog)
@@ -70,7 +71,9 @@ def run(
     dataset = config.load_data()
     config = fit_to(config, dataset, argv)
     config = dataclasses.replace(config, data_dir=config.data_dir.resolve())
-    return train_and_test(Trainer(config, dataset, Run.fresh(arguments.runs, config)))
+    trainer = Trainer(config, dataset, Run.fresh(arguments.runs, config))
+    with trainer.run.locked():
+        return train_and_test(trainer)
 
 
 def parse_arguments(
@@ -100,17 +103,21 @@ def _sizes(model: str) -> dict[str, Any]:
 def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfig:
     """A model for the data set's classes and channels, where no flag says otherwise; --quick takes
     no more images than there are."""
-    given = {word.partition("=")[0].replace("_", "-") for word in argv}
+    given = given_flags(argv)
     fitted = config.for_data(dataset)
-    kept = {
-        name: getattr(config.vit, name)
-        for name in ("num_classes", "in_channels")
-        if f"--{name.replace('_', '-')}" in given
+    kept: dict[str, Any] = {
+        name: getattr(config.vit, name) for name in ("num_classes", "in_channels") if name in given
     }
-    if "--quick" in given and config.train_images:
+    if "quick" in given and config.train_images:
         available = len(dataset.train) - dataset.train.num_held_out(config.val_fraction)
         kept["train_images"] = min(config.train_images, available)
     return overlay(fitted, kept)
+
+
+def given_flags(argv: list[str]) -> set[str]:
+    """--data-dir=x -> data_dir: the fields that a command line names."""
+    words = (word.partition("=")[0] for word in argv if word.startswith("--"))
+    return {word.removeprefix("--").replace("-", "_") for word in words}
 
 
 def choose_dataset(config: TrainConfig, load: bool) -> str:
@@ -156,22 +163,32 @@ def describe(config: TrainConfig) -> int:
     return 0
 
 
-def resume(path: Path, argv: list[str]) -> int:
+RESUMABLE = ("data_dir", "data_url", "threads", "micro_batch", "device")
+"""Flags that may be given with --resume: where things are, and who computes."""
+
+
+def resume(path: Path, flags: TrainConfig, argv: list[str]) -> int:
     """--resume RUN: its own config, its last checkpoint."""
-    others = [word for word in argv if word.startswith("--") and not word.startswith("--resume")]
+    given = given_flags(argv) - {"resume"}
+    others = sorted(given - set(RESUMABLE))
     if others:
         raise UserError(
-            f"--resume continues with the run's own config; leave out {' '.join(others)}"
+            "--resume continues with the run's own config; leave out "
+            + " ".join("--" + name.replace("_", "-") for name in others)
         )
     run = Run.open(path)
-    config = run.read_config()
-    trainer = Trainer(config, config.load_data(), run)
-    trainer.resume()
-    if trainer.finished and any(line["kind"] == "test" for line in run.metrics()):
-        print(f"{run.path} is finished; minivit evaluate {pasteable(run.path)} tests it again")
-        return 0
-    print(f"resuming at step {trainer.step} of {trainer.total_steps}")
-    return train_and_test(trainer)
+    with run.locked():
+        changes = {name: getattr(flags, name) for name in given}
+        config = dataclasses.replace(run.read_config(), **changes)
+        trainer = Trainer(config, config.load_data(download="data_url" in given), run)
+        said = trainer.resume()
+        if given:
+            run.write_config(dataclasses.replace(config, data_dir=config.data_dir.resolve()))
+        if trainer.finished and run.tested():
+            print(f"{path} is finished; minivit evaluate {pasteable(path)} tests it again")
+            return 0
+        print("\n  ".join([f"resuming at step {trainer.step} of {trainer.total_steps}", *said]))
+        return train_and_test(trainer)
 
 
 def train_and_test(trainer: Trainer) -> int:

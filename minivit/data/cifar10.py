@@ -148,8 +148,8 @@ def load(data_dir: Path | str, *, download: bool = True, url: str | None = None)
             folders = [layout.folder + "/" for layout in LAYOUTS]
             names = ", ".join(folders + [layout.archive for layout in LAYOUTS])
             raise UserError(
-                f"no CIFAR-10 in {shown_path(data_dir)}: looked for {names}; allow the download, "
-                "put one of them there, or use --dataset shapes"
+                f"no CIFAR-10 in {shown_path(data_dir)}: looked for {names}; put one of them "
+                "there, or say with --data-dir where it is"
             )
         path = path or _download(data_dir, url)
         train, test, class_names, official = _read(path)
@@ -292,7 +292,9 @@ def _is_class_name(name: object) -> bool:
 SOURCE = Source(
     name="cifar10",
     summary="CIFAR-10: 60,000 images of ten classes of animals and vehicles",
-    load=lambda request: load(request.data_dir, url=request.url).resized(request.image_size),
+    load=lambda request: load(request.data_dir, download=request.download, url=request.url).resized(
+        request.image_size
+    ),
     recipe={
         "pool": "mean",
         "pos_embed": "sincos2d",

@@ -1,6 +1,8 @@
 """What a data set is to the rest of the house: pictures, labels and the names of the classes."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
@@ -121,6 +123,16 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the class names, and of all images and labels in their order."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for split in (self.train, self.test):
+            for array in (split.images, split.labels):
+                digest.update(f"{array.dtype.str} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def resized(self, size: tuple[int, int]) -> "Dataset":
         """The same with pictures of another (height, width); itself where they have it."""

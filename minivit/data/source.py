@@ -12,12 +12,14 @@ class Request(NamedTuple):
     """What a loader is asked for.
 
     data_dir: the folder where data sets lie or are downloaded to. image_size: height and width of
-    the images. url: another address to download from; None for the authors'.
+    the images. url: another address to download from; None for the authors'. download: whether it
+    may be downloaded.
     """
 
     data_dir: Path = Path("data")
     image_size: tuple[int, int] = (32, 32)
     url: str | None = None
+    download: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,16 +91,18 @@ class TrainConfig:
         """As JSON holds it; `from_dict` reads it."""
         return config.to_dict(self)
 
-    def load_data(self, data_dir: Path | None = None) -> Dataset:
+    def load_data(self, data_dir: Path | None = None, download: bool = True) -> Dataset:
         """The data set, at the model's image size.
 
         Args:
-            data_dir: where it lies, if it has moved since; None for where the config says.
+            data_dir: where it is, if it has moved since; None for where the config says.
+            download: whether it may be downloaded; a run that had it needs no second copy.
 
         Raises:
             UserError: it can neither be found nor downloaded, or is damaged.
         """
-        request = Request(data_dir or self.data_dir, self.vit.image_hw, self.data_url)
+        place = data_dir or self.data_dir
+        request = Request(place, self.vit.image_hw, self.data_url, download)
         return find_source(self.dataset).load(request)
 
     def for_data(self, dataset: Dataset) -> Self:

@@ -19,17 +19,18 @@ def train_once(path: Path, config: TrainConfig) -> float:
         KeyboardInterrupt: stopped, and saved; the next call resumes.
     """
     run = Run(path)
-    if run.config_file.exists():
-        config = run.read_config()
-    tested = [line for line in run.metrics() if line["kind"] == "test"]
-    if tested:
-        return tested[-1]["test_accuracy"]
-    dataset = config.load_data()
-    trainer = Trainer(config.for_data(dataset), dataset, run)
-    run.begin(trainer.config)
-    if run.last.exists():
-        trainer.resume()
-    if not trainer.fit():
-        print(f"stopped and saved; the same command resumes at step {trainer.step} of {run.path}")
-        raise KeyboardInterrupt
-    return trainer.test().accuracy
+    with run.locked():
+        if run.config_file.exists():
+            config = run.read_config()
+        if run.tested():
+            return run.tested()[-1]["test_accuracy"]
+        dataset = config.load_data()
+        trainer = Trainer(config.for_data(dataset), dataset, run)
+        run.begin(trainer.config)
+        if run.last.exists():
+            for line in trainer.resume():
+                print(line)
+        if not trainer.fit():
+            print(f"stopped and saved; the same command resumes at step {trainer.step} of {path}")
+            raise KeyboardInterrupt
+        return trainer.test().accuracy

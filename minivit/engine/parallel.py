@@ -8,9 +8,11 @@ the same bits. BLAS runs one thread inside each: two crowds of threads would fig
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -21,25 +23,71 @@ from minivit.engine.objective import Objective, StepResult
 from minivit.models import Model, ViT
 
 
+class Layout(NamedTuple):
+    """How a batch is cut up: it decides in which order gradients are summed, so their last bits.
+
+    threads: workers. micro_batch: images at a time in each; None for its whole share.
+    """
+
+    threads: int
+    micro_batch: int | None
+
+    @classmethod
+    def of(
+        cls, model: Model, threads: int | None = None, micro_batch: int | None = None
+    ) -> "Layout":
+        """What suits a model on this machine, where it is not given (None)."""
+        if get_xp(model.flat.data) is not np:
+            return cls(1, micro_batch)
+        return cls(threads or physical_cores(), micro_batch or _fitting_rows(model))
+
+
 class DataParallel:
     """Loss, gradients and logits of a model over large batches.
 
+    It may be used from several threads: a call waits for the one before. Gradients are those of the
+    last call, so only one thread at a time may ask for them. A forked process gets workers of its
+    own.
+
     Args:
         model: its `.flat.grad` receives the gradients.
-        threads: workers; None for one a physical core. A GPU needs one.
+        threads: workers; None for one per physical core. A GPU needs one.
         micro_batch: images at a time; None for what the cache holds (all, on a GPU). It is also
             gradient accumulation: memory grows with it and not with the batch.
     """
 
     def __init__(self, model: Model, threads: int | None = None, micro_batch: int | None = None):
-        on_host = get_xp(model.flat.data) is np
-        threads = (threads or physical_cores()) if on_host else 1
-        self.replicas = [model] + [model.replica() for _ in range(threads - 1)]
-        self.micro_batch = micro_batch or (_fitting_rows(model) if on_host else None)
-        self._pool = ThreadPoolExecutor(threads, "minivit", use_device, (model.device,))
+        layout = Layout.of(model, threads, micro_batch)
+        self.micro_batch = layout.micro_batch
+        self.replicas = [model] + [model.replica() for _ in range(layout.threads - 1)]
         self._blas_limit = contextlib.ExitStack()
+        self._start()
 
-    def __enter__(self) -> "DataParallel":
+    def _start(self) -> None:
+        """Workers of this process; a fork has copies of the arrays, but not of the threads."""
+        device = self.replicas[0].device
+        self._pool = ThreadPoolExecutor(len(self.replicas), "minivit", use_device, (device,))
+        self._process = os.getpid()
+        self._turn, self._gradients = threading.RLock(), threading.Lock()
+
+    @contextlib.contextmanager
+    def _my_turn(self, gradients: bool = False) -> Iterator[None]:
+        """One call at a time; two threads that want gradients would overwrite each other's."""
+        if os.getpid() != self._process:
+            self._start()
+        if gradients and not self._gradients.acquire(blocking=False):
+            raise RuntimeError(
+                "two threads compute gradients with one DataParallel, and one would find the "
+                "other's; give each a model.replica() and a DataParallel of its own"
+            )
+        try:
+            with self._turn:
+                yield
+        finally:
+            if gradients:
+                self._gradients.release()
+
+    def __enter__(self) -> Self:
         self._blas_limit.enter_context(threadpool_limits(1, "blas"))
         return self
 
@@ -58,9 +106,13 @@ class DataParallel:
 
         Returns:
             loss: the mean over the batch. correct: how many images were classified correctly.
+
+        Raises:
+            RuntimeError: another thread is computing gradients of the same model.
         """
-        result = self._measure(images, targets, objective, seed, step, train=True)
-        self._sum_gradients()
+        with self._my_turn(gradients=True):
+            result = self._measure(images, targets, objective, seed, step, train=True)
+            self._sum_gradients()
         return result
 
     def loss(
@@ -127,17 +179,19 @@ class DataParallel:
         items = list(items)
         cuts = np.linspace(0, len(items), len(self.replicas) + 1).astype(int).tolist()
         shares = [items[start:stop] for start, stop in itertools.pairwise(cuts)]
-        done = self._pool.map(lambda share: [function(item) for item in share], shares)
-        return list(itertools.chain.from_iterable(done))
+        with self._my_turn():
+            done = self._pool.map(lambda share: [function(item) for item in share], shares)
+            return list(itertools.chain.from_iterable(done))
 
     def _on_all(self, work: Callable, num_rows: int) -> list:
         """work(replica, rows) on each worker, the rows shared out evenly; results in order."""
         shares = np.linspace(0, num_rows, len(self.replicas) + 1).astype(int)
-        jobs = [
-            self._pool.submit(work, replica, range(start, stop))
-            for replica, start, stop in zip(self.replicas, shares[:-1], shares[1:], strict=True)
-        ]
-        return [job.result() for job in jobs]
+        with self._my_turn():
+            jobs = [
+                self._pool.submit(work, replica, range(start, stop))
+                for replica, start, stop in zip(self.replicas, shares[:-1], shares[1:], strict=True)
+            ]
+            return [job.result() for job in jobs]
 
     def _sum_gradients(self) -> None:
         total, *others = (replica.flat.grad for replica in self.replicas)

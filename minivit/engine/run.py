@@ -1,13 +1,17 @@
 """A run's directory: config.json, metrics.jsonl, figures, checkpoints."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from minivit.engine.config import TrainConfig
 from minivit.errors import UserError
-from minivit.files import read_json, write_atomically
+from minivit.files import read_json, remove_parts, write_atomically
 
 
 class Run:
@@ -48,7 +52,34 @@ class Run:
         """Make the directory and write the config into it; does nothing where there is one."""
         if not self.config_file.exists():
             self.last.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.config_file, to_json(config).encode())
+            self.write_config(config)
+
+    def write_config(self, config: TrainConfig) -> None:
+        """config.json."""
+        write_atomically(self.config_file, to_json(config).encode())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """The directory to oneself, made where there is none: two trainings in it would undo each
+        other's work. The operating system frees the lock of a process that dies.
+
+        Raises:
+            UserError: another process trains there.
+        """
+        self.last.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{self.path}: another process is training there; wait for its end, or stop it"
+            ) from None
+        try:
+            for folder in (self.path, self.last.parent):
+                remove_parts(folder)
+            yield
+        finally:
+            lock.release()
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -76,6 +107,10 @@ class Run:
         text = self.metrics_file.read_text(encoding="utf-8", errors="replace")
         lines = (_parsed(line) for line in text.split("\n")[:-1])
         return [line for line in lines if line is not None]
+
+    def tested(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl with results on the test set; a finished run has one."""
+        return [line for line in self.metrics() if line.get("kind") == "test"]
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of steps that a resumed training will do again."""

@@ -14,7 +14,12 @@ from minivit.models import ViTConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
-    """Of a training at some step. window, epoch_sums: see `Meter`."""
+    """Of a training at some step.
+
+    window, epoch_sums: see `Meter`. config, data_digest: what a run must be resumed with. threads,
+    micro_batch, arithmetic: what the last bits depend on. Those that have defaults are missing in
+    the checkpoints of earlier versions.
+    """
 
     vit: ViTConfig
     pretext: str = "none"
@@ -33,6 +38,11 @@ class TrainState:
     seconds: float
     window: list[tuple[float, float]]
     epoch_sums: tuple[float, float, int]
+    config: dict[str, Any] = field(default_factory=dict)
+    data_digest: str = ""
+    threads: int | None = None
+    micro_batch: int | None = None
+    arithmetic: str = ""
 
     @property
     def statistics(self) -> Statistics:

@@ -12,7 +12,7 @@ from minivit.data.rand_augment import rand_augment
 from minivit.engine.config import TrainConfig
 from minivit.engine.fused import Device, FusedStep, require_kernels
 from minivit.engine.objective import Objective, StepResult
-from minivit.engine.parallel import DataParallel
+from minivit.engine.parallel import DataParallel, Layout
 from minivit.errors import UserError
 from minivit.functional import patchify_forward
 from minivit.models import Model, ViT
@@ -44,6 +44,7 @@ class Parts(NamedTuple):
     optimizer: Adam | SGD
     batches: Batches
     objective: Objective
+    layout: Layout
 
 
 class PairStepper:
@@ -51,8 +52,7 @@ class PairStepper:
 
     def __init__(self, parts: Parts):
         self.parts = parts
-        config = parts.config
-        self.workers = DataParallel(parts.model, config.threads, config.micro_batch)
+        self.workers = DataParallel(parts.model, *parts.layout)
         self.prepare = parts.batches.batch
         self.logits, self.loss = self.workers.logits, self.workers.loss
 
@@ -81,7 +81,7 @@ class FusedStepper:
 
     def __init__(self, parts: Parts, device: Device):
         require_fused(parts.config)
-        config, model, optimizer, batches, _ = parts
+        config, model, optimizer, batches, *_ = parts
         self.parts, self.device = parts, device
         self.fused = FusedStep(cast(ViT, model), config.batch_size, device, config.label_smoothing)
         self.in_graph = type(optimizer) is AdamW and not model.flat.frozen

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from minivit.backend import get_xp, use_device, use_tf32
+from minivit.backend.machine import describe_arithmetic
 from minivit.backend.random import Purpose, generator
 from minivit.data import Batches, Dataset, Split, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
@@ -16,7 +17,7 @@ from minivit.engine.evaluation import Evaluation
 from minivit.engine.interrupt import stop_request
 from minivit.engine.meter import Meter
 from minivit.engine.objective import Classification, Objective, Workers
-from minivit.engine.parallel import DataParallel
+from minivit.engine.parallel import DataParallel, Layout
 from minivit.engine.patch_prediction import PatchPrediction
 from minivit.engine.progress import Progress
 from minivit.engine.run import Run
@@ -89,6 +90,7 @@ class Trainer:
         if start is not None:
             self.changes = transfer(self.model, start, dataset.class_names, mode)
         freeze_all_but(self.model, config.trainable)
+        self.layout = Layout.of(self.model, config.threads, config.micro_batch)
         self.optimizer = make_optimizer(config, self.model)
         self.ema = None
         if config.ema_decay is not None:
@@ -125,7 +127,7 @@ class Trainer:
         B = config.batch_size
         started = time.perf_counter() - self.seconds
         stepper = make_stepper(
-            Parts(config, self.model, self.optimizer, self.batches, self.objective)
+            Parts(config, self.model, self.optimizer, self.batches, self.objective, self.layout)
         )
         progress = Progress(self.total_steps * B, self.step * B)
         with stepper, progress, stop_request() as stop:
@@ -228,7 +230,7 @@ class Trainer:
     def test(self) -> Evaluation:
         """The best weights, on the test split: to be looked at once, at the end."""
         restore_weights(self.model, load_checkpoint(self.run.best), str(self.run.best))
-        with DataParallel(self.model, self.config.threads, self.config.micro_batch) as workers:
+        with DataParallel(self.model, *self.layout) as workers:
             found = self.evaluate(workers, self.dataset.test)
         self.run.append(
             kind="test",
@@ -276,6 +278,11 @@ class Trainer:
             seconds=self.seconds,
             window=self.meter.window,
             epoch_sums=self.meter.epoch,
+            config=self.config.to_dict(),
+            data_digest=self.dataset.digest,
+            threads=self.layout.threads,
+            micro_batch=self.layout.micro_batch,
+            arithmetic=describe_arithmetic(self.config.device),
         )
         return state.to_dict()
 
@@ -294,15 +301,22 @@ class Trainer:
         weights = self.model.flat.host_views(self.model.flat.data)
         save_checkpoint(self.run.best, Checkpoint(weights, {}, self._state()))
 
-    def resume(self) -> None:
+    def resume(self) -> list[str]:
         """Go back to where checkpoints/last was written.
 
+        Workers and micro-batch are those that the run began with, unless the config names others:
+        then, and only then, the bits are not those of a training that was never interrupted.
+
+        Returns:
+            what makes the last bits differ from there on, a line each.
+
         Raises:
-            UserError: no checkpoint, a damaged one, or one of another model or data set.
+            UserError: no checkpoint, a damaged one, or one of another model, config or data set.
         """
         source, flat = str(self.run.last), self.model.flat
         checkpoint = load_checkpoint(self.run.last)
         state = TrainState.from_dict(checkpoint.state, source)
+        _require_same_training(state, self.config, self.dataset, self.run)
         if state.total_steps != self.total_steps:
             raise UserError(
                 f"{source}: of a training of {state.total_steps} steps, this one has "
@@ -321,6 +335,64 @@ class Trainer:
         self.seconds = state.seconds
         self.meter.window, self.meter.epoch = list(state.window), list(state.epoch_sums)
         self.run.forget_after(self.step)
+        return self._take_layout(state)
+
+    def _take_layout(self, state: TrainState) -> list[str]:
+        """The layout of the checkpoint, where the config does not ask for another."""
+        said, config = [], self.config
+        if state.threads is not None:
+            threads = config.threads or state.threads
+            micro_batch = config.micro_batch or state.micro_batch
+            layout = Layout.of(self.model, threads, micro_batch)
+            for name, was, now in zip(
+                Layout._fields, (state.threads, state.micro_batch), layout, strict=True
+            ):
+                if was != now:
+                    said.append(f"{name} was {was}, is {now}: sums are rounded in another order")
+            self.layout = layout
+        here = describe_arithmetic(config.device)
+        if state.arithmetic not in ("", here):
+            said.append(f"it began with {state.arithmetic}, this is {here}: rounded otherwise")
+        return said
+
+
+MAY_CHANGE = {
+    "data_dir": "where the images are, not which",
+    "data_url": "where the images are, not which",
+    "threads": "said: last bits",
+    "micro_batch": "said: last bits",
+    "device": "said: last bits",
+    "graph": "launches the same kernels",
+    "log_every": "what is written",
+    "save_every": "what is written",
+}
+"""Fields of `TrainConfig` that may be others when a run is resumed, with the reason."""
+
+
+def _require_same_training(
+    state: TrainState, config: TrainConfig, dataset: Dataset, run: Run
+) -> None:
+    """A run is resumed with the config and the images that it began with."""
+    began, now = state.config, config.to_dict()
+    for name in sorted(set(began) & set(now) - set(MAY_CHANGE)):  # those that both versions know
+        if began[name] != now[name]:
+            raise UserError(
+                f"{run.config_file}: {_first_difference(name, began[name], now[name])}; restore "
+                "it, or begin a new run"
+            )
+    if state.data_digest not in ("", dataset.digest):
+        raise UserError(
+            f"{run.path}: the images or labels of {dataset.name} are not those that the run began "
+            "with; restore them, or begin a new run"
+        )
+
+
+def _first_difference(name: str, was: Any, now: Any) -> str:
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in was:
+            if was[key] != now.get(key, was[key]):
+                return _first_difference(key, was[key], now[key])
+    return f"{name} is {now}, the run began with {was}"
 
 
 def make_objective(config: TrainConfig, statistics: Statistics) -> Objective:

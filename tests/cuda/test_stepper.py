@@ -37,7 +37,12 @@ def steppers(folder, device, **options):
 
 def parts(trainer):
     return Parts(
-        trainer.config, trainer.model, trainer.optimizer, trainer.batches, trainer.objective
+        trainer.config,
+        trainer.model,
+        trainer.optimizer,
+        trainer.batches,
+        trainer.objective,
+        trainer.layout,
     )
 
 

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from minivit.engine import Checkpoint, load_checkpoint, load_model, save_checkpoint
 from minivit.engine.checkpoint import copy_into
 from minivit.errors import UserError
-from minivit.files import write_atomically
+from minivit.files import remove_parts, write_atomically
 from minivit.models import ViT
 
 
@@ -79,8 +79,25 @@ def test_nothing_is_renamed_before_it_is_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda f: (calls.append("fsync"), fsync(f)))
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
     write_atomically(tmp_path / "a", b"content")
-    assert calls == ["fsync", "replace"]
+    assert calls == ["fsync", "replace", "fsync"]  # the file, its name, the folder
     assert (tmp_path / "a").read_bytes() == b"content"
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    old, young, other, mine = (
+        tmp_path / name for name in (".a[1].12.part", ".a[1].13.part", ".b.12.part", "a[1].part")
+    )
+    for path in (old, young, other, mine):
+        path.write_bytes(b"half")
+    for path in (old, other, mine):
+        os.utime(path, (0, 0))
+    write_atomically(tmp_path / "a[1]", b"whole")
+    assert not old.exists()
+    assert young.exists()  # its writer may be at work
+    assert other.exists()
+    assert mine.exists()
+    remove_parts(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["a[1]", "a[1].part"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.99])

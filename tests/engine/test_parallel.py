@@ -1,6 +1,10 @@
 """Threads and micro-batches change the time that a step takes and nothing else."""
 
 import dataclasses
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -147,3 +151,43 @@ def test_there_is_at_least_one_physical_core(monkeypatch):
         assert len(workers.replicas) == physical_cores()
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     assert physical_cores() >= 1
+
+
+def test_two_threads_that_compute_gradients_at_once_are_told():
+    """One would find the other's gradients in the model."""
+    entered, leave = threading.Event(), threading.Event()
+
+    class Slow(Classification):
+        def __call__(self, *args):
+            entered.set()
+            leave.wait(10)
+            return super().__call__(*args)
+
+    with DataParallel(model(), 2) as workers, ThreadPoolExecutor(1) as other:
+        first = other.submit(workers.loss_and_gradients, *batch(), Slow(0.1), SEED, STEP)
+        assert entered.wait(10)
+        with pytest.raises(RuntimeError, match="a DataParallel of its own"):
+            workers.loss_and_gradients(*batch(), Classification(0.1), SEED, STEP)
+        leave.set()
+        first.result()
+        workers.loss_and_gradients(*batch(), Classification(0.1), SEED, STEP)  # free again
+
+
+def test_logits_may_be_asked_for_from_several_threads():
+    one, (images, _) = model(), batch()
+    with DataParallel(one, 2, 1) as workers, ThreadPoolExecutor(4) as others:
+        expected = workers.logits(images)
+        for found in others.map(workers.logits, [images] * 20):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks as POSIX has them")
+def test_a_forked_process_gets_workers_of_its_own():
+    one, (images, _) = model(), batch()
+    with DataParallel(one, 2) as workers:
+        expected = workers.logits(images)
+        child = os.fork()
+        if not child:  # a hang would be the parent's: an alarm ends the child
+            signal.alarm(20)
+            os._exit(int(not np.array_equal(workers.logits(images), expected)))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,14 +1,21 @@
 """What is interrupted goes on to the bit; what diverges leaves a good checkpoint behind."""
 
+import dataclasses
 import errno
 import os
+import re
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tiny
 
-from minivit.engine import Trainer, load_checkpoint
+from minivit.engine import TrainConfig, Trainer, load_checkpoint
+from minivit.engine.checkpoint import save_checkpoint
+from minivit.engine.parallel import Layout
+from minivit.engine.trainer import MAY_CHANGE
 from minivit.errors import UserError
 from minivit.functional import cross_entropy_forward
 
@@ -132,13 +139,25 @@ def test_a_resumed_training_must_be_of_the_same_length(tmp_path):
     training = tiny.trainer(tmp_path)
     training.fit()
     longer = Trainer(tiny.config(epochs=4), tiny.dataset(), training.run)
+    with pytest.raises(UserError, match="epochs is 4, the run began with 3"):
+        longer.resume()
+    forget(training.run, "config")
     with pytest.raises(UserError, match="training of 12 steps, this one has 16"):
         longer.resume()
+
+
+def forget(run, *names):
+    """Rewrite the checkpoint as versions did that did not keep these."""
+    checkpoint = load_checkpoint(run.last)
+    for name in names:
+        del checkpoint.state[name]
+    save_checkpoint(run.last, checkpoint)
 
 
 def test_a_resumed_training_must_have_the_same_model_and_optimizer(tmp_path):
     training = tiny.trainer(tmp_path)
     training.fit()
+    forget(training.run, "config")
     for changes, word in (({"vit": {"depth": 3}}, "blocks.2"), ({"optimizer": "sgd"}, "lacks")):
         other = Trainer(tiny.config(**changes), tiny.dataset(), training.run)
         with pytest.raises(UserError, match=word):
@@ -221,3 +240,88 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch, cal
     resumed = Trainer(training.config, tiny.dataset(), training.run)
     resumed.resume()
     assert resumed.fit()
+
+
+def resumed_after_one_epoch(tmp_path, data=None, **changes):
+    """A training cut after its first epoch, and a trainer of the same run with changes."""
+    cut = tiny.trainer(tmp_path, threads=2, micro_batch=3)
+    halt_after(cut, 5, crash)
+    with pytest.raises(PowerCutError):
+        cut.fit()
+    return Trainer(tiny.config(**changes), data or tiny.dataset(), cut.run)
+
+
+def test_workers_and_micro_batch_are_those_that_the_run_began_with(tmp_path, monkeypatch):
+    """Also on a machine with another number of cores and another cache."""
+    monkeypatch.setattr("minivit.engine.parallel.physical_cores", lambda: 5)
+    again = resumed_after_one_epoch(tmp_path, threads=None)
+    assert again.layout == Layout(5, Layout.of(again.model).micro_batch)
+    assert again.resume() == []
+    assert again.layout == Layout(2, 3)
+
+
+def test_what_changes_the_last_bits_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("minivit.engine.trainer.describe_arithmetic", lambda _: "an abacus")
+    again = resumed_after_one_epoch(tmp_path, threads=1, micro_batch=4)
+    monkeypatch.undo()
+    threads, micro_batch, arithmetic = again.resume()
+    assert threads.startswith("threads was 2, is 1")
+    assert micro_batch.startswith("micro_batch was 3, is 4")
+    assert arithmetic.startswith("it began with an abacus, this is NumPy")
+    assert again.layout == Layout(1, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lr": 1e-3}, "lr is 0.001, the run began with 0.003"),
+        ({"augmentation": {"flip": 0.5}}, "flip is 0.5, the run began with 0.0"),
+        ({"vit": {"dropout": 0.1}}, "dropout is 0.1, the run began with 0.0"),
+        ({"eval_every": 2}, "eval_every is 2"),
+    ],
+)
+def test_another_config_is_refused(tmp_path, changes, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        resumed_after_one_epoch(tmp_path, **changes).resume()
+
+
+def test_every_setting_must_stay_or_says_why_it_may_change():
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert set(MAY_CHANGE) <= fields
+    assert not set(MAY_CHANGE) & {"seed", "batch_size", "optimizer", "vit", "augmentation"}
+
+
+def inverted(data):
+    train = dataclasses.replace(data.train, images=255 - data.train.images)
+    return dataclasses.replace(data, train=train)
+
+
+def relabelled(data):
+    labels = data.test.labels.copy()
+    labels[:2] = labels[1::-1]
+    return dataclasses.replace(data, test=dataclasses.replace(data.test, labels=labels))
+
+
+@pytest.mark.parametrize("swap", [inverted, relabelled])
+def test_other_images_or_labels_are_refused(tmp_path, swap):
+    other = swap(tiny.dataset())
+    assert other.digest != tiny.dataset().digest
+    with pytest.raises(UserError, match="not those that the run began with"):
+        resumed_after_one_epoch(tmp_path, other).resume()
+
+
+def test_a_second_training_in_the_same_directory_is_refused(tmp_path):
+    run = tiny.trainer(tmp_path).run
+    with run.locked():
+        script = f"""
+from pathlib import Path
+from minivit.engine import Run
+with Run(Path({str(run.path)!r})).locked():
+    print("in")
+"""
+        second = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "another process is training there" in second.stderr
+    assert second.stdout == ""
+    (run.path / ".config.json.1.part").write_bytes(b"half")
+    with run.locked():  # free again; what a killed writer left goes
+        assert not list(run.path.glob(".*.part"))

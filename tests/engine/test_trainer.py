@@ -122,6 +122,7 @@ def test_the_test_split_is_looked_at_once_at_the_end(tmp_path):
     whole = tiny.dataset()
     watched = Watched(whole.test.images, whole.test.labels)
     training = tiny.trainer(tmp_path, Dataset("Watched", whole.train, watched, tiny.NAMES))
+    assert training.dataset.digest  # of all its bytes, and kept: tells nothing about a model
     Watched.looks = 0
     training.fit()
     assert Watched.looks == 0
