@@ -9,6 +9,14 @@ from PIL import Image
 
 from minivit.errors import UserError
 
+LONGEST_NAME = 200
+
+
+def is_name(name: str) -> bool:
+    """Whether a name, such as a class's, may be printed: in any script, on one line of bounded
+    length; one from a file could also move a terminal's cursor."""
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable()
+
 
 @dataclass(frozen=True)
 class Split:

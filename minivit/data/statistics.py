@@ -1,5 +1,6 @@
 """Pixels become the numbers that a model takes: mean 0 and standard deviation 1 per channel."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,22 @@ from minivit.errors import UserError
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of each channel, over pixels scaled to 0…1."""
+    """Mean and standard deviation of each channel, over pixels scaled to 0…1.
+
+    Raises:
+        UserError: not a finite mean and a finite, positive deviation for each channel.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if len(self.mean) != len(self.std) or not finite or not all(s > 0 for s in self.std):
+            raise UserError(
+                f"mean {list(self.mean)} and std {list(self.std)}: expected a mean and a positive "
+                "deviation per channel"
+            )
 
     @classmethod
     def of(cls, images: np.ndarray) -> "Statistics":

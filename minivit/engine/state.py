@@ -1,6 +1,7 @@
 """What a checkpoint says besides its arrays: typed, to and from JSON."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -8,8 +9,12 @@ import msgspec
 
 from minivit.config import overlay
 from minivit.data import Statistics
+from minivit.data.dataset import is_name
 from minivit.errors import UserError
 from minivit.models import ViTConfig
+
+MOST_STEPS = 2**53
+"""More than any training takes; a float still counts to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,24 @@ class TrainState:
     micro_batch: int | None = None
     arithmetic: str = ""
 
+    def __post_init__(self) -> None:
+        channels, classes = self.vit.in_channels, self.vit.num_classes
+        for wrong, what in (
+            (len(self.statistics.mean) != channels, f"mean and std are not of {channels} channels"),
+            (len(self.class_names) != classes, f"it does not name its {classes} classes"),
+            (not all(map(is_name, (self.data, *self.class_names))), "a name is not printable text"),
+            (not 0 <= self.step <= self.total_steps <= MOST_STEPS, "its step is out of range"),
+            (not 0 <= self.optimizer_steps <= self.total_steps, "its step is out of range"),
+            (not all(map(math.isfinite, self._numbers())), "a number is infinite or none"),
+        ):
+            if wrong:
+                raise UserError(what)
+
+    def _numbers(self) -> tuple[float, ...]:
+        """All that are added to later on."""
+        window = (number for pair in self.window for number in pair)
+        return (self.best_accuracy, self.seconds, *self.epoch_sums, *window)
+
     @property
     def statistics(self) -> Statistics:
         """What the images were normalized by."""
@@ -75,7 +98,7 @@ class TrainState:
             )
         try:
             return msgspec.convert(state, cls)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UserError) as error:
             raise UserError(
                 f"{where}: its state cannot be used: {error}; the file is damaged, use another"
             ) from None

@@ -10,6 +10,7 @@ from typing import Any, cast
 from minivit.backend import get_xp, use_device, use_tf32
 from minivit.backend.machine import describe_arithmetic
 from minivit.backend.random import Purpose, generator
+from minivit.config import shown
 from minivit.data import Batches, Dataset, Split, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
 from minivit.engine.config import TrainConfig
@@ -392,7 +393,7 @@ def _first_difference(name: str, was: Any, now: Any) -> str:
         for key in was:
             if was[key] != now.get(key, was[key]):
                 return _first_difference(key, was[key], now[key])
-    return f"{name} is {now}, the run began with {was}"
+    return f"{name} is {shown(now)}, the run began with {shown(was)}"
 
 
 def make_objective(config: TrainConfig, statistics: Statistics) -> Objective:
