@@ -15,7 +15,7 @@ from minivit.data import Dataset
 from minivit.engine import Run, Trainer, load_model
 from minivit.engine.checkpoint import load_checkpoint
 from minivit.engine.few_shot import DRAWS
-from minivit.engine.state import TrainState
+from minivit.engine.trained import load_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +60,11 @@ def test_without_a_step_it_is_the_source(tune, source):
 
 
 def test_pictures_are_varied_as_the_data_set_wants(source):
-    state = TrainState.from_dict(load_checkpoint(Run(source).best).state, "best")
+    vit = load_pretrained(source).vit
     for name, crop in (("shapes", 0), ("cifar10", 4)):
-        found = finetune.parse_arguments(["--from", str(source)], state, source, name).train
+        found = finetune.parse_arguments(["--from", str(source)], vit, source, name).train
         assert found.augmentation.crop == crop
-    own = finetune.parse_arguments(["--from", "x", "--crop", "2"], state, source, "shapes").train
+    own = finetune.parse_arguments(["--from", "x", "--crop", "2"], vit, source, "shapes").train
     assert own.augmentation.crop == 2
 
 

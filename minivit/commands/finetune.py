@@ -14,11 +14,10 @@ from minivit.commands.train import choose_dataset, fit_to, train_and_test
 from minivit.config import overlay
 from minivit.data import Augmentation, Dataset
 from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer
-from minivit.engine.checkpoint import load_checkpoint
 from minivit.engine.few_shot import few_shot_curve
-from minivit.engine.state import TrainState
-from minivit.engine.trained import best_checkpoint
+from minivit.engine.trained import Pretrained, load_pretrained
 from minivit.functional.interpolate import Mode
+from minivit.models import ViTConfig
 from minivit.viz.few_shot_figure import save_few_shot
 
 RECIPE: Mapping[str, Any] = {
@@ -68,14 +67,12 @@ class Arguments:
 def run(argv: list[str], prog: str = "minivit finetune") -> int:
     """Parse, take the weights over, train, test; 130 if interrupted."""
     path = _source(argv, prog)
-    file = best_checkpoint(path)
-    source = load_checkpoint(file)
-    state = TrainState.from_dict(source.state, str(file))
-    name = choose_dataset(parse_arguments(argv, state, path, "auto", prog).train, load=True)
-    arguments = parse_arguments(argv, state, path, name, prog)
+    source = load_pretrained(path)
+    name = choose_dataset(parse_arguments(argv, source.vit, path, "auto", prog).train, load=True)
+    arguments = parse_arguments(argv, source.vit, path, name, prog)
     config = dataclasses.replace(TrainConfig.from_dict(arguments.train.to_dict()), dataset=name)
     dataset = config.load_data()
-    config = _for_classes(fit_to(config, dataset, argv), dataset, state)
+    config = _for_classes(fit_to(config, dataset, argv), dataset, source)
     fresh = Run.fresh(arguments.runs, config)
     trainer = Trainer(config, dataset, fresh, source, arguments.interpolation)
     print("\n  ".join([f"from {path}", *trainer.changes]))
@@ -100,22 +97,22 @@ def _source(argv: list[str], prog: str) -> Path:
 
 
 def parse_arguments(
-    argv: list[str], state: TrainState, source: Path, dataset: str, prog: str = "minivit finetune"
+    argv: list[str], vit: ViTConfig, source: Path, dataset: str, prog: str = "minivit finetune"
 ) -> Arguments:
     """The augmentation of the data set's recipe, the recipe, the model of the source, each
     overriding the one before; then the flags."""
     augments = {one.name for one in dataclasses.fields(Augmentation)}
     own = {key: v for key, v in RECIPES.get(dataset, {}).items() if key in augments}
     config = overlay(FinetuneConfig(), {**own, **RECIPE})
-    config = dataclasses.replace(config, vit=state.vit)
+    config = dataclasses.replace(config, vit=vit)
     if "--quick" in argv:
         config = overlay(config, QUICK)
     return parse(Arguments, argv, prog, Arguments(source=source, train=config))
 
 
-def _for_classes(config: TrainConfig, dataset: Dataset, state: TrainState) -> TrainConfig:
+def _for_classes(config: TrainConfig, dataset: Dataset, source: Pretrained) -> TrainConfig:
     """The head that the data set needs: the paper puts a single layer there for other classes."""
     changes: dict[str, Any] = {"data_dir": config.data_dir.resolve()}
-    if state.class_names != dataset.class_names:
+    if source.class_names != dataset.class_names:
         changes["vit"] = dataclasses.replace(config.vit, representation_size=None)
     return dataclasses.replace(config, **changes)

@@ -1,9 +1,7 @@
 """Pixels become the numbers that a model takes: mean 0 and standard deviation 1 per channel."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -41,11 +39,6 @@ class Statistics:
         variance = counts @ level**2 / channels.shape[1] - mean**2
         std = np.sqrt(np.maximum(variance, 0.0))
         return cls(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()))
-
-    @classmethod
-    def of_state(cls, state: Mapping[str, Any]) -> "Statistics":
-        """Those that a checkpoint's state holds as "mean" and "std"."""
-        return cls(tuple(state["mean"]), tuple(state["std"]))
 
     def normalize(self, images: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
         """uint8 (N, C, H, W) -> dtype (N, C, H, W); see the function `normalize`."""

@@ -6,7 +6,7 @@ from minivit.engine.once import train_once
 from minivit.engine.parallel import DataParallel, physical_cores
 from minivit.engine.recipes import QUICK, RECIPES
 from minivit.engine.run import Run
-from minivit.engine.trained import Trained, load_model
+from minivit.engine.trained import Pretrained, Trained, load_model, load_pretrained
 from minivit.engine.trainer import Trainer
 
 __all__ = [
@@ -14,12 +14,14 @@ __all__ = [
     "RECIPES",
     "Checkpoint",
     "DataParallel",
+    "Pretrained",
     "Run",
     "TrainConfig",
     "Trained",
     "Trainer",
     "load_checkpoint",
     "load_model",
+    "load_pretrained",
     "physical_cores",
     "save_checkpoint",
     "train_once",

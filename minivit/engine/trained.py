@@ -1,7 +1,10 @@
-"""A trained model with all that is needed to use it."""
+"""A trained model with all that is needed to use it, or to begin another training with it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from minivit.backend import get_xp, use_device
 from minivit.data import Statistics
@@ -9,7 +12,22 @@ from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint
 from minivit.engine.run import Run
 from minivit.engine.state import TrainState
 from minivit.errors import UserError, pasteable
-from minivit.models import Model, ViT
+from minivit.models import Model, ViT, ViTConfig
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a training may begin with.
+
+    weights: arrays by the model's names. statistics: what its images are normalized by.
+    class_names: of its outputs. pretext: what it learned in place of classes, or "none".
+    """
+
+    vit: ViTConfig
+    weights: Mapping[str, np.ndarray]
+    statistics: Statistics
+    class_names: tuple[str, ...]
+    pretext: str = "none"
 
 
 @dataclass(frozen=True)
@@ -22,6 +40,24 @@ class Trained:
     statistics: Statistics
     class_names: tuple[str, ...]
     data: str
+
+
+def load_pretrained(path: Path) -> Pretrained:
+    """The best weights of a run, or those of a checkpoint file; the moving average where the
+    training kept one.
+
+    Args:
+        path: a run's directory or a .safetensors file of it.
+
+    Raises:
+        UserError: not a run, no checkpoint yet, or a damaged one.
+    """
+    file = best_checkpoint(path)
+    checkpoint = load_checkpoint(file)
+    state = TrainState.from_dict(checkpoint.state, str(file))
+    return Pretrained(
+        state.vit, weights_to_use(checkpoint), state.statistics, state.class_names, state.pretext
+    )
 
 
 def load_model(path: Path, device: str = "cpu") -> Trained:
@@ -62,7 +98,11 @@ def best_checkpoint(path: Path) -> Path:
     return run.best if run.best.exists() else run.last
 
 
+def weights_to_use(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    """The moving average where the training kept one."""
+    return checkpoint.groups.get("ema", checkpoint.weights)
+
+
 def restore_weights(model: Model, checkpoint: Checkpoint, source: str) -> None:
-    """The weights to use: the moving average where the training kept one."""
-    arrays = checkpoint.groups.get("ema", checkpoint.weights)
-    copy_into(model.flat.views(model.flat.data), arrays, source)
+    """Give a model the weights to use."""
+    copy_into(model.flat.views(model.flat.data), weights_to_use(checkpoint), source)

@@ -24,7 +24,7 @@ from minivit.engine.progress import Progress
 from minivit.engine.run import Run
 from minivit.engine.state import TrainState
 from minivit.engine.stepper import Parts, Stepper, make_stepper, require_fused
-from minivit.engine.trained import restore_weights
+from minivit.engine.trained import Pretrained, restore_weights
 from minivit.engine.transfer import freeze_all_but, transfer
 from minivit.errors import UserError
 from minivit.functional.interpolate import Mode
@@ -48,9 +48,8 @@ class Trainer:
     Args:
         config: with `dataset` decided. dataset: its images. run: where to write; its directory is
             made when the training begins.
-        start: another training's checkpoint, whose weights and normalization this one begins with;
-            `changes` then says what was changed on the way (see `transfer`). mode: how positions
-            are interpolated.
+        start: the weights and the normalization that it begins with; `changes` then says what was
+            changed on the way (see `transfer`). mode: how positions are interpolated.
 
     Raises:
         UserError: config and images do not fit together, or the model and those of `start`.
@@ -61,7 +60,7 @@ class Trainer:
         config: TrainConfig,
         dataset: Dataset,
         run: Run,
-        start: Checkpoint | None = None,
+        start: Pretrained | None = None,
         mode: Mode = "bicubic",
     ):
         _require_fit(config, dataset)
@@ -71,9 +70,7 @@ class Trainer:
         )
         if config.train_images is not None:
             train = train.sample(config.train_images, generator(config.seed, Purpose.SAMPLE))
-        statistics = (
-            Statistics.of(train.images) if start is None else Statistics.of_state(start.state)
-        )
+        statistics = Statistics.of(train.images) if start is None else start.statistics
         self.batches = Batches(
             train,
             config.batch_size,

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 
 from minivit.backend import to_device, to_host
-from minivit.config import overlay
-from minivit.engine.checkpoint import Checkpoint
+from minivit.engine.trained import Pretrained
 from minivit.errors import UserError
 from minivit.functional import interpolate_forward
 from minivit.functional.interpolate import Mode
@@ -28,7 +27,7 @@ the reason. In every other field the two must agree."""
 
 
 def transfer(
-    model: Model, source: Checkpoint, class_names: tuple[str, ...], mode: Mode = "bicubic"
+    model: Model, source: Pretrained, class_names: tuple[str, ...], mode: Mode = "bicubic"
 ) -> list[str]:
     """Fill a fresh model with what another has learned (paper, section 3.2).
 
@@ -37,7 +36,7 @@ def transfer(
     other ones.
 
     Args:
-        model: its weights are replaced. source: of the other training. class_names: the model's.
+        model: its weights are replaced. source: what it begins with. class_names: the model's.
 
     Returns:
         what was changed on the way, a line each.
@@ -45,10 +44,9 @@ def transfer(
     Raises:
         UserError: the models differ in more than image size and classes.
     """
-    old = overlay(ViTConfig(), source.state["vit"])
+    old = source.vit
     _require_same_encoder(old, model.config)
-    taken = source.groups.get("ema", source.weights)
-    arrays = {name: a for name, a in taken.items() if not name.startswith(PRETEXT)}
+    arrays = {name: a for name, a in source.weights.items() if not name.startswith(PRETEXT)}
     said = []
     if "pos_embed" in arrays and old.grid != model.config.grid:
         arrays["pos_embed"] = resize_positions(arrays["pos_embed"], old, model.config, mode)
@@ -57,7 +55,7 @@ def transfer(
         for name in [name for name in arrays if name.endswith("relative_table")]:
             arrays[name] = resize_offsets(arrays[name], old.grid, model.config.grid, mode)
         said.append(f"relative positions: {_by(old.grid)} -> {_by(model.config.grid)}, {mode}")
-    if tuple(source.state["class_names"]) != tuple(class_names):
+    if source.class_names != tuple(class_names):
         said.append(f"head: new, zero, for {len(class_names)} other classes")
         arrays = {name: a for name, a in arrays.items() if not name.startswith(HEAD)}
     views = model.flat.views(model.flat.data)

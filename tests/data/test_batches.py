@@ -267,11 +267,6 @@ def test_statistics_are_numpys():
     assert all(type(value) is float for value in found.mean + found.std)
 
 
-def test_statistics_come_back_from_a_checkpoints_state():
-    state = {"mean": [0.1, 0.2], "std": [0.3, 0.4], "step": 7}
-    assert Statistics.of_state(state) == Statistics((0.1, 0.2), (0.3, 0.4))
-
-
 def test_a_colour_that_never_varies_has_deviation_one():
     images = np.full((4, 2, 3, 3), 200, np.uint8)
     images[:, 1, 0] = 0

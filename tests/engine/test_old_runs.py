@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from minivit.engine import Run, Trainer, load_checkpoint, load_model
+from minivit.engine import Run, Trainer, load_model, load_pretrained
 from minivit.errors import UserError
 
 RUNS = Path(__file__).parent / "old_runs"
@@ -49,5 +49,5 @@ def test_another_training_begins_with_it(old, tmp_path):
     _, run = old
     config = tiny.config(vit={"dim": 8, "depth": 1, "image_size": 12})
     data = tiny.dataset().resized((12, 12))
-    trainer = Trainer(config, data, Run(tmp_path / "new"), load_checkpoint(run.best))
+    trainer = Trainer(config, data, Run(tmp_path / "new"), load_pretrained(run.path))
     assert trainer.changes == ["position embeddings: 2×2 -> 3×3, bicubic"]
