@@ -33,13 +33,17 @@ class Pretrained:
 @dataclass(frozen=True)
 class Trained:
     """model: with the best weights. statistics: what its images are normalized by. class_names: of
-    its outputs. data: the name of the data set that it was trained on.
+    its outputs. data: the name of the data set that it was trained on, or of the file that it came
+    in. crop: the share of an image's sides that it is shown. said: what was assumed of a file that
+    did not tell it, a line each.
     """
 
     model: ViT
     statistics: Statistics
     class_names: tuple[str, ...]
     data: str
+    crop: float = 1.0
+    said: tuple[str, ...] = ()
 
 
 def load_pretrained(path: Path) -> Pretrained:
@@ -79,7 +83,7 @@ def load_model(path: Path, device: str = "cpu") -> Trained:
             f"minivit finetune --from {pasteable(path)} teaches it some"
         )
     use_device(device)
-    model = ViT(state.vit, device=device)
+    model = ViT(state.vit, seed=None, device=device)
     restore_weights(model, checkpoint, str(file))
     if not get_xp(model.flat.data).isfinite(model.flat.data).all():
         raise UserError(f"{file}: a weight is infinite or no number; use an earlier checkpoint")

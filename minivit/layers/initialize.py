@@ -4,6 +4,26 @@ import math
 
 import numpy as np
 
+from minivit.backend.random import Purpose, generator
+
+
+class Blank(np.random.Generator):
+    """Draws zeros: for weights that a file is about to fill. Untouched zeros take no memory."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def uniform(self, low=0.0, high=1.0, size=None):  # type: ignore[no-untyped-def]  # noqa: ANN
+        return np.zeros(size)
+
+    def standard_normal(self, size=None, dtype=np.float64, out=None):  # type: ignore  # noqa: ANN
+        return np.zeros(size)
+
+
+def weights_from(seed: int | None) -> np.random.Generator:
+    """What fresh weights are drawn from; None: a file will bring them, zeros do."""
+    return Blank() if seed is None else generator(seed, Purpose.INIT)
+
 
 def xavier_uniform(
     rng: np.random.Generator, fan_in: int, fan_out: int, copies: int = 1

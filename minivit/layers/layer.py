@@ -123,7 +123,8 @@ class FlatParameters:
                 self.num_decayed = size
         host = np.zeros(size, dtype)
         for place, array in zip(self.places.values(), arrays, strict=True):
-            host[place] = array.ravel()
+            if array.any():  # zeros that nobody writes take no memory
+                host[place] = array.ravel()
         self.data = data = to_device(host, device)
         self.grad = get_xp(data).zeros(data.shape, data.dtype)
         self._bind(layer)

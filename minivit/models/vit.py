@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.backend import Array, RandomStream, get_xp, require_same_xp, to_device
-from minivit.backend.random import Purpose, generator
 from minivit.errors import UserError
 from minivit.functional import (
     class_token_backward,
@@ -37,7 +36,7 @@ from minivit.layers import (
     RMSNorm,
     SequencePool,
 )
-from minivit.layers.initialize import normal
+from minivit.layers.initialize import normal, weights_from
 from minivit.models.config import ViTConfig
 from minivit.models.model import Model
 
@@ -69,7 +68,8 @@ class ViT(Model):
     """Patches, class token, positions, encoder blocks, norm, head (paper, eq. 1 to 4).
 
     Args:
-        config: sizes and options. seed: random seed for the initial weights.
+        config: sizes and options. seed: random seed for the initial weights; None: zeros, for
+            weights that come from a file.
         dtype: "float32" or "float64". device: "cpu", "cuda" or "cuda:N".
 
     Weights are drawn as in the paper's code: Xavier-uniform matrices, positions normal with
@@ -79,11 +79,11 @@ class ViT(Model):
     def __init__(
         self,
         config: ViTConfig,
-        seed: int = 0,
+        seed: int | None = 0,
         dtype: str = "float32",
         device: str = "cpu",
     ):
-        rng = generator(seed, Purpose.INIT)
+        rng = weights_from(seed)
         C, T = config.dim, config.num_tokens
         if config.pool == "cls":
             self.cls_token = Parameter(np.zeros((1, 1, C)))

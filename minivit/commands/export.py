@@ -1,0 +1,47 @@
+"""`minivit export RUN --to FORMAT FILE`: a trained model for other libraries."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from minivit.commands.cli import parse
+from minivit.engine import Trained, load_model
+from minivit.errors import UserError
+from minivit.interop.exports import to_huggingface, to_timm
+from minivit.interop.to_onnx import to_onnx
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a trained model for timm, Hugging Face or ONNX, and print the lines that load it."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A directory that minivit train made, or a .safetensors file of it."""
+    file: Annotated[Path, tyro.conf.Positional]
+    """What to write: a .safetensors file for timm, a folder for huggingface, an .onnx file."""
+    to: Literal["timm", "huggingface", "onnx"]
+    """timm: weights for its VisionTransformer. huggingface: a folder for from_pretrained. onnx: a
+    graph that normalizes its images itself, with the class names in its metadata."""
+    attention: bool = False
+    """With onnx: the attention maps as further outputs."""
+
+
+def main(options: Options) -> int:
+    """Write the file, and say how it is loaded."""
+    if options.attention and options.to != "onnx":
+        raise UserError(f"--attention belongs to --to onnx; leave it out with {options.to}")
+    formats: dict[str, Callable[[Trained, Path], str]] = {
+        "timm": to_timm,
+        "huggingface": to_huggingface,
+        "onnx": lambda trained, file: to_onnx(trained, file, options.attention),
+    }
+    print(formats[options.to](load_model(options.run), options.file))
+    return 0
+
+
+def run(argv: list[str], prog: str = "minivit export") -> int:
+    """Parse the flags and run."""
+    return main(parse(Options, argv, prog))

@@ -1,0 +1,1 @@
+"""Vision Transformers of other libraries, in and out: one file per family or format."""

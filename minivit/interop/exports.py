@@ -1,0 +1,186 @@
+"""A model of minivit's for other libraries: timm, Hugging Face, and (`to_onnx.py`) ONNX."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from minivit.backend import to_host
+from minivit.engine import Trained
+from minivit.errors import UserError
+from minivit.files import write_atomically
+from minivit.models import ViTConfig
+
+
+def to_timm(trained: Trained, file: Path) -> str:
+    """Write timm's weights into a .safetensors file.
+
+    Returns:
+        the call that makes the model for them, as Python.
+
+    Raises:
+        UserError: timm's VisionTransformer has no such part.
+    """
+    config = trained.model.config
+    _require(config, "timm's VisionTransformer", pool=("cls", "mean"), stem=("patch",),
+             pos_embed=("learned", "sincos2d", "none"), representation_size=(None,))  # fmt: skip
+    tensors = in_torch_layout(trained)
+    write_atomically(file, save(tensors, {"format": "pt"}))
+    H, W = config.image_hw
+    arguments: dict[str, Any] = {
+        "img_size": H if H == W else (H, W),
+        "patch_size": config.patch_size,
+        "in_chans": config.in_channels,
+        "num_classes": config.num_classes,
+        "embed_dim": config.dim,
+        "depth": config.depth,
+        "num_heads": config.num_heads,
+        "mlp_ratio": config.hidden / config.dim,
+    }
+    if config.pool == "mean":
+        arguments |= {"class_token": False, "global_pool": "avg", "fc_norm": False}
+    if config.pos_embed == "none":
+        arguments["pos_embed"] = "none"
+    if config.layer_scale is not None:
+        arguments["init_values"] = config.layer_scale
+    if config.activation == "gelu_tanh":
+        arguments["act_layer"] = "gelu_tanh"
+    if config.norm == "rmsnorm":
+        arguments["norm_layer"] = "rmsnorm"
+    words = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"timm.models.vision_transformer.VisionTransformer({words})"
+
+
+def in_torch_layout(trained: Trained) -> dict[str, np.ndarray]:
+    """The weights by their names as PyTorch lays them out: linear ones (out, in), the projection of
+    patches (out, in, P, P); positions that are computed, too."""
+    config, found = trained.model.config, {}
+    for name, parameter in trained.model.named_parameters():
+        array = to_host(parameter.data)
+        if name == "patch_embed.proj.weight":
+            P = config.patch_size
+            array = array.reshape(P, P, config.in_channels, config.dim).transpose(3, 2, 0, 1)
+        elif array.ndim == 2:
+            array = array.T
+        found[name] = np.ascontiguousarray(array)
+    if config.pos_embed == "sincos2d":
+        found["pos_embed"] = np.ascontiguousarray(to_host(trained.model.fixed_positions))
+    return found
+
+
+def to_huggingface(trained: Trained, folder: Path) -> str:
+    """Write a folder for `from_pretrained`: config.json, preprocessor_config.json and weights.
+
+    A model with a class token becomes a ViT; one that takes the mean of its patches an I-JEPA, the
+    same model without that token. LayerScale is folded into the matrices before it.
+
+    Returns:
+        the call that loads it, as Python.
+
+    Raises:
+        UserError: neither has such a part.
+    """
+    config = trained.model.config
+    _require(config, "transformers' ViT and I-JEPA", pool=("cls", "mean"), stem=("patch",),
+             norm=("layernorm",), pos_embed=("learned", "sincos2d"),
+             representation_size=(None,))  # fmt: skip
+    kind, name = ("vit", "ViT") if config.pool == "cls" else ("ijepa", "IJepa")
+    tensors: dict[str, np.ndarray] = {}
+    for ours, array in _folded(in_torch_layout(trained), config.depth).items():
+        tensors |= _huggingface_names(ours, array, kind)
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = dict(enumerate(trained.class_names))
+    _write_json(folder / "config.json", {
+        "architectures": [f"{name}ForImageClassification"],
+        "model_type": kind,
+        "hidden_size": config.dim,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.num_heads,
+        "intermediate_size": config.hidden,
+        "hidden_act": {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}[config.activation],
+        "layer_norm_eps": 1e-6,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "image_size": list(config.image_hw),
+        "patch_size": config.patch_size,
+        "num_channels": config.in_channels,
+        "qkv_bias": True,
+        "id2label": labels,
+        "label2id": {label: i for i, label in labels.items()},
+    })  # fmt: skip
+    H, W = config.image_hw
+    _write_json(folder / "preprocessor_config.json", {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": H, "width": W},
+        "resample": 3,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(trained.statistics.mean),
+        "image_std": list(trained.statistics.std),
+    })  # fmt: skip
+    write_atomically(folder / "model.safetensors", save(tensors, {"format": "pt"}))
+    return f"transformers.{name}ForImageClassification.from_pretrained({str(folder)!r})"
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    write_atomically(file, json.dumps(content, indent=2, ensure_ascii=False).encode())
+
+
+def _folded(tensors: dict[str, np.ndarray], depth: int) -> dict[str, np.ndarray]:
+    """γ (W x + b) = (γ W) x + γ b: LayerScale as part of the layer before it."""
+    for i in range(depth):
+        for scale, layer in (("ls1", "attn.proj"), ("ls2", "mlp.fc2")):
+            gamma = tensors.pop(f"blocks.{i}.{scale}.gamma", None)
+            if gamma is not None:
+                for kind in ("weight", "bias"):
+                    name = f"blocks.{i}.{layer}.{kind}"
+                    tensors[name] = (tensors[name].T * gamma).T
+    return tensors
+
+
+HUGGINGFACE = {
+    "cls_token": "{kind}.embeddings.cls_token",
+    "pos_embed": "{kind}.embeddings.position_embeddings",
+    "patch_embed.proj": "{kind}.embeddings.patch_embeddings.projection",
+    "norm": "{kind}.layernorm",
+    "head": "classifier",
+    "norm1": "layernorm_before",
+    "norm2": "layernorm_after",
+    "attn.proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+"""Their names by ours; those of a block without what stands before."""
+
+
+def _huggingface_names(name: str, array: np.ndarray, kind: str) -> dict[str, np.ndarray]:
+    if name in ("cls_token", "pos_embed"):
+        return {HUGGINGFACE[name].format(kind=kind): array}
+    layer, _, part = name.rpartition(".")
+    if not layer.startswith("blocks."):
+        return {f"{HUGGINGFACE[layer].format(kind=kind)}.{part}": array}
+    _, i, inner = layer.split(".", 2)
+    block = f"{kind}.encoder.layer.{i}"
+    if inner != "attn.qkv":
+        return {f"{block}.{HUGGINGFACE[inner]}.{part}": array}
+    thirds = zip(("query", "key", "value"), np.split(array, 3), strict=True)
+    return {
+        f"{block}.attention.attention.{one}.{part}": np.ascontiguousarray(rows)
+        for one, rows in thirds
+    }
+
+
+def _require(config: ViTConfig, target: str, **allowed: tuple) -> None:
+    """Raises UserError where a field is not one of what the target has."""
+    for name, values in allowed.items():
+        found = getattr(config, name)
+        if found not in values:
+            raise UserError(
+                f"{name} is {found}, and {target} has only {', '.join(map(str, values))}; "
+                "export to onnx instead"
+            )

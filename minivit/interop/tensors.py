@@ -1,0 +1,231 @@
+"""Named tensors of a file, read one at a time when they are needed, without PyTorch or JAX.
+
+Safetensors, in one file or in shards, and NumPy's .npz. Both hold numbers and nothing else; a
+pickle (.pth, .bin, .pt), which may hold a program, is refused.
+"""
+
+import json
+import math
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from minivit.errors import UserError, pasteable
+from minivit.files import read_json
+
+PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+INDEX = "model.safetensors.index.json"
+FLOATS = ("F64", "F32", "F16", "BF16")
+LONGEST_NAME = 300
+MOST_TENSORS = 100_000
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that is read when `read()` is called: float32, or float64 where the file has it.
+
+    shape: known before. Reshaping, transposing and joining make a new one, and read nothing.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+    def reshaped(self, *shape: int) -> "Tensor":
+        """As `ndarray.reshape`, without -1."""
+        return Tensor(shape, lambda: self.read().reshape(shape))
+
+    def transposed(self, *axes: int) -> "Tensor":
+        """As `ndarray.transpose`; without axes all are reversed."""
+        order = axes or tuple(reversed(range(len(self.shape))))
+        shape = tuple(self.shape[axis] for axis in order)
+        return Tensor(shape, lambda: self.read().transpose(order))
+
+    def rows(self, start: int, stop: int) -> "Tensor":
+        """`tensor[start:stop]`."""
+        return Tensor((stop - start, *self.shape[1:]), lambda: self.read()[start:stop])
+
+    @staticmethod
+    def joined(parts: Sequence["Tensor"], axis: int = 0) -> "Tensor":
+        """As `np.concatenate`."""
+        first = parts[0].shape
+        length = sum(part.shape[axis] for part in parts)
+        shape = (*first[:axis], length, *first[axis + 1 :])
+        return Tensor(shape, lambda: np.concatenate([part.read() for part in parts], axis))
+
+    @staticmethod
+    def zeros(*shape: int) -> "Tensor":
+        """As `np.zeros`."""
+        return Tensor(shape, lambda: np.zeros(shape, np.float32))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, or of a folder that holds one, by name.
+
+    Args:
+        path: a .safetensors or .npz file, an index of shards (model.safetensors.index.json), or a
+            folder with one of these.
+
+    Raises:
+        UserError: no such file, a pickle, a damaged file, or one that holds something else than
+            numbers.
+    """
+    file = find_weights(path)
+    if file.name.endswith(".index.json"):
+        return _shards(file)
+    return _npz(file) if file.suffix == ".npz" else _safetensors(file)
+
+
+def find_weights(path: Path) -> Path:
+    """The file with the weights: `path` itself, or that in the folder `path`.
+
+    Raises:
+        UserError: there is none, several, or a pickle.
+    """
+    if path.is_dir():
+        found = [path / INDEX] if (path / INDEX).is_file() else sorted(path.glob("*.safetensors"))
+        found = found or sorted(path.glob("*.npz"))
+        pickles = sorted(one for one in path.iterdir() if one.suffix in PICKLES)
+        if len(found) > 1:
+            raise UserError(f"{path}: holds {len(found)} files of weights; name one of them")
+        if found:
+            return found[0]
+        if not pickles:
+            raise UserError(f"{path}: no weights in it; expected a .safetensors or .npz file")
+        path = pickles[0]
+    if path.suffix in PICKLES:
+        raise UserError(_refusal(path))
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a .safetensors or .npz file")
+    if path.suffix not in (".safetensors", ".npz") and not path.name.endswith(".index.json"):
+        raise UserError(f"{path}: expected a .safetensors or .npz file, or a folder with one")
+    return path
+
+
+def _refusal(path: Path) -> str:
+    places = f"{pasteable(path)} {pasteable(path.with_suffix('.safetensors'))}"
+    return (
+        f"{path}: a pickle, which may run any program when it is read; convert it where PyTorch "
+        "is: python -c 'import sys, torch; from safetensors.torch import save_file; "
+        "save_file({k: v.contiguous() for k, v in torch.load(sys.argv[1], "
+        f"weights_only=True).items()}}, sys.argv[2])' {places}"
+    )
+
+
+def _shards(index: Path) -> dict[str, Tensor]:
+    """All files that an index names, each beside it."""
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(f, str) for f in named.values()):
+        raise UserError(f'{index}: no "weight_map" of names to files; download it again')
+    found: dict[str, Tensor] = {}
+    for name in sorted(set(named.values())):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise UserError(f"{index}: names {ascii(name)[:80]}, which is not a file beside it")
+        found |= _safetensors(index.with_name(name))
+    missing = sorted(set(named) - set(found))
+    if missing:
+        raise UserError(f"{index}: its files lack {ascii(missing[0])[:80]}; download them again")
+    return found
+
+
+def _safetensors(file: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(file, "numpy") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+            kinds = {name: (s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()}
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; download it again") from None
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{file}: not a whole safetensors file ({reason}); get it again") from None
+    _check_names(file, kinds)
+    return {
+        name: Tensor(shape, _reader(file, name, dtype)) for name, (dtype, shape) in kinds.items()
+    }
+
+
+def _reader(file: Path, name: str, dtype: str) -> Callable[[], np.ndarray]:
+    def read() -> np.ndarray:
+        if dtype not in FLOATS:
+            raise UserError(f"{file}: {name} is {dtype}; expected one of {', '.join(FLOATS)}")
+        if dtype == "BF16":
+            return _finite(_bfloat16(file, name), file, name)
+        with safe_open(file, "numpy") as opened:
+            found = opened.get_tensor(name)
+        return _finite(found.astype(np.float32) if dtype == "F16" else found, file, name)
+
+    return read
+
+
+def _bfloat16(file: Path, name: str) -> np.ndarray:
+    """NumPy has no bfloat16: the upper half of a float32. safetensors has checked the header."""
+    with open(file, "rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        entry = json.loads(opened.read(length))[name]
+        start, stop = entry["data_offsets"]
+        opened.seek(8 + length + start)
+        upper = np.frombuffer(opened.read(stop - start), "<u2")
+    return (upper.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
+
+
+def _npz(file: Path) -> dict[str, Tensor]:
+    """Shapes are read from the headers; NumPy refuses what would need a pickle."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            shapes = {}
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                shapes[name] = _npy_shape(archive, member, file)
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{file}: not a whole .npz file ({reason}); get it again") from None
+    _check_names(file, shapes)
+    return {name: Tensor(shape, _npz_reader(file, name)) for name, shape in shapes.items()}
+
+
+def _npy_shape(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> tuple[int, ...]:
+    with archive.open(member) as opened:
+        version = np.lib.format.read_magic(opened)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read is None:
+            raise ValueError(f"an array of version {version}")
+        shape, _, dtype = read(opened)
+    if dtype.hasobject or dtype.kind not in "fiu":
+        raise UserError(f"{file}: holds {dtype.str!a}, not numbers; expected JAX's weights")
+    if math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ValueError(f"{member.filename[:80]} is cut short")
+    return shape
+
+
+def _npz_reader(file: Path, name: str) -> Callable[[], np.ndarray]:
+    def read() -> np.ndarray:
+        try:
+            with np.load(file, allow_pickle=False) as opened:
+                found = opened[name]
+        except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+            raise UserError(f"{file}: {name} cannot be read ({error}); get it again") from None
+        wide = found.dtype == np.float64
+        return _finite(found if wide else found.astype(np.float32), file, name)
+
+    return read
+
+
+def _finite(array: np.ndarray, file: Path, name: str) -> np.ndarray:
+    if not np.isfinite(array).all():
+        raise UserError(f"{file}: {name} has numbers that are infinite or none; get it again")
+    return array
+
+
+def _check_names(file: Path, kinds: dict[str, Any]) -> None:
+    for name in kinds:
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise UserError(f"{file}: a tensor is called {ascii(name)[:80]}; no model has that")
+    if len(kinds) > MOST_TENSORS:
+        raise UserError(f"{file}: {len(kinds):,} tensors; expected at most {MOST_TENSORS:,}")

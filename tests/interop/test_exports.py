@@ -1,0 +1,141 @@
+"""What is exported gives the same logits in timm, transformers and ONNX Runtime."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+import tiny
+
+from minivit import ViT, ViTConfig
+from minivit.commands.export import run as export
+from minivit.data import Statistics
+from minivit.engine import Run, Trained
+from minivit.errors import UserError
+from minivit.interop.exports import to_huggingface, to_timm
+from minivit.interop.to_onnx import to_onnx
+
+BASE = ViTConfig(image_size=16, patch_size=4, dim=32, depth=2, num_heads=4, num_classes=5)
+NAMES = ("cat", "dog", "Öl", "four", "five")
+KINDS: dict[str, dict] = {
+    "plain": {},
+    "as the CIFAR-10 recipe": {
+        "pool": "mean",
+        "pos_embed": "sincos2d",
+        "activation": "gelu_tanh",
+    },
+    "LayerScale": {"layer_scale": 0.1},
+    "one channel, not square": {"in_channels": 1, "image_size": (16, 24)},
+    "RMSNorm": {"norm": "rmsnorm", "layer_scale": 0.1},
+    "no positions": {"pos_embed": "none"},
+    "sequence pooling": {"pool": "seq"},
+    "pre-logits": {"representation_size": 8},
+}
+IN_TIMM = [name for name in KINDS if name not in ("sequence pooling", "pre-logits")]
+IN_HUGGINGFACE = [name for name in IN_TIMM if name not in ("RMSNorm", "no positions")]
+
+
+def trained(name):
+    config = dataclasses.replace(BASE, **KINDS[name])
+    channels = config.in_channels
+    statistics = Statistics((0.4, 0.5, 0.6)[:channels], (0.2, 0.3, 0.25)[:channels])
+    return Trained(tiny.lively(ViT(config)), statistics, NAMES, "made up")
+
+
+def pixels(one, count=7):
+    config = one.model.config
+    shape = (count, config.in_channels, *config.image_hw)
+    return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+
+
+def assert_same(found, one, images):
+    expected = one.model(one.statistics.normalize(images))
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    np.testing.assert_array_equal(found.argmax(-1), expected.argmax(-1))
+
+
+@pytest.mark.parametrize("name", IN_TIMM)
+def test_timm_loads_it_strictly(tmp_path, name):
+    torch, timm = pytest.importorskip("torch"), pytest.importorskip("timm")
+    load_file = pytest.importorskip("safetensors.torch").load_file
+    one = trained(name)
+    model = eval(to_timm(one, tmp_path / "m.safetensors"), {"timm": timm})
+    model.load_state_dict(load_file(tmp_path / "m.safetensors"), strict=True)
+    images = pixels(one)
+    with torch.no_grad():
+        found = model.eval()(torch.from_numpy(one.statistics.normalize(images)))
+    assert_same(found.numpy(), one, images)
+
+
+@pytest.mark.parametrize("name", IN_HUGGINGFACE)
+def test_transformers_loads_it_with_from_pretrained(tmp_path, monkeypatch, name):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    one = trained(name)
+    call = to_huggingface(one, tmp_path / "m")
+    model = eval(call, {"transformers": transformers}).eval()
+    assert tuple(model.config.id2label.values()) == NAMES
+    images = pixels(one)
+    with torch.no_grad():
+        found = model(torch.from_numpy(one.statistics.normalize(images))).logits
+    assert_same(found.numpy(), one, images)
+
+
+def test_the_preprocessor_normalizes_as_the_run_does(tmp_path):
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    one = trained("plain")
+    to_huggingface(one, tmp_path)
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+    images = pixels(one)
+    found = processor(list(images), return_tensors="np", input_data_format="channels_first")
+    np.testing.assert_allclose(found["pixel_values"], one.statistics.normalize(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("count", [1, 5])
+def test_onnx_runtime_runs_it(tmp_path, name, count):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    one = trained(name)
+    to_onnx(one, tmp_path / "m.onnx", attention=True)
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    images = pixels(one, count)
+    logits, *maps = session.run(None, {"images": images})
+    assert_same(logits, one, images)
+    _, cache = one.model.forward(one.statistics.normalize(images))
+    for found, block in zip(maps, cache.blocks, strict=True):
+        np.testing.assert_allclose(found, block.attn.probs, atol=1e-6)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == [*NAMES]
+
+
+def test_what_another_library_lacks_is_one_line(tmp_path):
+    for to, names in ((to_timm, set(KINDS) - set(IN_TIMM)),
+                      (to_huggingface, set(KINDS) - set(IN_HUGGINGFACE))):  # fmt: skip
+        for name in names:
+            with pytest.raises(UserError, match="export to onnx instead"):
+                to(trained(name), tmp_path / "m")
+    relative = trained("plain")
+    relative = dataclasses.replace(
+        relative, model=ViT(dataclasses.replace(BASE, pos_embed="relative"))
+    )
+    for to in (to_timm, to_huggingface):
+        with pytest.raises(UserError, match="pos_embed is relative"):
+            to(relative, tmp_path / "m")
+    pytest.importorskip("onnx")
+    with pytest.raises(UserError, match="absolute positions only"):
+        to_onnx(relative, tmp_path / "m")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_command_writes_and_says_how_to_load(tmp_path, capsys):
+    training = tiny.trainer(tmp_path, epochs=1)
+    training.fit()
+    path = str(Run(training.run.path).path)
+    assert export([path, str(tmp_path / "m.safetensors"), "--to", "timm"]) == 0
+    assert "VisionTransformer(img_size=8" in capsys.readouterr().out
+    assert export([path, str(tmp_path / "folder"), "--to", "huggingface"]) == 0
+    assert "from_pretrained" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--attention belongs to --to onnx"):
+        export([path, str(tmp_path / "x"), "--to", "timm", "--attention"])
