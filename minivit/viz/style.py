@@ -13,13 +13,18 @@ SIGNED = "RdBu_r"
 
 
 def panels(
-    rows: int, columns: int, side: float, above: float = 0.0, beside: float = 0.0
+    rows: int,
+    columns: int,
+    side: float,
+    above: float = 0.0,
+    beside: float = 0.0,
+    shape: float = 1.0,
 ) -> tuple[Figure, Any]:
-    """A figure of square panels, `side` inches each, as (figure, axes (rows, columns)).
+    """A figure of panels `side` inches wide, as (figure, axes (rows, columns)).
 
-    above, beside: inches to leave for titles and a colour bar.
+    above, beside: inches to leave for titles and a colour bar. shape: height over width.
     """
-    size = (columns * side + beside, rows * side + above)
+    size = (columns * side + beside, rows * side * shape + above)
     figure = Figure(figsize=size)
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
     axes = figure.subplots(rows, columns, squeeze=False)

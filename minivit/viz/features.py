@@ -1,0 +1,106 @@
+"""What the patches' features say without a label (Oquab et al., 2023, section 7): the object and
+its parts as colors, and where in other images the like of a patch is."""
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from minivit.viz.style import HEAT, panels, show_picture
+
+
+class Components(NamedTuple):
+    """Principal components of patch features.
+
+    colors: (N, rows, columns, 3) from 0 to 1, black in the background. foreground: bool (N, rows,
+    columns).
+    """
+
+    colors: np.ndarray
+    foreground: np.ndarray
+
+
+def patch_components(features: np.ndarray, background: bool = True) -> Components:
+    """The first three principal components of all patches of all images, as red, green and blue.
+
+    The first component over everything separates object from background; which side is the
+    background, the images' edges tell. The colors are the components of the rest alone, so that the
+    same part has the same color in every image.
+
+    Args:
+        features: (N, rows, columns, C), one or several images. background: whether to look for one;
+            otherwise all patches are colored.
+    """
+    N, rows, columns, _ = features.shape
+    foreground = np.ones((N, rows, columns), bool)
+    if background:
+        first = project(features.reshape(N * rows * columns, -1), 1).reshape(foreground.shape)
+        edge = np.ones((rows, columns), bool)
+        edge[1:-1, 1:-1] = False
+        positive = first > 0
+        more_at_the_edge = positive[:, edge].mean() > positive.mean()
+        foreground = ~positive if more_at_the_edge else positive
+    colors = np.zeros((N, rows, columns, 3))
+    if foreground.any():
+        found = project(features[foreground], 3)
+        low, high = np.quantile(found, (0.02, 0.98), axis=0)
+        span = np.maximum(high - low, np.finfo(float).tiny)
+        colors[foreground] = np.clip((found - low) / span, 0, 1)
+    return Components(colors, foreground)
+
+
+def project(rows: np.ndarray, count: int) -> np.ndarray:
+    """(n, C) -> (n, count): each row along the first principal components of all; zeros where there
+    are fewer. The sign of each is chosen so that its largest weight is positive."""
+    centred = rows.astype(np.float64) - rows.mean(0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = axes[:count]
+    largest = np.abs(axes).argmax(1)
+    axes *= np.sign(axes[np.arange(len(axes)), largest])[:, None]
+    out = np.zeros((len(rows), count))
+    out[:, : len(axes)] = centred @ axes.T
+    return out
+
+
+def likeness(features: np.ndarray, image: int, patch: tuple[int, int]) -> np.ndarray:
+    """Cosine similarity of one patch to all patches of all images.
+
+    Args:
+        features: (N, rows, columns, C). image: whose patch. patch: its row and column.
+
+    Returns:
+        (N, rows, columns), from -1 to 1; 1 at the patch itself.
+    """
+    N, rows, columns, C = features.shape
+    asked = features[image, patch[0], patch[1]]
+    every = features.reshape(-1, C)
+    norms = np.maximum(np.linalg.norm(every, axis=1), np.finfo(every.dtype).tiny)
+    return (every @ asked / norms / max(np.linalg.norm(asked), 1e-30)).reshape(N, rows, columns)
+
+
+def components_figure(pictures: np.ndarray, components: Components) -> Figure:
+    """Images above, their patches as colors below. pictures: uint8 (N, channels, H, W)."""
+    H, W = pictures.shape[2:]
+    figure, axes = panels(2, len(pictures), 2.0, shape=H / W)
+    for column, picture, colors in zip(axes.T, pictures, components.colors, strict=True):
+        show_picture(column[0], picture)
+        column[1].imshow(colors)
+    return figure
+
+
+def class_token_figure(picture: np.ndarray, maps: np.ndarray) -> Figure:
+    """An image, and what each head of the last block sees in it (Caron et al., 2021, figure 1).
+
+    Args:
+        picture: uint8 (channels, H, W). maps: (H, rows, columns), what the class token attends to.
+    """
+    H, W = picture.shape[1:]
+    count = 1 + len(maps)
+    columns = min(count, 7)
+    rows = -(-count // columns)
+    figure, axes = panels(rows, columns, 2.0, above=0.25 * rows, shape=H / W)
+    show_picture(axes.flat[0], picture)
+    for i, (one, heat) in enumerate(zip(axes.flat[1:], maps, strict=False), 1):
+        one.imshow(heat, cmap=HEAT, vmin=0, interpolation="bilinear")
+        one.set_title(f"head {i}", fontsize=8, pad=2)
+    return figure
