@@ -68,7 +68,7 @@ def resize_positions(
     pos_embed: np.ndarray, old: ViTConfig, new: ViTConfig, mode: Mode = "bicubic"
 ) -> np.ndarray:
     """Position embeddings (1, T, C) of one grid for another: (1, T', C)."""
-    first = int(old.pool == "cls")
+    first = old.num_prefix if old.embed_prefix else 0
     grid = pos_embed[:, first:].reshape(1, *old.grid, -1)
     resized, _ = interpolate_forward(grid, new.grid, mode)
     patches = resized.reshape(1, -1, pos_embed.shape[-1])

@@ -18,6 +18,7 @@ Arrays are NumPy's or CuPy's; float32 in gives float32 out, float64 gives float6
 
 from minivit.functional.attention import (
     AttentionCache,
+    Extras,
     MultiHeadAttentionCache,
     attention_backward,
     attention_forward,
@@ -36,6 +37,8 @@ from minivit.functional.gelu import (
     gelu_forward,
     gelu_tanh_backward,
     gelu_tanh_forward,
+    quick_gelu_backward,
+    quick_gelu_forward,
 )
 from minivit.functional.groupnorm import (
     groupnorm_backward,
@@ -74,13 +77,22 @@ from minivit.functional.pooling import (
 from minivit.functional.position import sincos_2d
 from minivit.functional.relative import (
     relative_backward,
+    relative_bias_backward,
+    relative_bias_forward,
     relative_forward,
     relative_offsets,
 )
 from minivit.functional.relu import relu_backward, relu_forward
 from minivit.functional.rmsnorm import rmsnorm_backward, rmsnorm_forward
+from minivit.functional.rotary import (
+    rotary_axial,
+    rotary_backward,
+    rotary_dinov3,
+    rotary_forward,
+)
 from minivit.functional.softmax import softmax_backward, softmax_forward
 from minivit.functional.squared_error import squared_error_backward, squared_error_forward
+from minivit.functional.swiglu import swiglu_backward, swiglu_forward
 from minivit.functional.tanh import tanh_backward, tanh_forward
 from minivit.functional.tokens import (
     class_token_backward,
@@ -89,11 +101,14 @@ from minivit.functional.tokens import (
     mean_pool_forward,
     position_backward,
     position_forward,
+    registers_backward,
+    registers_forward,
 )
 
 __all__ = [
     "AttentionCache",
     "Corruption",
+    "Extras",
     "MultiHeadAttentionCache",
     "attention_backward",
     "attention_forward",
@@ -138,13 +153,23 @@ __all__ = [
     "patchify_forward",
     "position_backward",
     "position_forward",
+    "quick_gelu_backward",
+    "quick_gelu_forward",
+    "registers_backward",
+    "registers_forward",
     "relative_backward",
+    "relative_bias_backward",
+    "relative_bias_forward",
     "relative_forward",
     "relative_offsets",
     "relu_backward",
     "relu_forward",
     "rmsnorm_backward",
     "rmsnorm_forward",
+    "rotary_axial",
+    "rotary_backward",
+    "rotary_dinov3",
+    "rotary_forward",
     "sequence_pool_backward",
     "sequence_pool_forward",
     "sincos_2d",
@@ -155,6 +180,8 @@ __all__ = [
     "squared_error_forward",
     "standardize_backward",
     "standardize_forward",
+    "swiglu_backward",
+    "swiglu_forward",
     "take_tokens_backward",
     "take_tokens_forward",
     "tanh_backward",

@@ -5,8 +5,16 @@ from typing import Any, NamedTuple
 
 from minivit.backend import Array, get_xp
 from minivit.functional.dropout import dropout_backward, dropout_forward
+from minivit.functional.layernorm import layernorm_backward, layernorm_forward
 from minivit.functional.linear import linear_backward, linear_forward
-from minivit.functional.relative import relative_backward, relative_forward
+from minivit.functional.relative import (
+    relative_backward,
+    relative_bias_backward,
+    relative_bias_forward,
+    relative_forward,
+)
+from minivit.functional.rmsnorm import rmsnorm_backward, rmsnorm_forward
+from minivit.functional.rotary import rotary_backward, rotary_forward
 from minivit.functional.softmax import softmax_backward, softmax_forward
 
 
@@ -35,9 +43,11 @@ def attention_forward(
     It is applied to k, which has fewer numbers than the scores.
 
     Args:
-        q, k, v: (B, H, T, D). Any strides: the heads may be views into one packed array.
+        q, k, v: (B, H, T, D). Any strides: the heads may be views into one packed array. There may
+            be fewer queries than keys.
         mask: (B, H, T, T) from `dropout_mask`, or None: which shares are dropped.
-        bias: (B, H, T, T) to add to the scores, such as `relative_forward`'s; or None.
+        bias: (B, H, T, T), or with B = 1, to add to the scores, such as `relative_forward`'s; or
+            None.
 
     Returns:
         out (B, H, T, D), laid out so that `merge_heads` of it copies nothing; cache.
@@ -77,7 +87,7 @@ def attention_backward(
     """
     q, k, v, probs, mask = cache
     xp = get_xp(q)
-    dq, dk, dv = out or (xp.empty_like(q), xp.empty_like(q), xp.empty_like(q))
+    dq, dk, dv = out or (xp.empty_like(q), xp.empty_like(k), xp.empty_like(v))
     shares = probs if mask is None else dropout_forward(probs, mask)[0]
     xp.matmul(shares.swapaxes(-1, -2), dout, out=dv)
     dshares = xp.matmul(dout, transposed(v), out=dprobs)
@@ -95,27 +105,47 @@ def attention_backward(
 
 
 class MultiHeadAttentionCache(NamedTuple):
-    """What each step cached; `probs` (B, H, T, T) is the attention map. relative: or None."""
+    """What each step cached; `probs` (B, H, T, T) is the attention map. Of the parts that a model
+    may have or not (`Extras`): relative, bias, rotary, norms; None where it has not.
+    """
 
     qkv: tuple
     relative: tuple | None
     attention: AttentionCache
     proj: tuple
+    bias: tuple | None = None
+    rotary: tuple | None = None
+    norms: tuple | None = None
 
     @property
     def probs(self) -> Array:
         return self.attention.probs
 
 
+class Extras(NamedTuple):
+    """What some models do to queries, keys and scores; None where a model does not.
+
+    norms: γ of the queries and of the keys, each (D,), with β or None for RMSNorm, and ε: (γ_q,
+    β_q, γ_k, β_k, ε); each head's queries and keys are normalized (Dehghani et al., 2023).
+    rotary: cos, sin and half of `rotary_forward`. bias: table (R, H) and offsets (N, N) of
+    `relative_bias_forward`.
+    """
+
+    norms: tuple | None = None
+    rotary: tuple | None = None
+    bias: tuple | None = None
+
+
 def multi_head_attention_forward(
     x: Array,
     qkv_weight: Array,
-    qkv_bias: Array,
+    qkv_bias: Array | None,
     proj_weight: Array,
     proj_bias: Array,
     num_heads: int,
     mask: Array | None = None,
     relative: tuple[Array, Array] | None = None,
+    extras: Extras | None = None,
 ) -> tuple[Array, MultiHeadAttentionCache]:
     r"""H attentions side by side, each in D = C/H of its own directions.
 
@@ -123,29 +153,57 @@ def multi_head_attention_forward(
               y = \mathrm{concat}(\mathrm{head}_1, \dots, \mathrm{head}_H)\,W_o + b_o
 
     Args:
-        x: (B, T, C). qkv_weight: (C, 3C), columns q, k, v, each head by head. qkv_bias: (3C,).
+        x: (B, T, C). qkv_weight: (C, 3C), columns q, k, v, each head by head. qkv_bias: (3C,), or
+            None.
         proj_weight: (C, C). proj_bias: (C,). num_heads: H, must divide C.
         mask: dropout's for the attention map, (B, H, T, T), or None.
         relative: table (R, D) and offsets (N, N) of `relative_forward`, or None.
+        extras: see `Extras`; None for none.
 
     Returns:
         y (B, T, C), cache.
     """
     qkv, qkv_cache = linear_forward(x, qkv_weight, qkv_bias)
     q, k, v = split_heads(qkv, num_heads)
-    bias = relative_cache = None
+    extras = extras or Extras()
+    norms = rotary = bias = relative_cache = bias_cache = None
+    if extras.norms is not None:
+        q, k, norms = _normalize(q, k, *extras.norms)
+    if extras.rotary is not None:
+        q, rotary = rotary_forward(q, *extras.rotary)
+        k, _ = rotary_forward(k, *extras.rotary)
     if relative is not None:
         bias, relative_cache = relative_forward(q, *relative)
+    if extras.bias is not None:
+        table, offsets = extras.bias
+        bias, bias_cache = relative_bias_forward(table, offsets, x.shape[1])
     heads, attention_cache = attention_forward(q, k, v, mask, bias)
     y, proj_cache = linear_forward(merge_heads(heads), proj_weight, proj_bias)
-    return y, MultiHeadAttentionCache(qkv_cache, relative_cache, attention_cache, proj_cache)
+    return y, MultiHeadAttentionCache(
+        qkv_cache, relative_cache, attention_cache, proj_cache, bias_cache, rotary, norms
+    )
+
+
+def _normalize(
+    q: Array, k: Array, q_gamma: Array, q_beta: Array | None, k_gamma: Array, k_beta: Array | None,
+    eps: float,
+) -> tuple[Array, Array, tuple]:  # fmt: skip
+    """Each head's queries and keys by LayerNorm, or by RMSNorm where there is no β."""
+    if q_beta is None or k_beta is None:
+        q, q_cache = rmsnorm_forward(q, q_gamma, eps)
+        k, k_cache = rmsnorm_forward(k, k_gamma, eps)
+        return q, k, (rmsnorm_backward, q_cache, k_cache)
+    q, q_norm = layernorm_forward(q, q_gamma, q_beta, eps)
+    k, k_norm = layernorm_forward(k, k_gamma, k_beta, eps)
+    return q, k, (layernorm_backward, q_norm, k_norm)
 
 
 def multi_head_attention_backward(
     dy: Array, cache: MultiHeadAttentionCache, dprobs: Array | None = None
 ) -> tuple[Array, ...]:
     """dy (B, T, C) -> dx (B, T, C), dqkv_weight, dqkv_bias, dproj_weight, dproj_bias, and
-    where there are relative positions dtable (R, D).
+    where there are such: dtable (R, D) of relative positions; of the bias (R, H); of the norms'
+    γ_q, β_q, γ_k, β_k, without β for RMSNorm.
 
     The forward's steps in reverse; a reshape's backward is the reverse reshape, and what q, k and v
     were cut from, their gradients are written into. dprobs: see `attention_backward`.
@@ -157,16 +215,26 @@ def multi_head_attention_backward(
     dqkv = get_xp(dy).empty((B, T, 3 * C), dy.dtype)
     dq, dk, dv = split_heads(dqkv, H)
     dbias: Any = None
-    dtable = None
-    if cache.relative is not None:
+    more: list[Array] = []
+    if cache.relative is not None or cache.bias is not None:
         dbias = get_xp(dy).empty_like(cache.probs)
     attention_backward(dheads, cache.attention, (dq, dk, dv), dprobs, dbias)
     if cache.relative is not None:
         dq_by_place, dtable = relative_backward(dbias, cache.relative)
         dq += dq_by_place
+        more.append(dtable)
+    if cache.bias is not None:
+        more.append(relative_bias_backward(dbias, cache.bias))
+    if cache.rotary is not None:
+        dq[...] = rotary_backward(dq, cache.rotary)
+        dk[...] = rotary_backward(dk, cache.rotary)
+    if cache.norms is not None:
+        norm_backward, q_norm, k_norm = cache.norms
+        dq[...], *dq_norm = norm_backward(dq, q_norm)
+        dk[...], *dk_norm = norm_backward(dk, k_norm)
+        more += dq_norm + dk_norm
     dx, dqkv_weight, dqkv_bias = linear_backward(dqkv, cache.qkv)
-    gradients = dx, dqkv_weight, dqkv_bias, dproj_weight, dproj_bias
-    return gradients if dtable is None else (*gradients, dtable)
+    return dx, dqkv_weight, dqkv_bias, dproj_weight, dproj_bias, *more
 
 
 def split_heads(qkv: Array, num_heads: int) -> tuple[Array, Array, Array]:

@@ -175,3 +175,47 @@ def _gelu_tanh_derivative(dy: Array, x: Array, cdf: Array, dx: Array) -> None:
     dx += 1.0
     dx *= cdf  # c·(1 + 2x·u'·(1 - c))
     dx *= dy
+
+
+QUICK_SCALE = 1.702
+
+
+def quick_gelu_forward(x: Array) -> tuple[Array, GeluCache]:
+    r"""GELU with Φ approximated by the logistic function, as in CLIP (Radford et al., 2021).
+
+    .. math:: y = x\,c, \qquad c = \sigma(1.702\,x) = \tfrac12 (1 + \tanh(0.851\,x))
+
+    Args:
+        x: any shape.
+
+    Returns:
+        y of x's shape, cache.
+    """
+    y, cdf = blockwise(_quick_gelu, 2, x)
+    return y, GeluCache(x, cdf)
+
+
+def _quick_gelu(x: Array, y: Array, cdf: Array) -> None:
+    xp = get_xp(x)
+    xp.multiply(x, 0.5 * QUICK_SCALE, cdf)
+    xp.tanh(cdf, cdf)
+    cdf += 1.0
+    cdf *= 0.5
+    xp.multiply(x, cdf, y)
+
+
+def quick_gelu_backward(dy: Array, cache: GeluCache) -> Array:
+    r"""dy -> dx, both of x's shape; the derivative of σ is σ (1 - σ):
+
+    .. math:: dx = dy\,c\,\bigl(1 + 1.702\,x\,(1 - c)\bigr)
+    """
+    (dx,) = blockwise(_quick_gelu_derivative, 1, dy, *cache)
+    return dx
+
+
+def _quick_gelu_derivative(dy: Array, x: Array, cdf: Array, dx: Array) -> None:
+    get_xp(x).multiply(x, QUICK_SCALE, dx)
+    dx *= 1.0 - cdf
+    dx += 1.0
+    dx *= cdf
+    dx *= dy

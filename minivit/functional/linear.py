@@ -3,7 +3,7 @@
 from minivit.backend import Array, get_xp
 
 
-def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, tuple]:
+def linear_forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, tuple]:
     r"""A weighted sum of the inputs for every output.
 
     .. math:: y = x W + b
@@ -11,14 +11,15 @@ def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, tuple]:
     Args:
         x: (..., I), any leading axes.
         weight: (I, O), stored (in, out), so that the code reads like the formula.
-        bias: (O,).
+        bias: (O,), or None for none.
 
     Returns:
         y (..., O), cache.
     """
     rows = x.reshape(-1, weight.shape[0])  # one tall product is faster than many small ones
     y = rows @ weight
-    y += bias
+    if bias is not None:
+        y += bias
     return y.reshape(*x.shape[:-1], -1), (x, weight)
 
 

@@ -51,6 +51,42 @@ def relative_backward(dbias: Array, cache: tuple) -> tuple[Array, Array]:
     return dq, dtable
 
 
+def relative_bias_forward(table: Array, offsets: Array, num_tokens: int) -> tuple[Array, tuple]:
+    r"""Scores that depend on the offset between two patches alone, a number per head (Liu et al.,
+    2021).
+
+    .. math:: b_{hij} = t_{p_i - p_j,\,h}
+
+    Args:
+        table: (R, H). offsets: (N, N) integers, `relative_offsets`; the last N of the num_tokens
+            tokens are the patches, the scores of the others stay as they are.
+
+    Returns:
+        bias (1, H, T, T), cache.
+    """
+    xp = get_xp(table)
+    N = len(offsets)
+    bias = xp.zeros((1, table.shape[1], num_tokens, num_tokens), table.dtype)
+    bias[0, :, num_tokens - N :, num_tokens - N :] = table[offsets].transpose(2, 0, 1)
+    return bias, (table.shape, offsets)
+
+
+def relative_bias_backward(dbias: Array, cache: tuple) -> Array:
+    r"""dbias (B, H, T, T) -> dtable (R, H).
+
+    .. math:: dt_{oh} = \sum_{p_i - p_j = o} \sum_b db_{bhij}
+    """
+    (R, H), offsets = cache
+    xp = get_xp(dbias)
+    N, T = len(offsets), dbias.shape[-1]
+    per_pair = dbias[:, :, T - N :, T - N :].sum(0).reshape(H, N * N)
+    dtable = xp.zeros((R, H), dbias.dtype)
+    places = xp.asarray(offsets).reshape(-1)
+    for head in range(H):
+        dtable[:, head] = xp.bincount(places, per_pair[head], R)
+    return dtable
+
+
 def relative_offsets(height: int, width: int) -> np.ndarray:
     """Which of the (2·height - 1)·(2·width - 1) offsets lies between two patches: int64 (N, N),
     row = the patch that asks."""

@@ -19,6 +19,22 @@ def class_token_backward(dout: Array, cache: None) -> tuple[Array, Array]:
     return dout[:, 1:], dout[:, :1].sum(0, keepdims=True)
 
 
+def registers_forward(x: Array, registers: Array) -> tuple[Array, int]:
+    """Put R learned tokens in front, for the model to keep notes in (Darcet et al., 2024).
+
+    x (B, N, C), registers (1, R, C) -> (B, R + N, C), cache.
+    """
+    xp = get_xp(x)
+    B, _, C = x.shape
+    R = registers.shape[1]
+    return xp.concatenate([xp.broadcast_to(registers, (B, R, C)), x], 1), R
+
+
+def registers_backward(dout: Array, cache: int) -> tuple[Array, Array]:
+    """dout (B, R + N, C) -> dx (B, N, C), dregisters (1, R, C), summed over the batch."""
+    return dout[:, cache:], dout[:, :cache].sum(0, keepdims=True)
+
+
 def position_forward(x: Array, pos_embed: Array) -> tuple[Array, None]:
     """Add to each token the embedding of its place: x (B, T, C), pos_embed (1, T, C)."""
     return x + pos_embed, None

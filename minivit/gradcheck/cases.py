@@ -11,6 +11,7 @@ import numpy as np
 from minivit import functional
 from minivit.gradcheck.check import STEP, STEP_AT_KINKS, Result, check_layer, check_pair
 from minivit.layers import (
+    AttentionPool,
     Block,
     Bottleneck,
     ConvStem,
@@ -24,15 +25,19 @@ from minivit.layers import (
     Mlp,
     MultiHeadAttention,
     PatchEmbed,
+    QuickGelu,
     ResNet,
     RMSNorm,
+    Rotary,
     SequencePool,
+    Swiglu,
 )
 from minivit.models import MaskedViT, ViT, ViTConfig
 
 Case = Callable[..., list[Result]]
 
 rng = np.random.default_rng(0)
+extra = np.random.default_rng(1)  # what came later: the numbers of the others stay as they were
 
 
 def draw(*shape: int) -> np.ndarray:
@@ -99,6 +104,15 @@ def pairs() -> Iterator[tuple[str, Case]]:
     yield pair("sequence_pool", {"x": x, "weight": draw(C, 1)})
     yield pair("cross_entropy", {"logits": draw(6, K)}, rng.integers(K, size=6))
     yield "cross_entropy, soft", pair("cross_entropy", {"logits": draw(B, K)}, soft, 0.1)[1]
+    turns = functional.rotary_axial(2, 2, D, 10.0)
+    yield pair("rotary", {"x": heads["q"]}, *turns, False)
+    halves = functional.rotary_dinov3(2, 2, D, 100.0)
+    yield "rotary, halves", pair("rotary", {"x": heads["q"]}, *halves, True)[1]
+    offsets = functional.relative_offsets(2, 2)
+    yield pair("relative_bias", {"table": extra.standard_normal((9, H))}, offsets, T)
+    yield pair("registers", {"x": x, "registers": extra.standard_normal((1, 3, C))})
+    yield pair("quick_gelu", {"x": 2 * x})
+    yield pair("swiglu", {"x": extra.standard_normal((B, T, 2 * K))})
 
 
 def layers() -> Iterator[tuple[str, Case]]:
@@ -107,6 +121,7 @@ def layers() -> Iterator[tuple[str, Case]]:
     images = draw(2, 3, 4, 6)
     block: dict[str, Any] = {"act": GeluTanh(), "dropout": 0.2, "attn_dropout": 0.2}
     block["drop_path"] = 0.3
+    turned = Rotary(*functional.rotary_axial(2, 2, 4, 10.0), half=False)
     for layer, value in (
         (Linear(rng, 12, 7), x),
         (LayerNorm(12), x),
@@ -124,6 +139,13 @@ def layers() -> Iterator[tuple[str, Case]]:
         (SequencePool(rng, 12), x),
         (Bottleneck(rng, 8, 16, 2), draw(2, 4, 6, 8)),
         (ResNet(rng, (1, 2), 3, 32), images),
+        (MultiHeadAttention(rng, 12, 3, relative_grid=(2, 2), relative_bias=True), x),
+        (MultiHeadAttention(rng, 12, 3, qkv_bias=False, qk_norm=LayerNorm), x),
+        (MultiHeadAttention(rng, 12, 3, qk_norm=RMSNorm, rotary=turned), x),
+        (QuickGelu(), x),
+        (Swiglu(), x),
+        (Mlp(rng, 12, 10, Swiglu()), x),
+        (AttentionPool(rng, 12, 3, 20, LayerNorm, Gelu()), x),
     ):
         name = type(layer).__name__
         step = STEP_AT_KINKS if isinstance(layer, ConvStem | Bottleneck | ResNet) else STEP
@@ -168,6 +190,38 @@ def models() -> Iterator[tuple[str, Case]]:
                 "activation": "gelu_tanh",
             },
         ),
+        (
+            "as DINOv2: registers, SwiGLU",
+            {"num_registers": 2, "embed_prefix": False, "mlp": "swiglu", "layer_scale": 0.3},
+        ),
+        (
+            "as DINOv3: rotary positions",
+            {
+                "dim": 16,
+                "num_registers": 1,
+                "pos_embed": "none",
+                "rope": "dinov3",
+                "layer_scale": 0.3,
+            },
+        ),
+        (
+            "as CLIP: a norm before, quick GELU",
+            {"pre_norm": True, "activation": "quick_gelu", "norm_eps": 1e-5},
+        ),
+        ("as SigLIP: attention pooling", {"pool": "map", "activation": "gelu_tanh"}),
+        ("as DeiT: distilled", {"distilled": True}),
+        (
+            "norm after pooling, normalized queries and keys, a bias for each offset",
+            {
+                "pool": "mean",
+                "num_registers": 2,
+                "final_norm": "pooled",
+                "qk_norm": True,
+                "qkv_bias": False,
+                "pos_embed": "relative_bias",
+            },
+        ),
+        ("no head, no last norm", {"num_classes": 0, "final_norm": "none"}),
     ):
         model = ViT(ViTConfig(**{**small, **options}), dtype="float64")
         images = draw(2, 3, 8, 12)

@@ -5,8 +5,9 @@ its parameters to their `.grad` and returns `dx`. A layer keeps nothing between 
 number of forwards may be under way at once.
 """
 
-from minivit.layers.activation import Gelu, GeluTanh
-from minivit.layers.attention import MultiHeadAttention
+from minivit.layers.activation import Gelu, GeluTanh, QuickGelu, Swiglu
+from minivit.layers.attention import MultiHeadAttention, Rotary
+from minivit.layers.attention_pool import AttentionPool
 from minivit.layers.block import Block, BlockCache
 from minivit.layers.conv_stem import ConvStem
 from minivit.layers.dropout import Dropout, DropPath
@@ -20,6 +21,7 @@ from minivit.layers.resnet import Bottleneck, ResNet
 from minivit.layers.sequence_pool import SequencePool
 
 __all__ = [
+    "AttentionPool",
     "Block",
     "BlockCache",
     "Bottleneck",
@@ -40,9 +42,12 @@ __all__ = [
     "Parameter",
     "PatchEmbed",
     "PatchEmbedCache",
+    "QuickGelu",
     "RMSNorm",
     "ResNet",
+    "Rotary",
     "SequencePool",
+    "Swiglu",
     "run",
     "run_backward",
 ]

@@ -6,8 +6,13 @@ from minivit.functional import (
     gelu_forward,
     gelu_tanh_backward,
     gelu_tanh_forward,
+    quick_gelu_backward,
+    quick_gelu_forward,
+    swiglu_backward,
+    swiglu_forward,
 )
 from minivit.functional.gelu import GeluCache
+from minivit.functional.swiglu import SwigluCache
 from minivit.layers.layer import Layer
 
 
@@ -33,3 +38,27 @@ class GeluTanh(Layer):
     def backward(self, dout: Array, cache: GeluCache) -> Array:
         """dout -> dx, both of the shape of x."""
         return gelu_tanh_backward(dout, cache)
+
+
+class QuickGelu(Layer):
+    """GELU with a logistic function in place of Φ, as in CLIP; see `functional.gelu`."""
+
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, GeluCache]:
+        """x of any shape -> the same shape, cache."""
+        return quick_gelu_forward(x)
+
+    def backward(self, dout: Array, cache: GeluCache) -> Array:
+        """dout -> dx, both of the shape of x."""
+        return quick_gelu_backward(dout, cache)
+
+
+class Swiglu(Layer):
+    """The gate of SwiGLU: half of the numbers come out; see `functional.swiglu`."""
+
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, SwigluCache]:
+        """x (..., 2F) -> (..., F), cache."""
+        return swiglu_forward(x)
+
+    def backward(self, dout: Array, cache: SwigluCache) -> Array:
+        """dout (..., F) -> dx (..., 2F)."""
+        return swiglu_backward(dout, cache)

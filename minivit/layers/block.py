@@ -1,6 +1,6 @@
 """One encoder block: attention and MLP, each with a norm before and a residual around it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +49,7 @@ class Block(Layer):
     Args:
         norm, scale: make a layer for tokens of a width. scale: LayerScale, or nothing.
         act: the MLP's activation. drop_path: rate of the branches.
-        relative_grid: see `MultiHeadAttention`.
+        attention: what else `MultiHeadAttention` is made with.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class Block(Layer):
         dropout: float = 0.0,
         attn_dropout: float = 0.0,
         drop_path: float = 0.0,
-        relative_grid: tuple[int, int] | None = None,
+        attention: Mapping[str, Any] | None = None,
     ):
         self.norm1 = norm(dim)
-        self.attn = MultiHeadAttention(rng, dim, num_heads, attn_dropout, relative_grid)
+        self.attn = MultiHeadAttention(rng, dim, num_heads, attn_dropout, **(attention or {}))
         self.norm2 = norm(dim)
         self.mlp = Mlp(rng, dim, hidden, act, dropout)
         self.drop = Dropout(dropout)

@@ -29,6 +29,11 @@ class Parameter:
         return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
 
 
+def data_of(parameter: Parameter | None) -> Array | None:
+    """Its numbers; None where a layer does without it."""
+    return None if parameter is None else parameter.data
+
+
 class Layer:
     """Base of all layers: finds the parameters among its attributes."""
 

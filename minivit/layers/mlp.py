@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.backend import Array, RandomStream
-from minivit.layers.activation import Gelu
+from minivit.layers.activation import Gelu, Swiglu
 from minivit.layers.dropout import Dropout
 from minivit.layers.layer import Layer, run, run_backward
 from minivit.layers.linear import Linear
@@ -24,7 +24,8 @@ class Mlp(Layer):
     """fc2(drop(act(fc1(x)))): C -> F -> C (paper, section 3.1).
 
     Args:
-        act: the activation, a layer; None for GELU. dropout: after the activation.
+        act: the activation, a layer; None for GELU. A `Swiglu` makes F numbers of 2F, which fc1
+            then gives. dropout: after the activation.
     """
 
     def __init__(
@@ -35,8 +36,8 @@ class Mlp(Layer):
         act: Layer | None = None,
         dropout: float = 0.0,
     ):
-        self.fc1 = Linear(rng, dim, hidden)
         self.act = act or Gelu()
+        self.fc1 = Linear(rng, dim, hidden, copies=2 if isinstance(act, Swiglu) else 1)
         self.drop = Dropout(dropout)
         self.fc2 = Linear(rng, hidden, dim)
 

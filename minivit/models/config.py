@@ -1,6 +1,7 @@
 """What a Vision Transformer is made of, and the sizes that have names."""
 
 import difflib
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin
 
@@ -21,7 +22,7 @@ class ViTConfig:
     in_channels: int = 3
     """Colours of a pixel."""
     num_classes: int = 10
-    """Classes to tell apart."""
+    """Classes to tell apart; 0: no head, the features are the output."""
     dim: int = 128
     """Width of a token."""
     depth: int = 6
@@ -30,23 +31,50 @@ class ViTConfig:
     """Attention heads; must divide dim."""
     mlp_ratio: float = 2.0
     """Hidden width of the MLP over dim."""
+    mlp: Literal["mlp", "swiglu"] = "mlp"
+    """The MLP: two layers around an activation; or SwiGLU, whose first layer gives a gate, too."""
     stem: Literal["patch", "conv", "resnet"] = "patch"
     """What makes tokens of pixels: patches; or, with the same grid, convolutions or a ResNet's
     feature map (a hybrid; with depth 0 a ResNet)."""
     stages: tuple[int, ...] = (2, 2, 2)
     """Bottlenecks in each stage of stem resnet; the picture is halved between two stages."""
-    pool: Literal["cls", "mean", "seq"] = "cls"
-    """What the head looks at: a class token; or, without one, the mean of all tokens, or a mean in
-    which each says how much it counts (sequence pooling)."""
-    pos_embed: Literal["learned", "sincos2d", "relative", "none"] = "learned"
+    pool: Literal["cls", "mean", "seq", "map"] = "cls"
+    """What the head gets: a class token; or, without one, the mean of all patches, a mean in which
+    each says how much it counts (sequence pooling), or what a learned query finds in them
+    (attention pooling)."""
+    num_registers: int = 0
+    """Register tokens beside the class token, without a part in the result."""
+    distilled: bool = False
+    """A second class token with a head of its own, as in DeiT; the logits are the mean of both."""
+    pos_embed: Literal["learned", "sincos2d", "relative", "relative_bias", "none"] = "learned"
     """Position embedding: learned 1-D, fixed 2-D sines and cosines, learned offsets between patches
-    inside every attention, or none."""
+    inside every attention (an embedding, or a number per head), or none."""
+    embed_prefix: bool = True
+    """Whether class token and registers have positions, too, where they are learned."""
+    rope: Literal["none", "axial", "axial_xy", "dinov3"] = "none"
+    """Rotary positions: queries and keys are turned by angles of rows and columns, in the form of
+    EVA, the same with columns first, or that of DINOv3."""
+    rope_theta: float = 100.0
+    """What the slowest of the rotary frequencies is divided by."""
+    rope_grid: int | None = None
+    """Side of the grid that axial rotary positions are scaled to; None: as they are."""
     representation_size: int | None = None
     """Width of a tanh layer before the head, as in the paper's pre-training; None for none."""
-    activation: Literal["gelu", "gelu_tanh"] = "gelu"
-    """GELU by its definition, or its tanh form as in the paper's code."""
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
+    """GELU by its definition, its tanh form as in the paper's code, or its logistic one as in
+    CLIP; SwiGLU has its own."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     """Normalization of tokens: LayerNorm; or RMSNorm, without mean and shift."""
+    norm_eps: float = 1e-6
+    """What the norms add to the variance."""
+    pre_norm: bool = False
+    """A norm before the blocks, as in CLIP."""
+    final_norm: Literal["tokens", "pooled", "none"] = "tokens"
+    """The last norm: of all tokens, of what was pooled from them, or none."""
+    qkv_bias: bool = True
+    """Whether queries, keys and values have a bias."""
+    qk_norm: bool = False
+    """Normalize each head's queries and keys."""
     layer_scale: float | None = None
     """LayerScale: initial scale of each residual branch, such as 1e-5; None: without."""
     dropout: float = 0.0
@@ -75,7 +103,7 @@ class ViTConfig:
 
     def _check_sizes(self) -> None:
         for name in ("patch_size", "in_channels", "num_classes", "dim", "depth", "num_heads"):
-            least = 0 if name == "depth" and self.stem == "resnet" else 1
+            least = 0 if name == "num_classes" or (name, self.stem) == ("depth", "resnet") else 1
             if getattr(self, name) < least:
                 raise UserError(f"{name} is {getattr(self, name)}; expected at least {least}")
         H, W = self.image_hw
@@ -97,6 +125,7 @@ class ViTConfig:
             )
         if self.stem == "resnet":
             self._check_stages()
+        self._check_tokens()
         if self.hidden < 1:
             raise UserError(f"mlp_ratio is {self.mlp_ratio}; expected a hidden width of at least 1")
         if self.pos_embed == "sincos2d" and self.dim % 4:
@@ -109,6 +138,25 @@ class ViTConfig:
             raise UserError(
                 f"representation_size is {self.representation_size}; expected at least 1 or None"
             )
+
+    def _check_tokens(self) -> None:
+        if self.num_registers < 0:
+            raise UserError(f"num_registers is {self.num_registers}; expected at least 0")
+        if self.distilled and (
+            self.pool != "cls" or self.representation_size or self.final_norm == "pooled"
+        ):
+            raise UserError(
+                "distilled needs pool cls, no representation_size, and no norm after pooling"
+            )
+        head_dim = self.dim // self.num_heads
+        if self.rope != "none" and head_dim % 4:
+            raise UserError(f"rope needs heads of a width that 4 divides, found {head_dim}")
+        if not 0 < self.norm_eps < 1:
+            raise UserError(f"norm_eps is {self.norm_eps}; expected above 0 and below 1")
+        if not 1 < self.rope_theta < math.inf:
+            raise UserError(f"rope_theta is {self.rope_theta}; expected above 1")
+        if self.rope_grid is not None and self.rope_grid < 1:
+            raise UserError(f"rope_grid is {self.rope_grid}; expected at least 1 or None")
 
     def _check_stages(self) -> None:
         count = len(self.stages)
@@ -145,15 +193,20 @@ class ViTConfig:
         return H // self.patch_size, W // self.patch_size
 
     @property
+    def num_prefix(self) -> int:
+        """Tokens before the patches: class token, the distilled one, registers."""
+        return (self.pool == "cls") + self.distilled + self.num_registers
+
+    @property
     def num_tokens(self) -> int:
-        """T: the patches, and the class token where there is one."""
+        """T: the patches, and the tokens before them."""
         rows, columns = self.grid
-        return rows * columns + (self.pool == "cls")
+        return rows * columns + self.num_prefix
 
     @property
     def hidden(self) -> int:
         """F: the hidden width of the MLP."""
-        return int(self.dim * self.mlp_ratio)
+        return int(self.dim * self.mlp_ratio + 1e-6)  # a ratio of two widths may be a hair short
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> "ViTConfig":

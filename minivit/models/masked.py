@@ -20,7 +20,7 @@ from minivit.layers import BlockCache, FlatParameters, Layer, Linear, Parameter
 from minivit.layers.initialize import normal
 from minivit.models.config import ViTConfig
 from minivit.models.model import Model
-from minivit.models.vit import ViT
+from minivit.models.vit import PlaceCache, ViT
 
 
 class MaskedViTCache(NamedTuple):
@@ -29,7 +29,7 @@ class MaskedViTCache(NamedTuple):
     corruption: Corruption
     patch_embed: tuple | list
     corrupt: CorruptCache
-    drop: Array | None
+    place: PlaceCache
     blocks: list[BlockCache]
     norm: Any
     take: tuple
@@ -106,13 +106,13 @@ class MaskedViT(Model):
         x, patch_embed = vit.patch_embed.forward(images)
         selection, masked = (xp.asarray(one, self.dtype) for one in hidden[1:])
         x, corrupt = corrupt_forward(x, self.mask_token.data, selection, masked)
-        x, drop = vit.place_forward(x, masks)
+        x, place = vit.place_forward(x, masks)
         x, blocks = vit.blocks_forward(x, masks)
         tokens, norm = vit.norm.forward(x)
-        first = int(self.config.pool == "cls")
+        first = self.config.num_prefix
         chosen, take = take_tokens_forward(tokens, xp.asarray(hidden.chosen + first))
         predicted, decoder = self.decoder.forward(chosen)
-        cache = MaskedViTCache(hidden, patch_embed, corrupt, drop, blocks, norm, take, decoder)
+        cache = MaskedViTCache(hidden, patch_embed, corrupt, place, blocks, norm, take, decoder)
         return predicted, cache
 
     def backward(self, dpredicted: Array, cache: MaskedViTCache) -> Array:
@@ -121,7 +121,7 @@ class MaskedViT(Model):
         dtokens = take_tokens_backward(self.decoder.backward(dpredicted, cache.decoder), cache.take)
         dx = vit.norm.backward(dtokens, cache.norm)
         dx = vit.blocks_backward(dx, cache.blocks)
-        dx = vit.place_backward(dx, cache.drop)
+        dx = vit.place_backward(dx, cache.place)
         dx, dmask_token = corrupt_backward(dx, cache.corrupt)
         self.mask_token.grad += dmask_token
         return vit.patch_embed.backward(dx, cache.patch_embed)

@@ -84,9 +84,10 @@ class _Rows:
         N = math.prod(self.config.grid)
         yield self.row("mask_token", (N, self.C), 0, cached)
 
-    def drop(self, cached: Any) -> Iterator[Row]:
-        for name in ("cls_token", "pos_embed"):
+    def place(self, cached: Any) -> Iterator[Row]:
+        for name in ("cls_token", "dist_token", "reg_token", "pos_embed"):
             yield from self.parameter(name, (self.T, self.C))
+        yield from self.norm_row("norm_pre", (self.T, self.C), cached)
 
     def blocks(self, cached: Any) -> Iterator[Row]:
         T, C, F = self.T, self.C, self.config.hidden
@@ -97,23 +98,33 @@ class _Rows:
                 ("attn", projections + maps, block.attn),
                 ("ls1", 0, block.branch1.scale),
                 ("norm2", 0, block.norm2),
-                ("mlp", 2 * T * C * F * 2, block.mlp),
+                ("mlp", 2 * T * C * F * (3 if self.config.mlp == "swiglu" else 2), block.mlp),
                 ("ls2", 0, block.branch2.scale),
             ):
                 row = self.row(f"blocks.{i}.{part}", (T, C), flops, own)
                 if row.parameters:
                     yield row
 
+    def norm_row(self, name: str, output: tuple[int, ...], cached: Any) -> Iterator[Row]:
+        """The row of a norm that a model may have or not."""
+        if any(key.startswith(f"{name}.") for key in self.sizes):
+            yield self.row(name, output, 0, cached)
+
     def norm(self, cached: Any) -> Iterator[Row]:
         tokens = getattr(self.cache, "tokens", ())
-        yield self.row("norm", (self.T, self.C), 0, (cached, tokens))
+        yield from self.norm_row("norm", (self.T, self.C), (cached, tokens))
 
     def tokens(self, cached: Any) -> Iterator[Row]:
         yield from ()  # in the row of the norm, whose output they are
 
     def pool(self, cached: Any) -> Iterator[Row]:
+        T, C, F = self.T, self.C, self.config.hidden
         if self.config.pool == "seq":
-            yield self.row("sequence_pool", (self.C,), 2 * 2 * self.T * self.C, cached)
+            yield self.row("sequence_pool", (C,), 2 * 2 * T * C, cached)
+        if self.config.pool == "map":
+            flops = 2 * T * C * 2 * C + 2 * 2 * T * C + 2 * (2 * C * C + 2 * C * F)
+            yield self.row("attn_pool", (C,), flops, cached)
+        yield from self.norm_row("fc_norm", (C,), cached)
 
     def pre_logits(self, cached: Any) -> Iterator[Row]:
         width = self.config.representation_size
@@ -122,7 +133,9 @@ class _Rows:
 
     def head(self, cached: Any) -> Iterator[Row]:
         width, K = self.config.representation_size or self.C, self.config.num_classes
-        yield self.row("head", (K,), 2 * width * K, cached)
+        for name in ("head", "head_dist"):
+            if f"{name}.weight" in self.sizes:
+                yield self.row(name, (K,), 2 * width * K, cached)
 
     def take(self, cached: Any) -> Iterator[Row]:
         yield from ()

@@ -66,17 +66,22 @@ SPECS: dict[Callable, Spec] = {
     F.relu_forward: Spec(("relu",), "y = max(x, 0)"),
     F.max_pool_forward: Spec(("pool",), "the largest of each window"),
     F.class_token_forward: Spec(("with_cls_token",), "[class token; patches]"),
+    F.registers_forward: Spec(("with_registers",), "[registers; patches]"),
     F.position_forward: Spec(("with_positions",), "x + position"),
     F.layernorm_forward: Spec(("",), "y = γ (x - mean) / std + β"),
     F.rmsnorm_forward: Spec(("",), "y = γ x / rms"),
     F.layer_scale_forward: Spec(("",), "y = γ x"),
     F.split_heads: Spec(("q", "k", "v"), "a third of qkv each, cut into heads"),
+    F.rotary_forward: Spec(("rotated",), "x cos + turn(x) sin"),
     F.relative_forward: Spec(("relative",), "q · table[offset]"),
+    F.relative_bias_forward: Spec(("relative_bias",), "table[offset]"),
     F.softmax_forward: Spec(("probs",), "exp(s) / Σ exp(s)", ("scores",), "q kᵀ / √D"),
     F.attention_forward: Spec(("heads",), "probs v"),
     F.merge_heads: Spec(("merged",), "the heads of a token side by side"),
     F.gelu_forward: Spec(("gelu",), "x Φ(x)"),
     F.gelu_tanh_forward: Spec(("gelu",), "x (1 + tanh(√(2/π) (x + 0.0447 x³))) / 2"),
+    F.quick_gelu_forward: Spec(("gelu",), "x σ(1.702 x)"),
+    F.swiglu_forward: Spec(("gated",), "a σ(a) b"),
     F.tanh_forward: Spec(("tanh",), "tanh(x)"),
     F.mean_pool_forward: Spec(("pooled",), "mean of the tokens"),
     F.sequence_pool_forward: Spec(("pooled",), "mean of the tokens, each by its own share"),
@@ -93,12 +98,16 @@ SPECS: dict[Callable, Spec] = {
     F.tanh_backward: Spec(("dx",), "dy (1 - tanh²)"),
     F.gelu_backward: Spec(("dgelu",), "dy (Φ(x) + x φ(x))"),
     F.gelu_tanh_backward: Spec(("dgelu",), "dy times the derivative"),
+    F.quick_gelu_backward: Spec(("dgelu",), "dy c (1 + 1.702 x (1 - c))"),
+    F.swiglu_backward: Spec(("dgated",), "da = dy b σ (1 + a (1 - σ)), db = dy a σ"),
     F.softmax_backward: Spec(
         ("dscores",), "probs (dprobs - Σ dprobs probs)", ("dprobs",), "dheads vᵀ"
     ),
     F.attention_backward: Spec(
         ("dq", "dk", "dv"), "dscores k / √D; dscoresᵀ q / √D; probsᵀ dheads"
     ),
+    F.rotary_backward: Spec(("drotated",), "turned back"),
+    F.relative_bias_backward: Spec(("dtable",), "Σ dbias over each offset"),
     F.relative_backward: Spec(("dq_relative", "dtable"), "Σ dbias table / √D; Σ dbias q / √D"),
     F.layernorm_backward: Spec(
         ("dx", "dgamma", "dbeta"), "(dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / std; Σ dy x̂; Σ dy"
@@ -107,6 +116,7 @@ SPECS: dict[Callable, Spec] = {
     F.layer_scale_backward: Spec(("dx", "dgamma"), "γ dy; Σ dy x"),
     F.position_backward: Spec(("dx", "dpos_embed"), "dy; Σ dy over the batch"),
     F.class_token_backward: Spec(("dpatches", "dcls_token"), "all rows but the first; the first"),
+    F.registers_backward: Spec(("dpatches", "dregisters"), "the rows behind; the first, summed"),
     F.max_pool_backward: Spec(("dpool",), "to the largest of each window"),
     F.relu_backward: Spec(("drelu",), "dy where x > 0"),
     F.groupnorm_backward: Spec(("dx", "dgamma", "dbeta"), "as LayerNorm, a group of channels"),

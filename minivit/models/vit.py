@@ -1,6 +1,5 @@
 """The Vision Transformer (Dosovitskiy et al., 2021)."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,31 +13,38 @@ from minivit.functional import (
     mean_pool_forward,
     position_backward,
     position_forward,
-    sincos_2d,
+    registers_backward,
+    registers_forward,
     tanh_backward,
     tanh_forward,
 )
 from minivit.layers import (
-    Block,
+    AttentionPool,
     BlockCache,
-    ConvStem,
     Dropout,
     FlatParameters,
-    Gelu,
-    GeluTanh,
-    Layer,
-    LayerNorm,
-    LayerScale,
+    Identity,
     Linear,
     Parameter,
-    PatchEmbed,
-    ResNet,
-    RMSNorm,
     SequencePool,
 )
 from minivit.layers.initialize import normal, weights_from
 from minivit.models.config import ViTConfig
 from minivit.models.model import Model
+from minivit.models.parts import (
+    fixed_positions,
+    make_activation,
+    make_block,
+    make_norm,
+    make_stem,
+)
+
+
+class PlaceCache(NamedTuple):
+    """Of what comes before the blocks: dropout's mask or None, and the norm's cache or None."""
+
+    drop: Array | None
+    norm: Any
 
 
 class ViTCache(NamedTuple):
@@ -50,18 +56,13 @@ class ViTCache(NamedTuple):
     """
 
     patch_embed: tuple | list
-    drop: Array | None
+    place: PlaceCache
     blocks: list[BlockCache]
     norm: Any
     tokens: Array
-    pool: tuple
+    pool: Any
     pre_logits: tuple | None
-    head: tuple
-
-
-NORMS: dict[str, Callable[[int], Layer]] = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
-ACTIVATIONS: dict[str, Callable[[], Layer]] = {"gelu": Gelu, "gelu_tanh": GeluTanh}
-"""What `ViTConfig.norm` and `.activation` name."""
+    head: Any
 
 
 class ViT(Model):
@@ -84,28 +85,42 @@ class ViT(Model):
         device: str = "cpu",
     ):
         rng = weights_from(seed)
-        C, T = config.dim, config.num_tokens
+        C, norm = config.dim, make_norm(config)
         if config.pool == "cls":
             self.cls_token = Parameter(np.zeros((1, 1, C)))
+        if config.distilled:
+            self.dist_token = Parameter(np.zeros((1, 1, C)))
+        if config.num_registers:
+            self.reg_token = Parameter(normal(rng, (1, config.num_registers, C), 0.02))
         if config.pos_embed == "learned":
-            self.pos_embed = Parameter(normal(rng, (1, T, C), 0.02))
-        self.patch_embed = _make_stem(rng, config)
+            places = config.num_tokens - (0 if config.embed_prefix else config.num_prefix)
+            self.pos_embed = Parameter(normal(rng, (1, places, C), 0.02))
+        self.patch_embed = make_stem(rng, config)
         self.pos_drop = Dropout(config.dropout)
-        self.blocks = [_make_block(rng, config, i) for i in range(config.depth)]
-        self.norm = NORMS[config.norm](C)
+        self.norm_pre = norm(C) if config.pre_norm else Identity()
+        self.blocks = [make_block(rng, config, i) for i in range(config.depth)]
+        self.norm = norm(C) if config.final_norm == "tokens" else Identity()
         if config.pool == "seq":
             self.sequence_pool = SequencePool(rng, C)
+        if config.pool == "map":
+            hidden, act = config.hidden, make_activation(config)
+            self.attn_pool = AttentionPool(rng, C, config.num_heads, hidden, norm, act)
+        self.fc_norm = norm(C) if config.final_norm == "pooled" else Identity()
         features = C
         if config.representation_size is not None:
             features = config.representation_size
             self.pre_logits = Linear(rng, C, features)
-        self.head = Linear(rng, features, config.num_classes)
-        self.head.weight.data[...] = 0.0
+        if config.num_classes:
+            self.head = Linear(rng, features, config.num_classes)
+            self.head.weight.data[...] = 0.0
+        if config.num_classes and config.distilled:
+            self.head_dist = Linear(rng, features, config.num_classes)
+            self.head_dist.weight.data[...] = 0.0
         self.config, self.device = config, device
         self.flat = FlatParameters(self, dtype, device)
         self.fixed_positions: Any = None
         if config.pos_embed == "sincos2d":
-            self.fixed_positions = to_device(_fixed_positions(config).astype(dtype), device)
+            self.fixed_positions = to_device(fixed_positions(config).astype(dtype), device)
 
     @property
     def encoder(self) -> "ViT":
@@ -121,8 +136,12 @@ class ViT(Model):
 
     def features(self, images: Array) -> Array:
         """images (B, channels, H, W) -> (B, C): what the head gets, for other uses."""
-        tokens, _ = self.norm.forward(self._encode(images))
-        return self._pool(tokens)[0]
+        return self._pool(self.tokens(images))[0]
+
+    def tokens(self, images: Array) -> Array:
+        """images (B, channels, H, W) -> (B, T, C): all tokens after the last norm, those before
+        the patches first."""
+        return self.norm.forward(self._encode(images))[0]
 
     def forward(  # type: ignore[override]
         self, images: Array, train: bool = False, stream: RandomStream | None = None
@@ -143,10 +162,10 @@ class ViT(Model):
         self.check_images(images)
         stream = self._masks_from(stream) if train else None
         x, patch_embed = self.patch_embed.forward(images)
-        x, drop = self.place_forward(x, stream)
+        x, place = self.place_forward(x, stream)
         x, blocks = self.blocks_forward(x, stream)
         logits, tail = self._classify(x)
-        return logits, ViTCache(patch_embed, drop, blocks, *tail)
+        return logits, ViTCache(patch_embed, place, blocks, *tail)
 
     def backward(self, dlogits: Array, cache: ViTCache, dprobs: Array | None = None) -> Array:
         """dlogits (B, K) -> dimages (B, channels, H, W); parameters' gradients are added to.
@@ -167,7 +186,7 @@ class ViT(Model):
             )
         dx = self._classify_backward(dlogits, cache)
         dx = self.blocks_backward(dx, cache.blocks, dprobs)
-        dx = self.place_backward(dx, cache.drop)
+        dx = self.place_backward(dx, cache.place)
         return self.patch_embed.backward(dx, cache.patch_embed)
 
     def _encode(self, images: Array) -> Array:
@@ -179,26 +198,58 @@ class ViT(Model):
             x, _ = block.forward(x)
         return x
 
-    def place_forward(self, x: Array, stream: RandomStream | None) -> tuple[Array, Array | None]:
-        """The rest of eq. 1: class token in front, positions added; cache (dropout's
-        mask)."""
+    def place_forward(self, x: Array, stream: RandomStream | None) -> tuple[Array, PlaceCache]:
+        """The rest of eq. 1: class token (and registers) in front, positions added; a norm, where
+        the model has one here."""
+        if self.config.embed_prefix:
+            x = self._positions(self._prefix(x))
+        else:
+            x = self._prefix(self._positions(x))
+        x, drop = self.pos_drop.forward(x, stream)
+        x, norm = self.norm_pre.forward(x)
+        return x, PlaceCache(drop, norm)
+
+    def _prefix(self, x: Array) -> Array:
+        """(B, N, C) -> (B, T, C)."""
+        if self.config.num_registers:
+            x, _ = registers_forward(x, self.reg_token.data)
+        if self.config.distilled:
+            x, _ = class_token_forward(x, self.dist_token.data)
         if self.config.pool == "cls":
             x, _ = class_token_forward(x, self.cls_token.data)
+        return x
+
+    def _positions(self, x: Array) -> Array:
         if self.config.pos_embed == "learned":
             x, _ = position_forward(x, self.pos_embed.data)
         elif self.config.pos_embed == "sincos2d":
-            x, _ = position_forward(x, self.fixed_positions)
-        return self.pos_drop.forward(x, stream)
+            x, _ = position_forward(x, self.fixed_positions[:, -x.shape[1] :])
+        return x
 
-    def place_backward(self, dx: Array, drop: Array | None) -> Array:
+    def place_backward(self, dx: Array, cache: PlaceCache) -> Array:
         """dx (B, T, C) -> that of the stem's tokens (B, N, C)."""
-        dx = self.pos_drop.backward(dx, drop)
-        if self.config.pos_embed == "learned":
-            dx, dpos_embed = position_backward(dx, None)
-            self.pos_embed.grad += dpos_embed
+        dx = self.norm_pre.backward(dx, cache.norm)
+        dx = self.pos_drop.backward(dx, cache.drop)
+        if self.config.embed_prefix:
+            return self._prefix_backward(self._positions_backward(dx))
+        return self._positions_backward(self._prefix_backward(dx))
+
+    def _prefix_backward(self, dx: Array) -> Array:
         if self.config.pool == "cls":
             dx, dcls_token = class_token_backward(dx, None)
             self.cls_token.grad += dcls_token
+        if self.config.distilled:
+            dx, ddist_token = class_token_backward(dx, None)
+            self.dist_token.grad += ddist_token
+        if self.config.num_registers:
+            dx, dreg_token = registers_backward(dx, self.config.num_registers)
+            self.reg_token.grad += dreg_token
+        return dx
+
+    def _positions_backward(self, dx: Array) -> Array:
+        if self.config.pos_embed == "learned":
+            dx, dpos_embed = position_backward(dx, None)
+            self.pos_embed.grad += dpos_embed
         return dx
 
     def blocks_forward(
@@ -220,7 +271,7 @@ class ViT(Model):
         return dx
 
     def _classify(self, x: Array) -> tuple[Array, tuple]:
-        """Eq. 4: LayerNorm, then the class token (or the mean of all), then the head."""
+        """Eq. 4: the norm, then the class token (or what another pooling gives), then the head."""
         tokens, norm = self.norm.forward(x)
         features, pool = self._pool(tokens)
         pre_logits = None
@@ -228,35 +279,77 @@ class ViT(Model):
             features, linear = self.pre_logits.forward(features)
             features, tanh = tanh_forward(features)
             pre_logits = linear, tanh
-        logits, head = self.head.forward(features)
+        if self.config.distilled:
+            logits, head = self._both_heads(tokens)
+        elif self.config.num_classes:
+            logits, head = self.head.forward(features)
+        else:
+            logits, head = features, None
         return logits, (norm, tokens, pool, pre_logits, head)
 
-    def _pool(self, tokens: Array) -> tuple[Array, tuple]:
-        """(B, T, C) -> (B, C), cache: the class token, the mean of all, or a weighted one."""
-        if self.config.pool == "cls":
-            return tokens[:, 0], tokens.shape
-        if self.config.pool == "mean":
-            return mean_pool_forward(tokens)
-        return self.sequence_pool.forward(tokens)
+    def _both_heads(self, tokens: Array) -> tuple[Array, Any]:
+        """The mean of what two tokens' heads say (Touvron et al., 2021)."""
+        if not self.config.num_classes:
+            return 0.5 * (tokens[:, 0] + tokens[:, 1]), None
+        one, head = self.head.forward(tokens[:, 0])
+        two, head_dist = self.head_dist.forward(tokens[:, 1])
+        return 0.5 * (one + two), (head, head_dist)
+
+    def _pool(self, tokens: Array) -> tuple[Array, Any]:
+        """(B, T, C) -> (B, C), cache: the class token, the mean of the patches, or a weighted
+        one; then the norm, where it comes last."""
+        pool, first = self.config.pool, self.config.num_prefix
+        cache: Any
+        if pool == "cls":
+            features, cache = tokens[:, 0], tokens.shape
+            if self.config.distilled:
+                features = tokens[:, :2].mean(1)
+        elif pool == "mean":
+            features, cache = mean_pool_forward(tokens[:, first:])
+        elif pool == "seq":
+            features, cache = self.sequence_pool.forward(tokens[:, first:])
+        else:
+            features, cache = self.attn_pool.forward(tokens)
+        features, norm = self.fc_norm.forward(features)
+        return features, (cache, norm)
 
     def _pool_backward(self, dfeatures: Array, cache: tuple) -> Array:
         """(B, C) -> (B, T, C)."""
-        if self.config.pool == "cls":
-            dtokens = get_xp(dfeatures).zeros(cache, dfeatures.dtype)
-            dtokens[:, 0] = dfeatures
-            return dtokens
-        if self.config.pool == "mean":
-            return mean_pool_backward(dfeatures, cache)
-        return self.sequence_pool.backward(dfeatures, cache)
+        pool, first = self.config.pool, self.config.num_prefix
+        inner, norm = cache
+        dfeatures = self.fc_norm.backward(dfeatures, norm)
+        if pool == "map":
+            return self.attn_pool.backward(dfeatures, inner)
+        if pool == "mean":
+            return _behind(mean_pool_backward(dfeatures, inner), first)
+        if pool == "seq":
+            return _behind(self.sequence_pool.backward(dfeatures, inner), first)
+        dtokens = get_xp(dfeatures).zeros(inner, dfeatures.dtype)
+        dtokens[:, 0] = dfeatures
+        return dtokens
 
     def _classify_backward(self, dlogits: Array, cache: ViTCache) -> Array:
         require_same_xp(dlogits=dlogits, tokens=cache.tokens)
-        dfeatures = self.head.backward(dlogits, cache.head)
+        if self.config.distilled:
+            return self.norm.backward(self._both_heads_backward(dlogits, cache), cache.norm)
+        dfeatures = dlogits
+        if self.config.num_classes:
+            dfeatures = self.head.backward(dlogits, cache.head)
         if cache.pre_logits is not None:
             linear, tanh = cache.pre_logits
             dfeatures = self.pre_logits.backward(tanh_backward(dfeatures, tanh), linear)
         dtokens = self._pool_backward(dfeatures, cache.pool)
         return self.norm.backward(dtokens, cache.norm)
+
+    def _both_heads_backward(self, dlogits: Array, cache: ViTCache) -> Array:
+        dtokens = get_xp(dlogits).zeros(cache.tokens.shape, dlogits.dtype)
+        dlogits = 0.5 * dlogits
+        if not self.config.num_classes:
+            dtokens[:, :2] = dlogits[:, None]
+            return dtokens
+        for i, head in enumerate((self.head, self.head_dist)):
+            dtokens[:, i] = head.backward(dlogits, cache.head[i])
+        return dtokens
 
     def _masks_from(self, stream: RandomStream | None) -> RandomStream | None:
         config = self.config
@@ -268,39 +361,10 @@ class ViT(Model):
         return stream
 
 
-def _make_stem(rng: np.random.Generator, config: ViTConfig) -> Layer:
-    """What makes tokens of pixels."""
-    if config.stem == "resnet":
-        return ResNet(rng, config.stages, config.in_channels, config.dim)
-    kind = {"patch": PatchEmbed, "conv": ConvStem}[config.stem]
-    return kind(rng, config.patch_size, config.in_channels, config.dim)
-
-
-def _make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:
-    return Block(
-        rng,
-        config.dim,
-        config.num_heads,
-        config.hidden,
-        norm=NORMS[config.norm],
-        scale=_make_scale(config),
-        act=ACTIVATIONS[config.activation](),
-        dropout=config.dropout,
-        attn_dropout=config.attn_dropout,
-        drop_path=config.drop_path * i / max(config.depth - 1, 1),
-        relative_grid=config.grid if config.pos_embed == "relative" else None,
-    )
-
-
-def _make_scale(config: ViTConfig) -> Callable[[int], Layer] | None:
-    """LayerScale for a width, or None where the model has none."""
-    value = config.layer_scale
-    return None if value is None else lambda dim: LayerScale(dim, value)
-
-
-def _fixed_positions(config: ViTConfig) -> np.ndarray:
-    """(1, T, C): sines and cosines for the patches, zeros for the class token."""
-    table = sincos_2d(*config.grid, config.dim)
-    if config.pool == "cls":
-        table = np.concatenate([np.zeros((1, config.dim)), table])
-    return table[None]
+def _behind(dx: Array, count: int) -> Array:
+    """(B, N, C) -> (B, count + N, C): zeros for tokens that had no part in it."""
+    if not count:
+        return dx
+    B, _, C = dx.shape
+    xp = get_xp(dx)
+    return xp.concatenate([xp.zeros((B, count, C), dx.dtype), dx], 1)

@@ -58,7 +58,8 @@ def look(
     logits, cache = twin.forward(images)
     maps = np.stack([to_host(block.attn.probs) for block in cache.blocks])
     blocks = [to_host(block.norm1.xhat) for block in cache.blocks]
-    tokens = np.stack([*blocks, to_host(cache.norm.xhat)])
+    last = cache.tokens if cache.norm is None else cache.norm.xhat  # some models end without norm
+    tokens = np.stack([*blocks, to_host(last)])
     host_logits = to_host(logits)
     classes = host_logits.argmax(-1) if classes is None else np.asarray(classes)
     if not gradients:

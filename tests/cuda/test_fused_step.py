@@ -220,6 +220,9 @@ OTHER = {
     "num_heads": 1, "mlp_ratio": 3.0, "stem": "conv", "stages": (1, 1), "pool": "mean",
     "pos_embed": "none", "representation_size": 5, "activation": "gelu_tanh", "norm": "rmsnorm",
     "layer_scale": 0.1, "dropout": 0.1, "attn_dropout": 0.1, "drop_path": 0.1,
+    "mlp": "swiglu", "num_registers": 1, "distilled": True, "embed_prefix": False, "rope": "axial",
+    "rope_theta": 9.0, "rope_grid": 4, "norm_eps": 1e-5, "pre_norm": True, "final_norm": "none",
+    "qkv_bias": False, "qk_norm": True,
 }  # fmt: skip
 """Another value than the default for every field of a model."""
 

@@ -14,8 +14,10 @@ from minivit.functional import (
     gelu_tanh_forward,
     multi_head_attention_forward,
     relative_offsets,
+    rotary_axial,
 )
 from minivit.layers import (
+    AttentionPool,
     Block,
     Bottleneck,
     ConvStem,
@@ -30,9 +32,12 @@ from minivit.layers import (
     Mlp,
     MultiHeadAttention,
     PatchEmbed,
+    QuickGelu,
     ResNet,
     RMSNorm,
+    Rotary,
     SequencePool,
+    Swiglu,
 )
 from minivit.layers.layer import ALIGNMENT, Layer, Parameter
 
@@ -50,6 +55,9 @@ SHAPES = {
     "mlp.fc2.weight": (12, 8),
     "mlp.fc2.bias": (8,),
 }
+
+
+TURNS = Rotary(*rotary_axial(2, 2, 4, 10.0), half=False)
 
 
 def rng():
@@ -74,7 +82,14 @@ def make_layers():
             (MultiHeadAttention(rng(), 8, 2), tokens),
             (make_block(), tokens),
             (MultiHeadAttention(rng(), 8, 2, **grid), tokens),
-            (make_block(**grid), tokens),
+            (make_block(attention=grid), tokens),
+            (MultiHeadAttention(rng(), 8, 2, **grid, relative_bias=True), tokens),
+            (MultiHeadAttention(rng(), 8, 2, qkv_bias=False, qk_norm=LayerNorm), tokens),
+            (MultiHeadAttention(rng(), 8, 2, qk_norm=RMSNorm, rotary=TURNS), tokens),
+            (Mlp(rng(), 8, 6, Swiglu()), tokens),
+            (Mlp(rng(), 8, 6, QuickGelu()), tokens),
+            (Linear(rng(), 8, 6, bias=False), tokens),
+            (AttentionPool(rng(), 8, 2, 12, LayerNorm, Gelu()), tokens),
             (PatchEmbed(rng(), 2, 3, 8), images),
             (ConvStem(rng(), 2, 3, 8), images),
             (Bottleneck(rng(), 8, 16, 2), draw(1, 2, 4, 6, 8)),
@@ -158,7 +173,7 @@ def test_relative_positions_are_attentions_own():
         relative=(p["relative_table"], relative_offsets(2, 3)),
     )
     np.testing.assert_array_equal(attention.forward(x)[0], expected)
-    names = {name for name, _ in make_block(relative_grid=(2, 3)).named_parameters()}
+    names = {name for name, _ in make_block(attention={"relative_grid": (2, 3)}).named_parameters()}
     assert names == {*SHAPES, "attn.relative_table"}
 
 

@@ -53,6 +53,7 @@ cdf = np.vectorize(lambda v: (1 + math.erf(v / math.sqrt(2))) / 2)(x)
 pdf = np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 hidden = F.corruption(np.random.default_rng(0).random((2, 3, 3)))
 S, m = hidden.selection, hidden.masked[..., None]
+quick = 1 / (1 + np.exp(-1.702 * x))
 bend = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
 
 
@@ -115,6 +116,19 @@ FORMULAS = {
     "dy where x > 0": lambda: (back("relu", x), np.where(x > 0, dy, 0)),
     "[class token; patches]": lambda: (
         of("class_token", x, b[None, None]), np.concatenate([np.tile(b, (2, 1, 1)), x], 1)),
+    "[registers; patches]": lambda: (
+        of("registers", x, W[None]), np.concatenate([np.tile(W, (2, 1, 1)), x], 1)),
+    "table[offset]": lambda: (
+        of("relative_bias", W[:3, :2], np.array([[1, 2], [0, 1]]), 2)[0],
+        W[:3, :2][np.array([[1, 2], [0, 1]])].transpose(2, 0, 1)),
+    "x cos + turn(x) sin": lambda: (
+        of("rotary", x[:, None], np.cos(dy[0]), np.sin(dy[0]), True)[:, 0],
+        x * np.cos(dy[0]) + np.concatenate([-x[..., 2:], x[..., :2]], -1) * np.sin(dy[0])),
+    "x σ(1.702 x)": lambda: (of("quick_gelu", x), x / (1 + np.exp(-1.702 * x))),
+    "dy c (1 + 1.702 x (1 - c))": lambda: (
+        back("quick_gelu", x), dy * quick * (1 + 1.702 * x * (1 - quick))),
+    "a σ(a) b": lambda: (
+        of("swiglu", x), x[..., :2] / (1 + np.exp(-x[..., :2])) * x[..., 2:]),
     "x + position": lambda: (of("position", x, dy[:1]), x + dy[:1]),
     "dy; Σ dy over the batch": lambda: (
         back("position", x, x[:1]), (dy, dy.sum(0, keepdims=True))),
@@ -155,7 +169,8 @@ IN_WORDS = {
     "Σ dbias table / √D; Σ dbias q / √D", "all rows but the first; the first",
     "to the largest of each window", "as LayerNorm, a group of channels",
     "loses its mean and its part along the weight", "dy Wᵀ put back; windowsᵀ dy",
-    "each number back to its pixel",
+    "each number back to its pixel", "turned back", "Σ dbias over each offset",
+    "the rows behind; the first, summed", "da = dy b σ (1 + a (1 - σ)), db = dy a σ",
 }  # fmt: skip
 """Those that say in words what the pair's own tests check."""
 

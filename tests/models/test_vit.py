@@ -102,7 +102,7 @@ def test_at_test_time_dropout_is_off(dtype):
     logits, cache = model.forward(images)
     np.testing.assert_array_equal(logits, model(images))
     np.testing.assert_array_equal(logits, model.forward(images, stream=RandomStream(0))[0])
-    assert cache.drop is None
+    assert cache.place.drop is None
     without = make(dtype)
     np.testing.assert_array_equal(logits, without(images))
     trained, _ = model.forward(images, train=True, stream=RandomStream(0))
@@ -163,7 +163,7 @@ def test_training_with_dropout_needs_a_stream(rate):
 
 
 def masks_of(cache):
-    yield cache.drop
+    yield cache.place.drop
     for block in cache.blocks:
         yield from (block.attn.attention.mask, block.mlp.drop, *block.branch1, *block.branch2)
 

@@ -1,0 +1,170 @@
+"""Any trained Vision Transformer: a run of minivit's, or weights that others published."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from minivit.backend import to_device, use_device
+from minivit.data import Statistics
+from minivit.engine import Run, Trained, load_model
+from minivit.engine.checkpoint import FORMAT
+from minivit.errors import UserError
+from minivit.files import read_json
+from minivit.interop import huggingface, jax, timm
+from minivit.interop.tensors import Tensor, find_weights, read_tensors
+from minivit.models import ViT, ViTConfig
+
+GIVEN = ("num_heads", "norm_eps", "activation", "image_size", "mean", "std", "rope", "rope_theta")
+"""What may be given where a file does not tell."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of weights, understood but not yet read.
+
+    weights: by minivit's names. said: what was assumed or left out, a line each.
+    """
+
+    vit: ViTConfig
+    weights: Mapping[str, Tensor]
+    statistics: Statistics
+    class_names: tuple[str, ...]
+    crop: float
+    name: str
+    said: tuple[str, ...]
+
+
+def load(path: Path | str, device: str = "cpu", dtype: str = "float32", **given: Any) -> Trained:
+    """A trained model, with what its images are normalized by and the names of its classes.
+
+    Args:
+        path: a run's directory or a checkpoint of it; or a published Vision Transformer: a
+            .safetensors file with the names of timm or Hugging Face, the paper's .npz, or a folder
+            with one, its shards and its config.json.
+        device: "cpu", "cuda" or "cuda:N". dtype: "float32" or "float64".
+        given: what the file does not tell, of `GIVEN`, or `architecture`, timm's name.
+
+    Raises:
+        UserError: nothing that is known, a damaged file, or a pickle.
+    """
+    path = Path(path)
+    if is_own(path):
+        return load_model(path, device)
+    found = read_published(path, **given)
+    use_device(device)
+    model = ViT(found.vit, seed=None, dtype=dtype, device=device)
+    views = model.flat.views(model.flat.data)
+    for name, tensor in found.weights.items():
+        views[name][...] = to_device(tensor.read().astype(dtype, copy=False), device)
+    return Trained(model, found.statistics, found.class_names, found.name, found.crop, found.said)
+
+
+def is_own(path: Path) -> bool:
+    """Whether it is a run of minivit's, or a checkpoint of one."""
+    if path.is_dir():
+        return (path / "checkpoints").is_dir() or Run(path).metrics_file.exists()
+    if path.suffix != ".safetensors" or not path.is_file():
+        return not path.exists()  # a run's error message is the one that most people need
+    try:
+        with safe_open(path, "numpy") as file:
+            return (file.metadata() or {}).get("format", "").startswith(FORMAT.split("-")[0])
+    except (SafetensorError, OSError):
+        return False
+
+
+def read_published(path: Path, architecture: str | None = None, **given: Any) -> Published:
+    """What a file of published weights holds; see `load`."""
+    unknown = sorted(set(given) - set(GIVEN))
+    if unknown:
+        raise UserError(f"{unknown[0]} cannot be given; expected one of {', '.join(GIVEN)}")
+    file = find_weights(path)
+    settings, images = (_beside(file, name) for name in ("config.json", "preprocessor_config.json"))
+    tensors = read_tensors(file)
+    try:
+        return _understood(path, tensors, settings, images or {}, architecture, given)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _beside(file: Path, name: str) -> dict[str, Any] | None:
+    config = file.with_name(name)
+    return read_json(config) if config.is_file() else None
+
+
+def _understood(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    settings: dict[str, Any] | None,
+    images: Mapping[str, Any],
+    architecture: str | None,
+    given: Mapping[str, Any],
+) -> Published:
+    names, said = set(tensors), list[str]()
+    kind = huggingface.kind_of(names, settings if "model_type" in (settings or {}) else None)
+    unused: list[str] = []
+    facts: dict[str, Any] = {}
+    if jax.recognizes(names):
+        tensors, facts = jax.translate(tensors)
+        family = "the paper's names"
+    elif kind is not None:
+        tensors, unused, said = huggingface.translate(tensors, kind)
+        facts = huggingface.facts_from_json(kind, settings or {}, images)
+        family = f"Hugging Face, {kind}"
+    else:
+        if architecture:
+            facts = timm.facts_of(architecture)
+        elif settings:
+            facts = timm.facts_from_json(settings)
+        family = "timm" + f", {architecture}" * bool(architecture)
+    facts |= given
+    tensors = timm.unify(tensors)
+    vit = timm.describe(tensors, facts)
+    tensors = timm.tabulate(tensors, vit)
+    weights, more, zeros = timm.weights(tensors, ViT(vit, seed=None).flat.shapes)
+    for name in ("num_heads", "norm_eps", "activation", "mean", "std"):
+        if name not in facts:
+            value = getattr(vit, name, timm.DEFAULTS.get(name))
+            said.append(f"{name} is not told; {value} is taken, as in most of this family")
+    said += [f"{name}: none in the file, zeros are taken" for name in zeros]
+    if unused or more:
+        said.append(f"not used: {_few([*unused, *more])}")
+    facts = {**timm.DEFAULTS, **facts}
+    mean, std = (tuple(map(float, facts[name])) for name in ("mean", "std"))
+    return Published(
+        vit,
+        weights,
+        Statistics(mean, std),
+        class_names(vit.num_classes, facts.get("class_names")),
+        float(facts["crop"]),
+        path.name,
+        (family, *said),
+    )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:4]) + f" and {len(names) - 4} more" * (len(names) > 4)
+
+
+def class_names(count: int, names: Any = None) -> tuple[str, ...]:
+    """The names that came with the weights; else ImageNet's for 1,000 classes, else numbers."""
+    if isinstance(names, list | tuple) and len(names) == count and all(map(_is_text, names)):
+        generic = all(name == f"LABEL_{i}" for i, name in enumerate(names))
+        if not generic:
+            return tuple(names)
+    return imagenet() if count == 1000 else tuple(f"class {i}" for i in range(count))
+
+
+def _is_text(name: object) -> bool:
+    return isinstance(name, str) and name.isprintable() and 0 < len(name) <= 200
+
+
+@cache
+def imagenet() -> tuple[str, ...]:
+    """Names of ImageNet-1k's classes, in their order (Russakovsky et al., 2015)."""
+    text = resources.files("minivit.interop").joinpath("imagenet.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())

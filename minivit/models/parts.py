@@ -1,0 +1,93 @@
+"""The layers that a `ViTConfig` names."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minivit.functional import rotary_axial, rotary_dinov3, sincos_2d
+from minivit.layers import (
+    Block,
+    ConvStem,
+    Gelu,
+    GeluTanh,
+    Layer,
+    LayerNorm,
+    LayerScale,
+    PatchEmbed,
+    QuickGelu,
+    ResNet,
+    RMSNorm,
+    Rotary,
+    Swiglu,
+)
+from minivit.models.config import ViTConfig
+
+NORMS: dict[str, Callable[..., Layer]] = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
+ACTIVATIONS: dict[str, Callable[[], Layer]] = {
+    "gelu": Gelu,
+    "gelu_tanh": GeluTanh,
+    "quick_gelu": QuickGelu,
+}
+"""What `ViTConfig.norm` and `.activation` name."""
+
+
+def make_norm(config: ViTConfig) -> Callable[[int], Layer]:
+    """What makes a norm for tokens of a width."""
+    return partial(NORMS[config.norm], eps=config.norm_eps)
+
+
+def make_activation(config: ViTConfig) -> Layer:
+    """Between the MLP's two layers."""
+    return Swiglu() if config.mlp == "swiglu" else ACTIVATIONS[config.activation]()
+
+
+def make_stem(rng: np.random.Generator, config: ViTConfig) -> Layer:
+    """What makes tokens of pixels."""
+    if config.stem == "resnet":
+        return ResNet(rng, config.stages, config.in_channels, config.dim)
+    kind = {"patch": PatchEmbed, "conv": ConvStem}[config.stem]
+    return kind(rng, config.patch_size, config.in_channels, config.dim)
+
+
+def make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:
+    """The encoder's block i."""
+    attention: dict[str, Any] = {"qkv_bias": config.qkv_bias, "rotary": make_rotary(config)}
+    if config.pos_embed in ("relative", "relative_bias"):
+        attention["relative_grid"] = config.grid
+        attention["relative_bias"] = config.pos_embed == "relative_bias"
+    if config.qk_norm:
+        attention["qk_norm"] = make_norm(config)
+    value = config.layer_scale
+    return Block(
+        rng,
+        config.dim,
+        config.num_heads,
+        config.hidden,
+        norm=make_norm(config),
+        scale=None if value is None else lambda dim: LayerScale(dim, value),
+        act=make_activation(config),
+        dropout=config.dropout,
+        attn_dropout=config.attn_dropout,
+        drop_path=config.drop_path * i / max(config.depth - 1, 1),
+        attention=attention,
+    )
+
+
+def make_rotary(config: ViTConfig) -> Rotary | None:
+    """The angles of the patches; None where nothing is turned."""
+    D, theta = config.dim // config.num_heads, config.rope_theta
+    if config.rope == "none":
+        return None
+    if config.rope == "dinov3":
+        return Rotary(*rotary_dinov3(*config.grid, D, theta), half=True)
+    xy = config.rope == "axial_xy"
+    return Rotary(*rotary_axial(*config.grid, D, theta, config.rope_grid, xy), half=False)
+
+
+def fixed_positions(config: ViTConfig) -> np.ndarray:
+    """(1, T, C): sines and cosines for the patches, zeros for the tokens before them."""
+    table = sincos_2d(*config.grid, config.dim)
+    prefix = np.zeros((config.num_prefix, config.dim))
+    return np.concatenate([prefix, table])[None]
