@@ -2,12 +2,14 @@
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from benchmarks import report, sweep
-from benchmarks.runner import CONTENDERS, installed, measure, table_rows
+from benchmarks.runner import CONTENDERS, measure, obstacle, table_rows
 from benchmarks.shape import Shape
+from minivit.errors import UserError
 from minivit.models import ViTConfig
 
 
@@ -18,8 +20,8 @@ class Options:
     shape: Shape = field(default_factory=Shape)
     model: str | None = None
     """A size by name, e.g. B/16, in place of the sizes below."""
-    only: tuple[str, ...] = tuple(CONTENDERS)
-    """Contenders."""
+    only: tuple[Literal[tuple(CONTENDERS)], ...] = tuple(CONTENDERS)
+    """Contenders; minivit always takes part."""
     rounds: int = 7
     """Rounds in which all take turns."""
     steps: int = 3
@@ -29,17 +31,20 @@ class Options:
     name: str | None = None
     """Of the files in benchmarks/results; None for one that says what was measured."""
 
+    def __post_init__(self) -> None:
+        for name in ("rounds", "steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; expected at least 1")
+
 
 def run(options: Options, train: bool, prog: str) -> int:
     """Measure, print, write."""
-    shape = _shape(options)
-    names = [name for name in options.only if installed(name)]
-    for name in set(options.only) - set(names):
-        print(f"{name} is not installed and left out", file=sys.stderr)
+    shape = shape_of(options)
+    names = contenders(options.only, shape)
     kind = "train_step" if train else "inference"
     command = " ".join([prog, *sys.argv[1:]])
+    name = file_name(options, kind)
     if options.sweep != "none":
-        name = options.name or f"{kind}_{options.sweep}"
         sweep.run(name, options.sweep, shape, names, train, options, command)
         return 0
     results = measure(names, shape, train, options.rounds, options.steps)
@@ -47,13 +52,41 @@ def run(options: Options, train: bool, prog: str) -> int:
     title = f"{what}: {shape.dim} × {shape.depth}, {shape.image_size} px, batch {shape.batch}"
     title = title[0].upper() + title[1:]
     rows = table_rows(results, shape, train)
-    report.write(options.name or kind, title, shape, rows, command)
+    report.write(name, title, shape, rows, command)
     return 0
 
 
-def _shape(options: Options) -> Shape:
+def contenders(only: Sequence[str], shape: Shape) -> list[str]:
+    """minivit and those of `only` that can be measured here; says why the others cannot."""
+    names = list(dict.fromkeys(["minivit", *only]))
+    obstacles = {name: obstacle(name, shape) for name in names}
+    for name, why in obstacles.items():
+        if why:
+            print(f"{name} is left out: {why}", file=sys.stderr)
+    return [name for name in names if not obstacles[name]]
+
+
+def shape_of(options: Options) -> Shape:
+    """The sizes of --model, where one is named; the activation is that of the flags."""
     if options.model is None:
+        ViTConfig(**options.shape.vit)  # complains of sizes that do not fit together
         return options.shape
     config = ViTConfig.preset(options.model)
-    names = {field.name for field in dataclasses.fields(Shape)} - {"batch", "threads", "activation"}
-    return dataclasses.replace(options.shape, **{name: getattr(config, name) for name in names})
+    if config.kind != "ViT":
+        raise UserError(f"--model {options.model} is a {config.kind}; expected a ViT such as B/16")
+    sizes = {name: getattr(config, name) for name in options.shape.vit if name != "activation"}
+    return dataclasses.replace(options.shape, **sizes)
+
+
+def file_name(options: Options, kind: str) -> str:
+    """--name, else one that says what was measured, as far as it is not the usual."""
+    if options.name is not None:
+        return options.name
+    words = [kind]
+    if options.model is not None:
+        words.append(options.model.lower().replace("/", ""))
+    if options.shape.activation != Shape.activation:
+        words.append(options.shape.activation)
+    if options.sweep != "none":
+        words.append(options.sweep)
+    return "_".join(words)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.shape import GEMM_FLOPS, Shape
+from minivit.backend.host import cpu_has_bf16
 from minivit.backend.machine import cpu_name
 
 CONTENDERS = {
@@ -64,6 +65,15 @@ def installed(name: str) -> bool:
     return True
 
 
+def obstacle(name: str, shape: Shape) -> str | None:
+    """Why a contender cannot be measured here; None where it can."""
+    if not installed(name):
+        return "it is not installed"
+    if "bf16" in name and shape.device == "cpu" and not cpu_has_bf16():
+        return "this CPU has no bfloat16 instructions (avx512_bf16, amx_bf16)"
+    return None
+
+
 def measure(
     names: list[str], shape: Shape, train: bool, rounds: int, steps: int
 ) -> dict[str, Result]:
@@ -75,11 +85,13 @@ def measure(
             workers[name] = Worker(name, shape, train)
             workers[name].run(3)
             results[name] = Result()
-        for _ in range(rounds):
+        for i in range(rounds):
             for name, worker in workers.items():
                 answer = worker.run(steps)
                 results[name].seconds.append(statistics.median(answer["seconds"]))
                 results[name].peak_bytes = answer["peak_bytes"]
+            took = ", ".join(f"{name} {found.seconds[-1]:.3g} s" for name, found in results.items())
+            print(f"  round {i + 1} of {rounds}: {took}", file=sys.stderr)
     finally:
         for worker in workers.values():
             worker.stop()

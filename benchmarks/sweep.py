@@ -6,7 +6,8 @@ import statistics
 
 from matplotlib.figure import Figure
 
-from benchmarks.report import BLUE, RESULTS
+from benchmarks import report
+from benchmarks.report import BLUE
 from benchmarks.runner import CONTENDERS, Result, machine, measure
 from benchmarks.shape import Shape
 from minivit.viz import save_figure
@@ -29,13 +30,13 @@ def run(name, key: str, shape: Shape, names: list[str], train: bool, options, co
         one = _with(shape, key, value)
         results = measure(names, one, train, options.rounds, options.steps)
         measured[value] = {n: _rate(one, result) for n, result in results.items() if n != "gemm"}
-    RESULTS.mkdir(exist_ok=True)
+    report.RESULTS.mkdir(exist_ok=True)
     facts = {"command": command, **machine(), "shape": shape.as_dict()}
     content = {**facts, "key": key, "images_per_s": measured}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    (report.RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
     text = f"# Images/s over {key}\n\n{_table(key, measured)}\n\n`{command}`\n"
-    (RESULTS / f"{name}.md").write_text(text)
-    save_figure(_lines(key, measured), RESULTS / f"{name}.png")
+    (report.RESULTS / f"{name}.md").write_text(text)
+    save_figure(_lines(key, measured), report.RESULTS / f"{name}.png")
     print(text)
 
 

@@ -96,6 +96,11 @@ def cpu_has_avx512() -> bool:
     return platform.machine().lower() in ("x86_64", "amd64") and flags <= set(_cpuinfo().split())
 
 
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 numbers itself: x86-64 by either name, Arm by `bf16`."""
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_cpuinfo().split())
+
+
 def _cpuinfo() -> str:
     try:
         return Path("/proc/cpuinfo").read_text()

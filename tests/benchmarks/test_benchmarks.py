@@ -8,10 +8,14 @@ import pytest
 from counting import num_parameters
 from cuda.device_on_cpu import OnCpu
 
-from benchmarks import gpu, on_gpu, report, sweep
+from benchmarks import gpu, on_gpu, report, runner, sweep
+from benchmarks.command import Options, contenders, file_name, shape_of
 from benchmarks.runner import Result, markdown, measure, table_rows
 from benchmarks.shape import GEMM_FLOPS, Shape
+from minivit.backend import host
+from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
+from minivit.models.config import PRESETS
 
 TINY = Shape(dim=16, depth=1, num_heads=2, batch=4, image_size=8, threads=1)
 
@@ -36,8 +40,69 @@ def test_pytorch_trains_a_model_with_as_many_parameters():
         assert twin == num_parameters(config_of(shape))
 
 
-def test_contenders_take_turns_in_processes_of_their_own():
+def test_a_model_by_name_has_its_own_sizes_and_the_flags_batch():
+    flags = Shape(batch=8, threads=1, activation="gelu_tanh")
+    for name in ("B/16", *(f"{size}/4" for size in PRESETS)):
+        shape = shape_of(Options(shape=flags, model=name))
+        named = ViTConfig.preset(name)
+        assert config_of(shape) == dataclasses.replace(named, activation="gelu_tanh")
+        assert (shape.batch, shape.threads, shape.device) == (8, 1, "cpu")
+
+
+@pytest.mark.parametrize("model", ["resnet-20", "hybrid-B/16", "B16"])
+def test_a_model_that_the_peers_do_not_have_is_refused(model):
+    with pytest.raises(UserError, match=model):
+        shape_of(Options(model=model))
+
+
+def test_wrong_numbers_are_a_users_mistake():
+    with pytest.raises(UserError, match="rounds is 0"):
+        Options(rounds=0)
+    with pytest.raises(UserError, match="num_heads 5"):
+        shape_of(Options(shape=Shape(num_heads=5)))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (Options(), "inference"),
+        (Options(model="B/16"), "inference_b16"),
+        (Options(shape=Shape(activation="gelu_tanh")), "inference_gelu_tanh"),
+        (Options(sweep="batch"), "inference_batch"),
+        (Options(model="B/16", name="mine"), "mine"),
+    ],
+)
+def test_files_are_called_by_what_was_measured(options, expected):
+    assert file_name(options, "inference") == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "able"),
+    [
+        ("fpu sse2 avx512f avx512vl", False),
+        ("fpu avx512_bf16", True),
+        ("fpu amx_bf16", True),
+        ("fp asimd bf16", True),
+    ],
+)
+def test_bfloat16_is_measured_where_the_cpu_has_it(flags, able, monkeypatch, capsys):
+    monkeypatch.setattr(host, "_cpuinfo", lambda: f"flags : {flags}\n")
+    monkeypatch.setattr(runner, "installed", lambda name: name != "jax")
+    found = contenders(["jax", "torch", "torch-bf16"], TINY)
+    assert found == ["minivit", "torch", *["torch-bf16"] * able]
+    jax, *bf16 = capsys.readouterr().err.splitlines()
+    assert jax == "jax is left out: it is not installed"
+    assert len(bf16) == (not able)
+    assert all("torch-bf16 is left out: this CPU has no bfloat16" in line for line in bf16)
+    gpu = dataclasses.replace(TINY, device="cuda")
+    assert contenders(["torch-bf16"], gpu) == ["minivit", "torch-bf16"]
+
+
+def test_contenders_take_turns_in_processes_of_their_own(capsys):
     results = measure(["minivit"], TINY, train=True, rounds=2, steps=1)
+    said = capsys.readouterr().err
+    assert "round 1 of 2: minivit " in said
+    assert "round 2 of 2: minivit " in said
     assert set(results) == {"minivit", "gemm"}
     for result in results.values():
         assert len(result.seconds) == 2
