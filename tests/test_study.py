@@ -10,6 +10,7 @@ import tiny
 
 from minivit.commands import study
 from minivit.commands.cli import guarded
+from minivit.data import Dataset, Split
 from minivit.engine import Run, Trainer
 from minivit.engine import study as engine_study
 from minivit.engine.study import STUDIES, Member, Plan
@@ -28,7 +29,7 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
     monkeypatch.chdir(tmp_path)
     small = {
-        **{"image_size": 8, "num_classes": 4, "dim": 16, "depth": 1, "num_heads": 2},
+        **{"patch_size": 16, "num_classes": 4, "dim": 16, "depth": 1, "num_heads": 2},
         **{"batch_size": 16, "val_fraction": 0.2, "threads": 1},
     }
 
@@ -95,12 +96,35 @@ def test_what_was_stopped_goes_on_to_the_same_result(run, monkeypatch):
     assert json.loads((folder / "table.json").read_text()) == expected
 
 
+@pytest.mark.parametrize("name", STUDIES)
+def test_quick_is_four_steps_for_each_member(name, tmp_path, monkeypatch):
+    """And of members that differ in how many images there are, one for each curve."""
+    trained = []
+    monkeypatch.setattr(
+        engine_study, "train_once", lambda _, config, data: trained.append((config, data))
+    )
+    monkeypatch.setattr("minivit.data.shapes.load", lambda: Dataset("", many, many, ("a", "b")))
+    blank = np.zeros((20_000, 3, 1, 1), np.uint8)
+    many = Split(blank, np.arange(20_000) % 2)
+    plan = make_plan(name, "shapes", quick=True)
+    members = plan.members(plan.available())
+    for member in members:
+        plan.train(tmp_path, member, 0, 19_000)
+    counts = {"data-size": 3, "position": 4, "pooling": 12, "shape": 5, "regularisation": 9}
+    assert len(members) == counts[name]
+    for config, data in trained:
+        assert config.epochs * config.train_images / config.batch_size == 4
+        assert data.train.num_held_out(config.val_fraction) + len(data.test) <= 200
+        assert data is trained[0][1], "the data are read once"
+
+
 @pytest.mark.parametrize("dataset", ["cifar10", "shapes"])
 @pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_member_is_a_training_that_can_be_built(name, dataset, quick):
     plan = make_plan(name, dataset, quick)
     names = set()
+    assert plan.members(19_000)
     for member in STUDIES[name]():
         config = plan.config(member, 3)
         ViT(config.vit)
@@ -112,7 +136,8 @@ def test_every_member_is_a_training_that_can_be_built(name, dataset, quick):
 
 def test_the_budget_is_the_same_whatever_the_data(tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(engine_study, "train_once", lambda path, config: trained.append(config))
+    monkeypatch.setattr(engine_study, "train_once", lambda _, config, data: trained.append(config))
+    monkeypatch.setattr(Plan, "data", None)
     plan = make_plan("data-size", "cifar10")
     for member in plan.members(47_500):
         plan.train(tmp_path, member, 0, 47_500)

@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
+from minivit.data import Dataset
 from minivit.engine.config import TrainConfig
 from minivit.engine.run import Run
 from minivit.engine.trainer import Trainer
 
 
-def train_once(path: Path, config: TrainConfig) -> float:
+def train_once(path: Path, config: TrainConfig, dataset: Dataset | None = None) -> float:
     """Train in the directory `path`, or resume there, or do nothing where all is done.
 
     What is there already keeps its own config.
+
+    Args:
+        dataset: where several trainings share it, so that it is read once; None: the config's.
 
     Returns:
         test accuracy.
@@ -24,7 +28,7 @@ def train_once(path: Path, config: TrainConfig) -> float:
             config = run.read_config()
         if run.tested():
             return run.tested()[-1]["test_accuracy"]
-        dataset = config.load_data()
+        dataset = dataset or config.load_data()
         trainer = Trainer(config.for_data(dataset), dataset, run)
         run.begin(trainer.config)
         if run.last.exists():

@@ -7,12 +7,14 @@ that a study takes an hour and not a day.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from minivit.config import overlay
+from minivit.data import Dataset
 from minivit.engine.config import TrainConfig
 from minivit.engine.once import train_once
 from minivit.engine.recipes import RECIPES
@@ -83,6 +85,11 @@ VALIDATIONS = 5
 """How often a member is validated: after each of hundreds of short epochs it would take longer than
 training."""
 
+QUICK: Mapping[str, Any] = {"train_images": 64, "batch_size": 32, "val_fraction": 0.0025}
+QUICK_IMAGES = 128
+QUICK_TEST = 100
+"""--quick: four steps for each member, and so many test images. To see that all works."""
+
 STUDIES: dict[str, Callable[[], Iterator[Member]]] = {
     "data-size": data_size,
     "position": position,
@@ -90,8 +97,6 @@ STUDIES: dict[str, Callable[[], Iterator[Member]]] = {
     "shape": shape,
     "regularisation": regularisation,
 }
-
-
 """The members of each study, by its name."""
 
 
@@ -105,8 +110,9 @@ def _sizes(model: str) -> dict[str, Any]:
 class Plan:
     """What all members of a study share.
 
-    dataset: by name. images: how many each training sees, epochs times the training set. quick: the
-    smallest members and 4,000 images, to see that it works.
+    dataset: by name. images: how many each training sees, epochs times the training set. quick: a
+    few steps for each member, and of those that differ in how many images there are, the one with
+    the fewest.
     """
 
     study: str
@@ -115,29 +121,42 @@ class Plan:
     quick: bool
     data_dir: Path
 
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set, the same for all members; read once."""
+        dataset = self.config(Member("", "", {}), 0).load_data()
+        if not self.quick:
+            return dataset
+        return dataclasses.replace(dataset, test=dataset.test[:QUICK_TEST])
+
     def available(self) -> int:
         """Training images, what is held out for validation apart."""
-        config = self.config(Member("", "", {}), 0)
-        train = config.load_data().train
+        config, train = self.config(Member("", "", {}), 0), self.data.train
         return len(train) - train.num_held_out(config.val_fraction)
 
     def members(self, available: int) -> list[Member]:
         """The study's, as far as the images suffice."""
-        most = 1_000 if self.quick else available
-        return [m for m in STUDIES[self.study]() if m.changes.get("train_images", 0) <= most]
+        found = [m for m in STUDIES[self.study]() if m.changes.get("train_images", 0) <= available]
+        if not self.quick:
+            return found
+        fewest: dict[str, int] = {}
+        for member in found:
+            count = member.changes.get("train_images", 0)
+            fewest[member.group] = min(count, fewest.get(member.group, count))
+        return [m for m in found if m.changes.get("train_images", 0) == fewest[m.group]]
 
     def config(self, member: Member, seed: int) -> TrainConfig:
         """The recipe of the data set with the member's changes."""
-        few = {"train_images": 1_000} if self.quick else {}
+        few = QUICK if self.quick else {}
         own = {**RECIPES[self.dataset], **member.changes, **few, "seed": seed}
         return overlay(TrainConfig(), {**own, "data_dir": self.data_dir.resolve()})
 
     def train(self, folder: Path, member: Member, seed: int, available: int) -> float:
         """Test accuracy of one training: trained, resumed, or read from where it ended."""
         config = self.config(member, seed)
-        images = 4_000 if self.quick else self.images
+        images = QUICK_IMAGES if self.quick else self.images
         epochs = max(1, round(images / (config.train_images or available)))
         every = math.ceil(epochs / VALIDATIONS)
         config = dataclasses.replace(config, epochs=epochs, eval_every=every)
         name = f"{member.group}-{member.value}-seed{seed}".replace("/", "_").replace(" ", "_")
-        return train_once(folder / name, config)
+        return train_once(folder / name, config, self.data)
