@@ -1,0 +1,119 @@
+"""How each printed command line is made small enough for a test, and what its placeholders mean."""
+
+import re
+from collections.abc import Iterable
+
+from printed import Line
+
+TRAINING = {"--epochs": "1", "--train-images": "40", "--batch-size": "20", "--threads": "1"}
+BENCHMARK = {"--only": "minivit", "--rounds": "1", "--steps": "1", "--threads": "1", "--batch": "1"}
+SMALL: dict[str, dict[str, str]] = {
+    "minivit": {},
+    "minivit train": TRAINING,
+    "minivit pretrain": TRAINING,
+    "minivit finetune": TRAINING,
+    "minivit study": {"--quick": "", "--seeds": "", "--images": ""},
+    "minivit evaluate": {},
+    "minivit predict": {},
+    "minivit attention": {"--test": "1", "--count": "2", "--methods": "rollout", "--threads": "1"},
+    "minivit trace": {},
+    "minivit gradcheck": {"--only": "layernorm", "--elements": "2"},
+    "minivit doctor": {},
+    "benchmarks.train_step": {**BENCHMARK, "--depth": "1", "--dim": "24"},
+    "benchmarks.inference": {**BENCHMARK, "--depth": "1", "--dim": "24"},
+    "benchmarks.epoch": {"--images": "60", "--rounds": "1", "--epochs": "1", "--batch": "20"},
+    "benchmarks.convolution": {"--batch": "1", "--rounds": "1"},
+}
+"""What each command gets in place of a flag's printed value; "": the flag goes, or is a switch."""
+
+WHERE_NAMED = {
+    "--few-shot": "1 2",
+    "--device": "cpu",
+    "--precision": "fp32",
+    "--preset": "cifar10",
+}
+"""The same, only where the line has the flag: fewer images, and a CPU in place of a GPU."""
+
+REQUIRED = {
+    "minivit finetune": "--from RUN",
+    "minivit study": "pooling --dataset shapes",
+    "minivit evaluate": "RUN",
+    "minivit predict": "RUN IMAGE",
+    "minivit attention": "RUN",
+    "minivit trace": "RUN IMAGE",
+    "--resume": "RUN",
+}
+"""What a line that only names the command, or the flag, leaves out."""
+
+PLACEHOLDERS = {
+    r"(notebooks/)?runs/.+": "RUN",
+    r".+\.jpg|\[?IMAGE…?": "IMAGE",
+    r"…\]|FLAGS…": "",
+    r"~/data": "data",
+    r"COMMAND": "train",
+    r"NAME": "pooling --dataset shapes",
+    r"…": "colours",
+}
+"""What stands for something, and for what here; RUN and IMAGE become those of the fixture."""
+
+
+def split(line: Line) -> tuple[str, list[str]]:
+    """("minivit train", its flags): the entry of SMALL, whatever the line calls it by."""
+    words = line.words
+    if words[:2] == ["python", "-m"]:
+        module, flags = words[2], words[3:]
+        return (module if module.startswith("benchmarks") else module.replace(".", " ")), flags
+    if words[0] != "minivit":
+        return line.text, []
+    if len(words) == 1:
+        return "minivit", []
+    name = re.sub("^COMMAND$", PLACEHOLDERS["COMMAND"], words[1])
+    return f"minivit {name}", words[2:]
+
+
+def complete(name: str, flags: list[str]) -> list[str]:
+    """With what placeholders stand for, and with what a mere name leaves out."""
+    for pattern, meant in PLACEHOLDERS.items():
+        flags = [re.sub(f"^(?:{pattern})$", meant, word) for word in flags]
+    flags = " ".join(flags).split()
+    if flags[-1:] == ["--resume"]:
+        return [*flags, REQUIRED["--resume"]]
+    if not flags and name in REQUIRED:
+        return REQUIRED[name].split()
+    return flags
+
+
+def alternatives(flags: list[str]) -> list[list[str]]:
+    """a|b --dataset c|d: each of the four."""
+    found: list[list[str]] = [[]]
+    for word in flags:
+        found = [[*one, choice] for one in found for choice in word.split("|")]
+    return found
+
+
+def made_small(name: str, flags: list[str]) -> list[str]:
+    """The flags with SMALL's values in place of the printed ones."""
+    if {"--resume", "--help"} & set(flags):
+        return flags
+    changes = SMALL.get(name, {}) | {key: v for key, v in WHERE_NAMED.items() if key in flags}
+    kept, dropping = [], False
+    for word in flags:
+        dropping = word in changes or (dropping and not word.startswith("--"))
+        kept += [] if dropping else [word]
+    for flag, value in changes.items():
+        if value or flag == "--quick":
+            kept += [flag, *value.split()]
+    return kept
+
+
+def distinct(lines: Iterable[Line]) -> list[str]:
+    """What is run: many lines are the same once they are small. `python -m minivit.train` is run as
+    `minivit train`, and the module asked for its help."""
+    found: dict[str, None] = {}
+    for line in lines:
+        name, flags = split(line)
+        for one in alternatives(complete(name, flags)):
+            found[" ".join([name, *made_small(name, one)])] = None
+        if line.text.startswith("python -m minivit."):
+            found[" ".join([*line.words[:3], "--help"])] = None
+    return list(found)

@@ -1,0 +1,305 @@
+"""What is printed runs: every command line of pages, notebooks, docstrings and messages.
+
+Each is parsed with its values as printed, and then run, made small by the tables here, on a small
+run and small data. A line that no table knows fails, and an entry that no line uses.
+"""
+
+import contextlib
+import functools
+import importlib
+import io
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+import warnings
+from pathlib import Path
+
+import printed
+import pytest
+from made_small import (
+    PLACEHOLDERS,
+    REQUIRED,
+    SMALL,
+    TRAINING,
+    WHERE_NAMED,
+    alternatives,
+    complete,
+    distinct,
+    split,
+)
+from PIL import Image
+from printed import ROOT, Line
+from threadpoolctl import threadpool_limits
+
+import minivit.commands
+from benchmarks import report, runner, sweep, worker
+from minivit.commands import finetune, train
+from minivit.commands.cli import parse
+from minivit.data import Dataset, cifar10, shapes
+from minivit.engine.checkpoint import load_checkpoint
+from minivit.engine.state import TrainState
+from minivit.engine.study import Plan
+from minivit.engine.trained import best_checkpoint
+
+
+def check_make(line: Line, tmp_path) -> None:
+    """It makes an environment: what it would do there is looked at."""
+    if shutil.which("make") is None:
+        pytest.skip("no make")
+    fresh = {"PATH": os.environ["PATH"]}  # this test may itself be run by make, with its ARGS
+    told = subprocess.check_output(["make", "-n", *line.words[1:]], cwd=ROOT, env=fresh, text=True)
+    *_, last = told.splitlines()
+    words = Line(last, line.place).words
+    if "minivit.train" in words:
+        train.parse_arguments(words[3:], {}, "minivit train")
+        return
+    script = next((word for word in words if word.endswith(".py")), None)
+    assert script is None or (ROOT / script).is_file()
+    assert script or {"pytest", "mypy"} & set(words)
+
+
+def check_pytest(line: Line, tmp_path) -> None:
+    """It needs a GPU: the marker is declared, and the files are there."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    declared = settings["tool"]["pytest"]["ini_options"]["markers"]
+    words = line.words[line.words.index("pytest") :]
+    marker = words[words.index("-m") + 1]
+    assert any(one.startswith(f"{marker}:") for one in declared)
+    for file in words[words.index("-m") + 2 :]:
+        assert (ROOT / file).is_file()
+
+
+def check_pip(line: Line, tmp_path) -> None:
+    """It installs from the network: the extras are those of pyproject.toml."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert line.words[1:3] == ["install", "-e"]
+    named = re.search(r"\[(.*)\]", line.words[3])
+    assert named is None or set(named[1].split(",")) <= set(extras)
+
+
+def check_file(line: Line, tmp_path) -> None:
+    """It opens, or redraws, what is in the repository: that is there."""
+    assert (ROOT / line.words[-1]).exists()
+
+
+def check_gpu(line: Line, tmp_path) -> None:
+    """It needs a GPU: its flags are parsed."""
+    parse(importlib.import_module("benchmarks.gpu").Options, line.words[3:], "gpu")
+
+
+def check_nothing(line: Line, tmp_path) -> None:
+    """Of the system's own tools, not of this repository's."""
+
+
+NOT_RUN = {
+    "make": check_make,
+    "pytest": check_pytest,
+    "compute-sanitizer pytest": check_pytest,
+    "pip": check_pip,
+    "!pip": check_pip,
+    "python notebooks/map.py": check_file,
+    "jupyter lab": check_file,
+    "python -m benchmarks.gpu": check_gpu,
+    "git clone": check_nothing,
+    "!git clone": check_nothing,
+    "python3 -m venv": check_nothing,
+    ". .venv/bin/activate": check_nothing,
+}
+"""By how a line begins: what cannot be run in a test, and what is checked of it all the same."""
+
+
+def beginning(line: Line) -> str | None:
+    """The entry of NOT_RUN that knows the line, if one does."""
+    return next((one for one in NOT_RUN if f"{line.text} ".startswith(f"{one} ")), None)
+
+
+LINES = printed.commands()
+RUNNABLE = [line for line in LINES if beginning(line) is None]
+
+
+@functools.cache
+def small_shapes(num_train: int = 1_100) -> Dataset:
+    return DRAW(0, num_train, 20)
+
+
+DRAW = shapes.load
+
+
+def small_cifar10() -> Dataset:
+    data = small_shapes()
+    return Dataset("CIFAR-10", data.train, data.test, cifar10.CLASS_NAMES)
+
+
+class Contender(runner.Worker):
+    """In this process and without a rate of products to measure: both take seconds."""
+
+    def __init__(self, name, shape, train):
+        self.step = worker.build(name, shape, train) if name != "gemm" else lambda: None
+
+    def run(self, steps):
+        start = time.perf_counter()
+        self.step()
+        return {"seconds": [time.perf_counter() - start] * steps, "peak_bytes": 1}
+
+    def stop(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Small data sets, a benchmark's contenders in this process, two values of each sweep, and of
+    each study every eighth member."""
+    all_members = Plan.members
+    # a contender keeps BLAS at one thread for the life of its process: here it ends with the module
+    with pytest.MonkeyPatch.context() as patch, threadpool_limits(1, "blas"):
+        patch.setattr(shapes, "load", lambda num_train=1_100, num_test=20: small_shapes(num_train))
+        patch.setattr(cifar10, "load", lambda *_, **__: small_cifar10())
+        patch.setattr(cifar10, "find", lambda folder: folder)
+        patch.setattr(runner, "Worker", Contender)
+        patch.setattr(sweep, "VALUES", {key: v[:2] for key, v in sweep.VALUES.items()})
+        patch.setattr(Plan, "members", lambda *args: all_members(*args)[::8])
+        yield
+
+
+@pytest.fixture(scope="module")
+def places(small, tmp_path_factory):
+    """RUN: a trained model. IMAGE: a picture."""
+    root = tmp_path_factory.mktemp("printed")
+    tiny = {**TRAINING, "--dim": "16", "--depth": "1", "--num-heads": "2", "--runs": str(root)}
+    flags = [word for flag in tiny.items() for word in flag]
+    assert train.run(["--dataset", "shapes", *flags]) == 0
+    (run,) = root.iterdir()
+    Image.fromarray(small_shapes().test.images[0].transpose(1, 2, 0)).save(root / "cat.jpg")
+    return {"RUN": str(run), "IMAGE": str(root / "cat.jpg")}
+
+
+def test_pages_notebooks_and_code_print_commands():
+    places = {line.place for line in LINES}
+    assert {"README.md", "docs/gpu.md", "Makefile", "notebooks/09_training.ipynb"} <= places
+    assert {"minivit/commands/train.py", "benchmarks/README.md", "benchmarks/epoch.py"} <= places
+    assert Line("minivit train --resume RUN", "minivit/commands/train.py") in LINES
+
+
+def test_every_line_is_known_and_every_entry_is_used():
+    known = {split(line)[0] for line in RUNNABLE}
+    assert known == set(SMALL)
+    assert {beginning(line) for line in LINES} - {None} == set(NOT_RUN)
+    words = {word for line in RUNNABLE for word in line.words}
+    for pattern in PLACEHOLDERS:
+        assert any(re.fullmatch(pattern, word) for word in words), pattern
+    assert set(WHERE_NAMED) <= words
+    bare = {split(line)[0] for line in RUNNABLE if not split(line)[1]}
+    assert set(REQUIRED) - {"--resume"} <= bare
+
+
+def parse_only(name: str, flags: list[str], places: dict[str, str]) -> None:
+    """The values as printed, by the command's own parser. Raises where one is wrong."""
+    flags = [places.get(word, word) for word in flags]
+    if name == "minivit":
+        return
+    command = name.removeprefix("minivit ")
+    if command in ("train", "pretrain"):
+        train.parse_arguments(flags, {}, name)
+    elif command == "finetune":
+        source = best_checkpoint(Path(places["RUN"]))
+        state = TrainState.from_dict(load_checkpoint(source).state, "")
+        finetune.parse_arguments(flags, state, source, "cifar10", name)
+    else:
+        module = name if name.startswith("benchmarks") else f"minivit.commands.{command}"
+        parse(importlib.import_module(module).Options, flags, name)
+
+
+def status_of(call, *arguments) -> int | str | None:
+    """What it returns, or exits with: --help does."""
+    try:
+        return call(*arguments)
+    except SystemExit as stop:
+        return stop.code
+
+
+@pytest.mark.parametrize("text", dict.fromkeys(line.text for line in RUNNABLE), ids=ascii)
+def test_a_line_parses_as_it_is_printed(text, places):
+    name, flags = split(Line(text, ""))
+    for one in alternatives(complete(name, flags)):
+        assert not status_of(parse_only, name, one, places)
+
+
+@pytest.mark.parametrize("text", distinct(RUNNABLE), ids=ascii)
+def test_a_line_runs(text, places, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    words = [places.get(word, word) for word in text.split()]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*found in sys.modules", category=RuntimeWarning)
+        if words[0] == "minivit":
+            assert not status_of(minivit.commands.main, words[1:])
+            return
+        module, *words = words[2:] if words[0] == "python" else words
+        if module == "benchmarks.convolution":
+            pytest.importorskip("torch")
+        monkeypatch.setattr(sys, "argv", [module, *words])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_module(module, run_name="__main__")
+        assert not stop.value.code
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in LINES if beginning(line)], ids=lambda line: ascii(line.text)
+)
+def test_what_cannot_run_here_is_at_least_well_formed(line, tmp_path):
+    NOT_RUN[beginning(line)](line, tmp_path)
+
+
+SCRIPTS = {"--whole": "tests/mutants.py"}
+"""Flags of scripts, which are no commands."""
+
+FLAGS = list(dict.fromkeys(line.text for line in printed.flags()))
+
+
+def takes(name: str, flags: list[str], places: dict[str, str]) -> bool:
+    """Whether a command has these flags, and takes their values."""
+    required = REQUIRED.get(name, "").split()
+    if "--dataset" in flags:
+        required = required[: -2 if "--dataset" in required else None]
+    with contextlib.redirect_stderr(io.StringIO()):
+        return not status_of(parse_only, name, [*required, *flags], places)
+
+
+@pytest.fixture(scope="module")
+def known(places):
+    """Every flag of every command, from its help."""
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        for name in SMALL:
+            status_of(parse_only, name, ["--help"], places)
+    return set(re.findall(r"--[a-z][a-z-]*", told.getvalue()))
+
+
+@pytest.mark.parametrize("text", [text for text in FLAGS if text not in SCRIPTS], ids=ascii)
+def test_flags_that_are_printed_alone_are_those_of_a_command(text, known, places):
+    words = text.replace("FILE", f"{places['RUN']}/config.json").replace("NAME", "shapes").split()
+    if "--precision" in words and "--device" not in words:
+        words += ["--device", "cuda"]  # the sentence around it is about a GPU
+    if len(words) == 1:
+        assert words[0] in known
+    else:
+        assert any(takes(name, words, places) for name in SMALL if name != "minivit")
+
+
+def test_flags_of_scripts_are_in_them():
+    for flag, script in SCRIPTS.items():
+        assert flag in FLAGS
+        assert flag in (ROOT / script).read_text()
+
+
+@pytest.mark.parametrize("text", printed.python_blocks("README.md"))
+def test_the_python_of_the_front_page_runs(text, capsys):
+    exec(text, {})
+    assert "blocks.0.attn.qkv.weight" in capsys.readouterr().out
