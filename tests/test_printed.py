@@ -8,6 +8,7 @@ import contextlib
 import functools
 import importlib
 import io
+import json
 import os
 import re
 import runpy
@@ -291,6 +292,13 @@ def test_flags_that_are_printed_alone_are_those_of_a_command(text, known, places
         assert words[0] in known
     else:
         assert any(takes(name, words, places) for name in SMALL if name != "minivit")
+
+
+def test_the_commands_of_all_results_are_printed_in_one_place():
+    files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+    measured = {json.loads(file.read_text())["command"] for file in files}
+    told = {line.text for line in LINES if line.place == "benchmarks/README.md"}
+    assert measured <= told
 
 
 def test_flags_of_scripts_are_in_them():
