@@ -85,9 +85,9 @@ VALIDATIONS = 5
 """How often a member is validated: after each of hundreds of short epochs it would take longer than
 training."""
 
-QUICK: Mapping[str, Any] = {"train_images": 64, "batch_size": 32, "val_fraction": 0.0025}
-QUICK_IMAGES = 128
-QUICK_TEST = 100
+QUICK: Mapping[str, Any] = {"train_images": 32, "batch_size": 16, "val_fraction": 0.001}
+QUICK_IMAGES = 64
+QUICK_TEST = 50
 """--quick: four steps for each member, and so many test images. To see that all works."""
 
 STUDIES: dict[str, Callable[[], Iterator[Member]]] = {
