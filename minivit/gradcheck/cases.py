@@ -208,7 +208,10 @@ def models() -> Iterator[tuple[str, Case]]:
             "as CLIP: a norm before, quick GELU",
             {"pre_norm": True, "activation": "quick_gelu", "norm_eps": 1e-5},
         ),
-        ("as SigLIP: attention pooling", {"pool": "map", "activation": "gelu_tanh"}),
+        (
+            "as SigLIP: attention pooling",
+            {"pool": "map", "activation": "gelu_tanh", "num_registers": 1},
+        ),
         ("as DeiT: distilled", {"distilled": True}),
         (
             "norm after pooling, normalized queries and keys, a bias for each offset",

@@ -29,6 +29,7 @@ KINDS: dict[str, Kind] = {
     "dinov2": Kind("DINOv2", "layer_scale1", {"norm_eps": 1e-6, **IMAGENET}),
     "deit": Kind("DeiT", "distillation_token", {"norm_eps": 1e-12, **IMAGENET}),
     "vit_mae": Kind("MAE's encoder", "decoder", {"norm_eps": 1e-12, **IMAGENET}),
+    "ijepa": Kind("I-JEPA", "ijepa.", {"norm_eps": 1e-12, **IMAGENET}),
     "vit": Kind("ViT, DINO", "layernorm_before", {"norm_eps": 1e-12, **HALF}),
 }
 """By `model_type` of config.json, the most particular first."""
@@ -46,7 +47,7 @@ ACTIVATIONS = {
 }
 
 OUTER = re.compile(
-    r"^(vit|deit|dinov2|dinov2_with_registers|clip|siglip|dinov3_vit|vision_model|backbone|model)\."
+    r"^(vit|deit|ijepa|dinov2|dinov2_with_registers|clip|siglip|dinov3_vit|vision_model|backbone|model)\."
 )
 UNUSED = re.compile(
     r"(embeddings\.mask_token|(.*\.)?pooler\..*|visual_projection\..*|decoder.*|mask_token"
@@ -162,7 +163,9 @@ def _reshaped(
             found[f"attn_pool.kv.{kind}"] = packed.rows(C, 3 * C)
     if found.get("reg_token") is not None and found["reg_token"].shape[1] == 0:
         del found["reg_token"]
-    if "reg_token" in found and "pos_embed" in found:
+    if "dist_token" in found and "head_dist.weight" not in found:  # nobody asks it: a register
+        found["reg_token"] = found.pop("dist_token")
+    elif "reg_token" in found and "pos_embed" in found:
         # positions of class token and patches, but not of the registers between them
         pos, cls = found["pos_embed"], found["cls_token"]
         found["cls_token"] = Tensor(cls.shape, lambda: cls.read() + pos.read()[:, :1])

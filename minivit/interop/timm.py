@@ -47,6 +47,7 @@ RULES: tuple[tuple[str, dict[str, Any]], ...] = (
     (r"_rope_(224|ape)", {"rope": "axial_xy", "rope_theta": 100.0}),
     (r"tipsv2|miil", {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}),
     (r"base_patch16_gap_224|giantopt", {"num_heads": 16}),
+    (r"huge_plus", {"num_heads": 20}),
 )
 """What an architecture's name (a regular expression) says that no tensor shows."""
 
@@ -157,7 +158,10 @@ def describe(tensors: Mapping[str, Tensor], facts: Facts) -> ViTConfig:
             "see minivit models"
         )
     C, channels, P, _ = patch
-    depth = 1 + max(_numbers(shapes, r"blocks\.(\d+)\."), default=-1)
+    numbers = set(_numbers(shapes, r"blocks\.(\d+)\."))
+    depth = len(numbers)
+    if numbers != set(range(depth)):
+        raise UserError(f"it has blocks 0 to {depth - 1}, but not all of them; get it again")
     first = {n.removeprefix("blocks.0."): s for n, s in shapes.items() if n.startswith("blocks.0.")}
     if "attn.qkv.weight" not in first or "mlp.fc2.weight" not in first:
         odd = next(iter(sorted(first)), "none")
@@ -170,7 +174,7 @@ def describe(tensors: Mapping[str, Tensor], facts: Facts) -> ViTConfig:
     grid, embedded = _grid(shapes, prefix, facts, P)
     final = "tokens" if "norm.weight" in shapes else "none"
     fields = {
-        "image_size": (grid[0] * P, grid[1] * P),
+        "image_size": grid[0] * P if grid[0] == grid[1] else (grid[0] * P, grid[1] * P),
         "patch_size": P,
         "in_channels": channels,
         "num_classes": shapes.get("head.weight", (0,))[0],

@@ -309,7 +309,7 @@ class ViT(Model):
         elif pool == "seq":
             features, cache = self.sequence_pool.forward(tokens[:, first:])
         else:
-            features, cache = self.attn_pool.forward(tokens)
+            features, cache = self.attn_pool.forward(tokens[:, first:])
         features, norm = self.fc_norm.forward(features)
         return features, (cache, norm)
 
@@ -319,7 +319,7 @@ class ViT(Model):
         inner, norm = cache
         dfeatures = self.fc_norm.backward(dfeatures, norm)
         if pool == "map":
-            return self.attn_pool.backward(dfeatures, inner)
+            return _behind(self.attn_pool.backward(dfeatures, inner), first)
         if pool == "mean":
             return _behind(mean_pool_backward(dfeatures, inner), first)
         if pool == "seq":

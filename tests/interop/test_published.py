@@ -1,0 +1,321 @@
+"""Published Vision Transformers: built small by timm and transformers, with random weights, saved
+as they save them, and read back without them."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import minivit
+from minivit import UserError, ViT, ViTConfig
+from minivit.interop import load
+from minivit.interop.exports import in_torch_layout
+from minivit.interop.published import class_names, imagenet
+from minivit.interop.timm import facts_of
+
+TIMM = [
+    "vit_tiny_patch16_224",
+    "vit_small_patch16_36x1_224",
+    "vit_base_patch16_clip_quickgelu_224",
+    "vit_base_patch16_siglip_224",
+    "vit_base_patch32_siglip_gap_256",
+    "vit_small_patch14_dinov2",
+    "vit_small_patch14_reg4_dinov2",
+    "vit_giant_patch14_reg4_dinov2",
+    "vit_medium_patch16_gap_240",
+    "vit_wee_patch16_reg1_gap_256",
+    "vit_so150m_patch16_reg4_map_256",
+    "vit_base_patch16_radio_v3",
+    "vit_small_patch16_dinov3",
+    "vit_small_plus_patch16_dinov3_qkvb",
+    "vit_relpos_small_patch16_224",
+    "vit_srelpos_small_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+    "deit3_small_patch16_224",
+]
+IN_FLOAT32_ONLY = ["vit_small_patch16_rope_224", "vit_medium_patch16_rope_reg1_gap_256"]
+"""timm keeps their sines in float32."""
+
+REFUSED = {
+    "vit_base_patch16_xp_224": "blocks are of a kind",
+    "vit_small_patch16_18x2_224": "blocks are of a kind",
+    "vit_dwee_patch16_reg1_gap_256": "belongs to no part",
+    "vit_base_patch16_rpn_224": "norms come after",
+    "vit_small_patch16_rope_mixed_224": "learned",
+    "vit_tiny_r_s16_p8_224": "ResNet",
+}
+
+
+def randomized(model):
+    """Every number at random: zeros and ones hide mistakes."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            small = parameter.ndim < 2 or "token" in name or "embed" in name
+            scale = 0.3 if small else 1.2 / np.sqrt(np.prod(parameter.shape[1:]))
+            one = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+            parameter.copy_(torch.randn_like(parameter) * scale + one)
+    return model.double().eval()
+
+
+def saved_by_timm(name, folder):
+    """(model, folder) of a small one, as timm's save_for_hf writes it."""
+    timm, torch_io = pytest.importorskip("timm"), pytest.importorskip("safetensors.torch")
+    patch = int(re.search(r"patch(\d+)|_p(\d+)|s(\d+)_", name)[0].strip("patch_s"))
+    side = 4 * patch
+    model = randomized(timm.create_model(name, pretrained=False, depth=2, img_size=side))
+    state = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
+    torch_io.save_file(state, folder / "model.safetensors")
+    settings = {
+        "architecture": name,
+        "num_classes": model.num_classes,
+        "global_pool": model.global_pool,
+        "pretrained_cfg": {
+            "input_size": [3, side, side],
+            "mean": [0.1, 0.2, 0.3],
+            "std": [1, 2, 3],
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(settings))
+    return model, side
+
+
+def relative(found, expected):
+    expected = expected.numpy() if hasattr(expected, "numpy") else expected
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", [*TIMM, *IN_FLOAT32_ONLY])
+def test_timm_gives_the_same_features_and_logits(tmp_path, name):
+    torch = pytest.importorskip("torch")
+    model, side = saved_by_timm(name, tmp_path)
+    images = torch.randn(2, 3, side, side, dtype=torch.float64)
+    one = load(tmp_path, dtype="float64")
+    most = 1e-6 if name in IN_FLOAT32_ONLY else 1e-9
+    with torch.no_grad():
+        assert relative(one.model.tokens(images.numpy()), model.forward_features(images)) < most
+        if "dinov3" not in name:  # there timm takes the mean, DINOv3 itself the class token
+            assert relative(one.model(images.numpy()), model(images)) < most
+        single = load(tmp_path).model.tokens(images.numpy().astype(np.float32))
+        assert relative(single, model.float().forward_features(images.float())) < 1e-5
+    assert one.statistics.mean == (0.1, 0.2, 0.3)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_known_is_one_line(tmp_path, name):
+    def try_it():
+        facts_of(name)
+        saved_by_timm(name, tmp_path)
+        load(tmp_path)
+
+    with pytest.raises(UserError, match=REFUSED[name]) as error:
+        try_it()
+    assert str(error.value).isprintable()
+
+
+SMALL = {
+    "num_hidden_layers": 2,
+    "hidden_size": 48,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+    "image_size": 32,
+    "patch_size": 8,
+}
+HUGGINGFACE = {
+    "ViT": ("ViTConfig", "ViTForImageClassification", {"num_labels": 5}),
+    "DINO": ("ViTConfig", "ViTModel", {}),
+    "DeiT": ("DeiTConfig", "DeiTForImageClassification", {"num_labels": 5}),
+    "DeiT, distilled": ("DeiTConfig", "DeiTForImageClassificationWithTeacher", {"num_labels": 5}),
+    "MAE": ("ViTMAEConfig", "ViTMAEModel", {"mask_ratio": 0.0}),
+    "I-JEPA": ("IJepaConfig", "IJepaModel", {}),
+    "DINOv2": ("Dinov2Config", "Dinov2Model", {}),
+    "DINOv2, SwiGLU": ("Dinov2Config", "Dinov2Model", {"use_swiglu_ffn": True}),
+    "DINOv2, registers": ("Dinov2WithRegistersConfig", "Dinov2WithRegistersModel", {}),
+    "CLIP": ("CLIPVisionConfig", "CLIPVisionModel", {}),
+    "SigLIP": ("SiglipVisionConfig", "SiglipVisionModel", {}),
+    "DINOv3": ("DINOv3ViTConfig", "DINOv3ViTModel", {"num_register_tokens": 2}),
+    "DINOv3, gated": (
+        "DINOv3ViTConfig",
+        "DINOv3ViTModel",
+        {"num_register_tokens": 2, "use_gated_mlp": True, "hidden_act": "silu"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HUGGINGFACE)
+@pytest.mark.parametrize("names", ["as saved", "in memory"])
+def test_transformers_gives_the_same_features(tmp_path, name, names):
+    """In the names of its files and those that it has in memory since version 5."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    config, kind, options = HUGGINGFACE[name]
+    model = getattr(transformers, kind)(getattr(transformers, config)(**SMALL, **options))
+    model = randomized(model)
+    model.save_pretrained(tmp_path)
+    if names == "in memory":
+        state = {key: value.numpy().copy() for key, value in model.state_dict().items()}
+        save_file(state, tmp_path / "model.safetensors")
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    noise = {"noise": torch.arange(16.0).repeat(2, 1)} if name == "MAE" else {}
+    with torch.no_grad():
+        out = model(images, **noise)
+    most = 1e-7 if "DINOv3" in name else 1e-9  # there the sines are float32
+    one = load(tmp_path, dtype="float64").model
+    if "logits" in out:
+        assert relative(one(images.numpy()), out.logits) < most
+        return
+    hidden = out.last_hidden_state
+    if name == "CLIP":
+        hidden = getattr(model, "vision_model", model).post_layernorm(hidden).detach()
+    assert relative(one.tokens(images.numpy()), hidden) < most
+    if name == "SigLIP":
+        assert relative(one(images.numpy()), out.pooler_output) < most
+
+
+def papers_file(model, path):
+    """A model of minivit's in the paper's names and layout."""
+    c = model.config
+    H, D, arrays = c.num_heads, c.dim // c.num_heads, {}
+    for name, parameter in model.named_parameters():
+        a = parameter.data
+        layer, _, kind = name.rpartition(".")
+        kind = "kernel" if kind == "weight" and a.ndim > 1 else kind.replace("weight", "scale")
+        inner = re.sub(r"^blocks\.(\d+)\.", r"Transformer/encoderblock_\1/", layer)
+        for ours, theirs in (
+            ("patch_embed.proj", "embedding"), ("norm1", "LayerNorm_0"), ("norm2", "LayerNorm_2"),
+            ("mlp.fc1", "MlpBlock_3/Dense_0"), ("mlp.fc2", "MlpBlock_3/Dense_1"),
+            ("attn.proj", "MultiHeadDotProductAttention_1/out"),
+        ):  # fmt: skip
+            inner = inner.replace(ours, theirs)
+        if name == "cls_token":
+            arrays["cls"] = a
+        elif name == "pos_embed":
+            arrays["Transformer/posembed_input/pos_embedding"] = a
+        elif layer == "norm":
+            arrays[f"Transformer/encoder_norm/{kind}"] = a
+        elif layer == "patch_embed.proj" and a.ndim > 1:
+            arrays["embedding/kernel"] = a.reshape(c.patch_size, c.patch_size, 3, c.dim)
+        elif "attn.qkv" in layer:
+            for one, part in zip(("query", "key", "value"), np.split(a, 3, -1), strict=True):
+                place = inner.replace("attn.qkv", f"MultiHeadDotProductAttention_1/{one}")
+                arrays[f"{place}/{kind}"] = part.reshape(*a.shape[:-1], H, D)
+        elif "attn.proj" in layer and a.ndim > 1:
+            arrays[f"{inner}/{kind}"] = a.reshape(H, D, c.dim)
+        else:
+            arrays[f"{inner}/{kind}"] = a
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize("pre_logits", [None, 12])
+def test_the_papers_own_files_are_read(tmp_path, pre_logits):
+    config = ViTConfig(
+        image_size=32, patch_size=8, dim=48, depth=2, num_heads=3, mlp_ratio=4.0, num_classes=7,
+        activation="gelu_tanh", representation_size=pre_logits,
+    )  # fmt: skip
+    model = ViT(config)
+    model.flat.data[...] = np.random.default_rng(0).normal(0, 0.2, model.flat.data.shape)
+    papers_file(model, tmp_path / "ViT.npz")
+    one = load(tmp_path / "ViT.npz")
+    assert one.model.config == config
+    for name, parameter in one.model.named_parameters():
+        np.testing.assert_array_equal(
+            parameter.data, model.flat.views(model.flat.data)[name], err_msg=name
+        )
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """A small model in timm's names, alone in its file."""
+    config = ViTConfig(image_size=32, patch_size=8, dim=64, depth=2, num_heads=1, num_classes=1000)
+    model = ViT(config)
+    model.flat.data[...] = np.random.default_rng(0).normal(0, 0.2, model.flat.data.shape)
+    statistics = minivit.data.Statistics((0.5,) * 3, (0.5,) * 3)
+    trained = minivit.engine.Trained(model, statistics, imagenet(), "x")
+    save_file(in_torch_layout(trained), tmp_path / "vit.safetensors")
+    return tmp_path / "vit.safetensors"
+
+
+def test_what_a_file_does_not_tell_is_said_and_can_be_given(plain):
+    one = load(plain)
+    assert one.model.config.num_heads == 1
+    told = "\n".join(one.said)
+    for word in ("num_heads is not told; 1", "norm_eps", "activation", "mean", "std"):
+        assert word in told
+    assert one.class_names == imagenet()
+    given = load(plain, num_heads=4, activation="gelu_tanh", mean=(0, 0, 0), std=(1, 1, 1))
+    assert given.model.config.num_heads == 4
+    assert given.statistics.mean == (0, 0, 0)
+    assert "num_heads" not in "\n".join(given.said)
+    with pytest.raises(UserError, match="depth cannot be given"):
+        load(plain, depth=3)
+
+
+def change(path, **tensors):
+    """Other tensors in a file; None takes one away."""
+    found = load_file(path) | tensors
+    save_file({name: array for name, array in found.items() if array is not None}, path)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"blocks.1.norm2.bias": None}, "blocks.1.norm2.bias is missing"),
+        ({"blocks.0.attn.lambda": np.zeros(3)}, "blocks.0.attn.lambda belongs to no part"),
+        ({"head.bias": np.zeros(999, np.float32)}, r"head.bias has the shape \(999,\)"),
+        ({"patch_embed.proj.weight": None}, "no Vision Transformer"),
+        ({"patch_embed.proj.weight": np.zeros((64, 3, 8, 4), np.float32)}, "square patches"),
+        ({"pos_embed": np.zeros((1, 8, 64), np.float32)}, "no square of patches"),
+        ({"norm.weight": np.full(64, np.nan, np.float32)}, "norm.weight has numbers"),
+        ({"blocks.999999999.norm1.bias": np.zeros(64, np.float32)}, "blocks 0 to 2"),
+        ({"blocks.0.mlp.fc2.weight": None}, "blocks are of a kind"),
+        ({"mask_token": np.zeros(64, np.float32)}, None),
+    ],
+)
+def test_a_file_that_does_not_fit_is_one_line(plain, tensors, words):
+    change(plain, **tensors)
+    if words is None:
+        assert "not used: mask_token" in load(plain).said
+        return
+    with pytest.raises(UserError, match=words) as error:
+        load(plain)
+    assert str(error.value).startswith(str(plain))
+    assert str(error.value).isprintable()
+
+
+def test_a_config_that_contradicts_the_weights_is_one_line(plain):
+    for settings, words in (
+        ({"model_type": "bert"}, "model_type 'bert' is not known"),
+        ({"model_type": "vit", "hidden_act": "relu"}, "hidden_act 'relu' is not known"),
+        ({"model_type": "vit", "num_attention_heads": 7}, "num_heads 7"),
+        ({"model_type": "vit", "num_attention_heads": "x"}, "num_heads"),
+        ({"architecture": "vit_base_patch16_rpn_224"}, "norms come after"),
+        ([], "expected an object"),
+    ):
+        plain.with_name("config.json").write_text(json.dumps(settings))
+        with pytest.raises(UserError, match=words) as error:
+            load(plain)
+        assert str(error.value).isprintable()
+
+
+def test_a_run_is_loaded_as_before(tmp_path):
+    import tiny
+
+    training = tiny.trainer(tmp_path)
+    training.fit()
+    for path in (training.run.path, training.run.best):
+        assert load(path).class_names == tiny.NAMES
+    with pytest.raises(UserError, match="no such directory"):
+        load(tmp_path / "nowhere")
+
+
+def test_class_names():
+    assert len(set(imagenet())) == 1000
+    assert (imagenet()[0], imagenet()[207], imagenet()[999]) == (
+        "tench", "golden retriever", "toilet tissue")  # fmt: skip
+    assert class_names(2, ["a", "b"]) == ("a", "b")
+    assert class_names(2, ["LABEL_0", "LABEL_1"]) == ("class 0", "class 1")
+    assert class_names(2, ["a", "\x1b[2J"]) == ("class 0", "class 1")
+    assert class_names(3, ["a"]) == ("class 0", "class 1", "class 2")
