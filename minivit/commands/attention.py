@@ -10,24 +10,35 @@ import tyro
 
 from minivit import viz
 from minivit.commands.cli import parse
-from minivit.data import Split, open_picture
+from minivit.commands.images import NamedImages
+from minivit.data import FORMATS, Split
 from minivit.engine import Run, Trained, load_model
 from minivit.errors import UserError
 from minivit.viz.methods import method
 from minivit.viz.report import attention_figures, score_table
+
+MOST_IMAGES = 64
+"""Images on a figure: every map of each is in memory, and a figure of more cannot be read."""
 
 
 @dataclass(frozen=True)
 class Options:
     """Attention maps of a trained model: figures, a page to explore, and how good the maps are.
 
-    Without --save-dir, --html and --score: figures and page, into RUN/attention.
+    Without --save-dir, --html and --score: figures and page, into RUN/attention. Where some of
+    several images cannot be read, each is told in a line, the others are shown, and the exit status
+    is 1.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
     """A directory that minivit train made."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Image files; none: images of the run's test set."""
+    images: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(
+            help=f"Image files, or folders of them: {FORMATS}. None: images of the run's test set."
+        ),
+    ] = ()
     save_dir: Path | None = None
     """Where to write the figures, as PNG and SVG."""
     html: Path | None = None
@@ -55,11 +66,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows. names: (N,)."""
+    """pixels: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows. names: (N,).
+    failed: how many others could not be read.
+    """
 
     pixels: np.ndarray
     labels: np.ndarray | None
     names: list[str]
+    failed: int = 0
 
 
 def main(options: Options) -> int:
@@ -75,27 +89,41 @@ def main(options: Options) -> int:
         folder = options.run if options.run.is_dir() else options.run.parent
         save_dir = folder / "attention"
         html = save_dir / "explorer.html"
-    if save_dir or html:
-        images = choose_images(options, trained)
-    if html:
+    images = choose_images(options, trained) if save_dir or html else None
+    if images and html:
         write_page(html, trained, images, options)
-    if save_dir:
+    if images and save_dir:
         write_figures(save_dir, trained, images, options)
     if options.score:
         split = test_split(options)[: options.count]
         print(score_table(trained, split, options.methods, options.threads))
-    return 0
+    return 1 if images and images.failed else 0
 
 
 def choose_images(options: Options, trained: Trained) -> Images:
-    """The images named, else the first of the test set."""
+    """The images named, else the first of the test set.
+
+    Raises UserError where there are more than MOST_IMAGES, or none of them can be read.
+    """
     if options.images:
-        size = trained.model.config.image_hw
-        pixels = np.stack([open_picture(path, size) for path in options.images])
-        return Images(pixels, None, [path.name for path in options.images])
+        named = NamedImages(options.images)
+        _check_count(len(named.files), "name fewer")
+        read = list(named.batches(trained.model.config.image_hw))
+        if not read:
+            raise UserError("none of the images can be read; expected at least one to draw")
+        pixels = np.concatenate([pixels for _, pixels in read])
+        return Images(
+            pixels, None, [path.name for paths, _ in read for path in paths], named.failed
+        )
+    _check_count(options.test, "use a smaller --test")
     split = test_split(options)[: options.test]
     names = [f"test image {i + 1}" for i in range(len(split))]
     return Images(split.images, split.labels, names)
+
+
+def _check_count(count: int, advice: str) -> None:
+    if count > MOST_IMAGES:
+        raise UserError(f"{count:,} images; figures and page show at most {MOST_IMAGES}: {advice}")
 
 
 def test_split(options: Options) -> Split:

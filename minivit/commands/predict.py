@@ -1,50 +1,160 @@
 """`minivit predict RUN IMAGE…`: the most probable classes of images."""
 
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
 
 from minivit.backend import to_device, to_host
 from minivit.commands.cli import parse
-from minivit.data import open_picture
-from minivit.engine import load_model
+from minivit.commands.images import NamedImages
+from minivit.data import FORMATS
+from minivit.data.plain_file import shown_path
+from minivit.engine import Trained, load_model
 from minivit.errors import UserError
+from minivit.files import write_atomically
 from minivit.functional import softmax_forward
+
+STDOUT = Path("-")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Name the most probable classes of images."""
+    """Name the most probable classes of images.
+
+    Where some of several images cannot be read, each is told in a line, the others are predicted,
+    and the exit status is 1.
+    """
 
     run: Annotated[Path, tyro.conf.Positional]
     """A directory that minivit train made."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Image files: JPEG, PNG, GIF, BMP, TIFF, WebP or PPM."""
+    images: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(help=f"Image files, or folders of them: {FORMATS}."),
+    ]
     top: int = 5
     """How many classes to name."""
+    csv: Path | None = None
+    """Write a table instead: path, class, probability, and each class's probability. A .csv file,
+    or - for the standard output."""
+    json: Path | None = None
+    """Write the same as JSON. A .json file, or - for the standard output."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
 
 
+class Prediction(NamedTuple):
+    """probs: (K,), of each class."""
+
+    path: Path
+    probs: np.ndarray
+
+
 def main(options: Options) -> int:
-    """Print the top classes of each image with their probabilities."""
+    """Print the top classes of each image with their probabilities, or write them all."""
     if options.top < 1:
         raise UserError(f"--top is {options.top}; expected at least 1")
     if not options.images:
         raise UserError("no image given; expected RUN IMAGE [IMAGE …]")
+    targets = _targets(options)
+    images = NamedImages(options.images)
     trained = load_model(options.run, options.device)
-    size = trained.model.config.image_hw
-    pixels = np.stack([open_picture(path, size) for path in options.images])
-    images = to_device(trained.statistics.normalize(pixels), options.device)
-    probs = to_host(softmax_forward(trained.model(images))[0])
-    for path, row in zip(options.images, probs, strict=True):
-        print(path)
-        for k in np.argsort(-row)[: options.top]:
-            print(f"{row[k]:7.1%}  {trained.class_names[k]}")
-    return 0
+    found = predictions(images, trained, options.device)
+    if not targets:
+        for one in found:
+            print_top(one, trained.class_names, options.top)
+        return images.status
+    rows = list(found)
+    for form, path in targets.items():
+        _write(path, FORMS[form](rows, trained.class_names))
+        if path != STDOUT and STDOUT not in targets.values():
+            print(shown_path(path))
+    return images.status
+
+
+def predictions(images: NamedImages, trained: Trained, device: str) -> Iterator[Prediction]:
+    """What the model says of each image that can be read, batch by batch."""
+    for paths, pixels in images.batches(trained.model.config.image_hw):
+        batch = to_device(trained.statistics.normalize(pixels), device)
+        probs = to_host(softmax_forward(trained.model(batch))[0])
+        if not np.isfinite(probs).all():
+            raise UserError(
+                f"{paths[0]}: the model gives numbers that are not finite; its weights are damaged"
+            )
+        yield from map(Prediction, paths, probs)
+
+
+def print_top(one: Prediction, class_names: Sequence[str], top: int) -> None:
+    """For people: the path, and the most probable classes."""
+    print(shown_path(one.path))
+    for k in np.argsort(-one.probs)[:top]:
+        print(f"{one.probs[k]:7.1%}  {class_names[k]}")
+
+
+def as_csv(found: Iterable[Prediction], class_names: Sequence[str]) -> bytes:
+    """A row per image, in UTF-8; a path that is no text keeps its bytes."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["path", "class", "probability", *(f"p({name})" for name in class_names)])
+    for path, probs in found:
+        best = int(probs.argmax())
+        rounded = _rounded(probs)
+        writer.writerow([path, class_names[best], rounded[best], *rounded])
+    return file.getvalue().encode("utf-8", sys.getfilesystemencodeerrors())
+
+
+def as_json(found: Iterable[Prediction], class_names: Sequence[str]) -> bytes:
+    """{"classes": […], "images": [{"path", "class", "probability", "probabilities": […]}, …]}."""
+    images = []
+    for path, probs in found:
+        best, rounded = int(probs.argmax()), _rounded(probs)
+        one = {"path": str(path), "class": class_names[best], "probability": rounded[best]}
+        images.append(one | {"probabilities": rounded})
+    content = {"classes": list(class_names), "images": images}
+    return (json.dumps(content) + "\n").encode()
+
+
+FORMS = {"csv": as_csv, "json": as_json}
+
+
+def _rounded(probs: np.ndarray) -> list[float]:
+    """To the digits that a float32 has."""
+    return [float(f"{p:.7g}") for p in probs]
+
+
+def _targets(options: Options) -> dict[str, Path]:
+    """Where to write each form. A name that ends otherwise may be an image, put in by `--csv *`."""
+    targets = {}
+    for form in FORMS:
+        path = getattr(options, form)
+        if path is None:
+            continue
+        if path != STDOUT and path.suffix.lower() != f".{form}":
+            raise UserError(
+                f"--{form} {shown_path(path)}: expected a name that ends in .{form}, or -"
+            )
+        targets[form] = path
+    if list(targets.values()).count(STDOUT) > 1:
+        raise UserError("--csv - and --json -: one standard output; write one of them to a file")
+    return targets
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path == STDOUT:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
 
 
 def run(argv: list[str], prog: str = "minivit predict") -> int:

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from minivit.commands.cli import parse
-from minivit.data import open_picture
+from minivit.data import FORMATS, open_picture
 from minivit.engine import load_model
 from minivit.errors import UserError
 from minivit.models import trace
@@ -22,8 +22,7 @@ class Options:
 
     run: Annotated[Path, tyro.conf.Positional]
     """A directory that minivit train made."""
-    image: Annotated[Path, tyro.conf.Positional]
-    """An image file."""
+    image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help=f"An image file: {FORMATS}.")]
     label: str | None = None
     """The true class, for the loss; None: the most probable one."""
     only: str = ""

@@ -3,12 +3,14 @@
 from minivit.data.augment import Augmentation, Drawn
 from minivit.data.batches import Batches, Field, Plan
 from minivit.data.dataset import Dataset, Split
-from minivit.data.picture import open_picture
+from minivit.data.image_files import image_files
+from minivit.data.picture import FORMATS, open_picture
 from minivit.data.registry import SOURCES, find_source
 from minivit.data.source import Request, Source
 from minivit.data.statistics import Statistics, denormalize, normalize, scale_and_offset
 
 __all__ = [
+    "FORMATS",
     "SOURCES",
     "Augmentation",
     "Batches",
@@ -22,6 +24,7 @@ __all__ = [
     "Statistics",
     "denormalize",
     "find_source",
+    "image_files",
     "normalize",
     "open_picture",
     "scale_and_offset",

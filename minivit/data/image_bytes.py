@@ -34,6 +34,11 @@ class Source(NamedTuple):
     scans: int = 1
 
 
+def begins_like_image(start: bytes) -> bool:
+    """Whether the first 12 bytes of a file, or more, are those of a format that is known."""
+    return any(re.match(known, start, re.DOTALL) for known in _FORMATS)
+
+
 def essence(raw: bytes) -> Source | None:
     """`raw` without its metadata, or None if it begins like none of the formats that are known.
 

@@ -32,7 +32,7 @@ from minivit.data.netpbm import netpbm_header, read_netpbm
 from minivit.data.plain_file import read_plain, shown, shown_path
 from minivit.errors import UserError
 
-FORMATS = "JPEG, PNG, GIF, BMP, TIFF, WebP or PPM"
+FORMATS = "JPEG, PNG, GIF, BMP, TIFF, WebP, PBM, PGM or PPM"
 MOST_BYTES = 200_000_000
 MOST_PIXELS = 40_000_000
 # A JPEG with more pixels than that is decoded at 1/2, 1/4 or 1/8 of its size, which libjpeg does
@@ -63,7 +63,7 @@ _TURNS = {
 
 
 class _TooLargeError(Exception):
-    """More pixels than fit into the memory that one image may take."""
+    """More pixels than fit into the memory that one image may take; the message is the limit."""
 
 
 def open_picture(path: Path | str, size: tuple[int, int]) -> np.ndarray:
@@ -85,6 +85,10 @@ def open_picture(path: Path | str, size: tuple[int, int]) -> np.ndarray:
         raise
     except _TooLargeError as error:
         raise UserError(f"{name}: {error}; scale it down first") from None
+    except MemoryError:
+        raise UserError(
+            f"{name}: not enough memory for this image; scale it down, or free some"
+        ) from None
     except Exception as error:  # decoders raise all kinds on a damaged file
         reason = shown(str(error) or type(error).__name__, 200)
         raise UserError(
@@ -144,11 +148,12 @@ def _quiet() -> Iterator[None]:
         os.close(kept)
 
 
-def _check_pixels(width: int, height: int, most: int | None = None) -> None:
+def _check_pixels(width: int, height: int, most: int | None = None, of: str = "") -> None:
     most = most or MOST_PIXELS
     if not 0 < width * height <= most:
         raise _TooLargeError(
-            f"{width} × {height}, {width * height / 1e6:,.0f} megapixels, at most {most / 1e6:.0f}"
+            f"{width} × {height}, {width * height / 1e6:,.0f} megapixels, at most "
+            f"{most / 1e6:.0f} are read{of}"
         )
 
 
@@ -157,7 +162,8 @@ def _draft(image: JpegImagePlugin.JpegImageFile, scans: int) -> None:
     width, height = image.size
     widest, highest = (max(layer[i] for layer in image.layer) for i in (1, 2))
     share = sum(layer[1] * layer[2] for layer in image.layer) / (widest * highest)
-    _check_pixels(width, height, int(MOST_COEFFICIENTS / share))
+    color = " of a JPEG with color at this resolution" * (share > 1)
+    _check_pixels(width, height, int(MOST_COEFFICIENTS / share), color)
     if width * height * scans > MOST_SCANNED:
         most = MOST_SCANNED // (width * height)
         raise _TooLargeError(f"{width} × {height} pixels in {scans} scans, at most {most}")

@@ -1,0 +1,50 @@
+"""Which files are meant where files and folders of images are named."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from minivit.data.image_bytes import begins_like_image
+from minivit.data.picture import FORMATS
+from minivit.data.plain_file import open_plain, shown_path
+from minivit.errors import UserError
+
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
+    *(".pbm", ".pgm", ".ppm", ".pnm"),
+}
+
+
+def image_files(named: Iterable[Path]) -> list[Path]:
+    """The paths, each folder replaced by the images directly in it, sorted by name.
+
+    In a folder whatever has the suffix of an image or begins like one is meant, unless it is
+    hidden; a file that is named itself is always meant, and its reader says what is wrong with it.
+
+    Raises UserError for a folder that holds no image or cannot be listed.
+    """
+    return [path for one in named for path in (_inside(one) if os.path.isdir(one) else [one])]
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    name = shown_path(folder)
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError as error:
+        raise UserError(f"{name}: cannot be listed ({error.strerror})") from None
+    found = [folder / entry for entry in entries if _is_image(folder / entry)]
+    if not found:
+        raise UserError(f"{name}: a folder without images; expected {FORMATS} directly in it")
+    yield from found
+
+
+def _is_image(path: Path) -> bool:
+    if path.name.startswith(".") or os.path.isdir(path):
+        return False
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with open_plain(path) as file:
+            return begins_like_image(file.read(16))
+    except (OSError, UserError):
+        return False
