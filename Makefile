@@ -24,7 +24,7 @@ train: $(VENV)/installed
 	$(python) -m minivit.train --dataset $(DATASET) $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(python) -m pytest $(ARGS)
+	$(python) -X warn_default_encoding -m pytest $(ARGS)
 
 notebooks: $(VENV)/installed-execute
 	$(python) notebooks/execute.py $(ARGS)

@@ -128,7 +128,9 @@ def write(options: Options, shape: Shape, rows: list[dict], kernels: list[dict])
     RESULTS.mkdir(exist_ok=True)
     facts = {"date": str(date.today()), "gpu": gpu, **machine(), "cupy": cupy.__version__}
     content = {**facts, "shape": shape.as_dict(), "rows": rows, "kernels": kernels}
-    (RESULTS / "gpu_train_step.json").write_text(json.dumps(content, indent=2) + "\n")
+    (RESULTS / "gpu_train_step.json").write_text(
+        json.dumps(content, indent=2) + "\n", encoding="utf-8"
+    )
     spent = "\n".join(
         f"| {row['kernel']} | {row['milliseconds']:.3f} | {row['share']:.1%} |" for row in kernels
     )
@@ -141,7 +143,7 @@ def write(options: Options, shape: Shape, rows: list[dict], kernels: list[dict])
         "## By kernel\nBatch 1024, bf16, without the graph, so that each launch can be timed.\n\n"
         f"| kernel | ms | share |\n|---|---|---|\n{spent}\n"
     )
-    (RESULTS / "gpu_train_step.md").write_text(text)
+    (RESULTS / "gpu_train_step.md").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -19,7 +19,7 @@ def write(name: str, title: str, shape: Shape, rows: list[dict], command: str) -
     RESULTS.mkdir(exist_ok=True)
     facts = {"date": str(date.today()), "command": command, **machine()}
     content = {**facts, "shape": shape.as_dict(), "rows": rows}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     packages = ", ".join(f"{key} {value}" for key, value in facts["packages"].items())
     text = (
         f"# {title}\n\n{markdown(rows)}\n\n"
@@ -27,7 +27,7 @@ def write(name: str, title: str, shape: Shape, rows: list[dict], command: str) -
         f"{facts['date']}; `{command}`. Medians over rounds in which all take turns; in brackets "
         "the range of the ratio.\n"
     )
-    (RESULTS / f"{name}.md").write_text(text)
+    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
     save_figure(bars(rows, title), RESULTS / f"{name}.png")
     print(text)
 

@@ -41,7 +41,7 @@ class Worker:
             [*command, "train" if train else "infer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
 
     def run(self, steps: int) -> dict:

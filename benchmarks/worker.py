@@ -97,7 +97,7 @@ def time_on_gpu(step, count: int) -> list[float]:
 def main() -> None:
     """Build, warm up, then answer each line "run N" with the N seconds measured and peak memory."""
     name, sizes, train = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "train"
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes elsewhere
     shape = Shape(**sizes)
     if hasattr(os, "sched_setaffinity"):  # no library may use more cores than another

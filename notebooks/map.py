@@ -37,7 +37,7 @@ ROW = CARD + 0.78
 def chapters() -> Iterator[tuple[int, str, str]]:
     """(number, title, minutes of reading) of every notebook."""
     for path in sorted(HERE.glob("*.ipynb")):
-        first = "".join(json.loads(path.read_text())["cells"][0]["source"])
+        first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
         number, title = re.match(r"# (\d\d) · (.+)", first).groups()
         minutes = re.search(r"(\d+) minutes", first).group(1)
         yield int(number), SHORT.get(int(number), title), minutes

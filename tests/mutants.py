@@ -156,11 +156,13 @@ def tests_of(path: str) -> list[list[str]]:
     folder = Path("tests", package)
     if not folder.is_dir():
         return [[f"tests/test_{package}.py"]]
-    tree = ast.parse(Path(path).read_text())
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     names = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
     named = re.compile(rf"\b({'|'.join(['never', *names])})\b")
     files = sorted(folder.glob("test_*.py"))
-    own = [f for f in files if f.stem == f"test_{stem}" or named.search(f.read_text())]
+    own = [
+        f for f in files if f.stem == f"test_{stem}" or named.search(f.read_text(encoding="utf-8"))
+    ]
     own.sort(key=lambda f: (f.stem != f"test_{stem}", f.stat().st_size))
     rest = [f for f in files if f not in own]
     groups = [[str(f) for f in group] for group in (own, rest)]
@@ -201,20 +203,22 @@ def try_mutants(path: str, mutants: list[Mutant], groups: list[list[str]]) -> It
         if result != "passed":
             raise SystemExit(f"without a mutant, the tests fail: {' '.join(group)}")
         limits.append(5 * seconds + 10)
-    original = Path(path).read_text()
+    original = Path(path).read_text(encoding="utf-8")
     for compiled in Path(path).parent.glob(f"__pycache__/{Path(path).stem}.*"):
         compiled.unlink()
     for mutant in mutants:
-        Path(path).write_text(mutant.code)
+        Path(path).write_text(mutant.code, encoding="utf-8")
         jobs = zip(groups, limits, strict=True)
         if all(run_tests(*job, keep_compiled=False)[0] == "passed" for job in jobs):
             yield mutant
-    Path(path).write_text(original)
+    Path(path).write_text(original, encoding="utf-8")
 
 
 def read_allowed() -> dict[tuple[str, str], str]:
     """(file, change) -> why the change has no effect."""
-    groups = tomllib.loads(ALLOWED.read_text())["equivalent"] if ALLOWED.exists() else []
+    groups = (
+        tomllib.loads(ALLOWED.read_text(encoding="utf-8"))["equivalent"] if ALLOWED.exists() else []
+    )
     return {(g["file"], change): g["why"] for g in groups for change in g["changes"]}
 
 
@@ -242,7 +246,7 @@ def main(arguments: list[str]) -> int:
         os.environ["PYTHONPATH"] = copy
         sys.path.insert(0, copy)
         for path in map(str, files):
-            every = mutants_of(Path(path).read_text())
+            every = mutants_of(Path(path).read_text(encoding="utf-8"))
             stale = {c for f, c in allowed if f == path} - {m.change for m in every}
             for change in sorted(stale):
                 print(f"{path}: no such mutant, take it out of {ALLOWED.name}: {change}")

@@ -68,7 +68,10 @@ def command(capsys, monkeypatch):
 
 def content(page):
     """What the page holds."""
-    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())
+    data = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>',
+        page.read_text(encoding="utf-8"),
+    )
     return json.loads(data[1])
 
 
@@ -85,7 +88,7 @@ def test_without_flags_figures_and_page_lie_in_the_run(command, trained):
     assert (status, err) == (0, "")
     folder = trained.path / "attention"
     expected = set(FIGURES)
-    if '"pos_embed": "none"' in trained.config_file.read_text():
+    if '"pos_embed": "none"' in trained.config_file.read_text(encoding="utf-8"):
         expected.discard("positions")
     assert {path.stem for path in folder.glob("*.png")} == expected
     assert {path.stem for path in folder.glob("*.svg")} == expected

@@ -236,7 +236,9 @@ def test_a_spoilt_picture_is_a_users_mistake_at_worst(tmp_path, kind):
 
 def called(*arguments):
     """A process of its own: python ARGUMENTS."""
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, encoding="utf-8", check=False
+    )
 
 
 def test_the_package_lists_its_commands():
@@ -285,7 +287,7 @@ def test_a_closed_pipe_is_no_mistake(tmp_path):
     for command, status in (("-m minivit", 0), (f"driver.py none step:1 {flags}", 0)):
         line = f"set -o pipefail; {shlex.quote(sys.executable)} {command} | head -1"
         done = subprocess.run(
-            ["bash", "-c", line], capture_output=True, text=True, cwd=HERE, check=False
+            ["bash", "-c", line], capture_output=True, encoding="utf-8", cwd=HERE, check=False
         )
         assert (done.returncode, done.stderr) == (status, "")
     (run,) = tmp_path.iterdir()

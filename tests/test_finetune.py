@@ -132,7 +132,7 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(tune, monkeypatch, capsy
 def test_few_shot(tune):
     status, out, _, run = tune("--few-shot", "1", "5")
     assert status == 0
-    rows = json.loads((run.path / "few_shot.json").read_text())
+    rows = json.loads((run.path / "few_shot.json").read_text(encoding="utf-8"))
     assert [row["shots"] for row in rows] == [1, 5]
     for row in rows:
         assert len(row["accuracy"]) == DRAWS

@@ -186,7 +186,7 @@ def test_everything_in_the_table_is_right(case):
 
 def test_the_command_exits_with_0_where_all_is_right():
     command = [sys.executable, "-m", "minivit.gradcheck", "--only", "layernorm", "--elements", "3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "gamma" in done.stdout
     assert "WRONG" not in done.stdout

@@ -26,7 +26,7 @@ def train(where, *flags, kill="none", at=""):
         cwd=where,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=False,
     )

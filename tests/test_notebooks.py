@@ -25,7 +25,7 @@ LARGEST = 500_000
 
 
 def cells(path: Path, kind: str) -> list[dict]:
-    notebook = json.loads(path.read_text())
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 

@@ -54,7 +54,7 @@ def run(tmp_path, monkeypatch, capsys):
 def test_a_row_a_member_with_all_its_seeds(run):
     status, out, folder = run("--seeds", "0", "1")
     assert status == 0
-    table = json.loads((folder / "table.json").read_text())
+    table = json.loads((folder / "table.json").read_text(encoding="utf-8"))
     assert [row["value"] for row in table] == ["none", "learned"]
     for row in table:
         for seed, accuracy in enumerate(row["accuracy"]):
@@ -64,22 +64,24 @@ def test_a_row_a_member_with_all_its_seeds(run):
             assert (config.seed, config.epochs) == (seed, 2), "128 pictures are two passes over 64"
             assert config.vit.pos_embed == row["value"]
         mean = 100 * np.mean(row["accuracy"])
-        assert f"| {row['value']} | {mean:.2f} ±" in (folder / "table.md").read_text()
+        assert f"| {row['value']} | {mean:.2f} ±" in (folder / "table.md").read_text(
+            encoding="utf-8"
+        )
     assert (folder / "figure.png").exists()
     assert "learned" in out
 
 
 def test_what_is_finished_is_not_trained_again(run, monkeypatch):
     _, _, folder = run("--seeds", "0")
-    before = (folder / "table.json").read_text()
+    before = (folder / "table.json").read_text(encoding="utf-8")
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
     assert run("--seeds", "0")[0] == 0
-    assert (folder / "table.json").read_text() == before
+    assert (folder / "table.json").read_text(encoding="utf-8") == before
 
 
 def test_what_was_stopped_goes_on_to_the_same_result(run, monkeypatch):
     _, _, folder = run("--seeds", "0")
-    expected = json.loads((folder / "table.json").read_text())
+    expected = json.loads((folder / "table.json").read_text(encoding="utf-8"))
     folder.rename("whole")
     train_step = Trainer._train_step
 
@@ -90,10 +92,12 @@ def test_what_was_stopped_goes_on_to_the_same_result(run, monkeypatch):
 
     monkeypatch.setattr(Trainer, "_train_step", stop_after)
     assert run("--seeds", "0")[0] == 130
-    assert len(json.loads((folder / "table.json").read_text())) == 1, "the table so far"
+    assert len(json.loads((folder / "table.json").read_text(encoding="utf-8"))) == 1, (
+        "the table so far"
+    )
     monkeypatch.setattr(Trainer, "_train_step", train_step)
     assert run("--seeds", "0")[0] == 0
-    assert json.loads((folder / "table.json").read_text()) == expected
+    assert json.loads((folder / "table.json").read_text(encoding="utf-8")) == expected
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 def call(*arguments):
     """In a process of its own."""
     command = [sys.executable, "-W", "error", "-m", "minivit", "trace", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
 
 
 def test_a_table_with_both_passes(trained):

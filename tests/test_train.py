@@ -166,14 +166,14 @@ def test_the_changed_config_changes_everything():
 @pytest.mark.parametrize("config", [TrainConfig(), CHANGED, tiny.CONFIG])
 def test_a_runs_config_gives_the_same_training(tmp_path, config):
     file = tmp_path / "config.json"
-    file.write_text(to_json(config))
+    file.write_text(to_json(config), encoding="utf-8")
     assert parse_arguments(["--config", str(file)], {}).train == config
     assert parse_arguments([f"--config={file}"], {}).train == config
 
 
 def test_none_false_and_tuples_can_be_said_over_a_config(tmp_path):
     file = tmp_path / "config.json"
-    file.write_text(to_json(CHANGED))
+    file.write_text(to_json(CHANGED), encoding="utf-8")
     flags = "--ema-decay None --no-nesterov --image-size 8 --betas 0.7 0.9 --save-every None"
     found = parse_arguments(["--config", str(file), *flags.split()], {}).train
     assert (found.ema_decay, found.nesterov, found.save_every) == (None, False, None)
@@ -185,7 +185,9 @@ def test_a_preset_yields_to_a_config_that_to_a_model_and_that_to_flags(tmp_path,
     values = {"dim": 16, "depth": 1, "num_heads": 1, "epochs": 5, "lr": 0.5, "momentum": 0.1}
     monkeypatch.setitem(RECIPES, "shapes", {"dataset": "shapes", **values})
     file = tmp_path / "flags.json"
-    file.write_text(json.dumps({"lr": 0.25, "epochs": 6, "vit": {"dim": 32, "depth": 2}}))
+    file.write_text(
+        json.dumps({"lr": 0.25, "epochs": 6, "vit": {"dim": 32, "depth": 2}}), encoding="utf-8"
+    )
     nano = preset_fields("Nano/2")
     del nano["depth"]
     assert nano["dim"] not in (16, 32)
@@ -294,7 +296,7 @@ def test_without_pictures_and_network_the_shapes_are_trained_on_inside_a_box(
     assert "embedded SHAPES, not on CIFAR-10" in lines[1]
     assert "127.0.0.1:9" in " ".join(lines[:end])
     assert {len(line) for line in lines[: end + 1]} == {88}
-    assert json.loads(only_run().config_file.read_text())["dataset"] == "shapes"
+    assert json.loads(only_run().config_file.read_text(encoding="utf-8"))["dataset"] == "shapes"
 
 
 def test_cifar10_that_cannot_be_had_is_an_error_where_it_was_asked_for(capsys):

@@ -103,7 +103,7 @@ def cpu_has_bf16() -> bool:
 
 def _cpuinfo() -> str:
     try:
-        return Path("/proc/cpuinfo").read_text()
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux
         return ""
 

@@ -20,7 +20,7 @@ def cache_bytes() -> int:
     """Bytes of a core's second-level cache."""
     size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
     try:
-        return int(size.read_text().strip().removesuffix("K")) * 1024
+        return int(size.read_text(encoding="utf-8").strip().removesuffix("K")) * 1024
     except (OSError, ValueError):  # not Linux, or another unit
         return USUAL_CACHE
 
@@ -33,7 +33,7 @@ def physical_cores() -> int:
         return os.cpu_count() or 1
     siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
     try:
-        return len({Path(siblings.format(cpu)).read_text() for cpu in cpus})
+        return len({Path(siblings.format(cpu)).read_text(encoding="utf-8") for cpu in cpus})
     except OSError:
         return len(cpus)
 
@@ -42,7 +42,7 @@ def cpu_name() -> str:
     """As the system calls it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

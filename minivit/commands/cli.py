@@ -11,6 +11,7 @@ from typing import Any
 
 import tyro
 
+from minivit.commands.output import never_fail_to_print
 from minivit.errors import UserError
 
 CONFIG = (tyro.conf.OmitArgPrefixes,)
@@ -48,6 +49,7 @@ def _mistake_behind(error: BaseException | None) -> UserError | None:
 
 def guarded(command: Callable[[], int]) -> int:
     """Run a command; what its user can fix is one line instead of a traceback."""
+    never_fail_to_print()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _one_line_warning

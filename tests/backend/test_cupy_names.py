@@ -86,12 +86,12 @@ def fault_of_call(cupy, name: str, function, call: ast.Call) -> str | None:
 
 @pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])
 def test_cupy_has_all_that_is_asked_of_it(file):
-    assert faults(file.read_text(), str(file.relative_to(ROOT.parent))) == []
+    assert faults(file.read_text(encoding="utf-8"), str(file.relative_to(ROOT.parent))) == []
 
 
 def test_the_code_asks_for_something():
     """Were `xp` renamed, the test above would look at nothing."""
-    names = {name for file in FILES for _, name, _ in uses(file.read_text())}
+    names = {name for file in FILES for _, name, _ in uses(file.read_text(encoding="utf-8"))}
     assert {"exp", "tanh", "matmul", "einsum", "concatenate", "float64", "sqrt"} <= names
 
 

@@ -34,7 +34,7 @@ def untouched(monkeypatch):
 def zen5(monkeypatch):
     """A CPU that OpenBLAS does not know well, a NumPy that brings OpenBLAS and is not loaded."""
     monkeypatch.setattr(host.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(host.Path, "read_text", lambda path: ZEN5)
+    monkeypatch.setattr(host.Path, "read_text", lambda path, **_: ZEN5)
     monkeypatch.setattr(host, "_numpy_brings_openblas", lambda: True)
     monkeypatch.setattr(host, "sys", SimpleNamespace(modules={}))
 
@@ -71,13 +71,13 @@ def test_it_can_be_switched_off(zen5, monkeypatch):
 )
 def test_other_cpus_are_left_alone(zen5, machine, cpuinfo, monkeypatch):
     monkeypatch.setattr(host.platform, "machine", lambda: machine)
-    monkeypatch.setattr(host.Path, "read_text", lambda path: cpuinfo)
+    monkeypatch.setattr(host.Path, "read_text", lambda path, **_: cpuinfo)
     assert "left alone" in host.tune().openblas
     assert host.CORETYPE not in os.environ
 
 
 def test_a_system_without_proc_is_left_alone(zen5, monkeypatch):
-    def missing(path):
+    def missing(path, **_):
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(host.Path, "read_text", missing)
@@ -114,7 +114,11 @@ def test_too_late_is_told_in_one_line(zen5, monkeypatch, capsys):
 
 def run(program):
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=True,
     )
 
 

@@ -135,8 +135,10 @@ def test_a_report_is_a_table_a_file_of_numbers_and_a_plot(tmp_path, monkeypatch)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     results = {"minivit": Result([1.0], 1), "gemm": Result([1.0], 1)}
     report.write("x", "Title", TINY, table_rows(results, TINY, True), "python -m this")
-    assert json.loads((tmp_path / "x.json").read_text())["command"] == "python -m this"
-    assert "python -m this" in (tmp_path / "x.md").read_text()
+    assert (
+        json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))["command"] == "python -m this"
+    )
+    assert "python -m this" in (tmp_path / "x.md").read_text(encoding="utf-8")
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 

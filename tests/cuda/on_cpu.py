@@ -35,13 +35,13 @@ def build(file: str, **defines) -> ctypes.CDLL:
     wrappers = "\n".join(_wrapper(*found) for found in KERNEL.findall(text))
     code = f'#include "cuda_on_cpu.h"\n{text}\n{wrappers}\n'
     flags = [f"-D{name}={value}" for name, value in defines.items()]
-    header = (HERE / "cuda_on_cpu.h").read_text()
+    header = (HERE / "cuda_on_cpu.h").read_text(encoding="utf-8")
     key = hashlib.sha256((header + code + str(flags)).encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / "minivit-kernels"
     folder.mkdir(exist_ok=True)
     library, unit = folder / f"{key}.so", folder / f"{key}.cpp"
     if not library.exists():
-        unit.write_text(code)
+        unit.write_text(code, encoding="utf-8")
         command = [compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared"]
         # a load of 16 bytes from elsewhere than a multiple of 16 kills a GPU's kernel: here too
         command += ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]

@@ -29,7 +29,7 @@ def test_each_run_gets_a_fresh_directory_even_within_one_second(tmp_path, monkey
 
 def test_a_new_run_holds_its_whole_config(tmp_path):
     run = Run.create(tmp_path, tiny.CONFIG)
-    config = json.loads(run.config_file.read_text())
+    config = json.loads(run.config_file.read_text(encoding="utf-8"))
     assert config.keys() == {field.name for field in dataclasses.fields(tiny.CONFIG)}
     assert ViTConfig(**config["vit"]) == tiny.VIT
     assert config["lr"] == 3e-3

@@ -40,7 +40,7 @@ def test_the_same_pictures_give_the_same_page(tmp_path):
     first, again = (explore(model(), images(2)) for _ in range(2))
     assert first.html == again.html
     first.save(tmp_path / "new" / "page.html")
-    assert (tmp_path / "new" / "page.html").read_text() == first.html
+    assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == first.html
 
 
 def test_bytes_and_floats_of_one_picture_are_the_same_page():

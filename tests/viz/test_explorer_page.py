@@ -332,7 +332,9 @@ def test_some_layers_only_means_no_rollout(show):
 
 def test_a_frame_in_a_notebook_works(browser, tmp_path):
     cell = explore(model(), pictures(1))._repr_html_()
-    (tmp_path / "notebook.html").write_text(f"<!doctype html><title>n</title>{cell}")
+    (tmp_path / "notebook.html").write_text(
+        f"<!doctype html><title>n</title>{cell}", encoding="utf-8"
+    )
     page = browser.new_page()
     page.goto(f"file://{tmp_path}/notebook.html")
     frame = page.frame_locator("iframe")

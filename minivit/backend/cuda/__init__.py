@@ -16,7 +16,9 @@ KERNEL = re.compile(
 def source(file: str) -> str:
     """The text of a kernel file, with what kernels share before it."""
     parts = ("common.cuh", "mma.cuh", "philox.cuh", file)
-    return "\n".join(f'#line 1 "{name}"\n{(HERE / name).read_text()}' for name in parts)
+    return "\n".join(
+        f'#line 1 "{name}"\n{(HERE / name).read_text(encoding="utf-8")}' for name in parts
+    )
 
 
 @cache
@@ -24,7 +26,7 @@ def kernels(file: str) -> dict[str, list[str]]:
     """The kernels of a file by name, and the C type of each parameter ("float", "const int*")."""
     return {
         name: [_type_of(parameter) for parameter in parameters.split(",")]
-        for name, parameters in KERNEL.findall((HERE / file).read_text())
+        for name, parameters in KERNEL.findall((HERE / file).read_text(encoding="utf-8"))
     }
 
 

@@ -1,0 +1,47 @@
+"""What is printed where the output's encoding has no such character, as Windows' pipes often."""
+
+import codecs
+import io
+import sys
+import unicodedata
+
+HANDLER = "minivit.plain"
+
+_PLAIN = {
+    "·": "*", "×": "x", "√": "sqrt", "∂": "d", "±": "+-", "½": "1/2", "°": " deg",
+    "≤": "<=", "≥": ">=", "≈": "~", "–": "-", "—": "-", "…": "...",
+    "↑": "(up)", "↓": "(down)", "✓": "(right)", "✗": "(wrong)", "█": "#",
+    "\N{COMBINING CIRCUMFLEX ACCENT}": "^",
+}  # fmt: skip
+
+
+def never_fail_to_print() -> None:
+    """From now on a character that standard output or error cannot encode is replaced: a sign by
+    one in ASCII, anything else, a class name in another script say, by its number."""
+    codecs.register_error(HANDLER, _replace)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=HANDLER)
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(plain, error.object[error.start : error.end])), error.end
+
+
+def plain(character: str) -> str:
+    """A character in ASCII: × as x, γ as gamma, ² as ^2, 猫 as \\u732b."""
+    if character in _PLAIN:
+        return _PLAIN[character]
+    name = unicodedata.name(character, "")
+    if name.startswith("BOX DRAWINGS "):
+        _, _, form = name.removeprefix("BOX DRAWINGS ").partition(" ")  # after LIGHT, DOUBLE, …
+        return {"HORIZONTAL": "-", "VERTICAL": "|"}.get(form, "+")
+    if name.startswith("GREEK ") and " LETTER " in name:
+        letter = name.rpartition(" LETTER ")[2].replace("LAMDA", "LAMBDA")
+        return letter.capitalize() if "CAPITAL" in name else letter.lower()
+    kind, _, code = unicodedata.decomposition(character).partition("> ")
+    if kind in ("<super", "<sub"):
+        return ("^" if kind == "<super" else "_") + chr(int(code, 16))
+    return character.encode("ascii", "backslashreplace").decode("ascii")

@@ -1,0 +1,136 @@
+"""Output whose encoding has no × and no 猫: no command dies of it, and each says what it can."""
+
+import ast
+import dataclasses
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+from PIL import Image
+
+from minivit.commands import COMMANDS, doctor, main
+from minivit.commands.output import plain
+from minivit.data import Dataset
+from minivit.engine.study import STUDIES, Member, Plan
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("red", "зелёный", "猫", "plain ×")
+
+
+def data() -> Dataset:
+    return dataclasses.replace(tiny.dataset(), class_names=NAMES)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The directory of a finished run."""
+    trainer = tiny.trainer(tmp_path_factory.mktemp("trained"), data())
+    assert trainer.fit()
+    return trainer.run.path
+
+
+@pytest.fixture(params=["cp1252", "ascii"])
+def said(request, monkeypatch):
+    """Run `minivit` with output in that encoding; returns its exit status, output and errors."""
+
+    def run(*words):
+        streams = {}
+        for name in ("stdout", "stderr"):
+            streams[name] = io.TextIOWrapper(io.BytesIO(), request.param, errors="strict")
+            monkeypatch.setattr(sys, name, streams[name])
+        status = main([str(word) for word in words])
+        texts = []
+        for stream in streams.values():
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode(request.param))
+        return status, *texts
+
+    return run
+
+
+def smallest(name: str, run: Path) -> list:
+    """The flags of the smallest that a command does."""
+    training = [*tiny.as_flags({"epochs": 1, "threads": 1}), "--dataset", "shapes"]
+    return {
+        "train": [*tiny.FLAGS, *training],
+        "pretrain": [*tiny.FLAGS, *training, "--pretext", "colour"],
+        "finetune": ["--from", run, *training, "--crop", "0", "--flip", "0", "--batch-size", "16"],
+        "study": ["position", "--dataset", "shapes", "--images", "64", "--seeds", "0"],
+        "evaluate": [run, "--threads", "1"],
+        "predict": [run, "images"],
+        "attention": [run, "--score", "--count", "4", "--threads", "1"],
+        "trace": [run, "images/猫.png"],
+        "gradcheck": ["--only", "softmax", "--elements", "1"],
+        "doctor": [],
+    }[name]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_dies_of_its_outputs_encoding(name, said, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("minivit.data.shapes.load", data)
+    monkeypatch.setattr(Plan, "available", lambda self: 64)
+    small = {"image_size": 8, "num_classes": 4, "dim": 16, "depth": 1, "num_heads": 2}
+    small |= {"batch_size": 16, "threads": 1}
+    monkeypatch.setitem(STUDIES, "position", lambda: [Member("猫", "none", small)])
+    monkeypatch.setattr(doctor, "gemm_rate", lambda cores: 1.0)
+    monkeypatch.setattr(doctor, "memory_bandwidth", lambda cores: 1.0)
+    monkeypatch.setattr(doctor, "cpu_name", lambda: "猫")
+    os.mkdir("images")
+    Image.new("RGB", (8, 8)).save("images/猫.png")
+    status, out, err = said(name, *smallest(name, trained))
+    assert status == 0, err
+    expected = {
+        **{"doctor": "\\u732b, ", "study": "\\u732b ", "trace": "gamma", "attention": "(down)"},
+        **{"predict": "\\u732b.png", "evaluate": "%  #"},
+    }
+    assert expected.get(name, "") in out
+    with pytest.raises(SystemExit):
+        said(name, "--help")
+
+
+def test_a_mistake_is_told_in_any_encoding(said, trained):
+    status, out, err = said("predict", trained, "猫 ×.png")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: \\u732b ")
+    assert err.endswith(": no such file\n")
+
+
+def test_a_name_that_is_no_text_is_printed(said, trained, tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff.png"
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", path)
+    status, out, _ = said("predict", trained, os.fsdecode(path))
+    assert (status, out.splitlines()[0]) == (0, f"{tmp_path}/\\udcff.png")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_the_environment_decides(encoding):
+    done = subprocess.run(
+        [sys.executable, "-m", "minivit", "train", "--dry-run", "--dataset", "shapes"],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        encoding=encoding,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("───" if encoding == "utf-8" else "---") in done.stdout
+
+
+def test_every_sign_that_minivit_prints_has_one_in_ascii():
+    signs: set[str] = set()
+    for path in (ROOT / "minivit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                signs |= {c for c in node.value if not c.isascii()}
+    assert len(signs) > 30
+    for sign in signs - set("猫"):
+        assert plain(sign).isascii()
+        assert "\\" not in plain(sign), sign
+    assert [plain(c) for c in "γΛ²₁╔═║╭猫"] == [
+        *("gamma", "Lambda", "^2", "_1", "+", "-", "|", "+", "\\u732b")
+    ]
