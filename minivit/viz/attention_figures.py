@@ -4,7 +4,6 @@ matplotlib Figure. Pictures are uint8 (channels, H, W)."""
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minivit.viz.style import (
     BLUE,
@@ -12,6 +11,7 @@ from minivit.viz.style import (
     HEAT,
     ORANGE,
     SIGNED,
+    Figure,
     bare,
     panels,
     show_overlay,

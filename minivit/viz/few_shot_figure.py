@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minivit.files import write_atomically
 from minivit.viz.save import save_figure
-from minivit.viz.style import BLUE
+from minivit.viz.style import BLUE, Figure
 
 
 def save_few_shot(rows: list[dict[str, Any]], num_classes: int, folder: Path) -> None:

@@ -3,13 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minivit.backend import RandomStream, to_device, to_host
 from minivit.engine.patch_prediction import PatchPrediction
 from minivit.functional import patchify_forward, unpatchify_forward
 from minivit.models import MaskedViT
-from minivit.viz.style import panels, show_picture
+from minivit.viz.style import Figure, panels, show_picture
 
 GREY = 128  # what a masked patch is drawn as
 

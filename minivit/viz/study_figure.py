@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minivit.files import write_atomically
 from minivit.viz.save import save_figure
-from minivit.viz.style import BLUE, GREEN, ORANGE
+from minivit.viz.style import BLUE, GREEN, ORANGE, Figure
 
 
 def save_study(folder: Path, rows: list[dict[str, Any]], study: str) -> None:

@@ -1,15 +1,88 @@
-"""What the figures share: colours that colour-blind readers can tell apart, and bare axes."""
+"""What the figures share: colours that colour-blind readers can tell apart, bare axes, and a font
+for names in any script."""
 
+import functools
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
+import matplotlib.figure
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 # Okabe & Ito's colours
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 HEAT = "inferno"  # light is much, to every eye and in print
 SIGNED = "RdBu_r"
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure that draws names as they are: in any script that an installed font has, and with a
+    dollar sign for a dollar sign."""
+
+    def draw(self, renderer: Any) -> None:
+        """Draw. Warns, once in all, of characters that no installed font has: they become boxes."""
+        for axes in self.axes:  # ticks get their labels when they are looked at
+            axes.get_xticklabels(), axes.get_yticklabels()
+        texts = {text: text.get_text() for text in self.findobj(Text) if isinstance(text, Text)}
+        families, missing = _fallbacks(frozenset("".join(texts.values())))
+        for text, content in texts.items():
+            text.set_parse_math("$\\mathdefault" in content)  # matplotlib's own powers of ten
+            if families and not content.isascii():
+                text.set_fontfamily([*matplotlib.rcParams["font.family"], *families])
+        if missing and not _warned:
+            _warned.append(missing)
+            some = missing if len(missing) <= 20 else f"{missing[:20]}…"
+            warnings.warn(
+                f"no installed font has {some}: figures show boxes; install one that does, such "
+                "as Noto Sans for that script",
+                stacklevel=2,
+            )
+        with warnings.catch_warnings():
+            # matplotlib's: one for each character of each text, at each drawing.
+            warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not")
+            super().draw(renderer)
+
+
+_warned: list[str] = []
+
+
+@functools.lru_cache(maxsize=16)
+def _fallbacks(characters: frozenset[str]) -> tuple[tuple[str, ...], str]:
+    """The families that have what the default font lacks of these, and what no font has."""
+    missing = {ord(c) for c in characters if c.isprintable() and not c.isspace()}
+    missing -= _characters(font_manager.findfont(font_manager.FontProperties()))
+    families = []
+    for family, file in _installed() if missing else ():
+        has = missing & _characters(file)
+        if has:
+            families.append(family)
+            missing -= has
+        if not missing:
+            break
+    return tuple(families), "".join(map(chr, sorted(missing)))
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    """(family, the file that matplotlib takes of it) of every font, those without serifs first."""
+    squeezed = {
+        entry.name: entry.name.lower().replace(" ", "")
+        for entry in font_manager.fontManager.ttflist
+    }
+    for name in sorted(squeezed, key=lambda name: ("sans" not in squeezed[name], name)):
+        if "lastresort" not in squeezed[name]:  # has a box for everything
+            yield name, font_manager.findfont(font_manager.FontProperties(family=[name]))
+
+
+def _characters(file: str) -> set[int]:
+    """What a font has; nothing if it cannot be read, or is of bitmaps, as emoji often are."""
+    try:
+        font = font_manager.get_font(file)
+        return set(font.get_charmap()) if font.scalable else set()
+    except (OSError, RuntimeError, ValueError):
+        return set()
 
 
 def panels(

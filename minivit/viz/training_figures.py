@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minivit.engine import Run, Trainer
 from minivit.engine.evaluation import Evaluation
@@ -12,7 +11,7 @@ from minivit.engine.patch_prediction import PatchPrediction
 from minivit.models import MaskedViT
 from minivit.viz.restored import patches_figure, restore
 from minivit.viz.save import save_figure
-from minivit.viz.style import BLUE, GREY, ORANGE
+from minivit.viz.style import BLUE, GREY, ORANGE, Figure
 
 
 def save_curves(run: Run) -> None:

@@ -1,0 +1,121 @@
+"""Names in any script, and with any sign, are drawn as they are."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
+from PIL import Image
+
+from minivit.viz import confusion_figure, gallery_figure, style
+
+CAT = "猫"
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    """As in a process that has drawn nothing yet."""
+    style._fallbacks.cache_clear()
+    style._warned.clear()
+    yield
+    style._fallbacks.cache_clear()
+
+
+@pytest.fixture
+def cat_font(tmp_path, monkeypatch):
+    """An installed font with one character: a cat that is a square from corner to corner."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for point in ((0, 1000), (1000, 1000), (1000, 0)):
+        pen.lineTo(point)
+    pen.closePath()
+    font = FontBuilder(1000, isTTF=True)
+    font.setupGlyphOrder([".notdef", "cat"])
+    font.setupCharacterMap({ord(CAT): "cat"})
+    font.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "cat": pen.glyph()})
+    font.setupHorizontalMetrics({".notdef": (1000, 0), "cat": (1000, 0)})
+    font.setupHorizontalHeader(ascent=1000, descent=0)
+    font.setupNameTable({"familyName": "Cats Sans", "styleName": "Regular"})
+    font.setupOS2(sTypoAscender=1000, usWeightClass=400)
+    font.setupPost()
+    font.save(tmp_path / "cats.ttf")
+    manager = font_manager.fontManager
+    monkeypatch.setattr(manager, "ttflist", list(manager.ttflist))
+    manager.addfont(tmp_path / "cats.ttf")
+
+
+def figure(*names):
+    return confusion_figure(np.eye(len(names)), names, title=names[0])
+
+
+def drawn(figure) -> np.ndarray:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    with Image.open(file) as image:
+        return np.asarray(image.convert("L"))
+
+
+def families(figure) -> dict[str, list[str]]:
+    axes = figure.axes[0]
+    texts = [axes.title, *axes.get_yticklabels(), *axes.get_xticklabels()]
+    return {text.get_text(): text.get_fontfamily() for text in texts}
+
+
+def test_a_name_takes_the_installed_font_that_has_it(cat_font):
+    made = figure("a " + CAT, "dog")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn(made)
+        made.savefig(io.BytesIO(), format="svg")
+    assert families(made) == {"a " + CAT: ["sans-serif", "Cats Sans"], "dog": ["sans-serif"]}
+
+
+def test_the_fonts_glyph_is_drawn(cat_font):
+    made = style.Figure(figsize=(2, 2))
+    made.text(0.2, 0.2, CAT, fontsize=72)
+    assert (drawn(made) < 50).mean() == pytest.approx(0.25, abs=0.01), "an inch square of four"
+
+
+def test_a_character_that_no_font_has_is_told_in_one_line():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for names in ((CAT, "犬"), (CAT, "鳥")):
+            assert drawn(figure(*names)).min() < 50
+        drawn(gallery_figure(np.zeros((2, 3, 8, 8), np.uint8), np.eye(2), (CAT, "犬")))
+    assert len(caught) == 1
+    assert "no installed font has 犬猫: figures show boxes" in str(caught[0].message)
+    assert "\n" not in str(caught[0].message)
+
+
+def test_the_line_is_short_where_there_are_many():
+    with pytest.warns(UserWarning, match="has [^a-z…]{20}…: figures show boxes"):
+        drawn(figure(*(chr(0x4E00 + i) for i in range(30))))
+
+
+def test_no_font_is_looked_for_where_the_usual_one_has_all(monkeypatch):
+    monkeypatch.setattr(style, "_installed", lambda: pytest.fail("looked for"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn(figure("red", "зелёный", "größer\n≤"))
+
+
+@pytest.mark.parametrize("name", ["US$ or A$", r"$\undefined{$", "$x^2$"])
+def test_a_dollar_sign_is_one(name):
+    made = figure(name, "b")
+    drawn(made)
+    assert not made.axes[0].title.get_parse_math()
+    assert not made.axes[0].get_yticklabels()[0].get_parse_math()
+
+
+def test_powers_of_ten_stay_powers():
+    made = style.Figure()
+    axes = made.subplots()
+    axes.set_yscale("log")
+    axes.set_ylim(1, 1000)
+    drawn(made)
+    label = axes.get_yticklabels()[0]
+    assert "mathdefault" in label.get_text()
+    assert label.get_parse_math()
