@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
-from minivit.errors import UserError
+from minivit.errors import UserError, shown
 
 Config = TypeVar("Config")
 
@@ -114,11 +114,3 @@ def _replace(base: Config, values: dict[str, Any]) -> Config:
 def _meant(name: str, known: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(name, known, 1)
     return f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
-
-
-def shown(value: Any, longest: int = 40) -> str:
-    """A value from a file as an error message may quote it: short, on one line, printable."""
-    if isinstance(value, dict | list | tuple):
-        return f"a {type(value).__name__} of {len(value)}"
-    text = ascii(value[:longest]) if isinstance(value, str) else ascii(value)
-    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -1,4 +1,4 @@
-"""What goes wrong through no fault of the program."""
+"""What goes wrong through no fault of the program, and how its messages quote what they found."""
 
 import shlex
 from pathlib import Path
@@ -15,3 +15,23 @@ class UserError(ValueError):
 def pasteable(path: Path) -> str:
     """A path as a command in an advice has it, quoted where a shell needs it."""
     return shlex.quote(str(path))
+
+
+def shown_path(path: Path | str) -> str:
+    """A path that the user chose: in any script, but in one line, control characters escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
+
+
+def shown(value: object, longest: int = 80) -> str:
+    """What a file or a server chose, as a message quotes it: short, in one line, in plain ASCII.
+
+    A string is in quotes, an exception gives its words, of a collection only the length is told.
+    """
+    if isinstance(value, dict | list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, Exception):
+        words = getattr(value, "strerror", None) or str(value) or type(value).__name__
+        text = ascii(words[:longest])[1:-1]
+    else:
+        text = ascii(value[:longest] if isinstance(value, str) else value)
+    return text if len(text) <= longest else f"{text[:longest]}..."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minivit.config import overlay, shown, to_dict
+from minivit.config import overlay, to_dict
 from minivit.engine import RECIPES, TrainConfig
 from minivit.errors import UserError
 from minivit.models import ViTConfig
@@ -103,9 +103,3 @@ def test_sections_may_hold_sections():
     assert found.middle.inner.path == Path("b")
     assert to_dict(found) == {"middle": {"inner": {"path": "b"}}}
     assert overlay(Outer(), {"path": "b"}) == found
-
-
-def test_values_are_quoted_short_and_printable():
-    assert shown("a\x1b[31m" + "x" * 100).isprintable()
-    assert len(shown("x" * 10_000)) < 60
-    assert shown([1] * 1000) == "a list of 1000"

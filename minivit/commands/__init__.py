@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minivit.commands.cli import guarded
-from minivit.config import shown
-from minivit.errors import UserError
+from minivit.errors import UserError, shown
 
 COMMANDS = {
     "train": "train a Vision Transformer; without flags, with a good recipe",

@@ -16,9 +16,8 @@ from minivit.backend import to_device, to_host
 from minivit.commands.cli import parse
 from minivit.commands.images import NamedImages
 from minivit.data import FORMATS
-from minivit.data.plain_file import shown_path
 from minivit.engine import Trained, load_model
-from minivit.errors import UserError
+from minivit.errors import UserError, shown_path
 from minivit.files import write_atomically
 from minivit.functional import softmax_forward
 

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from minivit.data.plain_file import open_plain, shown
-from minivit.errors import UserError
+from minivit.data.plain_file import open_plain
+from minivit.errors import UserError, shown
 
 LONGEST_URL = 2000
 MOST_REDIRECTS = 5
@@ -57,7 +57,7 @@ def check_url(url: str) -> None:
     expected = "expected an http, https or file address"
     if not _URL.fullmatch(url):
         raise UserError(
-            f"cannot download from {shown(repr(url))}: {expected} of at most {LONGEST_URL} ASCII "
+            f"cannot download from {shown(url)}: {expected} of at most {LONGEST_URL} ASCII "
             "characters and no spaces; others are written as %20"
         )
     try:
@@ -127,8 +127,7 @@ def _translated(url: str) -> Iterator[None]:
         raise UserError(f"cannot download {url}: {answer}; check the address") from None
     except Exception as error:  # of a server's nonsense, `http.client` makes many kinds
         reason = getattr(error, "reason", error)
-        words = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-        raise BrokenError(shown(words)) from None
+        raise BrokenError(shown(reason)) from None
 
 
 def _place(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:

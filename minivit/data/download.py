@@ -25,8 +25,8 @@ from minivit.data.answers import (
     answer_to,
     check_url,
 )
-from minivit.data.plain_file import check_regular, open_plain, shown_path
-from minivit.errors import UserError
+from minivit.data.plain_file import check_regular, open_plain
+from minivit.errors import UserError, shown_path
 
 TRIES = 4  # in a row that bring nothing new; a try that brings something starts the count again
 MOST_TRIES = 500  # in all

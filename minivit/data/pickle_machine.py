@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minivit.data.plain_file import shown
+from minivit.errors import shown
 
 _PROTOCOL_2 = b"\x80\x02"
 _RECONSTRUCT = "numpy.core.multiarray _reconstruct"

@@ -29,8 +29,8 @@ from PIL import (
 from minivit.data.image_bytes import Source, essence
 from minivit.data.image_modes import opaque
 from minivit.data.netpbm import netpbm_header, read_netpbm
-from minivit.data.plain_file import read_plain, shown, shown_path
-from minivit.errors import UserError
+from minivit.data.plain_file import read_plain
+from minivit.errors import UserError, shown, shown_path
 
 FORMATS = "JPEG, PNG, GIF, BMP, TIFF, WebP, PBM, PGM or PPM"
 MOST_BYTES = 200_000_000
@@ -90,7 +90,7 @@ def open_picture(path: Path | str, size: tuple[int, int]) -> np.ndarray:
             f"{name}: not enough memory for this image; scale it down, or free some"
         ) from None
     except Exception as error:  # decoders raise all kinds on a damaged file
-        reason = shown(str(error) or type(error).__name__, 200)
+        reason = shown(error, 200)
         raise UserError(
             f"{name}: a damaged image, or one of a kind that is not read: {reason}"
         ) from None
@@ -106,7 +106,7 @@ def _source(path: Path | str, name: str) -> Source:
             f"{name}: no permission to read it; expected one that you may read"
         ) from None
     except OSError as error:
-        raise UserError(f"{name}: cannot be read ({error.strerror or shown(error)})") from None
+        raise UserError(f"{name}: cannot be read ({shown(error)})") from None
     source = essence(raw)
     if source is None:
         raise UserError(f"{name}: not an image that can be opened, expected {FORMATS}")

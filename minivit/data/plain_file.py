@@ -1,11 +1,11 @@
-"""Files and text from elsewhere: opened without waiting, read up to a bound, shown in one line."""
+"""Files from elsewhere: opened without waiting, read up to a bound."""
 
 import os
 import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from minivit.errors import UserError
+from minivit.errors import UserError, shown_path
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -69,18 +69,3 @@ def read_plain(path: Path | str, most: int, what: str) -> bytes:
             if length <= most:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
     raise UserError(f"{shown_path(path)}: {length:,} bytes, expected at most {most:,} for {what}")
-
-
-def shown(value: object, most: int = 80) -> str:
-    """Text that a file or a server chose, for one line on a terminal.
-
-    Printable ASCII stays, anything else becomes "?"; what is over `most` characters is cut.
-    """
-    text = str(value)[: most + 1]
-    text = "".join(c if " " <= c <= "~" else "?" for c in text)
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
-def shown_path(path: Path | str) -> str:
-    """A path that the user chose: in any script, but in one line, control characters escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))

@@ -10,7 +10,7 @@ import msgspec
 from minivit.config import overlay
 from minivit.data import Statistics
 from minivit.data.dataset import is_name
-from minivit.errors import UserError
+from minivit.errors import UserError, shown
 from minivit.models import ViTConfig
 
 MOST_STEPS = 2**53
@@ -93,7 +93,7 @@ class TrainState:
         unknown = sorted(set(state) - known)
         if unknown:
             raise UserError(
-                f"{where}: its state has {ascii(unknown[0])[:60]}, which this version of minivit "
+                f"{where}: its state has {shown(unknown[0])}, which this version of minivit "
                 "does not know; use the version that wrote it"
             )
         try:

@@ -10,7 +10,6 @@ from typing import Any, cast
 from minivit.backend import get_xp, use_device, use_tf32
 from minivit.backend.machine import describe_arithmetic
 from minivit.backend.random import Purpose, generator
-from minivit.config import shown
 from minivit.data import Batches, Dataset, Split, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
 from minivit.engine.config import TrainConfig
@@ -26,7 +25,7 @@ from minivit.engine.state import TrainState
 from minivit.engine.stepper import Parts, Stepper, make_stepper, require_fused
 from minivit.engine.trained import Pretrained, restore_weights
 from minivit.engine.transfer import freeze_all_but, transfer
-from minivit.errors import UserError
+from minivit.errors import UserError, shown
 from minivit.functional.interpolate import Mode
 from minivit.models import Model
 from minivit.optim import (

@@ -350,7 +350,7 @@ def test_archive_with_two_members_of_a_name(tmp_path):
     with tarfile.open(path, "w:gz") as archive:
         for name in ("f/x", "f/x", "cifar-10-batches-bin/test_batch.bin"):
             archive.addfile(tarfile.TarInfo(name))
-    with pytest.raises(UserError, match="holds f/x twice"):
+    with pytest.raises(UserError, match="holds 'f/x' twice"):
         cifar10.load(tmp_path)
 
 

@@ -199,7 +199,7 @@ def test_server_busy_for_a_while(server, target):
 
 def test_not_found_is_not_tried_again(server, target):
     server.statuses = [404] * 9
-    fails(server.url, target, "404 Not Found; check the address")
+    fails(server.url, target, "404 'Not Found'; check the address")
     assert len(server.requests) == 1
 
 

@@ -202,4 +202,4 @@ def test_reads_bytes_as_numpy_wrote_them_then_and_now(arguments):
 def test_a_name_is_shown_without_what_moves_a_cursor():
     with pytest.raises(UserError) as caught:
         read_pickle(pickled(b"c\x1b[2J\nsy\xffstem\n"), "f")
-    assert "?[2J.sy?stem" in str(caught.value)
+    assert r"'\x1b[2J.sy\xffstem'" in str(caught.value)
