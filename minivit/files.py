@@ -1,14 +1,56 @@
-"""Files: written so that a crash leaves the old content or all of the new, and read as JSON."""
+"""Files: written so that a crash leaves the old content or all of the new, and read within bounds.
+
+What is read may be anything: it is opened without waiting, and the reason why it cannot be read is
+one line. What is written is named by its own name, never by that of the file beside it.
+"""
 
 import contextlib
 import glob
 import json
 import os
+import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from minivit.errors import UserError
+from minivit.errors import UserError, shown, shown_path
+
+MOST_JSON = 10_000_000
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_FLAGS = ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")  # each where the system has it
+
+
+class WriteError(OSError):
+    """Something could not be written; `filename` is what the user knows of it."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around whatever makes or changes `path`: its OSErrors become WriteErrors of that name."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it lies in; nothing where it is there.
+
+    Raises UserError where a file has its name, and WriteError.
+    """
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise UserError(f"{shown_path(path)}: not a folder, expected one; choose another name")
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
 
 ABANDONED = 3600.0
 """Seconds after which an unfinished file is taken to be that of a writer that was killed."""
@@ -20,23 +62,21 @@ def write_atomically(path: Path, content: bytes) -> None:
     What killed writers of the same file left beside it is removed.
 
     Raises:
-        OSError: it could not be written (a full disk, say); `path` is as it was. The error's
-            filename is always set.
+        WriteError: it could not be written (a full disk, say); `path` is as it was.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        with writing(path):
+            with open(beside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
         _flush_folder(path.parent)
         remove_parts(path.parent, path.name, ABANDONED)
-    except BaseException as error:
+    except BaseException:
         with contextlib.suppress(OSError):
             beside.unlink()
-        if isinstance(error, OSError) and error.filename is None:  # write and fsync name no file
-            error.filename = str(path)
         raise
 
 
@@ -63,19 +103,94 @@ def _flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
+@contextlib.contextmanager
+def reading(path: Path | str, expected: str = "") -> Iterator[None]:
+    """Around whatever opens or reads `path`: its OSErrors become UserErrors.
+
+    expected: what should have been there, for where there is nothing.
+    """
+    name = shown_path(path)
+    try:
+        yield
+    except FileNotFoundError:
+        what = "a link to a file that is not there" if os.path.islink(path) else "no such file"
+        raise UserError(f"{name}: {what}{expected and f'; expected {expected}'}") from None
+    except PermissionError:
+        raise UserError(
+            f"{name}: no permission to read it; expected one that you may read"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({shown(error)})") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file of settings, such as a run's config.json.
 
     Raises:
-        UserError: no such file, not JSON, or not an object.
+        UserError: no such file, not one that can be read, not JSON, or not an object.
     """
+    with reading(path, "a run's config.json"):
+        raw = read_plain(path, MOST_JSON, "a file of settings")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a run's config.json") from None
+        found = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not JSON ({reason}); expected a run's config.json") from None
+        raise UserError(
+            f"{shown_path(path)}: not JSON ({shown(error)}); expected a run's config.json"
+        ) from None
     if not isinstance(found, dict):
-        raise UserError(f"{path}: found a {type(found).__name__}, expected an object of settings")
+        kind = type(found).__name__
+        raise UserError(f"{shown_path(path)}: found a {kind}, expected an object of settings")
     return found
+
+
+def open_plain(path: Path | str) -> BinaryIO:
+    """`path`, opened to be read in binary, if it is a regular file.
+
+    A pipe or a device is never waited for: the kind is looked up first, and once more on what was
+    opened, in case it was exchanged in between.
+
+    Raises UserError for anything that is not a regular file, and OSError as `open` does.
+    """
+    check_regular(path)
+    flags = os.O_RDONLY
+    for name in _FLAGS:
+        flags |= getattr(os, name, 0)
+    descriptor = os.open(path, flags)
+    try:
+        _check_mode(path, os.fstat(descriptor).st_mode)
+        return open(descriptor, "rb", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def check_regular(path: Path | str, *, follow: bool = True) -> None:
+    """Raises UserError unless `path` is a regular file, and OSError if it cannot be looked up."""
+    try:
+        mode = os.stat(path, follow_symlinks=follow).st_mode
+    except ValueError:  # a null character in the name
+        raise UserError(f"{shown_path(path)}: no file can have this name") from None
+    _check_mode(path, mode)
+
+
+def _check_mode(path: Path | str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "not a file")
+        raise UserError(f"{shown_path(path)}: {kind}, expected a regular file")
+
+
+def read_plain(path: Path | str, most: int, what: str) -> bytes:
+    """The bytes of a regular file that holds at most `most`; `what` names the kind in an error.
+
+    Raises UserError for a longer file and for one that is not regular, and OSError.
+    """
+    with open_plain(path) as file:
+        length = os.fstat(file.fileno()).st_size
+        if length <= most:
+            parts = []
+            while length <= most and (part := file.read(1 << 24)):
+                parts.append(part)
+                length = sum(map(len, parts))
+            if length <= most:
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+    raise UserError(f"{shown_path(path)}: {length:,} bytes, expected at most {most:,} for {what}")

@@ -378,7 +378,7 @@ def test_what_is_no_run_cannot_be_resumed(told, tmp_path):
     assert "no such directory" in told("--resume", "nowhere")
     assert "not a run" in told("--resume", str(tmp_path))
     unsaved = Run.create(tmp_path, tiny.CONFIG)
-    assert "no such checkpoint" in told("--resume", str(unsaved.path))
+    assert "no such file; expected a checkpoint" in told("--resume", str(unsaved.path))
 
 
 def test_a_resumed_run_takes_no_other_flags(told):

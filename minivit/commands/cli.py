@@ -12,7 +12,8 @@ from typing import Any
 import tyro
 
 from minivit.commands.output import never_fail_to_print
-from minivit.errors import UserError
+from minivit.errors import UserError, shown_path
+from minivit.files import WriteError
 
 CONFIG = (tyro.conf.OmitArgPrefixes,)
 
@@ -112,9 +113,10 @@ def _fail(message: str) -> int:
 
 
 def _in_words(error: OSError) -> str:
-    place = f"{error.filename}: " if error.filename else ""
-    advice = {
-        errno.ENOSPC: "; free some space and run the same command again",
-        errno.EACCES: "; choose another place, or make this one writable",
-    }.get(error.errno or 0, "")
+    place = f"{shown_path(error.filename)}: " if error.filename else ""
+    advice = ""
+    if error.errno == errno.ENOSPC:
+        advice = "; free some space and run the same command again"
+    elif isinstance(error, WriteError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        advice = "; choose another place, or make this one writable"
     return f"{place}{error.strerror or os.strerror(error.errno or 0)}{advice}"

@@ -18,7 +18,7 @@ from minivit.commands.images import NamedImages
 from minivit.data import FORMATS
 from minivit.engine import Trained, load_model
 from minivit.errors import UserError, shown_path
-from minivit.files import write_atomically
+from minivit.files import make_folder, write_atomically
 from minivit.functional import softmax_forward
 
 STDOUT = Path("-")
@@ -152,7 +152,7 @@ def _write(path: Path, content: bytes) -> None:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, content)
 
 

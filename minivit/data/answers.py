@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from minivit.data.plain_file import open_plain
 from minivit.errors import UserError, shown
+from minivit.files import open_plain
 
 LONGEST_URL = 2000
 MOST_REDIRECTS = 5

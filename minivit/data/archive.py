@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from minivit.data.plain_file import open_plain
 from minivit.errors import UserError, shown, shown_path
+from minivit.files import open_plain
 
 BLOCK = 512
 CHUNK = 1 << 18

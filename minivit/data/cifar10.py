@@ -28,9 +28,9 @@ from minivit.data.archive import check_length, read_members
 from minivit.data.dataset import Dataset, Split
 from minivit.data.download import Expected, fetch, sha256_of
 from minivit.data.pickle_reader import read_pickle
-from minivit.data.plain_file import check_regular, read_plain
 from minivit.data.source import Source
 from minivit.errors import UserError, shown_path
+from minivit.files import check_regular, read_plain
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 URL_VARIABLE = "MINIVIT_CIFAR10_URL"

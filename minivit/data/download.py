@@ -25,8 +25,8 @@ from minivit.data.answers import (
     answer_to,
     check_url,
 )
-from minivit.data.plain_file import check_regular, open_plain
-from minivit.errors import UserError, shown_path
+from minivit.errors import UserError, shown, shown_path
+from minivit.files import check_regular, open_plain
 
 TRIES = 4  # in a row that bring nothing new; a try that brings something starts the count again
 MOST_TRIES = 500  # in all
@@ -60,13 +60,12 @@ def fetch(url: str, target: Path, expected: Expected, *, otherwise: str = "") ->
         with _lock(target):
             if target.exists():
                 return
-            _check_part(part)
+            _check_part(part, target)
             _complete(url, part, expected, go_on)
             _check(url, part, expected, by_hand)
             os.replace(part, target)
     except OSError as error:
-        place, reason = shown_path(error.filename or part), error.strerror or error
-        raise UserError(f"cannot write {place}: {reason}; {go_on}") from None
+        raise UserError(f"cannot write {shown_path(target)}: {shown(error)}; {go_on}") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -79,7 +78,7 @@ def sha256_of(path: Path) -> str:
 def _lock(target: Path) -> Iterator[None]:
     """Holds `target`'s lock; the operating system frees it even if the run that holds it dies."""
     path = target.with_name(target.name + ".lock")
-    _check_part(path)
+    _check_part(path, target)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -92,10 +91,16 @@ def _lock(target: Path) -> Iterator[None]:
         lock.release()
 
 
-def _check_part(path: Path) -> None:
+def _check_part(path: Path, target: Path) -> None:
     """Raises UserError if something is there that is not a file of this folder, a link for one."""
-    if os.path.lexists(path):
+    if not os.path.lexists(path):
+        return
+    try:
         check_regular(path, follow=False)
+    except UserError as error:
+        raise UserError(
+            f"cannot write {shown_path(target)}: beside it is {error}; remove that, and run again"
+        ) from None
 
 
 def _complete(url: str, part: Path, expected: Expected, go_on: str) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from minivit.data.image_bytes import begins_like_image
 from minivit.data.picture import FORMATS
-from minivit.data.plain_file import open_plain
 from minivit.errors import UserError, shown_path
+from minivit.files import open_plain
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),

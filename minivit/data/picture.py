@@ -29,8 +29,8 @@ from PIL import (
 from minivit.data.image_bytes import Source, essence
 from minivit.data.image_modes import opaque
 from minivit.data.netpbm import netpbm_header, read_netpbm
-from minivit.data.plain_file import read_plain
 from minivit.errors import UserError, shown, shown_path
+from minivit.files import read_plain, reading
 
 FORMATS = "JPEG, PNG, GIF, BMP, TIFF, WebP, PBM, PGM or PPM"
 MOST_BYTES = 200_000_000
@@ -97,16 +97,8 @@ def open_picture(path: Path | str, size: tuple[int, int]) -> np.ndarray:
 
 
 def _source(path: Path | str, name: str) -> Source:
-    try:
+    with reading(path):
         raw = read_plain(path, MOST_BYTES, "an image")
-    except FileNotFoundError:
-        raise UserError(f"{name}: no such file") from None
-    except PermissionError:
-        raise UserError(
-            f"{name}: no permission to read it; expected one that you may read"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{name}: cannot be read ({shown(error)})") from None
     source = essence(raw)
     if source is None:
         raise UserError(f"{name}: not an image that can be opened, expected {FORMATS}")

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from minivit.backend import Array, get_xp
-from minivit.errors import UserError
-from minivit.files import write_atomically
+from minivit.errors import UserError, shown
+from minivit.files import open_plain, reading, write_atomically
 
 FORMAT = "minivit-1"
 
@@ -33,7 +33,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all. Raises OSError (a full disk, say)."""
+    """Write a checkpoint, whole or not at all. Raises WriteError (a full disk, say)."""
     tensors = dict(checkpoint.weights)
     for group, arrays in checkpoint.groups.items():
         tensors.update((f"{group}/{name}", array) for name, array in arrays.items())
@@ -59,20 +59,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         UserError: no such file, truncated or altered, not safetensors, or not a checkpoint of
             minivit.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint; expected a run that was saved at least once")
-    try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path}: not a whole safetensors file ({reason}); the file is damaged, use another"
-        ) from None
+    with reading(path, "a checkpoint of a run that was saved at least once"):
+        open_plain(path).close()  # safetensors does not say what is wrong with what is no file
+        metadata, tensors = _read(path)
     if metadata.get("format") != FORMAT:
         raise UserError(
-            f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}; "
+            f"{path}: format {shown(metadata.get('format'))}, expected {FORMAT!r}; "
             "it was not written by this version of minivit"
         )
     digest = metadata.get("sha256")  # none in the first ones
@@ -84,6 +76,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         target = checkpoint.groups.setdefault(group, {}) if slash else checkpoint.weights
         target[parameter] = array
     return checkpoint
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """The header and the tensors."""
+    try:
+        with safe_open(path, "numpy") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not a whole safetensors file ({shown(error, 200)}); the file is damaged, use "
+            "another"
+        ) from None
 
 
 def _read_state(metadata: dict[str, str], path: Path) -> dict[str, Any]:

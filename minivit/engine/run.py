@@ -11,7 +11,17 @@ from filelock import FileLock, Timeout
 
 from minivit.engine.config import TrainConfig
 from minivit.errors import UserError
-from minivit.files import read_json, remove_parts, write_atomically
+from minivit.files import (
+    make_folder,
+    read_json,
+    read_plain,
+    reading,
+    remove_parts,
+    write_atomically,
+    writing,
+)
+
+MOST_METRICS = 1_000_000_000
 
 
 class Run:
@@ -51,7 +61,7 @@ class Run:
     def begin(self, config: TrainConfig) -> None:
         """Make the directory and write the config into it; does nothing where there is one."""
         if not self.config_file.exists():
-            self.last.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.last.parent)
             self.write_config(config)
 
     def write_config(self, config: TrainConfig) -> None:
@@ -66,10 +76,11 @@ class Run:
         Raises:
             UserError: another process trains there.
         """
-        self.last.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.last.parent)
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            with writing(self.path):
+                lock.acquire(timeout=0)
         except Timeout:
             raise UserError(
                 f"{self.path}: another process is training there; wait for its end, or stop it"
@@ -85,8 +96,10 @@ class Run:
     def open(cls, path: Path) -> "Run":
         """An existing run. Raises UserError where `path` is not one."""
         run = cls(path)
-        if not run.config_file.is_file():
-            what = "no such directory" if not path.exists() else "not a run: it has no config.json"
+        with reading(path):
+            there, named = run.config_file.is_file(), path.exists()
+        if not there:
+            what = "not a run: it has no config.json" if named else "no such directory"
             raise UserError(f"{path}: {what}; expected a directory that minivit train made")
         return run
 
@@ -96,7 +109,10 @@ class Run:
 
     def append(self, **metrics: Any) -> None:
         """One line of metrics.jsonl."""
-        with open(self.metrics_file, "a", encoding="utf-8") as file:
+        with (
+            writing(self.metrics_file),
+            open(self.metrics_file, "a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(metrics) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -104,7 +120,9 @@ class Run:
         with zeros, and a log is no reason to stop."""
         if not self.metrics_file.exists():
             return []
-        text = self.metrics_file.read_text(encoding="utf-8", errors="replace")
+        with reading(self.metrics_file):
+            raw = read_plain(self.metrics_file, MOST_METRICS, "a log")
+        text = raw.decode("utf-8", errors="replace")
         lines = (_parsed(line) for line in text.split("\n")[:-1])
         return [line for line in lines if line is not None]
 

@@ -20,7 +20,7 @@ import numpy as np
 from minivit.backend import to_device
 from minivit.data import Statistics
 from minivit.errors import UserError
-from minivit.files import write_atomically
+from minivit.files import make_folder, write_atomically
 from minivit.functional import softmax_forward
 from minivit.models import ViT
 from minivit.viz.look import look, require_attention
@@ -45,7 +45,7 @@ class Explorer:
     def save(self, path: Path) -> None:
         """Write the page, whole or not at all; folders are made."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, self.html.encode())
 
     def _repr_html_(self) -> str:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from minivit.files import write_atomically
+from minivit.files import make_folder, write_atomically
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
     """Write a figure in the format of the path's suffix, whole or not at all; folders are made."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix.lstrip("."), dpi=dpi)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, buffer.getvalue())

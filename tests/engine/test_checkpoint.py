@@ -128,7 +128,7 @@ def test_another_format_is_refused(tmp_path):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(UserError, match="no such checkpoint") as error:
+    with pytest.raises(UserError, match="no such file; expected a checkpoint") as error:
         load_checkpoint(tmp_path / "a.safetensors")
     told(error)
 
@@ -163,7 +163,7 @@ def test_a_model_comes_back_from_its_run_or_its_file(tmp_path):
 
 def test_until_there_is_a_best_checkpoint_a_runs_model_is_the_last(tmp_path):
     training = tiny.trainer(tmp_path)
-    with pytest.raises(UserError, match="no such checkpoint"):
+    with pytest.raises(UserError, match="no such file; expected a checkpoint"):
         load_model(training.run.path)
     training.model.flat.data[...] = 0.5
     training.save()

@@ -1,0 +1,198 @@
+"""Files: what is wrong with one is said by its own name, whoever reads or writes it."""
+
+import errno
+import json
+import os
+import socket
+import stat
+
+import pytest
+import tiny
+from PIL import Image
+
+from minivit import files
+from minivit.commands import main
+from minivit.commands.cli import guarded
+from minivit.errors import UserError
+from minivit.files import WriteError, make_folder, read_json, read_plain, reading, write_atomically
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The directory of a finished run."""
+    trainer = tiny.trainer(tmp_path_factory.mktemp("trained"))
+    assert trainer.fit()
+    return trainer.run.path
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path):
+    """`minivit` with arguments, which fails: the one line that it says."""
+    monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        assert main([str(word) for word in words]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("error: ")
+        assert said.err.count("\n") == 1, said.err
+        return said.err
+
+    return run
+
+
+# Writing
+
+
+@pytest.mark.parametrize("step", ["open", "fsync", "replace"])
+def test_what_cannot_be_written_has_its_own_name(tmp_path, monkeypatch, step):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def deny(*arguments, **_):
+        name = arguments[0] if isinstance(arguments[0], os.PathLike) else None
+        raise PermissionError(errno.EACCES, "Permission denied", name and str(name))
+
+    monkeypatch.setattr(*(("builtins.open", deny) if step == "open" else (os, step, deny)))
+    with pytest.raises(WriteError) as caught:
+        write_atomically(path, b"new")
+    monkeypatch.undo()
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+    assert caught.value.errno == errno.EACCES
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC])
+def test_advice_is_for_what_cannot_be_written(command, trained, tmp_path, monkeypatch, code):
+    def deny(*_):
+        raise OSError(code, os.strerror(code))
+
+    Image.new("RGB", (8, 8)).save("a.png")
+    advice = "; choose another place, or make this one writable"
+    if code == errno.ENOSPC:
+        advice = "; free some space and run the same command again"
+    monkeypatch.setattr(os, "replace", deny)
+    for words in (["predict", trained, "a.png", "--csv"], ["attention", trained, "--html"]):
+        target = tmp_path / ("a.csv" if words[0] == "predict" else "a.html")
+        assert command(*words, target) == f"error: {target}: {os.strerror(code)}{advice}\n"
+
+
+def test_no_advice_to_write_where_nothing_was_written(capsys):
+    def read():
+        raise PermissionError(errno.EACCES, "Permission denied", "some\nfile")
+
+    assert guarded(read) == 2
+    assert capsys.readouterr().err == "error: some\\nfile: Permission denied\n"
+
+
+def test_a_folder_in_whose_place_a_file_is(command, trained, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file: not a folder, expected one"):
+        make_folder(tmp_path / "file")
+    told = command("attention", trained, "--save-dir", tmp_path / "file")
+    assert told == f"error: {tmp_path / 'file'}: not a folder, expected one; choose another name\n"
+
+
+# Reading
+
+
+def absent(path):
+    pass
+
+
+def denied(path):
+    path.write_bytes(b"{}")
+
+
+def listening(path):
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(path.name)
+
+
+KINDS = {
+    "absent": (absent, "no such file"),
+    "folder": (os.mkdir, "a folder, expected a regular file"),
+    "broken link": (lambda path: path.symlink_to("gone"), "a link to a file that is not there"),
+    "link to itself": (lambda path: path.symlink_to(path), "cannot be read"),
+    "pipe": (os.mkfifo, "a named pipe, expected a regular file"),
+    "socket": (listening, "a socket, expected a regular file"),
+    "denied": (denied, "no permission to read it; expected one that you may read"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict RUN FILE",
+        "attention RUN FILE --html a.html",
+        "trace RUN FILE",
+        "train --dry-run --dataset shapes --config FILE",
+        "predict FILE.safetensors a.png",
+        "attention FILE.safetensors --html a.html a.png",
+        "trace FILE.safetensors a.png",
+        "finetune --dataset shapes --from FILE.safetensors",
+        "train --resume LAST",
+        "finetune --dataset shapes --from LAST",
+    ],
+)
+def test_what_cannot_be_read_is_said_alike(command, trained, tmp_path, monkeypatch, kind, words):
+    make, expected = KINDS[kind]
+    Image.new("RGB", (8, 8)).save("a.png")
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.json").write_bytes((trained / "config.json").read_bytes())
+    last = run / "checkpoints" / "last.safetensors"
+    path = last if "LAST" in words else tmp_path / f"file{'.safetensors' * ('.saf' in words)}"
+    if kind == "folder" and words.split()[0] in ("predict", "attention") and "RUN" in words:
+        expected = "a folder without images"  # it would be one of images
+    with monkeypatch.context() as patch:
+        patch.chdir(path.parent)  # a socket's name is short
+        make(path)
+    opened = os.open
+    if kind == "denied":  # whoever runs the tests, root even
+        monkeypatch.setattr(
+            os, "open", lambda p, *rest, **more: deny(p) if p == path else opened(p, *rest, **more)
+        )
+    names = {"RUN": trained, "FILE": path, "FILE.safetensors": path, "LAST": run}
+    told = command(*(names.get(word, word) for word in words.split()))
+    assert told.startswith(f"error: {path}: {expected}")
+    assert "writable" not in told
+
+
+def deny(path):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize("words", ["evaluate RUN", "predict RUN a.png", "train --resume RUN"])
+def test_a_run_that_may_not_be_looked_into(command, tmp_path, monkeypatch, words):
+    monkeypatch.setattr(type(tmp_path), "is_file", deny)
+    Image.new("RGB", (8, 8)).save("a.png")
+    told = command(*(tmp_path if word == "RUN" else word for word in words.split()))
+    assert told == f"error: {tmp_path}: no permission to read it; expected one that you may read\n"
+
+
+def test_settings_are_read_in_what_editors_write(tmp_path):
+    path = tmp_path / "猫.json"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_text(json.dumps({"data_dir": "é"}, ensure_ascii=False), encoding=encoding)
+        assert read_json(path) == {"data_dir": "é"}
+    path.write_bytes(b"\xff{")
+    with pytest.raises(UserError, match=r"猫\.json: not JSON"):
+        read_json(path)
+
+
+def test_settings_have_a_longest_length(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MOST_JSON", 10)
+    (tmp_path / "a").write_bytes(b"{" + b" " * 9 + b"}")
+    with pytest.raises(UserError, match="11 bytes, expected at most 10 for a file of settings"):
+        read_json(tmp_path / "a")
+    assert read_plain(tmp_path / "a", 11, "it")[:1] == b"{"
+
+
+def test_a_device_is_not_waited_for():
+    with reading("/dev/zero"), pytest.raises(UserError, match="a device, expected a regular file"):
+        read_plain("/dev/zero", 10, "it")
+    assert stat.S_ISCHR(os.stat("/dev/zero").st_mode)
