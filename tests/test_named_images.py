@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -175,6 +176,17 @@ def test_attention_of_a_folder(command, trained, folder):
     assert [f'"name":"{number}.png"' in text for number in range(7)] == [True] * 3 + [False] + [
         True
     ] * 3
+
+
+def test_a_page_of_names_that_are_no_text(command, trained, folder):
+    run, image = (os.fsdecode(os.fsencode(folder) + end) for end in (b"/run\xff", b"/\xff.png"))
+    shutil.copytree(trained, run)
+    os.rename(folder / "0.png", image)
+    status, _, err = command(attention, run, image, "--html", folder / "a.html")
+    assert (status, err) == (0, "")
+    text = (folder / "a.html").read_text(encoding="utf-8")
+    assert r"What run\udcff attends to" in text
+    assert r'"name":"\udcff.png"' in text
 
 
 def test_attention_draws_so_many_and_no_more(command, trained, folder, monkeypatch):

@@ -13,7 +13,7 @@ from minivit.commands.cli import parse
 from minivit.commands.images import NamedImages
 from minivit.data import FORMATS, Split
 from minivit.engine import Run, Trained, load_model
-from minivit.errors import UserError
+from minivit.errors import UserError, shown_path
 from minivit.viz.methods import method
 from minivit.viz.report import attention_figures, score_table
 
@@ -153,7 +153,7 @@ def write_page(path: Path, trained: Trained, images: Images, options: Options) -
         class_names=trained.class_names,
         names=images.names,
         layers=page_layers(options.layers, trained.model.config.depth),
-        title=f"What {options.run.resolve().name} attends to",
+        title=f"What {shown_path(options.run.resolve().name)} attends to",
     )
     page.save(path)
     if page.too_large:
