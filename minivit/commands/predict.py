@@ -84,9 +84,11 @@ def predictions(images: NamedImages, trained: Trained, device: str) -> Iterator[
     for paths, pixels in images.batches(trained.model.config.image_hw):
         batch = to_device(trained.statistics.normalize(pixels), device)
         probs = to_host(softmax_forward(trained.model(batch))[0])
-        if not np.isfinite(probs).all():
+        bad = np.flatnonzero(~np.isfinite(probs).all(1))
+        if len(bad):
             raise UserError(
-                f"{paths[0]}: the model gives numbers that are not finite; its weights are damaged"
+                f"{shown_path(paths[bad[0]])}: the model gives numbers that are not finite; its "
+                "weights are damaged"
             )
         yield from map(Prediction, paths, probs)
 
