@@ -78,13 +78,13 @@ class Run:
         """
         make_folder(self.last.parent)
         lock = FileLock(self.path / ".lock")
-        try:
-            with writing(self.path):
+        with writing(self.path):
+            try:
                 lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(
-                f"{self.path}: another process is training there; wait for its end, or stop it"
-            ) from None
+            except Timeout:
+                raise UserError(
+                    f"{self.path}: another process is training there; wait for its end, or stop it"
+                ) from None
         try:
             for folder in (self.path, self.last.parent):
                 remove_parts(folder)
