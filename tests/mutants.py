@@ -1,6 +1,7 @@
 """Mutation testing: change the code in one place, and see whether a test fails.
 
     make mutants ARGS="minivit/functional/layernorm.py [--whole] [--list] [--only TEXT]"
+    make mutants ARGS="--sample 20 [--seed 1]"
 
 The changes are mutmut's: an operator for another, a number one higher, an argument left out, a
 condition turned round; here also a number one lower. Each mutant is written into a copy of the
@@ -15,6 +16,7 @@ import ast
 import difflib
 import importlib.util
 import os
+import random
 import re
 import resource
 import shutil
@@ -228,6 +230,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--whole", action="store_true", help="Try survivors on the entire suite.")
     parser.add_argument("--list", action="store_true", help="Only list the mutants.")
     parser.add_argument("--only", default="", help="Only mutants whose change contains this text.")
+    parser.add_argument("--sample", type=int, help="Only so many mutants of each file, at random.")
+    parser.add_argument("--seed", type=int, default=0, help="Another sample.")
     return parser.parse_args(arguments)
 
 
@@ -252,6 +256,9 @@ def main(arguments: list[str]) -> int:
                 print(f"{path}: no such mutant, take it out of {ALLOWED.name}: {change}")
             mutants = [m for m in every if (path, m.change) not in allowed]
             mutants = [m for m in mutants if options.only in m.change]
+            if options.sample is not None and options.sample < len(mutants):
+                mutants = random.Random(options.seed).sample(mutants, options.sample)
+                mutants.sort(key=lambda mutant: mutant.line)
             survivors: list[Mutant] = []
             if options.list:
                 for mutant in mutants:
@@ -261,12 +268,12 @@ def main(arguments: list[str]) -> int:
                 for mutant in try_mutants(path, mutants, groups):
                     survivors.append(mutant)
                     print(f"{path}:{mutant.line}: ALIVE {mutant.change}", flush=True)
-            killed = 0 if options.list else len(mutants) - len(survivors)
+            tried = 0 if options.list else len(mutants)
             alive += len(survivors) + len(stale)
             listed = sum((path, m.change) in allowed for m in every)
             print(
-                f"{path}: {len(every)} mutants, {killed} killed, {listed} without effect, "
-                f"{len(survivors)} alive",
+                f"{path}: {len(every)} mutants, {listed} without effect, {tried} tried, "
+                f"{tried - len(survivors)} killed, {len(survivors)} alive",
                 flush=True,
             )
     return int(alive > 0)
