@@ -69,7 +69,11 @@ def test_half_of_the_patches_are_corrupted_but_at_least_one():
 
 
 def test_of_equal_numbers_the_first_is_the_smaller():
-    assert corruption(np.zeros((1, 3, 200))).chosen[0].tolist() == list(range(100))
+    numbers = np.zeros((1, 3, 200))
+    numbers[0, 0] = np.arange(200) % 3 / 3.0  # all 67 zeros are chosen, and 33 of the thirds
+    thirds = range(1, 200, 3)
+    expected = sorted([*range(0, 200, 3), *thirds[:33]])
+    assert corruption(numbers).chosen[0].tolist() == expected
 
 
 def test_one_patch_alone_is_still_corrupted():
@@ -103,11 +107,11 @@ def test_what_happens_depends_on_where_the_number_lies():
     numbers = np.zeros((4, 3, 4))
     numbers[:, 0] = [0.3, 0.1, 0.4, 0.2]  # patches 1 and 3 are corrupted
     numbers[:, 1] = np.array([0.79, 0.8, 0.89, 0.9])[:, None]
-    numbers[:, 2] = 0.5  # of 1, 2 or 3 places further: 2
+    numbers[:, 2] = 0.9  # of 1, 2 or 3 places further: 3, which is one before
     hidden = corruption(numbers)
     assert hidden.chosen.tolist() == [[1, 3]] * 4
     assert hidden.masked.tolist() == [[0, 1, 0, 1], *[[0] * 4] * 3]
     eye = np.eye(4)
-    for image, sources in enumerate([None, [0, 3, 2, 1], [0, 3, 2, 1], [0, 1, 2, 3]]):
+    for image, sources in enumerate([None, [0, 0, 2, 2], [0, 0, 2, 2], [0, 1, 2, 3]]):
         expected = eye * [[1], [0], [1], [0]] if sources is None else eye[sources]
         np.testing.assert_array_equal(hidden.selection[image], expected)
