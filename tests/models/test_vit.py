@@ -1,14 +1,15 @@
-"""The model: names, memory layout, replicas, caches, masks, refusals, summary."""
+"""The model: names, memory layout, replicas, caches, masks, refusals."""
+
+import tracemalloc
 
 import numpy as np
 import pytest
-from counting import num_parameters
 from helpers import draw, relative_error
 
 from minivit import RandomStream, UserError, ViT, ViTConfig
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
 from minivit.layers.layer import ALIGNMENT
-from minivit.models.summary import rows
+from minivit.models import MaskedViT
 
 SMALL = {
     "image_size": (8, 12),
@@ -94,6 +95,17 @@ def test_a_replica_shares_weights_and_owns_gradients(options):
         assert name == other
         assert np.shares_memory(own.data, shared.data)
         assert np.shares_memory(own.grad, twin.flat.grad)
+
+
+@pytest.mark.parametrize("kind", [ViT, lambda config: MaskedViT(config, 5)])
+def test_a_replica_costs_the_memory_of_its_gradients(kind):
+    model = kind(ViTConfig(image_size=64, dim=64, depth=4, num_heads=4, pos_embed="sincos2d"))
+    tracemalloc.start()
+    twin = model.replica()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * twin.flat.grad.nbytes
+    assert twin.encoder.fixed_positions is model.encoder.fixed_positions
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -241,34 +253,3 @@ def test_drop_path_rises_from_block_to_block():
     model = make(depth=5, drop_path=0.4)
     rates = [block.drop_path.rate for block in model.blocks]
     assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
-
-
-# Summary
-
-
-@pytest.mark.parametrize("options", [{}, {"pool": "mean", "representation_size": 5}])
-def test_the_summary_counts_every_parameter_once(options):
-    model = make("float32", **options)
-    table = list(rows(model))
-    assert sum(row.parameters for row in table) == num_parameters(model.config)
-    keep_nothing_new = ("cls_token", "pos_embed", "head")  # the head's input is charged to others
-    assert all((row.activation > 0) == (row.name not in keep_nothing_new) for row in table)
-    last = model.summary().splitlines()[-2]
-    assert f"{num_parameters(model.config):,}" in last.split()
-
-
-def test_the_summary_counts_the_products():
-    model = make(depth=1)
-    flops = {row.name: row.flops for row in rows(model)}
-    T, N, C, F = 7, 6, 8, 16
-    assert flops["patch_embed"] == 2 * N * 48 * C
-    assert flops["blocks.0.attn"] == 2 * T * C * 3 * C + 2 * T * C * C + 2 * (2 * T * T * C)
-    assert flops["blocks.0.mlp"] == 2 * (2 * T * C * F)
-    assert flops["head"] == 2 * C * 3
-
-
-def test_the_summary_measures_memory_in_the_models_dtype():
-    single, double = (
-        sum(row.activation for row in rows(make(dtype))) for dtype in ("float32", "float64")
-    )
-    assert double == 2 * single
