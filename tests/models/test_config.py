@@ -2,7 +2,10 @@
 
 import dataclasses
 import itertools
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 from counting import num_parameters
 
@@ -10,18 +13,44 @@ from minivit import UserError, ViT, ViTConfig
 from minivit.models.summary import rows
 
 PUBLISHED = {
-    "Ti/16": 5_717_416,
-    "S/16": 22_050_664,
-    "B/16": 86_567_656,
-    "B/32": 88_224_232,
-    "L/16": 304_326_632,
-    "H/14": 632_045_800,
+    "Ti/16": (3, 5_717_416),
+    "S/16": (6, 22_050_664),
+    "B/16": (12, 86_567_656),
+    "B/32": (12, 88_224_232),
+    "L/16": (16, 304_326_632),
+    "H/14": (16, 632_045_800),
 }
+README = Path(__file__).parents[2] / "README.md"
 
 
-@pytest.mark.parametrize(("name", "count"), PUBLISHED.items())
-def test_the_papers_sizes_have_the_published_number_of_parameters(name, count):
-    assert num_parameters(ViTConfig.preset(name)) == count
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_papers_sizes_have_the_published_heads_and_number_of_parameters(name):
+    config = ViTConfig.preset(name)
+    assert (config.num_heads, num_parameters(config)) == PUBLISHED[name]
+    assert (config.image_hw, config.num_classes) == ((224, 224), 1000)
+
+
+def test_the_small_sizes_are_those_of_the_readme():
+    row = r"^\| `(\w+/4)` \| (\d+) \| (\d+) \| (\d+) \| ×(\d) \| ([\d.]+) M \| 32×32;"
+    found = re.findall(row, README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name for name, *_ in found} == {"Nano/4", "Micro/4", "Mini/4", "Lite/4"}
+    for name, *sizes, millions in found:
+        config = ViTConfig.preset(name)
+        said = [config.dim, config.depth, config.num_heads, config.mlp_ratio]
+        assert said == list(map(float, sizes))
+        digits = len(millions.partition(".")[2])
+        assert f"{num_parameters(config) / 1e6:.{digits}f}" == millions
+        assert (config.image_hw, config.num_classes) == ((32, 32), 10)
+
+
+@pytest.mark.parametrize("name", ["resnet-11", "resnet-20", "resnet-38"])
+def test_a_resnets_number_counts_its_layers(name):
+    """The root, three of each bottleneck, the head."""
+    config = ViTConfig.preset(name)
+    assert name == f"resnet-{1 + 3 * sum(config.stages) + 1}"
+    assert len(set(config.stages)) == 1
+    assert (config.grid, config.num_tokens, config.num_classes) == ((8, 8), 64, 10)
+    assert (config.kind, config.pool, config.pos_embed) == ("ResNet", "mean", "none")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +143,40 @@ def test_sizes_that_do_not_fit_are_told_in_one_line(options, words):
     assert [word for word in words if word not in message] == []
 
 
+ONE = dict.fromkeys(
+    ("image_size", "patch_size", "in_channels", "num_classes", "dim", "depth", "num_heads"), 1
+)
+RESNET = {**ONE, "stem": "resnet", "depth": 0}
+
+
+@pytest.mark.parametrize(
+    ("fits", "does_not"),
+    [
+        ({**ONE, "mlp_ratio": 1.0}, {"mlp_ratio": 0.99}),
+        ({**ONE, "representation_size": 1}, {"representation_size": 0}),
+        ({**ONE, "layer_scale": 1.0}, {"layer_scale": 1.01}),
+        ({**ONE, "layer_scale": 1e-9}, {"layer_scale": 0.0}),
+        ({**ONE, "dim": 4, "pos_embed": "sincos2d"}, {"dim": 6}),
+        ({**ONE, "image_size": (1, 2)}, {"image_size": (0, 2)}),
+        ({**ONE, "image_size": (2, 1)}, {"image_size": (2, 0)}),
+        ({**ONE, "stem": "conv", "patch_size": 2, "dim": 2, "image_size": 2}, {"dim": 3}),
+        ({**ONE, "stem": "conv", "patch_size": 8, "dim": 2, "image_size": 24}, {"patch_size": 6}),
+        ({**RESNET, "stages": (1,), "dim": 16}, {"dim": 8}),
+        ({**RESNET, "stages": (1,), "dim": 16, "depth": 1}, {"depth": -1}),
+        ({**RESNET, "stages": (1, 2), "dim": 32, "patch_size": 2, "image_size": 4}, {"dim": 16}),
+        ({**RESNET, "stages": (1, 2), "dim": 32, "patch_size": 2, "image_size": 4}, {"stages": ()}),
+        *[({**ONE, rate: 0.999}, {rate: 1.0}) for rate in ("dropout", "attn_dropout", "drop_path")],
+    ],
+)
+def test_the_smallest_that_fits_is_taken_and_the_next_is_not(fits, does_not):
+    fits = {"pool": "mean", "mlp_ratio": 1.0, **fits}
+    config = ViTConfig(**fits)
+    logits = ViT(config)(np.zeros((2, config.in_channels, *config.image_hw), np.float32))
+    assert logits.shape == (2, config.num_classes)
+    with pytest.raises(UserError):
+        ViTConfig(**{**fits, **does_not})
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [("Tiny/16", "Ti/16"), ("micro/4", "Micro/4"), ("Micr/8", "Micro/8"), ("Lite", "Lite/4")],
@@ -154,4 +217,5 @@ def test_height_comes_before_width():
 def test_a_config_read_from_json_equals_the_written_one():
     config = ViTConfig(image_size=(8, 12))
     fields = dataclasses.asdict(config)
-    assert ViTConfig(**{**fields, "image_size": list(fields["image_size"])}) == config
+    lists = {name: list(fields[name]) for name in ("image_size", "stages")}
+    assert ViTConfig(**{**fields, **lists}) == config
