@@ -117,3 +117,24 @@ def test_a_replica_shares_weights_and_no_gradients():
     assert not one.flat.grad.any()
     shared = [np.shares_memory(p.grad, twin.flat.grad) for _, p in twin.named_parameters()]
     assert all(shared)
+
+
+def test_it_starts_as_the_vit_of_its_seed_and_with_a_small_token_drawn_apart():
+    config = ViTConfig(dim=1024, depth=1, num_heads=4)
+    one = dict(MaskedViT(config, 7, seed=3).named_parameters())
+    for name, parameter in ViT(config, seed=3).named_parameters():
+        np.testing.assert_array_equal(one[name].data, parameter.data)
+    token = one["mask_token"].data.ravel()
+    assert token.mean() == pytest.approx(0.0, abs=0.02 * 4 / 32)
+    assert token.std() == pytest.approx(0.02, rel=4 / np.sqrt(2 * 1024))
+    correlation = np.corrcoef(one["pos_embed"].data[0, :2].reshape(2, -1), token)[2, :2]
+    assert np.abs(correlation).max() < 0.2, "no number is used twice"
+
+
+@pytest.mark.parametrize("rate", ["dropout", "attn_dropout", "drop_path"])
+def test_at_rest_nothing_is_dropped_and_in_training_it_is(rate):
+    images, stream = draw(0, 4, 3, 8, 12), RandomStream(3)
+    at_rest, _ = model(**{rate: 0.5}).forward(images, stream=stream)
+    np.testing.assert_array_equal(at_rest, model().forward(images, stream=RandomStream(3))[0])
+    trained, _ = model(**{rate: 0.5}).forward(images, True, RandomStream(3))
+    assert np.abs(trained - at_rest).max() > 1e-6
