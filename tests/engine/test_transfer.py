@@ -125,19 +125,6 @@ def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(kind, part):
     assert with_gradient == expected
 
 
-def test_stretches_join_neighbours_and_cover_what_is_wanted():
-    flat = trained().flat
-    *_, last = flat.places.values()
-    assert list(flat.stretches(lambda name: True)) == [slice(0, last.stop)]
-    assert list(flat.stretches(lambda name: False)) == []
-    wanted = lambda name: "norm" in name or name == "pos_embed"  # noqa: E731
-    covered = np.zeros(len(flat.data), bool)
-    for rows in flat.stretches(wanted):
-        covered[rows] = True
-    for name, view in flat.views(covered).items():
-        assert (view == wanted(name)).all()
-
-
 OTHER = {
     "image_size": 12, "patch_size": 2, "in_channels": 1, "num_classes": 7, "dim": 16, "depth": 3,
     "num_heads": 1, "mlp_ratio": 3.0, "stem": "conv", "stages": (1,), "pool": "mean",

@@ -1,6 +1,7 @@
 """Layers: their parameters, what backward adds, and dropout at work and at rest."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -283,3 +284,27 @@ def test_every_parameter_begins_at_a_cache_line():
     assert [place.start * 4 % 64 for place in flat.places.values()] == [0] * 5
     assert len(flat.data) * 4 % 64 == 0
     assert flat.data.sum() == flat.num_parameters  # zeros lie between
+
+
+@pytest.mark.parametrize("wanted", range(2**5))
+def test_stretches_are_the_runs_of_wanted_parameters(wanted):
+    """For every choice out of five: a slice for each run, from its first number to its last."""
+    layer, sizes = Layer(), (7, 16, 40, 3, 1)
+    for i, size in enumerate(sizes):
+        setattr(layer, f"p{i}", Parameter(np.ones(size)))
+    flat = FlatParameters(layer)
+    bits = "".join("01"[wanted >> i & 1] for i in range(5))
+    runs = [(m.start(), m.end() - 1) for m in re.finditer("1+", bits)]
+    starts = [0, 16, 32, 80, 96]
+    expected = [slice(starts[a], starts[b] + sizes[b]) for a, b in runs]
+    chosen = {f"p{i}" for i in range(5) if bits[i] == "1"}
+    assert list(flat.stretches(chosen.__contains__)) == expected
+    covered = np.zeros(len(flat.data), int)
+    for rows in flat.pieces(chosen.__contains__):
+        covered[rows] += 1
+    flat.frozen = chosen
+    flat.grad[...] = 1.0
+    flat.zero_frozen_grad()
+    np.testing.assert_array_equal(covered, 1 - flat.grad)
+    for name, view in flat.views(covered).items():
+        assert (view == (name in chosen)).all()
