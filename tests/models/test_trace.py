@@ -3,6 +3,7 @@
 import linecache
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import minivit
 from minivit import functional
 from minivit.errors import UserError
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
+from minivit.models import MaskedViT, Step, Trace
 from minivit.models.tracing import SPECS
 
 ROOT = Path(minivit.__file__).parents[1]
@@ -141,10 +143,57 @@ def test_tables():
     assert len(found.only("blocks.0.attn")) < len(found)
 
 
-def test_what_is_not_there_is_said():
+BY_HAND = Trace(
+    [
+        Step("a", np.array([[1.0, 2.0], [3.0, 6.0]]), False, "x < y", "f.py:1 g"),
+        Step("longer.name", np.array(0.5), True, "b", "f.py:20 h"),
+    ]
+)
+
+
+def test_a_table_by_hand():
+    assert repr(BY_HAND).splitlines() == [
+        "   name         shape     mean   std  min  max  equation  where",
+        "0  a            2 × 2        3  1.87    1    6  x < y     f.py:1 g",
+        "1  longer.name  a number   0.5     0  0.5  0.5  b         f.py:20 h",
+    ]
+
+
+def test_a_page_by_hand():
+    rows = list(ElementTree.fromstring(BY_HAND._repr_html_()).iter("tr"))
+    assert [[cell.text for cell in row] for row in rows] == [
+        ["name", "shape", "mean", "std", "min", "max", "equation", "where"],
+        ["forward"],
+        ["a", "2 × 2", "3", "1.87", "1", "6", "x < y", "f.py:1 g"],
+        ["backward"],
+        ["longer.name", "a number", "0.5", "0", "0.5", "0.5", "b", "f.py:20 h"],
+    ]
+    assert {len(row) for row in rows} == {1, 8}
+    assert {cell.get("colspan") for row in rows if len(row) == 1 for cell in row} == {"8"}
+
+
+def test_without_a_label_the_loss_is_the_least_there_is():
     model = make_model()
+    losses = [minivit.trace(model, IMAGE, label)["loss"].array for label in range(3)]
+    assert minivit.trace(model, IMAGE[None])["loss"].array == min(losses) < max(losses)
+
+
+def test_a_masked_models_loss_is_the_mean_square_of_what_it_predicts():
+    model = MaskedViT(make_model().config, 5, dtype="float64")
+    model.flat.data[...] = 0.3 * np.random.default_rng(1).standard_normal(model.flat.data.shape)
     found = minivit.trace(model, IMAGE)
-    with pytest.raises(UserError, match=r"there are blocks\.0\.attn\.probs"):
+    predicted = found["decoder"].array
+    assert found["loss"].array == pytest.approx((predicted**2).mean(), rel=1e-12)
+    np.testing.assert_allclose(found["dpredicted"].array, 2 * predicted / predicted.size)
+
+
+def test_what_is_not_there_is_said():
+    model = make_model(depth=8)
+    found = minivit.trace(model, IMAGE)
+    with pytest.raises(UserError, match=r"there are blocks\.0\.attn\.probs") as raised:
         found["blocks.9.attn.probs"]
+    assert str(raised.value).count(".attn.probs, ") == 6
+    with pytest.raises(UserError, match="no step is called nothing; print the trace to see"):
+        found["nothing"]
     with pytest.raises(UserError, match="2 images"):
         minivit.trace(model, np.stack([IMAGE, IMAGE]))
