@@ -207,6 +207,7 @@ def test_a_preset_is_its_sizes_and_the_patch_after_the_slash():
 
 def test_the_defaults_are_micro_4():
     assert ViTConfig() == ViTConfig.preset("Micro/4")
+    assert ViTConfig().stages == ViTConfig.preset("resnet-20").stages
 
 
 def test_height_comes_before_width():
