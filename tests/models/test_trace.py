@@ -93,6 +93,21 @@ def test_the_residual_sums_are_there():
     np.testing.assert_allclose(found["blocks.0.dresidual"].array, total, rtol=1e-12)
 
 
+def test_each_result_has_its_own_part_of_the_equation():
+    found = minivit.trace(make_model(), IMAGE)
+    equations = {
+        "head.dx": "dy Wᵀ",
+        "head.dweight": "xᵀ dy",
+        "head.dbias": "Σ dy",
+        "norm.dbeta": "Σ dy",
+        "blocks.1.attn.dk": "dscoresᵀ q / √D",
+        "blocks.1.attn.dproj_weight": "xᵀ dy",
+        "blocks.1.attn.k": "a third of qkv each, cut into heads",  # one for all three
+        "dcls_token": "the first",
+    }
+    assert {name: found[name].equation for name in equations} == equations
+
+
 def test_where_is_the_line_of_that_function():
     for step in minivit.trace(make_model(), IMAGE):
         if step.name == "image":
