@@ -105,6 +105,18 @@ def test_a_blocks_parameters_have_timms_names():
     assert found == SHAPES
 
 
+def test_a_blocks_layers_have_paths_the_block_itself_first():
+    block = make_block(scale=lambda dim: LayerScale(dim, 0.1))
+    attention = ["attn", "attn.qkv", "attn.proj", "attn.attn_drop"]
+    mlp = ["mlp", "mlp.fc1", "mlp.act", "mlp.drop", "mlp.fc2"]
+    inside = ["norm1", *attention, "norm2", *mlp, "drop", "ls1", "ls2", "drop_path"]
+    assert [path for path, _ in block.named_layers()] == ["", *inside]
+    found = dict(block.named_layers("blocks.0"))
+    assert list(found) == ["blocks.0", *(f"blocks.0.{path}" for path in inside)]
+    assert found["blocks.0"] is block
+    assert found["blocks.0.mlp.fc2"] is block.mlp.fc2
+
+
 @pytest.mark.parametrize(("layer", "x"), make_layers())
 def test_two_backwards_add_up(layer, x):
     out, cache = layer.forward(x)
