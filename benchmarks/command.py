@@ -4,17 +4,20 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from benchmarks import report, sweep
-from benchmarks.runner import CONTENDERS, measure, obstacle, table_rows
+from benchmarks.runner import CONTENDERS, ROUNDS, STEPS, measure, obstacle, table_rows
 from benchmarks.shape import Shape
+from minivit.data import Augmentation
+from minivit.engine import TrainConfig
 from minivit.errors import UserError
 from minivit.models import ViTConfig
+from minivit.ranges import Ranged
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Ranged):
     """Measure minivit beside PyTorch (and JAX, if installed): same model, same batch, in turn."""
 
     shape: Shape = field(default_factory=Shape)
@@ -22,9 +25,9 @@ class Options:
     """A size by name, e.g. B/16, in place of the sizes below."""
     only: tuple[Literal[tuple(CONTENDERS)], ...] = tuple(CONTENDERS)
     """Contenders; minivit always takes part."""
-    rounds: int = 7
+    rounds: Annotated[int, ROUNDS] = 7
     """Rounds in which all take turns."""
-    steps: int = 3
+    steps: Annotated[int, STEPS] = 3
     """Steps a round; the median of them counts."""
     sweep: Literal["none", "batch", "depth", "dim", "image_size", "threads"] = "none"
     """Vary one size instead, and plot how the cost grows."""
@@ -67,9 +70,16 @@ def contenders(only: Sequence[str], shape: Shape) -> list[str]:
 
 
 def shape_of(options: Options) -> Shape:
+    """What to measure; refused where a training of it would be."""
+    shape = _named(options)
+    vit, augmentation = ViTConfig(**shape.vit), Augmentation(crop=0)
+    TrainConfig(vit=vit, augmentation=augmentation, batch_size=shape.batch, threads=shape.threads)
+    return shape
+
+
+def _named(options: Options) -> Shape:
     """The sizes of --model, where one is named; the activation is that of the flags."""
     if options.model is None:
-        ViTConfig(**options.shape.vit)  # complains of sizes that do not fit together
         return options.shape
     config = ViTConfig.preset(options.model)
     if config.kind != "ViT":

@@ -4,13 +4,17 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 import minivit  # noqa: F401  (before NumPy: it tunes the host)
+from benchmarks.runner import ROUNDS
 from minivit.commands.cli import run_command
+from minivit.engine.config import BATCH
 from minivit.functional import conv2d_backward, conv2d_forward
+from minivit.ranges import Ranged
 
 CASES = (
     (32, 32, 32, 3, 1),
@@ -24,12 +28,12 @@ CASES = (
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Ranged):
     """Time convolutions of float32 pictures on one thread, in turn with PyTorch."""
 
-    batch: int = 16
+    batch: Annotated[int, BATCH] = 16
     """Pictures."""
-    rounds: int = 15
+    rounds: Annotated[int, ROUNDS] = 15
     """Rounds in which both take turns; the medians count."""
 
 

@@ -12,26 +12,29 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from benchmarks.runner import ROUNDS
 from minivit.commands.cli import run_command
 from minivit.data import shapes
 from minivit.engine import Run, TrainConfig, Trainer
+from minivit.engine.config import BATCH, EPOCHS, IMAGES
 from minivit.engine.stepper import Parts, make_stepper
 from minivit.engine.trainer import make_optimizer
+from minivit.ranges import Ranged
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Ranged):
     """Time an epoch of the default model on pictures of CIFAR-10's size, and its bare steps."""
 
-    images: int = 12_800
+    images: Annotated[int, IMAGES] = 12_800
     """Pictures in the epoch, of which a twentieth is held out for validation."""
-    epochs: int = 1
+    epochs: Annotated[int, EPOCHS] = 1
     """Epochs; on a GPU one is over too soon to be timed."""
-    rounds: int = 3
+    rounds: Annotated[int, ROUNDS] = 3
     """Rounds in which both take turns."""
-    batch: int = 128
+    batch: Annotated[int, BATCH] = 128
     """Images a step."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""

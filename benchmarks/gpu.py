@@ -11,14 +11,17 @@ import statistics
 import sys
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
 
 from benchmarks import on_gpu
 from benchmarks.report import RESULTS
-from benchmarks.runner import Result, machine, measure
+from benchmarks.runner import ROUNDS, STEPS, Result, machine, measure
 from benchmarks.shape import Shape
 from minivit.backend import parse_device
 from minivit.commands.cli import run_command
+from minivit.engine.config import BATCH
 from minivit.models.config import preset_fields
+from minivit.ranges import Ranged
 
 CONTENDERS = {
     "minivit-bf16": "minivit, fused kernels, bf16",
@@ -29,19 +32,20 @@ CONTENDERS = {
 }
 OURS = {"torch": "minivit-tf32"}
 """Who is compared with whom; all others with minivit-bf16."""
+BATCHES = dataclasses.replace(BATCH, count=(1, 100))  # a process each
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Ranged):
     """Time training steps at several batch sizes, then one step by kernel."""
 
     model: str = "Lite/4"
     """A size by name, on pictures of 32×32 with ten classes."""
-    batches: tuple[int, ...] = (128, 256, 512, 1024, 2048)
+    batches: Annotated[tuple[int, ...], BATCHES] = (128, 256, 512, 1024, 2048)
     """Images a step."""
-    rounds: int = 5
+    rounds: Annotated[int, ROUNDS] = 5
     """Rounds in which all take turns."""
-    steps: int = 50
+    steps: Annotated[int, STEPS] = 50
     """Steps a round."""
 
 

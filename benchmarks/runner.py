@@ -12,6 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from benchmarks.shape import GEMM_FLOPS, Shape
 from minivit.backend.host import cpu_has_bf16
 from minivit.backend.machine import cpu_name
+from minivit.ranges import Range
+
+ROUNDS = Range(1, 1_000, "the figures change no more", "rounds")
+STEPS = Range(1, 10_000, "the median changes no more", "steps")
 
 CONTENDERS = {
     "minivit": "minivit, NumPy, fp32",

@@ -24,13 +24,16 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
+from minivit.commands.cli import run_command
+from minivit.ranges import Range, Ranged
+
 HERE = Path(__file__).resolve().parent
 GRADE = re.compile(r"^(\d\d\.[a-z]) ([✓✗])", re.MULTILINE)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Ranged):
     """Execute the course's notebooks and solutions."""
 
     notebooks: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
@@ -39,7 +42,7 @@ class Options:
     """Short trainings (MINIVIT_COURSE_SMALL)."""
     check: bool = False
     """Write nothing back."""
-    timeout: float = 600.0
+    timeout: Annotated[float, Range(1, 86_400, "no cell may take a day", "seconds")] = 600.0
     """Seconds that a cell may take."""
 
 
@@ -134,4 +137,4 @@ def smaller(png: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options)))
+    sys.exit(run_command(main, Options, "python notebooks/execute.py"))

@@ -227,7 +227,7 @@ def test_a_wrong_flag_is_named(capsys, flags, word):
         ("--patch-size 5", "patch_size 5 does not divide the picture of 32×32 pixels"),
         ("--num-heads 3", "num_heads 3 does not divide dim 128"),
         ("--lr nan", "lr is nan"),
-        ("--flip 1.5", "flip = 1.5"),
+        ("--flip 1.5", "flip is 1.5"),
     ],
 )
 def test_a_value_that_a_config_refuses_is_told_in_one_line(told, flags, words):

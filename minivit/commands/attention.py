@@ -13,16 +13,19 @@ from minivit.commands.cli import parse
 from minivit.commands.images import NamedImages
 from minivit.data import FORMATS, Split
 from minivit.engine import Run, Trained, load_model
+from minivit.engine.config import THREADS
 from minivit.errors import UserError, shown_path
+from minivit.ranges import Range, Ranged
 from minivit.viz.methods import method
 from minivit.viz.report import attention_figures, score_table
 
+LAYERS = Range(1, 1_000, "no model has more", count=(1, 1_000))
 MOST_IMAGES = 64
 """Images on a figure: every map of each is in memory, and a figure of more cannot be read."""
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Ranged):
     """Attention maps of a trained model: figures, a page to explore, and how good the maps are.
 
     Without --save-dir, --html and --score: figures and page, into RUN/attention. Where some of
@@ -45,22 +48,22 @@ class Options:
     """Where to write the page, one file that works offline."""
     score: bool = False
     """Print how good each method's map is, measured on test images."""
-    test: int = 8
+    test: Annotated[int, Range(1, 1_000, "a page of more would not open", "images")] = 8
     """How many test images to show where none is named."""
-    count: int = 200
+    count: Annotated[int, Range(1, 1_000_000, "no test set has more", "images")] = 200
     """How many test images --score measures."""
     methods: tuple[str, ...] = tuple(viz.METHODS)
     """The ways to a map."""
-    query: tuple[int, int] | None = None
+    query: Annotated[tuple[int, int] | None, Range(1, 4_096, "no grid has more")] = None
     """Row and column, from 1, of the patch whose heads are drawn; None for the class token, or the
     middle where there is none."""
-    layers: tuple[int, ...] | None = None
+    layers: Annotated[tuple[int, ...] | None, LAYERS] = None
     """The layers on the page, from 1; None for all."""
     data_dir: Path | None = None
     """Where the data set lies, if it has moved since."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
-    threads: int | None = None
+    threads: Annotated[int | None, THREADS] = None
     """Workers on a CPU for --score; None: one per physical core."""
 
 
@@ -80,9 +83,6 @@ def main(options: Options) -> int:
     """Write what was asked for, and say where."""
     for name in options.methods:
         method(name)  # complain before anything is computed
-    for name in ("test", "count"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} is {getattr(options, name)}; expected at least 1")
     trained = load_model(options.run, options.device)
     save_dir, html = options.save_dir, options.html
     if not (save_dir or html or options.score):

@@ -9,11 +9,13 @@ import tyro
 
 from minivit.commands.cli import parse
 from minivit.engine import DataParallel, Run, load_model
+from minivit.engine.config import THREADS
 from minivit.engine.evaluation import evaluate
+from minivit.ranges import Ranged
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Ranged):
     """Measure a run's best weights on the test set of its data set."""
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -22,7 +24,7 @@ class Options:
     """Where the data set lies, if it has moved since."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
-    threads: int | None = None
+    threads: Annotated[int | None, THREADS] = None
     """Workers on a CPU; None: one per physical core."""
 
 

@@ -18,6 +18,7 @@ from minivit.engine.few_shot import few_shot_curve
 from minivit.engine.trained import Pretrained, load_pretrained
 from minivit.functional.interpolate import Mode
 from minivit.models import ViTConfig
+from minivit.ranges import Range, Ranged
 from minivit.viz.few_shot_figure import save_few_shot
 
 RECIPE: Mapping[str, Any] = {
@@ -34,6 +35,9 @@ RECIPE: Mapping[str, Any] = {
 """As the paper fine-tunes: SGD with momentum, cosine, no weight decay, clipped at 1."""
 
 
+SHOTS = Range(1, 1_000_000, "no class has more", "images per class", count=(0, 100))
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(TrainConfig):
     """A training that learns classes: without --pretext."""
@@ -42,7 +46,7 @@ class FinetuneConfig(TrainConfig):
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(Ranged):
     """Fine-tune a trained model on larger images, other classes, or both.
 
     The model is that of --from. With --image-size, images are resized and position embeddings
@@ -54,7 +58,7 @@ class Arguments:
     """A directory that minivit train made, or a .safetensors file of it."""
     interpolation: Mode = "bicubic"
     """How position embeddings get to another grid."""
-    few_shot: tuple[int, ...] = ()
+    few_shot: Annotated[tuple[int, ...], SHOTS] = ()
     """Train nothing: fit a linear classifier to frozen features of so many images per class, and
     test it; several numbers make a curve."""
     quick: bool = False

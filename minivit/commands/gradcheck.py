@@ -1,22 +1,24 @@
 """`minivit gradcheck`: a table of every gradient against finite differences."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from minivit.commands.cli import parse
 from minivit.errors import UserError
 from minivit.gradcheck.cases import all_cases
 from minivit.gradcheck.check import TOLERANCE
+from minivit.ranges import Range, Ranged
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Ranged):
     """Check every hand-written gradient against central finite differences in float64."""
 
     only: str = ""
     """Check only what has this in its name, such as layernorm."""
-    elements: int | None = 40
+    elements: Annotated[int | None, Range(1, 1_000_000, "no tensor here has more")] = 40
     """Single elements to check in each tensor, besides random directions; None for all of them."""
-    directions: int = 2
+    directions: Annotated[int, Range(0, 1_000, "a few tell as much")] = 2
     """Random directions to check in each tensor."""
 
 

@@ -20,12 +20,13 @@ from minivit.engine import Trained, load_model
 from minivit.errors import UserError, shown_path
 from minivit.files import make_folder, write_atomically
 from minivit.functional import softmax_forward
+from minivit.ranges import Range, Ranged
 
 STDOUT = Path("-")
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Ranged):
     """Name the most probable classes of images.
 
     Where some of several images cannot be read, each is told in a line, the others are predicted,
@@ -39,7 +40,7 @@ class Options:
         tyro.conf.Positional,
         tyro.conf.arg(help=f"Image files, or folders of them: {FORMATS}."),
     ]
-    top: int = 5
+    top: Annotated[int, Range(1, 100_000, "no model has more", "classes")] = 5
     """How many classes to name."""
     csv: Path | None = None
     """Write a table instead: path, class, probability, and each class's probability. A .csv file,
@@ -59,8 +60,6 @@ class Prediction(NamedTuple):
 
 def main(options: Options) -> int:
     """Print the top classes of each image with their probabilities, or write them all."""
-    if options.top < 1:
-        raise UserError(f"--top is {options.top}; expected at least 1")
     if not options.images:
         raise UserError("no image given; expected RUN IMAGE [IMAGE …]")
     targets = _targets(options)

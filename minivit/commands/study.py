@@ -1,6 +1,6 @@
 """`minivit study NAME`: trainings that differ in one thing, as the paper's studies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,12 +8,16 @@ import tyro
 
 from minivit.commands.cli import parse
 from minivit.data import find_source
+from minivit.engine.config import IMAGES, SEED
 from minivit.engine.study import STUDIES, Plan
+from minivit.ranges import Ranged
 from minivit.viz.study_figure import markdown, save_study
+
+SEEDS = replace(SEED, count=(1, 100))  # at least one, and a study of 100 takes weeks
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Ranged):
     """Train the members of a study one after the other; call it again to resume.
 
     A table grows as the members end.
@@ -26,9 +30,9 @@ class Options:
     regularisation: one at a time."""
     dataset: str
     """Data set by name, such as cifar10 or shapes."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Annotated[tuple[int, ...], SEEDS] = (0, 1, 2)
     """Random seeds; a training for each."""
-    images: int = 100_000
+    images: Annotated[int, IMAGES] = 100_000
     """Images that each training sees, the same for all: epochs times the training set."""
     quick: bool = False
     """One seed and four steps for each member, to see that it works; the accuracies say nothing."""

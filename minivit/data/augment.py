@@ -9,9 +9,8 @@ it. A rectangle is a row (top, bottom, left, right) of an int array (B, 4), bott
 past its last pixel; all zeros is none.
 """
 
-import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -21,7 +20,10 @@ from minivit.data.mix import Mix, draw_cutmix, draw_mixup, no_rectangles, rectan
 from minivit.data.rand_augment import MAX_MAGNITUDE, rand_augment
 from minivit.data.statistics import Statistics
 from minivit.errors import UserError
+from minivit.ranges import Range, Ranged
 
+PROBABILITY = Range(0, 1, "it is a probability")
+ALPHA = Range(0, 100, "beyond, every share is a half")
 ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
 """Random erasing's rectangles: their share of a picture, and height / width (as in the paper)."""
 
@@ -174,42 +176,25 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
+class Augmentation(Ranged):
     """How training pictures are varied; a value out of its range is refused (UserError)."""
 
-    crop: int = 4
+    crop: Annotated[int, Range(0, 4_096, "images have no more", "pixels")] = 4
     """Pixels of black padding out of which a random crop is cut; 0 is off."""
-    flip: float = 0.5
+    flip: Annotated[float, PROBABILITY] = 0.5
     """Probability that a picture is mirrored left to right."""
-    erasing: float = 0.0
+    erasing: Annotated[float, PROBABILITY] = 0.0
     """Probability that a rectangle of a picture is replaced by noise (random erasing)."""
-    mixup: float = 0.0
+    mixup: Annotated[float, ALPHA] = 0.0
     """Mixup's alpha: pictures are blended by Beta(alpha, alpha); 0 is off."""
-    cutmix: float = 0.0
+    cutmix: Annotated[float, ALPHA] = 0.0
     """Cutmix's alpha: the share kept of a picture is Beta(alpha, alpha); 0 is off."""
-    mix_prob: float = 1.0
+    mix_prob: Annotated[float, PROBABILITY] = 1.0
     """Probability that a batch is mixed at all; with mixup and cutmix both on, a coin picks one."""
-    rand_augment: int = 0
+    rand_augment: Annotated[int, Range(0, 16, "3 are strong; there are 14", "operations")] = 0
     """RandAugment's N: random operations a picture; 0 is off."""
-    magnitude: int = 9
+    magnitude: Annotated[int, Range(0, MAX_MAGNITUDE, "as in the paper")] = 9
     """RandAugment's M: the strength of its operations, 0 to 10."""
-
-    def __post_init__(self) -> None:
-        limits = {
-            "crop": math.inf,
-            "flip": 1,
-            "erasing": 1,
-            "mixup": math.inf,
-            "cutmix": math.inf,
-            "mix_prob": 1,
-            "rand_augment": math.inf,
-            "magnitude": MAX_MAGNITUDE,
-        }
-        for name, most in limits.items():
-            value = getattr(self, name)
-            if not (0 <= value <= most and math.isfinite(value)):
-                expected = "0 or more" if most == math.inf else f"0 to {most}"
-                raise UserError(f"augmentation {name} = {value}: expected {expected}")
 
     def apply(
         self,

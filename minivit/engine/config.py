@@ -4,16 +4,29 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from minivit import config
 from minivit.data import Augmentation, Dataset, Request, find_source
 from minivit.errors import UserError
 from minivit.models import ViTConfig
+from minivit.ranges import Range, Ranged
+
+IMAGES = Range(1, 1_000_000_000, "the largest data sets have as many", "images")
+EPOCHS = Range(1, 100_000, "no training of images is known to take as many", "epochs")
+WARMUP = Range(0, EPOCHS.high, EPOCHS.why, "epochs")
+BATCH = Range(1, 1_000_000, "larger batches are not known to train", "images")
+STEPS = Range(1, 1_000_000_000, "no training has more", "steps")
+RATE = Range(0, 100, "one step from there leads nowhere")
+CLIP_NORM = Range(1e-6, 1e6, "beyond, all gradients are clipped, or none")
+SHARE = Range(0, 0.99, "at 1 nothing would be left")
+DECAY = Range(0, 0.999999, "beyond, it remembers more than 1,000,000 steps")
+SEED = Range(0, 2**63 - 1, "kernels take 64 bits")
+THREADS = Range(1, 1_024, "no machine has as many cores")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Ranged):
     """How to train; a value out of its range is refused (UserError)."""
 
     dataset: str = "auto"
@@ -23,47 +36,47 @@ class TrainConfig:
     """Folder where data sets lie or are downloaded to."""
     data_url: str | None = None
     """Another address to download the data set from; None for its authors'."""
-    val_fraction: float = 0.05
+    val_fraction: Annotated[float, SHARE] = 0.05
     """Share of the training set held out to choose the best weights by; 0: the last are taken."""
-    train_images: int | None = None
+    train_images: Annotated[int | None, IMAGES] = None
     """Training images to use, of each class alike; None: all."""
     pretext: Literal["none", "colour", "colours", "pixels"] = "none"
     """What to learn of corrupted patches in place of classes: their mean colour, the colours of
     their 4×4 cells, or their pixels; none: classes. See minivit pretrain."""
     vit: ViTConfig = field(default_factory=ViTConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    epochs: int = 20
+    epochs: Annotated[int, EPOCHS] = 20
     """Passes over the training set."""
-    batch_size: int = 128
+    batch_size: Annotated[int, BATCH] = 128
     """Images per step of the optimizer."""
     optimizer: Literal["adamw", "muon", "adam", "sgd"] = "adamw"
     """AdamW, Muon (and AdamW for what is no hidden matrix), Adam (weight decay in the gradient), or
     SGD with momentum."""
-    lr: float = 1.5e-3
+    lr: Annotated[float, RATE] = 1.5e-3
     """Highest learning rate."""
-    final_lr: float = 0.0
+    final_lr: Annotated[float, RATE] = 0.0
     """Learning rate at the end."""
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
-    warmup: float = 2.0
+    warmup: Annotated[float, WARMUP] = 2.0
     """Epochs over which the learning rate rises."""
-    weight_decay: float = 0.05
+    weight_decay: Annotated[float, Range(0, 100, "0.05 is usual, 0.3 is strong")] = 0.05
     """Decay of tensors with two or more axes."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Annotated[tuple[float, float], DECAY] = (0.9, 0.999)
     """Adam's beta1 and beta2."""
-    momentum: float = 0.9
+    momentum: Annotated[float, DECAY] = 0.9
     """SGD's momentum; Muon keeps its own, 0.95."""
     nesterov: bool = False
     """Nesterov's form of SGD's momentum."""
-    clip_norm: float | None = 1.0
+    clip_norm: Annotated[float | None, CLIP_NORM] = 1.0
     """Longest gradient (global norm); None for no clipping."""
     trainable: Literal["all", "head", "attention"] = "all"
     """What learns: all; the head; or the attention layers and the head."""
-    label_smoothing: float = 0.1
+    label_smoothing: Annotated[float, SHARE] = 0.1
     """Share of the target that is spread over all classes."""
-    ema_decay: float | None = None
+    ema_decay: Annotated[float | None, DECAY] = None
     """Evaluate and keep an exponential moving average of the weights; None for the weights."""
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
     """Random seed for weights, data order, augmentation, dropout and the validation split."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
@@ -71,15 +84,15 @@ class TrainConfig:
     """fp32; on a GPU also tf32, products with fewer bits; or bf16, fused kernels: the fast one."""
     graph: bool = True
     """With bf16: a whole step as one CUDA graph; without, each kernel is launched, to debug."""
-    threads: int | None = None
+    threads: Annotated[int | None, THREADS] = None
     """Workers on a CPU; None: one per physical core."""
-    micro_batch: int | None = None
+    micro_batch: Annotated[int | None, BATCH] = None
     """Images at a time in a worker (gradient accumulation); None for what the CPU's cache holds."""
-    eval_every: int = 1
+    eval_every: Annotated[int, EPOCHS] = 1
     """Validate and save a checkpoint every N epochs, and after the last one."""
-    log_every: int = 50
+    log_every: Annotated[int, STEPS] = 50
     """Write a line of metrics every N steps."""
-    save_every: int | None = None
+    save_every: Annotated[int | None, STEPS] = None
     """Also save a checkpoint every N steps; None: only after validation."""
 
     @classmethod
@@ -115,36 +128,15 @@ class TrainConfig:
         return dataclasses.replace(self, vit=vit)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.dataset != "auto":
             find_source(self.dataset)
-        at_least = {
-            "train_images": 1,
-            "epochs": 1,
-            "batch_size": 1,
-            "lr": 0,
-            "final_lr": 0,
-            "warmup": 0,
-            "weight_decay": 0,
-            "seed": 0,
-            "threads": 1,
-            "micro_batch": 1,
-            "eval_every": 1,
-            "log_every": 1,
-            "save_every": 1,
-        }
-        for name, least in at_least.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:  # NaN is refused too
-                raise UserError(f"{name} is {value}; expected at least {least}")
-        shares = {"val_fraction": self.val_fraction, "label_smoothing": self.label_smoothing}
-        shares |= {"momentum": self.momentum, "beta1": self.betas[0], "beta2": self.betas[1]}
-        shares["ema_decay"] = self.ema_decay or 0.0
-        for name, value in shares.items():
-            if not 0.0 <= value < 1.0:
-                raise UserError(f"{name} is {value}; expected at least 0 and below 1")
         if self.device == "cpu" and self.precision != "fp32":
             raise UserError(
                 f"--precision {self.precision} needs --device cuda; a CPU computes in fp32"
             )
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise UserError(f"clip_norm is {self.clip_norm}; expected above 0, or None")
+        if self.augmentation.crop > min(self.vit.image_hw):
+            raise UserError(
+                f"crop is {self.augmentation.crop}; expected at most the {min(self.vit.image_hw)} "
+                "pixels of the image: most crops would be black"
+            )

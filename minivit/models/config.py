@@ -1,48 +1,62 @@
 """What a Vision Transformer is made of, and the sizes that have names."""
 
 import difflib
-import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from minivit.errors import UserError
+from minivit.ranges import Range, Ranged
+
+MOST_PIXELS = 4_096
+MOST_STAGES = MOST_PIXELS.bit_length()  # each but the first halves the image
+SIDE = Range(1, MOST_PIXELS, "attention over more would fit no memory", "pixels")
+CLASSES = Range(0, 100_000, "JFT-300M has 18,291")
+WIDTH = Range(1, 65_536, "five times as wide as GPT-3")
+DEPTH = Range(0, 1_000, "the deepest Transformers have as many")
+HEADS = Range(1, 1_024, "GPT-3 has 96")
+MLP_RATIO = Range(0.001, 64, "4 is usual")
+STAGES = Range(1, 1_000, "ResNet-1001 has 111 in each stage", "bottlenecks", count=(1, MOST_STAGES))
+REGISTERS = Range(0, 1_000, "four or eight are usual")
+THETA = Range(1.001, 1e9, "100 and 10,000 are usual")
+EPSILON = Range(1e-15, 0.1, "1e-12 to 1e-5 are usual")
+RATE = Range(0, 0.99, "at 1 nothing would be left")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViTConfig:
+class ViTConfig(Ranged):
     """The shape of a Vision Transformer; sizes that do not fit together are refused (UserError).
 
     The defaults are the preset `Micro/4`, for 32×32 pictures.
     """
 
-    image_size: int | tuple[int, int] = 32
+    image_size: Annotated[int | tuple[int, int], SIDE] = 32
     """Side of the pictures in pixels, or height and width."""
-    patch_size: int = 4
+    patch_size: Annotated[int, SIDE] = 4
     """Side of a patch in pixels; must divide the picture's sides."""
-    in_channels: int = 3
+    in_channels: Annotated[int, Range(1, 1_000, "hyperspectral images have hundreds")] = 3
     """Colours of a pixel."""
-    num_classes: int = 10
+    num_classes: Annotated[int, CLASSES] = 10
     """Classes to tell apart; 0: no head, the features are the output."""
-    dim: int = 128
+    dim: Annotated[int, WIDTH] = 128
     """Width of a token."""
-    depth: int = 6
+    depth: Annotated[int, DEPTH] = 6
     """Encoder blocks."""
-    num_heads: int = 4
+    num_heads: Annotated[int, HEADS] = 4
     """Attention heads; must divide dim."""
-    mlp_ratio: float = 2.0
+    mlp_ratio: Annotated[float, MLP_RATIO] = 2.0
     """Hidden width of the MLP over dim."""
     mlp: Literal["mlp", "swiglu"] = "mlp"
     """The MLP: two layers around an activation; or SwiGLU, whose first layer gives a gate, too."""
     stem: Literal["patch", "conv", "resnet"] = "patch"
     """What makes tokens of pixels: patches; or, with the same grid, convolutions or a ResNet's
     feature map (a hybrid; with depth 0 a ResNet)."""
-    stages: tuple[int, ...] = (2, 2, 2)
+    stages: Annotated[tuple[int, ...], STAGES] = (2, 2, 2)
     """Bottlenecks in each stage of stem resnet; the picture is halved between two stages."""
     pool: Literal["cls", "mean", "seq", "map"] = "cls"
     """What the head gets: a class token; or, without one, the mean of all patches, a mean in which
     each says how much it counts (sequence pooling), or what a learned query finds in them
     (attention pooling)."""
-    num_registers: int = 0
+    num_registers: Annotated[int, REGISTERS] = 0
     """Register tokens beside the class token, without a part in the result."""
     distilled: bool = False
     """A second class token with a head of its own, as in DeiT; the logits are the mean of both."""
@@ -54,18 +68,18 @@ class ViTConfig:
     rope: Literal["none", "axial", "axial_xy", "dinov3"] = "none"
     """Rotary positions: queries and keys are turned by angles of rows and columns, in the form of
     EVA, the same with columns first, or that of DINOv3."""
-    rope_theta: float = 100.0
+    rope_theta: Annotated[float, THETA] = 100.0
     """What the slowest of the rotary frequencies is divided by."""
-    rope_grid: int | None = None
+    rope_grid: Annotated[int | None, SIDE] = None
     """Side of the grid that axial rotary positions are scaled to; None: as they are."""
-    representation_size: int | None = None
+    representation_size: Annotated[int | None, WIDTH] = None
     """Width of a tanh layer before the head, as in the paper's pre-training; None for none."""
     activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
     """GELU by its definition, its tanh form as in the paper's code, or its logistic one as in
     CLIP; SwiGLU has its own."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     """Normalization of tokens: LayerNorm; or RMSNorm, without mean and shift."""
-    norm_eps: float = 1e-6
+    norm_eps: Annotated[float, EPSILON] = 1e-6
     """What the norms add to the variance."""
     pre_norm: bool = False
     """A norm before the blocks, as in CLIP."""
@@ -75,25 +89,22 @@ class ViTConfig:
     """Whether queries, keys and values have a bias."""
     qk_norm: bool = False
     """Normalize each head's queries and keys."""
-    layer_scale: float | None = None
+    layer_scale: Annotated[float | None, Range(1e-12, 1, "it makes branches small")] = None
     """LayerScale: initial scale of each residual branch, such as 1e-5; None: without."""
-    dropout: float = 0.0
+    dropout: Annotated[float, RATE] = 0.0
     """Dropout after every dense layer but qkv, and after the position embedding."""
-    attn_dropout: float = 0.0
+    attn_dropout: Annotated[float, RATE] = 0.0
     """Dropout on the attention map."""
-    drop_path: float = 0.0
+    drop_path: Annotated[float, RATE] = 0.0
     """Stochastic depth: rate of the last block; the first has 0, the others lie between."""
 
     def __post_init__(self) -> None:
         for name in ("image_size", "stages"):  # JSON knows no tuples
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        super().__post_init__()
         self._check_choices()
         self._check_sizes()
-        for name in ("dropout", "attn_dropout", "drop_path"):
-            rate = getattr(self, name)
-            if not 0.0 <= rate < 1.0:
-                raise UserError(f"{name} is {rate}; expected a rate of at least 0 and below 1")
 
     def _check_choices(self) -> None:
         for field in fields(self):
@@ -102,12 +113,10 @@ class ViTConfig:
                 raise UserError(f"{field.name} is {found}; expected one of {', '.join(choices)}")
 
     def _check_sizes(self) -> None:
-        for name in ("patch_size", "in_channels", "num_classes", "dim", "depth", "num_heads"):
-            least = 0 if name == "num_classes" or (name, self.stem) == ("depth", "resnet") else 1
-            if getattr(self, name) < least:
-                raise UserError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        if not self.depth and self.stem != "resnet":
+            raise UserError("depth is 0; expected at least 1: only a ResNet does without blocks")
         H, W = self.image_hw
-        if min(H, W) < 1 or H % self.patch_size or W % self.patch_size:
+        if H % self.patch_size or W % self.patch_size:
             raise UserError(
                 f"patch_size {self.patch_size} does not divide the picture of {H}×{W} pixels; "
                 "choose one that divides both sides"
@@ -130,18 +139,8 @@ class ViTConfig:
             raise UserError(f"mlp_ratio is {self.mlp_ratio}; expected a hidden width of at least 1")
         if self.pos_embed == "sincos2d" and self.dim % 4:
             raise UserError(f"pos_embed sincos2d needs a dim that 4 divides, found {self.dim}")
-        if self.layer_scale is not None and not 0 < self.layer_scale <= 1:
-            raise UserError(
-                f"layer_scale is {self.layer_scale}; expected above 0 and at most 1, or None"
-            )
-        if self.representation_size is not None and self.representation_size < 1:
-            raise UserError(
-                f"representation_size is {self.representation_size}; expected at least 1 or None"
-            )
 
     def _check_tokens(self) -> None:
-        if self.num_registers < 0:
-            raise UserError(f"num_registers is {self.num_registers}; expected at least 0")
         if self.distilled and (
             self.pool != "cls" or self.representation_size or self.final_norm == "pooled"
         ):
@@ -151,17 +150,9 @@ class ViTConfig:
         head_dim = self.dim // self.num_heads
         if self.rope != "none" and head_dim % 4:
             raise UserError(f"rope needs heads of a width that 4 divides, found {head_dim}")
-        if not 0 < self.norm_eps < 1:
-            raise UserError(f"norm_eps is {self.norm_eps}; expected above 0 and below 1")
-        if not 1 < self.rope_theta < math.inf:
-            raise UserError(f"rope_theta is {self.rope_theta}; expected above 1")
-        if self.rope_grid is not None and self.rope_grid < 1:
-            raise UserError(f"rope_grid is {self.rope_grid}; expected at least 1 or None")
 
     def _check_stages(self) -> None:
         count = len(self.stages)
-        if not count or min(self.stages) < 1:
-            raise UserError(f"stages are {self.stages}; expected at least one bottleneck each")
         if self.patch_size != 2 ** (count - 1):
             raise UserError(
                 f"{count} stages make tokens of {2 ** (count - 1)} pixels, patch_size is "

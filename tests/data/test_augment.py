@@ -582,9 +582,7 @@ def test_batches_are_mixed_as_often_as_asked(monkeypatch, mixup, cutmix, mix_pro
     ],
 )
 def test_fields_out_of_range_are_refused(field, value):
-    most = {"flip": " to 1", "erasing": " to 1", "mix_prob": " to 1", "magnitude": " to 10"}
-    expected = f"{field} = {value}: expected 0{most.get(field, ' or more')}$"
-    with pytest.raises(UserError, match=expected) as error:
+    with pytest.raises(UserError, match=f"{field} is {value}; expected 0 to ") as error:
         au.Augmentation(**{field: value})
     assert "\n" not in str(error.value)
 

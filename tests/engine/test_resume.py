@@ -215,9 +215,8 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path, save_every, ema_d
 @pytest.mark.parametrize("batch_size", [16, 64])
 def test_a_learning_rate_beyond_all_measure_stops_in_one_line(tmp_path, optimizer, batch_size):
     """Also where the first epoch is one step, whose own loss is fine."""
-    training = tiny.trainer(
-        tmp_path, lr=1e30, warmup=0.0, optimizer=optimizer, batch_size=batch_size
-    )
+    training = tiny.trainer(tmp_path, warmup=0.0, optimizer=optimizer, batch_size=batch_size)
+    training.schedule = dataclasses.replace(training.schedule, peak=1e30)
     with pytest.raises(UserError, match=r"became .* at step \d+ ") as error:
         training.fit()
     assert "\n" not in str(error.value)

@@ -288,8 +288,8 @@ def test_a_model_that_does_not_fit_the_pictures_is_refused(tmp_path, vit, words)
 
 
 def test_a_validation_split_that_takes_all_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"val_fraction 0\.999 leaves no image"):
-        tiny.trainer(tmp_path, val_fraction=0.999)
+    with pytest.raises(UserError, match=r"val_fraction 0\.99 leaves no image"):
+        tiny.trainer(tmp_path, tiny.dataset(num_train=20), val_fraction=0.99)
 
 
 def test_between_two_validations_only_the_training_is_logged(tmp_path):

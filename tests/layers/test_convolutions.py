@@ -77,9 +77,9 @@ def test_resnets_by_name_are_about_as_large_as_the_small_vits():
     ("options", "words"),
     [
         ({"stages": (2, 2)}, "2 stages make tokens of 2 pixels, patch_size is 4"),
-        ({"stages": (2, 0, 2)}, "at least one bottleneck"),
+        ({"stages": (2, 0, 2)}, "stages is 0; expected 1 to 1,000 bottlenecks"),
         ({"dim": 96, "num_heads": 4}, "multiple of 64"),
-        ({"depth": -1}, "at least 0"),
+        ({"depth": -1}, "depth is -1; expected 0 to 1,000"),
     ],
 )
 def test_stages_that_do_not_fit_are_told(options, words):

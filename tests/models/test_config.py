@@ -108,7 +108,11 @@ def test_hybrids_by_name():
     [
         ({"patch_size": 5}, ["patch_size 5", "32×32"]),
         ({"image_size": (32, 30)}, ["patch_size 4", "32×30"]),
-        ({"image_size": 0}, ["0×0"]),
+        ({"image_size": 0}, ["image_size is 0", "1 to 4,096 pixels"]),
+        ({"image_size": (32, 0)}, ["image_size is 0"]),
+        ({"depth": 0}, ["depth is 0", "at least 1"]),
+        ({"stem": "resnet", "stages": ()}, ["stages has 0 numbers"]),
+        ({"stem": "resnet", "stages": (2, 0, 2)}, ["stages is 0", "1 to 1,000 bottlenecks"]),
         ({"dim": 30}, ["num_heads 4", "dim 30"]),
         ({"num_heads": 3}, ["num_heads 3", "dim 128"]),
         ({"mlp_ratio": 0.001}, ["mlp_ratio", "0.001", "at least 1"]),
@@ -125,8 +129,8 @@ def test_hybrids_by_name():
         *[({"layer_scale": v}, ["layer_scale", str(v)]) for v in (0, -1.0, 2.0, float("nan"))],
         ({"activation": "relu"}, ["activation", "relu", "gelu, gelu_tanh"]),
         *[
-            ({name: 0}, [name, "0", "at least 1"])
-            for name in ("patch_size", "in_channels", "dim", "depth", "num_heads")
+            ({name: 0}, [f"{name} is 0", "expected 1 to "])
+            for name in ("patch_size", "in_channels", "dim", "num_heads")
         ],
         *[
             ({name: rate}, [name, str(rate)])

@@ -1,0 +1,99 @@
+"""The range of every number in a config or a flag, in its type: both ends, and why there."""
+
+import dataclasses
+import functools
+import numbers
+from dataclasses import dataclass
+from types import NoneType
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+
+from minivit.errors import UserError, shown
+
+
+@dataclass(frozen=True)
+class Range:
+    """`depth: Annotated[int, Range(0, 1_000, "why")]`: from `low` to `high`, both included.
+
+    In a tuple it holds for each number; None passes where the type has it.
+
+    why: what would be wrong beyond the ends; the error message says it. unit: what is counted.
+    count: the fewest and the most numbers in a tuple.
+    """
+
+    low: float
+    high: float
+    why: str
+    unit: str = ""
+    count: tuple[int, int] = (0, 1_000)
+
+    def __str__(self) -> str:
+        ends = f"{_written(self.low)} to {_written(self.high)}"
+        return f"{ends} {self.unit}" if self.unit else ends
+
+
+class Number(NamedTuple):
+    """A field that holds numbers. kind: `Integral` or `Real`. limits: None where it has none."""
+
+    name: str
+    kind: type
+    optional: bool
+    limits: Range | None
+
+
+class Ranged:
+    """Base of a dataclass whose numbers are checked when it is made, wherever they come from."""
+
+    def __post_init__(self) -> None:
+        cls: Any = type(self)  # mypy asks whether its instances can be hashed
+        for number in numeric_fields(cls):
+            _check(number, getattr(self, number.name))
+
+
+@functools.cache
+def numeric_fields(cls: type) -> tuple[Number, ...]:
+    """The fields of a dataclass whose type has numbers in it; those of its sections are theirs."""
+    hints, found = get_type_hints(cls, include_extras=True), []
+    for field in dataclasses.fields(cls):
+        types, limits = _parts(hints[field.name])
+        if types & {int, float}:
+            kind = numbers.Real if float in types else numbers.Integral
+            found.append(Number(field.name, kind, NoneType in types, limits))
+    return tuple(found)
+
+
+def _parts(hint: Any) -> tuple[set[Any], Range | None]:
+    """The plain types that a hint consists of, and its range."""
+    if get_origin(hint) is Annotated:
+        inner, *extras = get_args(hint)
+        limits = next((extra for extra in extras if isinstance(extra, Range)), None)
+        types, nested = _parts(inner)
+        return types, limits or nested
+    types = set() if get_args(hint) else {hint}
+    for member in get_args(hint):
+        if isinstance(member, type) or get_args(member):  # no member of a Literal, no `...`
+            types |= _parts(member)[0]
+    return types, None
+
+
+def _check(number: Number, value: Any) -> None:
+    name, limits = number.name, number.limits
+    if limits is None or (value is None and number.optional):
+        return
+    several = isinstance(value, tuple | list)
+    fewest, most = limits.count
+    if several and not fewest <= len(value) <= most:
+        raise UserError(f"{name} has {len(value)} numbers; expected {fewest:,} to {most:,}")
+    for one in value if several else (value,):
+        if not _within(one, number.kind, limits):
+            none = ", or None" if number.optional else ""
+            raise UserError(f"{name} is {shown(one)}; expected {limits}{none}: {limits.why}")
+
+
+def _within(value: Any, kind: type, limits: Range) -> bool:
+    """NaN is in no range, and True is no number."""
+    right = isinstance(value, kind) and not isinstance(value, bool)
+    return right and limits.low <= value <= limits.high
+
+
+def _written(end: float) -> str:
+    return f"{end:,}" if isinstance(end, int) else f"{end:g}"
