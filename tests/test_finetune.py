@@ -129,6 +129,19 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(tune, monkeypatch, capsy
     assert found.state["mean"] == load_checkpoint(whole.last).state["mean"]
 
 
+def test_more_images_per_class_than_there_are_are_refused(tune):
+    """64 of four classes are left to train on."""
+    status, out, error, run = tune("--few-shot", "1", "100000")
+    assert status == 2
+    assert re.fullmatch(
+        r"error: few_shot is 100000; expected at most 1\d images per class: there are no more of "
+        r"(red|green|blue|plain) to train on\n",
+        error,
+    )
+    assert "per class:" not in out
+    assert run is None
+
+
 def test_few_shot(tune):
     status, out, _, run = tune("--few-shot", "1", "5")
     assert status == 0

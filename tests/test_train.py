@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import tiny
-from counting import num_parameters
 
 from minivit.commands.cli import guarded
 from minivit.commands.train import parse_arguments
@@ -20,6 +19,7 @@ from minivit.engine import RECIPES, Run, TrainConfig, Trainer, load_checkpoint
 from minivit.engine.run import to_json
 from minivit.models import ViTConfig
 from minivit.models.config import preset_fields
+from minivit.models.cost import num_parameters
 
 UNREACHABLE = "http://127.0.0.1:9/"
 

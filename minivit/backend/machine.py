@@ -1,17 +1,23 @@
 """What this machine is: cores, caches, BLAS, speed."""
 
+import contextlib
 import importlib.util
+import math
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from minivit.backend.arrays import parse_device
+from minivit.errors import UserError
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 USUAL_CACHE = 2**20
 """Bytes of a core's second-level cache where the system does not say."""
 
@@ -36,6 +42,50 @@ def physical_cores() -> int:
         return len({Path(siblings.format(cpu)).read_text(encoding="utf-8") for cpu in cpus})
     except OSError:
         return len(cpus)
+
+
+def memory_bytes(device: str = "cpu") -> float:
+    """Bytes of memory that this machine, or its GPU, has; infinity where it does not say.
+
+    Raises as `parse_device` does.
+    """
+    number = parse_device(device)
+    if number is not None:
+        import cupy
+
+        _, total = cupy.cuda.Device(number).mem_info
+        return total
+    found = [math.inf]
+    with contextlib.suppress(AttributeError, ValueError):  # not POSIX
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container
+        try:
+            found.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+        except (OSError, ValueError):  # none, or "max"
+            continue
+    return min(found)
+
+
+def require_memory(what: str, needs: Mapping[str, int], device: str = "cpu") -> None:
+    """Raise UserError where `needs`, bytes by their purpose, are more than there are."""
+    has = memory_bytes(device)
+    if sum(needs.values()) > has:
+        raise UserError(
+            f"{what} needs {in_words(needs)}, {'this machine' if device == 'cpu' else device} has "
+            f"{size(has)}; choose smaller sizes"
+        )
+
+
+def in_words(needs: Mapping[str, int]) -> str:
+    """The sum of `needs`, and what it consists of."""
+    parts = ", ".join(f"{name} {size(count)}" for name, count in needs.items() if count)
+    return f"{size(sum(needs.values()))} of memory ({parts})"
+
+
+def size(count: float) -> str:
+    """Bytes with a unit: 1.23 GB."""
+    power = min(int(math.log(max(count, 1), 1000)), len(UNITS) - 1)
+    return f"{count / 1000**power:.3g} {UNITS[power]}"
 
 
 def cpu_name() -> str:

@@ -62,6 +62,9 @@ def guarded(command: Callable[[], int]) -> int:
         return 0
     except OSError as error:
         return _fail(_in_words(error))
+    except MemoryError as error:
+        reason = " ".join(str(error).split()) or "no more memory"
+        return _fail(f"{reason}; choose smaller sizes, or end other programs")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

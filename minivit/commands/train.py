@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from minivit.backend import parse_device
-from minivit.backend.machine import physical_cores
+from minivit.backend.machine import in_words, memory_bytes, physical_cores, size
 from minivit.commands.cli import parse, unread_output
 from minivit.config import overlay
 from minivit.data import Dataset, Statistics, cifar10
 from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer
+from minivit.engine.memory import require_training_memory, training_memory
 from minivit.engine.trainer import make_objective
 from minivit.errors import UserError, pasteable
 from minivit.files import read_json
@@ -68,6 +68,7 @@ def run(
     config = dataclasses.replace(arguments.train, dataset=name)
     if arguments.dry_run:
         return describe(config)
+    require_training_memory(config)
     dataset = config.load_data()
     config = fit_to(config, dataset, argv)
     config = dataclasses.replace(config, data_dir=config.data_dir.resolve())
@@ -155,11 +156,13 @@ def box(*paragraphs: str, width: int = 88) -> str:
 
 def describe(config: TrainConfig) -> int:
     """--dry-run."""
-    parse_device(config.device)
+    require_training_memory(config)
     print(json.dumps(config.to_dict(), indent=2))
     as_they_are = Statistics((0.0,) * config.vit.in_channels, (1.0,) * config.vit.in_channels)
     model = make_objective(config, as_they_are).build(config.vit, config.seed, "cpu")
     print(model.summary())
+    needs, has = in_words(training_memory(config)), size(memory_bytes(config.device))
+    print(f"a training needs at least {needs}, of {has}")
     return 0
 
 

@@ -1,12 +1,14 @@
 """What a data set is to the rest of the house: pictures, labels and the names of the classes."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from PIL import Image
 
+from minivit.backend.machine import require_memory
 from minivit.errors import UserError
 
 LONGEST_NAME = 200
@@ -85,7 +87,14 @@ class Split:
         return self[order[by_class[first]]]
 
     def resized(self, size: tuple[int, int]) -> "Split":
-        """The same pictures at another (height, width), bicubic; masks by their nearest pixel."""
+        """The same pictures at another (height, width), bicubic; masks by their nearest pixel.
+
+        Raises:
+            UserError: the memory is too small for them.
+        """
+        count, channels = self.images.shape[:2]
+        needs = {"images": count * channels * math.prod(size)}
+        require_memory(f"a set of {count:,} images of {size[0]}×{size[1]} pixels", needs)
         images = np.stack([_resize(one.transpose(1, 2, 0), size) for one in self.images])
         masks = self.masks
         if masks is not None:

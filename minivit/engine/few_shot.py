@@ -59,8 +59,12 @@ def few_shot_curve(trainer: Trainer, shots: tuple[int, ...]) -> list[dict[str, A
 
     Returns:
         a dict per number: "shots", and "accuracy", a list of one number per draw.
+
+    Raises:
+        UserError: a class has fewer images.
     """
     train, test = trainer.batches.split, trainer.dataset.test
+    _require_shots(shots, train.labels, trainer.dataset.class_names)
     with DataParallel(trainer.model, trainer.config.threads) as workers:
         features, test_features = (
             workers.features(trainer.statistics.normalize(part.images)) for part in (train, test)
@@ -80,7 +84,20 @@ def few_shot_curve(trainer: Trainer, shots: tuple[int, ...]) -> list[dict[str, A
     return rows
 
 
+def _require_shots(
+    shots: tuple[int, ...], labels: np.ndarray, class_names: tuple[str, ...]
+) -> None:
+    """A curve must not say 100 where it was measured with fewer."""
+    there_are = np.bincount(labels, minlength=len(class_names))
+    fewest = int(there_are.argmin())
+    if max(shots) > there_are[fewest]:
+        raise UserError(
+            f"few_shot is {max(shots)}; expected at most {there_are[fewest]} images per class: "
+            f"there are no more of {class_names[fewest]} to train on"
+        )
+
+
 def _shots(labels: np.ndarray, count: int, K: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of `count` images of each class, or of all there are."""
+    """Rows of `count` images of each class."""
     order = rng.permutation(len(labels))
     return np.concatenate([order[labels[order] == k][:count] for k in range(K)])

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from minivit.backend import RandomStream, blocks, get_xp, use_device
 from minivit.backend.machine import cache_bytes, physical_cores
 from minivit.engine.objective import Objective, StepResult
-from minivit.models import Model, ViT
+from minivit.models import Model, ViT, ViTConfig
 
 
 class Layout(NamedTuple):
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
         """What suits a model on this machine, where it is not given (None)."""
         if get_xp(model.flat.data) is not np:
             return cls(1, micro_batch)
-        return cls(threads or physical_cores(), micro_batch or _fitting_rows(model))
+        return cls(threads or physical_cores(), micro_batch or fitting_rows(model.config))
 
 
 class DataParallel:
@@ -213,11 +213,11 @@ def _split(rows: range, size: int | None) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def _fitting_rows(model: Model) -> int:
+def fitting_rows(config: ViTConfig) -> int:
     """How many images bring a token for each KiB of a core's second-level cache.
 
     Measured to be about best for models 128, 192 and 768 wide, training and inference: with fewer
     tokens the products read the weights too often, with more a block's steps find less in cache.
     """
     tokens = max(512, cache_bytes() // 1024)
-    return max(1, min(64, tokens // model.config.num_tokens))
+    return max(1, min(64, tokens // config.num_tokens))

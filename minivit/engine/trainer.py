@@ -15,6 +15,7 @@ from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, sa
 from minivit.engine.config import TrainConfig
 from minivit.engine.evaluation import Evaluation
 from minivit.engine.interrupt import stop_request
+from minivit.engine.memory import require_training_memory
 from minivit.engine.meter import Meter
 from minivit.engine.objective import Classification, Objective, Workers
 from minivit.engine.parallel import DataParallel, Layout
@@ -51,7 +52,8 @@ class Trainer:
             changed on the way (see `transfer`). mode: how positions are interpolated.
 
     Raises:
-        UserError: config and images do not fit together, or the model and those of `start`.
+        UserError: config and images do not fit together, or the model and those of `start`; or the
+            memory is too small.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Trainer:
         mode: Mode = "bicubic",
     ):
         _require_fit(config, dataset)
+        require_training_memory(config)
         self.config, self.dataset, self.run = config, dataset, run
         train, self.val = dataset.train.hold_out(
             config.val_fraction, generator(config.seed, Purpose.SPLIT)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.backend import Array, RandomStream, get_xp, require_same_xp, to_device
+from minivit.backend.machine import require_memory
 from minivit.errors import UserError
 from minivit.functional import (
     class_token_backward,
@@ -30,6 +31,7 @@ from minivit.layers import (
 )
 from minivit.layers.initialize import normal, weights_from
 from minivit.models.config import ViTConfig
+from minivit.models.cost import num_parameters
 from minivit.models.model import Model
 from minivit.models.parts import (
     fixed_positions,
@@ -84,6 +86,10 @@ class ViT(Model):
         dtype: str = "float32",
         device: str = "cpu",
     ):
+        # drawn in float64, then copied
+        count = num_parameters(config)
+        needs = {"weights": count * (8 + np.dtype(dtype).itemsize)}
+        require_memory(f"a model of {count:,} parameters", needs)
         rng = weights_from(seed)
         C, norm = config.dim, make_norm(config)
         if config.pool == "cls":

@@ -5,7 +5,6 @@ import json
 import math
 
 import pytest
-from counting import num_parameters
 from cuda.device_on_cpu import OnCpu
 
 from benchmarks import gpu, on_gpu, report, runner, sweep
@@ -16,6 +15,7 @@ from minivit.backend import host
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
 from minivit.models.config import PRESETS
+from minivit.models.cost import num_parameters
 
 TINY = Shape(dim=16, depth=1, num_heads=2, batch=4, image_size=8, threads=1)
 

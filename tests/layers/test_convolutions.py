@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from counting import num_parameters
 from helpers import draw, relative_error
 
 from minivit import UserError, ViT, ViTConfig
 from minivit.layers import FlatParameters, ResNet
+from minivit.models.cost import num_parameters
 
 
 def test_pytorch_agrees_on_a_resnet():

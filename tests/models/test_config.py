@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from counting import num_parameters
 
 from minivit import UserError, ViT, ViTConfig
+from minivit.models.cost import num_parameters
 from minivit.models.summary import rows
 
 PUBLISHED = {

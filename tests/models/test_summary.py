@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from counting import num_parameters
 
 from minivit import ViT, ViTConfig, trace
 from minivit.models import MaskedViT
+from minivit.models.cost import num_parameters
 from minivit.models.summary import rows
 
 SMALL = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2}

@@ -1,0 +1,39 @@
+"""What a training needs, before anything is allocated."""
+
+from minivit.backend.machine import physical_cores, require_memory
+from minivit.engine.config import TrainConfig
+from minivit.engine.parallel import fitting_rows
+from minivit.models.cost import num_activations, num_parameters
+
+FLOAT = 4
+MOMENTS = {"adamw": 2, "adam": 2, "sgd": 1, "muon": 1}
+"""Numbers that an optimizer keeps for each weight; where Muon uses one, its second array stays
+untouched and takes no memory."""
+
+
+def training_memory(config: TrainConfig) -> dict[str, int]:
+    """Bytes by purpose, at least: what must fit and what is easily counted."""
+    on_host = config.device == "cpu"
+    workers = (config.threads or physical_cores()) if on_host else 1
+    weights = FLOAT * num_parameters(config.vit)
+    share = -(-config.batch_size // workers)
+    rows = min(config.micro_batch or (fitting_rows(config.vit) if on_host else share), share)
+    H, W = config.vit.image_hw
+    return {
+        "weights": weights,
+        "gradients": workers * weights,
+        "optimizer": MOMENTS[config.optimizer] * weights,
+        "moving average": weights * (config.ema_decay is not None),
+        # bf16's kernels keep less, and no attention map
+        "activations": (config.precision != "bf16")
+        * min(workers, config.batch_size)
+        * rows
+        * FLOAT
+        * num_activations(config.vit),
+        "batches": on_host * 2 * FLOAT * config.batch_size * config.vit.in_channels * H * W,
+    }
+
+
+def require_training_memory(config: TrainConfig) -> None:
+    """Raises UserError where the machine, or the GPU, has less than a training needs."""
+    require_memory("this training", training_memory(config), config.device)

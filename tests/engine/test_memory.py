@@ -1,0 +1,196 @@
+"""What a training needs is known before anything is allocated, and refused where there is less."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import tiny
+
+from minivit import UserError, ViT, ViTConfig
+from minivit.backend import machine
+from minivit.backend.machine import memory_bytes, require_memory, size
+from minivit.commands.cli import guarded
+from minivit.commands.train import run as train
+from minivit.data import Dataset
+from minivit.engine import DataParallel, Run, TrainConfig, Trainer
+from minivit.engine.memory import training_memory
+from minivit.models.config import preset_fields
+from minivit.models.cost import num_activations
+from minivit.models.summary import rows
+
+HUGE = {"dim": 65_536, "depth": 1_000}
+
+
+@pytest.fixture
+def has(monkeypatch):
+    """Says how many bytes the machine has."""
+
+    def has(count):
+        monkeypatch.setattr(machine, "memory_bytes", lambda device="cpu": count)
+
+    return has
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dim": 64, "depth": 2, "num_heads": 8, "image_size": 64},
+        {"dim": 16, "depth": 1, "num_heads": 16, "image_size": 128},
+        {"pos_embed": "relative", "pool": "mean"},
+        {"layer_scale": 0.1, "norm": "rmsnorm", "mlp_ratio": 4},
+        {"stem": "conv", "depth": 1, "dim": 64, "image_size": 64},
+        {"stem": "resnet", "depth": 1, "dim": 64},
+        preset_fields("resnet-11"),
+        preset_fields("resnet-38"),
+    ],
+)
+def test_activations_are_nearly_what_a_pass_keeps(options):
+    config = ViTConfig(**options)
+    measured = sum(row.activation for row in rows(ViT(config))) / 4
+    assert 0.6 * measured < num_activations(config) <= measured
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "ema_decay"), [("adamw", None), ("adam", 0.9), ("sgd", None)]
+)
+def test_weights_and_what_goes_with_them_are_nearly_what_is_allocated(
+    tmp_path, optimizer, ema_decay
+):
+    training = tiny.trainer(
+        tmp_path, optimizer=optimizer, ema_decay=ema_decay, threads=3, vit={"dim": 64}
+    )
+    needs, flat = training_memory(training.config), training.model.flat
+    with DataParallel(training.model, 3) as workers:
+        gradients = sum(replica.flat.grad.nbytes for replica in workers.replicas)
+    kept = {
+        "weights": flat.data.nbytes,
+        "gradients": gradients,
+        "optimizer": sum(array.nbytes for array in training.optimizer.moments.values()),
+        "moving average": 0 if training.ema is None else training.ema.average.nbytes,
+    }
+    for name, count in kept.items():
+        assert 0.95 * count <= needs[name] <= count, name
+
+
+def test_activations_grow_with_workers_and_what_they_take_at_a_time():
+    def needs(**changes):
+        return training_memory(tiny.config(**changes))["activations"]
+
+    assert needs(micro_batch=4) == 4 * needs(micro_batch=1)
+    assert needs(micro_batch=2, threads=3) == 3 * needs(micro_batch=2)
+    assert needs(micro_batch=100) == needs(micro_batch=16), "a batch has no more"
+    assert needs(micro_batch=1, threads=1000) == 16 * needs(micro_batch=1)
+
+
+def test_a_batch_lies_there_twice():
+    """One is computed on while the next is prepared."""
+    B, pixels = 16, 3 * 8 * 8
+    assert training_memory(tiny.config(batch_size=B))["batches"] == 2 * B * pixels * 4
+
+
+# Refused
+
+
+@pytest.mark.parametrize("make", [ViT, lambda vit: Trainer(TrainConfig(vit=vit), *not_needed())])
+def test_what_no_machine_holds_is_refused_before_anything_is_allocated(make):
+    config = ViTConfig(**HUGE)
+    tracemalloc.start()
+    with pytest.raises(UserError, match="choose smaller sizes") as raised:
+        make(config)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6
+    assert "\n" not in str(raised.value)
+
+
+def not_needed():
+    images = tiny.split(10, 0)
+    large = type(images)(np.zeros((10, 3, 32, 32), np.uint8), images.labels)
+    return Dataset("Ten", large, large, tuple("abcdefghij")), Run(None or tiny.Path("none"))
+
+
+def test_a_training_that_just_fits_is_begun_and_one_that_does_not_is_not(tmp_path, has):
+    need = sum(training_memory(tiny.CONFIG).values())
+    has(need)
+    tiny.trainer(tmp_path)
+    has(need - 1)
+    with pytest.raises(UserError, match=r"this training needs .*weights .*gradients .*optimizer"):
+        tiny.trainer(tmp_path)
+
+
+def test_a_model_alone_needs_its_weights_while_they_are_drawn(has):
+    count = ViT(tiny.VIT).num_parameters
+    has(count * 12)
+    ViT(tiny.VIT)
+    with pytest.raises(UserError, match=f"a model of {count:,} parameters needs"):
+        ViT(tiny.VIT, dtype="float64")
+
+
+def test_images_that_fit_no_memory_are_not_resized(has):
+    has(10 * 3 * 100 * 100)
+    assert tiny.split(10, 0).resized((100, 100)).images.shape == (10, 3, 100, 100)
+    with pytest.raises(UserError, match="a set of 11 images of 100×100 pixels needs"):
+        tiny.split(11, 0).resized((100, 100))
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_on_a_command_line_it_is_one_line_with_what_is_needed_and_there(
+    dry, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("minivit.data.shapes.load", lambda: pytest.fail("loaded"))
+    flags = ["--optimizer", "adamw"]
+    flags += [word for name, value in HUGE.items() for word in (f"--{name}", str(value))]
+    assert guarded(lambda: train(["--dataset", "shapes", *flags, *dry])) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: this training needs ")
+    for word in ("weights 137 TB", "optimizer 275 TB", f"this machine has {size(memory_bytes())}"):
+        assert word in said.err
+    assert said.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_says_what_is_needed(capsys):
+    assert train([*tiny.FLAGS, "--dry-run"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    needs = training_memory(tiny.CONFIG)
+    assert last.startswith(f"a training needs at least {size(sum(needs.values()))} of memory (wei")
+    assert last.endswith(f"of {size(memory_bytes())}")
+
+
+def test_memory_that_runs_out_all_the_same_is_one_line(capsys):
+    def work():
+        np.empty(2**60, np.uint8)
+
+    assert guarded(work) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: Unable to allocate")
+    assert said.count("\n") == 1
+
+
+# The machine
+
+
+def test_this_machine_has_memory():
+    assert 2**28 < memory_bytes() < 2**48
+
+
+def test_a_container_has_what_it_may_use(monkeypatch):
+    limits = {"/sys/fs/cgroup/memory.max": "1000000\n"}
+    monkeypatch.setattr(machine.Path, "read_text", lambda path: limits[str(path)])
+    with pytest.raises(KeyError):
+        memory_bytes()
+    limits["/sys/fs/cgroup/memory/memory.limit_in_bytes"] = "9223372036854771712\n"
+    assert memory_bytes() == 1_000_000
+    limits["/sys/fs/cgroup/memory.max"] = "max\n"
+    assert memory_bytes() == machine.os.sysconf("SC_PHYS_PAGES") * 4096
+
+
+def test_sizes_have_units():
+    assert [size(n) for n in (0, 999, 1000, 1_234_567, 25_300_000_000)] == [
+        *("0 B", "999 B", "1 kB", "1.23 MB", "25.3 GB"),
+    ]
+    assert size(4.2e20) == "420 EB"
+    assert require_memory("nothing", {"a": 0}) is None
