@@ -4,7 +4,7 @@ import difflib
 
 from minivit.data import cifar10, shapes
 from minivit.data.source import Source
-from minivit.errors import UserError
+from minivit.errors import UserError, shown
 
 SOURCES: dict[str, Source] = {
     source.name: source
@@ -22,4 +22,4 @@ def find_source(name: str) -> Source:
         return SOURCES[name]
     close = difflib.get_close_matches(name, SOURCES, 1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise UserError(f'dataset "{name}" is unknown; {hint}expected one of {", ".join(SOURCES)}')
+    raise UserError(f"dataset {shown(name)} is unknown; {hint}expected one of {', '.join(SOURCES)}")

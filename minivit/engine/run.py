@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from minivit.engine.config import TrainConfig
+from minivit.engine.metrics import of_kind
 from minivit.errors import UserError
 from minivit.files import (
     make_folder,
@@ -128,7 +129,7 @@ class Run:
 
     def tested(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl with results on the test set; a finished run has one."""
-        return [line for line in self.metrics() if line.get("kind") == "test"]
+        return of_kind(self.metrics(), "test")
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of steps that a resumed training will do again."""

@@ -36,8 +36,8 @@ class Mlp(Layer):
         act: Layer | None = None,
         dropout: float = 0.0,
     ):
-        self.act = act or Gelu()
         self.fc1 = Linear(rng, dim, hidden, copies=2 if isinstance(act, Swiglu) else 1)
+        self.act = act or Gelu()
         self.drop = Dropout(dropout)
         self.fc2 = Linear(rng, hidden, dim)
 

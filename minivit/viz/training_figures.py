@@ -7,6 +7,7 @@ import numpy as np
 
 from minivit.engine import Run, Trainer
 from minivit.engine.evaluation import Evaluation
+from minivit.engine.metrics import KINDS, of_kind
 from minivit.engine.patch_prediction import PatchPrediction
 from minivit.models import MaskedViT
 from minivit.viz.restored import patches_figure, restore
@@ -36,9 +37,7 @@ def save_test(trainer: Trainer, found: Evaluation) -> str:
 
 def curves_figure(metrics: Sequence[dict]) -> Figure:
     """Loss, accuracy and learning rate over the epochs, from the lines of metrics.jsonl."""
-    steps = [line for line in metrics if line["kind"] == "step"]
-    epochs = [line for line in metrics if line["kind"] == "epoch"]
-    test = [line for line in metrics if line["kind"] == "test"]
+    steps, epochs, test = (of_kind(metrics, kind) for kind in KINDS)
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
     for axes, step_key, epoch_key, scale in (

@@ -1,0 +1,32 @@
+"""The lines of metrics.jsonl that can be used, by kind."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+NEEDED = {
+    "step": ("epoch", "loss", "accuracy", "lr"),
+    "epoch": ("epoch",),
+    "test": ("test_accuracy",),
+}
+"""What a line of each kind has."""
+OPTIONAL = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+MOST = 1e12  # a training with larger numbers has diverged
+
+
+Kind = Literal["step", "epoch", "test"]
+KINDS: tuple[Kind, ...] = ("step", "epoch", "test")
+
+
+def of_kind(metrics: Sequence[dict], kind: Kind) -> list[dict]:
+    """The lines of that kind whose numbers are numbers: a power cut may have changed any of them,
+    and a log is no reason to stop."""
+    return [line for line in metrics if line.get("kind") == kind and _usable(line, NEEDED[kind])]
+
+
+def _usable(line: dict[str, Any], needed: Sequence[str]) -> bool:
+    there = [name for name in OPTIONAL if name in line]
+    return all(_is_number(line.get(name)) for name in (*needed, *there))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
