@@ -11,10 +11,12 @@ import tyro
 from minivit import viz
 from minivit.commands.cli import parse
 from minivit.commands.images import NamedImages
+from minivit.commands.weights import load_any
 from minivit.data import FORMATS, Split
-from minivit.engine import Run, Trained, load_model
+from minivit.engine import Run, Trained
 from minivit.engine.config import THREADS
 from minivit.errors import UserError, shown_path
+from minivit.interop.published import is_own
 from minivit.ranges import Range, Ranged
 from minivit.viz.methods import method
 from minivit.viz.report import attention_figures, score_table
@@ -34,7 +36,7 @@ class Options(Ranged):
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A directory that minivit train made."""
+    """A directory that minivit train made, or published weights (see minivit models)."""
     images: Annotated[
         tuple[Path, ...],
         tyro.conf.Positional,
@@ -83,7 +85,7 @@ def main(options: Options) -> int:
     """Write what was asked for, and say where."""
     for name in options.methods:
         method(name)  # complain before anything is computed
-    trained = load_model(options.run, options.device)
+    trained = load_any(options.run, options.device)
     save_dir, html = options.save_dir, options.html
     if not (save_dir or html or options.score):
         folder = options.run if options.run.is_dir() else options.run.parent
@@ -128,6 +130,8 @@ def _check_count(count: int, advice: str) -> None:
 
 def test_split(options: Options) -> Split:
     """The test set that the run was trained beside."""
+    if not is_own(options.run):
+        raise UserError(f"{shown_path(options.run)} has no test set; name some images")
     config = Run.open(options.run).read_config()
     return config.load_data(options.data_dir, download=False).test
 

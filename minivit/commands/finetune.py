@@ -15,8 +15,9 @@ from minivit.config import overlay
 from minivit.data import Augmentation, Dataset
 from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer
 from minivit.engine.few_shot import few_shot_curve
-from minivit.engine.trained import Pretrained, load_pretrained
+from minivit.engine.trained import Pretrained
 from minivit.functional.interpolate import Mode
+from minivit.interop import load_start
 from minivit.models import ViTConfig
 from minivit.ranges import Range, Ranged
 from minivit.viz.few_shot_figure import save_few_shot
@@ -55,7 +56,8 @@ class Arguments(Ranged):
     """
 
     source: Annotated[Path, tyro.conf.arg(name="from")]
-    """A directory that minivit train made, or a .safetensors file of it."""
+    """A directory that minivit train made, a .safetensors file of it, or a published Vision
+    Transformer (see minivit models)."""
     interpolation: Mode = "bicubic"
     """How position embeddings get to another grid."""
     few_shot: Annotated[tuple[int, ...], SHOTS] = ()
@@ -71,7 +73,7 @@ class Arguments(Ranged):
 def run(argv: list[str], prog: str = "minivit finetune") -> int:
     """Parse, take the weights over, train, test; 130 if interrupted."""
     path = _source(argv, prog)
-    source = load_pretrained(path)
+    source = load_start(path)
     name = choose_dataset(parse_arguments(argv, source.vit, path, "auto", prog).train, load=True)
     arguments = parse_arguments(argv, source.vit, path, name, prog)
     config = dataclasses.replace(TrainConfig.from_dict(arguments.train.to_dict()), dataset=name)

@@ -15,8 +15,9 @@ import tyro
 from minivit.backend import to_device, to_host
 from minivit.commands.cli import parse
 from minivit.commands.images import NamedImages
+from minivit.commands.weights import load_any
 from minivit.data import FORMATS
-from minivit.engine import Trained, load_model
+from minivit.engine import Trained
 from minivit.errors import UserError, shown_path
 from minivit.files import make_folder, write_atomically
 from minivit.functional import softmax_forward
@@ -34,7 +35,7 @@ class Options(Ranged):
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A directory that minivit train made."""
+    """A directory that minivit train made, or published weights (see minivit models)."""
     images: Annotated[
         tuple[Path, ...],
         tyro.conf.Positional,
@@ -64,7 +65,12 @@ def main(options: Options) -> int:
         raise UserError("no image given; expected RUN IMAGE [IMAGE …]")
     targets = _targets(options)
     images = NamedImages(options.images)
-    trained = load_model(options.run, options.device)
+    trained = load_any(options.run, options.device)
+    if not trained.class_names:
+        raise UserError(
+            f"{shown_path(options.run)}: has no head that names classes; minivit attention shows "
+            "what it sees, minivit finetune --from teaches it classes"
+        )
     found = predictions(images, trained, options.device)
     if not targets:
         for one in found:

@@ -10,8 +10,8 @@ from typing import Annotated
 import tyro
 
 from minivit.commands.cli import parse
+from minivit.commands.weights import load_any
 from minivit.data import FORMATS, open_picture
-from minivit.engine import load_model
 from minivit.errors import UserError
 from minivit.models import trace
 
@@ -21,7 +21,7 @@ class Options:
     """Step through a trained model: names, shapes, numbers, equations, places in the code."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A directory that minivit train made."""
+    """A directory that minivit train made, or published weights (see minivit models)."""
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help=f"An image file: {FORMATS}.")]
     label: str | None = None
     """The true class, for the loss; None: the most probable one."""
@@ -31,7 +31,11 @@ class Options:
 
 def main(options: Options) -> int:
     """Print the table."""
-    trained = load_model(options.run)
+    trained = load_any(options.run)
+    if not trained.class_names:
+        raise UserError(
+            "this model has no head, so no loss to trace; minivit finetune gives it one"
+        )
     names = trained.class_names
     if options.label is not None and options.label not in names:
         raise UserError(f"--label {options.label}: this model knows {', '.join(names)}")

@@ -4,6 +4,6 @@
 these to timm's, which are minivit's own (`timm.py`), and takes the architecture from their shapes.
 """
 
-from minivit.interop.published import Published, load, read_published
+from minivit.interop.published import Published, load, load_start, read_published
 
-__all__ = ["Published", "load", "read_published"]
+__all__ = ["Published", "load", "load_start", "read_published"]

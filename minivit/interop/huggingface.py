@@ -214,7 +214,9 @@ def facts_from_json(
             found[key] = tuple(images[name])
     crop, size = images.get("crop_size"), images.get("size")
     if images.get("do_center_crop") and isinstance(crop, Mapping) and isinstance(size, Mapping):
-        edge = size.get("shortest_edge")
-        if edge and crop.get("height"):
-            found["crop"] = crop["height"] / edge
+        numbers = [size.get("shortest_edge"), crop.get("height"), crop.get("width")]
+        edge, height, width = (n if isinstance(n, int) and n > 0 else 0 for n in numbers)
+        if edge and height and width:
+            found["crop"] = height / edge
+            found["size"] = height, width
     return found

@@ -1,5 +1,6 @@
 """Any trained Vision Transformer: a run of minivit's, or weights that others published."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 
 from minivit.backend import to_device, use_device
 from minivit.data import Statistics
-from minivit.engine import Run, Trained, load_model
+from minivit.engine import Pretrained, Run, Trained, load_model, load_pretrained
 from minivit.engine.checkpoint import FORMAT
+from minivit.engine.transfer import resize_positions
 from minivit.errors import UserError
 from minivit.files import read_json
 from minivit.interop import huggingface, jax, timm
@@ -27,7 +29,8 @@ GIVEN = ("num_heads", "norm_eps", "activation", "image_size", "mean", "std", "ro
 class Published:
     """A file of weights, understood but not yet read.
 
-    weights: by minivit's names. said: what was assumed or left out, a line each.
+    weights: by minivit's names. size: height and width of the images that it is meant to be given,
+    where that is not the config's. said: what was assumed or left out, a line each.
     """
 
     vit: ViTConfig
@@ -35,11 +38,18 @@ class Published:
     statistics: Statistics
     class_names: tuple[str, ...]
     crop: float
+    size: tuple[int, int] | None
     name: str
     said: tuple[str, ...]
 
 
-def load(path: Path | str, device: str = "cpu", dtype: str = "float32", **given: Any) -> Trained:
+def load(
+    path: Path | str,
+    device: str = "cpu",
+    dtype: str = "float32",
+    size: tuple[int, int] | None = None,
+    **given: Any,
+) -> Trained:
     """A trained model, with what its images are normalized by and the names of its classes.
 
     Args:
@@ -47,6 +57,8 @@ def load(path: Path | str, device: str = "cpu", dtype: str = "float32", **given:
             .safetensors file with the names of timm or Hugging Face, the paper's .npz, or a folder
             with one, its shards and its config.json.
         device: "cpu", "cuda" or "cuda:N". dtype: "float32" or "float64".
+        size: height and width of the images that it will be given, for which its positions are
+            interpolated (bicubic); None: those that the file asks for. A run keeps its own.
         given: what the file does not tell, of `GIVEN`, or `architecture`, timm's name.
 
     Raises:
@@ -55,13 +67,47 @@ def load(path: Path | str, device: str = "cpu", dtype: str = "float32", **given:
     path = Path(path)
     if is_own(path):
         return load_model(path, device)
-    found = read_published(path, **given)
+    found = at_size(read_published(path, **given), size)
     use_device(device)
     model = ViT(found.vit, seed=None, dtype=dtype, device=device)
     views = model.flat.views(model.flat.data)
     for name, tensor in found.weights.items():
         views[name][...] = to_device(tensor.read().astype(dtype, copy=False), device)
     return Trained(model, found.statistics, found.class_names, found.name, found.crop, found.said)
+
+
+def load_start(path: Path) -> Pretrained:
+    """What a training may begin with: a run's best weights, or a published file's.
+
+    Raises:
+        UserError: as `load`.
+    """
+    if is_own(path):
+        return load_pretrained(path)
+    found = read_published(path)
+    weights = {name: tensor.read() for name, tensor in found.weights.items()}
+    return Pretrained(found.vit, weights, found.statistics, found.class_names)
+
+
+def at_size(found: Published, size: tuple[int, int] | None) -> Published:
+    """The same for images of another size; None: for those that the file asks for."""
+    size = size or found.size
+    if size is None or size == found.vit.image_hw:
+        return found
+    vit = dataclasses.replace(found.vit, image_size=size)
+    if vit.pos_embed == "relative_bias":
+        raise UserError(
+            f"{found.name}: its relative positions are those of {found.vit.image_hw} pixels; give "
+            "it images of that size"
+        )
+    weights = dict(found.weights)
+    table = weights.get("pos_embed")
+    if table is not None:
+        places = vit.num_tokens - (0 if vit.embed_prefix else vit.num_prefix)
+        weights["pos_embed"] = Tensor(
+            (1, places, vit.dim), lambda: resize_positions(table.read(), found.vit, vit)
+        )
+    return dataclasses.replace(found, vit=vit, weights=weights)
 
 
 def is_own(path: Path) -> bool:
@@ -141,6 +187,7 @@ def _understood(
         Statistics(mean, std),
         class_names(vit.num_classes, facts.get("class_names")),
         float(facts["crop"]),
+        facts.get("size"),
         path.name,
         (family, *said),
     )

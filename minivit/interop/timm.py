@@ -16,7 +16,7 @@ from minivit.interop.tensors import Tensor
 from minivit.models import ViTConfig
 
 Facts = Mapping[str, Any]
-"""What no tensor shows: fields of `ViTConfig`, and mean, std, class_names, crop."""
+"""What no tensor shows: fields of `ViTConfig`, and mean, std, class_names, crop, size."""
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 CLIP = {

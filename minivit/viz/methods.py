@@ -44,6 +44,10 @@ attention: the last layer's mean over heads. The others: see `maps` and `input_g
 """
 
 
+WITHOUT_GRADIENTS = ("attention", "rollout", "rollout-max")
+"""Those that need no class to ask about, so that a model without a head has them, too."""
+
+
 def method(name: str) -> Callable[[Look, ViTConfig], np.ndarray]:
     """The method of that name; raises UserError on another."""
     if name not in METHODS:

@@ -19,6 +19,12 @@ from minivit.viz.attention_figures import (
     rollout_figure,
     similarity_figure,
 )
+from minivit.viz.features import (
+    Components,
+    class_token_figure,
+    components_figure,
+    patch_components,
+)
 from minivit.viz.look import look
 from minivit.viz.maps import (
     attention_distance,
@@ -27,7 +33,7 @@ from minivit.viz.maps import (
     rollout,
     token_similarity,
 )
-from minivit.viz.methods import method
+from minivit.viz.methods import WITHOUT_GRADIENTS, method
 from minivit.viz.scores import score_methods
 from minivit.viz.weights import ABSOLUTE, patch_filters, position_similarity
 
@@ -44,18 +50,31 @@ def attention_figures(
     Args:
         pixels: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows.
         methods: names of `METHODS`. query: the token whose heads are drawn.
+
+    A model without a head has no classes to ask about: its methods are those that need none.
     """
     model, names = trained.model, trained.class_names
     config = model.config
     class_token = config.pool == "cls"
     images = to_device(trained.statistics.normalize(pixels), model.device)
-    seen = look(model, images, gradients=True)
-    probs, _ = softmax_forward(seen.logits)
-    yield "gallery", gallery_figure(pixels, probs, names, labels)
+    headed = config.num_classes > 0
+    seen = look(model, images, gradients=headed)
+    said = [""] * len(pixels)
+    if headed:
+        probs, _ = softmax_forward(seen.logits)
+        said = [f"{names[k]} {p.max():.0%}" for k, p in zip(seen.classes, probs, strict=True)]
+        yield "gallery", gallery_figure(pixels, probs, names, labels)
+    else:
+        methods = [name for name in methods if name in WITHOUT_GRADIENTS] or WITHOUT_GRADIENTS
     maps = {name: method(name)(seen, config) for name in methods}
-    said = [f"{names[k]} {p.max():.0%}" for k, p in zip(seen.classes, probs, strict=True)]
     yield "overlays", overlay_figure(pixels, maps, said)
     yield "heads", heads_figure(seen.maps[:, 0], config.grid, query, class_token)
+    if class_token:
+        last = seen.maps[-1, 0, :, 0, 1:].reshape(-1, *config.grid)
+        yield "class_token", class_token_figure(pixels[0], last)
+    features = seen.tokens[-1][:, int(class_token) :]
+    parts = patch_components(features.reshape(len(pixels), *config.grid, -1))
+    yield "components", components_figure(pixels[:8], Components(*(one[:8] for one in parts)))
     steps = [patch_map(step, config.grid, class_token)[0] for step in rollout(seen.maps)]
     yield "rollout", rollout_figure(pixels[0], np.stack(steps))
     distances = attention_distance(seen.maps, config.grid, config.patch_size, class_token)

@@ -1,0 +1,34 @@
+"""`minivit models`: which published Vision Transformers are read."""
+
+from dataclasses import dataclass
+
+from minivit.commands.cli import parse
+from minivit.interop.huggingface import KINDS
+from minivit.interop.timm import REFUSED
+
+
+@dataclass(frozen=True)
+class Options:
+    """List the published Vision Transformers that minivit reads, and those of which a part is
+    missing here. Nothing is downloaded: docs/models.md says where the files are."""
+
+
+def main(options: Options) -> int:
+    """Print a line for each family."""
+    print("A .safetensors file, or a folder with one and its config.json, of")
+    print(
+        f"  {'timm':22} vit_* and deit*: ViT, AugReg, DeiT, DINO, DINOv2, DINOv3, CLIP, SigLIP, …"
+    )
+    for kind, one in KINDS.items():
+        print(f"  {kind:22} transformers: {one.summary}")
+    print("An .npz file of")
+    print(f"  {'vision_transformer':22} the paper's own, with flax's names")
+    print("Not read:")
+    for pattern, reason in REFUSED:
+        print(f"  {pattern:22} {reason}")
+    return 0
+
+
+def run(argv: list[str], prog: str = "minivit models") -> int:
+    """Parse the flags and run."""
+    return main(parse(Options, argv, prog))

@@ -1,0 +1,16 @@
+"""Weights that a user names: a run's, or published ones."""
+
+import sys
+from pathlib import Path
+
+from minivit.engine import Trained
+from minivit.interop import load
+
+
+def load_any(path: Path, device: str = "cpu") -> Trained:
+    """See `interop.load`; what was assumed of a published file is told on standard error."""
+    trained = load(path, device)
+    if trained.said:
+        family, *assumed = trained.said
+        print("\n  ".join([f"{path}: {family}", *assumed]), file=sys.stderr)
+    return trained
