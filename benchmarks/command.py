@@ -34,11 +34,6 @@ class Options(Ranged):
     name: str | None = None
     """Of the files in benchmarks/results; None for one that says what was measured."""
 
-    def __post_init__(self) -> None:
-        for name in ("rounds", "steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; expected at least 1")
-
 
 def run(options: Options, train: bool, prog: str) -> int:
     """Measure, print, write."""

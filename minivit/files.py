@@ -132,7 +132,7 @@ def read_json(path: Path) -> dict[str, Any]:
     with reading(path, "a run's config.json"):
         raw = read_plain(path, MOST_JSON, "a file of settings")
     try:
-        found = json.loads(raw.decode("utf-8"))
+        found = json.loads(raw)  # in UTF-8, or what an editor marks as UTF-16
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{shown_path(path)}: not JSON ({shown(error)}); expected a run's config.json"

@@ -17,6 +17,8 @@ SMALL: dict[str, dict[str, str]] = {
     "minivit predict": {},
     "minivit attention": {"--test": "1", "--count": "2", "--methods": "rollout", "--threads": "1"},
     "minivit trace": {},
+    "minivit models": {},
+    "minivit export": {},
     "minivit gradcheck": {"--only": "layernorm", "--elements": "2"},
     "minivit doctor": {},
     "benchmarks.train_step": {**BENCHMARK, "--depth": "1", "--dim": "24"},
@@ -41,15 +43,20 @@ REQUIRED = {
     "minivit predict": "RUN IMAGE",
     "minivit attention": "RUN",
     "minivit trace": "RUN IMAGE",
+    "minivit export": "RUN out.safetensors --to timm",
     "--resume": "RUN",
 }
 """What a line that only names the command, or the flag, leaves out."""
 
 PLACEHOLDERS = {
     r"(notebooks/)?runs/.+": "RUN",
+    r"dinov2(\.safetensors)?": "RUN",
     r".+\.jpg|\[?IMAGE…?": "IMAGE",
     r"…\]|FLAGS…": "",
     r"~/data": "data",
+    r"FOLDER": "IMAGE",
+    r"FORMAT": "timm",
+    r"FILE|vit(\.safetensors|\.onnx)?": "out.safetensors",
     r"COMMAND": "train",
     r"NAME": "pooling --dataset shapes",
     r"…": "colours",

@@ -62,7 +62,7 @@ def test_what_is_not_named_keeps_the_value_of_the_base():
         ({"lr": -1}, ["lr is -1", "0 to 100"]),
         ({"crop": 33}, ["crop is 33", "at most the 32 pixels"]),
         ({"dim": 30}, ["num_heads 4 does not divide dim 30"]),
-        ({"dataset": "cifar11"}, ['"cifar11" is unknown; did you mean cifar10?']),
+        ({"dataset": "cifar11"}, ["'cifar11' is unknown; did you mean cifar10?"]),
         ({"a\nb" * 100: 1}, ["'a\\nba\\nb"]),
     ],
 )

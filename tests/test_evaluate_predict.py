@@ -1,5 +1,6 @@
 """`minivit.evaluate` and `minivit.predict`: what they say about a trained run."""
 
+import dataclasses
 import importlib
 import importlib.util
 import re
@@ -256,7 +257,7 @@ def test_every_command_explains_itself(command):
     assert f"usage: minivit {command}" in done.stdout
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"trace"}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"trace", "models"}))
 def test_a_command_is_a_module_too_where_that_hides_no_public_name(command):
     done = called("-m", f"minivit.{command}", "--help")
     assert done.returncode == 0
@@ -292,3 +293,9 @@ def test_a_closed_pipe_is_no_mistake(tmp_path):
         assert (done.returncode, done.stderr) == (status, "")
     (run,) = tmp_path.iterdir()
     assert Run(run).metrics()[-1]["kind"] == "test"
+
+
+def test_a_run_is_evaluated_on_the_classes_that_it_knows(command, trained, monkeypatch):
+    other = dataclasses.replace(tiny.dataset(), class_names=("a", "b", "c", "d"))
+    monkeypatch.setattr("minivit.data.shapes.load", lambda: other)
+    assert "expected the data set that it was trained on" in told(command(evaluate, trained.path))

@@ -64,6 +64,8 @@ def smallest(name: str, run: Path) -> list:
         "predict": [run, "images"],
         "attention": [run, "--score", "--count", "4", "--threads", "1"],
         "trace": [run, "images/猫.png"],
+        "models": [],
+        "export": [run, "猫.safetensors", "--to", "timm"],
         "gradcheck": ["--only", "softmax", "--elements", "1"],
         "doctor": [],
     }[name]

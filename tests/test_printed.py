@@ -42,10 +42,8 @@ from benchmarks import report, runner, sweep, worker
 from minivit.commands import finetune, train
 from minivit.commands.cli import parse
 from minivit.data import Dataset, cifar10, shapes
-from minivit.engine.checkpoint import load_checkpoint
-from minivit.engine.state import TrainState
 from minivit.engine.study import Plan
-from minivit.engine.trained import best_checkpoint
+from minivit.engine.trained import load_pretrained
 
 
 def check_make(line: Line, tmp_path) -> None:
@@ -209,9 +207,8 @@ def parse_only(name: str, flags: list[str], places: dict[str, str]) -> None:
     if command in ("train", "pretrain"):
         train.parse_arguments(flags, {}, name)
     elif command == "finetune":
-        source = best_checkpoint(Path(places["RUN"]))
-        state = TrainState.from_dict(load_checkpoint(source).state, "")
-        finetune.parse_arguments(flags, state, source, "cifar10", name)
+        source = Path(places["RUN"])
+        finetune.parse_arguments(flags, load_pretrained(source).vit, source, "cifar10", name)
     else:
         module = name if name.startswith("benchmarks") else f"minivit.commands.{command}"
         parse(importlib.import_module(module).Options, flags, name)

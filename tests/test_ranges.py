@@ -66,14 +66,14 @@ def test_every_number_has_a_range(cls):
 
 def test_benchmarks_measure_what_could_be_trained():
     """Their `Shape` is imported beside PyTorch and JAX, where minivit would tune the process."""
-    from benchmarks.command import Options, _shape
+    from benchmarks.command import Options, shape_of
     from benchmarks.shape import Shape
 
     for number in numeric_fields(Shape):
         for value in (-1, math.nan, 10**12):
             with pytest.raises(UserError, match=r"expected (0|1)"):
-                _shape(Options(Shape(**{number.name: value})))
-    assert _shape(Options()) == Shape()
+                shape_of(Options(Shape(**{number.name: value})))
+    assert shape_of(Options()) == Shape()
 
 
 # Values to try

@@ -141,7 +141,7 @@ def test_every_member_is_a_training_that_can_be_built(name, dataset, quick):
 def test_the_budget_is_the_same_whatever_the_data(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(engine_study, "train_once", lambda _, config, data: trained.append(config))
-    monkeypatch.setattr(Plan, "data", None)
+    monkeypatch.setattr(Plan, "data", tiny.dataset())
     plan = make_plan("data-size", "cifar10")
     for member in plan.members(47_500):
         plan.train(tmp_path, member, 0, 47_500)

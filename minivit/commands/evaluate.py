@@ -11,6 +11,7 @@ from minivit.commands.cli import parse
 from minivit.engine import DataParallel, Run, load_model
 from minivit.engine.config import THREADS
 from minivit.engine.evaluation import evaluate
+from minivit.errors import UserError, shown_path
 from minivit.ranges import Ranged
 
 
@@ -33,6 +34,11 @@ def main(options: Options) -> int:
     config = Run.open(options.run).read_config()
     trained = load_model(options.run, options.device)
     dataset = config.load_data(options.data_dir, download=False)
+    if dataset.class_names != trained.class_names:
+        raise UserError(
+            f"{shown_path(options.run)} knows {len(trained.class_names)} classes, {dataset.name} "
+            f"has {dataset.num_classes} or others; expected the data set that it was trained on"
+        )
     with DataParallel(trained.model, options.threads) as workers:
         found = evaluate(workers.logits, dataset.test, trained.statistics, dataset.num_classes)
     print(f"{dataset.name}, {len(dataset.test)} test images")

@@ -38,6 +38,8 @@ def plain(character: str) -> str:
     if name.startswith("BOX DRAWINGS "):
         _, _, form = name.removeprefix("BOX DRAWINGS ").partition(" ")  # after LIGHT, DOUBLE, …
         return {"HORIZONTAL": "-", "VERTICAL": "|"}.get(form, "+")
+    if name.startswith("LATIN ") and " WITH " in name:  # é as e
+        return unicodedata.normalize("NFD", character)[0]
     if name.startswith("GREEK ") and " LETTER " in name:
         letter = name.rpartition(" LETTER ")[2].replace("LAMDA", "LAMBDA")
         return letter.capitalize() if "CAPITAL" in name else letter.lower()

@@ -69,7 +69,7 @@ def main(options: Options) -> int:
     if not trained.class_names:
         raise UserError(
             f"{shown_path(options.run)}: has no head that names classes; minivit attention shows "
-            "what it sees, minivit finetune --from teaches it classes"
+            "what it sees, minivit finetune teaches it classes"
         )
     found = predictions(images, trained, options.device)
     if not targets:

@@ -111,16 +111,18 @@ def at_size(found: Published, size: tuple[int, int] | None) -> Published:
 
 
 def is_own(path: Path) -> bool:
-    """Whether it is a run of minivit's, or a checkpoint of one."""
-    if path.is_dir():
+    """Whether it is a run of minivit's or a checkpoint of one, or what only its reader can tell."""
+    if path.is_dir() and path.suffix != ".safetensors":
         return (path / "checkpoints").is_dir() or Run(path).metrics_file.exists()
-    if path.suffix != ".safetensors" or not path.is_file():
+    if path.suffix != ".safetensors":
         return not path.exists()  # a run's error message is the one that most people need
+    if not path.is_file():
+        return True
     try:
         with safe_open(path, "numpy") as file:
             return (file.metadata() or {}).get("format", "").startswith(FORMAT.split("-")[0])
     except (SafetensorError, OSError):
-        return False
+        return True
 
 
 def read_published(path: Path, architecture: str | None = None, **given: Any) -> Published:

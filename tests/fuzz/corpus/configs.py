@@ -12,7 +12,6 @@ ENTRIES = {
     "a name of 10 MB": lambda: b'{"' + b"x" * 10_000_000 + b'": 1}',
     "a million stages": lambda: b'{"stages": [' + b"1," * 1_000_000 + b"1]}",
     "5,000 stages of a ResNet": lambda: b'{"stem": "resnet", "stages": [' + b"1," * 4_999 + b"1]}",
-    "UTF-16": lambda: '{"epochs": 3}'.encode("utf-16"),
     "an infinite warm-up": lambda: b'{"warmup": Infinity}',
     "an infinite width": lambda: b'{"mlp_ratio": Infinity}',
     "no number of images": lambda: b'{"train_images": NaN}',

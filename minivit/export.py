@@ -1,0 +1,8 @@
+"""`python -m minivit.export` is `minivit export`."""
+
+import sys
+
+from minivit.commands import run
+
+if __name__ == "__main__":
+    sys.exit(run("export", sys.argv[1:]))
