@@ -40,6 +40,7 @@ from minivit.layers import (
     SequencePool,
     Swiglu,
 )
+from minivit.layers.block import BRANCH1, BRANCH2
 from minivit.layers.layer import ALIGNMENT, Layer, Parameter
 
 SHAPES = {
@@ -171,6 +172,34 @@ def test_a_block_whose_branches_give_nothing_passes_its_input_through():
     y, cache = block.forward(x)
     np.testing.assert_array_equal(y, x)
     np.testing.assert_array_equal(block.backward(dy, cache), dy)
+
+
+def test_layer_scale_is_a_factor_of_each_branch():
+    x = draw(0, 2, 5, 8)
+
+    def scaled(first, second):
+        block = make_block(scale=lambda dim: LayerScale(dim, first))
+        block.ls2.gamma.data[...] = second
+        return block.forward(x)[0]
+
+    plain = make_block()
+    np.testing.assert_array_equal(scaled(1.0, 1.0), plain.forward(x)[0])
+    np.testing.assert_array_equal(scaled(0.0, 0.0), x)
+    attended = plain.attn.forward(plain.norm1.forward(x)[0])[0]
+    np.testing.assert_allclose(scaled(0.25, 0.0), x + 0.25 * attended, atol=1e-14)
+    added = plain.mlp.forward(plain.norm2.forward(x)[0])[0]
+    np.testing.assert_allclose(scaled(0.0, 0.25), x + 0.25 * added, atol=1e-14)
+
+
+def test_a_branchs_equation_names_what_is_at_work_at_rest():
+    drops = {"dropout": 0.5, "attn_dropout": 0.5, "drop_path": 0.5}
+    for scale, first, second in (
+        (None, "x + attn(norm1(x))", "r + mlp(norm2(r))"),
+        (lambda dim: LayerScale(dim, 0.1), "x + ls1(attn(norm1(x)))", "r + ls2(mlp(norm2(r)))"),
+    ):
+        block = make_block(scale=scale, **drops)
+        assert block.equation(BRANCH1, "x") == first
+        assert block.equation(BRANCH2, "r") == second
 
 
 def test_relative_positions_are_attentions_own():
