@@ -138,7 +138,9 @@ def test_a_checkpoint_of_another_model_names_the_parameter_and_changes_nothing()
     ones = {name: np.ones(view.shape, np.float32) for name, view in views.items()}
     for arrays, words in (
         ({"a": ones["a"]}, "it lacks b"),
+        ({}, "it lacks a"),
         (ones | {"c": ones["a"]}, "it has c besides"),
+        (ones | {"d": ones["a"], "c": ones["a"]}, "it has c besides"),
         (ones | {"b": ones["b"].T}, r"b is \(3, 2\), expected \(2, 3\)"),
     ):
         with pytest.raises(UserError, match=words) as error:
@@ -188,10 +190,11 @@ def test_every_altered_byte_is_told(tmp_path):
             told(error)
 
 
-@pytest.mark.parametrize("state", ["", "3", "[1]", "{", "[" * 100_000])
+@pytest.mark.parametrize("state", [None, "", "3", "[1]", "{", "[" * 100_000])
 def test_a_state_that_is_no_object_is_told(tmp_path, state):
     path = tmp_path / "a.safetensors"
-    save_file({"w": np.zeros(2)}, path, {"format": "minivit-1", "state": state})
+    header = {"format": "minivit-1"} if state is None else {"format": "minivit-1", "state": state}
+    save_file({"w": np.zeros(2)}, path, header)
     with pytest.raises(UserError, match="its state is not a JSON object") as error:
         load_checkpoint(path)
     told(error)
