@@ -163,6 +163,26 @@ def test_the_check_leaves_its_inputs_as_they_were():
     np.testing.assert_array_equal(x, X)
 
 
+@pytest.mark.parametrize(
+    ("budget", "directions", "elements"),
+    [({}, 2, 40), ({"directions": 1, "max_elements": 10}, 1, 10), ({"max_elements": None}, 2, 50)],
+)
+def test_each_direction_and_each_of_the_elements_is_tried_once(budget, directions, elements):
+    x = np.zeros((5, 10))
+    seen = []
+
+    def objective():
+        seen.append(frozenset(np.flatnonzero(x)))
+        return x.sum()
+
+    (result,) = check_gradients(objective, {"x": np.ones_like(x)}, {"x": x}, **budget)
+    assert result.passed
+    single = [moved for moved in seen if len(moved) == 1]
+    assert len(seen) - len(single) == 4 * directions, "a slope takes four points"
+    assert len(single) == 4 * elements
+    assert len(set(single)) == elements, "no element twice"
+
+
 def test_a_layer_whose_bias_never_learns_is_found():
     class Broken(Linear):
         def backward(self, dy, cache):
