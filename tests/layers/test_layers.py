@@ -289,6 +289,11 @@ def test_binding_keeps_the_values_and_puts_the_decayed_first(dtype):
         np.testing.assert_array_equal(p.data, before[name].astype(dtype))
 
 
+def test_where_nothing_decays_no_number_does():
+    flat = FlatParameters(LayerNorm(8))
+    assert (flat.num_decayed, flat.num_parameters) == (0, 16)
+
+
 def test_parameters_and_gradients_are_views_into_the_flat_arrays():
     block = make_block()
     flat = FlatParameters(block)

@@ -6,6 +6,7 @@ import tiny
 from helpers import draw
 
 from minivit.backend import RandomStream
+from minivit.backend.random import Purpose, generator
 from minivit.models import MaskedViT, ViT, ViTConfig, patch_colours, trace
 from minivit.models.summary import rows
 from minivit.viz import look
@@ -127,8 +128,15 @@ def test_it_starts_as_the_vit_of_its_seed_and_with_a_small_token_drawn_apart():
     token = one["mask_token"].data.ravel()
     assert token.mean() == pytest.approx(0.0, abs=0.02 * 4 / 32)
     assert token.std() == pytest.approx(0.02, rel=4 / np.sqrt(2 * 1024))
-    correlation = np.corrcoef(one["pos_embed"].data[0, :2].reshape(2, -1), token)[2, :2]
-    assert np.abs(correlation).max() < 0.2, "no number is used twice"
+    others = [generator(3, purpose).standard_normal(1024) for purpose in Purpose]
+    correlation = np.corrcoef([*one["pos_embed"].data[0, :2], *others], token)[-1, :-1]
+    assert np.abs(correlation).max() < 0.2, "no number is used twice, for whatever purpose"
+
+
+def test_its_seed_is_zero_unless_told_otherwise():
+    config = ViTConfig(**SIZES)
+    np.testing.assert_array_equal(MaskedViT(config, 5).flat.data, MaskedViT(config, 5, 0).flat.data)
+    assert (MaskedViT(config, 5, 1).flat.data != MaskedViT(config, 5, 0).flat.data).any()
 
 
 @pytest.mark.parametrize("rate", ["dropout", "attn_dropout", "drop_path"])
