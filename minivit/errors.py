@@ -29,7 +29,7 @@ def shown(value: object, longest: int = 80) -> str:
     """
     if isinstance(value, dict | list | tuple):
         return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, int) and value.bit_length() > 10_000:  # Python refuses to write huge ones
+    if isinstance(value, int) and value.bit_length() > 1_000:  # Python refuses to write huge ones
         return f"an integer of {value.bit_length():,} bits"
     if isinstance(value, Exception):
         words = getattr(value, "strerror", None) or str(value) or type(value).__name__

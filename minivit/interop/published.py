@@ -16,7 +16,7 @@ from minivit.engine import Pretrained, Run, Trained, load_model, load_pretrained
 from minivit.engine.checkpoint import FORMAT
 from minivit.engine.transfer import resize_positions
 from minivit.errors import UserError
-from minivit.files import read_json
+from minivit.files import read_json, reading
 from minivit.interop import huggingface, jax, timm
 from minivit.interop.tensors import Tensor, find_weights, read_tensors
 from minivit.models import ViT, ViTConfig
@@ -113,7 +113,8 @@ def at_size(found: Published, size: tuple[int, int] | None) -> Published:
 def is_own(path: Path) -> bool:
     """Whether it is a run of minivit's or a checkpoint of one, or what only its reader can tell."""
     if path.is_dir() and path.suffix != ".safetensors":
-        return (path / "checkpoints").is_dir() or Run(path).metrics_file.exists()
+        with reading(path):
+            return (path / "checkpoints").is_dir() or Run(path).metrics_file.exists()
     if path.suffix != ".safetensors":
         return not path.exists()  # a run's error message is the one that most people need
     if not path.is_file():
@@ -130,9 +131,11 @@ def read_published(path: Path, architecture: str | None = None, **given: Any) ->
     unknown = sorted(set(given) - set(GIVEN))
     if unknown:
         raise UserError(f"{unknown[0]} cannot be given; expected one of {', '.join(GIVEN)}")
-    file = find_weights(path)
-    settings, images = (_beside(file, name) for name in ("config.json", "preprocessor_config.json"))
-    tensors = read_tensors(file)
+    with reading(path):
+        file = find_weights(path)
+        settings = _beside(file, "config.json")
+        images = _beside(file, "preprocessor_config.json")
+        tensors = read_tensors(file)
     try:
         return _understood(path, tensors, settings, images or {}, architecture, given)
     except UserError as error:
