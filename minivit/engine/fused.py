@@ -8,7 +8,6 @@ bf16: activations and what goes into matrix products. float32: their sums, Layer
 the softmax, the loss, the gradient along the residual stream, weights, moments.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +16,7 @@ import numpy as np
 from minivit.data import Field
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
+from minivit.models.config import SIZES
 from minivit.optim import AdamW
 
 BF16 = "uint16"
@@ -429,32 +429,19 @@ def _ceil(count: int, size: int) -> int:
 
 
 KERNELS: dict[str, tuple | None] = {
-    "image_size": None,
-    "patch_size": None,
-    "in_channels": None,
-    "num_classes": None,
-    "dim": None,
-    "depth": None,
-    "num_heads": None,
-    "mlp_ratio": None,
+    **SIZES,
     "pool": ("cls", "mean"),
     "pos_embed": ("learned", "sincos2d", "none"),
     "activation": ("gelu", "gelu_tanh"),
-    "dropout": None,
-    "attn_dropout": None,
-    "drop_path": None,
 }
-"""What the kernels know of `ViTConfig`: any value of a field (None), or one of these. Every other
-field must have its default."""
+"""What the kernels know; see `ViTConfig.outside`."""
 
 
 def require_kernels(config: ViTConfig) -> None:
     """Raises UserError for what only the pairs can do."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        known = KERNELS.get(field.name, (field.default,))
-        if known is not None and value not in known:
-            raise _no_kernel(f"{field.name} {value}")
+    unknown = config.outside(KERNELS)
+    if unknown is not None:
+        raise _no_kernel("{} {}".format(*unknown))
     D = config.dim // config.num_heads
     if D % 16:
         raise _no_kernel(f"heads of {D} numbers (16 must divide them)")

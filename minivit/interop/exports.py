@@ -12,7 +12,23 @@ from minivit.backend import to_host
 from minivit.engine import Trained
 from minivit.errors import UserError
 from minivit.files import write_atomically
+from minivit.interop.to_onnx import ONNX
 from minivit.models import ViTConfig
+from minivit.models.config import SIZES
+
+TRANSFORMERS: Mapping[str, tuple | None] = {
+    **SIZES,
+    "pool": ("cls", "mean"),
+    "pos_embed": ("learned", "sincos2d"),
+    "activation": ("gelu", "gelu_tanh"),
+    "layer_scale": None,
+}
+TIMM: Mapping[str, tuple | None] = {
+    **TRANSFORMERS,
+    "pos_embed": ("learned", "sincos2d", "none"),
+    "norm": ("layernorm", "rmsnorm"),
+}
+"""What each can be given; see `ViTConfig.outside`."""
 
 
 def to_timm(trained: Trained, file: Path) -> str:
@@ -25,8 +41,7 @@ def to_timm(trained: Trained, file: Path) -> str:
         UserError: timm's VisionTransformer has no such part.
     """
     config = trained.model.config
-    _require(config, "timm's VisionTransformer", pool=("cls", "mean"), stem=("patch",),
-             pos_embed=("learned", "sincos2d", "none"), representation_size=(None,))  # fmt: skip
+    _require(config, "timm's VisionTransformer", TIMM)
     tensors = in_torch_layout(trained)
     write_atomically(file, save(tensors, {"format": "pt"}))
     H, W = config.image_hw
@@ -84,9 +99,7 @@ def to_huggingface(trained: Trained, folder: Path) -> str:
         UserError: neither has such a part.
     """
     config = trained.model.config
-    _require(config, "transformers' ViT and I-JEPA", pool=("cls", "mean"), stem=("patch",),
-             norm=("layernorm",), pos_embed=("learned", "sincos2d"),
-             representation_size=(None,))  # fmt: skip
+    _require(config, "transformers' ViT and I-JEPA", TRANSFORMERS)
     kind, name = ("vit", "ViT") if config.pool == "cls" else ("ijepa", "IJepa")
     tensors: dict[str, np.ndarray] = {}
     for ours, array in _folded(in_torch_layout(trained), config.depth).items():
@@ -175,12 +188,9 @@ def _huggingface_names(name: str, array: np.ndarray, kind: str) -> dict[str, np.
     }
 
 
-def _require(config: ViTConfig, target: str, **allowed: tuple) -> None:
-    """Raises UserError where a field is not one of what the target has."""
-    for name, values in allowed.items():
-        found = getattr(config, name)
-        if found not in values:
-            raise UserError(
-                f"{name} is {found}, and {target} has only {', '.join(map(str, values))}; "
-                "export to onnx instead"
-            )
+def _require(config: ViTConfig, target: str, known: Mapping[str, tuple | None]) -> None:
+    """Raises UserError for a model that the target does not have."""
+    unknown = config.outside(known)
+    if unknown is not None:
+        advice = "; export to onnx instead" if config.outside(ONNX) is None else ""
+        raise UserError("{} is {}, which {} has not{}".format(*unknown, target, advice))

@@ -6,6 +6,7 @@ its metadata, so that the file is all that is needed.
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,21 @@ from minivit.engine import Trained
 from minivit.errors import UserError
 from minivit.files import write_atomically
 from minivit.models import ViTConfig
+from minivit.models.config import SIZES
 
 OPSET = 20
 """The first with Gelu; ONNX Runtime has it since 1.17."""
+
+ONNX: Mapping[str, tuple | None] = {
+    **SIZES,
+    "pool": ("cls", "mean", "seq"),
+    "pos_embed": ("learned", "sincos2d", "none"),
+    "activation": ("gelu", "gelu_tanh"),
+    "norm": ("layernorm", "rmsnorm"),
+    "layer_scale": None,
+    "representation_size": None,
+}
+"""What the graph can have; see `ViTConfig.outside`."""
 
 
 def to_onnx(trained: Trained, file: Path, attention: bool = False) -> str:
@@ -58,10 +71,11 @@ class _Graph:
 
     def model(self, trained: Trained, attention: bool) -> Any:
         config, onnx = self.config, self.onnx
-        if config.stem != "patch" or config.pos_embed == "relative":
+        unknown = config.outside(ONNX)
+        if unknown is not None:
             raise UserError(
-                f"stem {config.stem}, pos_embed {config.pos_embed}: ONNX has patches and absolute "
-                "positions only"
+                "{} is {}, which the ONNX graph has not: it has the paper's parts, with absolute "
+                "positions only".format(*unknown)
             )
         self.weights = {name: to_host(p.data) for name, p in trained.model.named_parameters()}
         logits = self.forward(trained)

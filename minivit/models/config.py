@@ -1,6 +1,7 @@
 """What a Vision Transformer is made of, and the sizes that have names."""
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -20,6 +21,16 @@ REGISTERS = Range(0, 1_000, "four or eight are usual")
 THETA = Range(1.001, 1e9, "100 and 10,000 are usual")
 EPSILON = Range(1e-15, 0.1, "1e-12 to 1e-5 are usual")
 RATE = Range(0, 0.99, "at 1 nothing would be left")
+
+
+SIZES = dict.fromkeys(
+    (
+        *("image_size", "patch_size", "in_channels", "num_classes"),
+        *("dim", "depth", "num_heads", "mlp_ratio"),
+        *("dropout", "attn_dropout", "drop_path"),
+    )
+)
+"""Fields that say how large or how often, for `ViTConfig.outside`: any value of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +194,18 @@ class ViTConfig(Ranged):
         H, W = self.image_hw
         return H // self.patch_size, W // self.patch_size
 
+    def outside(self, known: Mapping[str, tuple | None]) -> tuple[str, Any] | None:
+        """The first field that something does not know, and its value; None: it knows this model.
+
+        Args:
+            known: a field's values, or None for any. Every other field must have its default.
+        """
+        for field in fields(self):
+            value, values = getattr(self, field.name), known.get(field.name, (field.default,))
+            if values is not None and value not in values:
+                return field.name, value
+        return None
+
     @property
     def num_prefix(self) -> int:
         """Tokens before the patches: class token, the distilled one, registers."""
@@ -193,6 +216,11 @@ class ViTConfig(Ranged):
         """T: the patches, and the tokens before them."""
         rows, columns = self.grid
         return rows * columns + self.num_prefix
+
+    @property
+    def num_positions(self) -> int:
+        """The tokens that have a learned position, where positions are learned."""
+        return self.num_tokens - (0 if self.embed_prefix else self.num_prefix)
 
     @property
     def hidden(self) -> int:

@@ -8,11 +8,9 @@ from minivit.models.config import ViTConfig
 def num_parameters(config: ViTConfig) -> int:
     """The learned numbers of a `ViT`, layer by layer (paper, table 1)."""
     C, features = config.dim, config.representation_size or config.dim
-    tokens = config.num_prefix if config.embed_prefix else 0
-    places = config.num_tokens - config.num_prefix + tokens
     return (
         config.num_prefix * C
-        + (config.pos_embed == "learned") * places * C
+        + (config.pos_embed == "learned") * config.num_positions * C
         + _stem(config)
         + (config.pre_norm + (config.final_norm != "none")) * _norm(config, C)
         + (config.pool == "seq") * C

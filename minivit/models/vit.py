@@ -99,8 +99,7 @@ class ViT(Model):
         if config.num_registers:
             self.reg_token = Parameter(normal(rng, (1, config.num_registers, C), 0.02))
         if config.pos_embed == "learned":
-            places = config.num_tokens - (0 if config.embed_prefix else config.num_prefix)
-            self.pos_embed = Parameter(normal(rng, (1, places, C), 0.02))
+            self.pos_embed = Parameter(normal(rng, (1, config.num_positions, C), 0.02))
         self.patch_embed = make_stem(rng, config)
         self.pos_drop = Dropout(config.dropout)
         self.norm_pre = norm(C) if config.pre_norm else Identity()

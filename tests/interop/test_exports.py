@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from minivit.commands.export import run as export
 from minivit.data import Statistics
 from minivit.engine import Run, Trained
 from minivit.errors import UserError
-from minivit.interop.exports import to_huggingface, to_timm
-from minivit.interop.to_onnx import to_onnx
+from minivit.interop.exports import TIMM, TRANSFORMERS, to_huggingface, to_timm
+from minivit.interop.to_onnx import ONNX, to_onnx
+from minivit.models.config import SIZES
 
 BASE = ViTConfig(image_size=16, patch_size=4, dim=32, depth=2, num_heads=4, num_classes=5)
 NAMES = ("cat", "dog", "Öl", "four", "five")
@@ -126,6 +128,33 @@ def test_what_another_library_lacks_is_one_line(tmp_path):
     pytest.importorskip("onnx")
     with pytest.raises(UserError, match="absolute positions only"):
         to_onnx(relative, tmp_path / "m")
+    assert os.listdir(tmp_path) == []
+
+
+OTHER = {
+    "stem": "conv", "pool": "map", "mlp": "swiglu", "num_registers": 1, "distilled": True,
+    "embed_prefix": False, "rope": "axial", "rope_theta": 9.0, "rope_grid": 4, "norm_eps": 1e-5,
+    "pre_norm": True, "final_norm": "none", "qkv_bias": False, "qk_norm": True,
+    "activation": "quick_gelu", "pos_embed": "relative_bias", "stages": (1, 1),
+    "norm": "rmsnorm", "layer_scale": 0.1, "representation_size": 8,
+}  # fmt: skip
+"""Another value than the default for every field that is not a size."""
+
+
+@pytest.mark.parametrize("field", sorted({f.name for f in fields(ViTConfig)} - set(SIZES)))
+@pytest.mark.parametrize(
+    ("to", "known"), [(to_timm, TIMM), (to_huggingface, TRANSFORMERS), (to_onnx, ONNX)]
+)
+def test_every_field_is_known_to_a_target_or_refused(tmp_path, to, known, field):
+    """A model with a part that a target has not would give other logits there, or none."""
+    pytest.importorskip("onnx")
+    config = dataclasses.replace(BASE, **{field: OTHER[field]})
+    one = dataclasses.replace(trained("plain"), model=tiny.lively(ViT(config)))
+    if config.outside(known) is None:
+        to(one, tmp_path / "m")
+        return
+    with pytest.raises(UserError, match=f"^{field} is"):
+        to(one, tmp_path / "m")
     assert os.listdir(tmp_path) == []
 
 
