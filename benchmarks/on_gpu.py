@@ -50,7 +50,7 @@ def make_stepper(shape: Shape, precision: str, device=None):
     batches = Batches(split, batch, shape.num_classes, config.augmentation, statistics, 0)
     model = ViT(vit, device=where)
     optimizer = AdamW(model.flat, weight_decay=0.05)
-    parts = Parts(config, model, optimizer, batches, Classification(0.1), Layout.of(model))
+    parts = Parts(config, model, optimizer, batches, Classification(0.1), Layout.of(vit, where))
     if device is not None:
         return FusedStepper(parts, device)
     use_tf32(precision == "tf32")

@@ -1,6 +1,7 @@
 """What this machine is: cores, caches, BLAS, speed."""
 
 import contextlib
+import functools
 import importlib.util
 import math
 import os
@@ -109,6 +110,7 @@ def describe_blas(library: dict) -> str:
     return f"{library['internal_api']} {library['version']}" + f" ({kernels})" * bool(kernels)
 
 
+@functools.cache  # a checkpoint after the other says it
 def describe_arithmetic(device: str = "cpu") -> str:
     """What decides how products are rounded on a device: "cpu", "cuda" or "cuda:N"."""
     if device != "cpu":

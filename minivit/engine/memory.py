@@ -1,8 +1,8 @@
 """What a training needs, before anything is allocated."""
 
-from minivit.backend.machine import physical_cores, require_memory
+from minivit.backend.machine import require_memory
 from minivit.engine.config import TrainConfig
-from minivit.engine.parallel import fitting_rows
+from minivit.engine.parallel import Layout
 from minivit.models.cost import num_activations, num_parameters
 
 FLOAT = 4
@@ -13,12 +13,12 @@ untouched and takes no memory."""
 
 def training_memory(config: TrainConfig) -> dict[str, int]:
     """Bytes by purpose, at least: what must fit and what is easily counted."""
-    on_host = config.device == "cpu"
-    workers = (config.threads or physical_cores()) if on_host else 1
+    workers, micro_batch = Layout.of(config.vit, config.device, config.threads, config.micro_batch)
     weights = FLOAT * num_parameters(config.vit)
     share = -(-config.batch_size // workers)
-    rows = min(config.micro_batch or (fitting_rows(config.vit) if on_host else share), share)
+    rows = min(micro_batch or share, share)
     H, W = config.vit.image_hw
+    pixels = config.batch_size * config.vit.in_channels * H * W
     return {
         "weights": weights,
         "gradients": workers * weights,
@@ -30,7 +30,7 @@ def training_memory(config: TrainConfig) -> dict[str, int]:
         * rows
         * FLOAT
         * num_activations(config.vit),
-        "batches": on_host * 2 * FLOAT * config.batch_size * config.vit.in_channels * H * W,
+        "batches": (config.device == "cpu") * 2 * FLOAT * pixels,
     }
 
 

@@ -34,12 +34,16 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(
-        cls, model: Model, threads: int | None = None, micro_batch: int | None = None
+        cls,
+        config: ViTConfig,
+        device: str = "cpu",
+        threads: int | None = None,
+        micro_batch: int | None = None,
     ) -> "Layout":
-        """What suits a model on this machine, where it is not given (None)."""
-        if get_xp(model.flat.data) is not np:
+        """What suits a model on a device ("cpu", "cuda", "cuda:N"), where it is not given."""
+        if device != "cpu":
             return cls(1, micro_batch)
-        return cls(threads or physical_cores(), micro_batch or fitting_rows(model.config))
+        return cls(threads or physical_cores(), micro_batch or _fitting_rows(config))
 
 
 class DataParallel:
@@ -57,7 +61,7 @@ class DataParallel:
     """
 
     def __init__(self, model: Model, threads: int | None = None, micro_batch: int | None = None):
-        layout = Layout.of(model, threads, micro_batch)
+        layout = Layout.of(model.config, model.device, threads, micro_batch)
         self.micro_batch = layout.micro_batch
         self.replicas = [model] + [model.replica() for _ in range(layout.threads - 1)]
         self._blas_limit = contextlib.ExitStack()
@@ -213,7 +217,7 @@ def _split(rows: range, size: int | None) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def fitting_rows(config: ViTConfig) -> int:
+def _fitting_rows(config: ViTConfig) -> int:
     """How many images bring a token for each KiB of a core's second-level cache.
 
     Measured to be about best for models 128, 192 and 768 wide, training and inference: with fewer

@@ -34,15 +34,13 @@ class Pretrained:
 class Trained:
     """model: with the best weights. statistics: what its images are normalized by. class_names: of
     its outputs. data: the name of the data set that it was trained on, or of the file that it came
-    in. crop: the share of an image's sides that it is shown. said: what was assumed of a file that
-    did not tell it, a line each.
+    in. said: what was assumed of a file that did not tell it, a line each.
     """
 
     model: ViT
     statistics: Statistics
     class_names: tuple[str, ...]
     data: str
-    crop: float = 1.0
     said: tuple[str, ...] = ()
 
 
@@ -56,9 +54,7 @@ def load_pretrained(path: Path) -> Pretrained:
     Raises:
         UserError: not a run, no checkpoint yet, or a damaged one.
     """
-    file = best_checkpoint(path)
-    checkpoint = load_checkpoint(file)
-    state = TrainState.from_dict(checkpoint.state, str(file))
+    _, checkpoint, state = _best(path)
     return Pretrained(
         state.vit, weights_to_use(checkpoint), state.statistics, state.class_names, state.pretext
     )
@@ -74,9 +70,7 @@ def load_model(path: Path, device: str = "cpu") -> Trained:
         UserError: not a run, no checkpoint yet, a damaged one, one with weights that are not
             finite, or one of a model that was pre-trained on patches and knows no classes.
     """
-    file = best_checkpoint(path)
-    checkpoint = load_checkpoint(file)
-    state = TrainState.from_dict(checkpoint.state, str(file))
+    file, checkpoint, state = _best(path)
     if state.pretext != "none":
         raise UserError(
             f"{file}: was pre-trained on patches and knows no classes; "
@@ -88,6 +82,12 @@ def load_model(path: Path, device: str = "cpu") -> Trained:
     if not get_xp(model.flat.data).isfinite(model.flat.data).all():
         raise UserError(f"{file}: a weight is infinite or no number; use an earlier checkpoint")
     return Trained(model, state.statistics, state.class_names, state.data)
+
+
+def _best(path: Path) -> tuple[Path, Checkpoint, TrainState]:
+    file = best_checkpoint(path)
+    checkpoint = load_checkpoint(file)
+    return file, checkpoint, TrainState.from_dict(checkpoint.state, str(file))
 
 
 def best_checkpoint(path: Path) -> Path:

@@ -90,7 +90,7 @@ class Trainer:
         if start is not None:
             self.changes = transfer(self.model, start, dataset.class_names, mode)
         freeze_all_but(self.model, config.trainable)
-        self.layout = Layout.of(self.model, config.threads, config.micro_batch)
+        self.layout = Layout.of(config.vit, config.device, config.threads, config.micro_batch)
         self.optimizer = make_optimizer(config, self.model)
         self.ema = None
         if config.ema_decay is not None:
@@ -343,7 +343,7 @@ class Trainer:
         if state.threads is not None:
             threads = config.threads or state.threads
             micro_batch = config.micro_batch or state.micro_batch
-            layout = Layout.of(self.model, threads, micro_batch)
+            layout = Layout.of(config.vit, config.device, threads, micro_batch)
             for name, was, now in zip(
                 Layout._fields, (state.threads, state.micro_batch), layout, strict=True
             ):

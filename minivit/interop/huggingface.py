@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from minivit.errors import UserError
 from minivit.interop.tensors import Tensor
-from minivit.interop.timm import CLIP, IMAGENET
+from minivit.interop.timm import CLIP, HALF, IMAGENET
 
 
 class Kind(NamedTuple):
@@ -18,7 +18,6 @@ class Kind(NamedTuple):
     facts: dict[str, Any]
 
 
-HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 KINDS: dict[str, Kind] = {
     "clip_vision_model": Kind("CLIP's vision tower", "pre_layrnorm", {"norm_eps": 1e-5, **CLIP}),
     "siglip_vision_model": Kind("SigLIP's vision tower", "head.probe", {"norm_eps": 1e-6, **HALF}),
@@ -77,7 +76,7 @@ NAMES = (
 IN_BLOCK = (
     (r"(layernorm_before|layer_norm1|norm1)\.", "norm1."),
     (r"(layernorm_after|layer_norm2|norm2)\.", "norm2."),
-    (r"attention\.attention\.(query|key|value)\.", r"attn.\1."),
+    (r"attention\.attention\.([qkv])(uery|ey|alue)\.", r"attn.\1."),
     (r"(attention|self_attn)\.([qkv])_proj\.", r"attn.\2."),
     (r"(attention\.output\.dense|attention\.o_proj|self_attn\.out_proj)\.", "attn.proj."),
     (r"(intermediate\.dense|mlp\.fc1|mlp\.weights_in)\.", "mlp.fc1."),
@@ -140,8 +139,6 @@ def _renamed(name: str) -> str:
             inner, count = re.subn(f"^{pattern}", new, inner)
             if count:
                 break
-        for word in ("query", "key", "value"):
-            inner = inner.replace(f"attn.{word}.", f"attn.{word[0]}.")
         name = block[0] + inner
     return name
 
@@ -212,11 +209,9 @@ def facts_from_json(
     for key, name in (("mean", "image_mean"), ("std", "image_std")):
         if isinstance(images.get(name), list):
             found[key] = tuple(images[name])
-    crop, size = images.get("crop_size"), images.get("size")
-    if images.get("do_center_crop") and isinstance(crop, Mapping) and isinstance(size, Mapping):
-        numbers = [size.get("shortest_edge"), crop.get("height"), crop.get("width")]
-        edge, height, width = (n if isinstance(n, int) and n > 0 else 0 for n in numbers)
-        if edge and height and width:
-            found["crop"] = height / edge
+    crop = images.get("crop_size")
+    if images.get("do_center_crop") and isinstance(crop, Mapping):
+        height, width = crop.get("height"), crop.get("width")
+        if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:
             found["size"] = height, width
     return found

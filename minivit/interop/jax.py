@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from minivit.interop.tensors import Tensor
+from minivit.interop.timm import HALF
 
 FACTS: dict[str, Any] = {
     "norm_eps": 1e-6,
     "activation": "gelu_tanh",  # flax's
-    "mean": (0.5, 0.5, 0.5),
-    "std": (0.5, 0.5, 0.5),
+    **HALF,
 }
 
 OUTER = re.compile(r"^(opt/target/|params/)")

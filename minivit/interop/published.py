@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from minivit.backend import to_device, use_device
 from minivit.data import Statistics
+from minivit.data.dataset import is_name
 from minivit.engine import Pretrained, Run, Trained, load_model, load_pretrained
 from minivit.engine.checkpoint import FORMAT
 from minivit.engine.transfer import resize_positions
@@ -37,7 +38,6 @@ class Published:
     weights: Mapping[str, Tensor]
     statistics: Statistics
     class_names: tuple[str, ...]
-    crop: float
     size: tuple[int, int] | None
     name: str
     said: tuple[str, ...]
@@ -73,7 +73,7 @@ def load(
     views = model.flat.views(model.flat.data)
     for name, tensor in found.weights.items():
         views[name][...] = to_device(tensor.read().astype(dtype, copy=False), device)
-    return Trained(model, found.statistics, found.class_names, found.name, found.crop, found.said)
+    return Trained(model, found.statistics, found.class_names, found.name, found.said)
 
 
 def load_start(path: Path) -> Pretrained:
@@ -103,10 +103,8 @@ def at_size(found: Published, size: tuple[int, int] | None) -> Published:
     weights = dict(found.weights)
     table = weights.get("pos_embed")
     if table is not None:
-        places = vit.num_tokens - (0 if vit.embed_prefix else vit.num_prefix)
-        weights["pos_embed"] = Tensor(
-            (1, places, vit.dim), lambda: resize_positions(table.read(), found.vit, vit)
-        )
+        shape = (1, vit.num_positions, vit.dim)
+        weights["pos_embed"] = Tensor(shape, lambda: resize_positions(table.read(), found.vit, vit))
     return dataclasses.replace(found, vit=vit, weights=weights)
 
 
@@ -156,7 +154,7 @@ def _understood(
     given: Mapping[str, Any],
 ) -> Published:
     names, said = set(tensors), list[str]()
-    kind = huggingface.kind_of(names, settings if "model_type" in (settings or {}) else None)
+    kind = huggingface.kind_of(names, settings)
     unused: list[str] = []
     facts: dict[str, Any] = {}
     if jax.recognizes(names):
@@ -191,7 +189,6 @@ def _understood(
         weights,
         Statistics(mean, std),
         class_names(vit.num_classes, facts.get("class_names")),
-        float(facts["crop"]),
         facts.get("size"),
         path.name,
         (family, *said),
@@ -204,15 +201,12 @@ def _few(names: list[str]) -> str:
 
 def class_names(count: int, names: Any = None) -> tuple[str, ...]:
     """The names that came with the weights; else ImageNet's for 1,000 classes, else numbers."""
-    if isinstance(names, list | tuple) and len(names) == count and all(map(_is_text, names)):
+    named = isinstance(names, list | tuple) and len(names) == count
+    if named and all(isinstance(name, str) and is_name(name) for name in names):
         generic = all(name == f"LABEL_{i}" for i, name in enumerate(names))
         if not generic:
             return tuple(names)
     return imagenet() if count == 1000 else tuple(f"class {i}" for i in range(count))
-
-
-def _is_text(name: object) -> bool:
-    return isinstance(name, str) and name.isprintable() and 0 < len(name) <= 200
 
 
 @cache

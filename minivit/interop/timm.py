@@ -16,21 +16,16 @@ from minivit.interop.tensors import Tensor
 from minivit.models import ViTConfig
 
 Facts = Mapping[str, Any]
-"""What no tensor shows: fields of `ViTConfig`, and mean, std, class_names, crop, size."""
+"""What no tensor shows: fields of `ViTConfig`, and mean, std, class_names, size."""
 
+HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 CLIP = {
     "mean": (0.48145466, 0.4578275, 0.40821073),
     "std": (0.26862954, 0.26130258, 0.27577711),
 }
 
-DEFAULTS: Facts = {
-    "norm_eps": 1e-6,
-    "activation": "gelu",
-    "mean": (0.5, 0.5, 0.5),
-    "std": (0.5, 0.5, 0.5),
-    "crop": 1.0,
-}
+DEFAULTS: Facts = {"norm_eps": 1e-6, "activation": "gelu", **HALF}
 """Of timm's VisionTransformer, where nothing else is known."""
 
 RULES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -93,7 +88,7 @@ def facts_from_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     found = facts_of(str(settings.get("architecture", "")))
     cfg = settings.get("pretrained_cfg")
     cfg = cfg if isinstance(cfg, Mapping) else {}
-    named = {"mean": "mean", "std": "std", "crop": "crop_pct", "class_names": "label_names"}
+    named = {"mean": "mean", "std": "std", "class_names": "label_names"}
     found |= {key: cfg[name] for key, name in named.items() if cfg.get(name) is not None}
     size = cfg.get("input_size")
     if isinstance(size, list | tuple) and len(size) == 3:
@@ -299,7 +294,7 @@ def weights(
     left, found, zeros = dict(tensors), {}, []
     for name, shape in shapes.items():
         tensor = left.pop(name, None)
-        if tensor is None and name in ("patch_embed.proj.bias",):  # CLIP has none
+        if tensor is None and name == "patch_embed.proj.bias":  # CLIP has none
             tensor = Tensor.zeros(*shape)
             zeros.append(name)
         if tensor is None:

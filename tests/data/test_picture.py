@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
+from fuzz.corpus.images import GREY, STRIP, tiff
 from PIL import Image, features
 
 from minivit.data import open_picture, picture
@@ -349,26 +350,14 @@ def test_large_metadata_is_left_out(tmp_path):
     assert colors(tmp_path / "a.jpg") == [(0, 0, 0)] * 4
 
 
-def tiff(*tags: tuple[int, int, int, int], data: bytes = b"", pad: int = 0) -> bytes:
-    """Tags (number, type, count, value); `data` begins at byte 8."""
-    at = 8 + len(data)
-    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
-    return b"II*\0" + at.to_bytes(4, "little") + data + directory + bytes(pad)
-
-
-GREY = [(256, 4, 1, 2), (257, 4, 1, 2), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
-PLACED = [(273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, 2), (279, 4, 1, 4)]
-
-
 def test_tiff_made_by_hand(tmp_path):
-    (tmp_path / "a.tif").write_bytes(tiff(*GREY, *PLACED, data=b"\x01\x02\x03\x04"))
+    (tmp_path / "a.tif").write_bytes(tiff(*GREY, *STRIP, data=b"\x01\x02\x03\x04"))
     assert [c[0] for c in colors(tmp_path / "a.tif")] == [1, 2, 3, 4]
 
 
 def test_tiff_whose_tags_all_name_the_whole_file(tmp_path):
     tags = [(n, 1, 1_000_000, 8) for n in range(40_000, 40_900)]
-    raw = tiff(*GREY, *PLACED, *tags, data=b"\x01\x02\x03\x04", pad=1_000_000)
+    raw = tiff(*GREY, *STRIP, *tags, data=b"\x01\x02\x03\x04", pad=1_000_000)
     (tmp_path / "a.tif").write_bytes(raw)
     assert [c[0] for c in colors(tmp_path / "a.tif")] == [1, 2, 3, 4]
 
@@ -376,15 +365,15 @@ def test_tiff_whose_tags_all_name_the_whole_file(tmp_path):
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
-        ([*GREY, (273, 4, 2, 8), *PLACED[1:]], "2 strips or tiles, expected 1"),
-        ([*GREY, (273, 4, 1 << 20, 8), *PLACED[1:]], "tag 273 has 1048576 values"),
-        ([*GREY[:3], (259, 3, 1, 8), GREY[4], *PLACED[:3], (279, 4, 1, 9999)], "side by side"),
-        ([*GREY[:3], (259, 3, 1, 34925), GREY[4], *PLACED], "compression 34925"),
+        ([*GREY, (273, 4, 2, 8), *STRIP[1:]], "2 strips or tiles, expected 1"),
+        ([*GREY, (273, 4, 1 << 20, 8), *STRIP[1:]], "tag 273 has 1048576 values"),
+        ([*GREY[:3], (259, 3, 1, 8), GREY[4], *STRIP[:3], (279, 4, 1, 9999)], "side by side"),
+        ([*GREY[:3], (259, 3, 1, 34925), GREY[4], *STRIP], "compression 34925"),
         ([*GREY, (322, 4, 1, 65536), (323, 4, 1, 65536), (324, 4, 1, 8)], "of 65536x65536"),
-        ([*GREY, PLACED[0], (277, 3, 1, 9), *PLACED[2:]], "9 samples"),
-        ([(256, 4, 1, 0), *GREY[1:], *PLACED], "0x2 pixels"),
-        ([(256, 4, 1, 1 << 31), *GREY[1:], *PLACED], "megapixels"),
-        ([*GREY, *PLACED, *[(40_000 + n, 3, 1, 1) for n in range(1000)]], "1009 tags, expected"),
+        ([*GREY, STRIP[0], (277, 3, 1, 9), *STRIP[2:]], "9 samples"),
+        ([(256, 4, 1, 0), *GREY[1:], *STRIP], "0x2 pixels"),
+        ([(256, 4, 1, 1 << 31), *GREY[1:], *STRIP], "megapixels"),
+        ([*GREY, *STRIP, *[(40_000 + n, 3, 1, 1) for n in range(1000)]], "1009 tags, expected"),
         ([], "pixels"),
     ],
 )  # fmt: skip
