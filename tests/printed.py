@@ -59,7 +59,11 @@ def flags() -> list[Line]:
 
 def python_blocks(page: str) -> list[str]:
     """The fenced Python of a page."""
-    return [text for kind, text in FENCE.findall((ROOT / page).read_text()) if kind == "python"]
+    return [
+        text
+        for kind, text in FENCE.findall((ROOT / page).read_text(encoding="utf-8"))
+        if kind == "python"
+    ]
 
 
 def _of(text: str, place: str) -> Iterator[Line]:
@@ -84,19 +88,21 @@ def _is_command(text: str) -> bool:
 def _texts() -> Iterator[tuple[str, str]]:
     """(file, what people read of it)."""
     heading = [
-        line for line in (ROOT / "Makefile").read_text().splitlines() if line[:7] == "# make "
+        line
+        for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+        if line[:7] == "# make "
     ]
     yield "Makefile", "\n".join(f"`{re.split('  +', line[2:])[0]}`" for line in heading)
     for pattern in PAGES:
         for path in sorted(ROOT.glob(pattern)):
-            yield str(path.relative_to(ROOT)), path.read_text()
+            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
     for path in sorted(ROOT.glob("notebooks/**/*.ipynb")):
-        for cell in json.loads(path.read_text())["cells"]:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             if cell["cell_type"] == "markdown":
                 yield str(path.relative_to(ROOT)), "".join(cell["source"])
     for folder in ("minivit", "benchmarks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            for text in _strings(ast.parse(path.read_text())):
+            for text in _strings(ast.parse(path.read_text(encoding="utf-8"))):
                 yield str(path.relative_to(ROOT)), text
 
 

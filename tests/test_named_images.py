@@ -151,14 +151,14 @@ def test_a_table_never_takes_an_images_place(command, trained, folder):
 
 
 def test_weights_that_overflow_are_no_prediction(command, trained, folder, monkeypatch):
-    call = predict.load_model
+    call = predict.load_any
 
     def broken(*arguments):
         found = call(*arguments)
         found.model.head.bias.data[...] = np.inf
         return found
 
-    monkeypatch.setattr(predict, "load_model", broken)
+    monkeypatch.setattr(predict, "load_any", broken)
     with np.errstate(invalid="ignore"):
         status, out, err = command(predict, trained, folder, "--json", "-")
     assert (status, out) == (2, "")

@@ -51,7 +51,9 @@ def check_make(line: Line, tmp_path) -> None:
     if shutil.which("make") is None:
         pytest.skip("no make")
     fresh = {"PATH": os.environ["PATH"]}  # this test may itself be run by make, with its ARGS
-    told = subprocess.check_output(["make", "-n", *line.words[1:]], cwd=ROOT, env=fresh, text=True)
+    told = subprocess.check_output(
+        ["make", "-n", *line.words[1:]], cwd=ROOT, env=fresh, encoding="utf-8"
+    )
     *_, last = told.splitlines()
     words = Line(last, line.place).words
     if "minivit.train" in words:
@@ -64,7 +66,7 @@ def check_make(line: Line, tmp_path) -> None:
 
 def check_pytest(line: Line, tmp_path) -> None:
     """It needs a GPU: the marker is declared, and the files are there."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     declared = settings["tool"]["pytest"]["ini_options"]["markers"]
     words = line.words[line.words.index("pytest") :]
     marker = words[words.index("-m") + 1]
@@ -75,7 +77,7 @@ def check_pytest(line: Line, tmp_path) -> None:
 
 def check_pip(line: Line, tmp_path) -> None:
     """It installs from the network: the extras are those of pyproject.toml."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
         "optional-dependencies"
     ]
     assert line.words[1:3] == ["install", "-e"]
@@ -293,7 +295,7 @@ def test_flags_that_are_printed_alone_are_those_of_a_command(text, known, places
 
 def test_the_commands_of_all_results_are_printed_in_one_place():
     files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
-    measured = {json.loads(file.read_text())["command"] for file in files}
+    measured = {json.loads(file.read_text(encoding="utf-8"))["command"] for file in files}
     told = {line.text for line in LINES if line.place == "benchmarks/README.md"}
     assert measured <= told
 
@@ -301,7 +303,7 @@ def test_the_commands_of_all_results_are_printed_in_one_place():
 def test_flags_of_scripts_are_in_them():
     for flag, script in SCRIPTS.items():
         assert flag in FLAGS
-        assert flag in (ROOT / script).read_text()
+        assert flag in (ROOT / script).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("text", printed.python_blocks("README.md"))

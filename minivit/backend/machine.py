@@ -61,7 +61,7 @@ def memory_bytes(device: str = "cpu") -> float:
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container
         try:
-            found.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+            found.append(int(Path("/sys/fs/cgroup", limit).read_text(encoding="utf-8")))
         except (OSError, ValueError):  # none, or "max"
             continue
     return min(found)

@@ -13,10 +13,10 @@ class Blank(np.random.Generator):
     def __init__(self) -> None:
         super().__init__(np.random.PCG64(0))
 
-    def uniform(self, low=0.0, high=1.0, size=None):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def uniform(self, low=0.0, high=1.0, size=None):  # type: ignore[no-untyped-def]
         return np.zeros(size)
 
-    def standard_normal(self, size=None, dtype=np.float64, out=None):  # type: ignore  # noqa: ANN
+    def standard_normal(self, size=None, dtype=np.float64, out=None):  # type: ignore[no-untyped-def]
         return np.zeros(size)
 
 

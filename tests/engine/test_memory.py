@@ -179,7 +179,7 @@ def test_this_machine_has_memory():
 
 def test_a_container_has_what_it_may_use(monkeypatch):
     limits = {"/sys/fs/cgroup/memory.max": "1000000\n"}
-    monkeypatch.setattr(machine.Path, "read_text", lambda path: limits[str(path)])
+    monkeypatch.setattr(machine.Path, "read_text", lambda path, encoding: limits[str(path)])
     with pytest.raises(KeyError):
         memory_bytes()
     limits["/sys/fs/cgroup/memory/memory.limit_in_bytes"] = "9223372036854771712\n"

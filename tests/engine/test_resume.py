@@ -319,7 +319,9 @@ from minivit.engine import Run
 with Run(Path({str(run.path)!r})).locked():
     print("in")
 """
-        second = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        second = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, encoding="utf-8"
+        )
     assert "another process is training there" in second.stderr
     assert second.stdout == ""
     (run.path / ".config.json.1.part").write_bytes(b"half")

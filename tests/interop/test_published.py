@@ -79,7 +79,7 @@ def saved_by_timm(name, folder):
             "std": [1, 2, 3],
         },
     }
-    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     return model, side
 
 
@@ -294,7 +294,7 @@ def test_a_config_that_contradicts_the_weights_is_one_line(plain):
         ({"architecture": "vit_base_patch16_rpn_224"}, "norms come after"),
         ([], "expected an object"),
     ):
-        plain.with_name("config.json").write_text(json.dumps(settings))
+        plain.with_name("config.json").write_text(json.dumps(settings), encoding="utf-8")
         with pytest.raises(UserError, match=words) as error:
             load(plain)
         assert str(error.value).isprintable()

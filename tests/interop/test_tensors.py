@@ -65,7 +65,7 @@ def test_shards_are_one(tmp_path):
     save_file({"b": B}, tmp_path / "model-00002-of-00002.safetensors")
     names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
     index = tmp_path / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": names}))
+    index.write_text(json.dumps({"weight_map": names}), encoding="utf-8")
     assert sorted(read_tensors(tmp_path)) == ["a", "b"]
     for wrong, words in (
         ({"a": "../secret.safetensors"}, "not a file beside it"),
@@ -73,7 +73,7 @@ def test_shards_are_one(tmp_path):
         ({"a": "model-3.safetensors"}, "no such file"),
         ([], "weight_map"),
     ):
-        index.write_text(json.dumps({"weight_map": wrong}))
+        index.write_text(json.dumps({"weight_map": wrong}), encoding="utf-8")
         with pytest.raises(UserError, match=words):
             read_tensors(tmp_path)
 
@@ -129,7 +129,7 @@ def test_damaged_and_foreign_files_are_one_line(tmp_path):
         opened.writestr("a.npy", b"no array")
     with pytest.raises(UserError, match="not a whole"):
         read_tensors(archive)
-    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
     for path, words in (
         (tmp_path / "notes.txt", "expected a .safetensors or .npz"),
         (tmp_path / "none.safetensors", "no such file"),
