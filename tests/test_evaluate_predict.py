@@ -18,7 +18,7 @@ from PIL import Image
 from minivit.commands import COMMANDS, evaluate, predict
 from minivit.commands.cli import guarded
 from minivit.commands.train import run as main
-from minivit.data import open_picture
+from minivit.data import Preprocess, read_image
 from minivit.engine import Run, load_model
 from minivit.errors import UserError
 
@@ -152,7 +152,7 @@ def test_any_picture_is_brought_into_shape(tmp_path, mode, size):
     levels = np.repeat(np.linspace(20, 230, width).astype(np.uint8)[None], height, 0)
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     Image.fromarray(levels).convert("RGB").convert(mode).save(path)
-    found = open_picture(path, (8, 12))
+    found = read_image(path, Preprocess((8, 12)))
     assert found.shape == (3, 8, 12)
     assert found.dtype == np.uint8
     assert found[..., 8:].mean() - found[..., :4].mean() > 50
@@ -163,14 +163,14 @@ def test_any_picture_is_brought_into_shape(tmp_path, mode, size):
 def test_a_picture_of_the_right_size_is_left_as_it_is(tmp_path):
     path = picture(tmp_path / "a.png", size=(12, 8))
     expected = np.asarray(Image.open(path)).transpose(2, 0, 1)
-    np.testing.assert_array_equal(open_picture(path, (8, 12)), expected)
+    np.testing.assert_array_equal(read_image(path, Preprocess((8, 12))), expected)
 
 
 def test_the_middle_of_a_wide_picture_is_looked_at(tmp_path):
     pixels = np.zeros((8, 24, 3), np.uint8)
     pixels[:, 8:16] = 250
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert open_picture(tmp_path / "a.png", (8, 8)).min() > 200
+    assert read_image(tmp_path / "a.png", Preprocess((8, 8))).min() > 200
 
 
 def test_a_picture_is_turned_as_its_camera_was(tmp_path):
@@ -179,7 +179,7 @@ def test_a_picture_is_turned_as_its_camera_was(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter: light on top
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    found = open_picture(tmp_path / "a.png", (8, 8))
+    found = read_image(tmp_path / "a.png", Preprocess((8, 8)))
     assert found[:, :4].min() == 255
     assert found[:, 4:].max() == 0
 
@@ -187,7 +187,7 @@ def test_a_picture_is_turned_as_its_camera_was(tmp_path):
 def test_sixteen_bits_of_grey_keep_their_shades(tmp_path):
     ramp = np.arange(8, dtype=np.uint16) * 8000
     Image.fromarray(np.tile(ramp, (8, 1))).save(tmp_path / "a.png")
-    found = open_picture(tmp_path / "a.png", (8, 8))
+    found = read_image(tmp_path / "a.png", Preprocess((8, 8)))
     np.testing.assert_allclose(found[0, 0], ramp / 257, atol=1)
 
 
@@ -226,7 +226,7 @@ def test_a_spoilt_picture_is_a_users_mistake_at_worst(tmp_path, kind):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about odd metadata
             try:
-                open_picture(path, (8, 8))
+                read_image(path, Preprocess((8, 8)))
             except UserError:
                 spoilt += 1
     assert spoilt > 0

@@ -13,7 +13,7 @@ from PIL import Image
 
 from minivit.commands import attention, images, predict
 from minivit.commands.cli import guarded
-from minivit.data import open_picture
+from minivit.data import Preprocess, read_image
 from minivit.engine import load_model
 
 
@@ -52,7 +52,7 @@ def probabilities(run, paths):
     """Image by image, in float64."""
     found = load_model(run)
     for path in paths:
-        pixels = open_picture(path, (8, 8))[None]
+        pixels = read_image(path, Preprocess((8, 8)))[None]
         logits = found.model(found.statistics.normalize(pixels))[0].astype(np.float64)
         yield np.exp(logits) / np.exp(logits).sum()
 

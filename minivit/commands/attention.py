@@ -1,7 +1,7 @@
 """`minivit attention RUN IMAGE…`: where a trained model looks."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +12,8 @@ from minivit import viz
 from minivit.commands.cli import parse
 from minivit.commands.images import NamedImages
 from minivit.commands.weights import load_any
-from minivit.data import FORMATS, Split
-from minivit.engine import Run, Trained
+from minivit.data import FORMATS, Split, image_files, image_shape
+from minivit.engine import Run, Trained, resized
 from minivit.engine.config import THREADS
 from minivit.errors import UserError, shown_path
 from minivit.interop.published import is_own
@@ -21,6 +21,7 @@ from minivit.ranges import Range, Ranged
 from minivit.viz.methods import method
 from minivit.viz.report import attention_figures, score_table
 
+SIDES = Range(1, 65_536, "no image file has more", "pixels", count=(1, 2))
 LAYERS = Range(1, 1_000, "no model has more", count=(1, 1_000))
 MOST_IMAGES = 64
 """Images on a figure: every map of each is in memory, and a figure of more cannot be read."""
@@ -56,6 +57,12 @@ class Options(Ranged):
     """How many test images --score measures."""
     methods: tuple[str, ...] = tuple(viz.METHODS)
     """The ways to a map."""
+    image_size: Annotated[tuple[int, ...] | None, SIDES] = None
+    """Give the model images of this size: one number, or height and width, that its patches divide;
+    positions are interpolated. None: the size that it was trained at."""
+    keep_aspect_ratio: bool = False
+    """Give it whole images, in the proportions of the first: the shorter side is that of
+    --image-size, the longer one a whole number of patches."""
     query: Annotated[tuple[int, int] | None, Range(1, 4_096, "no grid has more")] = None
     """Row and column, from 1, of the patch whose heads are drawn; None for the class token, or the
     middle where there is none."""
@@ -86,6 +93,7 @@ def main(options: Options) -> int:
     for name in options.methods:
         method(name)  # complain before anything is computed
     trained = load_any(options.run, options.device)
+    trained = at_size(trained, options)
     save_dir, html = options.save_dir, options.html
     if not (save_dir or html or options.score):
         folder = options.run if options.run.is_dir() else options.run.parent
@@ -102,6 +110,30 @@ def main(options: Options) -> int:
     return 1 if images and images.failed else 0
 
 
+def at_size(trained: Trained, options: Options) -> Trained:
+    """The model for images of the size and shape that the flags ask for.
+
+    Raises UserError for a size that the patches do not divide, and as `image_shape`.
+    """
+    size = trained.preprocess.size
+    if options.image_size:
+        size = options.image_size[0], options.image_size[-1]
+    if options.keep_aspect_ratio:
+        if not options.images:
+            raise UserError("--keep-aspect-ratio: expected an image; name one")
+        size = _in_proportion(options.images, min(size), trained.model.config.patch_size)
+        whole = replace(trained.preprocess, crop_share=1.0)
+        trained = replace(trained, preprocess=whole)
+    return resized(trained, size)
+
+
+def _in_proportion(images: tuple[Path, ...], shorter: int, patch: int) -> tuple[int, int]:
+    """Height and width as the first image's, the shorter one as asked, to whole patches."""
+    shape = image_shape(image_files(images)[0])
+    height, width = (max(1, round(side * shorter / min(shape) / patch)) * patch for side in shape)
+    return height, width
+
+
 def choose_images(options: Options, trained: Trained) -> Images:
     """The images named, else the first of the test set.
 
@@ -110,7 +142,7 @@ def choose_images(options: Options, trained: Trained) -> Images:
     if options.images:
         named = NamedImages(options.images)
         _check_count(len(named.files), "name fewer")
-        read = list(named.batches(trained.model.config.image_hw))
+        read = list(named.batches(trained.preprocess))
         if not read:
             raise UserError("none of the images can be read; expected at least one to draw")
         pixels = np.concatenate([pixels for _, pixels in read])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minivit.data import image_files, open_picture
+from minivit.data import Preprocess, image_files, read_image
 from minivit.errors import UserError
 
 BATCH = 32
@@ -29,20 +29,22 @@ class NamedImages:
         """The exit status of a command that did all the rest."""
         return 1 if self.failed else 0
 
-    def batches(self, size: tuple[int, int]) -> Iterator[tuple[list[Path], np.ndarray]]:
-        """(paths, pixels: uint8 (N, 3, H, W)), at most BATCH at a time.
+    def batches(self, preprocess: Preprocess) -> Iterator[tuple[list[Path], np.ndarray]]:
+        """(paths, pixels: uint8 (N, channels, H, W)), at most BATCH at a time.
 
         Raises UserError where the only image cannot be read.
         """
         for start in range(0, len(self.files), BATCH):
-            read = [(path, self._read(path, size)) for path in self.files[start : start + BATCH]]
+            read = [
+                (path, self._read(path, preprocess)) for path in self.files[start : start + BATCH]
+            ]
             good = [(path, image) for path, image in read if image is not None]
             if good:
                 yield [path for path, _ in good], np.stack([image for _, image in good])
 
-    def _read(self, path: Path, size: tuple[int, int]) -> np.ndarray | None:
+    def _read(self, path: Path, preprocess: Preprocess) -> np.ndarray | None:
         try:
-            return open_picture(path, size)
+            return read_image(path, preprocess)
         except UserError as error:
             if len(self.files) == 1:
                 raise

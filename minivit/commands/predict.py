@@ -86,7 +86,7 @@ def main(options: Options) -> int:
 
 def predictions(images: NamedImages, trained: Trained, device: str) -> Iterator[Prediction]:
     """What the model says of each image that can be read, batch by batch."""
-    for paths, pixels in images.batches(trained.model.config.image_hw):
+    for paths, pixels in images.batches(trained.preprocess):
         batch = to_device(trained.statistics.normalize(pixels), device)
         probs = to_host(softmax_forward(trained.model(batch))[0])
         bad = np.flatnonzero(~np.isfinite(probs).all(1))

@@ -11,7 +11,7 @@ import tyro
 
 from minivit.commands.cli import parse
 from minivit.commands.weights import load_any
-from minivit.data import FORMATS, open_picture
+from minivit.data import FORMATS, read_image
 from minivit.errors import UserError
 from minivit.models import trace
 
@@ -40,7 +40,7 @@ def main(options: Options) -> int:
     if options.label is not None and options.label not in names:
         raise UserError(f"--label {options.label}: this model knows {', '.join(names)}")
     label = None if options.label is None else names.index(options.label)
-    pixels = open_picture(options.image, trained.model.config.image_hw)
+    pixels = read_image(options.image, trained.preprocess)
     steps = trace(trained.model, trained.statistics.normalize(pixels[None]), label)
     found = steps.only(options.only)
     if not len(found):

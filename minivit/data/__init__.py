@@ -4,7 +4,8 @@ from minivit.data.augment import Augmentation, Drawn
 from minivit.data.batches import Batches, Field, Plan
 from minivit.data.dataset import Dataset, Split
 from minivit.data.image_files import image_files
-from minivit.data.picture import FORMATS, open_picture
+from minivit.data.picture import FORMATS, decode_image, image_shape, read_image
+from minivit.data.preprocess import Preprocess
 from minivit.data.registry import SOURCES, find_source
 from minivit.data.source import Request, Source
 from minivit.data.statistics import Statistics, denormalize, normalize, scale_and_offset
@@ -18,14 +19,17 @@ __all__ = [
     "Drawn",
     "Field",
     "Plan",
+    "Preprocess",
     "Request",
     "Source",
     "Split",
     "Statistics",
+    "decode_image",
     "denormalize",
     "find_source",
     "image_files",
+    "image_shape",
     "normalize",
-    "open_picture",
+    "read_image",
     "scale_and_offset",
 ]

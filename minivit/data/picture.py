@@ -10,16 +10,17 @@ import contextlib
 import io
 import math
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -29,6 +30,7 @@ from PIL import (
 from minivit.data.image_bytes import Source, essence
 from minivit.data.image_modes import opaque
 from minivit.data.netpbm import netpbm_header, read_netpbm
+from minivit.data.preprocess import SIDEWAYS, Preprocess
 from minivit.errors import UserError, shown, shown_path
 from minivit.files import read_plain, reading
 
@@ -51,36 +53,70 @@ _DECODERS: dict[str, Callable] = {
     "TIFF": TiffImagePlugin.TiffImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
 }
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class _TooLargeError(Exception):
     """More pixels than fit into the memory that one image may take; the message is the limit."""
 
 
-def open_picture(path: Path | str, size: tuple[int, int]) -> np.ndarray:
-    """An image as uint8 (3, H, W): turned upright, its middle cut to shape, scaled to `size`.
+def read_image(path: Path | str, preprocess: Preprocess) -> np.ndarray:
+    """An image file as uint8 (channels, H, W); see `decode_image`.
 
-    A JPEG of over 40 megapixels is scaled down while it is decoded.
+    Raises UserError: no such file, not a regular or readable one, and as `decode_image`.
+    """
+    raw = _read(path)
+    with no_warnings():
+        return decode_image(raw, shown_path(path), preprocess)
 
-    Raises UserError: no such file, not a regular or readable one, too large, not an image in one
-    of the known formats, or a damaged one.
+
+def image_shape(path: Path | str) -> tuple[int, int]:
+    """Height and width of an image file, turned upright; its pixels are not decoded.
+
+    Raises UserError as `read_image`.
     """
     name = shown_path(path)
+    raw = _read(path)
+    with no_warnings(), _one_line(name):
+        source = _source(raw, name)
+        if source.format == "PPM":
+            width, height = netpbm_header(source.raw)[1:3]
+        else:
+            with _opened(source) as image:
+                width, height = image.size
+        return (width, height) if source.orientation >= SIDEWAYS else (height, width)
+
+
+def _read(path: Path | str) -> bytes:
+    with reading(path):
+        return read_plain(path, MOST_BYTES, "an image")
+
+
+@contextlib.contextmanager
+def no_warnings() -> Iterator[None]:
+    """Around decoding, in any number of threads: Pillow warns of odd files, which open or not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def decode_image(raw: bytes, name: str, preprocess: Preprocess) -> np.ndarray:
+    """The bytes of an image file as uint8 (channels, H, W): turned upright, of the size and shape
+    that `preprocess` says. A JPEG of over 40 megapixels is scaled down while it is decoded.
+
+    name: of the file, for messages.
+
+    Raises UserError: too large, not an image in one of the known formats, or a damaged one.
+    """
+    with _one_line(name):
+        source = _source(raw, name)
+        return preprocess(_decoded(source), source.orientation)
+
+
+@contextlib.contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """Whatever a decoder raises is a UserError that names the file."""
     try:
-        source = _source(path, name)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, about odd files: they open or they do not
-            image = _decoded(source)
-        return _fitted(image, source.orientation, size)
+        yield
     except UserError:
         raise
     except _TooLargeError as error:
@@ -96,9 +132,7 @@ def open_picture(path: Path | str, size: tuple[int, int]) -> np.ndarray:
         ) from None
 
 
-def _source(path: Path | str, name: str) -> Source:
-    with reading(path):
-        raw = read_plain(path, MOST_BYTES, "an image")
+def _source(raw: bytes, name: str) -> Source:
     source = essence(raw)
     if source is None:
         raise UserError(f"{name}: not an image that can be opened, expected {FORMATS}")
@@ -110,11 +144,7 @@ def _decoded(source: Source) -> Image.Image:
     if source.format == "PPM":
         _check_pixels(*netpbm_header(source.raw)[1:3])
         return Image.fromarray(read_netpbm(source.raw)).convert("RGB")
-    try:
-        image = _DECODERS[source.format](io.BytesIO(source.raw))
-    except Image.DecompressionBombError:  # WebP's and GIF's own limit, higher than the one here
-        raise _TooLargeError(f"more than {MOST_PIXELS / 1e6:.0f} megapixels") from None
-    with image:
+    with _opened(source) as image:
         if source.format == "JPEG":
             _draft(image, source.scans)
         _check_pixels(*image.size)
@@ -123,9 +153,26 @@ def _decoded(source: Source) -> Image.Image:
         return opaque(image, source.clear)
 
 
+def _opened(source: Source) -> Any:
+    try:
+        return _DECODERS[source.format](io.BytesIO(source.raw))
+    except Image.DecompressionBombError:  # WebP's and GIF's own limit, higher than the one here
+        raise _TooLargeError(f"more than {MOST_PIXELS / 1e6:.0f} megapixels") from None
+
+
+_ERROR_OUTPUT = threading.Lock()
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing on the process's standard error: libtiff writes there, past Python."""
+    """Nothing on the process's standard error: libtiff writes there, past Python. It is one for all
+    threads, so one at a time."""
+    with _ERROR_OUTPUT, _nothing_on_standard_error():
+        yield
+
+
+@contextlib.contextmanager
+def _nothing_on_standard_error() -> Iterator[None]:
     try:
         kept = os.dup(2)
     except OSError:  # closed, so there is nothing to keep quiet
@@ -164,13 +211,3 @@ def _draft(image: JpegImagePlugin.JpegImageFile, scans: int) -> None:
             s for s in (2, 4, 8) if math.ceil(width / s) * math.ceil(height / s) <= MOST_PIXELS
         )
         image.draft(None, (width // scale, height // scale))
-
-
-def _fitted(image: Image.Image, orientation: int, size: tuple[int, int]) -> np.ndarray:
-    """Scaled before it is turned: turning is then cheap."""
-    height, width = size
-    stored = (height, width) if orientation >= 5 else (width, height)
-    fitted = ImageOps.fit(image, stored, Image.Resampling.BICUBIC)
-    if orientation in _TURNS:
-        fitted = fitted.transpose(_TURNS[orientation])
-    return np.asarray(fitted).transpose(2, 0, 1)

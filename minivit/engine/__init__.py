@@ -8,6 +8,7 @@ from minivit.engine.recipes import QUICK, RECIPES
 from minivit.engine.run import Run
 from minivit.engine.trained import Pretrained, Trained, load_model, load_pretrained
 from minivit.engine.trainer import Trainer
+from minivit.engine.transfer import resized
 
 __all__ = [
     "QUICK",
@@ -23,6 +24,7 @@ __all__ = [
     "load_model",
     "load_pretrained",
     "physical_cores",
+    "resized",
     "save_checkpoint",
     "train_once",
 ]

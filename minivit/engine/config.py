@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from minivit import config
-from minivit.data import Augmentation, Dataset, Request, find_source
+from minivit.data import Augmentation, Dataset, Preprocess, Request, find_source
+from minivit.data.preprocess import Resize
 from minivit.errors import UserError
 from minivit.models import ViTConfig
 from minivit.ranges import Range, Ranged
@@ -36,6 +37,9 @@ class TrainConfig(Ranged):
     """Folder where data sets lie or are downloaded to."""
     data_url: str | None = None
     """Another address to download the data set from; None for its authors'."""
+    resize: Resize = "crop"
+    """How images of another shape get that of --image-size: their middle is cropped, black is
+    padded, or they are stretched."""
     val_fraction: Annotated[float, SHARE] = 0.05
     """Share of the training set held out to choose the best weights by; 0: the last are taken."""
     train_images: Annotated[int | None, IMAGES] = None
@@ -103,6 +107,11 @@ class TrainConfig(Ranged):
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; `from_dict` reads it."""
         return config.to_dict(self)
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How image files become those that the model takes."""
+        return Preprocess(self.vit.image_hw, self.vit.in_channels, self.resize)
 
     def load_data(self, data_dir: Path | None = None, download: bool = True) -> Dataset:
         """The data set, at the model's image size.

@@ -8,7 +8,7 @@ from typing import Any, Self
 import msgspec
 
 from minivit.config import overlay
-from minivit.data import Statistics
+from minivit.data import Preprocess, Statistics
 from minivit.data.dataset import is_name
 from minivit.errors import UserError, shown
 from minivit.models import ViTConfig
@@ -51,6 +51,7 @@ class TrainState:
 
     def __post_init__(self) -> None:
         channels, classes = self.vit.in_channels, self.vit.num_classes
+        _ = self.preprocess  # raises where the config does not know how to resize
         for wrong, what in (
             (len(self.statistics.mean) != channels, f"mean and std are not of {channels} channels"),
             (len(self.class_names) != classes, f"it does not name its {classes} classes"),
@@ -71,6 +72,12 @@ class TrainState:
     def statistics(self) -> Statistics:
         """What the images were normalized by."""
         return Statistics(self.mean, self.std)
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What was done to image files before."""
+        resize = self.config.get("resize", Preprocess.resize)
+        return Preprocess(self.vit.image_hw, self.vit.in_channels, resize)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minivit.backend import get_xp, use_device
-from minivit.data import Statistics
+from minivit.data import Preprocess, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint
 from minivit.engine.run import Run
 from minivit.engine.state import TrainState
@@ -20,25 +20,29 @@ class Pretrained:
     """What a training may begin with.
 
     weights: arrays by the model's names. statistics: what its images are normalized by.
-    class_names: of its outputs. pretext: what it learned in place of classes, or "none".
+    preprocess: how image files become those that it takes. class_names: of its outputs.
+    pretext: what it learned in place of classes, or "none".
     """
 
     vit: ViTConfig
     weights: Mapping[str, np.ndarray]
     statistics: Statistics
+    preprocess: Preprocess
     class_names: tuple[str, ...]
     pretext: str = "none"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """model: with the best weights. statistics: what its images are normalized by. class_names: of
-    its outputs. data: the name of the data set that it was trained on, or of the file that it came
-    in. said: what was assumed of a file that did not tell it, a line each.
+    """model: with the best weights. statistics: what its images are normalized by. preprocess: how
+    image files become those that it takes. class_names: of its outputs. data: the name of the data
+    set that it was trained on, or of the file that it came in. said: what was assumed of a file
+    that did not tell it, a line each.
     """
 
     model: ViT
     statistics: Statistics
+    preprocess: Preprocess
     class_names: tuple[str, ...]
     data: str
     said: tuple[str, ...] = ()
@@ -56,7 +60,12 @@ def load_pretrained(path: Path) -> Pretrained:
     """
     _, checkpoint, state = _best(path)
     return Pretrained(
-        state.vit, weights_to_use(checkpoint), state.statistics, state.class_names, state.pretext
+        state.vit,
+        weights_to_use(checkpoint),
+        state.statistics,
+        state.preprocess,
+        state.class_names,
+        state.pretext,
     )
 
 
@@ -81,7 +90,7 @@ def load_model(path: Path, device: str = "cpu") -> Trained:
     restore_weights(model, checkpoint, str(file))
     if not get_xp(model.flat.data).isfinite(model.flat.data).all():
         raise UserError(f"{file}: a weight is infinite or no number; use an earlier checkpoint")
-    return Trained(model, state.statistics, state.class_names, state.data)
+    return Trained(model, state.statistics, state.preprocess, state.class_names, state.data)
 
 
 def _best(path: Path) -> tuple[Path, Checkpoint, TrainState]:

@@ -1,15 +1,16 @@
 """Weights from one training into another model: another image size, other classes."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 
 from minivit.backend import to_device, to_host
-from minivit.engine.trained import Pretrained
+from minivit.engine.trained import Pretrained, Trained
 from minivit.errors import UserError
 from minivit.functional import interpolate_forward
 from minivit.functional.interpolate import Mode
-from minivit.models import Model, ViTConfig
+from minivit.models import Model, ViT, ViTConfig
 
 HEAD = ("head.", "pre_logits.")
 PRETEXT = ("mask_token", "decoder.")  # of masked patch prediction alone
@@ -62,6 +63,22 @@ def transfer(
     for name, array in arrays.items():
         views[name][...] = to_device(np.asarray(array, to_host(views[name]).dtype), model.device)
     return said
+
+
+def resized(trained: Trained, size: tuple[int, int]) -> Trained:
+    """The same model for images of another (height, width): its positions are interpolated.
+
+    Raises:
+        UserError: the patches do not divide the size.
+    """
+    if size == trained.preprocess.size:
+        return trained
+    old = trained.model
+    model = ViT(replace(old.config, image_size=size), None, str(old.dtype), old.device)
+    weights = old.flat.host_views(old.flat.data)
+    names, preprocess = trained.class_names, replace(trained.preprocess, size=size)
+    transfer(model, Pretrained(old.config, weights, trained.statistics, preprocess, names), names)
+    return replace(trained, model=model, preprocess=preprocess)
 
 
 def resize_positions(

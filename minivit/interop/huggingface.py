@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from minivit.errors import UserError
 from minivit.interop.tensors import Tensor
@@ -209,9 +209,36 @@ def facts_from_json(
     for key, name in (("mean", "image_mean"), ("std", "image_std")):
         if isinstance(images.get(name), list):
             found[key] = tuple(images[name])
-    crop = images.get("crop_size")
-    if images.get("do_center_crop") and isinstance(crop, Mapping):
-        height, width = crop.get("height"), crop.get("width")
-        if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:
-            found["size"] = height, width
+    return found | _preprocess(images)
+
+
+RESAMPLE = {2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers, in preprocessor_config.json."""
+
+
+def _preprocess(images: Mapping[str, Any]) -> dict[str, Any]:
+    """Size, shape and interpolation that preprocessor_config.json tells."""
+    found: dict[str, Any] = {}
+    if images.get("resample") in RESAMPLE:
+        found["interpolation"] = RESAMPLE[images["resample"]]
+    crop, size = _size(images, "crop_size"), _size(images, "size")
+    if images.get("do_center_crop") and crop:
+        found["size"] = crop
+        shortest = images.get("size")
+        shortest = shortest.get("shortest_edge") if isinstance(shortest, Mapping) else shortest
+        if isinstance(shortest, int) and shortest >= min(crop):
+            found["crop_share"] = min(crop) / shortest
+    elif size:
+        found |= {"size": size, "resize": "stretch"}
     return found
+
+
+def _size(images: Mapping[str, Any], name: str) -> tuple[int, int] | None:
+    """Height and width, as a pair or as one number for both."""
+    value = images.get(name)
+    if isinstance(value, Mapping):
+        sides = value.get("height"), value.get("width")
+    else:
+        sides = value, value
+    whole = all(isinstance(side, int) and side > 0 for side in sides)
+    return cast(tuple[int, int], sides) if whole else None

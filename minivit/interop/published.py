@@ -11,11 +11,11 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from minivit.backend import to_device, use_device
-from minivit.data import Statistics
+from minivit.data import Preprocess, Statistics
 from minivit.data.dataset import is_name
 from minivit.engine import Pretrained, Run, Trained, load_model, load_pretrained
 from minivit.engine.checkpoint import FORMAT
-from minivit.engine.transfer import resize_positions
+from minivit.engine.transfer import resize_positions, resized
 from minivit.errors import UserError
 from minivit.files import read_json, reading
 from minivit.interop import huggingface, jax, timm
@@ -30,15 +30,16 @@ GIVEN = ("num_heads", "norm_eps", "activation", "image_size", "mean", "std", "ro
 class Published:
     """A file of weights, understood but not yet read.
 
-    weights: by minivit's names. size: height and width of the images that it is meant to be given,
-    where that is not the config's. said: what was assumed or left out, a line each.
+    weights: by minivit's names. preprocess: how image files become those that it is meant to be
+    given; their size may be another than the config's. said: what was assumed or left out, a line
+    each.
     """
 
     vit: ViTConfig
     weights: Mapping[str, Tensor]
     statistics: Statistics
+    preprocess: Preprocess
     class_names: tuple[str, ...]
-    size: tuple[int, int] | None
     name: str
     said: tuple[str, ...]
 
@@ -58,7 +59,7 @@ def load(
             with one, its shards and its config.json.
         device: "cpu", "cuda" or "cuda:N". dtype: "float32" or "float64".
         size: height and width of the images that it will be given, for which its positions are
-            interpolated (bicubic); None: those that the file asks for. A run keeps its own.
+            interpolated (bicubic); None: those that the file or the run asks for.
         given: what the file does not tell, of `GIVEN`, or `architecture`, timm's name.
 
     Raises:
@@ -66,14 +67,17 @@ def load(
     """
     path = Path(path)
     if is_own(path):
-        return load_model(path, device)
+        trained = load_model(path, device)
+        return resized(trained, size) if size else trained
     found = at_size(read_published(path, **given), size)
     use_device(device)
     model = ViT(found.vit, seed=None, dtype=dtype, device=device)
     views = model.flat.views(model.flat.data)
     for name, tensor in found.weights.items():
         views[name][...] = to_device(tensor.read().astype(dtype, copy=False), device)
-    return Trained(model, found.statistics, found.class_names, found.name, found.said)
+    return Trained(
+        model, found.statistics, found.preprocess, found.class_names, found.name, found.said
+    )
 
 
 def load_start(path: Path) -> Pretrained:
@@ -86,15 +90,16 @@ def load_start(path: Path) -> Pretrained:
         return load_pretrained(path)
     found = read_published(path)
     weights = {name: tensor.read() for name, tensor in found.weights.items()}
-    return Pretrained(found.vit, weights, found.statistics, found.class_names)
+    return Pretrained(found.vit, weights, found.statistics, found.preprocess, found.class_names)
 
 
 def at_size(found: Published, size: tuple[int, int] | None) -> Published:
     """The same for images of another size; None: for those that the file asks for."""
-    size = size or found.size
-    if size is None or size == found.vit.image_hw:
+    size = size or found.preprocess.size
+    if size == found.vit.image_hw:
         return found
     vit = dataclasses.replace(found.vit, image_size=size)
+    preprocess = dataclasses.replace(found.preprocess, size=size)
     if vit.pos_embed == "relative_bias":
         raise UserError(
             f"{found.name}: its relative positions are those of {found.vit.image_hw} pixels; give "
@@ -105,7 +110,7 @@ def at_size(found: Published, size: tuple[int, int] | None) -> Published:
     if table is not None:
         shape = (1, vit.num_positions, vit.dim)
         weights["pos_embed"] = Tensor(shape, lambda: resize_positions(table.read(), found.vit, vit))
-    return dataclasses.replace(found, vit=vit, weights=weights)
+    return dataclasses.replace(found, vit=vit, weights=weights, preprocess=preprocess)
 
 
 def is_own(path: Path) -> bool:
@@ -188,11 +193,18 @@ def _understood(
         vit,
         weights,
         Statistics(mean, std),
+        Preprocess(
+            facts.get("size", vit.image_hw),
+            vit.in_channels,
+            **{name: facts[name] for name in _RESIZING if name in facts},
+        ),
         class_names(vit.num_classes, facts.get("class_names")),
-        facts.get("size"),
         path.name,
         (family, *said),
     )
+
+
+_RESIZING = ("resize", "crop_share", "interpolation")
 
 
 def _few(names: list[str]) -> str:

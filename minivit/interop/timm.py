@@ -6,17 +6,19 @@ minivit's own names are timm's, so every other family is first brought to these.
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from minivit.config import overlay
+from minivit.data.preprocess import Interpolation
 from minivit.errors import UserError
 from minivit.interop.tensors import Tensor
 from minivit.models import ViTConfig
 
 Facts = Mapping[str, Any]
-"""What no tensor shows: fields of `ViTConfig`, and mean, std, class_names, size."""
+"""What no tensor shows: fields of `ViTConfig`; mean, std, class_names; and of `Preprocess` size,
+resize, crop_share and interpolation."""
 
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -93,11 +95,29 @@ def facts_from_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     size = cfg.get("input_size")
     if isinstance(size, list | tuple) and len(size) == 3:
         found["image_size"] = tuple(size[1:])
+    found |= _preprocess(cfg)
     arguments = settings.get("model_args")
     arguments = arguments if isinstance(arguments, Mapping) else {}
     for name, spelled in (("num_heads", "num_heads"), ("image_size", "img_size")):
         if spelled in arguments:
             found[name] = arguments[spelled]
+    return found
+
+
+RESIZE = {"center": "crop", "squash": "stretch"}
+"""timm's crop modes."""
+
+
+def _preprocess(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """What timm resizes by, as far as it is known here."""
+    found: dict[str, Any] = {}
+    if cfg.get("crop_mode") in RESIZE:
+        found["resize"] = RESIZE[cfg["crop_mode"]]
+    if cfg.get("interpolation") in get_args(Interpolation):
+        found["interpolation"] = cfg["interpolation"]
+    share = cfg.get("crop_pct")
+    if isinstance(share, int | float) and 0 < share <= 1:
+        found["crop_share"] = float(share)
     return found
 
 

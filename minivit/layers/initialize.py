@@ -8,16 +8,17 @@ from minivit.backend.random import Purpose, generator
 
 
 class Blank(np.random.Generator):
-    """Draws zeros: for weights that a file is about to fill. Untouched zeros take no memory."""
+    """Draws zeros, one number that stands everywhere, so without memory: for weights that a file is
+    about to fill."""
 
     def __init__(self) -> None:
         super().__init__(np.random.PCG64(0))
 
     def uniform(self, low=0.0, high=1.0, size=None):  # type: ignore[no-untyped-def]
-        return np.zeros(size)
+        return np.broadcast_to(0.0, size)
 
     def standard_normal(self, size=None, dtype=np.float64, out=None):  # type: ignore[no-untyped-def]
-        return np.zeros(size)
+        return np.broadcast_to(0.0, size)
 
 
 def weights_from(seed: int | None) -> np.random.Generator:

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,11 @@ class Parameter:
 
     def __init__(self, data: Array):
         self.data = data
-        self.grad = get_xp(data).zeros(data.shape, data.dtype)  # untouched memory costs nothing
+
+    @cached_property
+    def grad(self) -> Array:
+        """Made when it is first asked for: a model binds its own before."""
+        return get_xp(self.data).zeros(self.data.shape, self.data.dtype)
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"

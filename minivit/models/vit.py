@@ -1,5 +1,6 @@
 """The Vision Transformer (Dosovitskiy et al., 2021)."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,10 +118,10 @@ class ViT(Model):
             self.pre_logits = Linear(rng, C, features)
         if config.num_classes:
             self.head = Linear(rng, features, config.num_classes)
-            self.head.weight.data[...] = 0.0
+            self.head.weight.data = np.zeros((features, config.num_classes))
         if config.num_classes and config.distilled:
             self.head_dist = Linear(rng, features, config.num_classes)
-            self.head_dist.weight.data[...] = 0.0
+            self.head_dist.weight.data = np.zeros((features, config.num_classes))
         self.config, self.device = config, device
         self.flat = FlatParameters(self, dtype, device)
         self.fixed_positions: Any = None
@@ -194,13 +195,22 @@ class ViT(Model):
         dx = self.place_backward(dx, cache.place)
         return self.patch_embed.backward(dx, cache.patch_embed)
 
-    def _encode(self, images: Array) -> Array:
-        """All blocks, at rest, no cache kept: -> (B, T, C)."""
+    def observe(self, images: Array, visit: Callable[[BlockCache], None]) -> tuple[Array, Any]:
+        """images (B, channels, H, W) -> logits (B, K), (tokens of the final norm, its cache). Each
+        block's cache is shown to `visit` and then let go, so any depth fits."""
+        logits, (norm, tokens, *_) = self._classify(self._encode(images, visit))
+        return logits, (tokens, norm)
+
+    def _encode(self, images: Array, visit: Callable[[BlockCache], None] | None = None) -> Array:
+        """All blocks, at rest, no cache kept: -> (B, T, C). visit: as in `observe`."""
         self.check_images(images)
         x, _ = self.patch_embed.forward(images)
         x, _ = self.place_forward(x, None)
         for block in self.blocks:
-            x, _ = block.forward(x)
+            x, cache = block.forward(x)
+            if visit is not None:
+                visit(cache)
+            del cache  # before the next block makes its own
         return x
 
     def place_forward(self, x: Array, stream: RandomStream | None) -> tuple[Array, PlaceCache]:

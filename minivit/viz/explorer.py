@@ -139,7 +139,7 @@ def _one_picture(
         "width": pixels.shape[2],
         "pixels": _base64(np.ascontiguousarray(pixels.transpose(1, 2, 0))),
         "answers": [[int(k), round(float(probs[k]), 5)] for k in np.argsort(-probs)[:TOP]],
-        "maps": _base64(companded(seen.maps[layers, 0])),
+        "maps": _base64(np.stack([companded(seen.maps[layer, 0]) for layer in layers])),
     }
 
 

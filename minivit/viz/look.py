@@ -6,6 +6,7 @@ import numpy as np
 
 from minivit.backend import Array, get_xp, to_host
 from minivit.errors import UserError
+from minivit.layers import BlockCache
 from minivit.models import MaskedViT, ViT
 
 
@@ -59,17 +60,28 @@ def look(
     """
     require_attention(model)
     model = model.encoder
-    twin = model.replica() if gradients else model  # backward adds to the twin's gradients
-    xp = get_xp(images)
-    logits, cache = twin.forward(images)
-    maps = np.stack([to_host(block.attn.probs) for block in cache.blocks])
-    blocks = [to_host(block.norm1.xhat) for block in cache.blocks]
-    last = cache.tokens if cache.norm is None else cache.norm.xhat  # some models end without norm
-    tokens = np.stack([*blocks, to_host(last)])
+    kept: list[tuple[np.ndarray, np.ndarray]] = []  # per block
+
+    def keep(block: BlockCache) -> None:
+        kept.append((to_host(block.attn.probs), to_host(block.norm1.xhat)))
+
+    if gradients:
+        twin = model.replica()  # backward adds to its gradients
+        logits, cache = twin.forward(images)
+        last = cache.tokens, cache.norm
+        for block in cache.blocks:
+            keep(block)
+    else:
+        logits, last = model.observe(images, keep)
+    tokens, norm = last
+    ending = to_host(tokens if norm is None else norm.xhat)  # some models end without norm
+    maps = np.stack([probs for probs, _ in kept])
+    tokens = np.stack([*(xhat for _, xhat in kept), ending])
     host_logits = to_host(logits)
     classes = host_logits.argmax(-1) if classes is None else np.asarray(classes)
     if not gradients:
         return Look(host_logits, classes, maps, tokens, None, None)
+    xp = get_xp(images)
     dlogits = xp.zeros_like(logits)
     dlogits[xp.arange(len(images)), xp.asarray(classes)] = 1.0
     dmaps = xp.empty(maps.shape, logits.dtype)

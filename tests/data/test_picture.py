@@ -12,7 +12,7 @@ import pytest
 from fuzz.corpus.images import GREY, STRIP, tiff
 from PIL import Image, features
 
-from minivit.data import open_picture, picture
+from minivit.data import Preprocess, picture, preprocess, read_image
 from minivit.errors import UserError
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 128, 0), (255, 255, 255)
@@ -20,13 +20,15 @@ RED, GREEN, WHITE = (255, 0, 0), (0, 128, 0), (255, 255, 255)
 
 def colors(path) -> list[tuple[int, ...]]:
     """The four corners of an image of 2×2, row by row."""
-    return [tuple(map(int, color)) for color in open_picture(path, (2, 2)).reshape(3, 4).T]
+    return [
+        tuple(map(int, color)) for color in read_image(path, Preprocess((2, 2))).reshape(3, 4).T
+    ]
 
 
 def refused(path, message: str) -> str:
     start = time.perf_counter()
     with pytest.raises(UserError, match=message) as caught:
-        open_picture(path, (8, 8))
+        read_image(path, Preprocess((8, 8)))
     assert time.perf_counter() - start < 2
     told = str(caught.value)
     assert "\n" not in told
@@ -211,9 +213,11 @@ def test_orientations(tmp_path, kind, orientation):
         upright.save(tmp_path / "a", kind, tiffinfo={0x0112: orientation})
     else:
         upright.save(tmp_path / "a", kind, exif=exif(orientation, "<>"[orientation % 2]), **options)
-    turn = picture._TURNS.get(orientation)
+    turn = preprocess._TURNS.get(orientation)
     expected = np.asarray(upright if turn is None else upright.transpose(turn)).transpose(2, 0, 1)
-    np.testing.assert_allclose(open_picture(tmp_path / "a", expected.shape[1:]), expected, atol=3)
+    np.testing.assert_allclose(
+        read_image(tmp_path / "a", Preprocess(expected.shape[1:])), expected, atol=3
+    )
 
 
 def test_orientation_without_sense(tmp_path):
@@ -237,7 +241,7 @@ def test_metadata_makes_no_difference(tmp_path):
         extra = {"icc_profile": b"p" * 70_000, "exif": exif(1), "comment": b"c" * 1000}
         image.save(tmp_path / "a", kind)
         image.save(tmp_path / "b", kind, **extra)
-        one, other = (open_picture(tmp_path / name, (20, 30)) for name in "ab")
+        one, other = (read_image(tmp_path / name, Preprocess((20, 30))) for name in "ab")
         np.testing.assert_array_equal(one, other)
 
 
@@ -288,7 +292,7 @@ def test_too_many_pixels_is_the_reason_given(tmp_path):
 def test_every_format_has_the_limit(tmp_path, kind, monkeypatch):
     Image.new("RGB", (200, 100)).save(tmp_path / "a", kind)
     monkeypatch.setattr(picture, "MOST_PIXELS", 20_000)
-    open_picture(tmp_path / "a", (8, 8))
+    read_image(tmp_path / "a", Preprocess((8, 8)))
     monkeypatch.setattr(picture, "MOST_PIXELS", 19_999)
     refused(tmp_path / "a", "200 × 100, 0 megapixels, at most 0")
 
@@ -300,7 +304,7 @@ def test_a_large_photo_is_decoded_at_a_fraction(tmp_path, most, decoded, monkeyp
     sizes = []
     monkeypatch.setattr(picture, "MOST_PIXELS", most)
     monkeypatch.setattr(picture, "opaque", lambda image, _: sizes.append(image.size) or image)
-    found = open_picture(tmp_path / "a.jpg", (6, 8))
+    found = read_image(tmp_path / "a.jpg", Preprocess((6, 8)))
     assert sizes == [(800 // decoded, 600 // decoded)]
     np.testing.assert_allclose(found[0, 3], np.linspace(16, 239, 8), atol=4)
 
@@ -311,7 +315,7 @@ def test_a_photo_has_a_limit_for_its_coefficients_and_scans(tmp_path, monkeypatc
     monkeypatch.setattr(picture, "MOST_COEFFICIENTS", 59_999)
     refused(tmp_path / "a.jpg", "0 megapixels, at most 0 are read of a JPEG with color at this res")
     image.save(tmp_path / "a.jpg", progressive=True)  # color at half the resolution
-    open_picture(tmp_path / "a.jpg", (8, 8))
+    read_image(tmp_path / "a.jpg", Preprocess((8, 8)))
     monkeypatch.setattr(picture, "MOST_SCANNED", 199_999)
     refused(tmp_path / "a.jpg", "in 10 scans, at most 9; scale")
 

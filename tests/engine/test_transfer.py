@@ -7,7 +7,7 @@ import pytest
 import tiny
 from helpers import draw
 
-from minivit.data import Statistics
+from minivit.data import Preprocess, Statistics
 from minivit.engine import Pretrained, load_pretrained
 from minivit.engine.transfer import MAY_DIFFER, freeze_all_but, resize_positions, transfer
 from minivit.errors import UserError
@@ -24,7 +24,13 @@ def trained(config=CONFIG):
 
 def pretrained(model):
     weights = {n: p.data.copy() for n, p in model.named_parameters()}
-    return Pretrained(model.config, weights, Statistics((0.5,) * 3, (0.2,) * 3), NAMES)
+    return Pretrained(
+        model.config,
+        weights,
+        Statistics((0.5,) * 3, (0.2,) * 3),
+        Preprocess(model.config.image_hw),
+        NAMES,
+    )
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])

@@ -9,7 +9,7 @@ from fuzz.harness import attempt, check, check_apart, mutated
 from hypothesis import strategies as st
 from PIL import Image
 
-from minivit.data import open_picture
+from minivit.data import Preprocess, read_image
 from minivit.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 9, 4), np.uint8)
@@ -70,7 +70,7 @@ def read(tmp_path):
 
     def read(raw: bytes, how=check):
         path.write_bytes(raw)
-        return how(lambda: open_picture(path, (8, 6)), path.parent)
+        return how(lambda: read_image(path, Preprocess((8, 6))), path.parent)
 
     return read
 

@@ -11,7 +11,7 @@ import tiny
 
 from minivit import ViT, ViTConfig
 from minivit.commands.export import run as export
-from minivit.data import Statistics
+from minivit.data import Preprocess, Statistics
 from minivit.engine import Run, Trained
 from minivit.errors import UserError
 from minivit.interop.exports import TIMM, TRANSFORMERS, to_huggingface, to_timm
@@ -42,7 +42,9 @@ def trained(name):
     config = dataclasses.replace(BASE, **KINDS[name])
     channels = config.in_channels
     statistics = Statistics((0.4, 0.5, 0.6)[:channels], (0.2, 0.3, 0.25)[:channels])
-    return Trained(tiny.lively(ViT(config)), statistics, NAMES, "made up")
+    return Trained(
+        tiny.lively(ViT(config)), statistics, Preprocess(config.image_hw), NAMES, "made up"
+    )
 
 
 def pixels(one, count=7):

@@ -233,7 +233,9 @@ def plain(tmp_path):
     model = ViT(config)
     model.flat.data[...] = np.random.default_rng(0).normal(0, 0.2, model.flat.data.shape)
     statistics = minivit.data.Statistics((0.5,) * 3, (0.5,) * 3)
-    trained = minivit.engine.Trained(model, statistics, imagenet(), "x")
+    trained = minivit.engine.Trained(
+        model, statistics, minivit.data.Preprocess((32, 32)), imagenet(), "x"
+    )
     save_file(in_torch_layout(trained), tmp_path / "vit.safetensors")
     return tmp_path / "vit.safetensors"
 

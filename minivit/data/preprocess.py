@@ -1,0 +1,80 @@
+"""What is done to an image of any size before a model takes it, but for its numbers' scale."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from minivit.errors import UserError, shown
+
+Resize = Literal["crop", "pad", "stretch"]
+Interpolation = Literal["bicubic", "bilinear"]
+
+_MODES = {1: "L", 3: "RGB"}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = 5
+"""From this orientation of EXIF on, height and width change places."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Size, shape and channels that a model takes; its mean and deviation are `Statistics`.
+
+    size: height and width in pixels. channels: 3, or 1 for grey (ITU-R 601 luma).
+    resize: how another shape becomes this one: the middle is cropped, black is padded on two
+    sides, or the image is stretched. crop_share: of the crop, the share of its height and width
+    that is kept, 224 / 256 in many published models.
+
+    Raises:
+        UserError: a way to resize that is not known.
+    """
+
+    size: tuple[int, int]
+    channels: int = 3
+    resize: Resize = "crop"
+    crop_share: float = 1.0
+    interpolation: Interpolation = "bicubic"
+
+    def __post_init__(self) -> None:
+        if self.resize not in get_args(Resize):
+            known = ", ".join(get_args(Resize))
+            raise UserError(f"resize is {shown(self.resize)}; expected one of {known}")
+
+    def __call__(self, image: Image.Image, orientation: int = 1) -> np.ndarray:
+        """An RGB or grey image as uint8 (channels, H, W).
+
+        orientation: as EXIF numbers it. The image is scaled before it is turned: turning is then
+        cheap.
+
+        Raises UserError for a number of channels that no image file has.
+        """
+        if self.channels not in _MODES:
+            raise UserError(
+                f"the model takes images of {self.channels} channels; image files have 3, or 1"
+            )
+        height, width = self.size
+        size = (height, width) if orientation >= SIDEWAYS else (width, height)
+        fitted = self._fitted(image, size, Image.Resampling[self.interpolation.upper()])
+        if orientation in _TURNS:
+            fitted = fitted.transpose(_TURNS[orientation])
+        mode = _MODES[self.channels]
+        pixels = np.asarray(fitted if fitted.mode == mode else fitted.convert(mode))
+        return pixels.reshape(height, width, self.channels).transpose(2, 0, 1)
+
+    def _fitted(
+        self, image: Image.Image, size: tuple[int, int], method: Image.Resampling
+    ) -> Image.Image:
+        if self.resize == "crop":
+            return ImageOps.fit(image, size, method, bleed=(1 - self.crop_share) / 2)
+        if self.resize == "pad":
+            return ImageOps.pad(image, size, method)
+        return image.resize(size, method)
