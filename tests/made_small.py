@@ -33,8 +33,9 @@ WHERE_NAMED = {
     "--device": "cpu",
     "--precision": "fp32",
     "--preset": "cifar10",
+    "--image-size": "16",
 }
-"""The same, only where the line has the flag: fewer images, and a CPU in place of a GPU."""
+"""The same, only where the line has the flag: fewer and smaller images, and a CPU, not a GPU."""
 
 REQUIRED = {
     "minivit finetune": "--from RUN",

@@ -155,3 +155,31 @@ def test_a_query_is_counted_from_one():
     assert attention.query_token((2, 3), (2, 3), False) == 5
     assert attention.query_token(None, (2, 3), True) == 0
     assert attention.query_token(None, (2, 3), False) == 4
+
+
+def photo(folder, height, width):
+    path = folder / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)).save(
+        path
+    )
+    return path
+
+
+def test_a_photograph_in_its_own_proportions(trained, command, tmp_path):
+    path, page = photo(tmp_path, 20, 41), tmp_path / "page.html"
+    status, _, _ = command(trained.path, path, "--keep-aspect-ratio", "--html", page)
+    assert status == 0
+    found = content(page)
+    (one,) = found["images"]
+    assert found["grid"] == [2, 4]  # patches of 4 pixels; 8 × 16.4 to whole patches
+    assert (one["height"], one["width"]) == (8, 16)
+
+
+def test_a_size_that_patches_do_not_divide(trained, command, tmp_path):
+    path = photo(tmp_path, 20, 20)
+    status, _, said = command(trained.path, path, "--image-size", "10")
+    assert status == 2
+    assert "10" in said
+    assert said.count("\n") == 1
+    status, _, said = command(trained.path, "--keep-aspect-ratio")
+    assert (status, said.count("\n")) == (2, 1)

@@ -78,6 +78,7 @@ CHANGED = TrainConfig(
     dataset="shapes",
     data_dir=Path("/some where/else"),
     data_url="http://example.org/cifar/",
+    resize="pad",
     val_fraction=0.1,
     train_images=77,
     pretext="pixels",

@@ -219,8 +219,9 @@ RESAMPLE = {2: "bilinear", 3: "bicubic"}
 def _preprocess(images: Mapping[str, Any]) -> dict[str, Any]:
     """Size, shape and interpolation that preprocessor_config.json tells."""
     found: dict[str, Any] = {}
-    if images.get("resample") in RESAMPLE:
-        found["interpolation"] = RESAMPLE[images["resample"]]
+    resample = images.get("resample")
+    if isinstance(resample, int) and resample in RESAMPLE:
+        found["interpolation"] = RESAMPLE[resample]
     crop, size = _size(images, "crop_size"), _size(images, "size")
     if images.get("do_center_crop") and crop:
         found["size"] = crop

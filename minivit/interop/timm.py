@@ -111,11 +111,13 @@ RESIZE = {"center": "crop", "squash": "stretch"}
 def _preprocess(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """What timm resizes by, as far as it is known here."""
     found: dict[str, Any] = {}
-    if cfg.get("crop_mode") in RESIZE:
-        found["resize"] = RESIZE[cfg["crop_mode"]]
-    if cfg.get("interpolation") in get_args(Interpolation):
-        found["interpolation"] = cfg["interpolation"]
-    share = cfg.get("crop_pct")
+    mode, interpolation, share = (
+        cfg.get(key) for key in ("crop_mode", "interpolation", "crop_pct")
+    )
+    if isinstance(mode, str) and mode in RESIZE:
+        found["resize"] = RESIZE[mode]
+    if interpolation in get_args(Interpolation):
+        found["interpolation"] = interpolation
     if isinstance(share, int | float) and 0 < share <= 1:
         found["crop_share"] = float(share)
     return found

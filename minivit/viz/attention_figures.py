@@ -28,7 +28,9 @@ def overlay_figure(
     Args:
         maps: method -> (N, rows, columns). titles: what to write beside each picture.
     """
-    figure, axes = panels(len(pictures), 1 + len(maps), 1.35, above=0.2, beside=0.9)
+    height, width = pictures.shape[-2:]
+    shape = height / width
+    figure, axes = panels(len(pictures), 1 + len(maps), 1.35, 0.2, 0.9, shape)
     for row, picture, title in zip(axes, pictures, titles, strict=True):
         show_picture(row[0], picture)
         row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
@@ -47,7 +49,7 @@ def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, class_toke
         class_token: whether token 0 is one; it is left out of what is shown.
     """
     L, H = maps.shape[:2]
-    figure, axes = panels(L, H, 1.1, above=0.4, beside=0.2)
+    figure, axes = panels(L, H, 1.1, above=0.4, beside=0.2, shape=grid[0] / grid[1])
     shown = maps[:, :, query, int(class_token) :].reshape(L, H, *grid)
     for layer, head in np.ndindex(L, H):
         one = axes[layer, head]
@@ -66,7 +68,8 @@ def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, class_toke
 
 def rollout_figure(picture: np.ndarray, steps: np.ndarray) -> Figure:
     """Rollout as it grows with depth. steps: (L, rows, columns)."""
-    figure, axes = panels(1, 1 + len(steps), 1.35, above=0.2)
+    height, width = picture.shape[-2:]
+    figure, axes = panels(1, 1 + len(steps), 1.35, above=0.2, shape=height / width)
     show_picture(axes[0, 0], picture)
     axes[0, 0].set_title("picture", fontsize=9)
     for layer, (one, heat) in enumerate(zip(axes[0, 1:], steps, strict=True)):
@@ -104,15 +107,24 @@ def position_figure(similarity: np.ndarray) -> Figure:
     similarity: (rows, columns, rows, columns), from -1 to 1.
     """
     rows, columns = similarity.shape[:2]
-    figure, axes = panels(rows, columns, min(0.7, 7.0 / columns), above=0.2, beside=1.2)
-    for row, column in np.ndindex(rows, columns):
-        image = axes[row, column].imshow(similarity[row, column], cmap=SIGNED, vmin=-1, vmax=1)
+    side = min(0.7 * columns, 7.0)
+    figure, axes = panels(1, 1, side, above=0.2, beside=1.2, shape=rows / columns)
+    # one image: axes of their own for hundreds of maps would take minutes
+    image = axes[0, 0].imshow(_side_by_side(similarity), cmap=SIGNED, vmin=-1, vmax=1)
     bar = figure.colorbar(image, ax=axes, shrink=0.7)
     bar.set_label("cosine similarity", fontsize=9)
     bar.outline.set_visible(False)
     figure.supxlabel("column of the patch", fontsize=9)
     figure.supylabel("row of the patch", fontsize=9)
     return figure
+
+
+def _side_by_side(maps: np.ndarray) -> np.ndarray:
+    """(rows, columns, h, w) -> (rows·(h + 1) - 1, columns·(w + 1) - 1), with NaN between them."""
+    rows, columns, h, w = maps.shape
+    framed = np.full((rows, columns, h + 1, w + 1), np.nan)
+    framed[:, :, :h, :w] = maps
+    return framed.transpose(0, 2, 1, 3).reshape(rows * (h + 1), columns * (w + 1))[:-1, :-1]
 
 
 def filters_figure(filters: Filters) -> Figure:

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 import minivit
 from minivit import UserError, ViT, ViTConfig
+from minivit.data import Preprocess
 from minivit.interop import load
 from minivit.interop.exports import in_torch_layout
 from minivit.interop.published import class_names, imagenet
@@ -321,3 +322,58 @@ def test_class_names():
     assert class_names(2, ["LABEL_0", "LABEL_1"]) == ("class 0", "class 1")
     assert class_names(2, ["a", "\x1b[2J"]) == ("class 0", "class 1")
     assert class_names(3, ["a"]) == ("class 0", "class 1", "class 2")
+
+
+TIMM = {
+    "architecture": "vit_tiny_patch16_224",
+    "pretrained_cfg": {"crop_pct": 0.9, "interpolation": "bilinear", "crop_mode": "squash"},
+}
+BIT = {"do_center_crop": True, "crop_size": {"height": 24, "width": 24}, "resample": 2}
+BIT |= {"size": {"shortest_edge": 32}}
+WHOLE = {"size": {"height": 40, "width": 48}, "resample": 3}
+
+
+@pytest.mark.parametrize(
+    ("settings", "images", "expected"),
+    [
+        (TIMM, None, Preprocess((32, 32), 3, "stretch", 0.9, "bilinear")),
+        ({}, BIT, Preprocess((24, 24), 3, "crop", 0.75, "bilinear")),
+        ({}, WHOLE, Preprocess((40, 48), 3, "stretch", 1.0, "bicubic")),
+        ({}, {"size": 32, "crop_size": [1], "resample": []}, Preprocess((32, 32), 3, "stretch")),
+    ],
+    ids=["timm", "a center crop", "a whole image", "half of it nonsense"],
+)
+def test_images_are_prepared_as_the_family_does(tmp_path, settings, images, expected):
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    if images is None:
+        timm = pytest.importorskip("timm")
+        model = timm.create_model("vit_tiny_patch16_224", depth=1, img_size=32, patch_size=8)
+        save_file({n: t.numpy() for n, t in model.state_dict().items()}, tmp_path / "m.safetensors")
+        (tmp_path / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    else:
+        torch.manual_seed(0)
+        config = transformers.ViTConfig(**SMALL)
+        transformers.ViTModel(config).save_pretrained(tmp_path)
+        text = json.dumps(images)
+        (tmp_path / "preprocessor_config.json").write_text(text, encoding="utf-8")
+    one = load(tmp_path)
+    assert one.preprocess == expected
+    assert one.model.config.image_hw == expected.size
+
+
+def test_a_run_at_another_size(tmp_path):
+    """Its positions are interpolated, all else is the same."""
+    model = ViT(ViTConfig(image_size=16, patch_size=8, dim=32, depth=1, num_heads=2))
+    statistics = minivit.data.Statistics((0.5,) * 3, (0.5,) * 3)
+    names = tuple("abcdefghij")
+    one = minivit.engine.Trained(model, statistics, Preprocess((16, 16)), names, "x")
+    other = minivit.engine.resized(one, (16, 32))
+    assert other.preprocess.size == other.model.config.image_hw == (16, 32)
+    for name, parameter in other.model.named_parameters():
+        same = dict(model.named_parameters())[name].data
+        if name == "pos_embed":
+            np.testing.assert_array_equal(parameter.data[:, 0], same[:, 0])
+            assert parameter.data.shape == (1, 9, 32)
+        else:
+            np.testing.assert_array_equal(parameter.data, same)

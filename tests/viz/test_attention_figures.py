@@ -84,10 +84,15 @@ def test_distances_stand_over_their_layer():
 
 def test_positions_and_similarities_are_on_one_scale():
     similarity = np.clip(draw(3, 2, 3, 2, 3), -1, 1)
-    axes = np.array(position_figure(similarity).axes[:6]).reshape(2, 3)
+    axes = position_figure(similarity).axes[0]
+    assert axes.get_images()[0].get_clim() == (-1, 1)
+    shown = np.ma.filled(images(axes)[0], np.nan)
+    assert shown.shape == (2 * 3 - 1, 3 * 4 - 1)
     for row, column in np.ndindex(2, 3):
-        np.testing.assert_array_equal(images(axes[row, column])[0], similarity[row, column])
-        assert axes[row, column].get_images()[0].get_clim() == (-1, 1)
+        one = shown[3 * row : 3 * row + 2, 4 * column : 4 * column + 3]
+        np.testing.assert_array_equal(one, similarity[row, column])
+    assert np.isnan(shown[2]).all()
+    assert np.isnan(shown[:, 3::4]).all()
     tokens = np.clip(draw(4, 3, 5, 5), -1, 1)
     axes = similarity_figure(tokens).axes
     for layer in range(3):
