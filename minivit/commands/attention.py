@@ -152,7 +152,7 @@ def choose_images(options: Options, trained: Trained) -> Images:
     _check_count(options.test, "use a smaller --test")
     split = test_split(options)[: options.test]
     names = [f"test image {i + 1}" for i in range(len(split))]
-    return Images(split.images, split.labels, names)
+    return Images(split.pixels, split.labels, names)
 
 
 def _check_count(count: int, advice: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from minivit.backend.machine import require_memory
+from minivit.data.stored import Images, blocks, take
 from minivit.errors import UserError
 
 LONGEST_NAME = 200
@@ -22,21 +23,24 @@ def is_name(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures and their labels.
+    """Images and their labels.
 
-    images: uint8 (N, C, H, W), labels: int64 (N,), masks: bool (N, H, W), True where the labelled
-    figure is, or None where nobody drew them.
+    images: uint8 (N, C, H, W), in memory or in a file; `pixels` has them in memory. labels: int64
+    (N,). masks: bool (N, H, W), True where the labelled figure is, or None where nobody drew them.
+    names: str (N,), of the images' files, or None where they have none.
 
     Raises:
         UserError: not as many labels as images.
     """
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     masks: np.ndarray | None = None
+    names: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name, array in (("images", self.images), ("masks", self.masks)):
+        arrays = {"images": self.images, "masks": self.masks, "names": self.names}
+        for name, array in arrays.items():
             if array is not None and len(array) != len(self.labels):
                 raise UserError(
                     f"{len(array)} {name} and {len(self.labels)} labels; expected as many of each"
@@ -46,8 +50,13 @@ class Split:
         return len(self.labels)
 
     def __getitem__(self, rows: slice | np.ndarray) -> "Split":
-        masks = None if self.masks is None else self.masks[rows]
-        return Split(self.images[rows], self.labels[rows], masks)
+        masks, names = (None if a is None else a[rows] for a in (self.masks, self.names))
+        return Split(take(self.images, rows), self.labels[rows], masks, names)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """All images, in memory."""
+        return np.asarray(self.images)
 
     def num_held_out(self, fraction: float) -> int:
         """How many images `hold_out` takes: at least one, or none where the fraction is 0."""
@@ -95,12 +104,13 @@ class Split:
         count, channels = self.images.shape[:2]
         needs = {"images": count * channels * math.prod(size)}
         require_memory(f"a set of {count:,} images of {size[0]}×{size[1]} pixels", needs)
-        images = np.stack([_resize(one.transpose(1, 2, 0), size) for one in self.images])
+        images = np.stack([_resize(one.transpose(1, 2, 0), size) for one in self.pixels])
         masks = self.masks
         if masks is not None:
             nearest = Image.Resampling.NEAREST
             masks = np.stack([_resize(one[..., None], size, nearest)[..., 0] for one in masks])
-        return Split(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), self.labels, masks)
+        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        return Split(images, self.labels, masks, self.names)
 
 
 def _resize(
@@ -113,7 +123,8 @@ def _resize(
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split over the same classes.
+    """A training and a test split over the same classes, and one for validation where it comes with
+    one: else a part of the training split is held out for it.
 
     name: what to call it wherever a result measured on it is quoted.
 
@@ -125,9 +136,10 @@ class Dataset:
     train: Split
     test: Split
     class_names: tuple[str, ...]
+    val: Split | None = None
 
     def __post_init__(self) -> None:
-        for name, split in (("training", self.train), ("test", self.test)):
+        for name, split in self.splits.items():
             if not len(split):
                 raise UserError(f"{self.name}: the {name} set is empty; expected at least 1 image")
             low, high = int(split.labels.min()), int(split.labels.max())
@@ -138,6 +150,12 @@ class Dataset:
                 )
 
     @property
+    def splits(self) -> dict[str, Split]:
+        """Those that it has, by name: training, test, validation."""
+        found = {"training": self.train, "test": self.test, "validation": self.val}
+        return {name: split for name, split in found.items() if split is not None}
+
+    @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
@@ -145,10 +163,13 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of the class names, and of all images and labels in their order."""
         digest = hashlib.sha256(repr(self.class_names).encode())
-        for split in (self.train, self.test):
-            for array in (split.images, split.labels):
-                digest.update(f"{array.dtype.str} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data)
+        for split in self.splits.values():
+            images, labels = split.images, split.labels
+            digest.update(f"{images.dtype.str} {images.shape}".encode())
+            for block in blocks(images):
+                digest.update(np.ascontiguousarray(block).data)
+            digest.update(f"{labels.dtype.str} {labels.shape}".encode())
+            digest.update(np.ascontiguousarray(labels).data)
         return digest.hexdigest()
 
     def resized(self, size: tuple[int, int]) -> "Dataset":
@@ -156,4 +177,5 @@ class Dataset:
         if self.train.images.shape[2:] == size:
             return self
         train, test = self.train.resized(size), self.test.resized(size)
-        return Dataset(self.name, train, test, self.class_names)
+        val = None if self.val is None else self.val.resized(size)
+        return Dataset(self.name, train, test, self.class_names, val)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from minivit.data.stored import Images, blocks
 from minivit.errors import UserError
 
 
@@ -29,14 +30,13 @@ class Statistics:
             )
 
     @classmethod
-    def of(cls, images: np.ndarray) -> "Statistics":
+    def of(cls, images: Images) -> "Statistics":
         """Of uint8 (N, C, H, W); a channel that never varies gets std 1."""
-        channels = np.moveaxis(images, 1, 0).reshape(images.shape[1], -1)
         # counts of the 256 grey levels: exact, and no float copy of the whole set
-        counts = np.stack([np.bincount(channel, minlength=256) for channel in channels])
-        level = np.arange(256) / 255.0
-        mean = counts @ level / channels.shape[1]
-        variance = counts @ level**2 / channels.shape[1] - mean**2
+        counts = sum(map(_count_levels, blocks(images)), np.zeros((images.shape[1], 256), np.int64))
+        level, pixels = np.arange(256) / 255.0, counts.sum(1)
+        mean = counts @ level / pixels
+        variance = counts @ level**2 / pixels - mean**2
         std = np.sqrt(np.maximum(variance, 0.0))
         return cls(tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()))
 
@@ -51,6 +51,12 @@ class Statistics:
     def scale_and_offset(self) -> tuple[np.ndarray, np.ndarray]:
         """float32 (C,), (C,); see the function `scale_and_offset`."""
         return scale_and_offset(self.mean, self.std, len(self.mean))
+
+
+def _count_levels(images: np.ndarray) -> np.ndarray:
+    """uint8 (N, C, H, W) -> int64 (C, 256)."""
+    channels = np.moveaxis(images, 1, 0).reshape(images.shape[1], -1)
+    return np.stack([np.bincount(channel, minlength=256) for channel in channels])
 
 
 def normalize(

@@ -28,7 +28,7 @@ def chunks(split: Split, statistics: Statistics) -> Iterator[tuple[int, Split, n
     """(place of its first image, part of the split, its images normalized), part by part."""
     for start in range(0, len(split), CHUNK):
         part = split[start : start + CHUNK]
-        yield start, part, statistics.normalize(part.images)
+        yield start, part, statistics.normalize(part.pixels)
 
 
 def evaluate(

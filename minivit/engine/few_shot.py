@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from minivit.backend.random import Purpose, generator
+from minivit.engine.evaluation import chunks
 from minivit.engine.parallel import DataParallel
 from minivit.engine.trainer import Trainer
 from minivit.errors import UserError
@@ -67,7 +68,8 @@ def few_shot_curve(trainer: Trainer, shots: tuple[int, ...]) -> list[dict[str, A
     _require_shots(shots, train.labels, trainer.dataset.class_names)
     with DataParallel(trainer.model, trainer.config.threads) as workers:
         features, test_features = (
-            workers.features(trainer.statistics.normalize(part.images)) for part in (train, test)
+            np.concatenate([workers.features(x) for *_, x in chunks(part, trainer.statistics)])
+            for part in (train, test)
         )
     K, rows = trainer.dataset.num_classes, []
     print(f"{trainer.dataset.name}, {len(test)} test images, {DRAWS} draws each")

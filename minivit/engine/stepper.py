@@ -86,10 +86,10 @@ class FusedStepper:
         self.fused = FusedStep(cast(ViT, model), config.batch_size, device, config.label_smoothing)
         self.in_graph = type(optimizer) is AdamW and not model.flat.frozen
         self.rounded = False  # whether the kernels know the weights as they are
-        images = batches.split.images
+        split = batches.split
         self.on_host = bool(batches.augmentation.rand_augment)  # it works on pictures, one by one
-        shape = (config.batch_size, *images.shape[1:]) if self.on_host else images.shape
-        self.pictures = device.zeros(shape, "uint8") if self.on_host else device.array(images)
+        shape = (config.batch_size, *split.images.shape[1:])
+        self.pictures = device.zeros(shape, "uint8") if self.on_host else device.array(split.pixels)
         self.scale, self.offset = map(device.array, batches.statistics.scale_and_offset())
         self.seed = np.random.SeedSequence(
             config.seed, spawn_key=(int(Purpose.DROPOUT),)

@@ -101,7 +101,7 @@ def score_table(
     trained: Trained, split: Split, methods: Sequence[str], threads: int | None = None
 ) -> str:
     """The scores of every method and of maps that look at nothing, as a table in Markdown."""
-    images = trained.statistics.normalize(split.images)
+    images = trained.statistics.normalize(split.pixels)
     with DataParallel(trained.model, threads) as workers:
         rows = score_methods(trained.model, images, split.masks, workers.logits, methods)
     keys = [key for key in SCORES if key in rows[0]]

@@ -1,0 +1,82 @@
+"""Images that stay in a file: only those that are asked for are in memory."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivit.errors import UserError, shown_path
+from minivit.files import open_plain, reading
+
+BLOCK = 1000
+"""Images that are gone through at a time."""
+
+
+class StoredImages:
+    """uint8 (N, C, H, W) in a .npy file, indexed like an array; what comes back is in memory.
+
+    The file is mapped anew for each access: of a mapping that stays, every page that was ever read
+    counts as memory of the process. It stays open, so it may be removed while it is used.
+
+    rows: int (N,), the images in the file that these are; None for all.
+
+    Raises:
+        UserError: not such a file, or a damaged one.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, path: Path, rows: np.ndarray | None = None):
+        with reading(path):
+            self._file = open_plain(path)
+            length = path.stat().st_size
+        try:
+            version = np.lib.format.read_magic(self._file)
+            read = {(1, 0): np.lib.format.read_array_header_1_0}[version]
+            self._shape, fortran, dtype = read(self._file)
+        except (ValueError, KeyError):
+            raise UserError(f"{shown_path(path)}: not a .npy file of images; remove it") from None
+        self._offset = self._file.tell()
+        right = len(self._shape) == 4 and dtype == self.dtype and not fortran
+        if not right or length != self._offset + math.prod(self._shape):
+            raise UserError(f"{shown_path(path)}: damaged, or not images; remove it")
+        self.rows = np.arange(self._shape[0]) if rows is None else rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return (len(self.rows), *self._shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """uint8 (n, C, H, W), read now."""
+        mapped = np.memmap(self._file, self.dtype, "r", self._offset, self._shape)
+        return np.array(mapped[self.rows[rows]], copy=True, subok=False)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def select(self, rows: slice | np.ndarray) -> "StoredImages":
+        """Some of them; nothing is read."""
+        other = object.__new__(StoredImages)
+        other.__dict__.update(self.__dict__, rows=self.rows[rows])
+        return other
+
+
+Images = np.ndarray | StoredImages
+"""uint8 (N, C, H, W), in memory or in a file."""
+
+
+def take(images: Images, rows: slice | np.ndarray) -> Images:
+    """Some of the images, where they are: those in a file are not read."""
+    return images.select(rows) if isinstance(images, StoredImages) else images[rows]
+
+
+def blocks(images: Images) -> Iterator[np.ndarray]:
+    """All of them, BLOCK at a time."""
+    for start in range(0, len(images), BLOCK):
+        yield images[start : start + BLOCK]
