@@ -41,7 +41,9 @@ import minivit.commands
 from benchmarks import report, runner, sweep, worker
 from minivit.commands import finetune, train
 from minivit.commands.cli import parse
-from minivit.data import Dataset, cifar10, shapes
+from minivit.data import Dataset, shapes
+from minivit.data.cifar10 import CLASS_NAMES
+from minivit.data.published import Published
 from minivit.engine.study import Plan
 from minivit.engine.trained import load_pretrained
 
@@ -135,7 +137,7 @@ DRAW = shapes.load
 
 def small_cifar10() -> Dataset:
     data = small_shapes()
-    return Dataset("CIFAR-10", data.train, data.test, cifar10.CLASS_NAMES)
+    return Dataset("CIFAR-10", data.train, data.test, CLASS_NAMES)
 
 
 class Contender(runner.Worker):
@@ -161,8 +163,8 @@ def small():
     # a contender keeps BLAS at one thread for the life of its process: here it ends with the module
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1, "blas"):
         patch.setattr(shapes, "load", lambda num_train=1_100, num_test=20: small_shapes(num_train))
-        patch.setattr(cifar10, "load", lambda *_, **__: small_cifar10())
-        patch.setattr(cifar10, "find", lambda folder: folder)
+        patch.setattr(Published, "load", lambda *_, **__: small_cifar10())
+        patch.setattr(Published, "find", lambda _, folder: folder)
         patch.setattr(runner, "Worker", Contender)
         patch.setattr(sweep, "VALUES", {key: v[:2] for key, v in sweep.VALUES.items()})
         patch.setattr(Plan, "members", lambda *args: all_members(*args)[::8])

@@ -14,7 +14,8 @@ import tiny
 from minivit.commands.cli import guarded
 from minivit.commands.train import parse_arguments
 from minivit.commands.train import run as main
-from minivit.data import Augmentation, cifar10
+from minivit.data import Augmentation
+from minivit.data.published import Published
 from minivit.engine import RECIPES, Run, TrainConfig, Trainer, load_checkpoint
 from minivit.engine.run import to_json
 from minivit.models import ViTConfig
@@ -390,11 +391,11 @@ def test_a_resumed_run_takes_no_other_flags(told):
 def test_a_run_is_resumed_where_its_data_are_now_and_downloads_nothing(monkeypatch, tmp_path):
     asked = []
 
-    def load(data_dir, *, download, url):
+    def load(_, data_dir, *, download, url):
         asked.append((data_dir, download))
         return tiny.dataset()
 
-    monkeypatch.setattr(cifar10, "load", load)
+    monkeypatch.setattr(Published, "load", load)
     main([*tiny.FLAGS, "--dataset", "cifar10", "--data-dir", "old", "--threads", "2"])
     assert asked == [(Path("old"), True)]
     run = only_run()

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from minivit.backend.machine import in_words, memory_bytes, physical_cores, size
 from minivit.commands.cli import parse, unread_output
 from minivit.config import overlay
-from minivit.data import Dataset, Statistics, cifar10
+from minivit.data import Dataset, Statistics
+from minivit.data.cifar10 import CIFAR10
 from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer
 from minivit.engine.memory import require_training_memory, training_memory
 from minivit.engine.trainer import make_objective
@@ -125,11 +126,11 @@ def choose_dataset(config: TrainConfig, load: bool) -> str:
     """Decide what "auto" means: "cifar10" or "shapes"; load: CIFAR-10 may be downloaded for it."""
     if config.dataset != "auto":
         return config.dataset
-    if cifar10.find(config.data_dir):
+    if CIFAR10.find(config.data_dir):
         return "cifar10"
     if load:
         try:
-            cifar10.load(config.data_dir, url=config.data_url)
+            CIFAR10.load(config.data_dir, url=config.data_url)
             return "cifar10"
         except UserError as error:
             reason = str(error)

@@ -1,13 +1,14 @@
-"""Reads a few known files out of a .tar.gz, in memory, whatever else the archive holds.
+"""Reads a few known files out of a .tar.gz, in memory, whatever else the archive holds; or a .gz.
 
 The standard library's `gzip` and `tarfile` take what they are given: a header of 3 GB, a chain of
 5,000 headers, names read one byte at a time. Here everything has a bound: the file, what it unpacks
-to, the members, and the headers that extend a member's own. What CIFAR-10 is published in, and what
+to, the members, and the headers that extend a member's own. What CIFAR is published in, and what
 tar programs write when someone packs it again, is read; the rest is refused by name.
 
 Source: POSIX.1-2024, `pax`, "ustar Interchange Format" and "pax Extended Header".
 """
 
+import io
 import re
 import zlib
 from collections.abc import Collection, Iterator
@@ -56,7 +57,7 @@ def read_members(
     shown_as = shown_path(path)
     try:
         with open_plain(path) as file:
-            stream = _Unpacked(file, most)
+            stream = _Unpacked(file, most, most)
             while member := _next_member(stream):
                 if len(seen) == MOST_MEMBERS:
                     raise DamagedError(f"it holds more than {MOST_MEMBERS:,} members")
@@ -76,11 +77,29 @@ def read_members(
         ) from None
 
 
+def unzip(raw: bytes, most: int, where: str) -> bytes:
+    """What the bytes of a .gz file unpack to; at most `most` bytes.
+
+    Raises UserError for a damaged file and one beyond the bound; `where` is what it calls it.
+    """
+    stream = _Unpacked(io.BytesIO(raw), most, len(raw))
+    parts = bytearray()
+    try:
+        while part := stream.some(CHUNK):
+            parts += part
+        stream.finish()
+    except (DamagedError, zlib.error) as error:
+        raise UserError(
+            f"{where}: damaged, or not a .gz file: {error}; download it again"
+        ) from None
+    return bytes(parts)
+
+
 def check_length(where: str, length: int, longest: int) -> None:
     """Raises UserError for a file that is longer than any of its name can be."""
     if length > longest:
         raise UserError(
-            f"{where}: {length:,} bytes, longer than any file of CIFAR-10, expected at most "
+            f"{where}: {length:,} bytes, longer than any file of CIFAR, expected at most "
             f"{longest:,}"
         )
 
@@ -91,9 +110,9 @@ class _Unpacked:
     One gzip stream only: a chain of millions of empty ones would take minutes to read as nothing.
     """
 
-    def __init__(self, file: BinaryIO, most: int):
+    def __init__(self, file: BinaryIO, most: int, most_packed: int):
         self.file, self.left, self.most = file, most, most
-        self.packed_left = most
+        self.packed_left = self.most_packed = most_packed
         self.unzip = zlib.decompressobj(wbits=31)
         self.waiting = b""  # compressed, read and not yet unpacked
 
@@ -118,7 +137,7 @@ class _Unpacked:
         part = self.file.read(CHUNK)
         self.packed_left -= len(part)
         if self.packed_left < 0:
-            raise DamagedError(f"it is longer than {self.most:,} bytes")
+            raise DamagedError(f"it is longer than {self.most_packed:,} bytes")
         return part
 
     def read(self, count: int) -> bytes:
@@ -193,7 +212,7 @@ def _header(block: bytes) -> Member:
         raise DamagedError("it has a header whose checksum is wrong")
     kind = chr(block[156])
     if kind not in _FILE + _FOLDER + _OTHER + _EXTENSIONS:
-        raise DamagedError(f"it has a member of kind {shown(kind)}, which CIFAR-10's do not have")
+        raise DamagedError(f"it has a member of kind {shown(kind)}, which CIFAR's do not have")
     name = _text(block[:100])
     if block[257:263] == b"ustar\0" and block[345]:
         name = f"{_text(block[345:500])}/{name}"

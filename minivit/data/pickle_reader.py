@@ -1,4 +1,4 @@
-"""Reads the pickles of CIFAR-10 without ever running one.
+"""Reads the pickles of CIFAR without ever running one.
 
 A pickle is a program: `pickle.load` calls whatever the file names, so a file from a stranger can do
 anything. But the CIFAR files, written by Python 2 with protocol 2, use some thirty of its
@@ -30,7 +30,7 @@ def read_pickle(raw: bytes, name: str, bounds: Bounds | None = None) -> Any:
         _check_bounds(value, bounds)
     except RefusedError as error:
         raise UserError(
-            f"{name}: a pickle that is not CIFAR-10's, and so not read: {error}; download it again"
+            f"{name}: a pickle that is not CIFAR's, and so not read: {error}; download it again"
         ) from None
     except DamagedError as error:
         raise UserError(

@@ -2,7 +2,7 @@
 
 import difflib
 
-from minivit.data import cifar10, shapes
+from minivit.data import cifar10, cifar100, shapes
 from minivit.data.source import Source
 from minivit.errors import UserError, shown
 
@@ -10,6 +10,7 @@ SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
         cifar10.SOURCE,
+        *cifar100.SOURCES,
         shapes.SOURCE,
     )
 }

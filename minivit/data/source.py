@@ -27,10 +27,12 @@ class Source:
     """A data set by name; `registry.SOURCES` lists them.
 
     load: the images at the size asked for, the labels and the names of the classes; raises
-    UserError where they cannot be had. recipe: settings of a training that suit it, by name.
+    UserError where they cannot be had. find: where it lies in a folder of data sets, or None where
+    it does not, as one drawn by code. recipe: settings of a training that suit it, by name.
     """
 
     name: str
     summary: str
     load: Callable[[Request], Dataset]
+    find: Callable[[Path], Path | None] = lambda folder: None
     recipe: Mapping[str, Any] = field(default_factory=dict)

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import importlib.util
-import io
 import os
 import tarfile
 import tempfile
@@ -12,83 +11,39 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_data import cifar_files, python_batch, text, write_archive, write_folder
 
-from minivit.data import cifar10
+from minivit.data.cifar10 import BINARY, CIFAR10, CLASS_NAMES, PYTHON
 from minivit.data.download import Expected
 from minivit.errors import UserError
 
 ROWS = 4
+SMALL = dataclasses.replace(CIFAR10, batches=dict.fromkeys(CIFAR10.batches, ROWS))
+"""It is told that four images a batch is what to expect."""
 REPOSITORY = Path(__file__).parents[2]
 REAL = REPOSITORY.parent / "shared" / "cifar10" / "make_cifar10.py"
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*could not be verified")
 
 
-def name_without_warning(path):
+def name_without_warning(dataset, path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return cifar10.load(path).name
+        return dataset.load(path).name
 
 
 @pytest.fixture
 def pictures(monkeypatch):
-    """Six batches of four pictures, and the module told that four is what to expect."""
-    monkeypatch.setattr(cifar10, "ROWS", ROWS)
-    monkeypatch.delenv(cifar10.URL_VARIABLE, raising=False)
+    """Six batches of four pictures."""
+    monkeypatch.delenv(CIFAR10.url_variable, raising=False)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6, ROWS, 3, 32, 32), np.uint8)
     return images, rng.integers(0, 10, (6, ROWS))
 
 
-def text(value: str | bytes) -> bytes:
-    """A Python 2 str in a pickle."""
-    raw = value if isinstance(value, bytes) else value.encode()
-    return b"T" + len(raw).to_bytes(4, "little") + raw
-
-
-def python_batch(images, labels) -> bytes:
-    data = images.reshape(len(images), -1)
-    array = (
-        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
-        + b"".join(b"M" + n.to_bytes(2, "little") for n in data.shape)
-        + b"\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
-        + b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
-        + text(data.tobytes())
-        + b"tb"
-    )
-    listed = b"](" + b"".join(b"K" + bytes([n]) for n in labels) + b"e"
-    return b"\x80\x02}(" + text("data") + array + text("labels") + listed + b"u."
-
-
 def files_of(layout, pictures) -> dict[str, bytes]:
     images, labels = pictures
-    files = {}
-    for batch, x, y in zip(cifar10.BATCHES, images, labels, strict=True):
-        rows = np.concatenate([y[:, None].astype(np.uint8), x.reshape(ROWS, -1)], axis=1)
-        binary = layout is cifar10.BINARY
-        files[batch + layout.suffix] = rows.tobytes() if binary else python_batch(x, y)
-    if layout is cifar10.BINARY:
-        files[layout.meta] = "\n".join(cifar10.CLASS_NAMES).encode() + b"\n\n"
-    else:
-        names = b"](" + b"".join(map(text, cifar10.CLASS_NAMES)) + b"e"
-        files[layout.meta] = b"\x80\x02}" + text("label_names") + names + b"s."
-    return files
-
-
-def write_folder(path: Path, files: dict[str, bytes]) -> Path:
-    path.mkdir(parents=True)
-    for name, raw in files.items():
-        (path / name).write_bytes(raw)
-    return path
-
-
-def write_archive(path: Path, folder: str, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, raw in files.items():
-            member = tarfile.TarInfo(f"{folder}/{name}")
-            member.size = len(raw)
-            archive.addfile(member, io.BytesIO(raw))
-    return path
+    return cifar_files(SMALL, layout, images.reshape(-1, 3, 32, 32), {"labels": labels.ravel()})
 
 
 def assert_holds(dataset, pictures):
@@ -99,10 +54,10 @@ def assert_holds(dataset, pictures):
     np.testing.assert_array_equal(dataset.test.labels, labels[5])
     assert dataset.train.images.dtype == dataset.test.images.dtype == np.uint8
     assert dataset.train.labels.dtype == dataset.test.labels.dtype == np.int64
-    assert dataset.class_names == cifar10.CLASS_NAMES
+    assert dataset.class_names == CLASS_NAMES
 
 
-layouts = pytest.mark.parametrize("layout", cifar10.LAYOUTS, ids=["binary", "python"])
+layouts = pytest.mark.parametrize("layout", CIFAR10.layouts, ids=["binary", "python"])
 
 
 @layouts
@@ -114,42 +69,35 @@ def test_reads_folders_and_archives(tmp_path, pictures, layout, packed, direct):
         path = write_archive(tmp_path / layout.archive, layout.folder, files)
     else:
         path = write_folder(tmp_path / layout.folder, files)
-    assert cifar10.find(path if direct else tmp_path) == path
-    dataset = cifar10.load(path if direct else tmp_path, download=False)
+    assert SMALL.find(path if direct else tmp_path) == path
+    dataset = SMALL.load(path if direct else tmp_path, download=False)
     assert_holds(dataset, pictures)
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
 
 
 def test_order_of_search(tmp_path):
-    assert cifar10.find(tmp_path) is None
-    assert cifar10.find(tmp_path / "absent") is None
+    assert SMALL.find(tmp_path) is None
+    assert SMALL.find(tmp_path / "absent") is None
     for name in ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz"):
         (tmp_path / name).touch()
-        assert cifar10.find(tmp_path) == tmp_path / name
+        assert SMALL.find(tmp_path) == tmp_path / name
     for name in ("cifar-10-batches-py", "cifar-10-batches-bin"):
         (tmp_path / name).mkdir()
-        assert cifar10.find(str(tmp_path)) == tmp_path / name
+        assert SMALL.find(str(tmp_path)) == tmp_path / name
 
 
-def patch_layouts(monkeypatch, binary, python):
-    monkeypatch.setattr(cifar10, "BINARY", binary)
-    monkeypatch.setattr(cifar10, "PYTHON", python)
-    monkeypatch.setattr(cifar10, "LAYOUTS", (binary, python))
-
-
-def make_official(monkeypatch, archive: Path):
-    """Has the module take `archive`, a binary one, for the official one."""
+def official(archive: Path):
+    """The data set whose official binary archive is `archive`."""
     raw = archive.read_bytes()
     expected = Expected(len(raw), hashlib.sha256(raw).hexdigest())
-    binary = dataclasses.replace(cifar10.BINARY, expected=expected)
-    patch_layouts(monkeypatch, binary, cifar10.PYTHON)
+    return dataclasses.replace(SMALL, binary=dataclasses.replace(BINARY, expected=expected))
 
 
 @layouts
 def test_unofficial_bytes_load_with_one_line(tmp_path, pictures, layout):
     path = write_folder(tmp_path / layout.folder, files_of(layout, pictures))
     with pytest.warns(UserWarning, match="could not be verified") as caught:
-        dataset = cifar10.load(tmp_path)
+        dataset = SMALL.load(tmp_path)
     assert len(caught) == 1
     assert str(path) in str(caught[0].message)
     assert "\n" not in str(caught[0].message)
@@ -157,35 +105,33 @@ def test_unofficial_bytes_load_with_one_line(tmp_path, pictures, layout):
     assert dataset.name == "CIFAR-10 (unofficial bytes)"
 
 
-def test_official_archive(tmp_path, pictures, monkeypatch):
-    files = files_of(cifar10.BINARY, pictures)
-    archive = write_archive(tmp_path / "my.tar.gz", cifar10.BINARY.folder, files)
-    make_official(monkeypatch, archive)
-    assert name_without_warning(archive) == "CIFAR-10"
+def test_official_archive(tmp_path, pictures):
+    files = files_of(BINARY, pictures)
+    archive = write_archive(tmp_path / "my.tar.gz", BINARY.folder, files)
+    assert name_without_warning(official(archive), archive) == "CIFAR-10"
 
 
-def test_official_python_folder(tmp_path, pictures, monkeypatch):
-    files = files_of(cifar10.PYTHON, pictures)
+def test_official_python_folder(tmp_path, pictures):
+    files = files_of(PYTHON, pictures)
     md5 = {name: hashlib.md5(raw).hexdigest() for name, raw in files.items()}
-    python = dataclasses.replace(cifar10.PYTHON, md5=md5)
-    patch_layouts(monkeypatch, cifar10.BINARY, python)
-    folder = write_folder(tmp_path / python.folder, files)
-    assert name_without_warning(tmp_path) == "CIFAR-10"
+    known = dataclasses.replace(SMALL, python=dataclasses.replace(PYTHON, md5=md5))
+    folder = write_folder(tmp_path / PYTHON.folder, files)
+    assert name_without_warning(known, tmp_path) == "CIFAR-10"
     (folder / "batches.meta").unlink()
     with pytest.warns(UserWarning, match="verified"):
-        assert cifar10.load(tmp_path).name == "CIFAR-10 (unofficial bytes)"
+        assert known.load(tmp_path).name == "CIFAR-10 (unofficial bytes)"
 
 
 def test_class_names_without_metadata(tmp_path, pictures):
-    files = files_of(cifar10.BINARY, pictures)
+    files = files_of(BINARY, pictures)
     del files["batches.meta.txt"]
-    write_archive(tmp_path / cifar10.BINARY.archive, "cifar-10-batches-bin", files)
-    assert_holds(cifar10.load(tmp_path), pictures)
+    write_archive(tmp_path / BINARY.archive, "cifar-10-batches-bin", files)
+    assert_holds(SMALL.load(tmp_path), pictures)
 
 
 def test_nothing_there_and_no_download(tmp_path):
     with pytest.raises(UserError) as caught:
-        cifar10.load(tmp_path, download=False)
+        SMALL.load(tmp_path, download=False)
     message = str(caught.value)
     for part in (str(tmp_path), "cifar-10-batches-bin/", "cifar-10-python.tar.gz", "--data-dir"):
         assert part in message
@@ -194,32 +140,32 @@ def test_nothing_there_and_no_download(tmp_path):
 
 def test_named_archive_that_is_absent(tmp_path):
     with pytest.raises(UserError, match=r"no archive .*x\.tar\.gz"):
-        cifar10.load(tmp_path / "x.tar.gz")
+        SMALL.load(tmp_path / "x.tar.gz")
     assert not list(tmp_path.iterdir())
 
 
 def test_downloads_from_the_address_in_the_environment(tmp_path, pictures, monkeypatch):
     (tmp_path / "mirror").mkdir()
-    files = files_of(cifar10.BINARY, pictures)
-    name = cifar10.BINARY.archive
+    files = files_of(BINARY, pictures)
+    name = BINARY.archive
     archive = write_archive(tmp_path / "mirror" / name, "cifar-10-batches-bin", files)
-    make_official(monkeypatch, archive)
-    monkeypatch.setenv(cifar10.URL_VARIABLE, archive.parent.as_uri() + "/")
-    dataset = cifar10.load(tmp_path / "new" / "data")
+    known = official(archive)
+    monkeypatch.setenv(CIFAR10.url_variable, archive.parent.as_uri() + "/")
+    dataset = known.load(tmp_path / "new" / "data")
     assert_holds(dataset, pictures)
     assert dataset.name == "CIFAR-10"
     assert (tmp_path / "new" / "data" / name).read_bytes() == archive.read_bytes()
 
-    monkeypatch.setenv(cifar10.URL_VARIABLE, "http://127.0.0.1:9/")  # the argument goes first
-    cifar10.load(tmp_path / "other", url=archive.as_uri())
+    monkeypatch.setenv(CIFAR10.url_variable, "http://127.0.0.1:9/")  # the argument goes first
+    known.load(tmp_path / "other", url=archive.as_uri())
     assert (tmp_path / "other" / name).exists()
 
 
 def test_a_python_archive_is_checked_as_one(tmp_path, pictures):
-    name = cifar10.PYTHON.archive
+    name = PYTHON.archive
     (tmp_path / name).write_bytes(b"wrong")
     with pytest.raises(UserError, match="170,498,071"):
-        cifar10.load(tmp_path / "data", url=(tmp_path / name).as_uri())
+        SMALL.load(tmp_path / "data", url=(tmp_path / name).as_uri())
 
 
 def drop(files):
@@ -254,14 +200,14 @@ def nine_names(files):
     ],
 )
 def test_wrong_binary_files(tmp_path, pictures, damage, message, packed):
-    files = files_of(cifar10.BINARY, pictures)
+    files = files_of(BINARY, pictures)
     damage(files)
     if packed:
-        write_archive(tmp_path / cifar10.BINARY.archive, cifar10.BINARY.folder, files)
+        write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
     else:
-        write_folder(tmp_path / cifar10.BINARY.folder, files)
+        write_folder(tmp_path / BINARY.folder, files)
     with pytest.raises(UserError, match=message) as caught:
-        cifar10.load(tmp_path)
+        SMALL.load(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -272,93 +218,91 @@ def test_wrong_binary_files(tmp_path, pictures, damage, message, packed):
         (b"\x80\x02cos\nsystem\nU\x04true\x85R.", r"os\.system"),
         (b"\x80\x02}.", '"data"'),
         (b"\x80\x02K\x01.", '"data"'),
-        (python_batch(np.zeros((3, 3072), np.uint8), [1, 1, 1, 1]), '"data"'),
-        (python_batch(np.zeros((4, 3072), np.uint8), [1, 1, 1]), '"labels"'),
-        (python_batch(np.zeros((4, 3072), np.uint8), [1, 1, 10, 1]), "outside 0 to 9"),
+        (python_batch(np.zeros((3, 3072), np.uint8), labels=[1, 1, 1, 1]), '"data"'),
+        (python_batch(np.zeros((4, 3072), np.uint8), labels=[1, 1, 1]), '"labels"'),
+        (python_batch(np.zeros((4, 3072), np.uint8), labels=[1, 1, 10, 1]), "outside 0 to 9"),
     ],
 )
 def test_wrong_python_files(tmp_path, pictures, raw, message):
-    files = files_of(cifar10.PYTHON, pictures) | {"data_batch_4": raw}
-    write_folder(tmp_path / cifar10.PYTHON.folder, files)
+    files = files_of(PYTHON, pictures) | {"data_batch_4": raw}
+    write_folder(tmp_path / PYTHON.folder, files)
     with pytest.raises(UserError, match=message) as caught:
-        cifar10.load(tmp_path)
+        SMALL.load(tmp_path)
     assert "data_batch_4" in str(caught.value)
 
 
 def test_empty_folder(tmp_path):
-    (tmp_path / cifar10.BINARY.folder).mkdir()
+    (tmp_path / BINARY.folder).mkdir()
     with pytest.raises(UserError, match="lacks data_batch_1"):
-        cifar10.load(tmp_path)
+        SMALL.load(tmp_path)
 
 
 def test_not_a_gzip(tmp_path):
-    path = tmp_path / cifar10.BINARY.archive
+    path = tmp_path / BINARY.archive
     path.write_bytes(b"<html>try again later</html>" * 100)
     with pytest.raises(UserError, match="damaged, or not a"):
-        cifar10.load(tmp_path)
+        SMALL.load(tmp_path)
 
 
 def test_every_kind_of_truncated_archive(tmp_path, pictures):
-    files = files_of(cifar10.BINARY, pictures)
-    path = write_archive(tmp_path / cifar10.BINARY.archive, cifar10.BINARY.folder, files)
+    files = files_of(BINARY, pictures)
+    path = write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
     raw = path.read_bytes()
     for length in (0, 5, 100, len(raw) // 2, len(raw) - 9, len(raw) - 1):
         path.write_bytes(raw[:length])
         with pytest.raises(UserError):
-            cifar10.load(tmp_path)
+            SMALL.load(tmp_path)
     damaged = bytearray(raw)
     damaged[len(raw) // 2] ^= 0xFF
     path.write_bytes(damaged)
     with pytest.raises(UserError):
-        cifar10.load(tmp_path)
+        SMALL.load(tmp_path)
 
 
 def test_foreign_archive(tmp_path):
     path = write_archive(tmp_path / "x.tar.gz", "cifar-100-python", {"train": b"", "test": b""})
     with pytest.raises(UserError, match="not a complete CIFAR-10, lacks data_batch_1"):
-        cifar10.load(path)
+        SMALL.load(path)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
 def test_archive_with_a_link(tmp_path, kind):
-    path = tmp_path / cifar10.BINARY.archive
+    path = tmp_path / BINARY.archive
     with tarfile.open(path, "w:gz") as archive:
         member = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
         member.type, member.linkname = kind, "/etc/hostname"
         archive.addfile(member)
     with pytest.raises(UserError, match=r"data_batch_1\.bin is a link"):
-        cifar10.load(tmp_path)
+        SMALL.load(tmp_path)
 
 
 def test_archive_unpacks_nothing(tmp_path, pictures):
-    files = files_of(cifar10.BINARY, pictures) | {"../../outside": b"x"}
-    write_archive(tmp_path / cifar10.BINARY.archive, cifar10.BINARY.folder, files)
-    assert_holds(cifar10.load(tmp_path), pictures)
+    files = files_of(BINARY, pictures) | {"../../outside": b"x"}
+    write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
+    assert_holds(SMALL.load(tmp_path), pictures)
     assert not list(tmp_path.parent.rglob("outside"))
 
 
-def test_archive_with_a_huge_member(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar10, "LONGEST_MEMBER", 100)
+def test_archive_with_a_huge_member(tmp_path):
+    short = dataclasses.replace(SMALL, longest=100)
     files = {"data_batch_1.bin": bytes(101)}
-    write_archive(tmp_path / cifar10.BINARY.archive, cifar10.BINARY.folder, files)
+    write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
     with pytest.raises(UserError, match="longer than any file"):
-        cifar10.load(tmp_path)
+        short.load(tmp_path)
 
 
 def test_archive_with_two_members_of_a_name(tmp_path):
-    path = tmp_path / cifar10.BINARY.archive
+    path = tmp_path / BINARY.archive
     with tarfile.open(path, "w:gz") as archive:
         for name in ("f/x", "f/x", "cifar-10-batches-bin/test_batch.bin"):
             archive.addfile(tarfile.TarInfo(name))
     with pytest.raises(UserError, match="holds 'f/x' twice"):
-        cifar10.load(tmp_path)
+        SMALL.load(tmp_path)
 
 
 @pytest.mark.parametrize("place", ["", "cifar-10-batches-bin/test_batch.bin"])
 def test_a_pipe_is_not_waited_for(tmp_path, pictures, place):
-    folder = write_folder(
-        tmp_path / "data" / "cifar-10-batches-bin", files_of(cifar10.BINARY, pictures)
-    )
+    folder = write_folder(tmp_path / "data" / "cifar-10-batches-bin", files_of(BINARY, pictures))
     path = folder.parent / place
     if path.is_dir():
         path.rename(tmp_path / "moved")
@@ -366,42 +310,43 @@ def test_a_pipe_is_not_waited_for(tmp_path, pictures, place):
         path.unlink()
     os.mkfifo(path)
     with pytest.raises(UserError, match="a named pipe, expected a regular file"):
-        cifar10.load(tmp_path / "data", download=False)
+        SMALL.load(tmp_path / "data", download=False)
 
 
 @layouts
 @pytest.mark.parametrize("bad", ["", "c\x1b[2Jat", "x" * 65, "c\xe4t"])
 def test_class_names_that_cannot_be_printed(tmp_path, pictures, layout, bad):
     files = files_of(layout, pictures)
-    raw = files[layout.meta]
-    cat = b"cat" if layout is cifar10.BINARY else text("cat")
+    (meta,) = layout.metas
+    raw = files[meta]
+    cat = b"cat" if layout is BINARY else text("cat")
     new = bad.encode("latin-1")
-    files[layout.meta] = raw.replace(cat, new if layout is cifar10.BINARY else text(new))
+    files[meta] = raw.replace(cat, new if layout is BINARY else text(new))
     write_folder(tmp_path / layout.folder, files)
     with pytest.raises(UserError, match="expected the names of 10 classes"):
-        cifar10.load(tmp_path)
+        SMALL.load(tmp_path)
 
 
 def test_metadata_of_megabytes(tmp_path, pictures):
-    files = files_of(cifar10.BINARY, pictures) | {"batches.meta.txt": b"a " * 1_000_000}
-    write_folder(tmp_path / cifar10.BINARY.folder, files)
+    files = files_of(BINARY, pictures) | {"batches.meta.txt": b"a " * 1_000_000}
+    write_folder(tmp_path / BINARY.folder, files)
     with pytest.raises(UserError, match=r"batches\.meta\.txt: 2,000,000 bytes, longer"):
-        cifar10.load(tmp_path)
+        SMALL.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300])
 def test_a_place_that_no_file_can_have(name):
     with pytest.raises(UserError) as caught:
-        cifar10.load(name, download=False)
+        SMALL.load(name, download=False)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
 def test_unreadable(tmp_path):
-    path = tmp_path / cifar10.BINARY.archive
+    path = tmp_path / BINARY.archive
     path.touch(mode=0)
     with pytest.raises(UserError, match="cannot read"):
-        cifar10.load(tmp_path)
+        SMALL.load(tmp_path)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real pictures are not here")
@@ -412,11 +357,11 @@ def test_real_pictures_are_the_same_in_both_layouts(monkeypatch):
     with tempfile.TemporaryDirectory() as folder:  # 360 MB, so not one that pytest keeps
         monkeypatch.setattr("sys.argv", ["make_cifar10", folder])
         make.main()
-        binary = cifar10.load(folder)
-        python = cifar10.load(Path(folder) / cifar10.PYTHON.folder)
+        binary = CIFAR10.load(folder)
+        python = CIFAR10.load(Path(folder) / PYTHON.folder)
     for one, other in ((binary.train, python.train), (binary.test, python.test)):
         assert np.array_equal(one.images, other.images)
         assert np.array_equal(one.labels, other.labels)
     assert np.bincount(binary.train.labels).tolist() == [5000] * 10
     assert np.bincount(binary.test.labels).tolist() == [1000] * 10
-    assert binary.class_names == python.class_names == cifar10.CLASS_NAMES
+    assert binary.class_names == python.class_names == CLASS_NAMES

@@ -8,6 +8,7 @@ import tiny
 
 from minivit.commands import run
 from minivit.data import SOURCES, Dataset, Request, Source, Split, find_source
+from minivit.data.published import Published
 from minivit.engine import RECIPES, Run, TrainConfig
 from minivit.errors import UserError
 
@@ -58,13 +59,13 @@ def test_every_command_knows_it(grey, capsys, tmp_path):
 def test_a_name_that_is_none_is_told_with_what_was_meant():
     with pytest.raises(UserError, match="did you mean shapes"):
         find_source("shape")
-    with pytest.raises(UserError, match="expected one of cifar10, shapes"):
+    with pytest.raises(UserError, match=r"expected one of cifar10, cifar100, .*, shapes"):
         TrainConfig(dataset="imagenet")
 
 
 def test_every_source_gives_images_of_the_size_asked_for(monkeypatch):
     monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
-    monkeypatch.setattr("minivit.data.cifar10.load", lambda *_, **__: tiny.dataset())
+    monkeypatch.setattr(Published, "load", lambda *_, **__: tiny.dataset())
     for source in SOURCES.values():
         found = source.load(Request(image_size=(12, 16)))
         assert found.train.images.shape[2:] == (12, 16)
