@@ -2,7 +2,7 @@
 
 import difflib
 
-from minivit.data import cifar10, cifar100, shapes
+from minivit.data import cifar10, cifar100, mnist, shapes
 from minivit.data.source import Source
 from minivit.errors import UserError, shown
 
@@ -11,6 +11,7 @@ SOURCES: dict[str, Source] = {
     for source in (
         cifar10.SOURCE,
         *cifar100.SOURCES,
+        *mnist.SOURCES,
         shapes.SOURCE,
     )
 }
