@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from published_small import randomized, relative, saved_by_timm
 from safetensors.numpy import load_file, save_file
 
 import minivit
@@ -47,47 +48,6 @@ REFUSED = {
     "vit_small_patch16_rope_mixed_224": "learned",
     "vit_tiny_r_s16_p8_224": "ResNet",
 }
-
-
-def randomized(model):
-    """Every number at random: zeros and ones hide mistakes."""
-    torch = pytest.importorskip("torch")
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            small = parameter.ndim < 2 or "token" in name or "embed" in name
-            scale = 0.3 if small else 1.2 / np.sqrt(np.prod(parameter.shape[1:]))
-            one = 1.0 if "norm" in name and name.endswith("weight") else 0.0
-            parameter.copy_(torch.randn_like(parameter) * scale + one)
-    return model.double().eval()
-
-
-def saved_by_timm(name, folder):
-    """(model, folder) of a small one, as timm's save_for_hf writes it."""
-    timm, torch_io = pytest.importorskip("timm"), pytest.importorskip("safetensors.torch")
-    patch = int(re.search(r"patch(\d+)|_p(\d+)|s(\d+)_", name)[0].strip("patch_s"))
-    side = 4 * patch
-    model = randomized(timm.create_model(name, pretrained=False, depth=2, img_size=side))
-    state = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
-    torch_io.save_file(state, folder / "model.safetensors")
-    settings = {
-        "architecture": name,
-        "num_classes": model.num_classes,
-        "global_pool": model.global_pool,
-        "pretrained_cfg": {
-            "input_size": [3, side, side],
-            "mean": [0.1, 0.2, 0.3],
-            "std": [1, 2, 3],
-        },
-    }
-    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
-    return model, side
-
-
-def relative(found, expected):
-    expected = expected.numpy() if hasattr(expected, "numpy") else expected
-    assert found.shape == expected.shape
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", [*TIMM, *IN_FLOAT32_ONLY])
