@@ -8,10 +8,12 @@ tar programs write when someone packs it again, is read; the rest is refused by 
 Source: POSIX.1-2024, `pax`, "ustar Interchange Format" and "pax Extended Header".
 """
 
+import contextlib
 import io
 import re
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -37,6 +39,11 @@ class Member(NamedTuple):
     kind: str
     size: int
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return self.kind in _FILE
+
 
 class DamagedError(Exception):
     """The bytes are no .tar.gz, or no longer."""
@@ -47,34 +54,59 @@ def read_members(
 ) -> Iterator[tuple[str, bytes]]:
     """The name and the bytes of each of the `wanted` members, in the archive's order.
 
-    A member's "./" in front is left out. `longest` bounds one wanted member, `most` what all unpack
-    to; the archive itself may be no longer than that. Read to the end, where gzip has a checksum.
+    `longest` bounds one wanted member. Raises UserError where one is not a regular file, and as
+    `walk_members`.
+    """
+    for name, member, read in walk_members(path, most):
+        if name in wanted:
+            where = f"{shown_path(path)}: {name}"
+            if not member.is_file:
+                raise UserError(f"{where} is a link or a device, expected a plain file")
+            check_length(where, member.size, longest)
+            yield name, read()
 
-    Raises UserError for a damaged archive, one beyond the bounds, one with two members of a name,
-    and for a wanted member that is not a regular file; OSError as `open` does.
+
+def walk_members(
+    path: Path, most: int, most_members: int = MOST_MEMBERS
+) -> Iterator[tuple[str, Member, Callable[[], bytes]]]:
+    """Each member's name, what its header says, and what reads its bytes, then or never.
+
+    A member's "./" in front is left out. `most` bounds what all unpack to; the archive itself may
+    be no longer than that. Read to the end, where gzip has a checksum.
+
+    Raises UserError for a damaged archive, one beyond the bounds, and one with two members of a
+    name; OSError as `open` does.
     """
     seen: set[str] = set()
     shown_as = shown_path(path)
+    with _refusing(shown_as, "a .tar.gz archive"), open_plain(path) as file:
+        stream = _Unpacked(file, most, most)
+        while member := _next_member(stream):
+            if len(seen) == most_members:
+                raise DamagedError(f"it holds more than {most_members:,} members")
+            name = member.name.removeprefix("./")
+            if name in seen and member.kind != _FOLDER:
+                raise UserError(f"{shown_as}: holds {shown(name)} twice, expected it once")
+            seen.add(name)
+            end = stream.left - member.size
+            yield name, member, partial(_read_member, stream, member.size, shown_as)
+            stream.skip(stream.left - end)
+            stream.skip(-member.size % BLOCK)
+        stream.finish()
+
+
+def _read_member(stream: "_Unpacked", size: int, shown_as: str) -> bytes:
+    with _refusing(shown_as, "a .tar.gz archive"):
+        return stream.read(size)
+
+
+@contextlib.contextmanager
+def _refusing(name: str, expected: str) -> Iterator[None]:
+    """Around whatever reads an archive: a damaged one is a UserError that names it."""
     try:
-        with open_plain(path) as file:
-            stream = _Unpacked(file, most, most)
-            while member := _next_member(stream):
-                if len(seen) == MOST_MEMBERS:
-                    raise DamagedError(f"it holds more than {MOST_MEMBERS:,} members")
-                name = member.name.removeprefix("./")
-                if name in seen and member.kind != _FOLDER:
-                    raise UserError(f"{shown_as}: holds {shown(name)} twice, expected it once")
-                seen.add(name)
-                if name in wanted:
-                    yield name, _read_member(stream, member, f"{shown_as}: {name}", longest)
-                else:
-                    stream.skip(member.size)
-                stream.skip(-member.size % BLOCK)
-            stream.finish()
+        yield
     except (DamagedError, zlib.error) as error:
-        raise UserError(
-            f"{shown_as}: damaged, or not a .tar.gz archive: {error}; download it again"
-        ) from None
+        raise UserError(f"{name}: damaged, or not {expected}: {error}; download it again") from None
 
 
 def unzip(raw: bytes, most: int, where: str) -> bytes:
@@ -84,14 +116,10 @@ def unzip(raw: bytes, most: int, where: str) -> bytes:
     """
     stream = _Unpacked(io.BytesIO(raw), most, len(raw))
     parts = bytearray()
-    try:
+    with _refusing(where, "a .gz file"):
         while part := stream.some(CHUNK):
             parts += part
         stream.finish()
-    except (DamagedError, zlib.error) as error:
-        raise UserError(
-            f"{where}: damaged, or not a .gz file: {error}; download it again"
-        ) from None
     return bytes(parts)
 
 
@@ -171,13 +199,6 @@ class _Unpacked:
             rest = self.packed()
 
 
-def _read_member(stream: _Unpacked, member: Member, where: str, longest: int) -> bytes:
-    if member.kind not in _FILE:
-        raise UserError(f"{where} is a link or a device, expected a plain file")
-    check_length(where, member.size, longest)
-    return stream.read(member.size)
-
-
 def _next_member(stream: _Unpacked) -> Member | None:
     """The next member, its extended headers applied; None at the archive's end."""
     records: dict[str, str] = {}
@@ -227,7 +248,7 @@ def _octal(field: bytes) -> int:
 
 
 def _text(field: bytes) -> str:
-    return field.split(b"\0", 1)[0].decode("latin-1")
+    return field.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
 
 
 def _pax_records(raw: bytes) -> dict[str, str]:
@@ -241,6 +262,6 @@ def _pax_records(raw: bytes) -> dict[str, str]:
         key = start[2].decode("latin-1")
         if key == "size" or key.startswith("GNU.sparse"):
             raise DamagedError("it has a sparse member, or one of over 8 GiB")
-        records[key] = raw[start.end() : length - 1].decode("latin-1")
+        records[key] = raw[start.end() : length - 1].decode("utf-8", "backslashreplace")
         raw = raw[length:]
     return records

@@ -78,6 +78,26 @@ class Split:
             )
         return self[order[count:]], self[order[:count]]
 
+    def hold_out_of_each(
+        self, fraction: float, rng: np.random.Generator
+    ) -> tuple["Split", "Split"]:
+        """(the rest, the share held out of each class), drawn at random: at least one image of a
+        class, but of a class of one none.
+
+        Raises:
+            UserError: no class has two.
+        """
+        order = rng.permutation(len(self))
+        held: list[np.ndarray] = []
+        for k in np.unique(self.labels):
+            rows = order[self.labels[order] == k]
+            held.append(rows[: min(max(1, round(fraction * len(rows))), len(rows) - 1)])
+        out = np.zeros(len(self), bool)
+        out[np.concatenate(held)] = True
+        if not out.any():
+            raise UserError("a single image of each class; expected two, one to test with")
+        return self[np.flatnonzero(~out)], self[np.flatnonzero(out)]
+
     def sample(self, count: int, rng: np.random.Generator) -> "Split":
         """`count` of the images drawn at random, each class in its share (to within one image).
 

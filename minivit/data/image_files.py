@@ -32,13 +32,13 @@ def _inside(folder: Path) -> Iterator[Path]:
         entries = sorted(os.listdir(folder))
     except OSError as error:
         raise UserError(f"{name}: cannot be listed ({error.strerror})") from None
-    found = [folder / entry for entry in entries if _is_image(folder / entry)]
+    found = [folder / entry for entry in entries if is_image(folder / entry)]
     if not found:
         raise UserError(f"{name}: a folder without images; expected {FORMATS} directly in it")
     yield from found
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     if path.name.startswith(".") or os.path.isdir(path):
         return False
     if path.suffix.lower() in SUFFIXES:

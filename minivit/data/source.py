@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minivit.data.dataset import Dataset
+from minivit.data.preprocess import Preprocess, Resize
 
 
 class Request(NamedTuple):
@@ -14,12 +15,27 @@ class Request(NamedTuple):
     data_dir: the folder where data sets lie or are downloaded to. image_size: height and width of
     the images. url: another address to download from; None for the authors'. download: whether it
     may be downloaded.
+
+    Of one's own images: channels, resize: see `Preprocess`. test_fraction: share of each class
+    that is held out where there is no test set, drawn by seed. strict: whether files that cannot be
+    read are refused, not left out. cache: the folder where decoded images are kept, or None.
     """
 
     data_dir: Path = Path("data")
     image_size: tuple[int, int] = (32, 32)
     url: str | None = None
     download: bool = True
+    channels: int = 3
+    resize: Resize = "crop"
+    test_fraction: float = 0.2
+    seed: int = 0
+    strict: bool = False
+    cache: Path | None = None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How image files become those that are asked for."""
+        return Preprocess(self.image_size, self.channels, self.resize)
 
 
 @dataclass(frozen=True, kw_only=True)

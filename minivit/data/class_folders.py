@@ -1,0 +1,142 @@
+"""A folder of class folders, as torchvision's ImageFolder has it: what its file names tell.
+
+    photos/cats/1.jpg                    a class per folder, at any depth below it
+    photos/train/cats/1.jpg              the same for each of train, val and test
+
+Names alone are looked at, so a folder, a .zip and a .tar.gz are read in the same way.
+"""
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit.data.dataset import is_name
+from minivit.errors import UserError, shown
+
+MOST_FILES = 2_000_000
+MOST_CLASSES = 100_000
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What the folder of a split may be called."""
+
+CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
+"""What systems put beside images, besides hidden files."""
+
+
+class Listing(NamedTuple):
+    """The images of a data set, by file name.
+
+    names: of their files, "/" between folders. labels: int (N,), places in class_names. splits:
+    str (N,), "train", "val" or "test"; all "train" where nothing is said. left_out: how many files
+    lie in no class folder.
+    """
+
+    names: list[str]
+    labels: np.ndarray
+    splits: np.ndarray
+    class_names: tuple[str, ...]
+    left_out: int = 0
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file is hidden, lies in a hidden folder, or is one that systems make."""
+    parts = name.split("/")
+    return any(part.startswith(".") or part.casefold() in CLUTTER for part in parts)
+
+
+def list_classes(names: Iterable[str]) -> Listing:
+    """What the names of image files tell.
+
+    Images are in the order of their own names, then of their folders: those that are numbered
+    across classes, as 00001.png, keep their order.
+
+    Raises:
+        UserError: no images, no class folders, a single class, two that differ in case alone, or a
+            class of val or test that train does not have.
+    """
+    parts = [tuple(name.split("/")) for name in names]
+    if not parts:
+        raise UserError("no images in it; expected a folder per class, with images")
+    parts, above = _without_wrapping(parts)
+    in_splits = _has_splits(parts)
+    found: list[tuple[str, str, str]] = []  # file, split, class
+    for one in parts:
+        split = SPLITS.get(one[0].casefold()) if in_splits else "train"
+        inner = one[1:] if in_splits else one
+        if split and len(inner) >= 2:
+            found.append(("/".join((*above, *one)), split, inner[0]))
+    if not found:
+        raise UserError(f"{len(parts):,} images in no class folder; expected a folder per class")
+    found.sort(key=lambda one: (one[0].rsplit("/", 1)[-1], one[0]))
+    class_names = _class_names(found)
+    places = {name: i for i, name in enumerate(class_names)}
+    return Listing(
+        [file for file, _, _ in found],
+        np.array([places[name] for _, _, name in found], np.int64),
+        np.array([split for _, split, _ in found]),
+        class_names,
+        len(parts) - len(found),
+    )
+
+
+def _without_wrapping(
+    parts: list[tuple[str, ...]],
+) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+    """Without the folders that hold all of the others, as archives often have one; and those."""
+    above: tuple[str, ...] = ()
+    while len({one[0] for one in parts}) == 1 and all(len(one) >= 3 for one in parts):
+        above = (*above, parts[0][0])
+        parts = [one[1:] for one in parts]
+    return parts, above
+
+
+def _has_splits(parts: list[tuple[str, ...]]) -> bool:
+    """Whether there is a training split: its folder has class folders in it, and another split, or
+    nothing else, lies beside it. A class may be called train, too."""
+    folders: defaultdict[str, bool] = defaultdict(bool)
+    for one in parts:
+        if len(one) >= 2:
+            folders[one[0].casefold()] |= len(one) >= 3
+    known = {SPLITS[name] for name, deep in folders.items() if name in SPLITS and deep}
+    return "train" in known and (len(known) > 1 or len(folders) == 1)
+
+
+def _class_names(found: list[tuple[str, str, str]]) -> tuple[str, ...]:
+    counts = Counter((split, name) for _, split, name in found)
+    names = sorted({name for split, name in counts if split == "train"})
+    others = sorted({name for split, name in counts if split != "train"} - set(names))
+    if others:
+        raise UserError(
+            f"class {shown(others[0])} is in the val or test folder, but not in the train folder; "
+            "add images of it there, or take it away"
+        )
+    require_classes(names)
+    return tuple(names)
+
+
+def require_classes(names: list[str]) -> None:
+    """Raises UserError unless these are the names of two or more classes that can be told apart."""
+    if len(names) == 1:
+        raise UserError(f"a single class, {shown(names[0])}; expected two or more to tell apart")
+    if len(names) > MOST_CLASSES:
+        raise UserError(f"{len(names):,} classes; expected at most {MOST_CLASSES:,}")
+    same: dict[str, str] = {}
+    for name in names:
+        if not is_name(name):
+            raise UserError(f"{shown(name)} cannot be the name of a class; rename it")
+        other = same.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other is not name:
+            raise UserError(
+                f"classes {shown(other)} and {shown(name)} differ in case alone; expected one "
+                "folder for both, or other names"
+            )

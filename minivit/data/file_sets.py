@@ -1,0 +1,199 @@
+"""Many files by name: those of a folder, a .zip or a .tar.gz, each within bounds.
+
+Archives are read in memory: nothing is unpacked to disk.
+"""
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from minivit.data.archive import walk_members
+from minivit.data.class_folders import MOST_FILES, is_clutter
+from minivit.data.image_files import SUFFIXES, is_image
+from minivit.data.picture import MOST_BYTES
+from minivit.errors import UserError, shown, shown_path
+from minivit.files import check_regular, read_plain, reading
+
+MOST_UNPACKED = 1 << 40
+"""Bytes: of what an archive unpacks to, no more is read."""
+CHUNK = 1 << 24
+
+
+class FileSet(Protocol):
+    """Image files, "/" between the folders in their names."""
+
+    path: Path
+
+    def names(self) -> list[str]:
+        """Of all that are images by suffix or beginning, in any order, clutter left out."""
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
+        """(place in `names`, the bytes of the file, or why they cannot be read), in any order."""
+
+    def digest(self, names: Sequence[str]) -> str:
+        """SHA-256 of what the files hold."""
+
+
+class FolderFiles:
+    """Those in a folder and the folders in it; links are followed, each folder once."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def names(self) -> list[str]:
+        """Raises UserError for a folder that cannot be listed, or has more than MOST_FILES."""
+        found: list[str] = []
+        seen: set[tuple[int, int]] = set()
+        count = 0
+        with reading(self.path, "a folder of class folders"):
+            os.listdir(self.path)  # `walk` passes over what cannot be listed
+        for folder, inside, files in os.walk(self.path, followlinks=True):
+            status = os.stat(folder)
+            place = status.st_dev, status.st_ino
+            if place in seen:  # a link back
+                inside.clear()
+                continue
+            seen.add(place)
+            inside[:] = sorted(name for name in inside if not is_clutter(name))
+            count += len(files)
+            if count > MOST_FILES:
+                raise UserError(
+                    f"{shown_path(self.path)}: more than {MOST_FILES:,} files; expected a folder "
+                    "of class folders with images"
+                )
+            relative = Path(folder).relative_to(self.path)
+            found += [
+                (relative / name).as_posix()
+                for name in files
+                if not is_clutter(name) and is_image(Path(folder, name))
+            ]
+        return found
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
+        """One after the other."""
+        for place, name in enumerate(names):
+            yield place, self._read(self.path / name)
+
+    def _read(self, path: Path) -> bytes | UserError:
+        try:
+            with reading(path):
+                return read_plain(path, MOST_BYTES, "an image")
+        except UserError as error:
+            return error
+
+    def digest(self, names: Sequence[str]) -> str:
+        """Of each file's name, length and bytes."""
+        digest = hashlib.sha256()
+        for place, raw in self.read(names):
+            raw = str(raw).encode() if isinstance(raw, UserError) else raw
+            digest.update(f"{names[place]}\0{len(raw)}\0".encode("utf-8", "surrogateescape"))
+            digest.update(raw)
+        return digest.hexdigest()
+
+
+class _ArchiveFiles:
+    """What both kinds of archives have in common."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def digest(self, names: Sequence[str]) -> str:
+        """Of the archive."""
+        digest = hashlib.sha256()
+        with reading(self.path), open(self.path, "rb") as file:
+            while part := file.read(CHUNK):
+                digest.update(part)
+        return digest.hexdigest()
+
+    def _chosen(self, names: list[str]) -> list[str]:
+        """Those of images. Raises UserError where there are too many, or one stands twice."""
+        if len(names) > MOST_FILES:
+            raise UserError(f"{shown_path(self.path)}: more than {MOST_FILES:,} members")
+        found = [name for name in names if not is_clutter(name)]
+        found = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
+        if len(found) > len(set(found)):
+            raise UserError(f"{shown_path(self.path)}: two members have one name; pack it again")
+        return found
+
+
+class TarFiles(_ArchiveFiles):
+    """Those in a .tar.gz; it is unpacked in memory once to list them, and once to read them."""
+
+    def names(self) -> list[str]:
+        """Raises UserError as `walk_members`."""
+        with reading(self.path):
+            walk = walk_members(self.path, MOST_UNPACKED, MOST_FILES)
+            return self._chosen([name for name, member, _ in walk if member.is_file])
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
+        """In the archive's order."""
+        places = {name: place for place, name in enumerate(names)}
+        with reading(self.path):
+            for name, member, read in walk_members(self.path, MOST_UNPACKED, MOST_FILES):
+                if name in places and member.is_file:
+                    too_long = _too_long(name, member.size)
+                    yield places[name], too_long or read()
+
+
+class ZipFiles(_ArchiveFiles):
+    """Those in a .zip."""
+
+    def names(self) -> list[str]:
+        """Raises UserError for what is no .zip."""
+        check_regular(self.path)
+        with reading(self.path):
+            try:
+                with zipfile.ZipFile(self.path) as archive:
+                    return self._chosen([one.filename for one in archive.infolist()])
+            except _ZIP_ERRORS as error:
+                raise _damaged(self.path, error) from None
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
+        """One after the other."""
+        with reading(self.path):
+            try:
+                archive = zipfile.ZipFile(self.path)
+            except _ZIP_ERRORS as error:
+                raise _damaged(self.path, error) from None
+        with archive:
+            for place, name in enumerate(names):
+                yield place, self._read(archive, name)
+
+    def _read(self, archive: zipfile.ZipFile, name: str) -> bytes | UserError:
+        try:
+            info = archive.getinfo(name)
+            too_long = _too_long(name, info.file_size)
+            if too_long:
+                return too_long
+            with archive.open(info) as file:  # which checks length and checksum
+                return file.read(info.file_size)
+        except (*_ZIP_ERRORS, KeyError) as error:
+            return UserError(f"{shown_path(name)}: cannot be read ({shown(error)})")
+
+
+# As `zipfile` raises for damage: a lock or an unknown method are RuntimeErrors of two kinds.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError)
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{shown_path(path)}: damaged, or not a .zip archive ({shown(error)})")
+
+
+def _too_long(name: str, size: int) -> UserError | None:
+    if size <= MOST_BYTES:
+        return None
+    return UserError(f"{shown_path(name)}: {size:,} bytes, expected at most {MOST_BYTES:,}")
+
+
+def open_files(path: Path) -> FileSet | None:
+    """The files of a folder or of an archive; None for anything else."""
+    if path.is_dir():
+        return FolderFiles(path)
+    name = path.name.lower()
+    if name.endswith(".zip"):
+        return ZipFiles(path)
+    return TarFiles(path) if name.endswith((".tar.gz", ".tgz")) else None

@@ -1,0 +1,166 @@
+"""Image files decoded once: uint8 images in a file of the cache folder, for all runs.
+
+    CACHE/images-DIGEST.npy     (N, C, H, W), which `StoredImages` reads
+    CACHE/images-DIGEST.json    which of them could not be read, and why; the SHA-256 of the .npy
+
+The digest is of what the files hold, of their order, and of how they were prepared: a folder that
+was moved or copied finds its images, one that was changed does not.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from minivit.backend.machine import physical_cores, require_memory
+from minivit.data.file_sets import CHUNK, FileSet
+from minivit.data.picture import decode_image, no_warnings
+from minivit.data.preprocess import Preprocess
+from minivit.data.stored import Images, StoredImages
+from minivit.errors import UserError
+from minivit.files import make_folder, read_json, reading, remove_parts, write_atomically, writing
+
+VERSION = "1"
+"""Of how images are decoded: where that changes, nothing that is cached is used."""
+AHEAD = 64
+"""Files that are read while others are decoded."""
+
+
+class Decoded(NamedTuple):
+    """images: (N, C, H, W), zeros where a file could not be read. unreadable: why not, by place."""
+
+    images: Images
+    unreadable: dict[int, str]
+
+
+def decoded_once(
+    files: FileSet, names: Sequence[str], preprocess: Preprocess, cache: Path | None
+) -> Decoded:
+    """The images of some files.
+
+    Args:
+        cache: the folder of the cache; None: decode them into memory.
+
+    Raises:
+        UserError: not enough memory. WriteError: not enough room in the cache.
+    """
+    shape = (len(names), preprocess.channels, *preprocess.size)
+    if cache is None:
+        needs = {"images": int(np.prod(shape, dtype=np.int64))}
+        require_memory(f"a set of {len(names):,} images", needs)
+        images = np.zeros(shape, np.uint8)
+        return Decoded(images, _decode_into(images, files, names, preprocess))
+    path = cache / f"images-{_key(files, names, preprocess)}.npy"
+    return _stored(path) or _store(path, shape, files, names, preprocess)
+
+
+def _key(files: FileSet, names: Sequence[str], preprocess: Preprocess) -> str:
+    key = hashlib.sha256(f"{VERSION} {preprocess} {files.digest(names)}\0".encode())
+    key.update("\0".join(names).encode("utf-8", "surrogateescape"))
+    return key.hexdigest()[:32]
+
+
+def _stored(path: Path) -> Decoded | None:
+    """What was decoded before, if it is whole."""
+    try:
+        notes = read_json(path.with_suffix(".json"))
+        if notes.get("sha256") != _sha256(path):
+            return None
+        unreadable = {int(place): str(why) for place, why in notes["unreadable"].items()}
+        return Decoded(StoredImages(path), unreadable)
+    except (UserError, KeyError, ValueError, AttributeError):
+        return None
+
+
+def _store(
+    path: Path,
+    shape: tuple[int, ...],
+    files: FileSet,
+    names: Sequence[str],
+    preprocess: Preprocess,
+) -> Decoded:
+    make_folder(path.parent)
+    remove_parts(path.parent, path.name)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with writing(path.parent):
+            with open(beside, "wb") as file:
+                unreadable = _decode_to_file(file, shape, files, names, preprocess)
+                file.flush()
+                os.fsync(file.fileno())
+            notes = {"sha256": _sha256(beside), "unreadable": unreadable}
+            write_atomically(path.with_suffix(".json"), json.dumps(notes).encode())
+            os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+    return Decoded(StoredImages(path), unreadable)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with reading(path), open(path, "rb") as file:
+        while part := file.read(CHUNK):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _decode_to_file(file, shape, files, names, preprocess) -> dict[int, str]:  # type: ignore[no-untyped-def]
+    """Written by place, not mapped: a full disk is an error then, not the end of the process."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    start, each = file.tell(), int(np.prod(shape[1:]))
+    file.truncate(start + shape[0] * each)
+    unreadable = {}
+    for place, found in _decode(files, names, preprocess):
+        if isinstance(found, str):
+            unreadable[place] = found
+        else:
+            file.seek(start + place * each)
+            file.write(np.ascontiguousarray(found).data)
+    return unreadable
+
+
+def _decode_into(
+    images: np.ndarray, files: FileSet, names: Sequence[str], preprocess: Preprocess
+) -> dict[int, str]:
+    unreadable = {}
+    for place, found in _decode(files, names, preprocess):
+        if isinstance(found, str):
+            unreadable[place] = found
+        else:
+            images[place] = found
+    return unreadable
+
+
+def _decode(
+    files: FileSet, names: Sequence[str], preprocess: Preprocess
+) -> Iterator[tuple[int, np.ndarray | str]]:
+    """(place, its pixels, or why they cannot be had), decoded by all cores."""
+
+    def one(place: int, raw: bytes | UserError) -> tuple[int, np.ndarray | str]:
+        try:
+            if isinstance(raw, UserError):
+                raise raw
+            return place, decode_image(raw, names[place], preprocess)
+        except UserError as error:
+            return place, str(error)
+
+    bar = tqdm(total=len(names), unit="img", desc="reading", leave=False, disable=None)
+    with bar, no_warnings(), ThreadPoolExecutor(physical_cores(), "minivit-decode") as workers:
+        waiting: list[Future] = []
+        for place, raw in files.read(names):
+            waiting.append(workers.submit(one, place, raw))
+            if len(waiting) >= AHEAD:
+                yield waiting.pop(0).result()
+            bar.update()
+        for future in waiting:
+            yield future.result()

@@ -1,0 +1,185 @@
+"""A user's own images: a folder of class folders, an archive of one, a .npz or a .csv.
+
+Nothing is written beside them: decoded images lie in the cache folder (`image_cache`).
+"""
+
+import difflib
+import os
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivit.backend.random import Purpose, generator
+from minivit.data.class_folders import Listing, list_classes
+from minivit.data.dataset import LONGEST_NAME, Dataset, Split
+from minivit.data.file_sets import FileSet, FolderFiles, open_files
+from minivit.data.image_cache import decoded_once
+from minivit.data.source import Request, Source
+from minivit.data.stored import Images, take
+from minivit.data.tables import fitted, read_csv, read_npz
+from minivit.errors import UserError, shown_path
+
+EXPECTED = (
+    "a folder of class folders, a .zip or .tar.gz of one, a .npz, or a .csv of paths and labels"
+)
+LISTED = 10
+"""Files that cannot be read are told one by one up to so many."""
+LARGEST_ARRAYS = 64
+"""Side in pixels up to which the images of a .npz are trained on as they are."""
+SEEN = 40_000
+"""Images that a training with the recipe goes through, some two minutes on two cores."""
+
+
+def is_place(dataset: str) -> bool:
+    """Whether --dataset names a place, not a data set by its name: it is there, or has a "/"."""
+    return dataset.startswith(("~", ".")) or os.sep in dataset or "/" in dataset or _there(dataset)
+
+
+def _there(dataset: str) -> bool:
+    try:
+        return Path(dataset).exists()
+    except (OSError, ValueError):  # no name of a file
+        return False
+
+
+def own_source(dataset: str) -> Source:
+    """The data set in a place. Its file names, or arrays, are looked at for the recipe.
+
+    Raises:
+        UserError: nothing is there, or nothing that is a data set; see `list_classes`.
+    """
+    path = Path(dataset).expanduser()
+    if not _there(str(path)):
+        raise UserError(f"{shown_path(path)}: no such file or folder{_hint(path)}")
+    name = shown_path(path.resolve().name)[:LONGEST_NAME] or "images"
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".npz":
+            return _of_arrays(path, name)
+        files = FolderFiles(path.parent) if suffix == ".csv" else open_files(path)
+        if files is None:
+            raise UserError(f"expected {EXPECTED}")
+        listing = read_csv(path) if suffix == ".csv" else list_classes(files.names())
+    except UserError as error:
+        told = str(error)
+        named = told.startswith(shown_path(path))
+        raise UserError(told if named else f"{shown_path(path)}: {told}") from None
+    return _source(name, partial(_load_files, name, files, listing), _recipe(len(listing.names)))
+
+
+def _hint(path: Path) -> str:
+    """What may have been meant."""
+    try:
+        close = difflib.get_close_matches(path.name, os.listdir(path.parent), 1)
+    except OSError:
+        close = []
+    return (
+        f"; did you mean {shown_path(path.parent / close[0])}?"
+        if close
+        else f"; expected {EXPECTED}"
+    )
+
+
+def _source(name: str, load: Callable[[Request], Dataset], recipe: dict[str, Any]) -> Source:
+    return Source(name=name, summary="your own images", load=load, recipe=recipe)
+
+
+def _recipe(count: int, side: int = 64, channels: int = 3) -> dict[str, Any]:
+    """Settings for so many images: the fewer, the more epochs."""
+    epochs = int(np.clip(round(SEEN / count), 10, 200))
+    return {
+        "image_size": side,
+        "patch_size": 8 if side > 32 else 4,
+        "in_channels": channels,
+        "pool": "mean",
+        "pos_embed": "sincos2d",
+        "activation": "gelu_tanh",
+        "epochs": epochs,
+        "batch_size": int(np.clip(count // 10, 1, 64)),
+        "val_fraction": 0.1,
+        "optimizer": "muon",
+        "lr": 2.5e-3,
+        "warmup": max(1.0, epochs / 20),
+        "betas": (0.9, 0.95),
+        "crop": max(1, side // 8),
+        "flip": 0.5,
+        "eval_every": max(1, epochs // 20),
+    }
+
+
+def _of_arrays(path: Path, name: str) -> Source:
+    found, class_names = read_npz(path)
+    images = found["train"].images
+    count, channels, H, W = images.shape
+    side = H if H == W and H <= LARGEST_ARRAYS and H % 4 == 0 else 32
+
+    def load(request: Request) -> Dataset:
+        kinds = list(found)
+        labels = np.concatenate([found[kind].labels for kind in kinds])
+        splits = np.repeat(kinds, [len(found[kind].labels) for kind in kinds])
+        pixels = np.concatenate([fitted(found[k].images, request.preprocess) for k in kinds])
+        return _split(name, pixels, Listing([], labels, splits, class_names), request)
+
+    return _source(name, load, _recipe(count, side, channels))
+
+
+def _load_files(name: str, files: FileSet, listing: Listing, request: Request) -> Dataset:
+    if listing.left_out:
+        warnings.warn(
+            f"{name}: {listing.left_out:,} images lie in no class folder and are left out",
+            stacklevel=2,
+        )
+    found = decoded_once(files, listing.names, request.preprocess, request.cache)
+    _tell_unreadable(name, len(listing.names), found.unreadable, request.strict)
+    return _split(name, found.images, listing, request, set(found.unreadable))
+
+
+def _tell_unreadable(name: str, count: int, unreadable: dict[int, str], strict: bool) -> None:
+    reasons = [unreadable[place] for place in sorted(unreadable)]
+    if not reasons:
+        return
+    counted = f"{name}: {len(reasons):,} of {count:,} images cannot be read"
+    if strict:
+        raise UserError(f"{counted}, the first is {reasons[0]}; remove them, or leave out --strict")
+    for reason in reasons[:LISTED]:
+        warnings.warn(reason, stacklevel=3)
+    warnings.warn(f"{counted} and are left out", stacklevel=3)
+
+
+def _split(
+    name: str,
+    images: Images,
+    listing: Listing,
+    request: Request,
+    unreadable: set[int] = frozenset(),  # type: ignore[assignment]
+) -> Dataset:
+    """Training, validation and test set. Where no test set is given that for validation is one;
+    where there is neither, a share of each class is held out."""
+    good = np.array([i for i in range(len(listing.labels)) if i not in unreadable], np.int64)
+    if not len(good):
+        raise UserError(f"{name}: none of its images can be read")
+    names = np.array(listing.names)[good] if listing.names else None
+    whole = Split(take(images, good), listing.labels[good], names=names)
+    splits = listing.splits[good]
+    parts = {kind: whole[np.flatnonzero(splits == kind)] for kind in ("train", "val", "test")}
+    val = parts["val"] if len(parts["val"]) and len(parts["test"]) else None
+    test = parts["test"] if len(parts["test"]) else parts["val"]
+    train = parts["train"]
+    if not len(test):
+        rng = generator(request.seed, Purpose.SPLIT)
+        train, test = train.hold_out_of_each(request.test_fraction, rng)
+    dataset = Dataset(name, train, test, listing.class_names, val)
+    for kind, split in dataset.splits.items():
+        _tell_missing(dataset, kind, np.bincount(split.labels, minlength=dataset.num_classes))
+    return dataset
+
+
+def _tell_missing(dataset: Dataset, kind: str, counts: np.ndarray) -> None:
+    missing = [dataset.class_names[k] for k in np.flatnonzero(counts == 0)]
+    if missing:
+        shown = ", ".join(missing[:5]) + f" and {len(missing) - 5} more" * (len(missing) > 5)
+        warnings.warn(f"{dataset.name}: no {kind} image of class {shown}", stacklevel=3)

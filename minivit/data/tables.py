@@ -1,0 +1,204 @@
+"""Data sets in one file: arrays in a .npz, or a .csv of paths and labels."""
+
+import csv
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from minivit.backend.machine import require_memory
+from minivit.data.class_folders import MOST_FILES, Listing, require_classes
+from minivit.data.dataset import is_name
+from minivit.data.preprocess import Preprocess
+from minivit.errors import UserError, shown, shown_path
+from minivit.files import check_regular, read_plain, reading
+
+MOST_CSV = 1_000_000_000
+COLUMNS = {
+    "name": ("path", "file", "filename", "file_name", "image"),
+    "label": ("label", "class", "category", "target", "y"),
+    "split": ("split", "set", "subset"),
+}
+"""What a column of a .csv may be called; without a header the first two are path and label."""
+
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+IMAGES, LABELS = ("images", "x", "X", "data"), ("labels", "label", "y", "Y", "targets")
+
+
+class Arrays(NamedTuple):
+    """images: uint8 (N, C, H, W). labels: int64 (N,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def read_csv(path: Path) -> Listing:
+    """Paths of images, relative to the file's folder or absolute, each with its class.
+
+    Raises:
+        UserError: no text in UTF-8, no such columns, or a row without a path or a class.
+    """
+    where = shown_path(path)
+    with reading(path):
+        raw = read_plain(path, MOST_CSV, "a table of paths and labels")
+    try:
+        rows = list(csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{where}: not a .csv in UTF-8 ({shown(error)})") from None
+    rows = [[cell.strip() for cell in row] for row in rows if any(row)]
+    if not rows:
+        raise UserError(f"{where}: empty; expected a path and a label per row")
+    places, first = _columns(rows[0])
+    if len(rows) - first > MOST_FILES:
+        raise UserError(f"{where}: more than {MOST_FILES:,} rows")
+    names, labels, splits = [], [], []
+    for number, row in enumerate(rows[first:], first + 1):
+        cells = {key: row[i] if i < len(row) else "" for key, i in places.items()}
+        if not cells["name"] or not is_name(cells["label"]):
+            raise UserError(f"{where}: row {number:,} lacks a path or a label; expected both")
+        split = SPLITS.get(cells.get("split", "train").casefold())
+        if split is None:
+            raise UserError(
+                f"{where}: row {number:,} is of split {shown(cells['split'])}; expected train, val "
+                "or test"
+            )
+        names.append(cells["name"])
+        labels.append(cells["label"])
+        splits.append(split)
+    class_names = sorted(set(labels))
+    require_classes(class_names)
+    numbers = {name: i for i, name in enumerate(class_names)}
+    found = np.array([numbers[label] for label in labels], np.int64)
+    return Listing(names, found, np.array(splits), tuple(class_names))
+
+
+def _columns(header: list[str]) -> tuple[dict[str, int], int]:
+    """Where each is, and at which row the images begin."""
+    named = [cell.casefold() for cell in header]
+    found = {
+        key: named.index(name) for key, known in COLUMNS.items() for name in known if name in named
+    }
+    if "name" in found and "label" in found:
+        return found, 1
+    if len(header) < 2:
+        raise UserError("a table of one column; expected path,label")
+    return {"name": 0, "label": 1}, 0
+
+
+def read_npz(path: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
+    """Arrays by split, and the names of the classes.
+
+    `images` and `labels` (or x and y), or these for each split as Keras names them (`x_train`,
+    `y_train`, …) or MedMNIST (`train_images`, …). Images are (N, H, W, C), (N, C, H, W), or grey
+    (N, H, W). `class_names`, where it is there, names the classes.
+
+    Raises:
+        UserError: no such arrays, of other types or shapes, or a damaged file.
+    """
+    where = shown_path(path)
+    with reading(path):
+        check_regular(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                needs = {"arrays": sum(one.file_size for one in archive.infolist())}
+            require_memory(where, needs)
+            with np.load(path, allow_pickle=False) as opened:
+                names = set(opened.files)
+                pairs = _pairs(names, where)
+                found = {
+                    split: _arrays(opened[x], opened[y], f"{where}: {x}, {y}")
+                    for split, (x, y) in pairs.items()
+                }
+                told = opened["class_names"] if "class_names" in names else None
+        except (zipfile.BadZipFile, ValueError, EOFError, KeyError, MemoryError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{where}: not a whole .npz file ({shown(error)})") from None
+    return found, _class_names(found, told, where)
+
+
+def _pairs(names: set[str], where: str) -> dict[str, tuple[str, str]]:
+    """The names of images and labels by split."""
+    found: dict[str, tuple[str, str]] = {}
+    for split, known in (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test")):
+        for x in IMAGES:
+            for y in LABELS:
+                for form in ("{0}_{1}", "{1}_{0}"):
+                    one, other = form.format(x, split), form.format(y, split)
+                    if one in names and other in names:
+                        found[known] = one, other
+    if "train" not in found:
+        plain = [[name for name in known if name in names] for known in (IMAGES, LABELS)]
+        if not all(plain):
+            held = ", ".join(ascii(name)[1:-1][:40] for name in sorted(names)[:6]) or "nothing"
+            raise UserError(f"{where}: holds {held}; expected images and labels, or x and y")
+        found["train"] = plain[0][0], plain[1][0]
+    return found
+
+
+def _arrays(images: np.ndarray, labels: np.ndarray, where: str) -> Arrays:
+    if images.dtype.kind not in "iu" or labels.dtype.kind not in "iu":
+        raise UserError(
+            f"{where}: are {images.dtype} and {labels.dtype}; expected images from 0 to 255 as "
+            "uint8, and integers for labels"
+        )
+    labels = labels.reshape(len(labels), -1) if labels.ndim else labels.reshape(1, 1)
+    if images.ndim not in (3, 4) or labels.shape[1:] != (1,) or len(images) != len(labels):
+        raise UserError(
+            f"{where}: {len(images):,} images of shape {images.shape[1:]}, {len(labels):,} labels; "
+            "expected (N, H, W), (N, H, W, C) or (N, C, H, W), and a label for each"
+        )
+    if images.size and not 0 <= images.min() <= images.max() <= 255:
+        raise UserError(f"{where}: has levels outside 0 to 255; expected uint8")
+    return Arrays(_channels_first(images, where), labels[:, 0].astype(np.int64))
+
+
+def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
+    """uint8 (N, C, H, W)."""
+    images = images.astype(np.uint8, copy=False)
+    if images.ndim == 3:
+        return images[:, None]
+    if images.shape[3] in (1, 3):
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    if images.shape[1] not in (1, 3):
+        raise UserError(f"{where}: images of shape {images.shape[1:]}; expected 1 or 3 channels")
+    return images
+
+
+def _class_names(
+    found: Mapping[str, Arrays], told: np.ndarray | None, where: str
+) -> tuple[str, ...]:
+    labels = np.concatenate([one.labels for one in found.values()])
+    if len(labels) and labels.min() < 0:
+        raise UserError(f"{where}: has the label {labels.min()}; expected 0 and up")
+    count = int(labels.max()) + 1 if len(labels) else 0
+    if count > 2 * len(np.unique(labels)) + 100:
+        raise UserError(f"{where}: labels up to {count - 1:,}, most of them missing; number them")
+    names = [str(k) for k in range(count)]
+    if told is not None:
+        if told.dtype.kind != "U" or told.ndim != 1 or len(told) < count:
+            raise UserError(f"{where}: class_names is not a list of {count} names")
+        names = [str(name) for name in told]
+    require_classes(names)
+    return tuple(names)
+
+
+def fitted(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+    """uint8 (N, C, H, W) of another size or other channels, as `preprocess` says."""
+    if images.shape[1:] == (preprocess.channels, *preprocess.size):
+        return images
+    needs = {"images": len(images) * preprocess.channels * math.prod(preprocess.size)}
+    require_memory(f"a set of {len(images):,} images", needs)
+    return np.stack([preprocess(_as_image(one)) for one in images])
+
+
+def _as_image(pixels: np.ndarray) -> Image.Image:
+    """uint8 (1 or 3, H, W)."""
+    if len(pixels) == 1:
+        return Image.fromarray(pixels[0])
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
