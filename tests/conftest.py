@@ -25,6 +25,14 @@ def _signals_as_usual():
             signal.signal(number, usual)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _data_of_nobody(tmp_path_factory):
+    """Tests see no data sets of whoever runs them, and leave none there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIVIT_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def cupy():
     """CuPy, where it is installed and finds a GPU; else the test is skipped."""

@@ -326,7 +326,7 @@ def test_a_run_holds_its_config_metrics_figures_and_checkpoints(capsys):
     for name in ("curves.png", "confusion.png"):
         assert (run.path / name).read_bytes().startswith(b"\x89PNG")
     config = parse_arguments(["--config", str(run.config_file)], {}).train
-    assert config == dataclasses.replace(tiny.CONFIG, data_dir=Path("data").resolve())
+    assert config == dataclasses.replace(tiny.CONFIG, data_dir=Path(os.environ["MINIVIT_DATA"]))
 
     lines = run.metrics()
     assert [line["step"] for line in lines if line["kind"] == "step"] == [3, 6, 9, 12]
@@ -397,7 +397,7 @@ def test_a_run_is_resumed_where_its_data_are_now_and_downloads_nothing(monkeypat
 
     monkeypatch.setattr(Published, "load", load)
     main([*tiny.FLAGS, "--dataset", "cifar10", "--data-dir", "old", "--threads", "2"])
-    assert asked == [(Path("old"), True)]
+    assert asked == [(tmp_path / "old", True)]
     run = only_run()
     (new := tmp_path / "new").mkdir()
     for flags in (["--data-dir", str(new), "--threads", "1"], []):  # the place is remembered

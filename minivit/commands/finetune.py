@@ -77,6 +77,7 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
     name = choose_dataset(parse_arguments(argv, source.vit, path, "auto", prog).train, load=True)
     arguments = parse_arguments(argv, source.vit, path, name, prog)
     config = dataclasses.replace(TrainConfig.from_dict(arguments.train.to_dict()), dataset=name)
+    config = config.placed()
     dataset = config.load_data()
     config = _for_classes(fit_to(config, dataset, argv), dataset, source)
     fresh = Run.fresh(arguments.runs, config)
@@ -118,7 +119,7 @@ def parse_arguments(
 
 def _for_classes(config: TrainConfig, dataset: Dataset, source: Pretrained) -> TrainConfig:
     """The head that the data set needs: the paper puts a single layer there for other classes."""
-    changes: dict[str, Any] = {"data_dir": config.data_dir.resolve()}
-    if source.class_names != dataset.class_names:
-        changes["vit"] = dataclasses.replace(config.vit, representation_size=None)
-    return dataclasses.replace(config, **changes)
+    if source.class_names == dataset.class_names:
+        return config
+    vit = dataclasses.replace(config.vit, representation_size=None)
+    return dataclasses.replace(config, vit=vit)

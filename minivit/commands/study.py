@@ -29,15 +29,15 @@ class Options(Ranged):
     learning rates (fig. 9). shape: depth, width and patch size at equal cost (fig. 8).
     regularisation: one at a time."""
     dataset: str
-    """Data set by name, such as cifar10 or shapes."""
+    """Data set by name, such as cifar10, mnist or shapes."""
     seeds: Annotated[tuple[int, ...], SEEDS] = (0, 1, 2)
     """Random seeds; a training for each."""
     images: Annotated[int, IMAGES] = 100_000
     """Images that each training sees, the same for all: epochs times the training set."""
     quick: bool = False
     """One seed and four steps for each member, to see that it works; the accuracies say nothing."""
-    data_dir: Path = Path("data")
-    """Folder where data sets lie or are downloaded to."""
+    data_dir: Path | None = None
+    """Folder where data sets lie or are downloaded to. None: as minivit train."""
     runs: Path = Path("runs")
     """Folder in which the study's directory is made."""
 

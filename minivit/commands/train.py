@@ -12,8 +12,9 @@ from typing import Any, Literal
 from minivit.backend.machine import in_words, memory_bytes, physical_cores, size
 from minivit.commands.cli import parse, unread_output
 from minivit.config import overlay
-from minivit.data import Dataset, Statistics
+from minivit.data import Dataset, Statistics, find_source
 from minivit.data.cifar10 import CIFAR10
+from minivit.data.places import folder_of
 from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer
 from minivit.engine.memory import require_training_memory, training_memory
 from minivit.engine.trainer import make_objective
@@ -70,9 +71,9 @@ def run(
     if arguments.dry_run:
         return describe(config)
     require_training_memory(config)
+    config = config.placed()
     dataset = config.load_data()
     config = fit_to(config, dataset, argv)
-    config = dataclasses.replace(config, data_dir=config.data_dir.resolve())
     trainer = Trainer(config, dataset, Run.fresh(arguments.runs, config))
     with trainer.run.locked():
         return train_and_test(trainer)
@@ -126,16 +127,17 @@ def choose_dataset(config: TrainConfig, load: bool) -> str:
     """Decide what "auto" means: "cifar10" or "shapes"; load: CIFAR-10 may be downloaded for it."""
     if config.dataset != "auto":
         return config.dataset
-    if CIFAR10.find(config.data_dir):
+    folder = folder_of(find_source("cifar10"), config.data_dir)
+    if CIFAR10.find(folder):
         return "cifar10"
     if load:
         try:
-            CIFAR10.load(config.data_dir, url=config.data_url)
+            CIFAR10.load(folder, url=config.data_url)
             return "cifar10"
         except UserError as error:
             reason = str(error)
     else:
-        reason = f"CIFAR-10 is not in the folder {config.data_dir}; a dry run downloads nothing."
+        reason = f"CIFAR-10 is not in the folder {folder}; a dry run downloads nothing."
     print(
         box(
             "Training on the embedded SHAPES, not on CIFAR-10.",
@@ -187,7 +189,7 @@ def resume(path: Path, flags: TrainConfig, argv: list[str]) -> int:
         trainer = Trainer(config, config.load_data(download="data_url" in given), run)
         said = trainer.resume()
         if given:
-            run.write_config(dataclasses.replace(config, data_dir=config.data_dir.resolve()))
+            run.write_config(config.placed())
         if trainer.finished and run.tested():
             print(f"{path} is finished; minivit evaluate {pasteable(path)} tests it again")
             return 0

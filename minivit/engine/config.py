@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from minivit import config
 from minivit.data import Augmentation, Dataset, Preprocess, Request, find_source
+from minivit.data.places import folder_of
 from minivit.data.preprocess import Resize
 from minivit.errors import UserError
 from minivit.models import ViTConfig
@@ -31,10 +32,11 @@ class TrainConfig(Ranged):
     """How to train; a value out of its range is refused (UserError)."""
 
     dataset: str = "auto"
-    """Data set by name: cifar10; shapes, drawn by code; or auto: cifar10 where it is or can be
-    downloaded, else shapes."""
-    data_dir: Path = Path("data")
-    """Folder where data sets lie or are downloaded to."""
+    """Data set by name: cifar10, cifar100, cifar100-coarse, mnist, fashion-mnist; shapes, drawn by
+    code; or auto: cifar10 where it is or can be downloaded, else shapes."""
+    data_dir: Path | None = None
+    """Folder where data sets lie or are downloaded to. None: ./data if the data set is there, else
+    the folder that the environment's MINIVIT_DATA names, else the user's cache folder."""
     data_url: str | None = None
     """Another address to download the data set from; None for its authors'."""
     resize: Resize = "crop"
@@ -123,9 +125,14 @@ class TrainConfig(Ranged):
         Raises:
             UserError: it can neither be found nor downloaded, or is damaged.
         """
-        place = data_dir or self.data_dir
-        request = Request(place, self.vit.image_hw, self.data_url, download)
-        return find_source(self.dataset).load(request)
+        source = find_source(self.dataset)
+        place = folder_of(source, data_dir or self.data_dir)
+        return source.load(Request(place, self.vit.image_hw, self.data_url, download))
+
+    def placed(self) -> Self:
+        """The same with the folder where its data set lies, for whoever reads it elsewhere."""
+        place = folder_of(find_source(self.dataset), self.data_dir)
+        return dataclasses.replace(self, data_dir=place)
 
     def for_data(self, dataset: Dataset) -> Self:
         """The same with a model for as many classes and channels as the data set has."""

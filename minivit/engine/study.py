@@ -119,7 +119,7 @@ class Plan:
     dataset: str
     images: int
     quick: bool
-    data_dir: Path
+    data_dir: Path | None = None
 
     @cached_property
     def data(self) -> Dataset:
@@ -149,7 +149,7 @@ class Plan:
         """The recipe of the data set with the member's changes."""
         few = QUICK if self.quick else {}
         own = {**RECIPES[self.dataset], **member.changes, **few, "seed": seed}
-        return overlay(TrainConfig(), {**own, "data_dir": self.data_dir.resolve()})
+        return overlay(TrainConfig(), {**own, "data_dir": self.data_dir}).placed()
 
     def train(self, folder: Path, member: Member, seed: int, available: int) -> float:
         """Test accuracy of one training: trained, resumed, or read from where it ended."""

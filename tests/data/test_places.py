@@ -1,0 +1,78 @@
+"""Where data sets lie: --data-dir, ./data if it is there, MINIVIT_DATA, the user's cache folder."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+from made_data import idx_files, write_folder
+
+from minivit.commands import run
+from minivit.data import SOURCES
+from minivit.data.mnist import MNIST
+from minivit.data.places import folder_of
+from minivit.engine import Run
+
+SMALL = dataclasses.replace(MNIST, counts={"train": 12, "t10k": 4})
+SOURCE = dataclasses.replace(SOURCES["mnist"], load=SMALL.load_for, find=SMALL.find)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*could not be verified")
+
+
+@pytest.fixture(autouse=True)
+def shared(tmp_path, monkeypatch):
+    """The folder that the environment names; one works in another."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("MINIVIT_DATA", str(tmp_path / "shared"))
+    return tmp_path / "shared"
+
+
+def put_mnist(folder: Path) -> None:
+    write_folder(folder / "mnist", idx_files(SMALL)[0])
+
+
+def test_the_folder_that_is_named_comes_first(tmp_path):
+    put_mnist(Path("data"))
+    assert folder_of(SOURCE, Path("mine")) == tmp_path / "work" / "mine"
+
+
+def test_what_is_there_already_is_found_before_the_shared_folder(tmp_path, shared):
+    put_mnist(shared)
+    assert folder_of(SOURCE) == shared
+    Path("data").mkdir()
+    assert folder_of(SOURCE) == shared  # there is a folder, and nothing of MNIST in it
+    put_mnist(Path("data"))
+    assert folder_of(SOURCE) == tmp_path / "work" / "data"
+    assert folder_of(SOURCES["fashion-mnist"]) == shared
+
+
+def test_a_file_of_that_name_is_no_folder_of_data(shared):
+    Path("data").touch()
+    for source in SOURCES.values():
+        assert folder_of(source) == shared
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_without_the_variable_it_is_the_users_cache(tmp_path, monkeypatch, empty):
+    monkeypatch.setenv("MINIVIT_DATA", "") if empty else monkeypatch.delenv("MINIVIT_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = folder_of(SOURCE)
+    assert "minivit" in found.parts
+    assert found.is_absolute()
+    if sys.platform == "linux":
+        assert found == tmp_path / "cache" / "minivit"
+
+
+def test_a_run_remembers_where_its_data_lie(tmp_path, monkeypatch, capsys):
+    """So it can be evaluated from another folder than that whose ./data it was trained on."""
+    monkeypatch.setitem(SOURCES, "mnist", SOURCE)
+    put_mnist(Path("data"))
+    flags = ["--dim", "16", "--depth", "1", "--num-heads", "2", "--epochs", "1"]
+    assert run("train", ["--dataset", "mnist", "--batch-size", "4", *flags]) == 0
+    (path,) = (tmp_path / "work" / "runs").iterdir()
+    assert Run(path).read_config().data_dir == tmp_path / "work" / "data"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("evaluate", [str(path)]) == 0
+    assert "MNIST (unofficial bytes), 4 test images" in capsys.readouterr().out
