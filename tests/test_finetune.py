@@ -60,11 +60,11 @@ def test_without_a_step_it_is_the_source(tune, source):
 
 
 def test_pictures_are_varied_as_the_data_set_wants(source):
-    vit = load_pretrained(source).vit
+    start = load_pretrained(source)
     for name, crop in (("shapes", 0), ("cifar10", 4)):
-        found = finetune.parse_arguments(["--from", str(source)], vit, source, name).train
+        found = finetune.parse_arguments(["--from", str(source)], start, source, name).train
         assert found.augmentation.crop == crop
-    own = finetune.parse_arguments(["--from", "x", "--crop", "2"], vit, source, "shapes").train
+    own = finetune.parse_arguments(["--from", "x", "--crop", "2"], start, source, "shapes").train
     assert own.augmentation.crop == 2
 
 
@@ -130,11 +130,11 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(tune, monkeypatch, capsy
 
 
 def test_more_images_per_class_than_there_are_are_refused(tune):
-    """64 of four classes are left to train on."""
+    """80 of four classes; none is held out, as there are no weights to choose."""
     status, out, error, run = tune("--few-shot", "1", "100000")
     assert status == 2
     assert re.fullmatch(
-        r"error: few_shot is 100000; expected at most 1\d images per class: there are no more of "
+        r"error: few_shot is 100000; expected at most 20 images per class: there are no more of "
         r"(red|green|blue|plain) to train on\n",
         error,
     )

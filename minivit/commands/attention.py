@@ -165,7 +165,7 @@ def test_split(options: Options) -> Split:
     if not is_own(options.run):
         raise UserError(f"{shown_path(options.run)} has no test set; name some images")
     config = Run.open(options.run).read_config()
-    return config.load_data(options.data_dir, download=False).test
+    return config.moved(options.data_dir).load_data(download=False).test
 
 
 def write_figures(folder: Path, trained: Trained, images: Images, options: Options) -> None:

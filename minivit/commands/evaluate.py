@@ -33,7 +33,7 @@ def main(options: Options) -> int:
     """Print accuracy, loss, and the accuracy of each class."""
     config = Run.open(options.run).read_config()
     trained = load_model(options.run, options.device)
-    dataset = config.load_data(options.data_dir, download=False)
+    dataset = config.moved(options.data_dir).load_data(download=False)
     if dataset.class_names != trained.class_names:
         raise UserError(
             f"{shown_path(options.run)} knows {len(trained.class_names)} classes, {dataset.name} "

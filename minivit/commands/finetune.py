@@ -10,15 +10,14 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from minivit.commands.cli import parse
-from minivit.commands.train import choose_dataset, fit_to, train_and_test
+from minivit.commands.train import choose_dataset, fit_to, given_flags, train_and_test
 from minivit.config import overlay
 from minivit.data import Augmentation, Dataset
-from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer
+from minivit.engine import QUICK, Run, TrainConfig, Trainer, recipe_of
 from minivit.engine.few_shot import few_shot_curve
 from minivit.engine.trained import Pretrained
 from minivit.functional.interpolate import Mode
 from minivit.interop import load_start
-from minivit.models import ViTConfig
 from minivit.ranges import Range, Ranged
 from minivit.viz.few_shot_figure import save_few_shot
 
@@ -74,8 +73,8 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
     """Parse, take the weights over, train, test; 130 if interrupted."""
     path = _source(argv, prog)
     source = load_start(path)
-    name = choose_dataset(parse_arguments(argv, source.vit, path, "auto", prog).train, load=True)
-    arguments = parse_arguments(argv, source.vit, path, name, prog)
+    name = choose_dataset(parse_arguments(argv, source, path, "auto", prog).train, load=True)
+    arguments = parse_arguments(argv, source, path, name, prog)
     config = dataclasses.replace(TrainConfig.from_dict(arguments.train.to_dict()), dataset=name)
     config = config.placed()
     dataset = config.load_data()
@@ -104,17 +103,20 @@ def _source(argv: list[str], prog: str) -> Path:
 
 
 def parse_arguments(
-    argv: list[str], vit: ViTConfig, source: Path, dataset: str, prog: str = "minivit finetune"
+    argv: list[str], source: Pretrained, path: Path, dataset: str, prog: str = "minivit finetune"
 ) -> Arguments:
-    """The augmentation of the data set's recipe, the recipe, the model of the source, each
-    overriding the one before; then the flags."""
-    augments = {one.name for one in dataclasses.fields(Augmentation)}
-    own = {key: v for key, v in RECIPES.get(dataset, {}).items() if key in augments}
+    """What the data set's recipe says of batches and augmentation, the recipe, the model of the
+    source, each overriding the one before; then the flags."""
+    kept = {one.name for one in dataclasses.fields(Augmentation)} | {"batch_size", "val_fraction"}
+    known = {} if dataset == "auto" else recipe_of(dataset)
+    own = {key: v for key, v in known.items() if key in kept}
+    if "few_shot" in given_flags(argv):  # there are no weights to choose by validation
+        own["val_fraction"] = 0.0
     config = overlay(FinetuneConfig(), {**own, **RECIPE})
-    config = dataclasses.replace(config, vit=vit)
+    config = dataclasses.replace(config, vit=source.vit, resize=source.preprocess.resize)
     if "--quick" in argv:
         config = overlay(config, QUICK)
-    return parse(Arguments, argv, prog, Arguments(source=source, train=config))
+    return parse(Arguments, argv, prog, Arguments(source=path, train=config))
 
 
 def _for_classes(config: TrainConfig, dataset: Dataset, source: Pretrained) -> TrainConfig:

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import tyro
 
 from minivit.commands.cli import parse
-from minivit.data import find_source
 from minivit.engine.config import IMAGES, SEED
 from minivit.engine.study import STUDIES, Plan
 from minivit.ranges import Ranged
@@ -29,7 +28,7 @@ class Options(Ranged):
     learning rates (fig. 9). shape: depth, width and patch size at equal cost (fig. 8).
     regularisation: one at a time."""
     dataset: str
-    """Data set by name, such as cifar10, mnist or shapes."""
+    """Data set by name, such as cifar10, mnist or shapes, or a path to your own images."""
     seeds: Annotated[tuple[int, ...], SEEDS] = (0, 1, 2)
     """Random seeds; a training for each."""
     images: Annotated[int, IMAGES] = 100_000
@@ -44,9 +43,8 @@ class Options(Ranged):
 
 def main(options: Options) -> int:
     """Train what is missing, then write table.json, table.md and the figure."""
-    find_source(options.dataset)
     plan = Plan(options.study, options.dataset, options.images, options.quick, options.data_dir)
-    folder = options.runs / f"study-{options.study}-{options.dataset}{'-quick' * options.quick}"
+    folder = options.runs / f"study-{options.study}-{plan.data_name}{'-quick' * options.quick}"
     available = plan.available()
     members = plan.members(available)
     rows: list[dict] = [{"group": m.group, "value": m.value, "accuracy": []} for m in members]

@@ -15,7 +15,7 @@ from minivit.config import overlay
 from minivit.data import Dataset, Statistics, find_source
 from minivit.data.cifar10 import CIFAR10
 from minivit.data.places import folder_of
-from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer
+from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer, recipe_of
 from minivit.engine.memory import require_training_memory, training_memory
 from minivit.engine.trainer import make_objective
 from minivit.errors import UserError, pasteable
@@ -66,7 +66,7 @@ def run(
         return resume(arguments.resume, arguments.train, argv)
     name = choose_dataset(arguments.train, load=not arguments.dry_run)
     if not arguments.preset and not arguments.config:
-        arguments = parse_arguments(argv, {**RECIPES[name], **(changes or {})}, prog)
+        arguments = parse_arguments(argv, {**recipe_of(name), **(changes or {})}, prog)
     config = dataclasses.replace(arguments.train, dataset=name)
     if arguments.dry_run:
         return describe(config)
@@ -184,8 +184,8 @@ def resume(path: Path, flags: TrainConfig, argv: list[str]) -> int:
         )
     run = Run.open(path)
     with run.locked():
-        changes = {name: getattr(flags, name) for name in given}
-        config = dataclasses.replace(run.read_config(), **changes)
+        changes = {name: getattr(flags, name) for name in given - {"data_dir"}}
+        config = dataclasses.replace(run.read_config(), **changes).moved(flags.data_dir)
         trainer = Trainer(config, config.load_data(download="data_url" in given), run)
         said = trainer.resume()
         if given:

@@ -21,7 +21,12 @@ def folder_of(source: Source, named: Path | None = None) -> Path:
         return named.resolve()
     if HERE.is_dir() and source.find(HERE):
         return HERE.resolve()
-    shared = os.environ.get(VARIABLE)
-    if shared:
-        return Path(shared).resolve()
+    return shared_folder()
+
+
+def shared_folder() -> Path:
+    """What MINIVIT_DATA names, else the user's cache folder, as an absolute path."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named).resolve()
     return platformdirs.user_cache_path("minivit", appauthor=False).resolve()

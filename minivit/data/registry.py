@@ -1,8 +1,10 @@
 """The data sets that have names. A new one is a file with a `SOURCE`, and its line here."""
 
 import difflib
+from pathlib import Path
 
 from minivit.data import cifar10, cifar100, mnist, shapes
+from minivit.data.own import own_source
 from minivit.data.source import Source
 from minivit.errors import UserError, shown
 
@@ -18,10 +20,33 @@ SOURCES: dict[str, Source] = {
 """Data sets by name."""
 
 
-def find_source(name: str) -> Source:
-    """The data set of that name. Raises UserError on another (did you mean …)."""
+def is_place(dataset: str) -> bool:
+    """Whether it is no name of a data set but a path, which has a "/" or is there."""
+    if dataset in SOURCES or dataset == "auto":
+        return False
+    if dataset.startswith(("~", ".")) or "/" in dataset or "\\" in dataset:
+        return True
+    try:
+        return Path(dataset).exists()
+    except (OSError, ValueError):  # no file can have this name
+        return False
+
+
+def find_source(dataset: str) -> Source:
+    """The data set of that name, or in that place. Raises UserError where there is none (did you
+    mean …); see `own_source`."""
+    if is_place(dataset):
+        return own_source(dataset)
+    require_name(dataset)
+    return SOURCES[dataset]
+
+
+def require_name(name: str) -> None:
+    """Raises UserError unless it is the name of a data set (did you mean …)."""
     if name in SOURCES:
-        return SOURCES[name]
+        return
     close = difflib.get_close_matches(name, SOURCES, 1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise UserError(f"dataset {shown(name)} is unknown; {hint}expected one of {', '.join(SOURCES)}")
+    raise UserError(
+        f"dataset {shown(name)} is unknown; {hint}expected one of {', '.join(SOURCES)}, or a path"
+    )

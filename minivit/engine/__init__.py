@@ -4,7 +4,7 @@ from minivit.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoi
 from minivit.engine.config import TrainConfig
 from minivit.engine.once import train_once
 from minivit.engine.parallel import DataParallel, physical_cores
-from minivit.engine.recipes import QUICK, RECIPES
+from minivit.engine.recipes import QUICK, RECIPES, recipe_of
 from minivit.engine.run import Run
 from minivit.engine.trained import Pretrained, Trained, load_model, load_pretrained
 from minivit.engine.trainer import Trainer
@@ -24,6 +24,7 @@ __all__ = [
     "load_model",
     "load_pretrained",
     "physical_cores",
+    "recipe_of",
     "resized",
     "save_checkpoint",
     "train_once",

@@ -1,6 +1,7 @@
 """Training configuration."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from minivit import config
 from minivit.data import Augmentation, Dataset, Preprocess, Request, find_source
-from minivit.data.places import folder_of
+from minivit.data.places import folder_of, shared_folder
 from minivit.data.preprocess import Resize
+from minivit.data.registry import is_place, require_name
 from minivit.errors import UserError
 from minivit.models import ViTConfig
 from minivit.ranges import Range, Ranged
@@ -22,6 +24,7 @@ STEPS = Range(1, 1_000_000_000, "no training has more", "steps")
 RATE = Range(0, 100, "one step from there leads nowhere")
 CLIP_NORM = Range(1e-6, 1e6, "beyond, all gradients are clipped, or none")
 SHARE = Range(0, 0.99, "at 1 nothing would be left")
+TEST_SHARE = Range(0.01, 0.9, "less tests nothing, more trains nothing")
 DECAY = Range(0, 0.999999, "beyond, it remembers more than 1,000,000 steps")
 SEED = Range(0, 2**63 - 1, "kernels take 64 bits")
 THREADS = Range(1, 1_024, "no machine has as many cores")
@@ -32,8 +35,10 @@ class TrainConfig(Ranged):
     """How to train; a value out of its range is refused (UserError)."""
 
     dataset: str = "auto"
-    """Data set by name: cifar10, cifar100, cifar100-coarse, mnist, fashion-mnist; shapes, drawn by
-    code; or auto: cifar10 where it is or can be downloaded, else shapes."""
+    """Your own images, by path: a folder of class folders (also in train, val and test), a .zip or
+    .tar.gz of one, a .npz of images and labels, a .csv of paths and labels. Or a data set by name:
+    cifar10, cifar100, cifar100-coarse, mnist, fashion-mnist; shapes, drawn by code; or auto:
+    cifar10 where it is or can be downloaded, else shapes."""
     data_dir: Path | None = None
     """Folder where data sets lie or are downloaded to. None: ./data if the data set is there, else
     the folder that the environment's MINIVIT_DATA names, else the user's cache folder."""
@@ -42,6 +47,12 @@ class TrainConfig(Ranged):
     resize: Resize = "crop"
     """How images of another shape get that of --image-size: their middle is cropped, black is
     padded, or they are stretched."""
+    test_fraction: Annotated[float, TEST_SHARE] = 0.2
+    """Share of each class held out as the test set, of your own images where they have none."""
+    strict: bool = False
+    """Refuse your own images where one cannot be read; otherwise it is told and left out."""
+    cache: bool = True
+    """Keep your own images decoded, in the cache folder."""
     val_fraction: Annotated[float, SHARE] = 0.05
     """Share of the training set held out to choose the best weights by; 0: the last are taken."""
     train_images: Annotated[int | None, IMAGES] = None
@@ -115,24 +126,53 @@ class TrainConfig(Ranged):
         """How image files become those that the model takes."""
         return Preprocess(self.vit.image_hw, self.vit.in_channels, self.resize)
 
-    def load_data(self, data_dir: Path | None = None, download: bool = True) -> Dataset:
+    def load_data(self, download: bool = True) -> Dataset:
         """The data set, at the model's image size.
 
         Args:
-            data_dir: where it is, if it has moved since; None for where the config says.
             download: whether it may be downloaded; a run that had it needs no second copy.
 
         Raises:
             UserError: it can neither be found nor downloaded, or is damaged.
         """
         source = find_source(self.dataset)
-        place = folder_of(source, data_dir or self.data_dir)
-        return source.load(Request(place, self.vit.image_hw, self.data_url, download))
+        return source.load(
+            Request(
+                folder_of(source, self.data_dir),
+                self.vit.image_hw,
+                self.data_url,
+                download,
+                self.vit.in_channels,
+                self.resize,
+                self.test_fraction,
+                self.seed,
+                self.strict,
+                shared_folder() if self.cache else None,
+            )
+        )
 
     def placed(self) -> Self:
-        """The same with the folder where its data set lies, for whoever reads it elsewhere."""
-        place = folder_of(find_source(self.dataset), self.data_dir)
+        """The same with the place where its data set lies, for whoever reads it elsewhere."""
+        if is_place(self.dataset):
+            return self.moved(Path(self.dataset))
+        return self.moved(folder_of(find_source(self.dataset), self.data_dir))
+
+    def moved(self, place: Path | None) -> Self:
+        """The same with its data set in another place; None: where it was."""
+        if place is None:
+            return self
+        place = place.expanduser().resolve()
+        if is_place(self.dataset):
+            return dataclasses.replace(self, dataset=str(place))
         return dataclasses.replace(self, data_dir=place)
+
+    @property
+    def data_name(self) -> str:
+        """What the data set is called in the name of a folder."""
+        if not is_place(self.dataset):
+            return self.dataset
+        stem = re.sub(r"[^\w-]+", "-", Path(self.dataset).name.split(".")[0])
+        return stem.strip("-")[:40] or "images"
 
     def for_data(self, dataset: Dataset) -> Self:
         """The same with a model for as many classes and channels as the data set has."""
@@ -145,8 +185,8 @@ class TrainConfig(Ranged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.dataset != "auto":
-            find_source(self.dataset)
+        if self.dataset != "auto" and not is_place(self.dataset):
+            require_name(self.dataset)
         if self.device == "cpu" and self.precision != "fp32":
             raise UserError(
                 f"--precision {self.precision} needs --device cuda; a CPU computes in fp32"

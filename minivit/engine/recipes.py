@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from minivit.data import SOURCES
+from minivit.data import SOURCES, find_source
 
 RECIPES: dict[str, Mapping[str, Any]] = {
     **{name: {"dataset": name, **source.recipe} for name, source in SOURCES.items()},
@@ -38,3 +38,12 @@ RECIPES: dict[str, Mapping[str, Any]] = {
 
 QUICK: Mapping[str, Any] = {"epochs": 1, "train_images": 2000}
 """One epoch of at most so many images, to see that all works."""
+
+
+def recipe_of(dataset: str) -> Mapping[str, Any]:
+    """The recipe of a data set, by its name or place: of one's own images, one made for as many.
+
+    Raises:
+        UserError: there is no such data set.
+    """
+    return RECIPES.get(dataset) or {"dataset": dataset, **find_source(dataset).recipe}

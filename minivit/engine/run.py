@@ -45,7 +45,7 @@ class Run:
     def fresh(cls, root: Path, config: TrainConfig) -> "Run":
         """A run whose directory `root/DATE-TIME-DATASET` is made when it begins; numbered where
         that exists already."""
-        stem = f"{datetime.now():%Y%m%d-%H%M%S}-{config.dataset}"
+        stem = f"{datetime.now():%Y%m%d-%H%M%S}-{config.data_name}"
         for number in range(1, 1000):
             path = root / (stem if number == 1 else f"{stem}-{number}")
             if not path.exists():

@@ -17,7 +17,7 @@ from minivit.config import overlay
 from minivit.data import Dataset
 from minivit.engine.config import TrainConfig
 from minivit.engine.once import train_once
-from minivit.engine.recipes import RECIPES
+from minivit.engine.recipes import recipe_of
 from minivit.models.config import preset_fields
 
 
@@ -110,9 +110,9 @@ def _sizes(model: str) -> dict[str, Any]:
 class Plan:
     """What all members of a study share.
 
-    dataset: by name. images: how many each training sees, epochs times the training set. quick: a
-    few steps for each member, and of those that differ in how many images there are, the one with
-    the fewest.
+    dataset: by name or place. images: how many each training sees, epochs times the training set.
+    quick: a few steps for each member, and of those that differ in how many images there are, the
+    one with the fewest.
     """
 
     study: str
@@ -128,6 +128,11 @@ class Plan:
         if not self.quick:
             return dataset
         return dataclasses.replace(dataset, test=dataset.test[:QUICK_TEST])
+
+    @property
+    def data_name(self) -> str:
+        """What the data set is called in the name of a folder."""
+        return TrainConfig(dataset=self.dataset).data_name
 
     def available(self) -> int:
         """Training images, what is held out for validation apart."""
@@ -148,7 +153,7 @@ class Plan:
     def config(self, member: Member, seed: int) -> TrainConfig:
         """The recipe of the data set with the member's changes."""
         few = QUICK if self.quick else {}
-        own = {**RECIPES[self.dataset], **member.changes, **few, "seed": seed}
+        own = {**recipe_of(self.dataset), **member.changes, **few, "seed": seed}
         return overlay(TrainConfig(), {**own, "data_dir": self.data_dir}).placed()
 
     def train(self, folder: Path, member: Member, seed: int, available: int) -> float:

@@ -67,9 +67,7 @@ class Trainer:
         _require_fit(config, dataset)
         require_training_memory(config)
         self.config, self.dataset, self.run = config, dataset, run
-        train, self.val = dataset.train.hold_out(
-            config.val_fraction, generator(config.seed, Purpose.SPLIT)
-        )
+        train, self.val = _train_and_val(config, dataset)
         if config.train_images is not None:
             train = train.sample(config.train_images, generator(config.seed, Purpose.SAMPLE))
         statistics = Statistics.of(train.images) if start is None else start.statistics
@@ -356,7 +354,15 @@ class Trainer:
         return said
 
 
+def _train_and_val(config: TrainConfig, dataset: Dataset) -> tuple[Split, Split]:
+    """What is trained on, and what the best weights are chosen by."""
+    if dataset.val is not None:
+        return dataset.train, dataset.val
+    return dataset.train.hold_out(config.val_fraction, generator(config.seed, Purpose.SPLIT))
+
+
 MAY_CHANGE = {
+    "dataset": "checked by its digest",
     "data_dir": "where the images are, not which",
     "data_url": "where the images are, not which",
     "threads": "said: last bits",
