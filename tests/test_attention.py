@@ -1,5 +1,6 @@
 """`minivit.attention`: what it writes and prints, and what it says of a mistake."""
 
+import dataclasses
 import json
 import re
 import sys
@@ -14,6 +15,7 @@ from minivit.commands.cli import guarded
 from minivit.commands.train import run as train
 from minivit.data import Dataset, Split
 from minivit.engine import Run
+from minivit.models import ViTConfig
 from minivit.viz import METHODS
 from minivit.viz.scores import BASELINES
 
@@ -38,12 +40,18 @@ def pictures():
     return Dataset(data.name, data.train, test, data.class_names)
 
 
-@pytest.fixture(scope="module", params=["cls", "mean"])
+KINDS = {
+    "class token": [],
+    "mean": ["--pool", "mean", "--pos-embed", "none"],
+    "two class tokens, registers": ["--distilled", "--num-registers", "2"],
+}
+
+
+@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
 def trained(request, tmp_path_factory):
     """A finished run."""
     root = tmp_path_factory.mktemp("trained")
-    pos = "learned" if request.param == "cls" else "none"
-    flags = ["--pool", request.param, "--pos-embed", pos, "--lr", "1e-3", "--runs", str(root)]
+    flags = [*request.param, "--lr", "1e-3", "--runs", str(root)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("minivit.data.shapes.load", pictures)
         assert train([*tiny.FLAGS, *flags]) == 0
@@ -147,14 +155,18 @@ def test_mistakes_are_told(command, trained, tmp_path):
     assert "no such file" in told(command(path, tmp_path / "no.png", "--html", tmp_path / "a"))
     assert "layers 1 to 2" in told(command(path, "--html", tmp_path / "a", "--layers", "3"))
     with pytest.raises(Exception, match="outside the grid of 2 rows and 2 columns"):
-        attention.query_token((3, 1), (2, 2), True)
+        attention.query_token((3, 1), ViTConfig(image_size=8))
 
 
 def test_a_query_is_counted_from_one():
-    assert attention.query_token((1, 1), (2, 3), True) == 1
-    assert attention.query_token((2, 3), (2, 3), False) == 5
-    assert attention.query_token(None, (2, 3), True) == 0
-    assert attention.query_token(None, (2, 3), False) == 4
+    cls, mean = (ViTConfig(image_size=(8, 12), pool=pool) for pool in ("cls", "mean"))
+    registers = dataclasses.replace(mean, num_registers=2)
+    assert attention.query_token((1, 1), cls) == 1
+    assert attention.query_token((2, 3), mean) == 5
+    assert attention.query_token(None, cls) == 0
+    assert attention.query_token(None, mean) == 4
+    assert attention.query_token(None, registers) == 6
+    assert attention.query_token((1, 1), dataclasses.replace(cls, num_registers=4)) == 5
 
 
 def photo(folder, height, width):

@@ -17,6 +17,7 @@ from minivit.engine import Run, Trained, resized
 from minivit.engine.config import THREADS
 from minivit.errors import UserError, shown_path
 from minivit.interop.published import is_own
+from minivit.models import ViTConfig
 from minivit.ranges import Range, Ranged
 from minivit.viz.methods import method
 from minivit.viz.report import attention_figures, score_table
@@ -171,7 +172,7 @@ def test_split(options: Options) -> Split:
 def write_figures(folder: Path, trained: Trained, images: Images, options: Options) -> None:
     """Every figure as PNG and SVG."""
     config = trained.model.config
-    query = query_token(options.query, config.grid, config.pool == "cls")
+    query = query_token(options.query, config)
     found = attention_figures(trained, images.pixels, images.labels, options.methods, query)
     for name, figure in found:
         for suffix in ("png", "svg"):
@@ -207,15 +208,15 @@ def page_layers(numbers: tuple[int, ...] | None, depth: int) -> list[int] | None
     return [number - 1 for number in numbers]
 
 
-def query_token(place: tuple[int, int] | None, grid: tuple[int, int], class_token: bool) -> int:
+def query_token(place: tuple[int, int] | None, config: ViTConfig) -> int:
     """The token of a patch at (row, column) from 1; None for the class token, or the middle.
 
     Raises:
         UserError: outside the grid.
     """
-    rows, columns = grid
+    rows, columns = config.grid
     if place is None:
-        if class_token:
+        if config.num_class_tokens:
             return 0
         place = (rows // 2 + 1, columns // 2 + 1)
     row, column = place
@@ -223,7 +224,7 @@ def query_token(place: tuple[int, int] | None, grid: tuple[int, int], class_toke
         raise UserError(
             f"--query {row} {column} is outside the grid of {rows} rows and {columns} columns"
         )
-    return class_token + (row - 1) * columns + column - 1
+    return config.num_prefix + (row - 1) * columns + column - 1
 
 
 def run(argv: list[str], prog: str = "minivit attention") -> int:

@@ -207,9 +207,14 @@ class ViTConfig(Ranged):
         return None
 
     @property
+    def num_class_tokens(self) -> int:
+        """Tokens, the first ones, that the head gets: class token, the distilled one."""
+        return (self.pool == "cls") + self.distilled
+
+    @property
     def num_prefix(self) -> int:
-        """Tokens before the patches: class token, the distilled one, registers."""
-        return (self.pool == "cls") + self.distilled + self.num_registers
+        """Tokens before the patches: class tokens, then registers."""
+        return self.num_class_tokens + self.num_registers
 
     @property
     def num_tokens(self) -> int:

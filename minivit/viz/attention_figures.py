@@ -41,27 +41,28 @@ def overlay_figure(
     return figure
 
 
-def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, class_token: bool) -> Figure:
+def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, num_prefix: int) -> Figure:
     """Every layer (row) and head (column): what one token attends to.
 
     Args:
         maps: (L, H, T, T) of one picture. query: the token that asks.
-        class_token: whether token 0 is one; it is left out of what is shown.
+        num_prefix: tokens before the patches, which are left out of what is shown; token 0 is then
+            the class token.
     """
     L, H = maps.shape[:2]
     figure, axes = panels(L, H, 1.1, above=0.4, beside=0.2, shape=grid[0] / grid[1])
-    shown = maps[:, :, query, int(class_token) :].reshape(L, H, *grid)
+    shown = maps[:, :, query, num_prefix:].reshape(L, H, *grid)
     for layer, head in np.ndindex(L, H):
         one = axes[layer, head]
         one.imshow(shown[layer, head], cmap=HEAT, vmin=0)
-        if query >= class_token:
-            row, column = divmod(query - class_token, grid[1])
+        if query >= num_prefix:
+            row, column = divmod(query - num_prefix, grid[1])
             one.plot(column, row, "s", ms=5, mfc="none", mec="white", mew=1)
         if head == 0:
             one.set_ylabel(f"layer {layer + 1}", fontsize=8)
         if layer == 0:
             one.set_title(f"head {head + 1}", fontsize=8)
-    who = "the class token" if class_token and query == 0 else "the marked patch"
+    who = "the marked patch" if query >= num_prefix else "the class token"
     figure.suptitle(f"What {who} attends to (each map on a scale of its own)", fontsize=9)
     return figure
 

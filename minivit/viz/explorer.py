@@ -22,7 +22,7 @@ from minivit.data import Statistics
 from minivit.errors import UserError
 from minivit.files import make_folder, write_atomically
 from minivit.functional import softmax_forward
-from minivit.models import ViT
+from minivit.models import ViT, ViTConfig
 from minivit.viz.look import look, require_attention
 
 WARN_BYTES, MOST_BYTES = 5_000_000, 20_000_000
@@ -94,7 +94,7 @@ def explore(
         "title": title,
         "classes": [str(k) for k in range(K)] if class_names is None else list(class_names),
         "grid": config.grid,
-        "class_token": config.pool == "cls",
+        "prefix": prefix_names(config),
         "layers": layers,
         "whole": layers == list(range(config.depth)),
         "heads": config.num_heads,
@@ -114,6 +114,12 @@ def explore(
     page = _page(content)
     _check_size(len(page))
     return Explorer(page)
+
+
+def prefix_names(config: ViTConfig) -> list[str]:
+    """What the page calls the tokens before the patches, in their order."""
+    class_tokens = ["the class token", "the distillation token"][: config.num_class_tokens]
+    return class_tokens + [f"register {i + 1}" for i in range(config.num_registers)]
 
 
 def _one_picture(

@@ -32,12 +32,6 @@ def require_attention(model: ViT | MaskedViT) -> None:
     """UserError where there is none to look at."""
     if not model.encoder.blocks:
         raise UserError("this model has no attention: it is a ResNet (depth 0)")
-    config = model.encoder.config
-    if config.num_prefix != (config.pool == "cls"):
-        raise UserError(
-            "this model has tokens beside class token and patches (registers, or a second class "
-            "token), for which there are no figures yet; its features can be used"
-        )
 
 
 def look(

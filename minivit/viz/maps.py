@@ -1,7 +1,8 @@
 """What attention maps say when they are put together: over heads, over layers, over the picture.
 
 All arrays are NumPy's. `maps` is (L, N, H, T, T): layers, pictures, heads, the token that asks, the
-token it asks. Whether the first token is a class token is said, never guessed.
+token it asks. How many tokens come before the patches (class tokens, registers) is said, never
+guessed.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from minivit.errors import UserError
+from minivit.models import ViTConfig
 
 FUSIONS: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "max": np.max, "min": np.min}
 Fusion = Literal["mean", "max", "min"]
@@ -122,58 +124,59 @@ def _check_alike(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
     return dmaps
 
 
-def patch_map(joint: np.ndarray, grid: tuple[int, int], class_token: bool) -> np.ndarray:
+def patch_map(joint: np.ndarray, config: ViTConfig) -> np.ndarray:
     """What the head's features look at, laid out as the picture.
 
-    With a class token: its row. Without: the mean of all rows, as the head takes the mean of all
-    tokens.
+    With a class token: its row; with a second one, the mean of both, as the logits are. Without:
+    the mean of the patches' rows, as the head takes the mean of the patches. What goes to tokens
+    before the patches is left out.
 
     Args:
-        joint: (N, T, T), row = the token that asks. grid: rows and columns of patches.
-        class_token: whether token 0 is one.
+        joint: (N, T, T), row = the token that asks. config: of the model.
 
     Returns:
         (N, rows, columns).
 
     Raises:
-        UserError: T is not what grid and class_token make.
+        UserError: T is not the model's.
     """
-    check_tokens(joint.shape[-1], grid, class_token)
-    row = joint[:, 0, 1:] if class_token else joint.mean(1)
-    return row.reshape(-1, *grid)
+    first = config.num_prefix
+    check_tokens(joint.shape[-1], config.grid, first)
+    asks = slice(config.num_class_tokens) if config.num_class_tokens else slice(first, None)
+    return joint[:, asks, first:].mean(1).reshape(-1, *config.grid)
 
 
-def check_tokens(num_tokens: int, grid: tuple[int, int], class_token: bool) -> None:
-    """UserError where `num_tokens` is not rows·columns, and one more for a class token."""
+def check_tokens(num_tokens: int, grid: tuple[int, int], num_prefix: int) -> None:
+    """UserError where `num_tokens` is not rows·columns and the tokens before them."""
     rows, columns = grid
-    expected = rows * columns + class_token
+    expected = rows * columns + num_prefix
     if num_tokens != expected:
         raise UserError(
-            f"maps of {num_tokens} tokens; a grid of {rows}×{columns} patches "
-            f"{'with' if class_token else 'without'} a class token has {expected}"
+            f"maps of {num_tokens} tokens; a grid of {rows}×{columns} patches with {num_prefix} "
+            f"tokens before them has {expected}"
         )
 
 
 def attention_distance(
-    maps: np.ndarray, grid: tuple[int, int], patch_size: int, class_token: bool
+    maps: np.ndarray, grid: tuple[int, int], patch_size: int, num_prefix: int
 ) -> np.ndarray:
     r"""How far a head looks: mean distance of a patch to what it attends to (paper, fig. 11).
 
     .. math:: d = \mathrm{mean}_i \frac{\sum_j P_{ij}\,\lVert x_i - x_j \rVert}{\sum_j P_{ij}}
 
-    over patches i, j; the class token has no place and is left out.
+    over patches i, j; the tokens before them have no place and are left out.
 
     Args:
-        maps: (L, N, H, T, T). patch_size: in pixels.
+        maps: (L, N, H, T, T). patch_size: in pixels. num_prefix: tokens before the patches.
 
     Returns:
         (L, H), in pixels, mean over pictures and patches.
 
     Raises:
-        UserError: T is not what grid and class_token make.
+        UserError: T is not what grid and num_prefix make.
     """
-    check_tokens(maps.shape[-1], grid, class_token)
-    patches = maps[..., int(class_token) :, int(class_token) :]
+    check_tokens(maps.shape[-1], grid, num_prefix)
+    patches = maps[..., num_prefix:, num_prefix:]
     distances = patch_distances(grid) * patch_size
     weighted = np.einsum("lnhij,ij->lnhi", patches, distances.astype(maps.dtype))
     to_patches = np.maximum(patches.sum(-1), np.finfo(maps.dtype).tiny)

@@ -16,7 +16,7 @@ DISCARD = 0.5
 
 def _joint(function: Callable[[Look], np.ndarray]) -> Callable[[Look, ViTConfig], np.ndarray]:
     """A method from one that gives a joint map (N, T, T)."""
-    return lambda look, config: patch_map(function(look), config.grid, config.pool == "cls")
+    return lambda look, config: patch_map(function(look), config)
 
 
 def input_gradient(look: Look, config: ViTConfig) -> np.ndarray:

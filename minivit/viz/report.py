@@ -55,7 +55,7 @@ def attention_figures(
     """
     model, names = trained.model, trained.class_names
     config = model.config
-    class_token = config.pool == "cls"
+    first = config.num_prefix
     images = to_device(trained.statistics.normalize(pixels), model.device)
     headed = config.num_classes > 0
     seen = look(model, images, gradients=headed)
@@ -68,16 +68,16 @@ def attention_figures(
         methods = [name for name in methods if name in WITHOUT_GRADIENTS] or WITHOUT_GRADIENTS
     maps = {name: method(name)(seen, config) for name in methods}
     yield "overlays", overlay_figure(pixels, maps, said)
-    yield "heads", heads_figure(seen.maps[:, 0], config.grid, query, class_token)
-    if class_token:
-        last = seen.maps[-1, 0, :, 0, 1:].reshape(-1, *config.grid)
+    yield "heads", heads_figure(seen.maps[:, 0], config.grid, query, first)
+    if config.num_class_tokens:
+        last = seen.maps[-1, 0, :, 0, first:].reshape(-1, *config.grid)
         yield "class_token", class_token_figure(pixels[0], last)
-    features = seen.tokens[-1][:, int(class_token) :]
+    features = seen.tokens[-1][:, first:]
     parts = patch_components(features.reshape(len(pixels), *config.grid, -1))
     yield "components", components_figure(pixels[:8], Components(*(one[:8] for one in parts)))
-    steps = [patch_map(step, config.grid, class_token)[0] for step in rollout(seen.maps)]
+    steps = [patch_map(step, config)[0] for step in rollout(seen.maps)]
     yield "rollout", rollout_figure(pixels[0], np.stack(steps))
-    distances = attention_distance(seen.maps, config.grid, config.patch_size, class_token)
+    distances = attention_distance(seen.maps, config.grid, config.patch_size, first)
     chance = config.patch_size * float(patch_distances(config.grid).mean())
     yield "distance", distance_figure(distances, chance)
     yield "similarity", similarity_figure(token_similarity(seen.tokens[:, 0]))

@@ -28,7 +28,8 @@ def position_similarity(model: ViT) -> np.ndarray:
         raise UserError(f"this model has no position embedding (pos_embed {config.pos_embed})")
     learned = config.pos_embed == "learned"
     table = to_host(model.pos_embed.data if learned else model.fixed_positions)[0]
-    patches = table[int(config.pool == "cls") :].astype(np.float64)
+    rows, columns = config.grid
+    patches = table[-rows * columns :].astype(np.float64)  # the first may be of other tokens
     return token_similarity(patches).reshape(*config.grid, *config.grid)
 
 

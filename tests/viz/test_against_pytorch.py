@@ -45,7 +45,7 @@ def test_maps_gradients_rollout_and_relevance_agree(options):
 
     joint, grid = found["relevance"][0], config.grid
     row = relevant[:, 0, 1:] if config.pool == "cls" else (relevant - identity).mean(1)
-    shown = patch_map(joint, grid, config.pool == "cls")
+    shown = patch_map(joint, config)
     assert relative_error(shown, row.reshape(3, *grid)) <= 1e-6
 
 

@@ -50,23 +50,23 @@ def test_a_map_without_contrast_is_dark_and_no_error():
     assert images(figure.axes[1])[-1].max() == 0.0
 
 
-@pytest.mark.parametrize("class_token", [True, False])
-def test_heads_show_the_querys_row(class_token):
-    T = 6 + class_token
+@pytest.mark.parametrize("prefix", [0, 1, 3])
+def test_heads_show_the_querys_row(prefix):
+    T = 6 + prefix
     maps = np.abs(draw(1, 2, 3, T, T))  # asymmetric: a column would be seen
-    figure = heads_figure(maps, (2, 3), query=4, class_token=class_token)
+    figure = heads_figure(maps, (2, 3), query=4, num_prefix=prefix)
     axes = np.array(figure.axes).reshape(2, 3)
     for layer, head in np.ndindex(2, 3):
         (shown,) = images(axes[layer, head])
-        expected = maps[layer, head, 4, int(class_token) :].reshape(2, 3)
+        expected = maps[layer, head, 4, prefix:].reshape(2, 3)
         np.testing.assert_array_equal(shown, expected)
         (mark,) = axes[layer, head].get_lines()
-        row, column = divmod(4 - class_token, 3)
+        row, column = divmod(4 - prefix, 3)
         assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (column, row)
 
 
 def test_the_class_token_has_no_place_to_mark():
-    figure = heads_figure(np.abs(draw(1, 1, 1, 7, 7)), (2, 3), query=0, class_token=True)
+    figure = heads_figure(np.abs(draw(1, 1, 1, 7, 7)), (2, 3), query=0, num_prefix=1)
     assert not figure.axes[0].get_lines()
     assert "class token" in figure.get_suptitle()
 

@@ -18,9 +18,9 @@ SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_hea
 STEP = 0.004  # what a byte a weight keeps
 
 
-def model(pool="cls"):
+def model(**changes):
     """Heads that choose: without larger weights, each would look everywhere alike."""
-    one = tiny.lively(ViT(ViTConfig(**SIZES, pool=pool)))
+    one = tiny.lively(ViT(ViTConfig(**SIZES, **changes)))
     for block in one.blocks:
         block.attn.qkv.weight.data[...] *= 6.0
     return one
@@ -74,9 +74,9 @@ def weights_on_the_page(page, picture, layer, name):
     return np.array(numbers).reshape(side, side)
 
 
-@pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_every_number_is_numpys(show, pool):
-    one, images = model(pool), pictures()
+@pytest.mark.parametrize("prefix", [{}, {"pool": "mean"}, {"distilled": True, "num_registers": 2}])
+def test_every_number_is_numpys(show, prefix):
+    one, images = model(**prefix), pictures()
     page, maps = show(explore(one, images)), look(one, images).maps
     rolled = rollout(maps)
     L, N, H = maps.shape[:3]
@@ -201,6 +201,40 @@ def test_the_mouse_points_locks_and_unlocks(show):
     assert "Row 1, column 1." in page.text_content("#readout")
     page.click("#class-token")
     assert "The class token (locked)." in page.text_content("#readout")
+
+
+def test_tokens_before_the_patches_can_be_asked(show):
+    one, images = model(distilled=True, num_registers=2), pictures(1)
+    page, maps = show(explore(one, images)), look(one, images).maps[1, 0].mean(0)
+    names = ["the class token", "the distillation token", "register 1", "register 2"]
+    for token, name in enumerate(names):
+        page.click("#" + name.removeprefix("the ").replace(" ", "-"))
+        weight, _, of, text = read_out(page)
+        assert f"{name[0].upper()}{name[1:]} (locked)." in text
+        assert weight == pytest.approx(maps[token, 4:].max(), abs=STEP)
+        assert of == 10
+        goes = [*maps[token, :2], maps[token, 2:4].sum()]
+        told = re.findall(
+            r"([\d.]+) % goes to (the class token|the distillation token|registers)", text
+        )
+        assert [float(share) for share, _ in told] == pytest.approx(
+            [100 * p for p in goes], abs=0.5
+        )
+    page.click("#lock")
+    page.focus("#stage")
+    for name in [*names, names[0]]:  # C asks one after the other, and begins again
+        page.keyboard.press("c")
+        assert f"{name[1:]} (locked)" in page.text_content("#readout")
+    walk(page, 1, 2)
+    assert read_out(page)[0] == pytest.approx(maps[0, 4 + 5], abs=STEP)
+
+
+def test_registers_alone_are_no_class_token(show):
+    page = show(explore(model(pool="mean", num_registers=2), pictures(1)))
+    assert "Row 2, column 2." in page.text_content("#readout")  # the middle
+    assert page.locator("#class-token").count() == 0
+    page.click("#register-2")
+    assert "Register 2 (locked)." in page.text_content("#readout")
 
 
 def test_the_stage_shows_the_map_where_the_patch_is(show):

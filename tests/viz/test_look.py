@@ -11,6 +11,15 @@ from minivit.viz.look import look
 from minivit.viz.methods import METHODS, method
 
 CONFIG = ViTConfig(image_size=(8, 12), patch_size=4, num_classes=3, dim=8, depth=3, num_heads=2)
+PREFIXES: dict[str, dict] = {
+    "class token": {},
+    "none": {"pool": "mean"},
+    "registers": {"pool": "mean", "num_registers": 2},
+    "class token, registers": {"num_registers": 3, "embed_prefix": False},
+    "two class tokens": {"distilled": True},
+    "two class tokens, registers": {"distilled": True, "num_registers": 2},
+}
+"""Models by what comes before their patches."""
 
 
 def model(**changes):
@@ -42,10 +51,10 @@ def test_pictures_do_not_see_one_another():
     assert np.abs(together.maps[:, 0] - together.maps[:, 1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_gradients_of_maps_against_finite_differences(pool, monkeypatch):
+@pytest.mark.parametrize("changes", PREFIXES.values(), ids=PREFIXES)
+def test_gradients_of_maps_against_finite_differences(changes, monkeypatch):
     """A nudge to one number of one map moves the class's logit by its gradient."""
-    one, images = model(pool=pool), draw(0, 2, 3, 8, 12)
+    one, images = model(**changes), draw(0, 2, 3, 8, 12)
     classes = np.array([2, 0])
     seen = look(one, images, classes, gradients=True)
     from minivit.functional import attention
@@ -103,16 +112,49 @@ def test_a_resnet_has_no_attention_to_look_at():
         look(one, draw(0, 1, 3, 8, 8).astype(np.float32))
 
 
-@pytest.mark.parametrize("pool", ["cls", "mean"])
+@pytest.mark.parametrize("changes", PREFIXES.values(), ids=PREFIXES)
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_gives_a_map_with_contrast_for_each_picture(name, pool):
-    one = model(pool=pool)
+def test_every_method_gives_a_map_with_contrast_for_each_picture(name, changes):
+    one = model(**changes)
     seen = look(one, draw(0, 2, 3, 8, 12), gradients=True)
     maps = method(name)(seen, one.config)
     assert maps.shape == (2, 2, 3)
     assert (maps >= 0).all()
     assert (np.ptp(maps, axis=(1, 2)) > 0).all()
     assert not np.allclose(maps[0], maps[1])
+
+
+def softmax_matrices(one, images):
+    """(L, N, T, T): the mean of the heads, from the weights, a picture and a head at a time."""
+    _, cache = one.forward(images)
+    D, layers = one.config.dim // one.config.num_heads, []
+    for block, kept in zip(one.blocks, cache.blocks, strict=True):
+        x = kept.norm1.xhat * block.norm1.weight.data + block.norm1.bias.data
+        q, k, _ = np.split(x @ block.attn.qkv.weight.data + block.attn.qkv.bias.data, 3, -1)
+        heads = []
+        for start in range(0, one.config.dim, D):
+            shown = slice(start, start + D)
+            scores = np.exp(q[..., shown] @ k[..., shown].swapaxes(1, 2) / np.sqrt(D))
+            heads.append(scores / scores.sum(-1, keepdims=True))
+        layers.append(np.mean(heads, 0))
+    return np.stack(layers)
+
+
+@pytest.mark.parametrize("name", PREFIXES)
+def test_maps_are_cut_from_the_whole_softmax(name):
+    """The six patches are the last tokens; of two class tokens each counts half."""
+    one, images = model(**PREFIXES[name]), draw(0, 2, 3, 8, 12)
+    layers, seen = softmax_matrices(one, images), look(one, images)
+    through = identity = np.eye(one.config.num_tokens)
+    for layer in layers:
+        through = (layer + identity) / 2 @ through
+    asks = {"class token": [0], "two class tokens": [0, 1]}.get(
+        name.partition(",")[0], range(-6, 0)
+    )
+    for how, joint in (("attention", layers[-1]), ("rollout", through)):
+        expected = sum(joint[:, token, -6:] for token in asks) / len(asks)
+        found = method(how)(seen, one.config)
+        np.testing.assert_allclose(found, expected.reshape(2, 2, 3), rtol=1e-9)
 
 
 def test_a_method_without_gradients_says_what_it_needs():

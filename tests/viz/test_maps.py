@@ -1,5 +1,6 @@
 """Attention maps put together: matrices whose answer is known, and the traps others fell into."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ from helpers import draw
 
 from minivit.errors import UserError
 from minivit.functional import softmax_forward
+from minivit.models import ViTConfig
 from minivit.viz.maps import (
     attention_distance,
     entropy,
@@ -19,6 +21,8 @@ from minivit.viz.maps import (
     rollout,
     token_similarity,
 )
+
+CONFIG = ViTConfig(image_size=(8, 12), patch_size=4)
 
 
 def random_maps(*shape):
@@ -117,21 +121,39 @@ def test_nothing_given_is_changed():
 
 def test_patch_map_is_the_class_tokens_row_not_its_column():
     joint = np.arange(49.0).reshape(1, 7, 7)  # asymmetric; 2 × 3 patches and a class token
-    np.testing.assert_array_equal(patch_map(joint, (2, 3), True), [[[1, 2, 3], [4, 5, 6]]])
+    np.testing.assert_array_equal(patch_map(joint, CONFIG), [[[1, 2, 3], [4, 5, 6]]])
+
+
+def test_patch_map_leaves_registers_out():
+    registers = dataclasses.replace(CONFIG, num_registers=2)
+    joint = np.arange(81.0).reshape(1, 9, 9)
+    np.testing.assert_array_equal(patch_map(joint, registers), [[[3, 4, 5], [6, 7, 8]]])
+    mean = dataclasses.replace(registers, pool="mean")
+    joint = np.arange(64.0).reshape(1, 8, 8)
+    expected = joint[0, 2:, 2:].mean(0).reshape(1, 2, 3)  # nobody asks the registers
+    np.testing.assert_array_equal(patch_map(joint, mean), expected)
+
+
+def test_patch_map_of_two_class_tokens_is_the_mean_of_both():
+    distilled = dataclasses.replace(CONFIG, distilled=True)
+    joint = np.arange(64.0).reshape(1, 8, 8)
+    np.testing.assert_array_equal(patch_map(joint, distilled), [[[6, 7, 8], [9, 10, 11]]])
 
 
 def test_patch_map_without_a_class_token_asks_all_tokens():
     joint = np.arange(36.0).reshape(1, 6, 6)
     expected = joint.mean(1).reshape(1, 2, 3)
-    np.testing.assert_array_equal(patch_map(joint, (2, 3), False), expected)
+    mean = dataclasses.replace(CONFIG, pool="mean")
+    np.testing.assert_array_equal(patch_map(joint, mean), expected)
 
 
-@pytest.mark.parametrize(("T", "grid", "class_token"), [(9, (3, 3), True), (10, (3, 3), False)])
-def test_a_class_token_is_not_guessed_from_the_count(T, grid, class_token):
+@pytest.mark.parametrize(("T", "pool"), [(6, "cls"), (7, "mean")])
+def test_a_class_token_is_not_guessed_from_the_count(T, pool):
+    config = dataclasses.replace(CONFIG, pool=pool)
     with pytest.raises(UserError, match=f"{T} tokens"):
-        patch_map(np.ones((1, T, T)), grid, class_token)
+        patch_map(np.ones((1, T, T)), config)
     with pytest.raises(UserError, match=f"{T} tokens"):
-        attention_distance(np.ones((1, 1, 1, T, T)), grid, 4, class_token)
+        attention_distance(np.ones((1, 1, 1, T, T)), config.grid, 4, config.num_prefix)
 
 
 def test_distance_of_heads_whose_answer_is_known():
@@ -150,16 +172,17 @@ def test_distance_of_heads_whose_answer_is_known():
         for d in range(3)
     ]
     expected = [0.0, 4 * np.mean(to_corner), 4 * np.mean(everywhere)]
-    np.testing.assert_allclose(attention_distance(maps, (2, 3), 4, False), [expected])
+    np.testing.assert_allclose(attention_distance(maps, (2, 3), 4, 0), [expected])
     assert patch_distances((2, 3)).mean() == pytest.approx(np.mean(everywhere))
 
 
-def test_distance_leaves_the_class_token_out():
-    maps = random_maps(2, 2, 3, 7, 7)
-    patches = maps[..., 1:, 1:]
+@pytest.mark.parametrize("prefix", [1, 5])
+def test_distance_leaves_the_tokens_before_the_patches_out(prefix):
+    maps = random_maps(2, 2, 3, prefix + 6, prefix + 6)
+    patches = maps[..., prefix:, prefix:]
     renormalised = patches / patches.sum(-1, keepdims=True)
-    found = attention_distance(maps, (2, 3), 4, True)
-    np.testing.assert_allclose(found, attention_distance(renormalised, (2, 3), 4, False))
+    found = attention_distance(maps, (2, 3), 4, prefix)
+    np.testing.assert_allclose(found, attention_distance(renormalised, (2, 3), 4, 0))
     assert found.shape == (2, 3)
 
 

@@ -107,9 +107,11 @@ def test_shuffled_weights_are_the_same_numbers_elsewhere():
             assert (found != parameter.data).any(), name
 
 
-@pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_all_scores_of_all_methods(pool):
-    config = ViTConfig(image_size=8, num_classes=3, dim=8, depth=2, num_heads=2, pool=pool)
+@pytest.mark.parametrize(
+    "prefix", [{"pool": "cls"}, {"pool": "mean"}, {"distilled": True, "num_registers": 2}]
+)
+def test_all_scores_of_all_methods(prefix):
+    config = ViTConfig(image_size=8, num_classes=3, dim=8, depth=2, num_heads=2, **prefix)
     model = tiny.lively(ViT(config))
     images = draw(0, 40, 3, 8, 8).astype(np.float32)  # more than are looked at at once
     masks = np.repeat(MASK, 40, 0)

@@ -25,6 +25,14 @@ def test_similarity_is_by_row_and_column_without_the_class_token():
     np.testing.assert_allclose(found[0, 0], expected, atol=1e-7)
 
 
+@pytest.mark.parametrize("embed_prefix", [True, False])
+def test_similarity_is_of_the_patches_whether_or_not_other_tokens_have_positions(embed_prefix):
+    model = ViT(ViTConfig(**SMALL, num_registers=2, embed_prefix=embed_prefix))
+    table = model.pos_embed.data[0, -6:]
+    cosine = table[0] @ table[5] / np.linalg.norm(table[0]) / np.linalg.norm(table[5])
+    assert position_similarity(model)[0, 0, 1, 2] == pytest.approx(cosine, abs=1e-6)
+
+
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 def test_fixed_positions_are_shown_too(pool):
     model = ViT(ViTConfig(**SMALL, pool=pool, pos_embed="sincos2d"))

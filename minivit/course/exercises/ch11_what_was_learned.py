@@ -120,7 +120,7 @@ def _draw_grid(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _distance(probs, rows, columns, P):
-    return attention_distance(probs[None], (rows, columns), P, True)[0]
+    return attention_distance(probs[None], (rows, columns), P, num_prefix=1)[0]
 
 
 def _from(probs, distances, *, renormalise=True):

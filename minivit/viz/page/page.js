@@ -4,7 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const [ROWS, COLUMNS] = data.grid;
 const PATCHES = ROWS * COLUMNS;
-const FIRST = data.class_token ? 1 : 0; // the first token that is a patch
+const FIRST = data.prefix.length; // the first token that is a patch
 const T = PATCHES + FIRST;
 const HEADS = data.heads;
 const SHOWN = data.layers.length;
@@ -12,7 +12,7 @@ const MAPS = [...Array(HEADS).keys(), "mean", "max"].concat(data.whole ? ["rollo
 const HEAT = bytes(data.palette); // 256 colours, three bytes each
 
 const state = {
-  image: 0, layer: SHOWN - 1, map: "mean", query: FIRST ? 0 : middle(), target: null,
+  image: 0, layer: SHOWN - 1, map: "mean", query: data.prefix[0] === "the class token" ? 0 : middle(), target: null,
   locked: false, by: false, smooth: false, shared: false, opacity: 75,
 };
 
@@ -87,7 +87,7 @@ function weight(map, token) {
 
 function current() { return maps()[state.layer][state.map]; }
 
-/** Weights of all tokens, the class token first where there is one. */
+/** Weights of all tokens, those before the patches first. */
 function weights(map) { return Float32Array.from({ length: T }, (_, token) => weight(map, token)); }
 
 function entropy(map) {
@@ -163,7 +163,7 @@ function drawStage(top) {
 }
 
 function mark(token, kind) {
-  if (token < FIRST) return; // the class token has no place in the picture
+  if (token < FIRST) return; // it has no place in the picture
   const [row, column] = place(token);
   for (const name of ["under", kind]) {
     const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
@@ -202,7 +202,7 @@ function drawBar() {
 function place(token) { return [Math.floor((token - FIRST) / COLUMNS), (token - FIRST) % COLUMNS]; }
 
 function named(token) {
-  if (token < FIRST) return "the class token";
+  if (token < FIRST) return data.prefix[token];
   const [row, column] = place(token);
   return `row ${row + 1}, column ${column + 1}`;
 }
@@ -222,8 +222,18 @@ function describe() {
     `${state.by ? "Attended by" : "Attends to"} ${named(target)}${target === state.query ? " (itself)" : ""}: weight ${digits(all[target])}, rank ${rank} of ${T}.`,
     `Entropy ${entropy(map).toFixed(2)} of ${Math.log2(T).toFixed(2)} bits.`,
   ];
-  if (FIRST) lines.push(`${(100 * map[state.query * T]).toFixed(1)} % goes to the class token.`);
+  if (FIRST) lines.push(`${beforePatches(map).join(", ")}.`);
   return lines.join(" ");
+}
+
+/** What goes to the tokens before the patches; registers are told together. */
+function beforePatches(map) {
+  const shares = {};
+  data.prefix.forEach((name, token) => {
+    const who = name.replace(/ \d+$/, "s");
+    shares[who] = (shares[who] ?? 0) + map[state.query * T + token];
+  });
+  return Object.entries(shares).map(([who, share]) => `${(100 * share).toFixed(1)} % goes to ${who}`);
 }
 
 function strongest(all) {
@@ -277,6 +287,17 @@ function buildPictures() {
   });
 }
 
+const asks = []; // a button for each token before the patches
+
+function buildPrefix() {
+  data.prefix.forEach((name, token) => {
+    const button = make("button", { type: "button", id: name.replace("the ", "").replace(" ", "-"), textContent: `Ask ${name}` });
+    button.addEventListener("click", () => ask(token));
+    $("lock").before(button);
+    asks.push(button);
+  });
+}
+
 function showAnswers() {
   const image = data.images[state.image];
   const known = image.label !== null;
@@ -319,7 +340,7 @@ function render() {
   $("readout").textContent = describe();
   $("lock").setAttribute("aria-pressed", state.locked);
   $("lock").textContent = state.locked ? "Unlock" : "Lock";
-  $("class-token").setAttribute("aria-pressed", state.query < FIRST);
+  asks.forEach((button, token) => button.setAttribute("aria-pressed", state.query === token));
   $("smooth").checked = state.smooth;
   $("shared").checked = state.shared;
   $("opacity").value = state.opacity;
@@ -396,17 +417,18 @@ $("stage").addEventListener("keydown", (event) => {
     Home: () => to(row, 0), End: () => to(row, COLUMNS - 1),
     Enter: () => lock(from), " ": () => lock(from),
     Escape: () => set({ locked: false, target: null }),
-    c: askClassToken, C: askClassToken,
+    c: askPrefix, C: askPrefix,
   };
   if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   actions[event.key]();
 });
 
-function askClassToken() { if (FIRST) set({ query: 0, target: null, locked: true }); }
+function ask(token) { set({ query: token, target: null, locked: true }); }
 
-$("class-token").addEventListener("click", askClassToken);
-$("class-token").hidden = !FIRST;
+/** The first token before the patches; then, while one of them is locked, the next. */
+function askPrefix() { if (FIRST) ask(state.locked && state.query < FIRST ? (state.query + 1) % FIRST : 0); }
+
 $("lock").addEventListener("click", () => set({ locked: !state.locked, target: null }));
 $("smooth").addEventListener("change", (event) => set({ smooth: event.target.checked }));
 $("shared").addEventListener("change", (event) => set({ shared: event.target.checked }));
@@ -451,6 +473,7 @@ $("title").textContent = data.title;
 drawGrid();
 drawBar();
 buildPictures();
+buildPrefix();
 buildMaps();
 readAddress();
 render();
