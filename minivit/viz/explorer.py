@@ -2,7 +2,8 @@
 
 It holds its script, its styles and all numbers, and a content security policy which forbids the
 browser to load anything. A weight p is stored as the byte round(255·√p), which keeps every weight
-to 0.004 and small ones far better.
+to 0.004 and small ones far better; a token's features as bytes of which the largest is ±127, which
+keeps their direction, all that a cosine depends on.
 """
 
 import base64
@@ -67,7 +68,7 @@ def explore(
     layers: Sequence[int] | None = None,
     title: str = "What a Vision Transformer attends to",
 ) -> Explorer:
-    """A page of every attention map of these pictures.
+    """A page of every attention map of these pictures, and of which patches are alike.
 
     Args:
         images: (N, 1 or 3 channels, H, W). uint8 pixels, which `statistics` normalize; or floats as
@@ -88,7 +89,8 @@ def explore(
     if not layers or not all(0 <= layer < config.depth for layer in layers):
         raise UserError(f"layers are {layers}; expected some of 0 to {config.depth - 1}")
     N, K = len(pixels), config.num_classes
-    _check_size(len(layers) * config.num_heads * config.num_tokens**2 * N * 4 // 3)
+    T = config.num_tokens
+    _check_size((len(layers) * config.num_heads * T**2 + T * config.dim) * N * 4 // 3)
     known = [None if k is None else int(k) for k in ([None] * N if labels is None else labels)]
     content = {
         "title": title,
@@ -132,7 +134,8 @@ def _one_picture(
 ) -> dict:
     """One picture at a time, so that the memory needed does not grow with their number."""
     seen = look(model, to_device(image[None].astype(model.dtype, copy=False), model.device))
-    if not (np.isfinite(seen.logits).all() and np.isfinite(seen.maps).all()):
+    features = seen.tokens[-1, 0]
+    if not all(np.isfinite(found).all() for found in (seen.logits, seen.maps, features)):
         raise UserError(
             f"{name}: the model gives numbers that are not finite; its weights, or the image, are "
             "damaged"
@@ -146,12 +149,20 @@ def _one_picture(
         "pixels": _base64(np.ascontiguousarray(pixels.transpose(1, 2, 0))),
         "answers": [[int(k), round(float(probs[k]), 5)] for k in np.argsort(-probs)[:TOP]],
         "maps": _base64(np.stack([companded(seen.maps[layer, 0]) for layer in layers])),
+        "features": _base64(directions(features)),
     }
 
 
 def companded(weights: np.ndarray) -> np.ndarray:
     """Weights from 0 to 1 as bytes: round(255·√p)."""
     return np.rint(255.0 * np.sqrt(np.clip(weights, 0.0, 1.0))).astype(np.uint8)
+
+
+def directions(features: np.ndarray) -> np.ndarray:
+    """(T, C) -> int8 (T, C): each row scaled until its largest number is ±127, and rounded."""
+    largest = np.abs(features).max(-1, keepdims=True)
+    scaled = features / np.maximum(largest, np.finfo(features.dtype).tiny)
+    return np.rint(127 * scaled).astype(np.int8)
 
 
 def _pixels_and_inputs(

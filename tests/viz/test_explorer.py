@@ -8,7 +8,8 @@ from minivit.data import Statistics
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
 from minivit.viz import explore, explorer
-from minivit.viz.explorer import companded
+from minivit.viz.explorer import companded, directions
+from minivit.viz.maps import token_similarity
 
 SIZES = {"image_size": 8, "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2}
 
@@ -27,6 +28,18 @@ def test_a_byte_keeps_every_weight_to_four_thousandths():
     assert np.abs(back - weights).max() < 0.004
     small = weights < 0.001
     assert np.abs(back - weights)[small].max() < 0.00015, "small weights are kept far better"
+
+
+def test_bytes_keep_the_cosines_of_features_also_beside_outliers():
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((50, 384))
+    features[:, 7] = 15.0  # as published models have
+    cosines = token_similarity(features)
+    assert np.ptp(cosines) > 0.7
+    kept = directions(features)
+    assert kept.dtype == np.int8
+    assert np.abs(token_similarity(kept.astype(float)) - cosines).max() < 0.006
+    assert not directions(np.zeros((1, 4))).any()
 
 
 def test_the_page_names_no_host():

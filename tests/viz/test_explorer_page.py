@@ -12,6 +12,7 @@ from PIL import Image
 from minivit.models import ViT, ViTConfig
 from minivit.viz import explore, look, rollout
 from minivit.viz.explorer import companded
+from minivit.viz.features import likeness
 
 EVIL = '</script><img src=x onerror="window.evil=1">'
 SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2}
@@ -258,9 +259,69 @@ def test_the_stage_shows_the_map_where_the_patch_is(show):
     assert np.corrcoef(lightness, row.ravel())[0, 1] > 0.95
 
 
+def features_of(one, images):
+    """(N, rows, columns, C): of the patches alone."""
+    tokens = look(one, images).tokens[-1]
+    rows, columns = one.config.grid
+    return tokens[:, -rows * columns :].reshape(len(images), rows, columns, -1)
+
+
+@pytest.mark.parametrize("prefix", [{}, {"pool": "mean"}, {"num_registers": 2}])
+def test_likeness_on_the_page_is_numpys(show, prefix):
+    one, images = model(**prefix), pictures(3)
+    page, features = show(explore(one, images)), features_of(one, images)
+    first = one.config.num_prefix
+    for source, patch in ((0, 0), (1, 4), (2, 5)):
+        page.evaluate(f"set({{show: 'like', source: {source}, query: {first + patch}}})")
+        expected = likeness(features, source, divmod(patch, 3)).reshape(3, 6)
+        for index in range(3):
+            found = page.evaluate(f"Array.from(likeness({index}))")[first:]
+            np.testing.assert_allclose(found, expected[index], atol=0.01)
+    assert np.ptp(expected) > 0.5
+
+
+def test_a_patch_clicked_in_one_picture_shows_its_like_in_all(show):
+    one, images = model(), pictures(3)
+    page, features = show(explore(one, images)), features_of(one, images)
+    page.check("input[value=like]")
+    box = page.locator("#stage").bounding_box()
+    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
+    expected = likeness(features, 0, (0, 2)).reshape(3, 6)
+    alphas = page.evaluate(
+        """() => [...document.querySelectorAll('#pictures .heat')].map(c => {
+            if (!c.offsetWidth) throw 'hidden';
+            return [...c.getContext('2d').getImageData(0, 0, 3, 2).data] })"""
+    )
+    found = np.array(alphas).reshape(3, 6, 4)[..., 3]
+    np.testing.assert_allclose(found, 255 * 0.75 * (0.2 + 0.8 * np.clip(expected, 0, 1)), atol=3)
+
+    page.click("#pictures button >> nth=1")  # the question stays that of picture 1
+    text = page.text_content("#readout")
+    assert text.startswith("Row 1, column 3 of picture 1 (locked).")
+    said = r"Like it here: row (\d), column (\d), cosine similarity (-?[\d.]+)\."
+    row, column, cosine = re.search(said, text).groups()
+    assert (int(row) - 1) * 3 + int(column) - 1 == expected[1].argmax()
+    assert float(cosine) == pytest.approx(expected[1].max(), abs=0.015)
+    said = r"elsewhere: row (\d), column (\d) of picture (\d), cosine similarity (-?[\d.]+)\."
+    *place, cosine = re.search(said, text).groups()
+    expected[0, 2] = expected[1] = -1  # the patch itself, and those told already
+    index, patch = np.unravel_index(expected.argmax(), expected.shape)
+    assert [int(one) - 1 for one in place] == [*divmod(patch, 3), index]
+    assert float(cosine) == pytest.approx(expected.max(), abs=0.015)
+    assert page.locator("#marks .query").count() == 0
+
+    again = show(explore(one, images), page.get_attribute("#link", "href"))
+    assert again.text_content("#readout") == text
+    page.click("#maps button >> nth=0")  # back to attention
+    assert page.text_content("#readout").startswith("Layer 1, head 1. Row 1, column 3 (locked).")
+    assert not page.is_visible("#pictures .heat >> nth=0")
+
+
 def test_a_link_brings_the_view_back(show):
     page = show(explore(model(), pictures()))
-    page.evaluate("set({image: 1, layer: 0, map: 1, query: 4, target: 2, locked: true, by: true})")
+    page.evaluate(
+        "set({image: 1, layer: 0, map: 1, query: 4, target: 2, locked: true, show: 'by'})"
+    )
     page.check("#smooth")
     page.fill("#opacity", "30")
     address, said = page.get_attribute("#link", "href"), page.text_content("#readout")

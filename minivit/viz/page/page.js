@@ -13,7 +13,8 @@ const HEAT = bytes(data.palette); // 256 colours, three bytes each
 
 const state = {
   image: 0, layer: SHOWN - 1, map: "mean", query: data.prefix[0] === "the class token" ? 0 : middle(), target: null,
-  locked: false, by: false, smooth: false, shared: false, opacity: 75,
+  source: 0, // the picture of the query
+  locked: false, show: "to", smooth: false, shared: false, opacity: 75,
 };
 
 function middle() { return FIRST + Math.floor(ROWS / 2) * COLUMNS + Math.floor(COLUMNS / 2); }
@@ -80,15 +81,50 @@ function maps() {
   return decoded.get(state.image);
 }
 
-/** The weight between the query and another token, in the direction chosen. */
-function weight(map, token) {
-  return state.by ? map[token * T + state.query] : map[state.query * T + token];
-}
-
 function current() { return maps()[state.layer][state.map]; }
 
-/** Weights of all tokens, those before the patches first. */
-function weights(map) { return Float32Array.from({ length: T }, (_, token) => weight(map, token)); }
+/** Weights between the query and all tokens, those before the patches first, in the direction
+ * chosen. */
+function weights(map) {
+  const place = state.show === "by" ? (token) => token * T + state.query : (token) => state.query * T + token;
+  return Float32Array.from({ length: T }, (_, token) => map[place(token)]);
+}
+
+/** Features of one picture's tokens, each of length 1: T·C numbers. */
+function unit(image) {
+  const packed = new Int8Array(bytes(image.features).buffer);
+  const C = packed.length / T;
+  const out = Float32Array.from(packed);
+  for (let i = 0; i < T; i++) {
+    const row = out.subarray(i * C, (i + 1) * C);
+    const length = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0)) || 1;
+    row.forEach((x, c) => { row[c] = x / length; });
+  }
+  return out;
+}
+
+const units = new Map();
+function features(index) {
+  if (!units.has(index)) units.set(index, unit(data.images[index]));
+  return units.get(index);
+}
+
+/** Cosine similarity of the query, a token of the picture `state.source`, to all tokens of one. */
+function likeness(index) {
+  const all = features(index);
+  const C = all.length / T;
+  const asked = features(state.source).subarray(state.query * C, (state.query + 1) * C);
+  return Float32Array.from({ length: T }, (_, token) => {
+    let sum = 0;
+    for (let c = 0; c < C; c++) sum += asked[c] * all[token * C + c];
+    return sum;
+  });
+}
+
+/** What the stage shows: a number for each token. */
+function shown() { return state.show === "like" ? likeness(state.image) : weights(current()); }
+
+function queryIsHere() { return state.source === state.image; }
 
 function entropy(map) {
   let bits = 0;
@@ -120,14 +156,14 @@ function drawPixels(canvas, image) {
   context.putImageData(out, 0, 0);
 }
 
-/** A map's patches on a canvas of one pixel a patch; alpha of the weight w is alpha(w / top). */
-function drawMap(canvas, map, top, alpha) {
+/** Patches on a canvas of one pixel each; alpha of the value w is alpha(w / top). */
+function drawMap(canvas, values, top, alpha) {
   canvas.width = COLUMNS;
   canvas.height = ROWS;
   const context = canvas.getContext("2d");
   const out = context.createImageData(COLUMNS, ROWS);
   for (let i = 0; i < PATCHES; i++) {
-    const share = Math.min(1, weight(map, i + FIRST) / (top || 1));
+    const share = Math.min(1, Math.max(0, values[i + FIRST]) / (top || 1));
     const colour = 3 * Math.round(255 * share);
     out.data.set(HEAT.subarray(colour, colour + 3), 4 * i);
     out.data[4 * i + 3] = Math.round(255 * alpha(share));
@@ -135,15 +171,11 @@ function drawMap(canvas, map, top, alpha) {
   context.putImageData(out, 0, 0);
 }
 
-function topOf(map) {
-  let top = 0;
-  for (let i = FIRST; i < T; i++) top = Math.max(top, weight(map, i));
-  return top;
-}
+function topOf(values) { return values.subarray(FIRST).reduce((a, b) => Math.max(a, b), 0); }
 
 function sharedTop() {
   let top = 0;
-  for (const heads of maps()) for (const name of MAPS) top = Math.max(top, topOf(heads[name]));
+  for (const heads of maps()) for (const name of MAPS) top = Math.max(top, topOf(weights(heads[name])));
   return top;
 }
 
@@ -152,13 +184,13 @@ const overlayAlpha = (share) => (state.opacity / 100) * (0.2 + 0.8 * share);
 /** The picture loses its colours as the map gains weight: what is bright is then the map. */
 const photoFilter = () => `saturate(${1 - state.opacity / 110}) brightness(${1 - state.opacity / 400})`;
 
-function drawStage(top) {
-  drawMap($("heat"), current(), top, overlayAlpha);
+function drawStage(values, top) {
+  drawMap($("heat"), values, top, overlayAlpha);
   $("heat").classList.toggle("raw", !state.smooth);
   $("photo").style.filter = photoFilter();
   for (const mark of $("marks").querySelectorAll("rect")) mark.remove();
-  mark(state.query, "query");
-  if (state.locked && state.target !== null && state.target !== state.query) mark(state.target, "target");
+  if (queryIsHere()) mark(state.query, "query");
+  if (state.locked && state.target !== null && !(queryIsHere() && state.target === state.query)) mark(state.target, "target");
   $("bar-top").textContent = digits(top);
 }
 
@@ -211,15 +243,35 @@ function digits(number) { return number >= 0.01 ? number.toFixed(3) : number.toP
 
 function mapName(map) { return typeof map === "number" ? `head ${map + 1}` : map; }
 
-function describe() {
+function asker() {
+  const said = named(state.query);
+  return `${said[0].toUpperCase()}${said.slice(1)}${queryIsHere() ? "" : ` of ${data.images[state.source].name}`}${state.locked ? " (locked)" : ""}.`;
+}
+
+function describe() { return state.show === "like" ? describeLikeness() : describeAttention(); }
+
+function describeLikeness() {
+  const all = data.images.map((_, index) => likeness(index));
+  const nearest = all.map((values, index) => strongest(values, index === state.source ? state.query : null));
+  const cosine = (index, token) => `cosine similarity ${all[index][token].toFixed(2)}`;
+  const target = state.locked && state.target !== null ? state.target : nearest[state.image];
+  const lines = [asker(), `Like it here: ${named(target)}, ${cosine(state.image, target)}.`];
+  const others = [...all.keys()].filter((index) => index !== state.image);
+  if (others.length) {
+    const best = others.reduce((a, b) => all[b][nearest[b]] > all[a][nearest[a]] ? b : a);
+    lines.push(`Most like it elsewhere: ${named(nearest[best])} of ${data.images[best].name}, ${cosine(best, nearest[best])}.`);
+  }
+  return lines.join(" ");
+}
+
+function describeAttention() {
   const map = current();
   const all = weights(map);
   const target = state.locked && state.target !== null ? state.target : strongest(all);
   const rank = 1 + all.filter((p) => p > all[target]).length;
-  const said = named(state.query);
   const lines = [
-    `Layer ${data.layers[state.layer] + 1}, ${mapName(state.map)}. ${said[0].toUpperCase()}${said.slice(1)}${state.locked ? " (locked)" : ""}.`,
-    `${state.by ? "Attended by" : "Attends to"} ${named(target)}${target === state.query ? " (itself)" : ""}: weight ${digits(all[target])}, rank ${rank} of ${T}.`,
+    `Layer ${data.layers[state.layer] + 1}, ${mapName(state.map)}. ${asker()}`,
+    `${state.show === "by" ? "Attended by" : "Attends to"} ${named(target)}${target === state.query ? " (itself)" : ""}: weight ${digits(all[target])}, rank ${rank} of ${T}.`,
     `Entropy ${entropy(map).toFixed(2)} of ${Math.log2(T).toFixed(2)} bits.`,
   ];
   if (FIRST) lines.push(`${beforePatches(map).join(", ")}.`);
@@ -236,10 +288,11 @@ function beforePatches(map) {
   return Object.entries(shares).map(([who, share]) => `${(100 * share).toFixed(1)} % goes to ${who}`);
 }
 
-function strongest(all) {
-  let best = FIRST;
-  for (let i = FIRST; i < T; i++) if (all[i] > all[best]) best = i;
-  return best;
+/** The patch with the largest value, but for one. */
+function strongest(all, except = null) {
+  let best = null;
+  for (let i = FIRST; i < T; i++) if (i !== except && (best === null || all[i] > all[best])) best = i;
+  return best ?? except;
 }
 
 // ---- The page's parts --------------------------------------------------------------------------
@@ -257,7 +310,7 @@ function buildMaps() {
       const canvas = make("canvas", { width: COLUMNS, height: ROWS });
       const button = make("button", { type: "button" }, canvas);
       button.setAttribute("aria-label", `layer ${data.layers[layer] + 1}, ${mapName(map)}`);
-      button.addEventListener("click", () => set({ layer, map }));
+      button.addEventListener("click", () => choose(layer, map));
       box.append(button);
       thumbnails.push({ button, canvas, layer, map });
     }
@@ -268,10 +321,12 @@ function buildMaps() {
     event.preventDefault();
     const layer = clamp(state.layer + step[0], SHOWN);
     const map = MAPS[clamp(MAPS.indexOf(state.map) + step[1], MAPS.length)];
-    set({ layer, map });
+    choose(layer, map);
     thumbnails.find((one) => one.layer === layer && one.map === map).button.focus();
   });
 }
+
+function choose(layer, map) { set({ layer, map, show: state.show === "like" ? "to" : state.show }); }
 
 function clamp(value, count) { return Math.max(0, Math.min(count - 1, value)); }
 
@@ -280,7 +335,7 @@ function buildPictures() {
   data.images.forEach((image, index) => {
     const canvas = make("canvas");
     drawPixels(canvas, image);
-    const button = make("button", { type: "button", title: image.name }, canvas);
+    const button = make("button", { type: "button", title: image.name }, canvas, make("canvas", { className: "heat" }));
     button.setAttribute("aria-label", `Picture ${index + 1}: ${image.name}`);
     button.addEventListener("click", () => set({ image: index }));
     $("pictures").append(button);
@@ -318,7 +373,18 @@ function showAnswers() {
 
 let drawnImage = null;
 
+/** In the pictures' strip: what is like the query in each. */
+function drawAlike() {
+  const alike = state.show === "like";
+  $("pictures").classList.toggle("alike", alike);
+  if (!alike) return;
+  [...$("pictures").children].forEach((button, index) => {
+    drawMap(button.querySelector(".heat"), likeness(index), 1, overlayAlpha);
+  });
+}
+
 function render() {
+  if (state.show !== "like") state.source = state.image;
   const image = data.images[state.image];
   if (drawnImage !== state.image) {
     drawPixels($("photo"), image);
@@ -329,14 +395,16 @@ function render() {
   }
   const shared = state.shared ? sharedTop() : null;
   for (const { button, canvas, layer, map } of thumbnails) {
-    const values = maps()[layer][map];
+    const values = weights(maps()[layer][map]);
     drawMap(canvas, values, shared ?? topOf(values), () => 1);
     canvas.classList.toggle("raw", !state.smooth);
     const chosen = layer === state.layer && map === state.map;
     button.setAttribute("aria-pressed", chosen);
     button.tabIndex = chosen ? 0 : -1;
   }
-  drawStage(shared ?? topOf(current()));
+  const values = shown();
+  drawStage(values, state.show === "like" ? 1 : shared ?? topOf(values));
+  drawAlike();
   $("readout").textContent = describe();
   $("lock").setAttribute("aria-pressed", state.locked);
   $("lock").textContent = state.locked ? "Unlock" : "Lock";
@@ -344,7 +412,7 @@ function render() {
   $("smooth").checked = state.smooth;
   $("shared").checked = state.shared;
   $("opacity").value = state.opacity;
-  for (const radio of document.getElementsByName("direction")) radio.checked = (radio.value === "by") === state.by;
+  for (const radio of document.getElementsByName("direction")) radio.checked = radio.value === state.show;
   $("link").href = address();
   window.clearTimeout(render.timer);
   render.timer = window.setTimeout(remember, 250); // browsers refuse many changes a second
@@ -359,7 +427,9 @@ function address() {
   const fields = { image: state.image, layer: state.layer, map: state.map, query: state.query };
   if (state.locked) fields.locked = 1;
   if (state.target !== null) fields.target = state.target;
-  for (const name of ["by", "smooth", "shared"]) if (state[name]) fields[name] = 1;
+  if (state.show !== "to") fields.show = state.show;
+  if (state.show === "like") fields.source = state.source;
+  for (const name of ["smooth", "shared"]) if (state[name]) fields[name] = 1;
   if (state.opacity !== 75) fields.opacity = state.opacity;
   return `#${new URLSearchParams(fields)}`;
 }
@@ -381,7 +451,9 @@ function readAddress() {
     map: MAPS.find((name) => String(name) === map) ?? state.map,
     query: whole("query", T, state.query),
     target: whole("target", T, null),
-    locked: fields.has("locked"), by: fields.has("by"), smooth: fields.has("smooth"), shared: fields.has("shared"),
+    source: whole("source", data.images.length, state.source),
+    show: ["by", "like"].find((name) => name === fields.get("show")) ?? "to",
+    locked: fields.has("locked"), smooth: fields.has("smooth"), shared: fields.has("shared"),
     opacity: whole("opacity", 101, state.opacity),
   });
 }
@@ -396,13 +468,13 @@ function tokenAt(event) {
 }
 
 function point(token) {
-  if (state.locked) { if (token !== (state.target ?? state.query)) set({ target: token }); }
-  else if (token !== state.query) set({ query: token });
+  if (state.locked) { if (token !== (state.target ?? (queryIsHere() ? state.query : null))) set({ target: token }); }
+  else if (token !== state.query || !queryIsHere()) set({ query: token, source: state.image });
 }
 
 function lock(token) {
-  const again = state.locked && token === state.query;
-  set(again ? { locked: false, target: null } : { query: token, target: null, locked: true });
+  const again = state.locked && token === state.query && queryIsHere();
+  set(again ? { locked: false, target: null } : { query: token, source: state.image, target: null, locked: true });
 }
 
 $("stage").addEventListener("pointermove", (event) => point(tokenAt(event)));
@@ -424,7 +496,7 @@ $("stage").addEventListener("keydown", (event) => {
   actions[event.key]();
 });
 
-function ask(token) { set({ query: token, target: null, locked: true }); }
+function ask(token) { set({ query: token, source: state.image, target: null, locked: true }); }
 
 /** The first token before the patches; then, while one of them is locked, the next. */
 function askPrefix() { if (FIRST) ask(state.locked && state.query < FIRST ? (state.query + 1) % FIRST : 0); }
@@ -433,8 +505,13 @@ $("lock").addEventListener("click", () => set({ locked: !state.locked, target: n
 $("smooth").addEventListener("change", (event) => set({ smooth: event.target.checked }));
 $("shared").addEventListener("change", (event) => set({ shared: event.target.checked }));
 $("opacity").addEventListener("input", (event) => set({ opacity: Number(event.target.value) }));
-for (const radio of document.getElementsByName("direction")) radio.addEventListener("change", () => set({ by: radio.value === "by" }));
+for (const radio of document.getElementsByName("direction")) radio.addEventListener("change", () => set({ show: radio.value }));
 window.addEventListener("hashchange", () => { readAddress(); render(); });
+
+function viewName() {
+  if (state.show === "like") return `likeness-${state.image + 1}`;
+  return `attention-${state.image + 1}-layer-${data.layers[state.layer] + 1}-${mapName(state.map).replace(" ", "-")}`;
+}
 
 /** The picture with its map and what is said of it, as a PNG file. */
 $("export").addEventListener("click", () => {
@@ -450,7 +527,7 @@ $("export").addEventListener("click", () => {
   context.filter = "none";
   context.imageSmoothingEnabled = state.smooth;
   context.drawImage($("heat"), 0, 0, width, height);
-  if (state.query >= FIRST) {
+  if (state.query >= FIRST && queryIsHere()) {
     const [row, column] = place(state.query);
     for (const [colour, line] of [["#000", 5], ["#fff", 2.5]]) {
       context.strokeStyle = colour;
@@ -463,7 +540,7 @@ $("export").addEventListener("click", () => {
   const sentences = describe().split(/(?<=\.) (?=[A-Z])/);
   [sentences.slice(0, 2).join(" "), sentences[2], sentences.slice(3).join(" ")].forEach((line, i) => context.fillText(line ?? "", 6, height + 17 + 18 * i, width - 12));
   canvas.toBlob((blob) => {
-    const link = make("a", { href: URL.createObjectURL(blob), download: `attention-${state.image + 1}-layer-${data.layers[state.layer] + 1}-${mapName(state.map).replace(" ", "-")}.png` });
+    const link = make("a", { href: URL.createObjectURL(blob), download: `${viewName()}.png` });
     link.click();
     window.setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
