@@ -104,13 +104,13 @@ def _sizes(model: str) -> dict[str, Any]:
 
 
 def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfig:
-    """A model for the data set's classes and channels, where no flag says otherwise; --quick takes
-    no more images than there are."""
+    """A model for the data set's classes, where no flag says otherwise; --quick takes no more
+    images than there are."""
     given = given_flags(argv)
     fitted = config.for_data(dataset)
-    kept: dict[str, Any] = {
-        name: getattr(config.vit, name) for name in ("num_classes", "in_channels") if name in given
-    }
+    kept: dict[str, Any] = {}
+    if "num_classes" in given:
+        kept["num_classes"] = config.vit.num_classes
     if "quick" in given and config.train_images:
         available = len(dataset.train) - dataset.train.num_held_out(config.val_fraction)
         kept["train_images"] = min(config.train_images, available)

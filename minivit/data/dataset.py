@@ -2,13 +2,15 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from PIL import Image
 
 from minivit.backend.machine import require_memory
+from minivit.data.grey import with_channels
 from minivit.data.stored import Images, blocks, take
 from minivit.errors import UserError
 
@@ -132,6 +134,16 @@ class Split:
         images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         return Split(images, self.labels, masks, self.names)
 
+    def with_channels(self, channels: int) -> "Split":
+        """The same images in grey (1) or as RGB (3); see `grey.with_channels`.
+
+        Raises:
+            UserError: other channels, or the memory is too small for them.
+        """
+        count, _, H, W = self.images.shape
+        require_memory(f"a set of {count:,} images", {"images": count * channels * H * W})
+        return replace(self, images=with_channels(self.images, channels))
+
 
 def _resize(
     picture: np.ndarray, size: tuple[int, int], how: Image.Resampling = Image.Resampling.BICUBIC
@@ -196,6 +208,14 @@ class Dataset:
         """The same with pictures of another (height, width); itself where they have it."""
         if self.train.images.shape[2:] == size:
             return self
-        train, test = self.train.resized(size), self.test.resized(size)
-        val = None if self.val is None else self.val.resized(size)
-        return Dataset(self.name, train, test, self.class_names, val)
+        return self._changed(lambda split: split.resized(size))
+
+    def with_channels(self, channels: int) -> "Dataset":
+        """The same with grey (1) or RGB images (3); itself where it has them."""
+        if self.train.images.shape[1] == channels:
+            return self
+        return self._changed(lambda split: split.with_channels(channels))
+
+    def _changed(self, change: Callable[[Split], Split]) -> "Dataset":
+        val = None if self.val is None else change(self.val)
+        return replace(self, train=change(self.train), test=change(self.test), val=val)

@@ -62,6 +62,7 @@ FASHION = Idx(
 
 RECIPE = {
     "image_size": 28,
+    "in_channels": 1,
     "pool": "mean",
     "pos_embed": "sincos2d",
     "activation": "gelu_tanh",

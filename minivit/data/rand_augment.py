@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from minivit.data.grey import luma
 from minivit.errors import UserError
 
 MAX_MAGNITUDE = 10
@@ -158,14 +159,13 @@ def _blend(poorer: np.ndarray, images: np.ndarray, factor: np.ndarray) -> np.nda
 
 
 def _gray(images: np.ndarray) -> np.ndarray:
-    """Luma (ITU-R 601-2) in Pillow's integer arithmetic: uint8 (B, C, H, W) -> int (B, 1, H, W)."""
+    """uint8 (B, C, H, W) -> int (B, 1, H, W)."""
     channels = images.shape[1]
     if channels == 1:
         return images
     if channels != 3:
         raise UserError(f"pictures with {channels} channels: RandAugment expects 1 or 3")
-    red, green, blue = np.moveaxis(images.astype(np.int32), 1, 0)
-    return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16)[:, None]
+    return luma(images)
 
 
 # Tone: a new grey level for each old one.

@@ -127,7 +127,7 @@ class TrainConfig(Ranged):
         return Preprocess(self.vit.image_hw, self.vit.in_channels, self.resize)
 
     def load_data(self, download: bool = True) -> Dataset:
-        """The data set, at the model's image size.
+        """The data set, at the model's image size and with its channels.
 
         Args:
             download: whether it may be downloaded; a run that had it needs no second copy.
@@ -136,7 +136,7 @@ class TrainConfig(Ranged):
             UserError: it can neither be found nor downloaded, or is damaged.
         """
         source = find_source(self.dataset)
-        return source.load(
+        found = source.load(
             Request(
                 folder_of(source, self.data_dir),
                 self.vit.image_hw,
@@ -150,6 +150,7 @@ class TrainConfig(Ranged):
                 shared_folder() if self.cache else None,
             )
         )
+        return found.with_channels(self.vit.in_channels)
 
     def placed(self) -> Self:
         """The same with the place where its data set lies, for whoever reads it elsewhere."""

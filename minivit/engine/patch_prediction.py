@@ -23,10 +23,10 @@ from minivit.models import MaskedViT, ViTConfig, patch_colours
 class PatchPrediction:
     """What the corrupted patches were, and of them alone.
 
-    target: "colour", the mean in 512 colours, as the paper chose; "colours", the same of each of
-    4×4 cells; "pixels", all of the patch by squared error. `correct` counts an image by the share
-    of its patches' colours predicted correctly, for pixels by the share of their variance.
-    statistics: what the images were normalized by.
+    target: "colour", the mean in 512 colours, as the paper chose, or of 8 shades; "colours",
+    the same of each of 4×4 cells; "pixels", all of the patch by squared error. `correct` counts an
+    image by the share of its patches' colours predicted correctly, for pixels by the share of their
+    variance. statistics: what the images were normalized by.
     """
 
     target: Literal["colour", "colours", "pixels"]
@@ -59,14 +59,24 @@ class PatchPrediction:
         """How many numbers are predicted per patch."""
         if self.target == "pixels":
             return patch_size * patch_size * channels
-        return 512 * self.cells(patch_size) ** 2
+        return self.num_colours * self.cells(patch_size) ** 2
+
+    @property
+    def num_colours(self) -> int:
+        """Three bits per channel.
+
+        Raises:
+            UserError: neither RGB nor grey.
+        """
+        channels = len(self.statistics.mean)
+        if channels not in (1, 3):
+            raise UserError(f"colours need 1 or 3 channels, the images have {channels}")
+        return 8**channels
 
     def truth(self, images: Array, patch_size: int) -> Array:
         """What each patch is: (B, N, cells²) colours, or (B, N, P·P·channels) pixels."""
         if self.target == "pixels":
             return patchify_forward(images, patch_size)[0]
-        if images.shape[1] != 3:
-            raise UserError(f"colours need 3 channels, the images have {images.shape[1]}")
         pixels = self.statistics.denormalize(to_host(images))
         return patch_colours(pixels / 255.0, patch_size, self.cells(patch_size))
 
@@ -90,7 +100,7 @@ class PatchPrediction:
             correct = B * xp.maximum(1.0 - loss / chosen.var(), 0.0)
             loss_backward = squared_error_backward
         else:
-            colours = predicted.reshape(-1, 512)
+            colours = predicted.reshape(-1, self.num_colours)
             loss, loss_cache = cross_entropy_forward(colours, chosen.reshape(-1))
             correct = B * (colours.argmax(-1) == chosen.reshape(-1)).mean()
             loss_backward = cross_entropy_backward

@@ -1,7 +1,7 @@
 """Any trained Vision Transformer: a run of minivit's, or weights that others published."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -180,15 +180,18 @@ def _understood(
     vit = timm.describe(tensors, facts)
     tensors = timm.tabulate(tensors, vit)
     weights, more, zeros = timm.weights(tensors, ViT(vit, seed=None).flat.shapes)
+    told, facts = set(facts), {**timm.DEFAULTS, **facts}
+    mean, std = (_of_channels(facts[name], vit.in_channels) for name in ("mean", "std"))
+    taken = {"mean": mean, "std": std}
     for name in ("num_heads", "norm_eps", "activation", "mean", "std"):
-        if name not in facts:
-            value = getattr(vit, name, timm.DEFAULTS.get(name))
+        if name not in told:
+            value = taken.get(name) or getattr(vit, name)
             said.append(f"{name} is not told; {value} is taken, as in most of this family")
+        elif name in taken and len(facts[name]) != len(taken[name]):
+            said.append(f"{name} is told for RGB; {taken[name]} is taken, of grey")
     said += [f"{name}: none in the file, zeros are taken" for name in zeros]
     if unused or more:
         said.append(f"not used: {_few([*unused, *more])}")
-    facts = {**timm.DEFAULTS, **facts}
-    mean, std = (tuple(map(float, facts[name])) for name in ("mean", "std"))
     return Published(
         vit,
         weights,
@@ -202,6 +205,15 @@ def _understood(
         path.name,
         (family, *said),
     )
+
+
+def _of_channels(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Mean or deviation per channel. Of a grey model many files tell them for RGB: the luma's then,
+    which is exact for the mean and close for the deviation."""
+    if channels == 1 and len(numbers) == 3:
+        red, green, blue = map(float, numbers)
+        return ((299 * red + 587 * green + 114 * blue) / 1000,)
+    return tuple(map(float, numbers))
 
 
 _RESIZING = ("resize", "crop_share", "interpolation")

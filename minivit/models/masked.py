@@ -131,16 +131,16 @@ def patch_colours(pixels: np.ndarray, patch_size: int, cells: int) -> np.ndarray
     """The mean colours of each patch's cells, three bits a channel.
 
     Args:
-        pixels: (B, 3, H, W), 0 to 1. cells: a patch is cut into cells × cells; must divide it.
+        pixels: (B, C, H, W), 0 to 1. cells: a patch is cut into cells × cells; must divide it.
 
     Returns:
-        int64 (B, N, cells²), 0 to 511: red·64 + green·8 + blue, each 0 to 7.
+        int64 (B, N, cells²): of RGB, red·64 + green·8 + blue, each 0 to 7; of grey, 0 to 7.
     """
     B, C, H, W = pixels.shape
     side = patch_size // cells
     means = pixels.reshape(B, C, H // side, side, W // side, side).mean((3, 5))
     bits = np.clip((means * 8.0).astype(np.int64), 0, 7)
-    colours = bits[:, 0] * 64 + bits[:, 1] * 8 + bits[:, 2]
+    colours = np.tensordot(8 ** np.arange(C)[::-1], bits, (0, 1))
     rows, columns = H // patch_size, W // patch_size
     grid = colours.reshape(B, rows, cells, columns, cells).transpose(0, 1, 3, 2, 4)
     return grid.reshape(B, rows * columns, cells * cells)

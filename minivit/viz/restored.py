@@ -49,9 +49,10 @@ def _pixels(objective: PatchPrediction, numbers: np.ndarray, P: int) -> np.ndarr
         pixels = objective.statistics.denormalize(flat)
         return pixels.transpose(0, 2, 3, 1).reshape(N, M, -1)
     cells = objective.cells(P)
-    colours = numbers.reshape(N, M, cells, cells, 512).argmax(-1)
-    rgb = np.stack([colours // 64, colours // 8 % 8, colours % 8], -1)
-    large = rgb.repeat(P // cells, axis=2).repeat(P // cells, axis=3)
+    colours = numbers.reshape(N, M, cells, cells, objective.num_colours).argmax(-1)
+    places = 8 ** np.arange(len(objective.statistics.mean))[::-1]
+    levels = colours[..., None] // places % 8
+    large = levels.repeat(P // cells, axis=2).repeat(P // cells, axis=3)
     return ((large + 0.5) * 32.0).reshape(N, M, -1)  # the middle of each eighth of 256
 
 

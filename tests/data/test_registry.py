@@ -28,7 +28,8 @@ GREY = Source(
     name="grey",
     summary="three classes of grey",
     load=load,
-    recipe={"image_size": 8, "dim": 16, "depth": 1, "epochs": 2, "batch_size": 4, "crop": 0},
+    recipe={"image_size": 8, "in_channels": 1, "dim": 16, "depth": 1, "epochs": 2}
+    | {"batch_size": 4, "crop": 0},
 )
 
 
@@ -41,7 +42,7 @@ def grey(monkeypatch, tmp_path):
 
 
 def test_every_command_knows_it(grey, capsys, tmp_path):
-    """Classes and channels come from the data; --quick takes what there is."""
+    """Classes come from the data; --quick takes what there is."""
     assert run("train", ["--dataset", "grey", "--quick"]) == 0
     (path,) = (tmp_path / "runs").iterdir()
     config = Run(path).read_config()

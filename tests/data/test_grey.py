@@ -1,0 +1,71 @@
+"""RGB images as grey ones and the reverse, as Pillow converts them; in memory and in a file."""
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from minivit.data import Dataset, Split
+from minivit.data.grey import luma, with_channels
+from minivit.data.stored import StoredImages
+from minivit.errors import UserError
+
+RGB = np.random.default_rng(0).integers(0, 256, (7, 3, 5, 6), np.uint8)
+
+
+def by_pillow(images: np.ndarray, mode: str) -> np.ndarray:
+    pictures = [Image.fromarray(one.transpose(1, 2, 0).squeeze()).convert(mode) for one in images]
+    return np.stack([np.asarray(one).reshape(*images.shape[2:], -1) for one in pictures])
+
+
+def test_every_colour_becomes_pillows_grey():
+    """Every third level of each channel, and both ends."""
+    levels = np.arange(0, 256, 3, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), 0).reshape(1, 3, len(levels), -1)
+    expected = by_pillow(colours, "L").transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(luma(colours), expected)
+    np.testing.assert_array_equal(with_channels(colours, 1), expected)
+    assert with_channels(colours, 1).dtype == np.uint8
+
+
+def test_grey_becomes_pillows_rgb():
+    grey = RGB[:, :1]
+    expected = by_pillow(grey, "RGB").transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(with_channels(grey, 3), expected)
+
+
+def test_images_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("minivit.data.stored.BLOCK", 3)
+    np.save(tmp_path / "images.npy", RGB)
+    stored = StoredImages(tmp_path / "images.npy")
+    assert with_channels(stored, 3) is stored
+    np.testing.assert_array_equal(with_channels(stored, 1), with_channels(RGB, 1))
+
+
+@pytest.mark.parametrize(
+    ("have", "channels", "words"),
+    [
+        (3, 2, "in_channels is 2, the images have 3; expected 3, or 1 for grey"),
+        (1, 2, "in_channels is 2, the images have 1; expected 1, or 3"),
+        (2, 1, "in_channels is 1, the images have 2; expected 2"),
+    ],
+)
+def test_other_channels_are_refused(have, channels, words):
+    with pytest.raises(UserError, match=f"^{words}$"):
+        with_channels(RGB.repeat(2, 1)[:, :have], channels)
+
+
+def test_a_data_set_keeps_all_else():
+    images, labels = tiny.dataset().train.pixels[:6], np.arange(6) % 4
+    masks, names = np.ones((6, 8, 8), bool), np.array(list("abcdef"))
+    split = Split(images, labels, masks, names)
+    whole = Dataset("Tints", split, split[:4], tiny.NAMES, split[4:])
+    assert whole.with_channels(3) is whole
+    grey = whole.with_channels(1)
+    assert {name: one.images.shape for name, one in grey.splits.items()} == {
+        **{"training": (6, 1, 8, 8), "test": (4, 1, 8, 8), "validation": (2, 1, 8, 8)}
+    }
+    assert (grey.name, grey.class_names) == ("Tints", tiny.NAMES)
+    assert grey.train.masks is masks
+    assert grey.train.names is names
+    assert grey.digest != whole.digest

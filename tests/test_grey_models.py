@@ -1,0 +1,185 @@
+"""A model of one channel in every command: MNIST, a photograph in colour, published weights."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from made_data import idx_files, write_folder
+from PIL import Image
+
+from minivit.commands import run
+from minivit.data import SOURCES, Statistics
+from minivit.data.mnist import MNIST
+from minivit.engine import Run
+from minivit.interop import load
+
+FEW = dataclasses.replace(MNIST, counts={"train": 60, "t10k": 12})
+SMALL = ["--dim", "32", "--depth", "2", "--num-heads", "2", "--epochs", "1", "--batch-size", "10"]
+SMALL += ["--threads", "1"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*could not be verified")
+
+
+def same_photograph_twice(folder: Path) -> None:
+    """In colour, and in Pillow's grey."""
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "colour.png")
+    Image.fromarray(pixels).convert("L").save(folder / "grey.png")
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """A folder with a data set, two images, and two runs: `grey` and `colour`."""
+    root = tmp_path_factory.mktemp("grey")
+    write_folder(root / "data" / "mnist", idx_files(FEW)[0])
+    same_photograph_twice(root)
+    source = dataclasses.replace(SOURCES["mnist"], load=FEW.load_for, find=FEW.find)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SOURCES, "mnist", source)
+        patch.setattr("minivit.data.shapes.load", lambda: tiny.dataset())
+        patch.chdir(root)
+        for name, dataset in (("grey", "mnist"), ("colour", "shapes")):
+            flags = [*SMALL, "--image-size", "28", "--patch-size", "4", "--pool", "cls"]
+            assert run("train", ["--dataset", dataset, *flags, "--runs", name]) == 0
+        yield root
+
+
+@pytest.fixture
+def here(places, monkeypatch):
+    monkeypatch.chdir(places)
+    return places
+
+
+@pytest.fixture
+def grey(here):
+    (path,) = (here / "grey").iterdir()
+    return path
+
+
+@pytest.fixture
+def colour(here):
+    (path,) = (here / "colour").iterdir()
+    return path
+
+
+def new_run(folder: Path) -> Run:
+    (path,) = folder.iterdir()
+    return Run(path)
+
+
+def test_the_model_has_the_channels_of_the_recipe(grey):
+    vit = Run(grey).read_config().vit
+    assert (vit.in_channels, vit.image_size, vit.num_classes) == (1, 28, 10)
+    assert len(load(grey).statistics.mean) == 1
+
+
+def test_evaluate(grey, capsys):
+    assert run("evaluate", [str(grey)]) == 0
+    assert "12 test images" in capsys.readouterr().out
+
+
+def test_predict_sees_grey_in_a_photograph(grey, here, capsys):
+    assert run("predict", [str(grey), "colour.png", "grey.png", "--json", "-"]) == 0
+    in_colour, in_grey = json.loads(capsys.readouterr().out)["images"]
+    assert in_colour["probabilities"] == in_grey["probabilities"]
+
+
+def test_attention(grey, here, tmp_path, capsys):
+    assert run("attention", [str(grey), "--test", "2", "--save-dir", str(tmp_path)]) == 0
+    assert (tmp_path / "filters.png").exists()
+    flags = ["--methods", "rollout", "--score", "--count", "4", "--html", str(tmp_path / "x.html")]
+    assert run("attention", [str(grey), "colour.png", *flags]) == 0
+    assert "4 test images" in capsys.readouterr().out
+
+
+def test_trace(grey, here, capsys):
+    assert run("trace", [str(grey), "colour.png", "--only", "patch_embed"]) == 0
+    assert "16 × 32" in capsys.readouterr().out  # 4 · 4 · 1 inputs of the first layer
+
+
+def test_resume(grey, capsys):
+    assert run("train", ["--resume", str(grey)]) == 0
+    assert "is finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("pretext", ["colour", "colours", "pixels"])
+def test_pretrain(here, tmp_path, pretext):
+    flags = ["--dataset", "mnist", *SMALL, "--runs", str(tmp_path), "--pretext", pretext]
+    assert run("pretrain", flags) == 0
+    assert (new_run(tmp_path).path / "patches.png").exists()
+
+
+def test_study(here, tmp_path, capsys):
+    flags = ["pooling", "--dataset", "mnist", "--quick", "--runs", str(tmp_path)]
+    assert run("study", flags) == 0
+    assert "| cls |" in capsys.readouterr().out
+    (folder,) = tmp_path.iterdir()
+    member = next(path for path in folder.iterdir() if path.is_dir())
+    assert Run(member).read_config().vit.in_channels == 1
+
+
+@pytest.mark.parametrize(("dataset", "channels"), [("mnist", "3"), ("shapes", "1")])
+def test_a_flag_makes_images_of_either_kind_the_other(here, tmp_path, dataset, channels, capsys):
+    flags = ["--dataset", dataset, "--in-channels", channels, *SMALL, "--image-size", "28"]
+    assert run("train", [*flags, "--runs", str(tmp_path)]) == 0
+    made = new_run(tmp_path)
+    assert str(made.read_config().vit.in_channels) == channels
+    assert run("evaluate", [str(made.path)]) == 0
+    assert run("attention", [str(made.path), "--html", str(tmp_path / "x.html")]) == 0
+
+
+@pytest.mark.parametrize(("start", "dataset"), [("grey", "shapes"), ("colour", "mnist")])
+def test_finetune_gives_the_model_the_images_that_it_takes(here, tmp_path, request, start, dataset):
+    path = request.getfixturevalue(start)
+    flags = ["--from", str(path), "--dataset", dataset, "--epochs", "1", "--batch-size", "10"]
+    assert run("finetune", [*flags, "--image-size", "28", "--runs", str(tmp_path)]) == 0
+    made = new_run(tmp_path)
+    assert made.read_config().vit.in_channels == {"grey": 1, "colour": 3}[start]
+    assert run("evaluate", [str(made.path)]) == 0
+
+
+# Published weights
+
+MEAN, STD = (0.2, 0.5, 0.9), (0.1, 0.2, 0.3)
+
+
+@pytest.fixture
+def published(grey, tmp_path):
+    """The grey run in Hugging Face's files, with a mean and a deviation for RGB, as many have."""
+    assert run("export", [str(grey), str(tmp_path / "hf"), "--to", "huggingface"]) == 0
+    file = tmp_path / "hf" / "preprocessor_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings |= {"image_mean": list(MEAN), "image_std": list(STD)}
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    return tmp_path / "hf"
+
+
+def test_published_grey_weights_take_the_luma_of_numbers_for_rgb(published):
+    """The mean of what `predict` reads is then what the file says of its channels."""
+    found = load(published)
+    flat = np.full((1, 1, 3), np.rint(np.multiply(MEAN, 255))).astype(np.uint8)
+    luma = np.asarray(Image.fromarray(flat).convert("L")).item()
+    assert found.statistics.mean[0] == pytest.approx(luma / 255, abs=1 / 255)
+    assert found.statistics.std == pytest.approx((0.1 * 0.299 + 0.2 * 0.587 + 0.3 * 0.114,))
+    assert any("mean is told for RGB" in line for line in found.said)
+
+
+def test_published_grey_weights_in_the_commands(published, here, tmp_path, capsys):
+    name = str(published)
+    assert run("predict", [name, "colour.png"]) == 0
+    assert run("attention", [name, "colour.png", "--html", str(tmp_path / "x.html")]) == 0
+    assert run("trace", [name, "colour.png", "--only", "head.dbias"]) == 0
+    flags = ["--from", name, "--dataset", "mnist", "--epochs", "1", "--batch-size", "10"]
+    assert run("finetune", [*flags, "--runs", str(tmp_path / "runs")]) == 0
+    assert new_run(tmp_path / "runs").read_config().vit.in_channels == 1
+
+
+def test_published_grey_weights_without_any_numbers(grey, tmp_path, capsys):
+    file = tmp_path / "vit.safetensors"
+    assert run("export", [str(grey), str(file), "--to", "timm"]) == 0
+    found = load(file, num_heads=2)
+    assert found.statistics == Statistics((0.5,), (0.5,))
+    assert "mean is not told; (0.5,) is taken, as in most of this family" in found.said
