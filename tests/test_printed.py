@@ -212,7 +212,7 @@ def parse_only(name: str, flags: list[str], places: dict[str, str]) -> None:
         train.parse_arguments(flags, {}, name)
     elif command == "finetune":
         source = Path(places["RUN"])
-        finetune.parse_arguments(flags, load_pretrained(source).vit, source, "cifar10", name)
+        finetune.parse_arguments(flags, load_pretrained(source), source, "cifar10", name)
     else:
         module = name if name.startswith("benchmarks") else f"minivit.commands.{command}"
         parse(importlib.import_module(module).Options, flags, name)

@@ -148,9 +148,10 @@ class ZipFiles(_ArchiveFiles):
         with reading(self.path):
             try:
                 with zipfile.ZipFile(self.path) as archive:
-                    return self._chosen([one.filename for one in archive.infolist()])
+                    names = [one.filename for one in archive.infolist()]
             except _ZIP_ERRORS as error:
                 raise _damaged(self.path, error) from None
+        return self._chosen(names)
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
         """One after the other."""
