@@ -2,6 +2,7 @@
 for names in any script."""
 
 import functools
+import logging
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -73,7 +74,17 @@ def _installed() -> Iterator[tuple[str, str]]:
     }
     for name in sorted(squeezed, key=lambda name: ("sans" not in squeezed[name], name)):
         if "lastresort" not in squeezed[name]:  # has a box for everything
-            yield name, font_manager.findfont(font_manager.FontProperties(family=[name]))
+            yield name, _file_of(name)
+
+
+def _file_of(family: str) -> str:
+    """The file that matplotlib takes; it logs each font that has no normal weight."""
+    logger = logging.getLogger("matplotlib.font_manager")
+    before, logger.disabled = logger.disabled, True
+    try:
+        return font_manager.findfont(font_manager.FontProperties(family=[family]))
+    finally:
+        logger.disabled = before
 
 
 def _characters(file: str) -> set[int]:
