@@ -110,7 +110,7 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
     header = struct.pack(f">{1 + len(shape)}I", _UNSIGNED_BYTES | len(shape), *shape)
     length = len(header) + math.prod(shape)
     # Bytes that cannot be compressed are a little longer gzipped.
-    raw = file = read_plain(path, length + (length >> 4) + 4096, "an IDX file of this name")
+    raw = file = read_plain(path, length + (1 << 16), "an IDX file of this name")
     if path.suffix == ".gz":
         raw = unzip(file, length, where)
     found = raw[: len(header)]
@@ -127,7 +127,7 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
 
 def _described(header: bytes) -> str:
     """An IDX header in words."""
-    if len(header) < 8 or len(header) % 4:
+    if len(header) % 4 or len(header) // 4 < 2:
         return f"{len(header)} bytes, too few for a header of IDX"
     magic, *shape = struct.unpack(f">{len(header) // 4}I", header)
     lengths = "×".join(map(str, shape))

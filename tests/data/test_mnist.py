@@ -170,6 +170,8 @@ def images_header(magic=0x0803, *shape):
         (images_header(0x0803, 6, 28, 28) + bytes(6 * 784), "shape 6×28×28; expected"),
         (struct.pack("<4I", 0x0803, 5, 28, 28) + bytes(5 * 784), "magic number 0x3080000"),
         (b"", "0 bytes, too few"),
+        (images_header()[:4], "4 bytes, too few"),
+        (images_header()[:9], "9 bytes, too few"),
         (b"<html>try again later</html>", "magic number"),
     ],
 )
@@ -179,6 +181,14 @@ def test_images_that_are_none(tmp_path, raw, message):
     found = told(SMALL, tmp_path)
     assert "train-images-idx3-ubyte: " in found
     assert message in found
+
+
+def test_labels_that_are_none(tmp_path):
+    files, _ = idx_files(SMALL)
+    raw = struct.pack(">2I", 0x0803, 5) + bytes(5)
+    write_folder(tmp_path / "mnist", files | {NAMES[1]: raw})
+    expected = "magic number 0x0803 and shape 5; expected magic number 0x0801 and shape 5"
+    assert f"{NAMES[1]}: {expected}" in told(SMALL, tmp_path)
 
 
 def test_a_file_of_gigabytes_is_not_read(tmp_path):
@@ -292,6 +302,16 @@ def test_another_file_than_the_official_is_not_kept(tmp_path, mirror):
     with pytest.raises(UserError, match="is not the file that was expected, and is removed"):
         dataclasses.replace(known, expected=wrong).load(tmp_path / "data", url=url)
     assert not list((tmp_path / "data").rglob("*.gz"))
+
+
+def test_without_a_network_it_says_what_else_can_be_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.001)
+    with pytest.raises(UserError) as caught:
+        SMALL.load(tmp_path, url="http://127.0.0.1:9/mnist/")
+    message = str(caught.value)
+    assert "put the file at" in message
+    assert str(tmp_path / "mnist" / "train-images-idx3-ubyte.gz") in message
+    assert message.endswith("or use --dataset shapes")
 
 
 def test_the_address_of_one_file_is_not_enough(tmp_path):
