@@ -88,7 +88,7 @@ def load_start(path: Path) -> Pretrained:
     """
     if is_own(path):
         return load_pretrained(path)
-    found = read_published(path)
+    found = at_size(read_published(path), None)
     weights = {name: tensor.read() for name, tensor in found.weights.items()}
     return Pretrained(found.vit, weights, found.statistics, found.preprocess, found.class_names)
 

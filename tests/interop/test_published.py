@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 import minivit
 from minivit import UserError, ViT, ViTConfig
 from minivit.data import Preprocess
-from minivit.interop import load
+from minivit.interop import load, load_start
 from minivit.interop.exports import in_torch_layout
 from minivit.interop.published import class_names, imagenet
 from minivit.interop.timm import facts_of
@@ -318,8 +318,9 @@ def test_images_are_prepared_as_the_family_does(tmp_path, settings, images, expe
         text = json.dumps(images)
         (tmp_path / "preprocessor_config.json").write_text(text, encoding="utf-8")
     one = load(tmp_path)
-    assert one.preprocess == expected
-    assert one.model.config.image_hw == expected.size
+    start = load_start(tmp_path)  # a training begins with images of the same size
+    assert one.preprocess == start.preprocess == expected
+    assert one.model.config.image_hw == start.vit.image_hw == expected.size
 
 
 def test_a_run_at_another_size(tmp_path):
