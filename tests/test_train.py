@@ -85,6 +85,7 @@ CHANGED = TrainConfig(
     cache=False,
     val_fraction=0.1,
     train_images=77,
+    balance=True,
     pretext="pixels",
     vit=ViTConfig(
         image_size=(8, 16),

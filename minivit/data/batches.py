@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,6 +72,8 @@ class Batches:
     would have seen next, it sees when it is resumed. Each epoch has its own order; the last images
     of an order that fill no batch are left out of that epoch.
 
+    balance: draw each class equally often in an epoch, which is as long as without.
+
     Raises:
         UserError: a batch larger than the set.
     """
@@ -84,6 +86,7 @@ class Batches:
         augmentation: Augmentation,
         statistics: Statistics,
         seed: int,
+        balance: bool = False,
     ):
         if batch_size > len(split):
             raise UserError(
@@ -93,6 +96,8 @@ class Batches:
         self.split, self.batch_size, self.num_classes = split, batch_size, num_classes
         self.augmentation, self.statistics, self.seed = augmentation, statistics, seed
         self.per_epoch = len(split) // batch_size
+        order = partial(_balanced_order, split.labels) if balance else partial(_order, len(split))
+        self._order = lru_cache(maxsize=1)(partial(order, seed))  # kept for the next step
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Images float32 (B, C, H, W), augmented and normalised, and targets: int64 (B,), or
@@ -121,7 +126,7 @@ class Batches:
     def rows(self, step: int) -> np.ndarray:
         """int (B,): the places in the split of a step's pictures."""
         epoch, place = divmod(step, self.per_epoch)
-        order = _order(self.seed, epoch, len(self.split))
+        order = self._order(epoch)
         return order[place * self.batch_size : (place + 1) * self.batch_size]
 
     def rng(self, step: int) -> np.random.Generator:
@@ -142,9 +147,25 @@ class Batches:
                 yield current
 
 
-@lru_cache(maxsize=1)
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """An epoch's order, int (count,). Kept for the epoch's next step, so nobody may write to it."""
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """An epoch's order, int (count,). It is used for many steps, so nobody may write to it."""
     order = generator(seed, Purpose.ORDER, epoch).permutation(count)
+    order.flags.writeable = False
+    return order
+
+
+def _balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Rows for an epoch as long as `_order`'s, int (N,): round after round, each an image of every
+    class. So all classes are drawn equally often, to within once, also where the last rows fill no
+    batch; and so are all images of a class."""
+    rng = generator(seed, Purpose.ORDER, epoch)
+    count = len(labels)
+    shuffled = rng.permutation(count)
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    _, starts, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
+    rounds = -(-count // len(sizes))
+    classes = rng.permuted(np.tile(np.arange(len(sizes)), (rounds, 1)), axis=1).ravel()[:count]
+    turn = np.arange(count) // len(sizes)
+    order = by_class[starts[classes] + turn % sizes[classes]]
     order.flags.writeable = False
     return order

@@ -57,6 +57,9 @@ class TrainConfig(Ranged):
     """Share of the training set held out to choose the best weights by; 0: the last are taken."""
     train_images: Annotated[int | None, IMAGES] = None
     """Training images to use, of each class alike; None: all."""
+    balance: bool = False
+    """Draw each class equally often per epoch: images of small classes are repeated, of large
+    classes some are left out, others in each epoch."""
     pretext: Literal["none", "colour", "colours", "pixels"] = "none"
     """What to learn of corrupted patches in place of classes: their mean colour, the colours of
     their 4×4 cells, or their pixels; none: classes. See minivit pretrain."""

@@ -78,6 +78,7 @@ class Trainer:
             config.augmentation,
             statistics,
             config.seed,
+            config.balance,
         )
         use_device(config.device)
         if config.device != "cpu":

@@ -180,7 +180,6 @@ def test_an_order_is_drawn_once_an_epoch(monkeypatch):
         return generator(seed, purpose, *place)
 
     monkeypatch.setattr(module, "generator", watched)
-    module._order.cache_clear()
     loader, other = batches(seed=77), batches(seed=78)
     first = [loader.rows(step) for step in range(2 * PER_EPOCH)]
     assert drawn == [(77, Purpose.ORDER, 0), (77, Purpose.ORDER, 1)]
@@ -190,9 +189,69 @@ def test_an_order_is_drawn_once_an_epoch(monkeypatch):
         assert not np.array_equal(rows, others)
 
 
-def test_an_order_cannot_be_spoilt():
+@pytest.mark.parametrize("balance", [False, True])
+def test_an_order_cannot_be_spoilt(balance):
     with pytest.raises(ValueError, match="read-only"):
-        batches().rows(0)[0] = 5
+        Batches(numbered(), B, NUM, PLAIN, ASIS, 0, balance).rows(0)[0] = 5
+
+
+def test_an_order_is_the_one_that_earlier_versions_drew():
+    right = generator(3, Purpose.ORDER, 2).permutation(NUM)[B : 2 * B]
+    np.testing.assert_array_equal(batches(seed=3).rows(2 * PER_EPOCH + 1), right)
+
+
+# Balance
+
+UNEQUAL = np.repeat([0, 1, 3], [3, 1, 19])  # no image of class 2
+
+
+def balanced(labels=UNEQUAL, seed=0, batch_size=B):
+    split = Split(np.zeros((len(labels), 3, 8, 8), np.uint8), labels)
+    return Batches(split, batch_size, 4, PLAIN, ASIS, seed, balance=True)
+
+
+def rows_of_epoch(loader, epoch):
+    steps = range(epoch * loader.per_epoch, (epoch + 1) * loader.per_epoch)
+    return np.concatenate([loader.rows(step) for step in steps])
+
+
+@pytest.mark.parametrize("labels", [UNEQUAL, np.random.default_rng(0).permutation(UNEQUAL)])
+@pytest.mark.parametrize("batch_size", [1, 5, 7, 23])
+def test_balance_draws_each_class_equally_often(labels, batch_size):
+    loader = balanced(labels, batch_size=batch_size)
+    assert loader.per_epoch == NUM // batch_size
+    for epoch in range(4):
+        rows = rows_of_epoch(loader, epoch)
+        assert len(rows) == loader.per_epoch * batch_size
+        classes = np.bincount(labels[rows], minlength=4)[[0, 1, 3]]
+        assert np.ptp(classes) <= 1
+        for k in (0, 1, 3):  # and in a class each image
+            assert np.ptp(np.bincount(rows, minlength=NUM)[labels == k]) <= 1
+
+
+def test_balance_draws_other_images_in_each_epoch_and_all_in_time():
+    loader = balanced()
+    orders = [rows_of_epoch(loader, epoch) for epoch in range(20)]
+    for one, other in itertools.combinations(orders, 2):
+        assert not np.array_equal(one, other)
+    assert set(np.concatenate(orders)) == set(range(NUM))
+    first = [UNEQUAL[order[0]] for order in orders]
+    assert len(set(first)) == 3, "the classes come in one order"
+
+
+def test_balanced_rows_are_a_function_of_seed_and_step():
+    one, same, other = balanced(), balanced(), balanced(seed=1)
+    steps = [6, 0, 3, 11]
+    first = {step: one.rows(step) for step in steps}
+    for step in reversed(steps):
+        np.testing.assert_array_equal(first[step], same.rows(step))
+        assert not np.array_equal(first[step], other.rows(step))
+
+
+def test_balance_of_equal_classes_shows_each_image_once():
+    labels = np.arange(24) % 3
+    rows = rows_of_epoch(balanced(labels, batch_size=6), 0)
+    assert sorted(rows) == list(range(24))
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 9), (6, 9), (8, 9), (9, 9)])

@@ -26,6 +26,7 @@ RECIPES = {
     "adam": {"optimizer": "adam", "threads": 2, "micro_batch": 3},
     "sgd": {"optimizer": "sgd", "nesterov": True, "lr": 0.05},
     "RMSNorm, LayerScale": {"vit": {"norm": "rmsnorm", "layer_scale": 0.1}},
+    "balance": {"balance": True},
     "everything": {
         "vit": {"dropout": 0.1, "attn_dropout": 0.1, "drop_path": 0.1},
         "augmentation": {"crop": 1, "flip": 0.5, "mixup": 0.5, "erasing": 0.3},

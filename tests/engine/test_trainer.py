@@ -1,5 +1,6 @@
 """The training loop: repeatable, honest about validation and test, and able to learn."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -300,3 +301,13 @@ def test_between_two_validations_only_the_training_is_logged(tmp_path):
     assert all("train_loss" in line for line in epochs)
     assert training.best_accuracy == max(line.get("val_accuracy", 0) for line in epochs)
     curves_figure(training.run.metrics())
+
+
+def test_balance_reaches_the_batches(tmp_path):
+    data = tiny.dataset()
+    some = np.flatnonzero((data.train.labels != 0) | (np.arange(80) < 20))
+    data = dataclasses.replace(data, train=data.train[some])
+    for balance in (False, True):
+        batches = tiny.trainer(tmp_path, data, balance=balance).batches
+        drawn = [batches.split.labels[batches.rows(step)] for step in range(batches.per_epoch)]
+        assert (np.ptp(np.bincount(np.concatenate(drawn))) <= 1) == balance
