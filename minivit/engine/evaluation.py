@@ -2,26 +2,82 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from minivit.data import Split, Statistics
-from minivit.functional import cross_entropy_forward
+from minivit.functional import cross_entropy_forward, softmax_forward
 
 CHUNK = 1000
 """Images that are floats at a time."""
 
 
+class Answers(NamedTuple):
+    """The two most probable classes of each image.
+
+    classes: int (N, 2), the most probable one first. probs: float (N, 2), their probabilities.
+    """
+
+    classes: np.ndarray
+    probs: np.ndarray
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """accuracy: share of the images classified correctly. loss: mean cross-entropy, without
-    smoothing. confusion: int (K, K), images of class [row] classified as [column]; None where there
-    are no classes.
+    """What a model knows of a split.
+
+    accuracy: share of the images classified correctly. loss: mean cross-entropy, without smoothing.
+    confusion: int (K, K), images of class [row] classified as [column]. answers: image by image.
+    Where there are no classes, the last two are None.
+
+    The numbers of each class follow from the confusion matrix C. They are NaN where nothing is
+    divided by nothing: the recall of a class without images, the precision of one that was never
+    predicted.
     """
 
     accuracy: float
     loss: float
     confusion: np.ndarray | None
+    answers: Answers | None = None
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Images of each class, int (K,): n_k = Σ_j C_kj."""
+        return self._confusion.sum(1)
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Of the images of each class, the share classified as it, (K,): C_kk / Σ_j C_kj. Also
+        called the accuracy of the class."""
+        return _divided(np.diag(self._confusion), self.counts)
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Of the images classified as each class, the share that are of it: C_kk / Σ_i C_ik."""
+        return _divided(np.diag(self._confusion), self._confusion.sum(0))
+
+    @property
+    def f1(self) -> np.ndarray:
+        """Harmonic mean of precision and recall, (K,): 2 C_kk / (Σ_j C_kj + Σ_i C_ik)."""
+        return _divided(2 * np.diag(self._confusion), self.counts + self._confusion.sum(0))
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall of the classes that have images: each class counts alike, whatever its
+        size."""
+        return float(np.nanmean(self.recall))
+
+    @property
+    def _confusion(self) -> np.ndarray:
+        if self.confusion is None:
+            raise ValueError("nothing was classified, so there is no confusion matrix")
+        return self.confusion
+
+
+def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, NaN where whole is 0."""
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
 def chunks(split: Split, statistics: Statistics) -> Iterator[tuple[int, Split, np.ndarray]]:
@@ -40,8 +96,28 @@ def evaluate(
     """Over a whole split, without augmentation; logits_of: images (N, C, H, W) -> (N, K)."""
     loss = 0.0
     confusion = np.zeros((num_classes, num_classes), np.int64)
+    answers = []
     for _, part, images in chunks(split, statistics):
         logits = logits_of(images)
         loss += float(cross_entropy_forward(logits, part.labels)[0]) * len(part)
-        np.add.at(confusion, (part.labels, logits.argmax(-1)), 1)
-    return Evaluation(float(np.trace(confusion)) / len(split), loss / len(split), confusion)
+        answers.append(best_two(logits))
+        np.add.at(confusion, (part.labels, answers[-1].classes[:, 0]), 1)
+    return Evaluation(
+        float(np.trace(confusion)) / len(split),
+        loss / len(split),
+        confusion,
+        Answers(*map(np.concatenate, zip(*answers, strict=True))),
+    )
+
+
+def best_two(logits: np.ndarray) -> Answers:
+    """Of logits (N, K); the only class is its own second. Of equals the first is the best."""
+    probs, _ = softmax_forward(logits)
+    rows = np.arange(len(logits))
+    best = logits.argmax(-1)
+    others = logits.copy()
+    others[rows, best] = -np.inf
+    second = others.argmax(-1)
+    return Answers(
+        np.stack([best, second], 1), np.stack([probs[rows, best], probs[rows, second]], 1)
+    )

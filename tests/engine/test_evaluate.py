@@ -1,12 +1,14 @@
 """Accuracy, loss and confusion over a split, counted by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tiny
 
 from minivit.data import Split, Statistics
 from minivit.engine import DataParallel
-from minivit.engine.evaluation import evaluate
+from minivit.engine.evaluation import Evaluation, best_two, evaluate
 from minivit.models import ViT
 
 
@@ -28,6 +30,10 @@ def test_every_image_is_counted_once_whatever_the_chunks(monkeypatch, chunk):
     np.testing.assert_array_equal(found.confusion, expected)
     assert found.accuracy == pytest.approx((told == part.labels).mean())
     assert found.loss == pytest.approx(-log_probs[np.arange(12), part.labels].mean(), rel=1e-5)
+    order = np.argsort(-logits, -1)[:, :2]
+    np.testing.assert_array_equal(found.answers.classes, order)
+    right = np.exp(np.take_along_axis(log_probs, order, -1))
+    np.testing.assert_allclose(found.answers.probs, right, rtol=1e-5)
 
 
 def test_rows_of_the_confusion_are_the_truth_and_columns_what_was_told():
@@ -37,3 +43,75 @@ def test_rows_of_the_confusion_are_the_truth_and_columns_what_was_told():
     found = evaluate(lambda images: np.tile(always_one, (len(images), 1)), part, statistics, 3)
     np.testing.assert_array_equal(found.confusion, [[0, 2, 0], [0, 0, 0], [0, 1, 0]])
     assert found.accuracy == 0.0
+
+
+def test_the_best_two_of_equals_are_the_first():
+    found = best_two(np.array([[1.0, 5.0, 5.0], [2.0, 2.0, 2.0], [7.0, -9.0, 8.0]]))
+    np.testing.assert_array_equal(found.classes, [[1, 2], [0, 1], [2, 0]])
+    np.testing.assert_allclose(found.probs[1], [1 / 3, 1 / 3])
+    assert found.probs[2].sum() == pytest.approx(1, abs=1e-6)
+    alone = best_two(np.array([[3.0]]))
+    assert (alone.classes.tolist(), alone.probs.tolist()) == ([[0, 0]], [[1.0, 1.0]])
+
+
+# The numbers of each class
+
+
+def of_confusion(confusion):
+    confusion = np.array(confusion)
+    return Evaluation(float(np.trace(confusion) / confusion.sum()), 0.0, confusion)
+
+
+def test_the_numbers_of_each_class_by_hand():
+    """Three classes, and one without images that is predicted once, one that is never."""
+    found = of_confusion(
+        [
+            [6, 2, 0, 0, 0],
+            [1, 3, 0, 0, 0],
+            [0, 0, 4, 1, 0],
+            [0, 0, 0, 0, 0],
+            [1, 1, 0, 0, 0],
+        ]
+    )
+    nan = np.nan
+    np.testing.assert_array_equal(found.counts, [8, 4, 5, 0, 2])
+    np.testing.assert_allclose(found.recall, [6 / 8, 3 / 4, 4 / 5, nan, 0])
+    np.testing.assert_allclose(found.precision, [6 / 8, 3 / 6, 1, 0, nan])
+    np.testing.assert_allclose(found.f1, [6 / 8, 0.6, 8 / 9, 0, 0])
+    assert found.balanced_accuracy == pytest.approx((0.75 + 0.75 + 0.8 + 0) / 4)
+    nothing = of_confusion([[1, 0], [0, 0]])
+    for values in (nothing.recall, nothing.precision, nothing.f1):
+        np.testing.assert_array_equal(values, [1, nan])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_numbers_of_each_class_are_scikit_learns(seed):
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(seed)
+    K = 7
+    truth = rng.integers(K - 1, size=60)  # none of the last class
+    told = rng.choice([0, 1, 2, 3, 5, 6], 60)  # never the last but two
+    confusion = np.zeros((K, K), int)
+    np.add.at(confusion, (truth, told), 1)
+    np.testing.assert_array_equal(
+        confusion, metrics.confusion_matrix(truth, told, labels=np.arange(K))
+    )
+    found = of_confusion(confusion)
+    precision, recall, f1, counts = metrics.precision_recall_fscore_support(
+        truth, told, labels=np.arange(K), zero_division=np.nan
+    )
+    np.testing.assert_array_equal(found.counts, counts)
+    np.testing.assert_allclose(found.recall, recall)
+    np.testing.assert_allclose(found.precision, precision)
+    np.testing.assert_allclose(found.f1, f1)
+    assert np.isnan(precision).any()
+    assert np.isnan(recall).any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, of classes that are told but not there
+        balanced = metrics.balanced_accuracy_score(truth, told)
+    assert found.balanced_accuracy == pytest.approx(balanced)
+
+
+def test_without_classes_there_are_no_numbers_of_classes():
+    with pytest.raises(ValueError, match="no confusion matrix"):
+        _ = Evaluation(0.5, 1.0, None).recall
