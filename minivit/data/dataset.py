@@ -60,6 +60,10 @@ class Split:
         """All images, in memory."""
         return np.asarray(self.images)
 
+    def class_counts(self, num_classes: int) -> np.ndarray:
+        """Images of each class, int (K,)."""
+        return np.bincount(self.labels, minlength=num_classes)
+
     def num_held_out(self, fraction: float) -> int:
         """How many images `hold_out` takes: at least one, or none where the fraction is 0."""
         return max(1, round(fraction * len(self))) if fraction else 0

@@ -168,13 +168,25 @@ def _split(
         rng = generator(request.seed, Purpose.SPLIT)
         train, test = train.hold_out_of_each(request.test_fraction, rng)
     dataset = Dataset(name, train, test, listing.class_names, val)
+    _tell_single(dataset, whole.class_counts(dataset.num_classes))
     for kind, split in dataset.splits.items():
-        _tell_missing(dataset, kind, np.bincount(split.labels, minlength=dataset.num_classes))
+        _tell_missing(dataset, kind, split.class_counts(dataset.num_classes))
     return dataset
 
 
+def _tell_single(dataset: Dataset, counts: np.ndarray) -> None:
+    single = _named(dataset, counts == 1)
+    if single:
+        warnings.warn(f"{dataset.name}: a single image of class {single}", stacklevel=3)
+
+
 def _tell_missing(dataset: Dataset, kind: str, counts: np.ndarray) -> None:
-    missing = [dataset.class_names[k] for k in np.flatnonzero(counts == 0)]
+    missing = _named(dataset, counts == 0)
     if missing:
-        shown = ", ".join(missing[:5]) + f" and {len(missing) - 5} more" * (len(missing) > 5)
-        warnings.warn(f"{dataset.name}: no {kind} image of class {shown}", stacklevel=3)
+        warnings.warn(f"{dataset.name}: no {kind} image of class {missing}", stacklevel=3)
+
+
+def _named(dataset: Dataset, chosen: np.ndarray) -> str:
+    """The names of some classes; "" for none."""
+    names = [dataset.class_names[k] for k in np.flatnonzero(chosen)]
+    return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)

@@ -132,8 +132,21 @@ def test_files_that_cannot_be_read_are_told_and_left_out(tmp_path):
 def test_a_class_that_is_missing_in_a_split_is_told(tmp_path):
     class_folders(tmp_path)
     image(tmp_path / "rare" / "1.png")
-    with pytest.warns(UserWarning, match="no test image of class rare"):
+    with pytest.warns(UserWarning, match="image of class rare") as said:
         load(tmp_path)
+    name = tmp_path.name
+    assert [str(one.message) for one in said] == [
+        f"{name}: a single image of class rare",
+        f"{name}: no test image of class rare",
+    ]
+
+
+def test_of_many_classes_some_are_named(tmp_path):
+    class_folders(tmp_path, [f"rare{i}" for i in range(8)], count=1)
+    image(tmp_path / "rare0" / "1.png", seed=7)
+    with pytest.warns(UserWarning, match="image of class rare1, .*, rare5 and 2 more$") as said:
+        load(tmp_path)
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize(
