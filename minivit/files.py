@@ -5,12 +5,15 @@ one line. What is written is named by its own name, never by that of the file be
 """
 
 import contextlib
+import csv
 import glob
+import io
 import json
 import os
 import stat
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -101,6 +104,13 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def as_csv(rows: Iterable[Iterable[object]]) -> bytes:
+    """A table in UTF-8; a path that is no text keeps its bytes."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue().encode("utf-8", sys.getfilesystemencodeerrors())
 
 
 @contextlib.contextmanager

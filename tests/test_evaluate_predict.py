@@ -1,8 +1,10 @@
 """`minivit.evaluate` and `minivit.predict`: what they say about a trained run."""
 
 import dataclasses
+import errno
 import importlib
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -82,8 +84,69 @@ def test_evaluate_says_what_the_training_said_of_its_test(command, trained, thre
     assert f"accuracy {test['test_accuracy']:.2%}   loss {test['test_loss']:.4f}" in out
     right = np.diag(test["confusion"]) / np.sum(test["confusion"], 1)
     assert 0 < test["test_accuracy"] < 1, "a model that is always right cannot show a mistake"
-    for name, share in zip(tiny.NAMES, right, strict=True):
-        assert re.search(rf"{name} +{100 * share:.1f}%", out)
+    assert f"balanced accuracy {right.mean():.2%}" in out
+    told_as = np.diag(test["confusion"]) / np.sum(test["confusion"], 0)
+    for k, name in enumerate(tiny.NAMES):
+        count = sum(test["confusion"][k])
+        assert re.search(
+            rf"^{name} +{count} +{100 * right[k]:.1f}% +{100 * told_as[k]:.1f}% ", out, re.MULTILINE
+        )
+
+
+def test_evaluate_writes_what_the_training_wrote_of_its_mistakes(command, trained):
+    files = [trained.path / name for name in ("mistakes.csv", "mistakes.png")]
+    table, _ = (file.read_bytes() for file in files)
+    for file in files:
+        file.unlink()
+    status, out, message = command(evaluate, trained.path)
+    assert (status, message) == (0, "")
+    assert out.endswith(f"{trained.path}: mistakes.png, mistakes.csv\n")
+    assert files[0].read_bytes() == table
+    assert files[1].read_bytes().startswith(b"\x89PNG")
+    (test,) = trained.tested()
+    wrong = np.sum(test["confusion"]) - np.trace(test["confusion"])
+    assert table.count(b"\n") == 1 + wrong > 1
+
+
+def test_evaluate_on_other_images_than_those_of_the_training_is_told(command, trained, monkeypatch):
+    """A folder that gained an image is split anew."""
+    other = tiny.dataset(num_train=81, num_test=102)
+    monkeypatch.setattr("minivit.data.shapes.load", lambda: other)
+    status, out, message = command(evaluate, trained.path)
+    assert status == 0
+    assert "accuracy" in out
+    assert re.fullmatch(
+        "warning: Tints: not the images that the run was trained with; some of the test images "
+        "may be among those that it was trained on\n",
+        message,
+    )
+
+
+def test_evaluate_of_a_run_that_is_read_only_warns(command, trained, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    before = (trained.path / "mistakes.csv").read_bytes()
+    monkeypatch.setattr(os, "replace", refuse)
+    status, out, message = command(evaluate, trained.path)
+    assert status == 0
+    assert "accuracy" in out
+    path = trained.path / "mistakes.png"
+    assert message == f"warning: {path}: cannot be written (Read-only file system)\n"
+    assert (trained.path / "mistakes.csv").read_bytes() == before
+
+
+def test_evaluate_of_a_run_that_kept_no_digest_says_nothing(command, trained, monkeypatch):
+    from minivit.engine.state import TrainState
+
+    read = TrainState.from_dict
+    monkeypatch.setattr(
+        TrainState,
+        "from_dict",
+        lambda state, where: read({**state, "data_digest": ""}, where),
+    )
+    status, _, message = command(evaluate, trained.path)
+    assert (status, message) == (0, "")
 
 
 def test_evaluate_of_what_is_no_run_is_told(command, trained, tmp_path):

@@ -8,6 +8,7 @@ import re
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 
@@ -325,9 +326,10 @@ def test_a_run_holds_its_config_metrics_figures_and_checkpoints(capsys):
     found = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert found == {
         *("config.json", "metrics.jsonl", "curves.png", "confusion.png", ".lock"),
+        *("mistakes.png", "mistakes.csv"),
         *("checkpoints/last.safetensors", "checkpoints/best.safetensors"),
     }
-    for name in ("curves.png", "confusion.png"):
+    for name in ("curves.png", "confusion.png", "mistakes.png"):
         assert (run.path / name).read_bytes().startswith(b"\x89PNG")
     config = parse_arguments(["--config", str(run.config_file)], {}).train
     assert config == dataclasses.replace(tiny.CONFIG, data_dir=Path(os.environ["MINIVIT_DATA"]))
@@ -473,3 +475,49 @@ def test_a_full_disk_ends_in_one_line_that_says_how_to_go_on(told, monkeypatch, 
     assert load_checkpoint(run.last).state["step"] == saved
     assert main(["--resume", str(run.path)]) == 0
     assert (run.path / "confusion.png").exists()
+
+
+# Classes
+
+
+def without(data, kept):
+    """With only some training images of class 0."""
+    rows = np.flatnonzero((data.train.labels != 0) | (np.cumsum(data.train.labels == 0) <= kept))
+    return dataclasses.replace(data, train=data.train[rows])
+
+
+def test_unequal_classes_are_told_before_training_and_a_table_ends_it(monkeypatch, capsys):
+    monkeypatch.setattr("minivit.data.shapes.load", lambda: without(tiny.dataset(), 5))
+    assert main([*tiny.FLAGS, "--val-fraction", "0", "--balance"]) == 0
+    out = capsys.readouterr().out
+    expected = "red 5; green 20; blue 20; plain 20 (each class is drawn equally often)"
+    assert f"0 to validate, 1 thread\n  images per class: {expected}\n" in out
+    assert re.search(r"^plain +4 +\d", out, re.MULTILINE)
+    assert "mistakes.png, mistakes.csv" in out.splitlines()[-1]
+
+
+def test_equal_classes_are_not_told_and_many_have_no_table(monkeypatch, capsys):
+    monkeypatch.setattr("minivit.commands.train.TABLED", 3)
+    assert main(tiny.FLAGS) == 0
+    out = capsys.readouterr().out
+    assert "images per class" not in out
+    assert "precision" not in out
+
+
+def test_a_pretraining_tells_nothing_of_classes(monkeypatch, capsys):
+    monkeypatch.setattr("minivit.data.shapes.load", lambda: without(tiny.dataset(), 5))
+    assert main([*tiny.FLAGS, "--pretext", "colour"]) == 0
+    out = capsys.readouterr().out
+    assert "images per class" not in out
+    assert "mistakes" not in out
+
+
+def test_of_ones_own_images_the_classes_are_told_though_they_are_equal(tmp_path, capsys):
+    data = tiny.dataset()
+    images = data.train.images.transpose(0, 2, 3, 1)
+    np.savez(tmp_path / "own.npz", images=images, labels=data.train.labels)
+    assert main([*tiny.FLAGS, "--dataset", "own.npz", "--val-fraction", "0"]) == 0
+    assert "\n  images per class: 0 16; 1 16; 2 16; 3 16\n" in capsys.readouterr().out
+    lines = (only_run().path / "mistakes.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "image,true,predicted,probability"
+    assert all(re.match(r"test image \d+,", line) for line in lines[1:])

@@ -1,23 +1,31 @@
 """`minivit evaluate RUN`: accuracy of a trained model on the test set."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
+from minivit.commands.class_table import class_table
 from minivit.commands.cli import parse
-from minivit.engine import DataParallel, Run, load_model
+from minivit.data import Dataset
+from minivit.engine import DataParallel, Run, Trained, load_model
 from minivit.engine.config import THREADS
 from minivit.engine.evaluation import evaluate
 from minivit.errors import UserError, shown_path
+from minivit.files import WriteError
 from minivit.ranges import Ranged
+from minivit.viz.mistakes import save_mistakes
 
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Measure a run's best weights on the test set of its data set."""
+    """Measure a run's best weights on the test set of its data set.
+
+    Prints the accuracy, and each class's; writes mistakes.png and mistakes.csv into the run's
+    directory: the images that are classified wrongly, and those that it is least certain of.
+    """
 
     run: Annotated[Path, tyro.conf.Positional]
     """A directory that minivit train made."""
@@ -30,7 +38,7 @@ class Options(Ranged):
 
 
 def main(options: Options) -> int:
-    """Print accuracy, loss, and the accuracy of each class."""
+    """Print accuracy, loss, and the numbers of each class; write the mistakes."""
     config = Run.open(options.run).read_config()
     trained = load_model(options.run, options.device)
     dataset = config.moved(options.data_dir).load_data(download=False)
@@ -39,15 +47,31 @@ def main(options: Options) -> int:
             f"{shown_path(options.run)} knows {len(trained.class_names)} classes, {dataset.name} "
             f"has {dataset.num_classes} or others; expected the data set that it was trained on"
         )
+    _tell_other_data(trained, dataset)
     with DataParallel(trained.model, options.threads) as workers:
         found = evaluate(workers.logits, dataset.test, trained.statistics, dataset.num_classes)
     print(f"{dataset.name}, {len(dataset.test)} test images")
-    print(f"accuracy {found.accuracy:.2%}   loss {found.loss:.4f}\n")
-    assert found.confusion is not None
-    correct = np.diag(found.confusion) / np.maximum(found.confusion.sum(1), 1)
-    for name, share in zip(dataset.class_names, correct, strict=True):
-        print(f"{name:>12} {share:6.1%}  {'█' * round(40 * share)}")
+    print(
+        f"accuracy {found.accuracy:.2%}   loss {found.loss:.4f}   "
+        f"balanced accuracy {found.balanced_accuracy:.2%}\n"
+    )
+    print(class_table(found, dataset.class_names))
+    try:
+        print(f"\n{shown_path(options.run)}: {save_mistakes(dataset, found, options.run)}")
+    except WriteError as error:  # a run that somebody else made may be read-only
+        name = shown_path(str(error.filename))
+        warnings.warn(f"{name}: cannot be written ({error.strerror})", stacklevel=2)
     return 0
+
+
+def _tell_other_data(trained: Trained, dataset: Dataset) -> None:
+    """A folder that gained files is split anew: what was trained on may be in its test set."""
+    if trained.data_digest not in ("", dataset.digest):
+        warnings.warn(
+            f"{dataset.name}: not the images that the run was trained with; some of the test "
+            "images may be among those that it was trained on",
+            stacklevel=2,
+        )
 
 
 def run(argv: list[str], prog: str = "minivit evaluate") -> int:

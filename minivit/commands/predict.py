@@ -1,7 +1,5 @@
 """`minivit predict RUN IMAGE…`: the most probable classes of images."""
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +17,7 @@ from minivit.commands.weights import load_any
 from minivit.data import FORMATS
 from minivit.engine import Trained
 from minivit.errors import UserError, shown_path
-from minivit.files import make_folder, write_atomically
+from minivit.files import as_csv, make_folder, write_atomically
 from minivit.functional import softmax_forward
 from minivit.ranges import Range, Ranged
 
@@ -105,19 +103,19 @@ def print_top(one: Prediction, class_names: Sequence[str], top: int) -> None:
         print(f"{one.probs[k]:7.1%}  {class_names[k]}")
 
 
-def as_csv(found: Iterable[Prediction], class_names: Sequence[str]) -> bytes:
-    """A row per image, in UTF-8; a path that is no text keeps its bytes."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["path", "class", "probability", *(f"p({name})" for name in class_names)])
+def to_csv(found: Iterable[Prediction], class_names: Sequence[str]) -> bytes:
+    """A row per image."""
+    rows: list[list[object]] = [
+        ["path", "class", "probability", *(f"p({name})" for name in class_names)]
+    ]
     for path, probs in found:
         best = int(probs.argmax())
         rounded = _rounded(probs)
-        writer.writerow([path, class_names[best], rounded[best], *rounded])
-    return file.getvalue().encode("utf-8", sys.getfilesystemencodeerrors())
+        rows.append([path, class_names[best], rounded[best], *rounded])
+    return as_csv(rows)
 
 
-def as_json(found: Iterable[Prediction], class_names: Sequence[str]) -> bytes:
+def to_json(found: Iterable[Prediction], class_names: Sequence[str]) -> bytes:
     """{"classes": […], "images": [{"path", "class", "probability", "probabilities": […]}, …]}."""
     images = []
     for path, probs in found:
@@ -128,7 +126,7 @@ def as_json(found: Iterable[Prediction], class_names: Sequence[str]) -> bytes:
     return (json.dumps(content) + "\n").encode()
 
 
-FORMS = {"csv": as_csv, "json": as_json}
+FORMS = {"csv": to_csv, "json": to_json}
 
 
 def _rounded(probs: np.ndarray) -> list[float]:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minivit.backend.machine import in_words, memory_bytes, physical_cores, size
+from minivit.commands.class_table import class_sizes, class_table
 from minivit.commands.cli import parse, unread_output
 from minivit.config import overlay
 from minivit.data import Dataset, Statistics, find_source
 from minivit.data.cifar10 import CIFAR10
 from minivit.data.places import folder_of
+from minivit.data.registry import is_place
 from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer, recipe_of
 from minivit.engine.memory import require_training_memory, training_memory
 from minivit.engine.trainer import make_objective
@@ -169,6 +172,9 @@ def describe(config: TrainConfig) -> int:
     return 0
 
 
+TABLED = 20
+"""Classes up to which a training ends with a table of them; minivit evaluate prints it always."""
+
 RESUMABLE = ("data_dir", "data_url", "threads", "micro_batch", "device")
 """Flags that may be given with --resume: where things are, and who computes."""
 
@@ -230,20 +236,30 @@ def _train_and_test(trainer: Trainer) -> int:
     chosen = f"best validation {trainer.best_accuracy:.2%}" if len(trainer.val) else "last weights"
     print(
         f"\ntest accuracy {found.accuracy:.2%}{trainer.objective.measures} on {dataset.name} "
-        f"({chosen}), trained for {trainer.seconds / 60:.1f} min\n"
-        f"{run.path}: curves.png, {drawn}, metrics.jsonl, checkpoints/best.safetensors"
+        f"({chosen}), trained for {trainer.seconds / 60:.1f} min"
     )
+    if found.confusion is not None and dataset.num_classes <= TABLED:
+        print(f"\n{class_table(found, dataset.class_names)}\n")
+    print(f"{run.path}: curves.png, {drawn}, metrics.jsonl, checkpoints/best.safetensors")
     return 0
 
 
 def announce(trainer: Trainer) -> None:
-    """One line that says what is about to be trained, and on what."""
+    """What is about to be trained, and on what."""
     config, vit = trainer.config, trainer.config.vit
     threads = config.threads or physical_cores()
     where = f"{threads} thread{'s' * (threads > 1)}" if config.device == "cpu" else config.device
     print(
         f"{trainer.run.path}: {vit.kind} {vit.dim} wide, {vit.depth} deep, "
         f"{trainer.model.num_parameters:,} parameters, on {trainer.dataset.name}: "
-        f"{len(trainer.batches.split)} images to train, {len(trainer.val)} to validate, {where}",
-        flush=True,
+        f"{len(trainer.batches.split)} images to train, {len(trainer.val)} to validate, {where}"
     )
+    counts = trainer.batches.split.class_counts(trainer.dataset.num_classes)
+    if config.pretext == "none" and (_unequal(trainer.dataset) or is_place(config.dataset)):
+        print(f"  {class_sizes(counts, trainer.dataset.class_names, config.balance)}")
+    sys.stdout.flush()
+
+
+def _unequal(dataset: Dataset) -> bool:
+    """Whether some class has more training images than another, before any is held out."""
+    return len(set(dataset.train.class_counts(dataset.num_classes))) > 1

@@ -37,7 +37,8 @@ class Trained:
     """model: with the best weights. statistics: what its images are normalized by. preprocess: how
     image files become those that it takes. class_names: of its outputs. data: the name of the data
     set that it was trained on, or of the file that it came in. said: what was assumed of a file
-    that did not tell it, a line each.
+    that did not tell it, a line each. data_digest: of that data set (`Dataset.digest`); "" where it
+    is not known.
     """
 
     model: ViT
@@ -46,6 +47,7 @@ class Trained:
     class_names: tuple[str, ...]
     data: str
     said: tuple[str, ...] = ()
+    data_digest: str = ""
 
 
 def load_pretrained(path: Path) -> Pretrained:
@@ -90,7 +92,14 @@ def load_model(path: Path, device: str = "cpu") -> Trained:
     restore_weights(model, checkpoint, str(file))
     if not get_xp(model.flat.data).isfinite(model.flat.data).all():
         raise UserError(f"{file}: a weight is infinite or no number; use an earlier checkpoint")
-    return Trained(model, state.statistics, state.preprocess, state.class_names, state.data)
+    return Trained(
+        model,
+        state.statistics,
+        state.preprocess,
+        state.class_names,
+        state.data,
+        data_digest=state.data_digest,
+    )
 
 
 def _best(path: Path) -> tuple[Path, Checkpoint, TrainState]:

@@ -8,7 +8,6 @@ Figure; `explore` returns a page.
 from minivit.viz.attention_figures import (
     distance_figure,
     filters_figure,
-    gallery_figure,
     heads_figure,
     overlay_figure,
     position_figure,
@@ -16,6 +15,7 @@ from minivit.viz.attention_figures import (
     similarity_figure,
 )
 from minivit.viz.explorer import Explorer, explore
+from minivit.viz.gallery import Judged, gallery_figure, judged_figure
 from minivit.viz.look import Look, look
 from minivit.viz.maps import (
     attention_distance,
@@ -37,6 +37,7 @@ from minivit.viz.weights import patch_filters, position_similarity
 __all__ = [
     "METHODS",
     "Explorer",
+    "Judged",
     "Look",
     "attention_distance",
     "confusion_figure",
@@ -49,6 +50,7 @@ __all__ = [
     "gallery_figure",
     "gradient_rollout",
     "heads_figure",
+    "judged_figure",
     "look",
     "overlay_figure",
     "patch_filters",

@@ -144,35 +144,6 @@ def filters_figure(filters: Filters) -> Figure:
     return figure
 
 
-def gallery_figure(
-    pictures: np.ndarray,
-    probs: np.ndarray,
-    class_names: Sequence[str],
-    labels: Sequence[int] | np.ndarray | None = None,
-) -> Figure:
-    """Pictures with what the model says of them, in blue where it is right and orange where not.
-
-    Args:
-        probs: (N, K). labels: (N,), or None where nobody knows.
-    """
-    columns = min(len(pictures), 8)
-    figure, axes = panels(
-        -(-len(pictures) // columns), columns, 1.35, above=0.4 * -(-len(pictures) // columns)
-    )
-    for i, one in enumerate(axes.flat):
-        if i >= len(pictures):
-            continue
-        show_picture(one, pictures[i])
-        best = int(probs[i].argmax())
-        text, colour = f"{class_names[best]} {probs[i, best]:.0%}", "black"
-        if labels is not None:
-            right = best == labels[i]
-            colour = BLUE if right else ORANGE
-            text += "" if right else f"\n({class_names[labels[i]]})"
-        one.set_title(text, fontsize=8, color=colour, pad=3)
-    return figure
-
-
 def similarity_figure(similarity: np.ndarray) -> Figure:
     """Token-to-token similarity of one picture, before each block and at the end.
 

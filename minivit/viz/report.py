@@ -12,7 +12,6 @@ from minivit.functional import softmax_forward
 from minivit.viz.attention_figures import (
     distance_figure,
     filters_figure,
-    gallery_figure,
     heads_figure,
     overlay_figure,
     position_figure,
@@ -25,6 +24,7 @@ from minivit.viz.features import (
     components_figure,
     patch_components,
 )
+from minivit.viz.gallery import gallery_figure
 from minivit.viz.look import look
 from minivit.viz.maps import (
     attention_distance,

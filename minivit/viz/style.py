@@ -3,6 +3,7 @@ for names in any script."""
 
 import functools
 import logging
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -94,6 +95,31 @@ def _characters(file: str) -> set[int]:
         return set(font.get_charmap()) if font.scalable else set()
     except (OSError, RuntimeError, ValueError):
         return set()
+
+
+def width(text: str) -> int:
+    """How many letters wide a text is: two for a Chinese one, none for an accent over another."""
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
+
+
+def shortened(text: str, most: int, end: float = 0.5) -> str:
+    """A text at most so many letters wide, with "…" for what is left out.
+
+    end: the share of what is kept that is from its end.
+    """
+    if width(text) <= most:
+        return text
+    back = _fitting(text[::-1], round((most - 1) * end))[::-1]
+    return f"{_fitting(text, most - 1 - width(back))}…{back}"
+
+
+def _fitting(text: str, most: int) -> str:
+    """The longest beginning that is no wider."""
+    widths = np.cumsum([width(c) for c in text])
+    return text[: np.searchsorted(widths, most, side="right")]
 
 
 def panels(

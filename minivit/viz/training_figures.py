@@ -10,6 +10,7 @@ from minivit.engine.evaluation import Evaluation
 from minivit.engine.metrics import KINDS, of_kind
 from minivit.engine.patch_prediction import PatchPrediction
 from minivit.models import MaskedViT
+from minivit.viz.mistakes import save_mistakes
 from minivit.viz.restored import patches_figure, restore
 from minivit.viz.save import save_figure
 from minivit.viz.style import BLUE, GREY, ORANGE, Figure
@@ -21,18 +22,18 @@ def save_curves(run: Run) -> None:
 
 
 def save_test(trainer: Trainer, found: Evaluation) -> str:
-    """confusion.png of the test, or patches.png where the model predicts patches; its name."""
+    """What a test leaves in the run's directory: confusion.png and the mistakes, or patches.png
+    where the model predicts patches. Returns the names."""
     dataset = trainer.dataset
     if isinstance(trainer.objective, PatchPrediction):
         model = cast(MaskedViT, trainer.model)
-        name = "patches.png"
         figure = patches_figure(restore(model, trainer.objective, dataset.test.images[:8]))
-    else:
-        name = "confusion.png"
-        title = f"{dataset.name}, test: {found.accuracy:.1%} correct"
-        figure = confusion_figure(cast(np.ndarray, found.confusion), dataset.class_names, title)
-    save_figure(figure, trainer.run.path / name)
-    return name
+        save_figure(figure, trainer.run.path / "patches.png")
+        return "patches.png"
+    title = f"{dataset.name}, test: {found.accuracy:.1%} correct"
+    figure = confusion_figure(cast(np.ndarray, found.confusion), dataset.class_names, title)
+    save_figure(figure, trainer.run.path / "confusion.png")
+    return f"confusion.png, {save_mistakes(dataset, found, trainer.run.path)}"
 
 
 def curves_figure(metrics: Sequence[dict]) -> Figure:

@@ -11,6 +11,7 @@ from matplotlib import font_manager
 from PIL import Image
 
 from minivit.viz import confusion_figure, gallery_figure, style
+from minivit.viz.style import shortened, width
 
 CAT = "猫"
 
@@ -119,3 +120,19 @@ def test_powers_of_ten_stay_powers():
     label = axes.get_yticklabels()[0]
     assert "mathdefault" in label.get_text()
     assert label.get_parse_math()
+
+
+@pytest.mark.parametrize(
+    ("text", "end", "expected"),
+    [
+        ("abcdefgh", 0.5, "abcdefgh"),
+        ("abcdefghi", 0.5, "abc…fghi"),
+        ("abcdefghi", 1.0, "…cdefghi"),
+        ("日本語の", 0.5, "日本語の"),
+        ("日本語の写", 0.5, "日…の写"),
+        ("日本語の写", 1.0, "…語の写"),
+    ],
+)
+def test_a_long_text_is_shortened_to_a_width(text, end, expected):
+    assert shortened(text, 8, end) == expected
+    assert width(shortened(text, 8, end)) <= 8

@@ -1,0 +1,63 @@
+"""How large each class is, and how well it is recognized, as text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minivit.engine.evaluation import Evaluation
+from minivit.viz.style import width
+
+BAR = 20
+"""Characters of a bar for 100 %."""
+
+
+LISTED = 10
+"""Classes up to which each one's size is told."""
+UNBALANCED = 2
+"""Times that the largest class is larger than the smallest, from which on --balance is told."""
+
+
+def class_sizes(counts: np.ndarray, class_names: Sequence[str], balance: bool) -> str:
+    """A line: the training images of each class; of many classes, of three.
+
+    balance: whether each is drawn equally often.
+    """
+    order = np.argsort(counts, kind="stable")
+    if len(counts) <= LISTED:
+        sizes = "; ".join(f"{name} {n:,}" for name, n in zip(class_names, counts, strict=True))
+    else:
+        places = {"smallest": order[0], "median": order[len(order) // 2], "largest": order[-1]}
+        told = (f"{what} {class_names[k]} {counts[k]:,}" for what, k in places.items())
+        sizes = f"{len(counts):,} classes; " + "; ".join(told)
+    advice = ""
+    if balance:
+        advice = " (each class is drawn equally often)"
+    elif counts[order[-1]] >= UNBALANCED * counts[order[0]]:
+        advice = " (--balance draws each class equally often)"
+    return f"images per class: {sizes}{advice}"
+
+
+def class_table(found: Evaluation, class_names: Sequence[str]) -> str:
+    """A line per class: its test images, accuracy (recall), precision, F1, and a bar of the
+    accuracy. A share of nothing is "–"."""
+    wide = max(map(width, (*class_names, "class")))
+    lines = [f"{padded('class', wide)}  images  accuracy (recall)  precision      F1"]
+    columns = zip(class_names, found.counts, found.recall, found.precision, found.f1, strict=True)
+    for name, count, recall, precision, f1 in columns:
+        bar = "█" * round(BAR * recall) if count else ""
+        line = (
+            f"{padded(name, wide)}  {count:6,}  {percent(recall):>17}  {percent(precision):>9}"
+            f"  {percent(f1):>6}  {bar}"
+        )
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def percent(share: float) -> str:
+    """0.5 as 50.0%, NaN as –."""
+    return "–" if np.isnan(share) else f"{share:.1%}"
+
+
+def padded(text: str, columns: int) -> str:
+    """Text with spaces after it, as wide as so many letters."""
+    return text + " " * (columns - width(text))

@@ -1,0 +1,76 @@
+"""The test images that a model gets wrong, and those that it is least certain of."""
+
+from pathlib import Path
+
+import numpy as np
+
+from minivit.data import Dataset, Split
+from minivit.engine.evaluation import Answers, Evaluation
+from minivit.errors import shown_path
+from minivit.files import as_csv, write_atomically
+from minivit.viz.gallery import Judged, judged_figure
+from minivit.viz.save import save_figure
+
+DRAWN_WRONG, DRAWN_UNSURE = 16, 8
+
+
+def save_mistakes(dataset: Dataset, found: Evaluation, folder: Path) -> str:
+    """Write mistakes.png and mistakes.csv of an evaluation on the test images; their names.
+
+    The figure shows the wrong answers that the model is most confident in, then, of all other
+    images, those with the smallest margin between the two most probable classes. The table has all
+    wrong answers, most confident first.
+    """
+    assert found.answers is not None
+    test, answers = dataset.test, found.answers
+    wrong = wrong_rows(answers, test.labels)
+    shown = wrong[:DRAWN_WRONG]
+    unsure = least_certain(answers)
+    unsure = unsure[~np.isin(unsure, shown)][:DRAWN_UNSURE]
+    titles = {
+        f"Wrong, the most confident first: {len(shown)} of {len(wrong):,} mistakes among "
+        f"{len(test):,} test images": shown,
+        "Least certain of the others: the smallest margin between two classes": unsure,
+    }
+    groups = {title: judged(test, answers, rows) for title, rows in titles.items() if len(rows)}
+    save_figure(judged_figure(groups, dataset.class_names), folder / "mistakes.png")
+    write_atomically(folder / "mistakes.csv", mistakes_csv(dataset, answers, wrong))
+    return "mistakes.png, mistakes.csv"
+
+
+def wrong_rows(answers: Answers, labels: np.ndarray) -> np.ndarray:
+    """Places of the images that are classified wrongly, the highest probability first."""
+    wrong = np.flatnonzero(answers.classes[:, 0] != labels)
+    return wrong[np.argsort(-answers.probs[wrong, 0], kind="stable")]
+
+
+def least_certain(answers: Answers) -> np.ndarray:
+    """Places of all images, the smallest margin between the two best classes first."""
+    return np.argsort(answers.probs[:, 0] - answers.probs[:, 1], kind="stable")
+
+
+def judged(split: Split, answers: Answers, rows: np.ndarray) -> Judged:
+    """Some images of the test split with the answers."""
+    classes, probs = answers.classes[rows], answers.probs[rows]
+    names = [shown_path(image_name(split, row)) for row in rows]  # no font has half a character
+    return Judged(split[rows].pixels, names, split.labels[rows], classes, probs)
+
+
+def image_name(split: Split, row: int) -> str:
+    """The file of a test image, or its number, counted from 0."""
+    return f"test image {row}" if split.names is None else str(split.names[row])
+
+
+def mistakes_csv(dataset: Dataset, answers: Answers, wrong: np.ndarray) -> bytes:
+    """A row per wrong answer: image, true and predicted class, probability."""
+    test, names = dataset.test, dataset.class_names
+    rows = (
+        [
+            image_name(test, row),
+            names[test.labels[row]],
+            names[answers.classes[row, 0]],
+            f"{answers.probs[row, 0]:.7g}",
+        ]
+        for row in wrong
+    )
+    return as_csv([["image", "true", "predicted", "probability"], *rows])
