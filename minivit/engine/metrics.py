@@ -1,5 +1,7 @@
 """The lines of metrics.jsonl that can be used, by kind."""
 
+import csv
+import io
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -30,3 +32,16 @@ def _usable(line: dict[str, Any], needed: Sequence[str]) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+
+
+COLUMNS = ("epoch", "step", "seconds", *OPTIONAL)
+
+
+def epoch_table(metrics: Sequence[dict]) -> str:
+    """The lines of kind "epoch" as CSV; a cell is empty where an epoch was not validated."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for line in of_kind(metrics, "epoch"):
+        writer.writerow({name: line[name] for name in COLUMNS if _is_number(line.get(name))})
+    return file.getvalue()

@@ -1,4 +1,4 @@
-"""A run's directory: config.json, metrics.jsonl, figures, checkpoints."""
+"""A run's directory: config.json, metrics.jsonl, metrics.csv, figures, checkpoints."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from minivit.engine.config import TrainConfig
-from minivit.engine.metrics import of_kind
+from minivit.engine.metrics import epoch_table, of_kind
 from minivit.errors import UserError
 from minivit.files import (
     make_folder,
@@ -29,7 +29,7 @@ class Run:
     """The files of one training.
 
     config.json: every field of its `TrainConfig`. metrics.jsonl: a line per log step and
-    per epoch.
+    per epoch. metrics.csv: the epochs as a table.
     checkpoints/last.safetensors: where to go on. checkpoints/best.safetensors: the weights that did
     best on the validation split.
     """
@@ -38,6 +38,7 @@ class Run:
         self.path = path
         self.config_file = path / "config.json"
         self.metrics_file = path / "metrics.jsonl"
+        self.table_file = path / "metrics.csv"
         self.last = path / "checkpoints" / "last.safetensors"
         self.best = path / "checkpoints" / "best.safetensors"
 
@@ -109,12 +110,18 @@ class Run:
         return TrainConfig.from_dict(read_json(self.config_file), str(self.config_file))
 
     def append(self, **metrics: Any) -> None:
-        """One line of metrics.jsonl."""
+        """One line of metrics.jsonl; metrics.csv is written anew where an epoch is complete."""
         with (
             writing(self.metrics_file),
             open(self.metrics_file, "a", encoding="utf-8") as file,
         ):
             file.write(json.dumps(metrics) + "\n")
+        if metrics.get("kind") == "epoch":
+            self._write_table()
+
+    def _write_table(self) -> None:
+        """metrics.csv, of all that metrics.jsonl has."""
+        write_atomically(self.table_file, epoch_table(self.metrics()).encode())
 
     def metrics(self) -> list[dict[str, Any]]:
         """All whole lines of metrics.jsonl; a power cut may have cut the last, or filled a block
@@ -137,6 +144,7 @@ class Run:
         write_atomically(
             self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept).encode()
         )
+        self._write_table()
 
 
 def to_json(config: TrainConfig) -> str:

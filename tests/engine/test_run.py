@@ -1,5 +1,6 @@
 """A run's directory: fresh, honest when it is not one, and readable after a crash."""
 
+import csv
 import dataclasses
 import json
 from datetime import datetime
@@ -73,7 +74,43 @@ def test_forget_after_drops_later_steps_only(tmp_path):
         run.append(kind="step", step=step)
     run.forget_after(6)
     assert [line["step"] for line in run.metrics()] == [3, 6]
-    assert list(tmp_path.iterdir()) == [run.metrics_file]
+    assert set(tmp_path.iterdir()) == {run.metrics_file, run.table_file}
+
+
+def rows(run):
+    with open(run.table_file, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def epoch(number, **found):
+    return {"kind": "epoch", "step": 4 * number, "seconds": number / 2, "epoch": number, **found}
+
+
+def test_the_table_has_a_row_per_epoch_and_forgets_what_the_log_forgets(tmp_path):
+    run = Run(tmp_path)
+    trained = {"train_loss": 1.25, "train_accuracy": 0.5}
+    run.append(kind="step", step=3, epoch=0.75, loss=2.0, accuracy=0.25, lr=0.1)
+    run.append(**epoch(1, **trained))
+    run.append(**epoch(2, **trained, val_loss=1.5, val_accuracy=0.75))
+    run.append(kind="test", step=8, seconds=1.0, test_accuracy=0.5)
+    assert run.table_file.read_text(encoding="utf-8") == (
+        "epoch,step,seconds,train_loss,train_accuracy,val_loss,val_accuracy\n"
+        "1,4,0.5,1.25,0.5,,\n"
+        "2,8,1.0,1.25,0.5,1.5,0.75\n"
+    )
+    run.forget_after(4)
+    assert [row["epoch"] for row in rows(run)] == ["1"]
+    run.append(**epoch(2, **trained))
+    assert [row["step"] for row in rows(run)] == ["4", "8"]
+    assert rows(run)[1]["val_loss"] == ""
+
+
+def test_the_table_has_numbers_only(tmp_path):
+    run = Run(tmp_path)
+    odd = {"seconds": "\ud800", "extra": 1, "step": True}
+    run.metrics_file.write_text(json.dumps(epoch(1) | odd) + "\n", encoding="utf-8")
+    run.append(**epoch(2))
+    assert [(row["step"], row["seconds"]) for row in rows(run)] == [("", ""), ("8", "1.0")]
 
 
 @pytest.mark.parametrize(
