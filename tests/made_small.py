@@ -34,8 +34,10 @@ WHERE_NAMED = {
     "--precision": "fp32",
     "--preset": "cifar10",
     "--image-size": "16",
+    "--log": "none",
 }
-"""The same, only where the line has the flag: fewer and smaller images, and a CPU, not a GPU."""
+"""The same, only where the line has the flag: fewer and smaller images, a CPU, not a GPU, and no
+package of an extra."""
 
 REQUIRED = {
     "minivit finetune": "--from RUN",

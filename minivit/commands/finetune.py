@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from minivit.commands.cli import parse
-from minivit.commands.train import choose_dataset, fit_to, given_flags, train_and_test
+from minivit.commands.train import (
+    Log,
+    choose_dataset,
+    fit_to,
+    given_flags,
+    make_log,
+    train_and_test,
+)
 from minivit.config import overlay
 from minivit.data import Augmentation, Dataset
 from minivit.engine import QUICK, Run, TrainConfig, Trainer, recipe_of
@@ -64,6 +71,9 @@ class Arguments(Ranged):
     test it; several numbers make a curve."""
     quick: bool = False
     """One epoch of 2,000 images, to see that it works."""
+    log: Log = "none"
+    """Write the metrics for another program too: tensorboard, event files in the run's folder
+    tensorboard (needs pip install "minivit[tensorboard]")."""
     runs: Path = Path("runs")
     """Folder in which the run's directory is made."""
     train: FinetuneConfig = field(default_factory=FinetuneConfig)
@@ -80,7 +90,8 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
     dataset = config.load_data()
     config = _for_classes(fit_to(config, dataset, argv), dataset, source)
     fresh = Run.fresh(arguments.runs, config)
-    trainer = Trainer(config, dataset, fresh, source, arguments.interpolation)
+    log = make_log(arguments.log, fresh)
+    trainer = Trainer(config, dataset, fresh, source, arguments.interpolation, on_metrics=log)
     print("\n  ".join([f"from {path}", *trainer.changes]))
     if not arguments.few_shot:
         with trainer.run.locked():

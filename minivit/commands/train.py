@@ -18,13 +18,16 @@ from minivit.data import Dataset, Statistics, find_source
 from minivit.data.cifar10 import CIFAR10
 from minivit.data.places import folder_of
 from minivit.data.registry import is_place
-from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer, recipe_of
+from minivit.engine import QUICK, RECIPES, Run, TensorBoard, TrainConfig, Trainer, recipe_of
 from minivit.engine.memory import require_training_memory, training_memory
 from minivit.engine.trainer import make_objective
 from minivit.errors import UserError, pasteable
 from minivit.files import read_json
 from minivit.models.config import preset_fields
 from minivit.viz import training_figures
+
+Log = Literal["none", "tensorboard"]
+"""Who gets the metrics besides metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,12 @@ class Arguments:
     resnet-20 and resnet-38 have no Transformer blocks."""
     resume: Path | None = None
     """Resume the run in this directory, with its own config; of the other flags only --data-dir,
-    --data-url, --threads, --micro-batch and --device may be given."""
+    --data-url, --threads, --micro-batch, --device and --log may be given."""
     runs: Path = Path("runs")
     """Folder in which the run's directory is made."""
+    log: Log = "none"
+    """Write the metrics for another program too: tensorboard, event files in the run's folder
+    tensorboard (needs pip install "minivit[tensorboard]")."""
     quick: bool = False
     """One epoch of 2,000 images, to see that it works."""
     dry_run: bool = False
@@ -66,7 +72,7 @@ def run(
     """
     arguments = parse_arguments(argv, changes or {}, prog)
     if arguments.resume:
-        return resume(arguments.resume, arguments.train, argv)
+        return resume(arguments.resume, arguments.train, argv, arguments.log)
     name = choose_dataset(arguments.train, load=not arguments.dry_run)
     if not arguments.preset and not arguments.config:
         arguments = parse_arguments(argv, {**recipe_of(name), **(changes or {})}, prog)
@@ -77,7 +83,8 @@ def run(
     config = config.placed()
     dataset = config.load_data()
     config = fit_to(config, dataset, argv)
-    trainer = Trainer(config, dataset, Run.fresh(arguments.runs, config))
+    fresh = Run.fresh(arguments.runs, config)
+    trainer = Trainer(config, dataset, fresh, on_metrics=make_log(arguments.log, fresh))
     with trainer.run.locked():
         return train_and_test(trainer)
 
@@ -175,11 +182,17 @@ def describe(config: TrainConfig) -> int:
 TABLED = 20
 """Classes up to which a training ends with a table of them; minivit evaluate prints it always."""
 
-RESUMABLE = ("data_dir", "data_url", "threads", "micro_batch", "device")
-"""Flags that may be given with --resume: where things are, and who computes."""
+
+def make_log(log: Log, run: Run) -> TensorBoard | None:
+    """What --log names. Raises UserError where its package is not installed."""
+    return TensorBoard(run.path / "tensorboard") if log == "tensorboard" else None
 
 
-def resume(path: Path, flags: TrainConfig, argv: list[str]) -> int:
+RESUMABLE = ("data_dir", "data_url", "threads", "micro_batch", "device", "log")
+"""Flags that may be given with --resume: where things are, who computes, who reads the metrics."""
+
+
+def resume(path: Path, flags: TrainConfig, argv: list[str], log: Log = "none") -> int:
     """--resume RUN: its own config, its last checkpoint."""
     given = given_flags(argv) - {"resume"}
     others = sorted(given - set(RESUMABLE))
@@ -190,9 +203,10 @@ def resume(path: Path, flags: TrainConfig, argv: list[str]) -> int:
         )
     run = Run.open(path)
     with run.locked():
-        changes = {name: getattr(flags, name) for name in given - {"data_dir"}}
+        changes = {name: getattr(flags, name) for name in given - {"data_dir", "log"}}
         config = dataclasses.replace(run.read_config(), **changes).moved(flags.data_dir)
-        trainer = Trainer(config, config.load_data(download="data_url" in given), run)
+        data = config.load_data(download="data_url" in given)
+        trainer = Trainer(config, data, run, on_metrics=make_log(log, run))
         said = trainer.resume()
         if given:
             run.write_config(config.placed())

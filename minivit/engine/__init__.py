@@ -6,6 +6,7 @@ from minivit.engine.once import train_once
 from minivit.engine.parallel import DataParallel, physical_cores
 from minivit.engine.recipes import QUICK, RECIPES, recipe_of
 from minivit.engine.run import Run
+from minivit.engine.tensorboard import TensorBoard
 from minivit.engine.trained import Pretrained, Trained, load_model, load_pretrained
 from minivit.engine.trainer import Trainer
 from minivit.engine.transfer import resized
@@ -17,6 +18,7 @@ __all__ = [
     "DataParallel",
     "Pretrained",
     "Run",
+    "TensorBoard",
     "TrainConfig",
     "Trained",
     "Trainer",

@@ -12,6 +12,8 @@ NEEDED = {
 }
 """What a line of each kind has."""
 OPTIONAL = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+COLUMNS = ("epoch", "step", "seconds", *OPTIONAL)
+"""Of metrics.csv."""
 MOST = 1e12  # a training with larger numbers has diverged
 
 
@@ -25,23 +27,21 @@ def of_kind(metrics: Sequence[dict], kind: Kind) -> list[dict]:
     return [line for line in metrics if line.get("kind") == kind and _usable(line, NEEDED[kind])]
 
 
-def _usable(line: dict[str, Any], needed: Sequence[str]) -> bool:
-    there = [name for name in OPTIONAL if name in line]
-    return all(_is_number(line.get(name)) for name in (*needed, *there))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
-
-
-COLUMNS = ("epoch", "step", "seconds", *OPTIONAL)
-
-
 def epoch_table(metrics: Sequence[dict]) -> str:
     """The lines of kind "epoch" as CSV; a cell is empty where an epoch was not validated."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for line in of_kind(metrics, "epoch"):
-        writer.writerow({name: line[name] for name in COLUMNS if _is_number(line.get(name))})
+        writer.writerow({name: line[name] for name in COLUMNS if is_number(line.get(name))})
     return file.getvalue()
+
+
+def _usable(line: dict[str, Any], needed: Sequence[str]) -> bool:
+    there = [name for name in OPTIONAL if name in line]
+    return all(is_number(line.get(name)) for name in (*needed, *there))
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is one that can be drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST

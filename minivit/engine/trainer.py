@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from minivit.backend import get_xp, use_device, use_tf32
@@ -17,6 +17,7 @@ from minivit.engine.evaluation import Evaluation
 from minivit.engine.interrupt import stop_request
 from minivit.engine.memory import require_training_memory
 from minivit.engine.meter import Meter
+from minivit.engine.metrics import Kind
 from minivit.engine.objective import Classification, Objective, Workers
 from minivit.engine.parallel import DataParallel, Layout
 from minivit.engine.patch_prediction import PatchPrediction
@@ -50,6 +51,9 @@ class Trainer:
             made when the training begins.
         start: the weights and the normalization that it begins with; `changes` then says what was
             changed on the way (see `transfer`). mode: how positions are interpolated.
+        on_metrics: called with each dict that becomes a line of metrics.jsonl: its "kind" is
+            "step", "epoch" or "test", its "step" and "seconds" say when, the rest is what was
+            measured.
 
     Raises:
         UserError: config and images do not fit together, or the model and those of `start`; or the
@@ -63,10 +67,12 @@ class Trainer:
         run: Run,
         start: Pretrained | None = None,
         mode: Mode = "bicubic",
+        on_metrics: Callable[[dict[str, Any]], None] | None = None,
     ):
         _require_fit(config, dataset)
         require_training_memory(config)
         self.config, self.dataset, self.run = config, dataset, run
+        self.on_metrics = on_metrics
         train, self.val = _train_and_val(config, dataset)
         if config.train_images is not None:
             train = train.sample(config.train_images, generator(config.seed, Purpose.SAMPLE))
@@ -173,6 +179,13 @@ class Trainer:
             "--warmup or a smaller --clip-norm"
         )
 
+    def _record(self, kind: Kind, **measured: Any) -> None:
+        """A line of metrics.jsonl, for whoever wants it too."""
+        line = {"kind": kind, "step": self.step, "seconds": round(self.seconds, 3), **measured}
+        self.run.append(**line)
+        if self.on_metrics is not None:
+            self.on_metrics(line)
+
     def _log(self, progress: Progress) -> None:
         self._read_losses()
         means = self.meter.end_window()
@@ -183,7 +196,7 @@ class Trainer:
             "lr": self.schedule(self.step - 1),
             "rate": progress.rate(),
         }
-        self.run.append(kind="step", step=self.step, seconds=round(self.seconds, 3), **line)
+        self._record("step", **line)
         progress.show(**line)
 
     def _end_epoch(self, stepper: Stepper, progress: Progress) -> None:
@@ -204,7 +217,7 @@ class Trainer:
         elif validate:  # nothing to choose by: the last weights are the result
             with self._weights_to_use():
                 self._save_best()
-        self.run.append(kind="epoch", step=self.step, seconds=round(self.seconds, 3), **line)
+        self._record("epoch", **line)
         if validate:  # an epoch of a fraction of a second is not worth a checkpoint
             self.save()
         progress.say(f"epoch {line['epoch']}/{self.config.epochs}: {told}")
@@ -231,10 +244,8 @@ class Trainer:
         restore_weights(self.model, load_checkpoint(self.run.best), str(self.run.best))
         with DataParallel(self.model, *self.layout) as workers:
             found = self.evaluate(workers, self.dataset.test)
-        self.run.append(
-            kind="test",
-            step=self.step,
-            seconds=round(self.seconds, 3),
+        self._record(
+            "test",
             test_accuracy=found.accuracy,
             test_loss=found.loss,
             data=self.dataset.name,

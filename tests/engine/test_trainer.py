@@ -56,6 +56,16 @@ def test_the_same_seed_gives_the_same_run_twice_and_another_seed_another(tmp_pat
     assert tests[0].loss == tests[1].loss != tests[2].loss
 
 
+def test_on_metrics_gets_what_metrics_jsonl_gets(tmp_path):
+    lines = []
+    training = tiny.trainer(tmp_path)
+    training.on_metrics = lines.append
+    training.fit()
+    training.test()
+    assert [line["kind"] for line in lines].count("epoch") == 3
+    assert lines == training.run.metrics()
+
+
 def test_32_images_are_learnt_by_heart(tmp_path):
     """Labels that have nothing to do with the pictures."""
     rng = np.random.default_rng(0)

@@ -1,0 +1,60 @@
+"""A training's metrics for TensorBoard, by tensorboardX, which needs no TensorFlow or PyTorch."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from minivit.engine.metrics import is_number
+from minivit.errors import UserError
+from minivit.files import make_folder, writing
+
+PLACES = ("epoch", "step", "seconds")
+"""Where a line of metrics.jsonl belongs, not what was measured there."""
+
+
+class TensorBoard:
+    """Writes an event file: `Trainer(..., on_metrics=TensorBoard(run.path / "tensorboard"))`.
+
+    A number is called by its line's kind and its own name, as "epoch/val_loss", over the steps.
+    Each line is on the disk before the training goes on.
+
+    Args:
+        folder: of the event file, made with the first line. What an interrupted training wrote
+            there of that step and later is marked as void.
+
+    Raises:
+        UserError: tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path):
+        try:
+            # not its SummaryWriter, whose thread keeps a full disk to itself
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
+        except ImportError:
+            raise UserError(
+                'tensorboardX is not installed; pip install "minivit[tensorboard]"'
+            ) from None
+        self.folder = folder
+        self.file: Any = None
+        self.writer, self.event, self.session = EventsWriter, Event, SessionLog
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        """Write a line of metrics.jsonl."""
+        event = self.event(step=line["step"], wall_time=time.time())
+        for name, number in line.items():
+            if name not in PLACES and is_number(number):
+                event.summary.value.add(tag=f"{line['kind']}/{name}", simple_value=number)
+        if self.file is None:
+            self.file = self._begin(line["step"])
+        with writing(self.folder):
+            self.file.write_event(event)
+            self.file.flush()
+
+    def _begin(self, step: int) -> Any:
+        make_folder(self.folder)
+        with writing(self.folder):
+            file = self.writer(str(self.folder / "events"), f".{step}")
+            start = self.session(status=self.session.START)
+            file.write_event(self.event(step=step, wall_time=time.time(), session_log=start))
+        return file
