@@ -58,13 +58,14 @@ PLACEHOLDERS = {
     r"…\]|FLAGS…": "",
     r"~/data": "data",
     r"FOLDER": "IMAGE",
+    r"photos": "PHOTOS",
     r"FORMAT": "timm",
     r"FILE|vit(\.safetensors|\.onnx)?": "out.safetensors",
     r"COMMAND": "train",
     r"NAME": "pooling --dataset shapes",
     r"…": "colours",
 }
-"""What stands for something, and for what here; RUN and IMAGE become those of the fixture."""
+"""What stands for something, and for what here; RUN, IMAGE, PHOTOS become those of the fixture."""
 
 
 def split(line: Line) -> tuple[str, list[str]]:

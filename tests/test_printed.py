@@ -173,14 +173,19 @@ def small():
 
 @pytest.fixture(scope="module")
 def places(small, tmp_path_factory):
-    """RUN: a trained model. IMAGE: a picture."""
+    """RUN: a trained model. IMAGE: a picture. PHOTOS: a folder of class folders."""
     root = tmp_path_factory.mktemp("printed")
     tiny = {**TRAINING, "--dim": "16", "--depth": "1", "--num-heads": "2", "--runs": str(root)}
     flags = [word for flag in tiny.items() for word in flag]
     assert train.run(["--dataset", "shapes", *flags]) == 0
     (run,) = root.iterdir()
-    Image.fromarray(small_shapes().test.images[0].transpose(1, 2, 0)).save(root / "cat.jpg")
-    return {"RUN": str(run), "IMAGE": str(root / "cat.jpg")}
+    images = [Image.fromarray(one.transpose(1, 2, 0)) for one in small_shapes().train.images[:80]]
+    images[0].save(root / "cat.jpg")
+    for i, image in enumerate(images):
+        (root / "photos" / f"class {i % 2}").mkdir(parents=True, exist_ok=True)
+        image.save(root / "photos" / f"class {i % 2}" / f"{i}.png")
+    photos = str(root / "photos")
+    return {"RUN": str(run), "IMAGE": str(root / "cat.jpg"), "PHOTOS": photos}
 
 
 def test_pages_notebooks_and_code_print_commands():
