@@ -172,7 +172,8 @@ def test_packed_holds_the_plan(mix):
     np.testing.assert_allclose(targets, right, atol=1e-6)
 
 
-def test_an_order_is_drawn_once_an_epoch(monkeypatch):
+@pytest.mark.parametrize("balance", [False, True])
+def test_an_order_is_drawn_once_an_epoch(monkeypatch, balance):
     drawn = []
 
     def watched(seed, purpose, *place):
@@ -180,7 +181,7 @@ def test_an_order_is_drawn_once_an_epoch(monkeypatch):
         return generator(seed, purpose, *place)
 
     monkeypatch.setattr(module, "generator", watched)
-    loader, other = batches(seed=77), batches(seed=78)
+    loader, other = (Batches(numbered(), B, NUM, PLAIN, ASIS, seed, balance) for seed in (77, 78))
     first = [loader.rows(step) for step in range(2 * PER_EPOCH)]
     assert drawn == [(77, Purpose.ORDER, 0), (77, Purpose.ORDER, 1)]
     mixed = [(loader.rows(step), other.rows(step)) for step in range(2 * PER_EPOCH)]
