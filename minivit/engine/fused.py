@@ -125,6 +125,8 @@ class FusedStep:
 
     def __init__(self, model: ViT, batch: int, device: Device, smoothing: float = 0.0):
         require_kernels(model.config)
+        if model.own_layers:
+            raise _no_kernel(f"layers that are not minivit's ({', '.join(model.own_layers)})")
         needed = _shared_of_attention(model.config)
         if needed > device.max_shared:
             raise UserError(

@@ -14,7 +14,7 @@ from minivit.backend import Array, RandomStream
 from minivit.data import Split, Statistics
 from minivit.engine.evaluation import Evaluation, evaluate
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
-from minivit.models import ViT, ViTConfig
+from minivit.models import Build, ViT, ViTConfig
 
 
 class StepResult(NamedTuple):
@@ -46,8 +46,8 @@ class Objective(Protocol):
     @property
     def measures(self) -> str: ...
 
-    def build(self, vit: ViTConfig, seed: int, device: str) -> Any:
-        """A fresh model of the kind that this objective is for."""
+    def build(self, vit: ViTConfig, seed: int, device: str, build: Build = ViT) -> Any:
+        """A fresh model of the kind that this objective is for; build: makes the encoder."""
 
     def __call__(
         self,
@@ -81,9 +81,9 @@ class Classification:
     smoothing: float = 0.0
     measures = ""
 
-    def build(self, vit: ViTConfig, seed: int, device: str) -> ViT:
+    def build(self, vit: ViTConfig, seed: int, device: str, build: Build = ViT) -> ViT:
         """A fresh ViT."""
-        return ViT(vit, seed, device=device)
+        return build(vit, seed=seed, device=device)
 
     def __call__(
         self,

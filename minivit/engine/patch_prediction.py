@@ -16,7 +16,7 @@ from minivit.functional import (
     squared_error_backward,
     squared_error_forward,
 )
-from minivit.models import MaskedViT, ViTConfig, patch_colours
+from minivit.models import Build, MaskedViT, ViT, ViTConfig, patch_colours
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class PatchPrediction:
         what = "variance" if self.target == "pixels" else "colours"
         return f" of the hidden patches' {what}"
 
-    def build(self, vit: ViTConfig, seed: int, device: str) -> MaskedViT:
+    def build(self, vit: ViTConfig, seed: int, device: str, build: Build = ViT) -> MaskedViT:
         """A fresh `MaskedViT` with as many outputs as the target has."""
         outputs = self.outputs(vit.patch_size, vit.in_channels)
-        return MaskedViT(vit, outputs, seed, device=device)
+        return MaskedViT(vit, outputs, seed, device=device, build=build)
 
     def cells(self, patch_size: int) -> int:
         """A patch is cut into cells × cells.

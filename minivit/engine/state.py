@@ -22,8 +22,8 @@ class TrainState:
     """Of a training at some step.
 
     window, epoch_sums: see `Meter`. config, data_digest: what a run must be resumed with. threads,
-    micro_batch, arithmetic: what the last bits depend on. Those that have defaults are missing in
-    the checkpoints of earlier versions.
+    micro_batch, arithmetic: what the last bits depend on. own_layers: see `Model`.
+    Those that have defaults are missing in the checkpoints of earlier versions.
     """
 
     vit: ViTConfig
@@ -48,6 +48,7 @@ class TrainState:
     threads: int | None = None
     micro_batch: int | None = None
     arithmetic: str = ""
+    own_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         channels, classes = self.vit.in_channels, self.vit.num_classes

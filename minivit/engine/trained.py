@@ -11,8 +11,8 @@ from minivit.data import Preprocess, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint
 from minivit.engine.run import Run
 from minivit.engine.state import TrainState
-from minivit.errors import UserError, pasteable
-from minivit.models import Model, ViT, ViTConfig
+from minivit.errors import UserError, pasteable, shown
+from minivit.models import Build, Model, ViT, ViTConfig
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Pretrained:
 
     weights: arrays by the model's names. statistics: what its images are normalized by.
     preprocess: how image files become those that it takes. class_names: of its outputs.
-    pretext: what it learned in place of classes, or "none".
+    pretext: what it learned in place of classes, or "none". own_layers: see `Model`.
     """
 
     vit: ViTConfig
@@ -30,6 +30,7 @@ class Pretrained:
     preprocess: Preprocess
     class_names: tuple[str, ...]
     pretext: str = "none"
+    own_layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Trained:
     image files become those that it takes. class_names: of its outputs. data: the name of the data
     set that it was trained on, or of the file that it came in. said: what was assumed of a file
     that did not tell it, a line each. data_digest: of that data set (`Dataset.digest`); "" where it
-    is not known.
+    is not known. build: what made the model.
     """
 
     model: ViT
@@ -48,6 +49,7 @@ class Trained:
     data: str
     said: tuple[str, ...] = ()
     data_digest: str = ""
+    build: Build = ViT
 
 
 def load_pretrained(path: Path) -> Pretrained:
@@ -68,18 +70,21 @@ def load_pretrained(path: Path) -> Pretrained:
         state.preprocess,
         state.class_names,
         state.pretext,
+        state.own_layers,
     )
 
 
-def load_model(path: Path, device: str = "cpu") -> Trained:
+def load_model(path: Path, device: str = "cpu", build: Build = ViT) -> Trained:
     """The best weights of a run, or those of a checkpoint file, as a model.
 
     Args:
-        path: a run's directory or a .safetensors file of it.
+        path: a run's directory or a .safetensors file of it. build: what made the model, where it
+            has layers of your own.
 
     Raises:
-        UserError: not a run, no checkpoint yet, a damaged one, one with weights that are not
-            finite, or one of a model that was pre-trained on patches and knows no classes.
+        UserError: not a run, no checkpoint yet, a damaged one, one of other layers, one with
+            weights that are not finite, or one of a model that was pre-trained on patches and knows
+            no classes.
     """
     file, checkpoint, state = _best(path)
     if state.pretext != "none":
@@ -88,7 +93,8 @@ def load_model(path: Path, device: str = "cpu") -> Trained:
             f"minivit finetune --from {pasteable(path)} teaches it some"
         )
     use_device(device)
-    model = ViT(state.vit, seed=None, device=device)
+    model = build(state.vit, seed=None, device=device)
+    require_layers(model, state.own_layers, str(file))
     restore_weights(model, checkpoint, str(file))
     if not get_xp(model.flat.data).isfinite(model.flat.data).all():
         raise UserError(f"{file}: a weight is infinite or no number; use an earlier checkpoint")
@@ -99,6 +105,7 @@ def load_model(path: Path, device: str = "cpu") -> Trained:
         state.class_names,
         state.data,
         data_digest=state.data_digest,
+        build=build,
     )
 
 
@@ -118,6 +125,17 @@ def best_checkpoint(path: Path) -> Path:
         return path
     run = Run.open(path)
     return run.best if run.best.exists() else run.last
+
+
+def require_layers(model: Model, saved: tuple[str, ...], source: str) -> None:
+    """Raises UserError where a model lacks layers of the user's own that weights come from, or has
+    others: which they were is known by name alone."""
+    if model.own_layers != saved:
+        had, has = (", ".join(map(shown, one)) or "none" for one in (saved, model.own_layers))
+        raise UserError(
+            f"{source}: layers that are not minivit's: {had}; expected {has}; use it from Python "
+            "with the build= that made it (docs/change-one-thing.md)"
+        )
 
 
 def weights_to_use(checkpoint: Checkpoint) -> dict[str, np.ndarray]:

@@ -25,11 +25,11 @@ from minivit.engine.progress import Progress
 from minivit.engine.run import Run
 from minivit.engine.state import TrainState
 from minivit.engine.stepper import Parts, Stepper, make_stepper, require_fused
-from minivit.engine.trained import Pretrained, restore_weights
+from minivit.engine.trained import Pretrained, require_layers, restore_weights
 from minivit.engine.transfer import freeze_all_but, transfer
 from minivit.errors import UserError, shown
 from minivit.functional.interpolate import Mode
-from minivit.models import Model
+from minivit.models import Build, Model, ViT
 from minivit.optim import (
     SGD,
     Adam,
@@ -51,6 +51,7 @@ class Trainer:
             made when the training begins.
         start: the weights and the normalization that it begins with; `changes` then says what was
             changed on the way (see `transfer`). mode: how positions are interpolated.
+        build: makes the model, from the arguments of `ViT`: one with layers of your own.
         on_metrics: called with each dict that becomes a line of metrics.jsonl: its "kind" is
             "step", "epoch" or "test", its "step" and "seconds" say when, the rest is what was
             measured.
@@ -67,6 +68,7 @@ class Trainer:
         run: Run,
         start: Pretrained | None = None,
         mode: Mode = "bicubic",
+        build: Build = ViT,
         on_metrics: Callable[[dict[str, Any]], None] | None = None,
     ):
         _require_fit(config, dataset)
@@ -90,7 +92,7 @@ class Trainer:
         if config.device != "cpu":
             use_tf32(config.precision == "tf32")
         self.objective = make_objective(config, statistics)
-        self.model: Model = self.objective.build(config.vit, config.seed, config.device)
+        self.model: Model = self.objective.build(config.vit, config.seed, config.device, build)
         self.changes: list[str] = []
         if start is not None:
             self.changes = transfer(self.model, start, dataset.class_names, mode)
@@ -293,6 +295,7 @@ class Trainer:
             threads=self.layout.threads,
             micro_batch=self.layout.micro_batch,
             arithmetic=describe_arithmetic(self.config.device),
+            own_layers=self.model.own_layers,
         )
         return state.to_dict()
 
@@ -327,6 +330,7 @@ class Trainer:
         checkpoint = load_checkpoint(self.run.last)
         state = TrainState.from_dict(checkpoint.state, source)
         _require_same_training(state, self.config, self.dataset, self.run)
+        require_layers(self.model, state.own_layers, source)
         if state.total_steps != self.total_steps:
             raise UserError(
                 f"{source}: of a training of {state.total_steps} steps, this one has "

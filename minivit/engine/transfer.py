@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from minivit.backend import to_device, to_host
-from minivit.engine.trained import Pretrained, Trained
+from minivit.engine.trained import Pretrained, Trained, require_layers
 from minivit.errors import UserError
 from minivit.functional import interpolate_forward
 from minivit.functional.interpolate import Mode
-from minivit.models import Model, ViT, ViTConfig
+from minivit.models import Model, ViTConfig
 
 HEAD = ("head.", "pre_logits.")
 PRETEXT = ("mask_token", "decoder.")  # of masked patch prediction alone
@@ -43,10 +43,12 @@ def transfer(
         what was changed on the way, a line each.
 
     Raises:
-        UserError: the models differ in more than image size and classes.
+        UserError: the models differ in more than image size and classes, or the positions are
+            others than minivit's and of another grid.
     """
     old = source.vit
     _require_same_encoder(old, model.config)
+    require_layers(model, source.own_layers, "the model to begin from")
     arrays = {name: a for name, a in source.weights.items() if not name.startswith(PRETEXT)}
     said = []
     if "pos_embed" in arrays and old.grid != model.config.grid:
@@ -61,6 +63,11 @@ def transfer(
         arrays = {name: a for name, a in arrays.items() if not name.startswith(HEAD)}
     views = model.flat.views(model.flat.data)
     for name, array in arrays.items():
+        if array.shape != views[name].shape:
+            raise UserError(
+                f"{name} is {array.shape}, expected {views[name].shape}: only minivit's own "
+                "positions are interpolated for another grid; keep the image size"
+            )
         views[name][...] = to_device(np.asarray(array, to_host(views[name]).dtype), model.device)
     return said
 
@@ -74,10 +81,19 @@ def resized(trained: Trained, size: tuple[int, int]) -> Trained:
     if size == trained.preprocess.size:
         return trained
     old = trained.model
-    model = ViT(replace(old.config, image_size=size), None, str(old.dtype), old.device)
+    config = replace(old.config, image_size=size)
+    model = trained.build(config, seed=None, dtype=str(old.dtype), device=old.device)
     weights = old.flat.host_views(old.flat.data)
     names, preprocess = trained.class_names, replace(trained.preprocess, size=size)
-    transfer(model, Pretrained(old.config, weights, trained.statistics, preprocess, names), names)
+    source = Pretrained(
+        old.config,
+        weights,
+        trained.statistics,
+        preprocess,
+        names,
+        own_layers=old.own_layers,
+    )
+    transfer(model, source, names)
     return replace(trained, model=model, preprocess=preprocess)
 
 

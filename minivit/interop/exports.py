@@ -12,8 +12,8 @@ from minivit.backend import to_host
 from minivit.engine import Trained
 from minivit.errors import UserError
 from minivit.files import write_atomically
-from minivit.interop.to_onnx import ONNX
-from minivit.models import ViTConfig
+from minivit.interop.to_onnx import ONNX, require_no_own_layers
+from minivit.models import ViT
 from minivit.models.config import SIZES
 
 TRANSFORMERS: Mapping[str, tuple | None] = {
@@ -41,7 +41,7 @@ def to_timm(trained: Trained, file: Path) -> str:
         UserError: timm's VisionTransformer has no such part.
     """
     config = trained.model.config
-    _require(config, "timm's VisionTransformer", TIMM)
+    _require(trained.model, "timm's VisionTransformer", TIMM)
     tensors = in_torch_layout(trained)
     write_atomically(file, save(tensors, {"format": "pt"}))
     H, W = config.image_hw
@@ -99,7 +99,7 @@ def to_huggingface(trained: Trained, folder: Path) -> str:
         UserError: neither has such a part.
     """
     config = trained.model.config
-    _require(config, "transformers' ViT and I-JEPA", TRANSFORMERS)
+    _require(trained.model, "transformers' ViT and I-JEPA", TRANSFORMERS)
     kind, name = ("vit", "ViT") if config.pool == "cls" else ("ijepa", "IJepa")
     tensors: dict[str, np.ndarray] = {}
     for ours, array in _folded(in_torch_layout(trained), config.depth).items():
@@ -188,8 +188,10 @@ def _huggingface_names(name: str, array: np.ndarray, kind: str) -> dict[str, np.
     }
 
 
-def _require(config: ViTConfig, target: str, known: Mapping[str, tuple | None]) -> None:
+def _require(model: ViT, target: str, known: Mapping[str, tuple | None]) -> None:
     """Raises UserError for a model that the target does not have."""
+    require_no_own_layers(model)
+    config = model.config
     unknown = config.outside(known)
     if unknown is not None:
         advice = "; export to onnx instead" if config.outside(ONNX) is None else ""

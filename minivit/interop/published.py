@@ -15,12 +15,13 @@ from minivit.data import Preprocess, Statistics
 from minivit.data.dataset import is_name
 from minivit.engine import Pretrained, Run, Trained, load_model, load_pretrained
 from minivit.engine.checkpoint import FORMAT
+from minivit.engine.trained import require_layers
 from minivit.engine.transfer import resize_positions, resized
 from minivit.errors import UserError
 from minivit.files import read_json, reading
 from minivit.interop import huggingface, jax, timm
 from minivit.interop.tensors import Tensor, find_weights, read_tensors
-from minivit.models import ViT, ViTConfig
+from minivit.models import Build, ViT, ViTConfig
 
 GIVEN = ("num_heads", "norm_eps", "activation", "image_size", "mean", "std", "rope", "rope_theta")
 """What may be given where a file does not tell."""
@@ -49,6 +50,7 @@ def load(
     device: str = "cpu",
     dtype: str = "float32",
     size: tuple[int, int] | None = None,
+    build: Build = ViT,
     **given: Any,
 ) -> Trained:
     """A trained model, with what its images are normalized by and the names of its classes.
@@ -60,6 +62,7 @@ def load(
         device: "cpu", "cuda" or "cuda:N". dtype: "float32" or "float64".
         size: height and width of the images that it will be given, for which its positions are
             interpolated (bicubic); None: those that the file or the run asks for.
+        build: what made the model of a run, where it has layers of your own (see `Trainer`).
         given: what the file does not tell, of `GIVEN`, or `architecture`, timm's name.
 
     Raises:
@@ -67,11 +70,12 @@ def load(
     """
     path = Path(path)
     if is_own(path):
-        trained = load_model(path, device)
+        trained = load_model(path, device, build)
         return resized(trained, size) if size else trained
     found = at_size(read_published(path, **given), size)
     use_device(device)
-    model = ViT(found.vit, seed=None, dtype=dtype, device=device)
+    model = build(found.vit, seed=None, dtype=dtype, device=device)
+    require_layers(model, (), found.name)
     views = model.flat.views(model.flat.data)
     for name, tensor in found.weights.items():
         views[name][...] = to_device(tensor.read().astype(dtype, copy=False), device)

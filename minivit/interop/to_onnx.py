@@ -16,7 +16,7 @@ from minivit.backend import to_host
 from minivit.engine import Trained
 from minivit.errors import UserError
 from minivit.files import write_atomically
-from minivit.models import ViTConfig
+from minivit.models import ViT, ViTConfig
 from minivit.models.config import SIZES
 
 OPSET = 20
@@ -32,6 +32,15 @@ ONNX: Mapping[str, tuple | None] = {
     "representation_size": None,
 }
 """What the graph can have; see `ViTConfig.outside`."""
+
+
+def require_no_own_layers(model: ViT) -> None:
+    """Raises UserError for a model with layers that are not minivit's."""
+    if model.own_layers:
+        raise UserError(
+            f"{', '.join(model.own_layers)}: layers that are not minivit's, which no other "
+            "library knows; export a model without them"
+        )
 
 
 def to_onnx(trained: Trained, file: Path, attention: bool = False) -> str:
@@ -71,6 +80,7 @@ class _Graph:
 
     def model(self, trained: Trained, attention: bool) -> Any:
         config, onnx = self.config, self.onnx
+        require_no_own_layers(trained.model)
         unknown = config.outside(ONNX)
         if unknown is not None:
             raise UserError(

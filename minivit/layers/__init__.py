@@ -17,6 +17,7 @@ from minivit.layers.linear import Linear
 from minivit.layers.mlp import Mlp, MlpCache
 from minivit.layers.norm import LayerNorm, RMSNorm
 from minivit.layers.patch_embed import PatchEmbed, PatchEmbedCache
+from minivit.layers.positions import FixedPositions, LearnedPositions
 from minivit.layers.resnet import Bottleneck, ResNet
 from minivit.layers.sequence_pool import SequencePool
 
@@ -28,6 +29,7 @@ __all__ = [
     "ConvStem",
     "DropPath",
     "Dropout",
+    "FixedPositions",
     "FlatParameters",
     "Gelu",
     "GeluTanh",
@@ -35,6 +37,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LayerScale",
+    "LearnedPositions",
     "Linear",
     "Mlp",
     "MlpCache",

@@ -161,6 +161,12 @@ class FlatParameters:
         twin._bind(layer)
         return twin
 
+    def copy(self, layer: Layer) -> "FlatParameters":
+        """The same numbers in arrays of their own, bound to a copy of the layer."""
+        twin = copy.copy(self)
+        twin.data = self.data.copy()
+        return twin.replica(layer)
+
     @property
     def num_parameters(self) -> int:
         return sum(math.prod(shape) for shape in self.shapes.values())

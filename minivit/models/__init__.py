@@ -4,10 +4,12 @@ from minivit.models.config import PRESETS, ViTConfig
 from minivit.models.masked import MaskedViT, patch_colours
 from minivit.models.model import Model
 from minivit.models.tracing import Step, Trace, trace
-from minivit.models.vit import ViT, ViTCache
+from minivit.models.vit import Build, MakePositions, ViT, ViTCache
 
 __all__ = [
     "PRESETS",
+    "Build",
+    "MakePositions",
     "MaskedViT",
     "Model",
     "Step",

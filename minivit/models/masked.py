@@ -20,7 +20,7 @@ from minivit.layers import BlockCache, FlatParameters, Layer, Linear, Parameter
 from minivit.layers.initialize import normal
 from minivit.models.config import ViTConfig
 from minivit.models.model import Model
-from minivit.models.vit import PlaceCache, ViT
+from minivit.models.vit import Build, PlaceCache, ViT
 
 
 class MaskedViTCache(NamedTuple):
@@ -42,6 +42,7 @@ class MaskedViT(Model):
 
     Args:
         config, seed, dtype, device: as for `ViT`. outputs: numbers predicted per patch.
+        build: makes the encoder.
 
     Attributes:
         vit: the encoder, a whole `ViT` with the same weights; its parameters keep their names.
@@ -54,8 +55,9 @@ class MaskedViT(Model):
         seed: int = 0,
         dtype: str = "float32",
         device: str = "cpu",
+        build: Build = ViT,
     ):
-        self.vit = ViT(config, seed, dtype, device)
+        self.vit = build(config, seed=seed, dtype=dtype, device=device)
         rng = generator(seed, Purpose.INIT, 1)
         self.mask_token = Parameter(normal(rng, (1, 1, config.dim), 0.02))
         self.decoder = Linear(rng, config.dim, outputs)
@@ -74,12 +76,23 @@ class MaskedViT(Model):
         yield "mask_token", self.mask_token
         yield "decoder", self.decoder
 
+    @property
+    def own_layers(self) -> tuple[str, ...]:
+        """Classes of its layers, and of the encoder, that are not minivit's."""
+        return tuple(sorted({*super().own_layers, *self.vit.own_layers}))
+
     def _constants(self) -> list[Array]:
         return self.vit._constants()
 
     def replica(self) -> Self:
         """A model that shares this one's weights and has gradients of its own."""
         twin = super().replica()
+        twin.vit.flat = twin.flat.part(twin.vit)
+        return twin
+
+    def copy(self) -> Self:
+        """A model with the same weights, to be changed on its own."""
+        twin = super().copy()
         twin.vit.flat = twin.flat.part(twin.vit)
         return twin
 

@@ -32,6 +32,21 @@ class Model(Layer):
         """How many numbers it learns."""
         return self.flat.num_parameters
 
+    @property
+    def own_layers(self) -> tuple[str, ...]:
+        """Classes of its layers that are not minivit's: neither the config nor the weights tell
+        what they compute."""
+        kinds = {type(layer) for _, layer in self.named_layers()}
+        return tuple(
+            sorted(k.__qualname__ for k in kinds if k.__module__.split(".")[0] != "minivit")
+        )
+
+    def copy(self) -> Self:
+        """A model with the same weights, to be changed on its own."""
+        twin = self.replica()
+        twin.flat = self.flat.copy(twin)
+        return twin
+
     def replica(self) -> Self:
         """A model that shares this one's weights and has gradients of its own."""
         shared = [self.flat.data, self.flat.grad, *self._constants()]

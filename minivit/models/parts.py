@@ -10,11 +10,14 @@ from minivit.functional import rotary_axial, rotary_dinov3, sincos_2d
 from minivit.layers import (
     Block,
     ConvStem,
+    FixedPositions,
     Gelu,
     GeluTanh,
+    Identity,
     Layer,
     LayerNorm,
     LayerScale,
+    LearnedPositions,
     PatchEmbed,
     QuickGelu,
     ResNet,
@@ -49,6 +52,15 @@ def make_stem(rng: np.random.Generator, config: ViTConfig) -> Layer:
         return ResNet(rng, config.stages, config.in_channels, config.dim)
     kind = {"patch": PatchEmbed, "conv": ConvStem}[config.stem]
     return kind(rng, config.patch_size, config.in_channels, config.dim)
+
+
+def make_positions(rng: np.random.Generator, config: ViTConfig) -> Layer:
+    """What adds a vector to each token for its place; nothing where attention knows the places."""
+    if config.pos_embed == "learned":
+        return LearnedPositions(rng, config.num_positions, config.dim)
+    if config.pos_embed == "sincos2d":
+        return FixedPositions(fixed_positions(config))
+    return Identity()
 
 
 def make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:

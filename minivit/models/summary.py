@@ -87,7 +87,8 @@ class _Rows:
     def place(self, cached: Any) -> Iterator[Row]:
         for name in ("cls_token", "dist_token", "reg_token", "pos_embed"):
             yield from self.parameter(name, (self.T, self.C))
-        yield from self.norm_row("norm_pre", (self.T, self.C), cached)
+        yield from self.layer("positions", (self.T, self.C), cached.positions)
+        yield from self.layer("norm_pre", (self.T, self.C), cached)
 
     def blocks(self, cached: Any) -> Iterator[Row]:
         T, C, F = self.T, self.C, self.config.hidden
@@ -105,14 +106,14 @@ class _Rows:
                 if row.parameters:
                     yield row
 
-    def norm_row(self, name: str, output: tuple[int, ...], cached: Any) -> Iterator[Row]:
-        """The row of a norm that a model may have or not."""
+    def layer(self, name: str, output: tuple[int, ...], cached: Any) -> Iterator[Row]:
+        """The row of a norm, or of other positions, that a model may have or not."""
         if any(key.startswith(f"{name}.") for key in self.sizes):
             yield self.row(name, output, 0, cached)
 
     def norm(self, cached: Any) -> Iterator[Row]:
         tokens = getattr(self.cache, "tokens", ())
-        yield from self.norm_row("norm", (self.T, self.C), (cached, tokens))
+        yield from self.layer("norm", (self.T, self.C), (cached, tokens))
 
     def tokens(self, cached: Any) -> Iterator[Row]:
         yield from ()  # in the row of the norm, whose output they are
@@ -124,7 +125,7 @@ class _Rows:
         if self.config.pool == "map":
             flops = 2 * T * C * 2 * C + 2 * 2 * T * C + 2 * (2 * C * C + 2 * C * F)
             yield self.row("attn_pool", (C,), flops, cached)
-        yield from self.norm_row("fc_norm", (C,), cached)
+        yield from self.layer("fc_norm", (C,), cached)
 
     def pre_logits(self, cached: Any) -> Iterator[Row]:
         width = self.config.representation_size

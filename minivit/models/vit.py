@@ -1,7 +1,7 @@
 """The Vision Transformer (Dosovitskiy et al., 2021)."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,8 +13,6 @@ from minivit.functional import (
     class_token_forward,
     mean_pool_backward,
     mean_pool_forward,
-    position_backward,
-    position_forward,
     registers_backward,
     registers_forward,
     tanh_backward,
@@ -24,8 +22,11 @@ from minivit.layers import (
     AttentionPool,
     BlockCache,
     Dropout,
+    FixedPositions,
     FlatParameters,
     Identity,
+    Layer,
+    LearnedPositions,
     Linear,
     Parameter,
     SequencePool,
@@ -35,17 +36,26 @@ from minivit.models.config import ViTConfig
 from minivit.models.cost import num_parameters
 from minivit.models.model import Model
 from minivit.models.parts import (
-    fixed_positions,
     make_activation,
     make_block,
     make_norm,
+    make_positions,
     make_stem,
 )
 
+MakePositions: TypeAlias = Callable[[np.random.Generator, ViTConfig], Layer]
+"""What makes a position embedding: a layer, (B, T, C) -> (B, T, C)."""
+
+Build: TypeAlias = Callable[..., "ViT"]
+"""What makes a model from the arguments of `ViT`: that class, a subclass, or
+`functools.partial(ViT, positions=…)`."""
+
 
 class PlaceCache(NamedTuple):
-    """Of what comes before the blocks: dropout's mask or None, and the norm's cache or None."""
+    """Of what comes before the blocks: the positions' cache, dropout's mask, the norm's cache; None
+    where there is none."""
 
+    positions: Any
     drop: Array | None
     norm: Any
 
@@ -75,6 +85,8 @@ class ViT(Model):
         config: sizes and options. seed: random seed for the initial weights; None: zeros, for
             weights that come from a file.
         dtype: "float32" or "float64". device: "cpu", "cuda" or "cuda:N".
+        positions: makes a position embedding of your own, a `Layer`, from a random generator and
+            the config, whose `pos_embed` is then "none"; None: the one that `pos_embed` names.
 
     Weights are drawn as in the paper's code: Xavier-uniform matrices, positions normal with
     standard deviation 0.02, class token, biases and the head zero.
@@ -86,7 +98,13 @@ class ViT(Model):
         seed: int | None = 0,
         dtype: str = "float32",
         device: str = "cpu",
+        positions: MakePositions | None = None,
     ):
+        if positions is not None and config.pos_embed in ("learned", "sincos2d"):
+            raise UserError(
+                f"pos_embed is {config.pos_embed}, and positions are given besides; set pos_embed "
+                'to "none", or leave out positions'
+            )
         # drawn in float64, then copied
         count = num_parameters(config)
         needs = {"weights": count * (8 + np.dtype(dtype).itemsize)}
@@ -99,8 +117,7 @@ class ViT(Model):
             self.dist_token = Parameter(np.zeros((1, 1, C)))
         if config.num_registers:
             self.reg_token = Parameter(normal(rng, (1, config.num_registers, C), 0.02))
-        if config.pos_embed == "learned":
-            self.pos_embed = Parameter(normal(rng, (1, config.num_positions, C), 0.02))
+        self.positions = (positions or make_positions)(rng, config)
         self.patch_embed = make_stem(rng, config)
         self.pos_drop = Dropout(config.dropout)
         self.norm_pre = norm(C) if config.pre_norm else Identity()
@@ -124,14 +141,31 @@ class ViT(Model):
             self.head_dist.weight.data = np.zeros((features, config.num_classes))
         self.config, self.device = config, device
         self.flat = FlatParameters(self, dtype, device)
-        self.fixed_positions: Any = None
-        if config.pos_embed == "sincos2d":
-            self.fixed_positions = to_device(fixed_positions(config).astype(dtype), device)
+        if isinstance(self.positions, FixedPositions):
+            self.positions.table = to_device(self.positions.table.astype(dtype), device)
 
     @property
     def encoder(self) -> "ViT":
         """The model that has the blocks: itself."""
         return self
+
+    def members(self) -> Iterator[tuple[str, Layer | Parameter]]:
+        """Its parameters and layers; learned positions by timm's name, `pos_embed`."""
+        for name, member in super().members():
+            if isinstance(member, LearnedPositions | FixedPositions):
+                yield from member.members()
+            else:
+                yield name, member
+
+    @property
+    def pos_embed(self) -> Parameter:
+        """The learned position embedding (1, T, C)."""
+        return self.positions.pos_embed  # type: ignore[attr-defined]  # not of all models
+
+    @property
+    def fixed_positions(self) -> Any:
+        """The position embedding (1, T, C) that is not learned; None where there is none."""
+        return self.positions.table if isinstance(self.positions, FixedPositions) else None
 
     def _constants(self) -> list[Array]:
         return [] if self.fixed_positions is None else [self.fixed_positions]
@@ -217,12 +251,13 @@ class ViT(Model):
         """The rest of eq. 1: class token (and registers) in front, positions added; a norm, where
         the model has one here."""
         if self.config.embed_prefix:
-            x = self._positions(self._prefix(x))
+            x, positions = self.positions.forward(self._prefix(x), stream)
         else:
-            x = self._prefix(self._positions(x))
+            x, positions = self.positions.forward(x, stream)
+            x = self._prefix(x)
         x, drop = self.pos_drop.forward(x, stream)
         x, norm = self.norm_pre.forward(x)
-        return x, PlaceCache(drop, norm)
+        return x, PlaceCache(positions, drop, norm)
 
     def _prefix(self, x: Array) -> Array:
         """(B, N, C) -> (B, T, C)."""
@@ -234,20 +269,13 @@ class ViT(Model):
             x, _ = class_token_forward(x, self.cls_token.data)
         return x
 
-    def _positions(self, x: Array) -> Array:
-        if self.config.pos_embed == "learned":
-            x, _ = position_forward(x, self.pos_embed.data)
-        elif self.config.pos_embed == "sincos2d":
-            x, _ = position_forward(x, self.fixed_positions[:, -x.shape[1] :])
-        return x
-
     def place_backward(self, dx: Array, cache: PlaceCache) -> Array:
         """dx (B, T, C) -> that of the stem's tokens (B, N, C)."""
         dx = self.norm_pre.backward(dx, cache.norm)
         dx = self.pos_drop.backward(dx, cache.drop)
         if self.config.embed_prefix:
-            return self._prefix_backward(self._positions_backward(dx))
-        return self._positions_backward(self._prefix_backward(dx))
+            return self._prefix_backward(self.positions.backward(dx, cache.positions))
+        return self.positions.backward(self._prefix_backward(dx), cache.positions)
 
     def _prefix_backward(self, dx: Array) -> Array:
         if self.config.pool == "cls":
@@ -259,12 +287,6 @@ class ViT(Model):
         if self.config.num_registers:
             dx, dreg_token = registers_backward(dx, self.config.num_registers)
             self.reg_token.grad += dreg_token
-        return dx
-
-    def _positions_backward(self, dx: Array) -> Array:
-        if self.config.pos_embed == "learned":
-            dx, dpos_embed = position_backward(dx, None)
-            self.pos_embed.grad += dpos_embed
         return dx
 
     def blocks_forward(

@@ -115,7 +115,7 @@ def area(curve: np.ndarray) -> np.ndarray:
 def shuffled(model: ViT, seed: int = 0) -> ViT:
     """A model whose every parameter has its own numbers in random order (Adebayo et al., 2018)."""
     rng = np.random.default_rng(seed)
-    twin = ViT(model.config, dtype=str(model.dtype), device=model.device)
+    twin = model.copy()
     for name, value in model.flat.host_views(model.flat.data).items():
         mixed = rng.permutation(value.ravel()).reshape(value.shape)
         twin.flat.views(twin.flat.data)[name][...] = to_device(mixed, model.device)

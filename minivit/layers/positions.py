@@ -1,0 +1,40 @@
+"""Position embeddings that are added to the tokens."""
+
+import numpy as np
+
+from minivit.backend import Array, RandomStream
+from minivit.functional import position_backward, position_forward
+from minivit.layers.initialize import normal
+from minivit.layers.layer import Layer, Parameter
+
+
+class LearnedPositions(Layer):
+    """A vector per place, learned (paper, eq. 1): pos_embed (1, T, C)."""
+
+    def __init__(self, rng: np.random.Generator, num_positions: int, dim: int):
+        self.pos_embed = Parameter(normal(rng, (1, num_positions, dim), 0.02))
+
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, None]:
+        """x (B, T, C) -> (B, T, C), cache."""
+        return position_forward(x, self.pos_embed.data)
+
+    def backward(self, dout: Array, cache: None) -> Array:
+        """dout -> dx."""
+        dx, dpos_embed = position_backward(dout, cache)
+        self.pos_embed.grad += dpos_embed
+        return dx
+
+
+class FixedPositions(Layer):
+    """A vector per place, not learned: table (1, T, C)."""
+
+    def __init__(self, table: Array):
+        self.table = table
+
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, None]:
+        """x (B, N, C) -> (B, N, C), cache; of N < T tokens, the last N places."""
+        return position_forward(x, self.table[:, -x.shape[1] :])
+
+    def backward(self, dout: Array, cache: None) -> Array:
+        """dout -> dx."""
+        return dout
