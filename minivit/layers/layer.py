@@ -134,7 +134,7 @@ class FlatParameters:
         host = np.zeros(size, dtype)
         for place, array in zip(self.places.values(), arrays, strict=True):
             if array.any():  # zeros that nobody writes take no memory
-                host[place] = array.ravel()
+                host[place] = to_host(array).ravel()
         self.data = data = to_device(host, device)
         self.grad = get_xp(data).zeros(data.shape, data.dtype)
         self._bind(layer)

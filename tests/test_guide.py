@@ -1,0 +1,103 @@
+"""docs/change-one-thing.md: its Python runs, on few images, and does as it says."""
+
+import json
+import re
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import printed
+import pytest
+import tiny
+
+from minivit.data import Dataset, Split
+from minivit.engine import Run
+from minivit.engine.trained import load_pretrained
+from minivit.models import ViT
+
+GUIDE = "docs/change-one-thing.md"
+NAMES = (*tiny.NAMES, *(f"none {i}" for i in range(6)))
+"""Ten classes, as the shapes have."""
+
+
+def enlarged(split):
+    """8×8 -> 32×32."""
+    return Split(split.images.repeat(4, 2).repeat(4, 3), split.labels)
+
+
+class Tracker(SimpleNamespace):
+    """What stands for wandb and mlflow: `calls`, of whatever is called."""
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: self.calls.append((name, args, kwargs))
+
+
+@pytest.fixture(scope="module")
+def guide(tmp_path_factory):
+    """The names that the guide's code leaves behind, and the trackers that it called."""
+    names, trackers = {}, {name: Tracker(calls=[]) for name in ("wandb", "mlflow")}
+    tints = tiny.dataset(320, 32)
+    data = Dataset("Tints", enlarged(tints.train), enlarged(tints.test), NAMES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("guide"))
+        patch.setattr("minivit.data.shapes.load", lambda: data)
+        for name, tracker in trackers.items():
+            patch.setitem(sys.modules, name, tracker)
+        for text in printed.python_blocks(GUIDE):
+            exec(compile(text, GUIDE, "exec"), names)
+        yield SimpleNamespace(**names), trackers
+
+
+def test_the_trackers_get_every_number(guide):
+    found, trackers = guide
+    (first, *_) = sorted(found.run.path.parent.iterdir())
+    lines = Run(first).metrics()
+    assert {line["kind"] for line in lines} == {"epoch", "test"}
+    for send, name, call in (
+        (found.to_wandb, "wandb", "log"),
+        (found.to_mlflow, "mlflow", "log_metrics"),
+    ):
+        calls = trackers[name].calls
+        calls.clear()
+        for line in lines:
+            send(line)
+        assert [(called, kwargs) for called, _, kwargs in calls] == [
+            (call, {"step": line["step"]}) for line in lines
+        ]
+        assert calls[-1][1][0]["test/test_accuracy"] == lines[-1]["test_accuracy"]
+        assert calls[0][1][0]["epoch/val_loss"] == lines[0]["val_loss"]
+
+
+def test_what_it_trains_is_loaded_as_it_was_saved(guide):
+    found, _ = guide
+    model = found.trained.model
+    assert model.own_layers == ("RowsAndColumns",)
+    assert isinstance(model.positions, found.RowsAndColumns)
+    images = found.trained.statistics.normalize(found.pixels)
+    saved = load_pretrained(found.run.path).weights
+    assert {"positions.rows", "positions.columns"} < set(saved)
+    for name, parameter in model.named_parameters():
+        np.testing.assert_array_equal(parameter.data, saved[name])
+    without = ViT(model.config)
+    for name, parameter in without.named_parameters():
+        parameter.data[...] = saved[name]
+    assert np.abs(model(images) - without(images)).max() > 1e-3
+    html = (found.run.path / "explorer.html").read_text(encoding="utf-8")
+    assert "red" in html
+
+
+def test_its_code_uses_public_names_only():
+    text = "\n".join(printed.python_blocks(GUIDE))
+    assert not re.findall(r"(?<!_)\b_[a-z]\w*|\._\w+", text.replace("__init__", ""))
+    (own,) = [text for text in printed.python_blocks(GUIDE) if "class " in text]
+    assert len(own.splitlines()) <= 35
+
+
+def test_its_lines_of_metrics_are_like_those_of_a_training(guide):
+    found, _ = guide
+    written = {line["kind"]: line for line in found.run.metrics()}
+    page = (printed.ROOT / GUIDE).read_text(encoding="utf-8")
+    (shown,) = [body for kind, body in printed.FENCE.findall(page) if kind == "json"]
+    for line in map(json.loads, shown.splitlines()):
+        if line["kind"] in written:
+            assert line.keys() == written[line["kind"]].keys()
