@@ -3,13 +3,34 @@
 import shlex
 from pathlib import Path
 
+LONGEST = 1_000
+
 
 class UserError(ValueError):
     """A mistake that its maker can fix.
 
     The message is one line: the thing, what was found, what was expected, what to do. A command
-    prints it and exits with 2; a library caller can catch it as a `ValueError`.
+    prints it and exits with 2; a library caller can catch it as a `ValueError`. Whatever it quotes,
+    it is `one_line`.
     """
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """A message as it is printed: control characters escaped, and of a long one both ends, since
+    its middle is what it quotes."""
+    line = printable(text)
+    if len(line) <= LONGEST:
+        return line
+    half = (LONGEST - 5) // 2
+    return f"{line[:half]} ... {line[-half:]}"
+
+
+def printable(text: str) -> str:
+    """Text in any script, control characters escaped, line ends among them."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def pasteable(path: Path) -> str:
@@ -19,7 +40,7 @@ def pasteable(path: Path) -> str:
 
 def shown_path(path: Path | str) -> str:
     """A path that the user chose: in any script, but in one line, control characters escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
+    return printable(str(path))
 
 
 def shown(value: object, longest: int = 80) -> str:

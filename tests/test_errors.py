@@ -4,7 +4,7 @@ import urllib.error
 
 import pytest
 
-from minivit.errors import shown, shown_path
+from minivit.errors import LONGEST, UserError, shown, shown_path
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,13 @@ def test_values_are_quoted_short():
 
 def test_a_path_keeps_its_script_and_its_line():
     assert shown_path("fotos/猫 é\n\x1b.png") == r"fotos/猫 é\n\x1b.png"
+
+
+def test_a_message_is_one_line_whatever_it_quotes():
+    assert str(UserError("--label \x1b[2J: one of 猫, é\n")) == r"--label \x1b[2J: one of 猫, é\n"
+    assert str(UserError("x" * LONGEST)) == "x" * LONGEST
+    long = str(UserError(f"{'x' * 10_000}: no such file; name another"))
+    assert len(long) == LONGEST - 1
+    assert long.startswith("xxx")
+    assert "x ... x" in long
+    assert long.endswith("x: no such file; name another")

@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 
 from minivit.commands.output import never_fail_to_print
-from minivit.errors import UserError, shown_path
+from minivit.errors import UserError, one_line, printable, shown_path
 from minivit.files import WriteError
 
 CONFIG = (tyro.conf.OmitArgPrefixes,)
@@ -37,7 +37,7 @@ def parse(options: type, args: Iterable[str], prog: str, default: Any = None) ->
         mistake = _mistake_behind(stop)
         if mistake is not None:  # a value that a config refuses: one line, not tyro's box
             raise mistake from None
-        sys.stderr.write(told.getvalue())
+        sys.stderr.writelines(f"{printable(line)}\n" for line in told.getvalue().split("\n")[:-1])
         raise
 
 
@@ -107,11 +107,11 @@ def _discard_output() -> None:
 
 
 def _one_line_warning(message: Any, *_: Any, file: Any = None, **__: Any) -> None:
-    print(f"warning: {message}", file=file or sys.stderr)
+    print(f"warning: {one_line(str(message))}", file=file or sys.stderr)
 
 
 def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return 2
 
 
