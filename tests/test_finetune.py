@@ -177,8 +177,11 @@ def test_no_such_run(tune, tmp_path):
     assert "no such directory" in err
 
 
-def test_without_from_it_is_asked_for(capsys):
+@pytest.mark.parametrize("flags", [[], ["--from"], ["--from=x", "--from"]])
+def test_without_from_it_is_asked_for(capsys, flags):
     with pytest.raises(SystemExit) as stop:
-        finetune.run([])
+        finetune.run(flags)
     assert stop.value.code == 2
-    assert "--from" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "--from" in told
+    assert "minivit finetune --help" in told

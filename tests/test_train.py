@@ -15,9 +15,10 @@ import tiny
 from minivit.commands.cli import guarded
 from minivit.commands.train import parse_arguments
 from minivit.commands.train import run as main
+from minivit.config import overlay
 from minivit.data import Augmentation
 from minivit.data.published import Published
-from minivit.engine import RECIPES, Run, TrainConfig, Trainer, load_checkpoint
+from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer, load_checkpoint
 from minivit.engine.run import to_json
 from minivit.models import ViTConfig
 from minivit.models.config import preset_fields
@@ -208,6 +209,15 @@ def test_a_preset_yields_to_a_config_that_to_a_model_and_that_to_flags(tmp_path,
         assert (found.epochs, found.vit.depth) == (7, 3)  # the flags'
 
 
+def test_none_of_a_name_is_none_and_the_last_of_a_flag_holds():
+    bare = parse_arguments([], {})
+    names = ["--preset", "None", "--config", "None", "--model=None"]
+    assert parse_arguments([*names, "--quick", "--no-quick"], {}) == bare
+    assert parse_arguments(["--no-quick", "--quick"], {}).train == overlay(bare.train, QUICK)
+    found = parse_arguments(["--model", "Nano/4", "--model", "Micro/4"], {}).train.vit
+    assert found.dim == preset_fields("Micro/4")["dim"]
+
+
 def test_a_models_name_leaves_pictures_and_classes_alone():
     found = parse_arguments(["--model", "S/16", "--num-classes", "4"], {}).train.vit
     assert (found.dim, found.patch_size, found.image_size, found.num_classes) == (384, 16, 32, 4)
@@ -220,6 +230,8 @@ def test_a_models_name_leaves_pictures_and_classes_alone():
         ("--epochs many", "--epochs"),
         ("--optimizer lion", "adamw"),
         ("--preset imagenet", "--preset"),
+        ("--preset", "minivit train --help"),
+        ("--config --model", "minivit train --help"),
     ],
 )
 def test_a_wrong_flag_is_named(capsys, flags, word):

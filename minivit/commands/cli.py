@@ -28,11 +28,27 @@ def parse(options: type, args: Iterable[str], prog: str, default: Any = None) ->
 
     default: an instance that holds what is not given as a flag; None for the class's defaults.
     """
-    told = io.StringIO()
-    given = {} if default is None else {"default": default}
+    return _parse(options, args, prog, **({} if default is None else {"default": default}))
+
+
+def parse_some(options: type, args: Iterable[str], prog: str) -> Any:
+    """As `parse`, from the flags that the dataclass `options` has; all others are passed over.
+
+    For flags that decide what the defaults of the others are.
+    """
+    words = [word for word in args if word not in ("-h", "--help")]  # whose answer is `parse`'s
+    known, _ = _parse(options, words, prog, return_unknown_args=True)
+    return known
+
+
+def _parse(options: type, args: Iterable[str], prog: str, **how: Any) -> Any:
+    words, told = list(args), io.StringIO()
+    if words and words[0].replace("_", "-").startswith("--tyro-"):
+        # tyro has flags of its own there, which overwrite any file
+        raise UserError(f"{words[0]} is no flag; {prog} --help lists them")
     try:
         with contextlib.redirect_stderr(told):
-            return tyro.cli(options, args=list(args), prog=prog, config=CONFIG, **given)
+            return tyro.cli(options, args=words, prog=prog, config=CONFIG, **how)
     except SystemExit as stop:
         mistake = _mistake_behind(stop)
         if mistake is not None:  # a value that a config refuses: one line, not tyro's box

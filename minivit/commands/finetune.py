@@ -1,6 +1,5 @@
 """`minivit finetune --from RUN`: begin with a trained model."""
 
-import argparse
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from minivit.commands.cli import parse
+from minivit.commands.cli import parse, parse_some
 from minivit.commands.train import (
     Log,
     choose_dataset,
@@ -50,6 +49,14 @@ class FinetuneConfig(TrainConfig):
     """A training that learns classes: without --pretext."""
 
     pretext: tyro.conf.Suppress[tyro.conf.Fixed[Literal["none"]]] = "none"
+
+
+@dataclass(frozen=True)
+class Names:
+    """The flags that decide what the defaults of the others are."""
+
+    source: Annotated[str, tyro.conf.arg(name="from")] = ""
+    quick: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,12 +112,8 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
 
 def _source(argv: list[str], prog: str) -> Path:
     """The value of --from, which decides what the other flags' defaults are."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--from", type=Path)
-    found = vars(first.parse_known_args(argv)[0])["from"]
-    if found is None:
-        parse(Arguments, argv, prog)  # --help, or says that --from is missing
-    return found
+    found = parse_some(Names, argv, prog).source
+    return Path(found) if found else parse(Arguments, argv, prog).source  # says what is missing
 
 
 def parse_arguments(
@@ -125,7 +128,7 @@ def parse_arguments(
         own["val_fraction"] = 0.0
     config = overlay(FinetuneConfig(), {**own, **RECIPE})
     config = dataclasses.replace(config, vit=source.vit, resize=source.preprocess.resize)
-    if "--quick" in argv:
+    if parse_some(Names, argv, prog).quick:
         config = overlay(config, QUICK)
     return parse(Arguments, argv, prog, Arguments(source=path, train=config))
 

@@ -1,6 +1,5 @@
 """`minivit train`: train a Vision Transformer."""
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 from minivit.backend.machine import in_words, memory_bytes, physical_cores, size
 from minivit.commands.class_table import class_sizes, class_table
-from minivit.commands.cli import parse, unread_output
+from minivit.commands.cli import parse, parse_some, unread_output
 from minivit.config import overlay
 from minivit.data import Dataset, Statistics, find_source
 from minivit.data.cifar10 import CIFAR10
@@ -31,14 +30,8 @@ Log = Literal["none", "tensorboard"]
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """Train a Vision Transformer whose every gradient is written by hand.
-
-    Without flags: CIFAR-10 if it is there or can be downloaded, else the embedded shapes, with the
-    recipe of that data set. Any flag overrides what --model stands for, which overrides --config,
-    which overrides --preset. The defaults below are the bare ones: the recipe of the data set
-    replaces some of them; --dry-run shows what holds.
-    """
+class Names:
+    """The flags that stand for others."""
 
     preset: Literal[tuple(RECIPES)] | None = None  # type: ignore[valid-type]
     """A recipe by name; None: the recipe of the data set."""
@@ -48,6 +41,20 @@ class Arguments:
     """A size by name: Nano/4, Micro/4, Mini/4, Lite/4, or the paper's Ti, S, B, L, H with any patch
     size after the slash; hybrid-Micro/4 has convolutions in place of the patches; resnet-11,
     resnet-20 and resnet-38 have no Transformer blocks."""
+    quick: bool = False
+    """One epoch of 2,000 images, to see that it works."""
+
+
+@dataclass(frozen=True)
+class Arguments(Names):
+    """Train a Vision Transformer whose every gradient is written by hand.
+
+    Without flags: CIFAR-10 if it is there or can be downloaded, else the embedded shapes, with the
+    recipe of that data set. Any flag overrides what --model stands for, which overrides --config,
+    which overrides --preset. The defaults below are the bare ones: the recipe of the data set
+    replaces some of them; --dry-run shows what holds.
+    """
+
     resume: Path | None = None
     """Resume the run in this directory, with its own config; of the other flags only --data-dir,
     --data-url, --threads, --micro-batch, --device and --log may be given."""
@@ -56,8 +63,6 @@ class Arguments:
     log: Log = "none"
     """Write the metrics for another program too: tensorboard, event files in the run's folder
     tensorboard (needs pip install "minivit[tensorboard]")."""
-    quick: bool = False
-    """One epoch of 2,000 images, to see that it works."""
     dry_run: bool = False
     """Print what would be done, and do nothing."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -93,16 +98,13 @@ def parse_arguments(
     argv: list[str], recipe: Mapping[str, Any], prog: str = "minivit train"
 ) -> Arguments:
     """What names and files stand for, each overriding the one before; then the flags."""
-    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--preset", "--config", "--model"):
-        names.add_argument(flag)
-    given, _ = names.parse_known_args(argv)
+    given = parse_some(Names, argv, prog)
     config = overlay(TrainConfig(), {**RECIPES.get(given.preset, {}), **recipe})
     if given.config:
-        config = overlay(config, read_json(Path(given.config)), given.config)
+        config = overlay(config, read_json(given.config), str(given.config))
     if given.model:
         config = overlay(config, _sizes(given.model))
-    if "--quick" in argv:
+    if given.quick:
         config = overlay(config, QUICK)
     return parse(Arguments, argv, prog, Arguments(train=config))
 
