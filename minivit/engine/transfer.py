@@ -33,8 +33,8 @@ def transfer(
     """Fill a fresh model with what another has learned (paper, section 3.2).
 
     All weights are taken over; position embeddings are interpolated where the grid differs, the
-    class token's left alone; the head (with its pre-logits) stays fresh where the classes are
-    other ones.
+    class token's left alone; the head (with its pre-logits) stays fresh where the classes or its
+    sizes are other ones.
 
     Args:
         model: its weights are replaced. source: what it begins with. class_names: the model's.
@@ -58,8 +58,9 @@ def transfer(
         for name in [name for name in arrays if name.endswith("relative_table")]:
             arrays[name] = resize_offsets(arrays[name], old.grid, model.config.grid, mode)
         said.append(f"relative positions: {_by(old.grid)} -> {_by(model.config.grid)}, {mode}")
-    if source.class_names != tuple(class_names):
-        said.append(f"head: new, zero, for {len(class_names)} other classes")
+    new_head = _new_head(source, model.config, class_names)
+    if new_head:
+        said.append(f"head: new, zero, {new_head}")
         arrays = {name: a for name, a in arrays.items() if not name.startswith(HEAD)}
     views = model.flat.views(model.flat.data)
     for name, array in arrays.items():
@@ -70,6 +71,17 @@ def transfer(
             )
         views[name][...] = to_device(np.asarray(array, to_host(views[name]).dtype), model.device)
     return said
+
+
+def _new_head(source: Pretrained, config: ViTConfig, class_names: tuple[str, ...]) -> str:
+    """Why the head cannot be that of the source, in words; "" where it can."""
+    if source.class_names != tuple(class_names):
+        return f"for {len(class_names)} other classes"
+    for name in ("num_classes", "representation_size"):
+        had, has = getattr(source.vit, name), getattr(config, name)
+        if had != has:
+            return f"its {name} is {has}, not {had}"
+    return ""
 
 
 def resized(trained: Trained, size: tuple[int, int]) -> Trained:

@@ -86,6 +86,17 @@ def test_other_classes_get_a_head_of_zeros():
                                   source.blocks[1].mlp.fc1.weight.data)  # fmt: skip
 
 
+@pytest.mark.parametrize("change", [{"representation_size": 5}, {"num_classes": 7}])
+def test_a_head_of_another_size_is_a_head_of_zeros(change):
+    (name,) = change
+    assert getattr(CONFIG, name) not in (None, change[name])
+    model = ViT(dataclasses.replace(CONFIG, **change))
+    source = pretrained(trained())
+    (said,) = transfer(model, source, source.class_names)
+    assert said == f"head: new, zero, its {name} is {change[name]}, not {getattr(CONFIG, name)}"
+    assert not model.head.weight.data.any()
+
+
 def test_as_many_but_other_classes_are_other_classes():
     model = ViT(CONFIG)
     transfer(model, pretrained(trained()), ("x", "y", "z"))
