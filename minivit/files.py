@@ -65,8 +65,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     What killed writers of the same file left beside it is removed.
 
     Raises:
-        WriteError: it could not be written (a full disk, say); `path` is as it was.
+        UserError: `path` is a folder. WriteError: it could not be written (a full disk, say);
+            `path` is as it was.
     """
+    if path.is_dir():
+        raise UserError(f"{shown_path(path)}: a folder, expected the name of a file to write")
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with writing(path):

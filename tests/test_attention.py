@@ -152,8 +152,9 @@ def test_mistakes_are_told(command, trained, tmp_path):
     assert 'no method "lime"' in told(command(path, "--methods", "lime"))
     assert "test is 0" in told(command(path, "--test", "0"))
     assert "count is 0" in told(command(path, "--score", "--count", "0"))
-    assert "no such file" in told(command(path, tmp_path / "no.png", "--html", tmp_path / "a"))
-    assert "layers 1 to 2" in told(command(path, "--html", tmp_path / "a", "--layers", "3"))
+    assert "no such file" in told(command(path, tmp_path / "no.png", "--html", tmp_path / "a.html"))
+    assert "layers 1 to 2" in told(command(path, "--html", tmp_path / "a.html", "--layers", "3"))
+    assert "a.png: expected a name that ends in .html" in told(command(path, "--html", "a.png"))
     with pytest.raises(Exception, match="outside the grid of 2 rows and 2 columns"):
         attention.query_token((3, 1), ViTConfig(image_size=8))
 

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import stat
+from pathlib import Path
 
 import pytest
 import tiny
@@ -62,6 +63,15 @@ def test_what_cannot_be_written_has_its_own_name(tmp_path, monkeypatch, step):
     assert caught.value.errno == errno.EACCES
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["", ".", "folder", "folder/.."])
+def test_a_file_in_whose_place_a_folder_is(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("folder")
+    with pytest.raises(UserError, match="a folder, expected the name of a file to write"):
+        write_atomically(Path(name), b"new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC])

@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 
 from minivit import viz
-from minivit.commands.cli import parse
+from minivit.commands.cli import parse, require_ending
 from minivit.commands.images import NamedImages
 from minivit.commands.weights import load_any
 from minivit.data import FORMATS, Split, image_files, image_shape
@@ -93,6 +93,8 @@ def main(options: Options) -> int:
     """Write what was asked for, and say where."""
     for name in options.methods:
         method(name)  # complain before anything is computed
+    if options.html:
+        require_ending(f"--html {options.html}", options.html, ".html")
     trained = load_any(options.run, options.device)
     trained = at_size(trained, options)
     save_dir, html = options.save_dir, options.html

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -62,6 +63,16 @@ def _mistake_behind(error: BaseException | None) -> UserError | None:
     while error is not None and not isinstance(error, UserError):
         error = error.__context__
     return error
+
+
+def require_ending(named: str, path: Path, ending: str, others: str = "") -> None:
+    """Raises UserError unless the name of what will be written ends so. One that ends otherwise may
+    be an image, put in by a shell for a `*`, and would be lost.
+
+    named: the path as a message has it, with its flag. others: what else may be written.
+    """
+    if path.suffix.lower() != ending:
+        raise UserError(f"{named}: expected a name that ends in {ending}{others}")
 
 
 def guarded(command: Callable[[], int]) -> int:

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from minivit.commands.cli import parse
+from minivit.commands.cli import parse, require_ending
 from minivit.engine import Trained, load_model
 from minivit.errors import UserError
 from minivit.interop.exports import to_huggingface, to_timm
+from minivit.interop.published import is_own
 from minivit.interop.to_onnx import to_onnx
 
 
@@ -33,6 +34,7 @@ def main(options: Options) -> int:
     """Write the file, and say how it is loaded."""
     if options.attention and options.to != "onnx":
         raise UserError(f"--attention belongs to --to onnx; leave it out with {options.to}")
+    _check_target(options.file, options.to)
     formats: dict[str, Callable[[Trained, Path], str]] = {
         "timm": to_timm,
         "huggingface": to_huggingface,
@@ -40,6 +42,19 @@ def main(options: Options) -> int:
     }
     print(formats[options.to](load_model(options.run), options.file))
     return 0
+
+
+ENDINGS = {"timm": ".safetensors", "onnx": ".onnx"}
+"""Of the formats that are a file."""
+
+
+def _check_target(file: Path, form: str) -> None:
+    """Raises UserError for a name of another format, and for what cannot be trained again in a
+    moment."""
+    if form in ENDINGS:
+        require_ending(str(file), file, ENDINGS[form])
+    if file.exists() and is_own(file):
+        raise UserError(f"{file}: a run or its checkpoint, which would be lost; choose another")
 
 
 def run(argv: list[str], prog: str = "minivit export") -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from minivit.backend import to_device, to_host
-from minivit.commands.cli import parse
+from minivit.commands.cli import parse, require_ending
 from minivit.commands.images import NamedImages
 from minivit.commands.weights import load_any
 from minivit.data import FORMATS
@@ -135,16 +135,14 @@ def _rounded(probs: np.ndarray) -> list[float]:
 
 
 def _targets(options: Options) -> dict[str, Path]:
-    """Where to write each form. A name that ends otherwise may be an image, put in by `--csv *`."""
+    """Where to write each form."""
     targets = {}
     for form in FORMS:
         path = getattr(options, form)
         if path is None:
             continue
-        if path != STDOUT and path.suffix.lower() != f".{form}":
-            raise UserError(
-                f"--{form} {shown_path(path)}: expected a name that ends in .{form}, or -"
-            )
+        if path != STDOUT:
+            require_ending(f"--{form} {path}", path, f".{form}", ", or -")
         targets[form] = path
     if list(targets.values()).count(STDOUT) > 1:
         raise UserError("--csv - and --json -: one standard output; write one of them to a file")

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 from minivit.backend import to_host
 from minivit.engine import Trained
 from minivit.errors import UserError
-from minivit.files import write_atomically
+from minivit.files import make_folder, write_atomically
 from minivit.interop.to_onnx import ONNX, require_no_own_layers
 from minivit.models import ViT
 from minivit.models.config import SIZES
@@ -43,6 +43,7 @@ def to_timm(trained: Trained, file: Path) -> str:
     config = trained.model.config
     _require(trained.model, "timm's VisionTransformer", TIMM)
     tensors = in_torch_layout(trained)
+    make_folder(file.parent)
     write_atomically(file, save(tensors, {"format": "pt"}))
     H, W = config.image_hw
     arguments: dict[str, Any] = {
@@ -104,7 +105,7 @@ def to_huggingface(trained: Trained, folder: Path) -> str:
     tensors: dict[str, np.ndarray] = {}
     for ours, array in _folded(in_torch_layout(trained), config.depth).items():
         tensors |= _huggingface_names(ours, array, kind)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     labels = dict(enumerate(trained.class_names))
     _write_json(folder / "config.json", {
         "architectures": [f"{name}ForImageClassification"],

@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from minivit.errors import UserError, pasteable
-from minivit.files import read_json
+from minivit.files import check_regular, read_json, reading
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 INDEX = "model.safetensors.index.json"
@@ -99,8 +99,8 @@ def find_weights(path: Path) -> Path:
         path = pickles[0]
     if path.suffix in PICKLES:
         raise UserError(_refusal(path))
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a .safetensors or .npz file")
+    with reading(path, "a .safetensors or .npz file"):
+        check_regular(path)
     if path.suffix not in (".safetensors", ".npz") and not path.name.endswith(".index.json"):
         raise UserError(f"{path}: expected a .safetensors or .npz file, or a folder with one")
     return path

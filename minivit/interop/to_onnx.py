@@ -15,7 +15,7 @@ import numpy as np
 from minivit.backend import to_host
 from minivit.engine import Trained
 from minivit.errors import UserError
-from minivit.files import write_atomically
+from minivit.files import make_folder, write_atomically
 from minivit.models import ViT, ViTConfig
 from minivit.models.config import SIZES
 
@@ -62,6 +62,7 @@ def to_onnx(trained: Trained, file: Path, attention: bool = False) -> str:
     graph = _Graph(onnx, trained.model.config)
     model = graph.model(trained, attention)
     onnx.checker.check_model(model)
+    make_folder(file.parent)
     write_atomically(file, model.SerializeToString())
     return (
         f"session = onnxruntime.InferenceSession({str(file)!r})\n"

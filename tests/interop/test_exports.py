@@ -168,5 +168,22 @@ def test_the_command_writes_and_says_how_to_load(tmp_path, capsys):
     assert "VisionTransformer(img_size=8" in capsys.readouterr().out
     assert export([path, str(tmp_path / "folder"), "--to", "huggingface"]) == 0
     assert "from_pretrained" in capsys.readouterr().out
+    assert export([path, str(tmp_path / "new" / "m.safetensors"), "--to", "timm"]) == 0
     with pytest.raises(UserError, match="--attention belongs to --to onnx"):
         export([path, str(tmp_path / "x"), "--to", "timm", "--attention"])
+
+
+def test_the_command_writes_over_no_run_and_no_image(tmp_path):
+    training = tiny.trainer(tmp_path, epochs=1)
+    training.fit()
+    trained = training.run.path
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    for file, form, words in (
+        (training.run.best, "timm", "a run or its checkpoint, which would be lost"),
+        (trained, "huggingface", "a run or its checkpoint, which would be lost"),
+        (tmp_path / "a.png", "timm", "expected a name that ends in .safetensors"),
+        (tmp_path / "a.png", "onnx", "expected a name that ends in .onnx"),
+    ):
+        with pytest.raises(UserError, match=words):
+            export([str(trained), str(file), "--to", form])
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
