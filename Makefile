@@ -4,7 +4,7 @@
 # make test                     prove it: gradients, data, training, errors
 # make notebooks                execute the course from its first cell to its last, and keep the outputs
 # make lint                     style, types, and which room imports which
-# make fuzz ARGS="--seconds 600"  damaged files of every kind, for longer than make test tries them
+# make fuzz ARGS="--seconds 600"  damaged files and odd command lines, for longer than make test tries them
 # make mutants ARGS="FILE …"    change the code in one place after another: does a test fail each time?
 #
 # Each makes its own virtual environment in .venv; nothing else is touched.

@@ -1,5 +1,9 @@
 """Small things that tests of several modules use."""
 
+import dataclasses
+import importlib
+import typing
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -26,3 +30,18 @@ def relative_error(found, expected) -> float:
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape
     return float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-300)
+
+
+def flags_class(module: str) -> type:
+    """The dataclass whose fields are a command's flags."""
+    found = importlib.import_module(module)
+    return getattr(found, "Arguments", None) or found.Options
+
+
+def sections(cls: type) -> list[type]:
+    """A dataclass, and those in its fields."""
+    hints = typing.get_type_hints(cls).values()
+    return [
+        cls,
+        *(inner for hint in hints if dataclasses.is_dataclass(hint) for inner in sections(hint)),
+    ]

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib
 import json
 import math
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from helpers import flags_class, sections
 
 from minivit.commands import COMMANDS
 from minivit.commands.cli import guarded, parse
@@ -25,22 +25,7 @@ MODULES += [f"benchmarks.{name}" for name in BENCHMARKS]
 HUGE = (math.nan, math.inf, -math.inf, 1e308, -1e308, 10**400, -(10**400), 2**63, 2**64)
 
 
-def flags_of(module: str) -> type:
-    """The dataclass whose fields are a command's flags."""
-    found = importlib.import_module(module)
-    return getattr(found, "Arguments", None) or found.Options
-
-
-def sections(cls: type) -> list[type]:
-    """A dataclass, and those in its fields."""
-    hints = typing.get_type_hints(cls).values()
-    return [
-        cls,
-        *(inner for hint in hints if dataclasses.is_dataclass(hint) for inner in sections(hint)),
-    ]
-
-
-CLASSES = list(dict.fromkeys(cls for module in MODULES for cls in sections(flags_of(module))))
+CLASSES = list(dict.fromkeys(cls for module in MODULES for cls in sections(flags_class(module))))
 FIELDS = [
     pytest.param(cls, number, id=f"{cls.__module__}.{cls.__name__}.{number.name}")
     for cls in CLASSES
@@ -173,7 +158,7 @@ NEEDED = {
 
 @pytest.mark.parametrize("module", MODULES)
 def test_on_a_command_line(module, capsys):
-    options = flags_of(module)
+    options = flags_class(module)
     for cls in sections(options):
         if cls.__name__ == "Shape":
             continue

@@ -1,6 +1,7 @@
-"""`make fuzz ARGS="--seconds 600"`: how long each test may look for faults."""
+"""`make fuzz ARGS="--seconds 600"`: how long each test may look for faults; how many were tried."""
 
 import os
+import sys
 
 import pytest
 
@@ -13,3 +14,15 @@ def pytest_configure(config: pytest.Config) -> None:
     seconds = config.getoption("--seconds", None)
     if seconds is not None:
         os.environ["MINIVIT_FUZZ_SECONDS"] = seconds
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    harness = sys.modules.get("fuzz.harness")  # reads the seconds when it is imported: not earlier
+    if harness is None or not harness.TRIED:
+        return
+    if harness.SECONDS:
+        for test, count in harness.TRIED.items():
+            terminalreporter.write_line(f"{test}: {count:,} tried")
+    count, tried = len(harness.TRIED), harness.TRIED.total()
+    what = "property" if count == 1 else "properties"
+    terminalreporter.write_line(f"fuzz: {count} {what}, {tried:,} inputs tried")

@@ -7,9 +7,10 @@ bytes; it changes no file outside its folder, starts no program and reaches no o
 To add a reader: `test_<readers>.py` here, with a property for `attempt` or two, and
 `corpus/<readers>.py`, whose ENTRIES hold each fault ever found, by name, made by code where large.
 
-    MINIVIT_FUZZ_SECONDS=60 python -m pytest tests/fuzz
+    python -m pytest tests/fuzz --seconds 60
 
-tries each property for a minute, from new seeds, instead of the same few examples each time.
+tries each property for a minute, from new seeds, instead of the same few examples each time, and
+says at the end how many were tried.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ import signal
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +37,7 @@ PATIENCE = 4  # other programs run, too
 MOST_MEMORY = 1 << 30
 LONGEST_MESSAGE = 1000
 SECONDS = float(os.environ.get("MINIVIT_FUZZ_SECONDS") or 0)
+TRIED: Counter[str] = Counter()  # inputs, by the test that tried them; conftest.py tells the sum
 
 
 class BrokenRuleError(AssertionError):
@@ -50,11 +53,10 @@ def attempt(examples: int, body: Callable[..., None], **strategies: st.SearchStr
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    tried = 0
+    test = os.environ["PYTEST_CURRENT_TEST"].removesuffix(" (call)")
 
     def counted(**drawn):
-        nonlocal tried
-        tried += 1
+        TRIED[test] += 1
         body(**drawn)
 
     end = time.monotonic() + SECONDS
@@ -63,8 +65,6 @@ def attempt(examples: int, body: Callable[..., None], **strategies: st.SearchStr
         (seeded(random.getrandbits(64))(run) if SECONDS else run)()
         if time.monotonic() >= end:
             break
-    if SECONDS:
-        print(f"\n{body.__qualname__}: {tried:,} tried", file=sys.__stderr__)
 
 
 def check(

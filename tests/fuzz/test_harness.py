@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from collections import Counter
 
 import pytest
 from fuzz import harness
@@ -66,15 +67,19 @@ def test_memory_is_measured_apart(tmp_path, monkeypatch):
 
 def test_what_is_tried_is_the_same_each_time(monkeypatch):
     monkeypatch.setattr(harness, "SECONDS", 0)
+    monkeypatch.setattr(harness, "TRIED", Counter())
     tried = [], []
     for found in tried:
         harness.attempt(20, lambda n, found=found: found.append(n), n=st.integers())
     assert tried[0] == tried[1]
     assert len(tried[0]) == 20
+    (count,) = harness.TRIED.values()
+    assert count == 40
 
 
-def test_more_is_tried_in_more_time(monkeypatch, capfd):
+def test_more_is_tried_in_more_time(monkeypatch):
     monkeypatch.setattr(harness, "SECONDS", 0.1)
+    monkeypatch.setattr(harness, "TRIED", Counter())
     found = set()
     harness.attempt(1, lambda n: found.add(n), n=st.integers())
     assert len(found) > 50
