@@ -17,6 +17,13 @@ def raise_(error):
     raise error
 
 
+class UnrulyError(UserError):
+    """One whose message is not made to fit, as that of a UserError is."""
+
+    def __init__(self, message: str):
+        ValueError.__init__(self, message)
+
+
 @pytest.mark.parametrize(
     ("read", "rule"),
     [
@@ -24,12 +31,12 @@ def raise_(error):
         (lambda: raise_(MemoryError()), "MemoryError came out"),
         (lambda: raise_(SystemExit(0)), "SystemExit came out"),
         (lambda: raise_(OSError("no")), "OSError came out"),
-        (lambda: raise_(UserError("two\nlines")), "a message of 9 characters"),
-        (lambda: raise_(UserError("\x1b[2J")), "a message of 4"),
-        (lambda: raise_(UserError("x" * 1001)), "a message of 1001"),
+        (lambda: raise_(UnrulyError("two\nlines")), "a message of 9 characters"),
+        (lambda: raise_(UnrulyError("\x1b[2J")), "a message of 4"),
+        (lambda: raise_(UnrulyError("x" * 1001)), "a message of 1001"),
         (lambda: time.sleep(1), "it took over 0.2 s"),
         (lambda: [None for _ in iter(int, 1)], "it took over 0.2 s"),
-        (lambda: sum(range(5_000_000)), "it took 0"),
+        (lambda: sum(range(20_000_000)), "it took"),
         (lambda: open("../elsewhere", "w", encoding="utf-8").close(), "reached outside"),
         (lambda: os.rename("mine", "../elsewhere"), "reached outside"),
         (lambda: subprocess.run(["true"], check=True), "reached outside"),
