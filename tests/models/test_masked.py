@@ -139,6 +139,26 @@ def test_its_seed_is_zero_unless_told_otherwise():
     assert (MaskedViT(config, 5, 1).flat.data != MaskedViT(config, 5, 0).flat.data).any()
 
 
+def test_all_that_is_drawn_depends_on_the_seed():
+    config = ViTConfig(**SIZES)
+    one, other = (dict(MaskedViT(config, 5, seed).named_parameters()) for seed in (0, 1))
+    for name in ("patch_embed.proj.weight", "mask_token", "decoder.weight"):
+        assert (one[name].data != other[name].data).all(), name
+
+
+def test_the_encoder_is_built_with_the_seed_dtype_and_device_of_the_model():
+    asked = []
+
+    def build(config, **options):
+        asked.append(options)
+        return ViT(config, **options)
+
+    one = MaskedViT(ViTConfig(**SIZES), 5, 3, "float64", "cpu", build)
+    assert asked == [{"seed": 3, "dtype": "float64", "device": "cpu"}]
+    for name, parameter in ViT(ViTConfig(**SIZES), 3, "float64").named_parameters():
+        np.testing.assert_array_equal(dict(one.named_parameters())[name].data, parameter.data)
+
+
 @pytest.mark.parametrize("rate", ["dropout", "attn_dropout", "drop_path"])
 def test_at_rest_nothing_is_dropped_and_in_training_it_is(rate):
     images, stream = draw(0, 4, 3, 8, 12), RandomStream(3)
