@@ -149,9 +149,11 @@ def test_few_shot(tune):
     assert [row["shots"] for row in rows] == [1, 5]
     for row in rows:
         assert len(row["accuracy"]) == DRAWS
-        assert all(0 <= value <= 1 for value in row["accuracy"])
+        assert len(row["neighbours"]) == DRAWS
+        assert all(0 <= value <= 1 for value in row["accuracy"] + row["neighbours"])
         assert f"{np.mean(row['accuracy']):.2%}" in out
     assert np.mean(rows[1]["accuracy"]) > 0.4, "tints are told by a linear classifier"
+    assert np.mean(rows[1]["neighbours"]) > 0.4, "and by their neighbours"
     assert (run.path / "few_shot.png").exists()
 
 

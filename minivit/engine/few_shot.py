@@ -1,4 +1,5 @@
-"""Few-shot: a linear classifier on frozen features, in closed form (paper, section 4.1)."""
+"""Few-shot: classifiers on frozen features without steps of training: a linear one in closed form
+(paper, section 4.1), and nearest neighbours."""
 
 from typing import Any
 
@@ -54,12 +55,43 @@ def ridge_regression(
     return weight, y_mean - x_mean @ weight
 
 
+def neighbour_votes(
+    features: np.ndarray,
+    labels: np.ndarray,
+    queries: np.ndarray,
+    num_classes: int,
+    neighbours: int = 20,
+    temperature: float = 0.07,
+) -> np.ndarray:
+    r"""What the k nearest images say of each query: their votes by class.
+
+    .. math:: v_{qc} = \sum_{i \in \mathcal N_k(q)} [y_i = c]\, e^{\cos(f_q, f_i) / \tau}
+
+    Args:
+        features: (N, C). labels: (N,), below num_classes. queries: (Q, C). neighbours: k; where
+            there are fewer images, all. temperature: τ.
+
+    Returns:
+        (Q, num_classes).
+
+    Source: Wu et al. (2018), section 3.3; k and τ as Caron et al. (2021) for DINO.
+    """
+    unit, asked = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (features, queries))
+    cosine = asked @ unit.T
+    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :neighbours]
+    weight = np.exp(np.take_along_axis(cosine, nearest, 1) / temperature)
+    votes = np.zeros((len(queries), num_classes), weight.dtype)
+    np.add.at(votes, (np.arange(len(queries))[:, None], labels[nearest]), weight)
+    return votes
+
+
 def few_shot_curve(trainer: Trainer, shots: tuple[int, ...]) -> list[dict[str, Any]]:
     """Test accuracy over images per class, with features of the trainer's model; nothing is
     trained. Prints a line per number of shots.
 
     Returns:
-        a dict per number: "shots", and "accuracy", a list of one number per draw.
+        a dict per number: "shots"; "accuracy", of the linear classifier, a list of one number per
+        draw; "neighbours", the same of the nearest neighbours.
 
     Raises:
         UserError: a class has fewer images.
@@ -74,15 +106,20 @@ def few_shot_curve(trainer: Trainer, shots: tuple[int, ...]) -> list[dict[str, A
     K, rows = trainer.dataset.num_classes, []
     print(f"{trainer.dataset.name}, {len(test)} test images, {DRAWS} draws each")
     for count in shots:
-        found = []
+        found: dict[str, list[float]] = {"accuracy": [], "neighbours": []}
         for draw in range(DRAWS):
             rng = generator(trainer.config.seed, Purpose.SAMPLE, count, draw)
             chosen = _shots(train.labels, count, K, rng)
             weight, bias = ridge_regression(features[chosen], train.labels[chosen], K)
-            correct = (test_features @ weight + bias).argmax(-1) == test.labels
-            found.append(float(correct.mean()))
-        rows.append({"shots": count, "accuracy": found})
-        print(f"{count:6} per class: {np.mean(found):.2%} ± {np.std(found):.2%}")
+            votes = neighbour_votes(features[chosen], train.labels[chosen], test_features, K)
+            for name, scores in (
+                ("accuracy", test_features @ weight + bias),
+                ("neighbours", votes),
+            ):
+                found[name].append(float((scores.argmax(-1) == test.labels).mean()))
+        rows.append({"shots": count, **found})
+        linear, nearest = (f"{np.mean(a):.2%} ± {np.std(a):.2%}" for a in found.values())
+        print(f"{count:6} per class: {linear}; nearest neighbours {nearest}")
     return rows
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from minivit.files import write_atomically
 from minivit.viz.save import save_figure
-from minivit.viz.style import BLUE, Figure
+from minivit.viz.style import BLUE, ORANGE, Figure
 
 
 def save_few_shot(rows: list[dict[str, Any]], num_classes: int, folder: Path) -> None:
@@ -18,14 +18,19 @@ def save_few_shot(rows: list[dict[str, Any]], num_classes: int, folder: Path) ->
 
 
 def few_shot_figure(rows: list[dict[str, Any]], num_classes: int) -> Figure:
-    """Test accuracy over images per class, each draw a dot, with their mean."""
+    """Test accuracy over images per class: of the linear classifier and of the nearest neighbours,
+    each draw a dot, with their mean."""
     figure = Figure(figsize=(4.8, 3.4), layout="constrained")
     axes = figure.subplots()
     shots = [row["shots"] for row in rows]
-    for row in rows:
-        percent = [100 * value for value in row["accuracy"]]
-        axes.plot([row["shots"]] * len(percent), percent, "o", color=BLUE, ms=3, alpha=0.5)
-    axes.plot(shots, [100 * np.mean(row["accuracy"]) for row in rows], color=BLUE)
+    for name, color, label in (
+        ("accuracy", BLUE, "linear classifier"),
+        ("neighbours", ORANGE, "nearest neighbours"),
+    ):
+        for row in rows:
+            percent = [100 * value for value in row[name]]
+            axes.plot([row["shots"]] * len(percent), percent, "o", color=color, ms=3, alpha=0.5)
+        axes.plot(shots, [100 * np.mean(row[name]) for row in rows], color=color, label=label)
     axes.axhline(100 / num_classes, color="0.6", ls="--", lw=1, label="chance")
     axes.set_xscale("log")
     axes.set_xticks(shots, [str(count) for count in shots])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minivit.engine import few_shot
-from minivit.engine.few_shot import ridge_regression
+from minivit.engine.few_shot import neighbour_votes, ridge_regression
 from minivit.errors import UserError
 
 
@@ -62,3 +62,29 @@ def test_classes_far_apart_are_told():
 def test_one_image_is_too_few():
     with pytest.raises(UserError, match="at least 2"):
         ridge_regression(np.ones((1, 3)), np.array([0]), 2)
+
+
+def test_neighbours_vote_as_a_loop_says():
+    rng = np.random.default_rng(0)
+    features, queries = rng.normal(size=(30, 5)), rng.normal(size=(7, 5))
+    labels = rng.integers(0, 3, 30)
+    found = neighbour_votes(features, labels, queries, 4, neighbours=6, temperature=0.1)
+    for query, votes in zip(queries, found, strict=True):
+        near = [
+            (float(query @ f / np.linalg.norm(query) / np.linalg.norm(f)), k)
+            for f, k in zip(features, labels, strict=True)
+        ]
+        expected = np.zeros(4)
+        for cosine, k in sorted(near, reverse=True)[:6]:
+            expected[k] += np.exp(cosine / 0.1)
+        np.testing.assert_allclose(votes, expected, rtol=1e-12)
+
+
+def test_with_one_neighbour_an_image_is_its_own():
+    rng = np.random.default_rng(1)
+    features, labels = rng.normal(size=(20, 8)).astype("float32"), rng.integers(0, 5, 20)
+    votes = neighbour_votes(features, labels, 3 * features, 5, neighbours=1)
+    assert votes.dtype == np.float32
+    np.testing.assert_array_equal(votes.argmax(1), labels)
+    all_of_them = neighbour_votes(features, labels, features, 5, neighbours=100)
+    assert (all_of_them > 0).sum() == 20 * len(set(labels.tolist()))
