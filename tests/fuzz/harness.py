@@ -142,9 +142,11 @@ def _tell(pipe: int, read, folder, allowed) -> None:
     except BaseException as error:
         told = False, f"{type(error).__name__}: {error}", 0
     finally:
-        with open(pipe, "wb") as file:
-            file.write(pickle.dumps(told))
-        os._exit(0)
+        try:
+            with open(pipe, "wb") as file:
+                file.write(pickle.dumps(told))
+        finally:  # a child that cannot tell must not go on as a second parent
+            os._exit(0)
 
 
 def _in_words(found: object) -> str:
