@@ -13,6 +13,7 @@ from typing import Protocol
 
 from minivit.data.archive import walk_members
 from minivit.data.class_folders import MOST_FILES, is_clutter
+from minivit.data.download import sha256_of
 from minivit.data.image_files import SUFFIXES, is_image
 from minivit.data.picture import MOST_BYTES
 from minivit.errors import UserError, shown, shown_path
@@ -20,7 +21,6 @@ from minivit.files import check_regular, read_plain, reading
 
 MOST_UNPACKED = 1 << 40
 """Bytes: of what an archive unpacks to, no more is read."""
-CHUNK = 1 << 24
 
 
 class FileSet(Protocol):
@@ -103,11 +103,8 @@ class _ArchiveFiles:
 
     def digest(self, names: Sequence[str]) -> str:
         """Of the archive."""
-        digest = hashlib.sha256()
-        with reading(self.path), open(self.path, "rb") as file:
-            while part := file.read(CHUNK):
-                digest.update(part)
-        return digest.hexdigest()
+        with reading(self.path):
+            return sha256_of(self.path)
 
     def _chosen(self, names: list[str]) -> list[str]:
         """Those of images. Raises UserError where there are too many, or one stands twice."""

@@ -11,21 +11,22 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from minivit.backend.machine import physical_cores, require_memory
-from minivit.data.file_sets import CHUNK, FileSet
+from minivit.data.download import sha256_of
+from minivit.data.file_sets import FileSet
 from minivit.data.picture import decode_image, no_warnings
 from minivit.data.preprocess import Preprocess
 from minivit.data.stored import Images, StoredImages
 from minivit.errors import UserError
-from minivit.files import make_folder, read_json, reading, remove_parts, write_atomically, writing
+from minivit.files import make_folder, read_json, remove_parts, write_atomically, writing
 
 VERSION = "1"
 """Of how images are decoded: where that changes, nothing that is cached is used."""
@@ -56,7 +57,7 @@ def decoded_once(
         needs = {"images": int(np.prod(shape, dtype=np.int64))}
         require_memory(f"a set of {len(names):,} images", needs)
         images = np.zeros(shape, np.uint8)
-        return Decoded(images, _decode_into(images, files, names, preprocess))
+        return Decoded(images, _decode_all(images.__setitem__, files, names, preprocess))
     path = cache / f"images-{_key(files, names, preprocess)}.npy"
     return _stored(path) or _store(path, shape, files, names, preprocess)
 
@@ -71,11 +72,11 @@ def _stored(path: Path) -> Decoded | None:
     """What was decoded before, if it is whole."""
     try:
         notes = read_json(path.with_suffix(".json"))
-        if notes.get("sha256") != _sha256(path):
+        if notes.get("sha256") != sha256_of(path):
             return None
         unreadable = {int(place): str(why) for place, why in notes["unreadable"].items()}
         return Decoded(StoredImages(path), unreadable)
-    except (UserError, KeyError, ValueError, AttributeError):
+    except (OSError, UserError, KeyError, ValueError, AttributeError):
         return None
 
 
@@ -95,7 +96,7 @@ def _store(
                 unreadable = _decode_to_file(file, shape, files, names, preprocess)
                 file.flush()
                 os.fsync(file.fileno())
-            notes = {"sha256": _sha256(beside), "unreadable": unreadable}
+            notes = {"sha256": sha256_of(beside), "unreadable": unreadable}
             write_atomically(path.with_suffix(".json"), json.dumps(notes).encode())
             os.replace(beside, path)
     except BaseException:
@@ -105,39 +106,39 @@ def _store(
     return Decoded(StoredImages(path), unreadable)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with reading(path), open(path, "rb") as file:
-        while part := file.read(CHUNK):
-            digest.update(part)
-    return digest.hexdigest()
-
-
-def _decode_to_file(file, shape, files, names, preprocess) -> dict[int, str]:  # type: ignore[no-untyped-def]
+def _decode_to_file(
+    file: BinaryIO,
+    shape: tuple[int, ...],
+    files: FileSet,
+    names: Sequence[str],
+    preprocess: Preprocess,
+) -> dict[int, str]:
     """Written by place, not mapped: a full disk is an error then, not the end of the process."""
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     start, each = file.tell(), int(np.prod(shape[1:]))
     file.truncate(start + shape[0] * each)
-    unreadable = {}
-    for place, found in _decode(files, names, preprocess):
-        if isinstance(found, str):
-            unreadable[place] = found
-        else:
-            file.seek(start + place * each)
-            file.write(np.ascontiguousarray(found).data)
-    return unreadable
+
+    def put(place: int, pixels: np.ndarray) -> None:
+        file.seek(start + place * each)
+        file.write(np.ascontiguousarray(pixels).data)
+
+    return _decode_all(put, files, names, preprocess)
 
 
-def _decode_into(
-    images: np.ndarray, files: FileSet, names: Sequence[str], preprocess: Preprocess
+def _decode_all(
+    put: Callable[[int, np.ndarray], None],
+    files: FileSet,
+    names: Sequence[str],
+    preprocess: Preprocess,
 ) -> dict[int, str]:
+    """Hands each image and its place to `put`; returns why the others cannot be read."""
     unreadable = {}
     for place, found in _decode(files, names, preprocess):
         if isinstance(found, str):
             unreadable[place] = found
         else:
-            images[place] = found
+            put(place, found)
     return unreadable
 
 

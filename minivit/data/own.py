@@ -34,7 +34,8 @@ SEEN = 15_000
 """Images that a training with the recipe goes through, a minute or two on two cores."""
 
 
-def _there(dataset: str) -> bool:
+def is_there(dataset: str) -> bool:
+    """Whether it is a path to something."""
     try:
         return Path(dataset).exists()
     except (OSError, ValueError):  # no name of a file
@@ -48,7 +49,7 @@ def own_source(dataset: str) -> Source:
         UserError: nothing is there, or nothing that is a data set; see `list_classes`.
     """
     path = Path(dataset).expanduser()
-    if not _there(str(path)):
+    if not is_there(str(path)):
         raise UserError(f"{shown_path(path)}: no such file or folder{_hint(path)}")
     name = shown_path(path.resolve().name)[:LONGEST_NAME] or "images"
     suffix = path.suffix.lower()

@@ -1,10 +1,9 @@
 """The data sets that have names. A new one is a file with a `SOURCE`, and its line here."""
 
 import difflib
-from pathlib import Path
 
 from minivit.data import cifar10, cifar100, mnist, shapes
-from minivit.data.own import own_source
+from minivit.data.own import is_there, own_source
 from minivit.data.source import Source
 from minivit.errors import UserError, shown
 
@@ -26,10 +25,7 @@ def is_place(dataset: str) -> bool:
         return False
     if dataset.startswith(("~", ".")) or "/" in dataset or "\\" in dataset:
         return True
-    try:
-        return Path(dataset).exists()
-    except (OSError, ValueError):  # no file can have this name
-        return False
+    return is_there(dataset)
 
 
 def find_source(dataset: str) -> Source:
