@@ -31,6 +31,11 @@ from minivit.functional.conv2d import conv2d_backward, conv2d_forward
 from minivit.functional.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from minivit.functional.drop_path import drop_path_backward, drop_path_forward
 from minivit.functional.dropout import dropout_backward, dropout_forward, dropout_mask
+from minivit.functional.flash_attention import (
+    FlashAttentionCache,
+    flash_attention_backward,
+    flash_attention_forward,
+)
 from minivit.functional.gelu import (
     erf,
     gelu_backward,
@@ -109,6 +114,7 @@ __all__ = [
     "AttentionCache",
     "Corruption",
     "Extras",
+    "FlashAttentionCache",
     "MultiHeadAttentionCache",
     "attention_backward",
     "attention_forward",
@@ -127,6 +133,8 @@ __all__ = [
     "dropout_forward",
     "dropout_mask",
     "erf",
+    "flash_attention_backward",
+    "flash_attention_forward",
     "gelu_backward",
     "gelu_forward",
     "gelu_tanh_backward",

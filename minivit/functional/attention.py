@@ -3,8 +3,16 @@
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minivit.backend import Array, get_xp
 from minivit.functional.dropout import dropout_backward, dropout_forward
+from minivit.functional.flash_attention import (
+    KEYS,
+    FlashAttentionCache,
+    flash_attention_backward,
+    flash_attention_forward,
+)
 from minivit.functional.layernorm import layernorm_backward, layernorm_forward
 from minivit.functional.linear import linear_backward, linear_forward
 from minivit.functional.relative import (
@@ -111,7 +119,7 @@ class MultiHeadAttentionCache(NamedTuple):
 
     qkv: tuple
     relative: tuple | None
-    attention: AttentionCache
+    attention: AttentionCache | FlashAttentionCache
     proj: tuple
     bias: tuple | None = None
     rotary: tuple | None = None
@@ -177,11 +185,21 @@ def multi_head_attention_forward(
     if extras.bias is not None:
         table, offsets = extras.bias
         bias, bias_cache = relative_bias_forward(table, offsets, x.shape[1])
-    heads, attention_cache = attention_forward(q, k, v, mask, bias)
+    heads, attention_cache = _attend(q, k, v, mask, bias)
     y, proj_cache = linear_forward(merge_heads(heads), proj_weight, proj_bias)
     return y, MultiHeadAttentionCache(
         qkv_cache, relative_cache, attention_cache, proj_cache, bias_cache, rotary, norms
     )
+
+
+def _attend(
+    q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None
+) -> tuple[Array, AttentionCache | FlashAttentionCache]:
+    """`attention_forward`, in blocks on a CPU where there are more tokens than a block has; a mask
+    or a bias has T × T numbers as it is."""
+    if mask is None and bias is None and get_xp(q) is np and k.shape[2] > KEYS:
+        return flash_attention_forward(q, k, v)
+    return attention_forward(q, k, v, mask, bias)
 
 
 def _normalize(
@@ -208,7 +226,7 @@ def multi_head_attention_backward(
     The forward's steps in reverse; a reshape's backward is the reverse reshape, and what q, k and v
     were cut from, their gradients are written into. dprobs: see `attention_backward`.
     """
-    H = cache.probs.shape[1]
+    H = cache.attention.q.shape[1]
     dmerged, dproj_weight, dproj_bias = linear_backward(dy, cache.proj)
     B, T, C = dmerged.shape
     dheads = dmerged.reshape(B, T, H, C // H).swapaxes(1, 2)  # the inverse of merge_heads
@@ -218,7 +236,10 @@ def multi_head_attention_backward(
     more: list[Array] = []
     if cache.relative is not None or cache.bias is not None:
         dbias = get_xp(dy).empty_like(cache.probs)
-    attention_backward(dheads, cache.attention, (dq, dk, dv), dprobs, dbias)
+    if isinstance(cache.attention, FlashAttentionCache):
+        flash_attention_backward(dheads, cache.attention, (dq, dk, dv), dprobs)
+    else:
+        attention_backward(dheads, cache.attention, (dq, dk, dv), dprobs, dbias)
     if cache.relative is not None:
         dq_by_place, dtable = relative_backward(dbias, cache.relative)
         dq += dq_by_place

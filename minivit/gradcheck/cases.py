@@ -78,6 +78,7 @@ def pairs() -> Iterator[tuple[str, Case]]:
     yield pair("softmax", {"scores": x})
     yield pair("attention", heads)
     yield "attention, dropout", pair("attention", heads, mask)[1]
+    yield pair("flash_attention", heads)
     yield pair("multi_head_attention", projections, H)
     yield "multi_head_attention, dropout", pair("multi_head_attention", projections, H, mask)[1]
     places = {"q": heads["q"], "table": draw(9, D)}

@@ -77,6 +77,7 @@ SPECS: dict[Callable, Spec] = {
     F.relative_bias_forward: Spec(("relative_bias",), "table[offset]"),
     F.softmax_forward: Spec(("probs",), "exp(s) / Σ exp(s)", ("scores",), "q kᵀ / √D"),
     F.attention_forward: Spec(("heads",), "probs v"),
+    F.flash_attention_forward: Spec(("heads",), "softmax(q kᵀ / √D) v, a block at a time"),
     F.merge_heads: Spec(("merged",), "the heads of a token side by side"),
     F.gelu_forward: Spec(("gelu",), "x Φ(x)"),
     F.gelu_tanh_forward: Spec(("gelu",), "x (1 + tanh(√(2/π) (x + 0.0447 x³))) / 2"),
@@ -105,6 +106,9 @@ SPECS: dict[Callable, Spec] = {
     ),
     F.attention_backward: Spec(
         ("dq", "dk", "dv"), "dscores k / √D; dscoresᵀ q / √D; probsᵀ dheads"
+    ),
+    F.flash_attention_backward: Spec(
+        ("dq", "dk", "dv"), "dscores k / √D; dscoresᵀ q / √D; softmax(q kᵀ / √D)ᵀ dheads"
     ),
     F.rotary_backward: Spec(("drotated",), "turned back"),
     F.relative_bias_backward: Spec(("dtable",), "Σ dbias over each offset"),

@@ -99,6 +99,17 @@ def attention_output():
     return of("attention", q, k, v), of("softmax", q @ k.swapaxes(-1, -2) / 2) @ v
 
 
+def flash_attention_output():
+    q, k, v = (draw(seed, 2, 1, 3, D) for seed in (7, 8, 9))
+    return of("flash_attention", q, k, v), of("softmax", q @ k.swapaxes(-1, -2) / 2) @ v
+
+
+def flash_attention_gradients():
+    q, k, v = (draw(seed, 2, 1, 3, D) for seed in (7, 8, 9))
+    _, cache = F.flash_attention_forward(q, k, v)
+    return F.flash_attention_backward(dy[:, None], cache), attention_gradients()[1]
+
+
 FORMULAS = {
     "y = x W + b": lambda: (of("linear", x, W, b), x @ W + b),
     "dy Wᵀ; xᵀ dy; Σ dy": lambda: (
@@ -137,6 +148,8 @@ FORMULAS = {
         back("softmax", x), probs * (dy - (dy * probs).sum(-1, keepdims=True))),
     "probs v": attention_output,
     "dscores k / √D; dscoresᵀ q / √D; probsᵀ dheads": attention_gradients,
+    "softmax(q kᵀ / √D) v, a block at a time": flash_attention_output,
+    "dscores k / √D; dscoresᵀ q / √D; softmax(q kᵀ / √D)ᵀ dheads": flash_attention_gradients,
     "x Φ(x)": lambda: (of("gelu", x), x * cdf),
     "dy (Φ(x) + x φ(x))": lambda: (back("gelu", x), dy * (cdf + x * pdf)),
     "x (1 + tanh(√(2/π) (x + 0.0447 x³))) / 2": lambda: (

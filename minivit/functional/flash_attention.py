@@ -1,0 +1,147 @@
+"""Attention in blocks, for many tokens: what `attention` computes, without the T × T map.
+
+With thousands of tokens the map no longer fits in a cache, and every step of softmax walks through
+memory. Here a block of queries meets one block of keys after the other; the scores of the two stay
+in cache and are forgotten (Rabe & Staats, 2021; FlashAttention, Dao et al., 2022).
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from minivit.backend import Array, get_xp
+from minivit.functional.layernorm import row_dots
+from minivit.functional.softmax import row_sums, softmax_forward
+
+QUERIES, KEYS = 256, 512
+"""Tokens of a block: their scores take 0.5 MB in float32. With fewer, the products pack their
+factors too often."""
+
+
+class FlashAttentionCache(NamedTuple):
+    """q, k, v (B, H, T, D): the scores are computed again from them.
+    out (B, H, T, D): its product with dout is softmax's correction, so no row of the map is needed.
+    lse (B, H, T): log of the sum of exp(scores) of each query; exp(score - lse) is the share.
+    """
+
+    q: Array
+    k: Array
+    v: Array
+    out: Array
+    lse: Array
+
+    @property
+    def probs(self) -> Array:
+        """The attention map (B, H, T, T), computed when somebody asks for it."""
+        xp = get_xp(self.q)
+        scores = xp.matmul(self.q * _scale(self.q), self.k.swapaxes(-1, -2))
+        return softmax_forward(scores)[0]
+
+
+def flash_attention_forward(q: Array, k: Array, v: Array) -> tuple[Array, FlashAttentionCache]:
+    r"""`attention_forward` with memory O(T): softmax by a running maximum and a running sum.
+
+    After each block j of keys, with scores :math:`S_j` and m the largest score so far,
+
+    .. math:: \ell \leftarrow e^{m' - m}\,\ell + \textstyle\sum e^{S_j - m}, \qquad
+              O \leftarrow e^{m' - m}\,O + e^{S_j - m} V_j
+
+    where m' is the maximum before (Milakov & Gimelshein, 2018); in the end out is :math:`O / \ell`.
+
+    Args:
+        q, k, v: (B, H, T, D), any strides. There may be fewer queries than keys.
+
+    Returns:
+        out (B, H, T, D), laid out as `attention_forward`'s; cache.
+    """
+    xp = get_xp(q)
+    B, H, T, D = q.shape
+    out = xp.empty((B, T, H, D), q.dtype).swapaxes(1, 2)
+    lse = xp.empty((B, H, T), q.dtype)
+    for head in np.ndindex(B, H):
+        for rows in _pieces(T, QUERIES):
+            out[head][rows], lse[head][rows] = _attend(q[head][rows], k[head], v[head])
+    return out, FlashAttentionCache(q, k, v, out, lse)
+
+
+def _attend(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
+    """A block of queries (R, D), keys and values (T, D) of one head -> out (R, D), lse (R,)."""
+    xp = get_xp(q)
+    query = q * _scale(q)
+    top = xp.full((len(q), 1), -math.inf, q.dtype)
+    total, out = xp.zeros_like(top), xp.zeros(q.shape, q.dtype)
+    for keys in _pieces(len(k), KEYS):
+        shares = query @ k[keys].T
+        new_top = xp.maximum(top, shares.max(-1, keepdims=True))
+        shares -= new_top
+        xp.exp(shares, shares)
+        shrink = xp.exp(top - new_top)
+        total = total * shrink + row_sums(shares)
+        out *= shrink
+        out += shares @ v[keys]
+        top = new_top
+    out /= total
+    return out, (top + xp.log(total))[:, 0]
+
+
+def flash_attention_backward(
+    dout: Array,
+    cache: FlashAttentionCache,
+    out: tuple[Array, Array, Array] | None = None,
+    dprobs: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    r"""dout (B, H, T, D) -> dq, dk, dv, each (B, H, T, D); the map is computed again in blocks.
+
+    As in `attention_backward`, but the correction comes from the output:
+    :math:`\mathrm{rowsum}(dP \odot P) = \mathrm{rowsum}(dO \odot O)`, as :math:`O = P V`.
+
+    Args:
+        out, dprobs: as in `attention_backward`.
+    """
+    q, k, v, heads, lse = cache
+    xp = get_xp(q)
+    dq, dk, dv = out or (xp.empty_like(q), xp.empty_like(k), xp.empty_like(v))
+    if dprobs is not None:
+        xp.matmul(dout, v.swapaxes(-1, -2), out=dprobs)
+    dk[...] = 0
+    dv[...] = 0
+    for head in np.ndindex(q.shape[:2]):
+        for rows in _pieces(q.shape[2], QUERIES):
+            dq[head][rows] = _attend_backward(
+                dout[head][rows], q[head][rows], k[head], v[head], heads[head][rows],
+                lse[head][rows], dk[head], dv[head],
+            )  # fmt: skip
+    return dq, dk, dv
+
+
+def _attend_backward(
+    dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array, dk: Array, dv: Array
+) -> Array:
+    """A block of queries: -> dq (R, D); adds its part to dk and dv (T, D)."""
+    xp = get_xp(q)
+    scale = _scale(q)
+    query, dout = q * scale, xp.ascontiguousarray(dout)
+    dq, correction = xp.zeros(q.shape, q.dtype), row_dots(dout, out)[:, None]
+    for keys in _pieces(len(k), KEYS):
+        shares = query @ k[keys].T
+        shares -= lse[:, None]
+        xp.exp(shares, shares)
+        dv[keys] += shares.T @ dout
+        dscores = dout @ v[keys].T
+        dscores -= correction
+        dscores *= shares
+        dq += dscores @ k[keys]
+        dk[keys] += dscores.T @ query
+    dq *= scale
+    return dq
+
+
+def _scale(q: Array) -> float:
+    return 1.0 / math.sqrt(q.shape[-1])
+
+
+def _pieces(length: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover range(length)."""
+    return (slice(start, start + size) for start in range(0, length, size))
