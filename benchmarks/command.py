@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from benchmarks import report, sweep
+from benchmarks import isa, report, sweep
 from benchmarks.runner import CONTENDERS, ROUNDS, STEPS, measure, obstacle, table_rows
 from benchmarks.shape import Shape
 from minivit.data import Augmentation
@@ -48,7 +48,7 @@ def run(options: Options, train: bool, prog: str) -> int:
     results = measure(names, shape, train, options.rounds, options.steps)
     what = "training step" if train else "inference"
     title = f"{what}: {shape.dim} × {shape.depth}, {shape.image_size} px, batch {shape.batch}"
-    title = title[0].upper() + title[1:]
+    title = title[0].upper() + title[1:] + ", AVX2" * (shape.isa == "avx2")
     rows = table_rows(results, shape, train)
     report.write(name, title, shape, rows, command)
     return 0
@@ -66,6 +66,7 @@ def contenders(only: Sequence[str], shape: Shape) -> list[str]:
 
 def shape_of(options: Options) -> Shape:
     """What to measure; refused where a training of it would be."""
+    isa.require(options.shape.isa)
     shape = _named(options)
     vit, augmentation = ViTConfig(**shape.vit), Augmentation(crop=0)
     TrainConfig(vit=vit, augmentation=augmentation, batch_size=shape.batch, threads=shape.threads)
@@ -92,6 +93,8 @@ def file_name(options: Options, kind: str) -> str:
         words.append(options.model.lower().replace("/", ""))
     if options.shape.activation != Shape.activation:
         words.append(options.shape.activation)
+    if options.shape.isa != Shape.isa:
+        words.append(options.shape.isa)
     if options.sweep != "none":
         words.append(options.sweep)
     return "_".join(words)

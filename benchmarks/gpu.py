@@ -130,7 +130,7 @@ def write(options: Options, shape: Shape, rows: list[dict], kernels: list[dict])
 
     gpu = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     RESULTS.mkdir(exist_ok=True)
-    facts = {"date": str(date.today()), "gpu": gpu, **machine(), "cupy": cupy.__version__}
+    facts = {"date": str(date.today()), "gpu": gpu, **machine(shape), "cupy": cupy.__version__}
     content = {**facts, "shape": shape.as_dict(), "rows": rows, "kernels": kernels}
     (RESULTS / "gpu_train_step.json").write_text(
         json.dumps(content, indent=2) + "\n", encoding="utf-8"

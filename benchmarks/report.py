@@ -17,15 +17,15 @@ BLUE, GREY = "#0072B2", "#999999"
 def write(name: str, title: str, shape: Shape, rows: list[dict], command: str) -> None:
     """NAME.json, NAME.md and NAME.png."""
     RESULTS.mkdir(exist_ok=True)
-    facts = {"date": str(date.today()), "command": command, **machine()}
+    facts = {"date": str(date.today()), "command": command, **machine(shape)}
     content = {**facts, "shape": shape.as_dict(), "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     packages = ", ".join(f"{key} {value}" for key, value in facts["packages"].items())
     text = (
         f"# {title}\n\n{markdown(rows)}\n\n"
-        f"{facts['cpu']}, {shape.threads} cores; {packages}; Python {facts['python']}; "
-        f"{facts['date']}; `{command}`. Medians over rounds in which all take turns; in brackets "
-        "the range of the ratio.\n"
+        f"{facts['cpu']}, {facts['instructions']}, {shape.threads} cores; {packages}; "
+        f"Python {facts['python']}; {facts['date']}; `{command}`. Medians over rounds in which all "
+        "take turns; in brackets the range of the ratio.\n"
     )
     (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
     save_figure(bars(rows, title), RESULTS / f"{name}.png")

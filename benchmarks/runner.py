@@ -9,8 +9,9 @@ import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
+from benchmarks import isa
 from benchmarks.shape import GEMM_FLOPS, Shape
-from minivit.backend.host import cpu_has_bf16
+from minivit.backend.host import cpu_has_avx512, cpu_has_bf16
 from minivit.backend.machine import cpu_name
 from minivit.ranges import Range
 
@@ -46,6 +47,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
+            env=os.environ | isa.environment(shape.isa),
         )
 
     def run(self, steps: int) -> dict:
@@ -73,7 +75,13 @@ def obstacle(name: str, shape: Shape) -> str | None:
     """Why a contender cannot be measured here; None where it can."""
     if not installed(name):
         return "it is not installed"
-    if "bf16" in name and shape.device == "cpu" and not cpu_has_bf16():
+    if name == "jax" and shape.isa == "avx2" and cpu_has_avx512():
+        return "its matrix products (YNNPACK) take AVX-512 wherever the CPU has it"
+    if "bf16" not in name or shape.device != "cpu":
+        return None
+    if shape.isa == "avx2":
+        return "AVX2 has no bfloat16 instructions"
+    if not cpu_has_bf16():
         return "this CPU has no bfloat16 instructions (avx512_bf16, amx_bf16)"
     return None
 
@@ -147,12 +155,16 @@ def markdown(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> dict:
+def machine(shape: Shape) -> dict:
     """What the figures were measured on."""
     packages = {"numpy": version("numpy")}
     packages |= {name: version(name) for name in ("torch", "jax") if installed(name)}
-    blas = {k: v for k, v in os.environ.items() if k.startswith("OPENBLAS")}
-    return {"cpu": cpu_name(), "cores": os.cpu_count(), "python": platform.python_version()} | {
+    variables = os.environ | isa.environment(shape.isa)
+    return {
+        "cpu": cpu_name(),
+        "instructions": isa.describe(shape.isa),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
         "packages": packages,
-        "openblas_environment": blas,
+        "environment": {name: variables[name] for name in isa.avx2() if name in variables},
     }

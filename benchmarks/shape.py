@@ -34,6 +34,8 @@ class Shape:
     """Cores to use."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where."""
+    isa: Literal["native", "avx2"] = "native"
+    """Instruction set: the CPU's own, or AVX2 alone where it has AVX-512."""
 
     @property
     def tokens(self) -> int:
@@ -53,5 +55,5 @@ class Shape:
     @property
     def vit(self) -> dict:
         """The fields of minivit's `ViTConfig`."""
-        run = ("batch", "threads", "device")
+        run = ("batch", "threads", "device", "isa")
         return {name: value for name, value in asdict(self).items() if name not in run}

@@ -31,12 +31,15 @@ def run(name, key: str, shape: Shape, names: list[str], train: bool, options, co
         results = measure(names, one, train, options.rounds, options.steps)
         measured[value] = {n: _rate(one, result) for n, result in results.items() if n != "gemm"}
     report.RESULTS.mkdir(exist_ok=True)
-    facts = {"command": command, **machine(), "shape": shape.as_dict()}
+    facts = {"command": command, **machine(shape), "shape": shape.as_dict()}
     content = {**facts, "key": key, "images_per_s": measured}
     (report.RESULTS / f"{name}.json").write_text(
         json.dumps(content, indent=2) + "\n", encoding="utf-8"
     )
-    text = f"# Images/s over {key}\n\n{_table(key, measured)}\n\n`{command}`\n"
+    text = (
+        f"# Images/s over {key}\n\n{_table(key, measured)}\n\n"
+        f"{facts['cpu']}, {facts['instructions']}; `{command}`\n"
+    )
     (report.RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
     save_figure(_lines(key, measured), report.RESULTS / f"{name}.png")
     print(text)

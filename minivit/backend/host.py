@@ -90,10 +90,28 @@ def _is_amd_with_avx512() -> bool:
     return cpu_has_avx512() and "AuthenticAMD" in _cpuinfo()
 
 
+def instruction_set() -> str:
+    """The widest vectors of this CPU: AVX-512, AVX2 or neither; Arm's are NEON."""
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return "NEON"
+    if not _is_x86():
+        return f"the instructions of {platform.machine()}"
+    if cpu_has_avx512():
+        return "AVX-512"
+    known = _cpuinfo().split()
+    if "avx2" in known:
+        return "AVX2"
+    return "neither AVX2 nor AVX-512" if known else "AVX2 or AVX-512 (only Linux tells which)"
+
+
+def _is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
 def cpu_has_avx512() -> bool:
     """Whether this CPU has the AVX-512 instructions that OpenBLAS's SkylakeX kernels need."""
     flags = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
-    return platform.machine().lower() in ("x86_64", "amd64") and flags <= set(_cpuinfo().split())
+    return _is_x86() and flags <= set(_cpuinfo().split())
 
 
 def cpu_has_bf16() -> bool:

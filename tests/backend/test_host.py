@@ -164,3 +164,21 @@ def test_the_allocator_is_told_or_left_alone_without_harm(monkeypatch):
     assert host._keep_freed_memory().startswith(("glibc keeps", "left alone"))
     monkeypatch.setattr(host.platform, "libc_ver", lambda: ("", ""))
     assert "not glibc" in host._keep_freed_memory()
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "expected"),
+    [
+        ("x86_64", ZEN5, "AVX-512"),
+        ("AMD64", "flags : fpu avx2", "AVX2"),
+        ("x86_64", "flags : fpu avx2 avx512f", "AVX2"),
+        ("x86_64", "flags : fpu sse2", "neither"),
+        ("x86_64", "", "only Linux"),
+        ("arm64", "", "NEON"),
+        ("riscv64", "", "riscv64"),
+    ],
+)
+def test_the_instruction_set_is_named(machine, cpuinfo, expected, monkeypatch):
+    monkeypatch.setattr(host.platform, "machine", lambda: machine)
+    monkeypatch.setattr(host, "_cpuinfo", lambda: cpuinfo)
+    assert expected in host.instruction_set()
