@@ -38,30 +38,30 @@ class Options(Ranged):
 def run(options: Options, train: bool, prog: str) -> int:
     """Measure, print, write."""
     shape = shape_of(options)
-    names = contenders(options.only, shape)
+    names, left_out = contenders(options.only, shape)
+    for line in left_out:
+        print(line, file=sys.stderr)
     kind = "train_step" if train else "inference"
     command = " ".join([prog, *sys.argv[1:]])
     name = file_name(options, kind)
     if options.sweep != "none":
-        sweep.run(name, options.sweep, shape, names, train, options, command)
+        sweep.run(name, options.sweep, shape, names, train, options, command, left_out)
         return 0
     results = measure(names, shape, train, options.rounds, options.steps)
     what = "training step" if train else "inference"
     title = f"{what}: {shape.dim} × {shape.depth}, {shape.image_size} px, batch {shape.batch}"
     title = title[0].upper() + title[1:] + ", AVX2" * (shape.isa == "avx2")
     rows = table_rows(results, shape, train)
-    report.write(name, title, shape, rows, command)
+    report.write(name, title, shape, rows, command, left_out)
     return 0
 
 
-def contenders(only: Sequence[str], shape: Shape) -> list[str]:
-    """minivit and those of `only` that can be measured here; says why the others cannot."""
-    names = list(dict.fromkeys(["minivit", *only]))
+def contenders(only: Sequence[str], shape: Shape) -> tuple[list[str], list[str]]:
+    """minivit and those of `only` that can be measured here; a line on each that cannot."""
+    names = dict.fromkeys(["minivit", *only])
     obstacles = {name: obstacle(name, shape) for name in names}
-    for name, why in obstacles.items():
-        if why:
-            print(f"{name} is left out: {why}", file=sys.stderr)
-    return [name for name in names if not obstacles[name]]
+    left_out = [f"{name} is left out: {why}" for name, why in obstacles.items() if why]
+    return [name for name in names if not obstacles[name]], left_out
 
 
 def shape_of(options: Options) -> Shape:

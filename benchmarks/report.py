@@ -1,6 +1,7 @@
 """Tables and plots into `benchmarks/results/`."""
 
 import json
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -14,15 +15,17 @@ RESULTS = Path(__file__).parent / "results"
 BLUE, GREY = "#0072B2", "#999999"
 
 
-def write(name: str, title: str, shape: Shape, rows: list[dict], command: str) -> None:
+def write(
+    name: str, title: str, shape: Shape, rows: list[dict], command: str, left_out: Sequence[str]
+) -> None:
     """NAME.json, NAME.md and NAME.png."""
     RESULTS.mkdir(exist_ok=True)
     facts = {"date": str(date.today()), "command": command, **machine(shape)}
-    content = {**facts, "shape": shape.as_dict(), "rows": rows}
+    content = {**facts, "shape": shape.as_dict(), "rows": rows, "left_out": left_out}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     packages = ", ".join(f"{key} {value}" for key, value in facts["packages"].items())
     text = (
-        f"# {title}\n\n{markdown(rows)}\n\n"
+        f"# {title}\n\n{markdown(rows)}\n\n{sentences(left_out)}"
         f"{facts['cpu']}, {facts['instructions']}, {shape.threads} cores; {packages}; "
         f"Python {facts['python']}; {facts['date']}; `{command}`. Medians over rounds in which all "
         "take turns; in brackets the range of the ratio.\n"
@@ -30,6 +33,11 @@ def write(name: str, title: str, shape: Shape, rows: list[dict], command: str) -
     (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
     save_figure(bars(rows, title), RESULTS / f"{name}.png")
     print(text)
+
+
+def sentences(lines: Sequence[str]) -> str:
+    """A paragraph of them for below a table; nothing where there are none."""
+    return ". ".join(lines) + ".\n\n" if lines else ""
 
 
 def bars(rows: list[dict], title: str) -> Figure:

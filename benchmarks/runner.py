@@ -1,5 +1,6 @@
 """Contenders in turn, round by round, so that a change of the machine's speed hits all alike."""
 
+import contextlib
 import json
 import os
 import platform
@@ -8,6 +9,8 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+
+from tqdm import tqdm
 
 from benchmarks import isa
 from benchmarks.shape import GEMM_FLOPS, Shape
@@ -90,24 +93,31 @@ def measure(
     names: list[str], shape: Shape, train: bool, rounds: int, steps: int
 ) -> dict[str, Result]:
     """Each of `names`, and "gemm", in turn: `steps` steps a round, after a warm-up."""
-    workers, results = {}, {}
-    try:
-        for name in [*names, "gemm"]:
-            print(f"  warming up {name}", file=sys.stderr)
+    names = [*names, "gemm"]
+    workers, results = {}, {name: Result() for name in names}
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(progress(len(names) * (rounds + 1)))
+        for name in names:
+            bar.set_description(f"warming up {name}")
             workers[name] = Worker(name, shape, train)
+            stack.callback(workers[name].stop)
             workers[name].run(3)
-            results[name] = Result()
-        for i in range(rounds):
+            bar.update()
+        for i in range(1, rounds + 1):
             for name, worker in workers.items():
+                bar.set_description(f"round {i} of {rounds}: {name}")
                 answer = worker.run(steps)
                 results[name].seconds.append(statistics.median(answer["seconds"]))
                 results[name].peak_bytes = answer["peak_bytes"]
+                bar.update()
             took = ", ".join(f"{name} {found.seconds[-1]:.3g} s" for name, found in results.items())
-            print(f"  round {i + 1} of {rounds}: {took}", file=sys.stderr)
-    finally:
-        for worker in workers.values():
-            worker.stop()
+            bar.write(f"round {i} of {rounds}: {took}", file=sys.stderr)
     return results
+
+
+def progress(turns: int) -> tqdm:
+    """A bar of the turns that are over, in a terminal; elsewhere only the lines are seen."""
+    return tqdm(total=turns, unit="turn", leave=False, dynamic_ncols=True, disable=None)
 
 
 def table_rows(results: dict[str, Result], shape: Shape, train: bool) -> list[dict]:

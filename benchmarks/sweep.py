@@ -22,7 +22,9 @@ VALUES = {
 COLOURS = (BLUE, "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#999999")
 
 
-def run(name, key: str, shape: Shape, names: list[str], train: bool, options, command: str) -> None:
+def run(
+    name, key: str, shape: Shape, names, train: bool, options, command: str, left_out: list[str]
+) -> None:
     """Measure each value; write NAME.json, NAME.md and NAME.png."""
     measured = {}
     for value in VALUES[key]:
@@ -32,12 +34,12 @@ def run(name, key: str, shape: Shape, names: list[str], train: bool, options, co
         measured[value] = {n: _rate(one, result) for n, result in results.items() if n != "gemm"}
     report.RESULTS.mkdir(exist_ok=True)
     facts = {"command": command, **machine(shape), "shape": shape.as_dict()}
-    content = {**facts, "key": key, "images_per_s": measured}
+    content = {**facts, "key": key, "images_per_s": measured, "left_out": left_out}
     (report.RESULTS / f"{name}.json").write_text(
         json.dumps(content, indent=2) + "\n", encoding="utf-8"
     )
     text = (
-        f"# Images/s over {key}\n\n{_table(key, measured)}\n\n"
+        f"# Images/s over {key}\n\n{_table(key, measured)}\n\n{report.sentences(left_out)}"
         f"{facts['cpu']}, {facts['instructions']}; `{command}`\n"
     )
     (report.RESULTS / f"{name}.md").write_text(text, encoding="utf-8")

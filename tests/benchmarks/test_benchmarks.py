@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import time
+from types import SimpleNamespace
 
 import pytest
 from cuda.device_on_cpu import OnCpu
@@ -85,17 +87,16 @@ def test_files_are_called_by_what_was_measured(options, expected):
         ("fp asimd bf16", True),
     ],
 )
-def test_bfloat16_is_measured_where_the_cpu_has_it(flags, able, monkeypatch, capsys):
+def test_bfloat16_is_measured_where_the_cpu_has_it(flags, able, monkeypatch):
     monkeypatch.setattr(host, "_cpuinfo", lambda: f"flags : {flags}\n")
     monkeypatch.setattr(runner, "installed", lambda name: name != "jax")
-    found = contenders(["jax", "torch", "torch-bf16"], TINY)
+    found, (jax, *bf16) = contenders(["jax", "torch", "torch-bf16"], TINY)
     assert found == ["minivit", "torch", *["torch-bf16"] * able]
-    jax, *bf16 = capsys.readouterr().err.splitlines()
     assert jax == "jax is left out: it is not installed"
     assert len(bf16) == (not able)
     assert all("torch-bf16 is left out: this CPU has no bfloat16" in line for line in bf16)
     gpu = dataclasses.replace(TINY, device="cuda")
-    assert contenders(["torch-bf16"], gpu) == ["minivit", "torch-bf16"]
+    assert contenders(["torch-bf16"], gpu) == (["minivit", "torch-bf16"], [])
 
 
 def test_contenders_take_turns_in_processes_of_their_own(capsys):
@@ -108,6 +109,25 @@ def test_contenders_take_turns_in_processes_of_their_own(capsys):
         assert len(result.seconds) == 2
         assert min(result.seconds) > 0
         assert result.peak_bytes > 2**20
+
+
+def test_a_terminal_sees_whose_turn_it_is_in_which_round(capsys, monkeypatch):
+    monkeypatch.setattr(runner.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(runner, "Worker", lambda *_: SimpleNamespace(run=answer, stop=stop))
+    stopped = []
+
+    def answer(steps):
+        time.sleep(0.11)  # a bar is drawn ten times a second
+        return {"seconds": [1.0] * steps, "peak_bytes": 1}
+
+    def stop():
+        stopped.append(True)
+
+    measure(["minivit"], TINY, train=True, rounds=2, steps=1)
+    said = capsys.readouterr().err
+    for words in ("warming up gemm", "round 1 of 2: minivit:", "round 2 of 2: gemm:", "5/6"):
+        assert words in said
+    assert len(stopped) == 2
 
 
 def test_a_contender_that_dies_is_an_error_and_not_a_figure():
@@ -134,11 +154,14 @@ def test_ratios_are_taken_round_by_round_and_the_limit_from_the_products():
 def test_a_report_is_a_table_a_file_of_numbers_and_a_plot(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     results = {"minivit": Result([1.0], 1), "gemm": Result([1.0], 1)}
-    report.write("x", "Title", TINY, table_rows(results, TINY, True), "python -m this")
+    rows = table_rows(results, TINY, True)
+    report.write("x", "Title", TINY, rows, "python -m this", ["jax is left out: why"])
     assert (
         json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))["command"] == "python -m this"
     )
-    assert "python -m this" in (tmp_path / "x.md").read_text(encoding="utf-8")
+    page = (tmp_path / "x.md").read_text(encoding="utf-8")
+    assert "python -m this" in page
+    assert "\n\njax is left out: why.\n\n" in page
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
