@@ -67,6 +67,10 @@ def _table(key: str, measured: dict) -> str:
     lines = [head, "|---" * (len(names) + 1) + "|"]
     for value, rates in measured.items():
         lines.append(f"| {value} | " + " | ".join(f"{rates[name]:.1f}" for name in names) + " |")
+    if key == "threads":
+        (few, slow), *_, (many, fast) = measured.items()
+        gains = " | ".join(f"{fast[name] / slow[name]:.2f}×" for name in names)
+        lines.append(f"| {many} over {few} | {gains} |")
     return "\n".join(lines)
 
 

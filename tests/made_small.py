@@ -35,9 +35,10 @@ WHERE_NAMED = {
     "--preset": "cifar10",
     "--image-size": "16",
     "--log": "none",
+    "--isa": "native",
 }
-"""The same, only where the line has the flag: fewer and smaller images, a CPU, not a GPU, and no
-package of an extra."""
+"""The same, only where the line has the flag: fewer and smaller images, a CPU, not a GPU, no
+package of an extra, and whatever instructions there are."""
 
 REQUIRED = {
     "minivit finetune": "--from RUN",

@@ -172,6 +172,22 @@ def test_a_sweep_changes_one_size_and_what_hangs_on_it():
     assert (large.image_size, large.batch) == (64, 32)
 
 
+def test_a_sweep_over_threads_ends_in_their_speed_up():
+    measured = {1: {"minivit": 50.0, "torch": 40.0}, 2: {"minivit": 95.0, "torch": 60.0}}
+    *_, last = sweep._table("threads", measured).splitlines()
+    assert last == "| 2 over 1 | 1.90× | 1.50× |"
+    assert "over" not in sweep._table("batch", measured)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_images_of_224_pixels_in_patches_of_4_are_3137_tokens_long(train):
+    shape = dataclasses.replace(TINY, image_size=224, patch_size=4, batch=2)
+    assert shape.tokens == 3137
+    results = measure(["minivit"], shape, train, rounds=1, steps=1)
+    rows = table_rows(results, shape, train)
+    assert f"| {results['minivit'].peak_bytes / 1e6:.0f} MB |" in markdown(rows)
+
+
 def test_on_a_gpu_the_fused_step_is_what_is_timed():
     shape = dataclasses.replace(TINY, dim=32, activation="gelu_tanh")
     stepper = on_gpu.make_stepper(shape, "fp32", OnCpu())
