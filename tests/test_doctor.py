@@ -1,5 +1,7 @@
 """The doctor says what it found, and what could be done about it."""
 
+from pathlib import Path
+
 import pytest
 
 from minivit.backend import host, machine
@@ -13,6 +15,8 @@ def test_the_doctor_prints_a_line_for_each_finding(capsys, monkeypatch):
     out = capsys.readouterr().out
     for word in ("CPU", "BLAS", "123 GFLOP/s", "45 GB/s", "GPU", "OpenBLAS kernels", "allocator"):
         assert word in out
+    assert f"instructions      {host.instruction_set()}; " in out
+    assert "what to expect    the row" in out
 
 
 def test_rates_are_measured_and_positive():
@@ -42,3 +46,25 @@ def test_advice_names_the_kernels_that_leave_avx512_unused(
     else:
         assert len(advice) == 1
         assert expected in advice[0]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "kernels", "expected"),
+    [
+        ("avx2 avx512f avx512bw avx512dq avx512vl", "SkylakeX", "AVX-512"),
+        ("avx2 avx512f avx512bw avx512dq avx512vl", "Haswell", "AVX2"),
+        ("avx2", "Haswell", "AVX2"),
+        ("sse2", "Nehalem", "others"),
+        ("avx2 avx512f avx512bw avx512dq avx512vl", None, "AVX-512"),
+    ],
+)
+def test_the_doctor_points_at_a_row_of_the_table(cpu, kernels, expected, monkeypatch):
+    monkeypatch.setattr(host.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(host, "_cpuinfo", lambda: f"flags : {cpu}")
+    blas = [{"architecture": kernels} if kernels else {}]
+    assert doctor.row(blas) == expected
+    assert doctor.kernels_of(blas) == (
+        f"OpenBLAS took its {kernels} kernels" if kernels else "no OpenBLAS"
+    )
+    page = (Path(__file__).parents[1] / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert f"\n| {expected} | " in page

@@ -31,6 +31,7 @@ def main(options: Options) -> int:
     cores = physical_cores()
     blas = blas_libraries()
     print(f"{'CPU':18}{cpu_name()}, {cores} physical core{'s' * (cores > 1)} to use")
+    print(f"{'instructions':18}{host.instruction_set()}; {kernels_of(blas)}")
     print(f"{'Python':18}{platform.python_version()}, NumPy {np.__version__}")
     print(f"{'BLAS':18}{', '.join(map(describe_blas, blas)) or 'not recognised'}")
     print(f"{'products':18}{gemm_rate(cores):.0f} GFLOP/s in float32 on {cores} cores")
@@ -38,6 +39,7 @@ def main(options: Options) -> int:
     print(f"{'GPU':18}{gpu()}")
     print(f"{'OpenBLAS kernels':18}{host.tuning.openblas}")
     print(f"{'allocator':18}{host.tuning.malloc}")
+    print(f"{'what to expect':18}the row {row(blas)!r} of the table in benchmarks/README.md")
     advice = list(advise(blas))
     print("\nWhat you could do:" if advice else "\nNothing to improve that we know of.")
     for line in advice:
@@ -45,15 +47,40 @@ def main(options: Options) -> int:
     return 0
 
 
+def architectures(blas: list[dict]) -> set[str]:
+    """The CPUs that the loaded OpenBLAS has kernels for, and took."""
+    return {str(one["architecture"]) for one in blas if one.get("architecture")}
+
+
+def kernels_of(blas: list[dict]) -> str:
+    """Which of its kernels OpenBLAS took."""
+    took = " and ".join(sorted(architectures(blas)))
+    return f"OpenBLAS took its {took} kernels" if took else "no OpenBLAS"
+
+
+def leaves_avx512_unused(blas: list[dict]) -> bool:
+    """Whether this CPU has AVX-512, and OpenBLAS has not noticed."""
+    took = architectures(blas)
+    return host.cpu_has_avx512() and bool(took) and took <= host.WITHOUT_AVX512
+
+
+def row(blas: list[dict]) -> str:
+    """The row of a CPU as fast as this one with these kernels: "AVX-512", "AVX2" or "others"."""
+    if leaves_avx512_unused(blas):
+        return "AVX2"
+    found = host.instruction_set()
+    return found if found in ("AVX-512", "AVX2") else "others"
+
+
 def advise(blas: list[dict]) -> Iterator[str]:
     """What would make this machine faster, as far as we can tell."""
-    kernels = {str(library.get("architecture")) for library in blas}
-    if host.cpu_has_avx512() and kernels and kernels <= host.WITHOUT_AVX512:
+    if leaves_avx512_unused(blas):
         variable = os.environ.get(host.CORETYPE)
         how = f"unset {host.CORETYPE}" if variable else f"set {host.CORETYPE}=SkylakeX"
+        took = "/".join(sorted(architectures(blas)))
         yield (
-            f"This CPU has AVX-512, but OpenBLAS runs its {'/'.join(kernels)} kernels, at about "
-            f"half the speed: {how}"
+            f"This CPU has AVX-512, but OpenBLAS runs its {took} kernels, at about half the "
+            f"speed: {how}"
         )
     if os.environ.get(host.SWITCH) == "0":
         yield f"{host.SWITCH}=0 switches minivit's tuning off: unset it"
