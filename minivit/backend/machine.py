@@ -19,17 +19,6 @@ from minivit.backend.arrays import parse_device
 from minivit.errors import UserError
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-USUAL_CACHE = 2**20
-"""Bytes of a core's second-level cache where the system does not say."""
-
-
-def cache_bytes() -> int:
-    """Bytes of a core's second-level cache."""
-    size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
-    try:
-        return int(size.read_text(encoding="utf-8").strip().removesuffix("K")) * 1024
-    except (OSError, ValueError):  # not Linux, or another unit
-        return USUAL_CACHE
 
 
 def physical_cores() -> int:

@@ -29,7 +29,7 @@ def training_memory(config: TrainConfig) -> dict[str, int]:
         * min(workers, config.batch_size)
         * rows
         * FLOAT
-        * num_activations(config.vit),
+        * num_activations(config.vit, config.device),
         "batches": (config.device == "cpu") * 2 * FLOAT * pixels,
     }
 

@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from minivit.backend import RandomStream, blocks, get_xp, use_device
-from minivit.backend.machine import cache_bytes, physical_cores
+from minivit.backend.machine import physical_cores
 from minivit.engine.objective import Objective, StepResult
 from minivit.models import Model, ViT, ViTConfig
 
@@ -43,7 +43,7 @@ class Layout(NamedTuple):
         """What suits a model on a device ("cpu", "cuda", "cuda:N"), where it is not given."""
         if device != "cpu":
             return cls(1, micro_batch)
-        return cls(threads or physical_cores(), micro_batch or _fitting_rows(config))
+        return cls(threads or physical_cores(), micro_batch or _images_at_a_time(config))
 
 
 class DataParallel:
@@ -217,11 +217,12 @@ def _split(rows: range, size: int | None) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def _fitting_rows(config: ViTConfig) -> int:
-    """How many images bring a token for each KiB of a core's second-level cache.
+TOKENS_AT_A_TIME = 1024
+"""About best on every CPU that was tried, AVX2 or AVX-512, with second-level caches of 0.5 to 2 MB:
+`benchmarks/README.md`. With fewer tokens the products pack the weights too often and Python takes a
+share; with more, a block's steps find less in cache."""
 
-    Measured to be about best for models 128, 192 and 768 wide, training and inference: with fewer
-    tokens the products read the weights too often, with more a block's steps find less in cache.
-    """
-    tokens = max(512, cache_bytes() // 1024)
-    return max(1, min(64, tokens // config.num_tokens))
+
+def _images_at_a_time(config: ViTConfig) -> int:
+    """The same on every machine, so that a seed gives the same sums."""
+    return max(1, TOKENS_AT_A_TIME // config.num_tokens)

@@ -5,7 +5,10 @@ normal population that lies below x.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
+
+import numpy as np
 
 from minivit.backend import Array, blockwise, get_xp
 
@@ -23,8 +26,11 @@ ERF_COEFFICIENTS = (
 )
 ERF_IS_ONE = 6.0  # from here on 1 - erf(z) < 2.2e-17, less than float64 can tell from zero
 
-# The same for erf(x/√2), a power of √½ into each coefficient
-ERF_OF_SQRT_HALF = tuple(a * math.sqrt(0.5) ** (2 * i + 1) for i, a in enumerate(ERF_COEFFICIENTS))
+# Φ(x) = (1 + erf(x/√2)) / 2, and (1 + tanh u) / 2 = 1 / (1 + exp(-2u)): the same polynomial, with a
+# power of √½ and the -2 in each coefficient
+PHI_COEFFICIENTS = tuple(
+    -2.0 * a * math.sqrt(0.5) ** (2 * i + 1) for i, a in enumerate(ERF_COEFFICIENTS)
+)
 
 
 def erf(z: Array) -> Array:
@@ -38,20 +44,28 @@ def erf(z: Array) -> Array:
     xp = get_xp(z)
     if z.dtype == xp.float64:
         return _erf_series(z)
-    return _tanh_of_odd(z, ERF_COEFFICIENTS, xp.empty_like(z))
+    out = _odd(z, ERF_COEFFICIENTS, xp.empty_like(z))
+    return xp.tanh(out, out)
 
 
-def _tanh_of_odd(x: Array, coefficients: tuple[float, ...], out: Array) -> Array:
-    """out = tanh(x·(a0 + a1·x² + a2·x⁴ + …)), a0 first, by Horner's scheme."""
-    xp = get_xp(x)
+def _odd(x: Array, coefficients: tuple[float, ...], out: Array) -> Array:
+    """out = x·(a0 + a1·x² + a2·x⁴ + …), a0 first, by Horner's scheme."""
     square = x * x
-    xp.multiply(square, coefficients[-1], out)
+    get_xp(x).multiply(square, coefficients[-1], out)
     for coefficient in coefficients[-2:0:-1]:
         out += coefficient
         out *= square
     out += coefficients[0]
     out *= x
-    return xp.tanh(out, out)
+    return out
+
+
+def _logistic(minus_x: Array) -> None:
+    """1 / (1 + exp(-x)) in the place of -x: cheaper than (1 + tanh(x/2)) / 2, whose sum cancels."""
+    xp = get_xp(minus_x)
+    xp.exp(minus_x, minus_x)
+    minus_x += 1.0
+    xp.reciprocal(minus_x, minus_x)
 
 
 def _erf_series(z: Array) -> Array:
@@ -80,6 +94,30 @@ class GeluCache(NamedTuple):
     cdf: Array
 
 
+def _with_cdf(cdf: Callable[[Array, Array], object], x: Array) -> tuple[Array, GeluCache]:
+    """y = x c(x) and c(x), where cdf(x, out) fills in c(x)."""
+
+    def fill(x: Array, y: Array, c: Array) -> None:
+        cdf(x, c)
+        get_xp(x).multiply(x, c, y)
+
+    with np.errstate(over="ignore"):  # exp(-x) may be infinite: then the share is 0
+        y, c = blockwise(fill, 2, x)
+    return y, GeluCache(x, c)
+
+
+def _without_cdf(cdf: Callable[[Array, Array], object], x: Array) -> Array:
+    """y alone, in one array less."""
+
+    def fill(x: Array, y: Array) -> None:
+        cdf(x, y)
+        y *= x
+
+    with np.errstate(over="ignore"):
+        (y,) = blockwise(fill, 1, x)
+    return y
+
+
 def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     r"""GELU by its definition.
 
@@ -92,19 +130,23 @@ def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     Returns:
         y of x's shape, cache.
     """
-    y, cdf = blockwise(_gelu, 2, x)
-    return y, GeluCache(x, cdf)
+    return _with_cdf(_normal_cdf, x)
 
 
-def _gelu(x: Array, y: Array, cdf: Array) -> None:
-    xp = get_xp(x)
-    if x.dtype == xp.float64:
-        cdf[...] = erf(x * math.sqrt(0.5))
+def gelu(x: Array) -> Array:
+    """`gelu_forward` without a cache."""
+    return _without_cdf(_normal_cdf, x)
+
+
+def _normal_cdf(x: Array, out: Array) -> None:
+    """out = Φ(x)."""
+    if x.dtype == get_xp(x).float64:
+        out[...] = erf(x * math.sqrt(0.5))
+        out += 1.0
+        out *= 0.5
     else:
-        _tanh_of_odd(x, ERF_OF_SQRT_HALF, cdf)  # the same in fewer steps
-    cdf += 1.0
-    cdf *= 0.5
-    xp.multiply(x, cdf, y)
+        _odd(x, PHI_COEFFICIENTS, out)
+        _logistic(out)
 
 
 def gelu_backward(dy: Array, cache: GeluCache) -> Array:
@@ -144,15 +186,18 @@ def gelu_tanh_forward(x: Array) -> tuple[Array, GeluCache]:
     Returns:
         y of x's shape, cache.
     """
-    y, cdf = blockwise(_gelu_tanh, 2, x)
-    return y, GeluCache(x, cdf)
+    return _with_cdf(_tanh_cdf, x)
 
 
-def _gelu_tanh(x: Array, y: Array, cdf: Array) -> None:
-    _tanh_of_odd(x, (TANH_SCALE, TANH_SCALE * TANH_CUBIC), cdf)
-    cdf += 1.0
-    cdf *= 0.5
-    get_xp(x).multiply(x, cdf, y)
+def gelu_tanh(x: Array) -> Array:
+    """`gelu_tanh_forward` without a cache."""
+    return _without_cdf(_tanh_cdf, x)
+
+
+def _tanh_cdf(x: Array, out: Array) -> None:
+    """out = (1 + tanh u) / 2 = 1 / (1 + exp(-2u))."""
+    _odd(x, (-2.0 * TANH_SCALE, -2.0 * TANH_SCALE * TANH_CUBIC), out)
+    _logistic(out)
 
 
 def gelu_tanh_backward(dy: Array, cache: GeluCache) -> Array:
@@ -183,7 +228,7 @@ QUICK_SCALE = 1.702
 def quick_gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     r"""GELU with Φ approximated by the logistic function, as in CLIP (Radford et al., 2021).
 
-    .. math:: y = x\,c, \qquad c = \sigma(1.702\,x) = \tfrac12 (1 + \tanh(0.851\,x))
+    .. math:: y = x\,c, \qquad c = \sigma(1.702\,x) = \frac{1}{1 + e^{-1.702\,x}}
 
     Args:
         x: any shape.
@@ -191,17 +236,18 @@ def quick_gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     Returns:
         y of x's shape, cache.
     """
-    y, cdf = blockwise(_quick_gelu, 2, x)
-    return y, GeluCache(x, cdf)
+    return _with_cdf(_quick_cdf, x)
 
 
-def _quick_gelu(x: Array, y: Array, cdf: Array) -> None:
-    xp = get_xp(x)
-    xp.multiply(x, 0.5 * QUICK_SCALE, cdf)
-    xp.tanh(cdf, cdf)
-    cdf += 1.0
-    cdf *= 0.5
-    xp.multiply(x, cdf, y)
+def quick_gelu(x: Array) -> Array:
+    """`quick_gelu_forward` without a cache."""
+    return _without_cdf(_quick_cdf, x)
+
+
+def _quick_cdf(x: Array, out: Array) -> None:
+    """out = σ(1.702 x)."""
+    get_xp(x).multiply(x, -QUICK_SCALE, out)
+    _logistic(out)
 
 
 def quick_gelu_backward(dy: Array, cache: GeluCache) -> Array:

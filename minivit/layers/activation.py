@@ -11,7 +11,7 @@ from minivit.functional import (
     swiglu_backward,
     swiglu_forward,
 )
-from minivit.functional.gelu import GeluCache
+from minivit.functional.gelu import GeluCache, gelu, gelu_tanh, quick_gelu
 from minivit.functional.swiglu import SwigluCache
 from minivit.layers.layer import Layer
 
@@ -22,6 +22,10 @@ class Gelu(Layer):
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, GeluCache]:
         """x of any shape -> the same shape, cache."""
         return gelu_forward(x)
+
+    def __call__(self, x: Array) -> Array:
+        """x of any shape -> the same shape, no cache."""
+        return gelu(x)
 
     def backward(self, dout: Array, cache: GeluCache) -> Array:
         """dout -> dx, both of the shape of x."""
@@ -35,6 +39,10 @@ class GeluTanh(Layer):
         """x of any shape -> the same shape, cache."""
         return gelu_tanh_forward(x)
 
+    def __call__(self, x: Array) -> Array:
+        """x of any shape -> the same shape, no cache."""
+        return gelu_tanh(x)
+
     def backward(self, dout: Array, cache: GeluCache) -> Array:
         """dout -> dx, both of the shape of x."""
         return gelu_tanh_backward(dout, cache)
@@ -46,6 +54,10 @@ class QuickGelu(Layer):
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, GeluCache]:
         """x of any shape -> the same shape, cache."""
         return quick_gelu_forward(x)
+
+    def __call__(self, x: Array) -> Array:
+        """x of any shape -> the same shape, no cache."""
+        return quick_gelu(x)
 
     def backward(self, dout: Array, cache: GeluCache) -> Array:
         """dout -> dx, both of the shape of x."""

@@ -9,7 +9,7 @@ from minivit.backend import Array, RandomStream
 from minivit.functional import MultiHeadAttentionCache
 from minivit.layers.attention import MultiHeadAttention
 from minivit.layers.dropout import Dropout, DropPath
-from minivit.layers.layer import Identity, Layer, run, run_backward
+from minivit.layers.layer import Identity, Layer, run, run_at_rest, run_backward
 from minivit.layers.mlp import Mlp, MlpCache
 from minivit.layers.norm import LayerNorm
 
@@ -93,6 +93,11 @@ class Block(Layer):
         x = x + h
         h, (norm2, mlp, *end2) = run(self.layers(BRANCH2), x, stream)
         return x + h, BlockCache(norm1, attn, BranchCache(*end1), norm2, mlp, BranchCache(*end2))
+
+    def __call__(self, x: Array) -> Array:
+        """x (B, T, C) -> (B, T, C), no cache."""
+        x = x + run_at_rest(self.layers(BRANCH1), x)
+        return x + run_at_rest(self.layers(BRANCH2), x)
 
     def backward(self, dout: Array, cache: BlockCache, dprobs: Array | None = None) -> Array:
         """dout (B, T, C) -> dx (B, T, C): at a residual the gradient goes both ways and adds up.

@@ -2,6 +2,7 @@
 
 import itertools
 
+from minivit.functional.flash_attention import KEYS
 from minivit.models.config import ViTConfig
 
 
@@ -46,15 +47,19 @@ def _mlp(config: ViTConfig) -> int:
     return (C * wide + wide) + (F * C + C)
 
 
-def num_activations(config: ViTConfig) -> int:
+def num_activations(config: ViTConfig, device: str = "cpu") -> int:
     """Numbers that forward keeps of one image until backward, or somewhat fewer.
 
-    Per block: the attention map of each head; of a token's width the two norms, queries, keys,
+    Per block: the attention map of each head, or of each query a number where attention goes in
+    blocks; of a token's width the two norms, queries, keys,
     values, the heads' outputs, and two inputs; three times the hidden width of the MLP. What
     dropout, positions and the head keep is left out.
     """
     T, C = config.num_tokens, config.dim
-    block = config.num_heads * T * T + 8 * T * C + 3 * T * config.hidden
+    has_map = config.attn_dropout > 0 or config.pos_embed in ("relative", "relative_bias")
+    in_blocks = device == "cpu" and T > KEYS and not has_map
+    shares = config.num_heads * T * (1 if in_blocks else T)
+    block = shares + 8 * T * C + 3 * T * config.hidden
     return config.depth * block + 2 * T * C + _stem_activations(config)
 
 

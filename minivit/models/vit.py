@@ -241,9 +241,11 @@ class ViT(Model):
         x, _ = self.patch_embed.forward(images)
         x, _ = self.place_forward(x, None)
         for block in self.blocks:
+            if visit is None:
+                x = block(x)
+                continue
             x, cache = block.forward(x)
-            if visit is not None:
-                visit(cache)
+            visit(cache)
             del cache  # before the next block makes its own
         return x
 

@@ -37,6 +37,7 @@ def has(monkeypatch):
         {},
         {"dim": 64, "depth": 2, "num_heads": 8, "image_size": 64},
         {"dim": 16, "depth": 1, "num_heads": 16, "image_size": 128},
+        {"dim": 16, "depth": 1, "num_heads": 4, "image_size": 96, "pos_embed": "relative"},
         {"pos_embed": "relative", "pool": "mean"},
         {"layer_scale": 0.1, "norm": "rmsnorm", "mlp_ratio": 4},
         {"stem": "conv", "depth": 1, "dim": 64, "image_size": 64},

@@ -15,7 +15,10 @@ from minivit.functional import (
     gelu_forward,
     gelu_tanh_backward,
     gelu_tanh_forward,
+    quick_gelu_backward,
+    quick_gelu_forward,
 )
+from minivit.functional.gelu import gelu, gelu_tanh, quick_gelu
 
 
 def gelu_slowly(x):
@@ -26,9 +29,14 @@ def gelu_tanh_slowly(x):
     return 0.5 * x * (1.0 + math.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
+def quick_gelu_slowly(x):
+    return x / (1.0 + math.exp(-1.702 * x))
+
+
 PAIRS = [
     pytest.param(gelu_forward, gelu_backward, gelu_slowly, id="gelu"),
     pytest.param(gelu_tanh_forward, gelu_tanh_backward, gelu_tanh_slowly, id="gelu_tanh"),
+    pytest.param(quick_gelu_forward, quick_gelu_backward, quick_gelu_slowly, id="quick_gelu"),
 ]
 RELATIVE_ERROR = {"float32": 1e-6, "float64": 1e-14}
 POINTS = np.concatenate(
@@ -114,3 +122,36 @@ def test_the_size_of_the_blocks_changes_nothing(forward, backward, slowly, monke
     monkeypatch.setattr(importlib.import_module("minivit.backend.blocks"), "BLOCK", 8)
     for in_blocks, at_once in zip(forward(x), whole, strict=True):
         np.testing.assert_allclose(in_blocks, at_once, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("forward", "alone"),
+    [(gelu_forward, gelu), (gelu_tanh_forward, gelu_tanh), (quick_gelu_forward, quick_gelu)],
+    ids=["gelu", "gelu_tanh", "quick_gelu"],
+)
+@pytest.mark.parametrize("dtype", RELATIVE_ERROR)
+def test_without_a_cache_it_is_the_same(forward, alone, dtype):
+    x = 3.0 * draw(1, 70, 1000).astype(dtype)  # more than a block
+    y = alone(x)
+    np.testing.assert_array_equal(y, forward(x)[0])
+    assert y.dtype == x.dtype
+
+
+@pytest.mark.parametrize(
+    ("forward", "slowly"),
+    [(gelu_tanh_forward, gelu_tanh_slowly), (quick_gelu_forward, quick_gelu_slowly)],
+    ids=["gelu_tanh", "quick_gelu"],
+)
+def test_the_negative_tail_does_not_cancel(forward, slowly):
+    """(1 + tanh u) / 2 would be 0 from x = -5 on."""
+    x = np.linspace(-4.5, -0.5, 401, dtype="float32")
+    expected = [slowly(number) for number in x.astype(float)]
+    np.testing.assert_allclose(forward(x)[0], expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize(("forward", "backward", "slowly"), PAIRS)
+def test_far_out_there_is_no_warning(forward, backward, slowly):
+    x = np.array([-1e30, -1e4, -20.0, 20.0, 1e4, 1e15], "float32")
+    with np.errstate(all="ignore"), np.errstate(over="raise"):
+        y, _ = forward(x)
+    np.testing.assert_allclose(y, [0.0, 0.0, 0.0, 20.0, 1e4, 1e15], rtol=1e-7, atol=1e-12)

@@ -8,7 +8,7 @@ from helpers import assert_right_gradients, draw, seeds, sizes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minivit.functional import softmax_backward, softmax_forward
+from minivit.functional import softmax, softmax_backward, softmax_forward
 from minivit.functional.softmax import row_sums
 
 shapes = st.lists(sizes, min_size=1, max_size=4)
@@ -45,6 +45,31 @@ def test_the_maximum_is_each_rows_own(dtype):
         probs, _ = softmax_forward(scores + offsets)
     expected, _ = softmax_forward(scores)
     np.testing.assert_allclose(probs, expected, atol=2e-3 if dtype == "float32" else 1e-10)
+
+
+@given(shapes, seeds)
+def test_taking_the_maximum_away_or_not_is_the_same(shape, seed):
+    scores = 10.0 * draw(seed, *shape).astype("float32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(softmax, "SAFE", 0.0)
+        shifted, _ = softmax_forward(scores)
+    np.testing.assert_allclose(softmax_forward(scores)[0], shifted, rtol=5e-6)
+
+
+@pytest.mark.parametrize("largest", [39.0, 41.0, -41.0])
+def test_scores_near_the_limit(largest):
+    scores = np.linspace(-30, 30, 1000, dtype="float32").reshape(2, 500)
+    scores[0, 3] = largest
+    exact = np.exp(scores.astype(float) - scores.max(-1, keepdims=True))
+    probs, _ = softmax_forward(scores)
+    np.testing.assert_allclose(probs, exact / exact.sum(-1, keepdims=True), rtol=1e-5)
+
+
+def test_no_scores_and_nan():
+    assert softmax_forward(np.empty((0, 3)))[0].shape == (0, 3)
+    probs, _ = softmax_forward(np.array([[np.nan, 0.0], [0.0, 0.0]], "float32"))
+    assert np.isnan(probs[0]).all()
+    assert probs[1].tolist() == [0.5, 0.5]
 
 
 def test_scores_of_ten_thousand_do_not_overflow():

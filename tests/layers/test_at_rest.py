@@ -1,0 +1,50 @@
+"""A layer called without a cache gives what `forward` gives."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from helpers import draw
+
+import minivit
+from minivit.layers import Block, Gelu, GeluTanh, Mlp, QuickGelu
+
+OPTIONS = {
+    "class token": {},
+    "mean pooling, tanh form": {"pool": "mean", "activation": "gelu_tanh"},
+    "quick GELU, LayerScale": {"activation": "quick_gelu", "layer_scale": 0.1},
+    "SwiGLU, RMSNorm": {"mlp": "swiglu", "norm": "rmsnorm"},
+    "relative positions, dropout": {"pos_embed": "relative", "dropout": 0.2, "drop_path": 0.1},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_a_model(options):
+    config = minivit.ViTConfig(
+        image_size=8, patch_size=2, dim=16, depth=2, num_heads=2, num_classes=3, **options
+    )
+    model = minivit.ViT(config)
+    model.head.weight.data[...] = draw(1, *model.head.weight.data.shape)
+    images = draw(0, 4, 3, 8, 8).astype("float32")
+    np.testing.assert_array_equal(model(images), model.forward(images)[0])
+
+
+@pytest.mark.parametrize("act", [Gelu, GeluTanh, QuickGelu])
+def test_a_block_and_its_parts(act):
+    x = draw(0, 2, 5, 12).astype("float32")
+    block = Block(np.random.default_rng(0), 12, 3, 24, act=act())
+    for layer in (block, block.mlp, block.mlp.act, block.attn, block.norm1, block.drop):
+        np.testing.assert_array_equal(layer(x), layer.forward(x)[0])
+
+
+def test_it_keeps_less():
+    mlp = Mlp(np.random.default_rng(0), 64, 256)
+    x = draw(0, 4, 500, 64)
+    peaks = []
+    for run in (mlp, mlp.forward):
+        tracemalloc.start()
+        kept = run(x)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        del kept
+    assert peaks[0] < 0.8 * peaks[1]
