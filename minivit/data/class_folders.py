@@ -93,11 +93,10 @@ def _without_wrapping(
     parts: list[tuple[str, ...]],
 ) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
     """Without the folders that hold all of the others, as archives often have one; and those."""
-    above: tuple[str, ...] = ()
-    while len({one[0] for one in parts}) == 1 and all(len(one) >= 3 for one in parts):
-        above = (*above, parts[0][0])
-        parts = [one[1:] for one in parts]
-    return parts, above
+    most = min(map(len, parts)) - 2  # a class and a file are left
+    first = parts[0]
+    depth = next((d for d in range(most) if any(one[d] != first[d] for one in parts)), max(most, 0))
+    return [one[depth:] for one in parts], first[:depth]
 
 
 def _has_splits(parts: list[tuple[str, ...]]) -> bool:
@@ -126,6 +125,8 @@ def _class_names(found: list[tuple[str, str, str]]) -> tuple[str, ...]:
 
 def require_classes(names: list[str]) -> None:
     """Raises UserError unless these are the names of two or more classes that can be told apart."""
+    if not names:
+        raise UserError("no images in it; expected some of each of two classes or more")
     if len(names) == 1:
         raise UserError(f"a single class, {shown(names[0])}; expected two or more to tell apart")
     if len(names) > MOST_CLASSES:

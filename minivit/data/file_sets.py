@@ -5,8 +5,6 @@ Archives are read in memory: nothing is unpacked to disk.
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,8 +14,9 @@ from minivit.data.class_folders import MOST_FILES, is_clutter
 from minivit.data.download import sha256_of
 from minivit.data.image_files import SUFFIXES, is_image
 from minivit.data.picture import MOST_BYTES
-from minivit.errors import UserError, shown, shown_path
-from minivit.files import check_regular, read_plain, reading
+from minivit.data.zip_archive import open_zip, read_member
+from minivit.errors import UserError, shown_path
+from minivit.files import read_plain, reading
 
 MOST_UNPACKED = 1 << 40
 """Bytes: of what an archive unpacks to, no more is read."""
@@ -141,44 +140,17 @@ class ZipFiles(_ArchiveFiles):
 
     def names(self) -> list[str]:
         """Raises UserError for what is no .zip."""
-        check_regular(self.path)
-        with reading(self.path):
-            try:
-                with zipfile.ZipFile(self.path) as archive:
-                    names = [one.filename for one in archive.infolist()]
-            except _ZIP_ERRORS as error:
-                raise _damaged(self.path, error) from None
-        return self._chosen(names)
+        with open_zip(self.path) as archive:
+            return self._chosen(archive.namelist())
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
         """One after the other."""
-        with reading(self.path):
-            try:
-                archive = zipfile.ZipFile(self.path)
-            except _ZIP_ERRORS as error:
-                raise _damaged(self.path, error) from None
-        with archive:
+        with open_zip(self.path) as archive:
             for place, name in enumerate(names):
-                yield place, self._read(archive, name)
-
-    def _read(self, archive: zipfile.ZipFile, name: str) -> bytes | UserError:
-        try:
-            info = archive.getinfo(name)
-            too_long = _too_long(name, info.file_size)
-            if too_long:
-                return too_long
-            with archive.open(info) as file:  # which checks length and checksum
-                return file.read(info.file_size)
-        except (*_ZIP_ERRORS, KeyError) as error:
-            return UserError(f"{shown_path(name)}: cannot be read ({shown(error)})")
-
-
-# As `zipfile` raises for damage: a lock or an unknown method are RuntimeErrors of two kinds.
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError)
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"{shown_path(path)}: damaged, or not a .zip archive ({shown(error)})")
+                try:
+                    yield place, read_member(archive, name, MOST_BYTES)
+                except UserError as error:
+                    yield place, error
 
 
 def _too_long(name: str, size: int) -> UserError | None:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +32,8 @@ from minivit.files import make_folder, read_json, remove_parts, write_atomically
 VERSION = "1"
 """Of how images are decoded: where that changes, nothing that is cached is used."""
 AHEAD = 64
-"""Files that are read while others are decoded."""
+MOST_AHEAD = 250_000_000
+"""Files, and their bytes, that are read while others are decoded; a single one may be longer."""
 
 
 class Decoded(NamedTuple):
@@ -157,11 +159,16 @@ def _decode(
 
     bar = tqdm(total=len(names), unit="img", desc="reading", leave=False, disable=None)
     with bar, no_warnings(), ThreadPoolExecutor(physical_cores(), "minivit-decode") as workers:
-        waiting: list[Future] = []
+        waiting: deque[tuple[Future, int]] = deque()
+        ahead = 0
         for place, raw in files.read(names):
-            waiting.append(workers.submit(one, place, raw))
-            if len(waiting) >= AHEAD:
-                yield waiting.pop(0).result()
+            length = 0 if isinstance(raw, UserError) else len(raw)
+            waiting.append((workers.submit(one, place, raw), length))
+            ahead += length
+            while waiting and (len(waiting) >= AHEAD or ahead > MOST_AHEAD):
+                future, length = waiting.popleft()
+                ahead -= length
+                yield future.result()
             bar.update()
-        for future in waiting:
+        for future, _ in waiting:
             yield future.result()

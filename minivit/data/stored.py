@@ -1,12 +1,12 @@
 """Images that stay in a file: only those that are asked for are in memory."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minivit.data.npy import read_header
 from minivit.errors import UserError, shown_path
 from minivit.files import open_plain, reading
 
@@ -33,14 +33,12 @@ class StoredImages:
             self._file = open_plain(path)
             length = path.stat().st_size
         try:
-            version = np.lib.format.read_magic(self._file)
-            read = {(1, 0): np.lib.format.read_array_header_1_0}[version]
-            self._shape, fortran, dtype = read(self._file)
-        except (ValueError, KeyError):
+            header = read_header(self._file)
+        except ValueError:
             raise UserError(f"{shown_path(path)}: not a .npy file of images; remove it") from None
-        self._offset = self._file.tell()
-        right = len(self._shape) == 4 and dtype == self.dtype and not fortran
-        if not right or length != self._offset + math.prod(self._shape):
+        self._shape, self._offset = header.shape, self._file.tell()
+        right = len(header.shape) == 4 and header.dtype == self.dtype and not header.fortran
+        if not right or length != self._offset + header.size:
             raise UserError(f"{shown_path(path)}: damaged, or not images; remove it")
         self.rows = np.arange(self._shape[0]) if rows is None else rows
 

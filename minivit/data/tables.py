@@ -3,10 +3,10 @@
 import csv
 import io
 import math
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 from PIL import Image
@@ -14,11 +14,14 @@ from PIL import Image
 from minivit.backend.machine import require_memory
 from minivit.data.class_folders import MOST_FILES, Listing, require_classes
 from minivit.data.dataset import is_name
+from minivit.data.npy import array_names, read_array
 from minivit.data.preprocess import Preprocess
+from minivit.data.zip_archive import open_zip
 from minivit.errors import UserError, shown, shown_path
-from minivit.files import check_regular, read_plain, reading
+from minivit.files import open_plain, reading
 
-MOST_CSV = 1_000_000_000
+LONGEST_ROW = 1_000_000
+"""Characters of a .csv; its row may have other columns, too."""
 COLUMNS = {
     "name": ("path", "file", "filename", "file_name", "image"),
     "label": ("label", "class", "category", "target", "y"),
@@ -27,6 +30,7 @@ COLUMNS = {
 """What a column of a .csv may be called; without a header the first two are path and label."""
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+CLASS_NAMES = "class_names"
 IMAGES, LABELS = ("images", "x", "X", "data"), ("labels", "label", "y", "Y", "targets")
 
 
@@ -44,20 +48,46 @@ def read_csv(path: Path) -> Listing:
         UserError: no text in UTF-8, no such columns, or a row without a path or a class.
     """
     where = shown_path(path)
-    with reading(path):
-        raw = read_plain(path, MOST_CSV, "a table of paths and labels")
-    try:
-        rows = list(csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{where}: not a .csv in UTF-8 ({shown(error)})") from None
-    rows = [[cell.strip() for cell in row] for row in rows if any(row)]
-    if not rows:
+    with reading(path), open_plain(path) as raw:
+        text = io.TextIOWrapper(raw, "utf-8-sig", newline="")
+        try:
+            return _listing(_rows(text, where), where)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{where}: not a .csv in UTF-8 ({shown(error)})") from None
+
+
+def _rows(text: TextIO, where: str) -> Iterator[tuple[int, list[str]]]:
+    """The number and the cells of each row that has any, one in memory at a time."""
+    length = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal length
+        while line := text.readline(LONGEST_ROW):
+            length += len(line)
+            if length >= LONGEST_ROW:
+                raise UserError(
+                    f"{where}: a row of more than {LONGEST_ROW:,} characters; expected a path and "
+                    "a label"
+                )
+            yield line
+
+    for number, row in enumerate(csv.reader(lines()), 1):
+        length = 0
+        if number > MOST_FILES:
+            raise UserError(f"{where}: more than {MOST_FILES:,} rows")
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            yield number, cells
+
+
+def _listing(rows: Iterator[tuple[int, list[str]]], where: str) -> Listing:
+    first = next(rows, None)
+    if first is None:
         raise UserError(f"{where}: empty; expected a path and a label per row")
-    places, first = _columns(rows[0])
-    if len(rows) - first > MOST_FILES:
-        raise UserError(f"{where}: more than {MOST_FILES:,} rows")
+    places, has_header = _columns(first[1])
+    numbers: dict[str, int] = {}  # of the classes, as they come
     names, labels, splits = [], [], []
-    for number, row in enumerate(rows[first:], first + 1):
+    for number, row in rows if has_header else chain([first], rows):
         cells = {key: row[i] if i < len(row) else "" for key, i in places.items()}
         if not cells["name"] or not is_name(cells["label"]):
             raise UserError(f"{where}: row {number:,} lacks a path or a label; expected both")
@@ -68,26 +98,26 @@ def read_csv(path: Path) -> Listing:
                 "or test"
             )
         names.append(cells["name"])
-        labels.append(cells["label"])
+        labels.append(numbers.setdefault(cells["label"], len(numbers)))
         splits.append(split)
-    class_names = sorted(set(labels))
+    class_names = sorted(numbers)
     require_classes(class_names)
-    numbers = {name: i for i, name in enumerate(class_names)}
-    found = np.array([numbers[label] for label in labels], np.int64)
-    return Listing(names, found, np.array(splits), tuple(class_names))
+    order = {name: i for i, name in enumerate(class_names)}
+    sorted_place = np.array([order[name] for name in numbers], np.int64)
+    return Listing(names, sorted_place[labels], np.array(splits), tuple(class_names))
 
 
-def _columns(header: list[str]) -> tuple[dict[str, int], int]:
-    """Where each is, and at which row the images begin."""
+def _columns(header: list[str]) -> tuple[dict[str, int], bool]:
+    """Where each is, and whether the first row says so."""
     named = [cell.casefold() for cell in header]
     found = {
         key: named.index(name) for key, known in COLUMNS.items() for name in known if name in named
     }
     if "name" in found and "label" in found:
-        return found, 1
+        return found, True
     if len(header) < 2:
         raise UserError("a table of one column; expected path,label")
-    return {"name": 0, "label": 1}, 0
+    return {"name": 0, "label": 1}, False
 
 
 def read_npz(path: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
@@ -101,23 +131,19 @@ def read_npz(path: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
         UserError: no such arrays, of other types or shapes, or a damaged file.
     """
     where = shown_path(path)
-    with reading(path):
-        check_regular(path)
+    with open_zip(path, "a .npz file") as archive:
+        names = set(array_names(archive))
+        pairs = _pairs(names, where)
+        require_memory(where, {"arrays": sum(one.file_size for one in archive.infolist())})
         try:
-            with zipfile.ZipFile(path) as archive:
-                needs = {"arrays": sum(one.file_size for one in archive.infolist())}
-            require_memory(where, needs)
-            with np.load(path, allow_pickle=False) as opened:
-                names = set(opened.files)
-                pairs = _pairs(names, where)
-                found = {
-                    split: _arrays(opened[x], opened[y], f"{where}: {x}, {y}")
-                    for split, (x, y) in pairs.items()
-                }
-                told = opened["class_names"] if "class_names" in names else None
-        except (zipfile.BadZipFile, ValueError, EOFError, KeyError, MemoryError) as error:
-            if isinstance(error, UserError):
-                raise
+            found = {
+                split: _arrays(read_array(archive, x), read_array(archive, y), f"{where}: {x}, {y}")
+                for split, (x, y) in pairs.items()
+            }
+            told = read_array(archive, CLASS_NAMES) if CLASS_NAMES in names else None
+        except UserError:
+            raise
+        except (ValueError, MemoryError) as error:
             raise UserError(f"{where}: not a whole .npz file ({shown(error)})") from None
     return found, _class_names(found, told, where)
 
@@ -147,15 +173,17 @@ def _arrays(images: np.ndarray, labels: np.ndarray, where: str) -> Arrays:
             f"{where}: are {images.dtype} and {labels.dtype}; expected images from 0 to 255 as "
             "uint8, and integers for labels"
         )
-    labels = labels.reshape(len(labels), -1) if labels.ndim else labels.reshape(1, 1)
-    if images.ndim not in (3, 4) or labels.shape[1:] != (1,) or len(images) != len(labels):
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if images.ndim not in (3, 4) or images.shape[:1] != labels.shape:
         raise UserError(
-            f"{where}: {len(images):,} images of shape {images.shape[1:]}, {len(labels):,} labels; "
-            "expected (N, H, W), (N, H, W, C) or (N, C, H, W), and a label for each"
+            f"{where}: are of shape {images.shape} and {labels.shape}; expected (N, H, W), "
+            "(N, H, W, C) or (N, C, H, W), and a label for each"
         )
-    if images.size and not 0 <= images.min() <= images.max() <= 255:
+    if not images.size:
+        raise UserError(f"{where}: images of shape {images.shape}, without a pixel")
+    if not 0 <= images.min() <= images.max() <= 255:
         raise UserError(f"{where}: has levels outside 0 to 255; expected uint8")
-    return Arrays(_channels_first(images, where), labels[:, 0].astype(np.int64))
+    return Arrays(_channels_first(images, where), labels.astype(np.int64))
 
 
 def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
@@ -181,9 +209,12 @@ def _class_names(
         raise UserError(f"{where}: labels up to {count - 1:,}, most of them missing; number them")
     names = [str(k) for k in range(count)]
     if told is not None:
-        if told.dtype.kind != "U" or told.ndim != 1 or len(told) < count:
+        try:
+            names = told.tolist() if told.dtype.kind == "U" and told.ndim == 1 else []
+        except (SystemError, ValueError):  # no characters
+            names = []
+        if len(names) < count or not count:
             raise UserError(f"{where}: class_names is not a list of {count} names")
-        names = [str(name) for name in told]
     require_classes(names)
     return tuple(names)
 

@@ -4,10 +4,10 @@ Safetensors, in one file or in shards, and NumPy's .npz. Both hold numbers and n
 pickle (.pth, .bin, .pt), which may hold a program, is refused.
 """
 
+import contextlib
 import json
-import math
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from minivit.errors import UserError, pasteable
+from minivit.data.npy import array_names, read_array, read_header
+from minivit.data.zip_archive import ZIP_ERRORS, open_member, open_zip
+from minivit.errors import UserError, pasteable, shown
 from minivit.files import check_regular, read_json, reading
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
@@ -174,43 +176,38 @@ def _bfloat16(file: Path, name: str) -> np.ndarray:
 
 def _npz(file: Path) -> dict[str, Tensor]:
     """Shapes are read from the headers; NumPy refuses what would need a pickle."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            shapes = {}
-            for member in archive.infolist():
-                name = member.filename.removesuffix(".npy")
-                shapes[name] = _npy_shape(archive, member, file)
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{file}: not a whole .npz file ({reason}); get it again") from None
+    with _whole(file), open_zip(file, "a .npz file") as archive:
+        shapes = {name: _npy_shape(archive, name, file) for name in array_names(archive)}
     _check_names(file, shapes)
     return {name: Tensor(shape, _npz_reader(file, name)) for name, shape in shapes.items()}
 
 
-def _npy_shape(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> tuple[int, ...]:
-    with archive.open(member) as opened:
-        version = np.lib.format.read_magic(opened)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read is None:
-            raise ValueError(f"an array of version {version}")
-        shape, _, dtype = read(opened)
-    if dtype.hasobject or dtype.kind not in "fiu":
-        raise UserError(f"{file}: holds {dtype.str!a}, not numbers; expected JAX's weights")
-    if math.prod(shape) * dtype.itemsize > member.file_size:
-        raise ValueError(f"{member.filename[:80]} is cut short")
-    return shape
+def _npy_shape(archive: zipfile.ZipFile, name: str, file: Path) -> tuple[int, ...]:
+    member = f"{name}.npy"
+    with open_member(archive, member) as opened:
+        header = read_header(opened)
+    if header.dtype.hasobject or header.dtype.kind not in "fiu":
+        raise UserError(f"{file}: holds {header.dtype.str!a}, not numbers; expected JAX's weights")
+    if header.size > archive.getinfo(member).file_size:
+        raise ValueError(f"{name[:80]} is cut short")
+    return header.shape
+
+
+@contextlib.contextmanager
+def _whole(file: Path) -> Iterator[None]:
+    """Around whatever reads a .npz."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ZIP_ERRORS as error:
+        raise UserError(f"{file}: not a whole .npz file ({shown(error)}); get it again") from None
 
 
 def _npz_reader(file: Path, name: str) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
-        try:
-            with np.load(file, allow_pickle=False) as opened:
-                found = opened[name]
-        except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
-            raise UserError(f"{file}: {name} cannot be read ({error}); get it again") from None
+        with _whole(file), open_zip(file, "a .npz file") as archive:
+            found = read_array(archive, name)
         wide = found.dtype == np.float64
         return _finite(found if wide else found.astype(np.float32), file, name)
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import tarfile
+import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from minivit.data import Request, find_source
 from minivit.data.class_folders import list_classes
+from minivit.data.image_cache import _decode
 from minivit.engine import TrainConfig
 from minivit.errors import UserError
 
@@ -252,9 +254,11 @@ def test_arrays(tmp_path):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"labels": np.arange(5)}, "12 images of shape (8, 8, 3), 5 labels"),
+        ({"labels": np.arange(5)}, "are of shape (12, 8, 8, 3) and (5,)"),
         ({"labels": np.arange(12) - 1}, "has the label -1; expected 0 and up"),
         ({"labels": np.arange(12) * 10**6}, "most of them missing"),
+        ({"labels": np.array(1)}, "are of shape (12, 8, 8, 3) and ()"),
+        ({"images": np.zeros((12, 0, 8), "u1")}, "without a pixel"),
         ({"labels": np.zeros(12)}, "expected images from 0 to 255 as uint8, and integers"),
         ({"images": np.zeros((12, 8, 8, 3), "f4")}, "are float32 and int64"),
         ({"images": np.full((12, 8, 8, 3), 256)}, "levels outside 0 to 255"),
@@ -290,13 +294,14 @@ def test_a_table_of_paths_and_labels(tmp_path):
     ("raw", "expected"),
     [
         (b"", "empty; expected a path and a label per row"),
+        (b"path,label\n", "no images in it"),
         (b"path\na.png\n", "a table of one column"),
         (b"path,label\na.png\n", "row 2 lacks a path or a label"),
         (b"path,label,split\na.png,a,later\n", "row 2 is of split 'later'"),
         (b"\xff\xfe\x00", "not a .csv in UTF-8"),
         (b'path,label\n"a', "row 2 lacks"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_tables_that_are_none(tmp_path, raw, expected):
     (tmp_path / "a.csv").write_bytes(raw)
@@ -318,6 +323,30 @@ def test_images_are_decoded_once(tmp_path, monkeypatch):
     assert plain.digest == first.digest == again.digest
     np.testing.assert_array_equal(plain.train.pixels, again.train.pixels)
     assert sorted(one.suffix for one in cache.iterdir()) == [".json", ".npy"]
+
+
+def test_few_bytes_are_read_ahead(monkeypatch):
+    """Of large files fewer than of small ones."""
+    taken, decoded = [], []
+
+    class Files:
+        def read(self, names):
+            for place in range(len(names)):
+                taken.append(place)
+                yield place, bytes(100)
+
+    def slow(raw, name, preprocess):
+        time.sleep(0.005)
+        decoded.append(name)
+        return np.zeros((3, 1, 1), np.uint8)
+
+    monkeypatch.setattr("minivit.data.image_cache.MOST_AHEAD", 250)
+    monkeypatch.setattr("minivit.data.image_cache.decode_image", slow)
+    most = 0
+    for _ in _decode(Files(), [str(n) for n in range(20)], Request().preprocess):
+        most = max(most, len(taken) - len(decoded))
+    assert len(decoded) == 20
+    assert most <= 3
 
 
 def test_what_was_changed_is_decoded_again(tmp_path):

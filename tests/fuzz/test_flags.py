@@ -35,6 +35,9 @@ from minivit.errors import UserError
 from minivit.gradcheck.cases import all_cases
 from minivit.ranges import Range, numeric_fields
 
+with contextlib.suppress(ImportError):  # which once starts a program, to find CUDA's libraries
+    importlib.import_module("tensorboardX")
+
 UNREACHABLE = "http://127.0.0.1:9/"
 
 # What a parser knows
