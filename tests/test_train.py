@@ -86,6 +86,7 @@ CHANGED = TrainConfig(
     strict=True,
     cache=False,
     val_fraction=0.1,
+    stratify=True,
     train_images=77,
     balance=True,
     pretext="pixels",

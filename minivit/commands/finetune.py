@@ -121,7 +121,8 @@ def parse_arguments(
 ) -> Arguments:
     """What the data set's recipe says of batches and augmentation, the recipe, the model of the
     source, each overriding the one before; then the flags."""
-    kept = {one.name for one in dataclasses.fields(Augmentation)} | {"batch_size", "val_fraction"}
+    kept = {one.name for one in dataclasses.fields(Augmentation)}
+    kept |= {"batch_size", "val_fraction", "stratify"}
     known = {} if dataset == "auto" else recipe_of(dataset)
     own = {key: v for key, v in known.items() if key in kept}
     if "few_shot" in given_flags(argv):  # there are no weights to choose by validation

@@ -68,14 +68,18 @@ class Split:
         """How many images `hold_out` takes: at least one, or none where the fraction is 0."""
         return max(1, round(fraction * len(self))) if fraction else 0
 
-    def hold_out(self, fraction: float, rng: np.random.Generator) -> tuple["Split", "Split"]:
+    def hold_out(
+        self, fraction: float, rng: np.random.Generator, *, stratify: bool = False
+    ) -> tuple["Split", "Split"]:
         """(the rest, the share held out), drawn at random: at least one image, or none where
         the fraction is 0.
+
+        stratify: hold out each class in its share (to within one image).
 
         Raises:
             UserError: nothing would be left.
         """
-        order = rng.permutation(len(self))
+        order = self._in_shares(rng) if stratify else rng.permutation(len(self))
         count = self.num_held_out(fraction)
         if count >= len(self):
             raise UserError(
@@ -112,14 +116,17 @@ class Split:
         """
         if count > len(self):
             raise UserError(f"{count} images wanted, there are {len(self)}; choose at most as many")
+        return self[self._in_shares(rng)[:count]]
+
+    def _in_shares(self, rng: np.random.Generator) -> np.ndarray:
+        """All rows at random, but so that the first n, for any n, have each class in its share."""
         order = rng.permutation(len(self))
         labels = self.labels[order]
         by_class = np.argsort(labels, kind="stable")
         starts = np.searchsorted(labels[by_class], labels[by_class])
         turn = np.arange(len(self)) - starts  # the first of each class, the second of each, …
         sizes = np.bincount(labels)[labels[by_class]]
-        first = np.argsort((turn + 0.5) / sizes, kind="stable")[:count]
-        return self[order[by_class[first]]]
+        return order[by_class[np.argsort((turn + 0.5) / sizes, kind="stable")]]
 
     def resized(self, size: tuple[int, int]) -> "Split":
         """The same pictures at another (height, width), bicubic; masks by their nearest pixel.

@@ -97,6 +97,7 @@ def _recipe(count: int, side: int = 64, channels: int = 3) -> dict[str, Any]:
         "epochs": epochs,
         "batch_size": int(np.clip(count // 10, 1, 64)),
         "val_fraction": 0.1,
+        "stratify": True,
         "optimizer": "muon",
         "lr": 2.5e-3,
         "warmup": max(1.0, epochs / 20),

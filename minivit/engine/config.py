@@ -55,6 +55,8 @@ class TrainConfig(Ranged):
     """Keep your own images decoded, in the cache folder."""
     val_fraction: Annotated[float, SHARE] = 0.05
     """Share of the training set held out to choose the best weights by; 0: the last are taken."""
+    stratify: bool = False
+    """Hold out each class in its share; otherwise whichever images are drawn."""
     train_images: Annotated[int | None, IMAGES] = None
     """Training images to use, of each class alike; None: all."""
     balance: bool = False

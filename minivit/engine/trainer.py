@@ -374,7 +374,8 @@ def _train_and_val(config: TrainConfig, dataset: Dataset) -> tuple[Split, Split]
     """What is trained on, and what the best weights are chosen by."""
     if dataset.val is not None:
         return dataset.train, dataset.val
-    return dataset.train.hold_out(config.val_fraction, generator(config.seed, Purpose.SPLIT))
+    rng = generator(config.seed, Purpose.SPLIT)
+    return dataset.train.hold_out(config.val_fraction, rng, stratify=config.stratify)
 
 
 MAY_CHANGE = {

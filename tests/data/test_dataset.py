@@ -77,6 +77,25 @@ def test_as_many_are_held_out_as_is_said(fraction):
     assert (len(held) > 0) == (fraction > 0)
 
 
+@pytest.mark.parametrize(
+    ("fraction", "expected"),
+    [(0.1, [4, 2, 1]), (0.01, [1, 0, 0]), (0.5, [20, 10, 5]), (0, [0] * 3)],
+)
+def test_what_is_held_out_has_each_class_in_its_share(fraction, expected):
+    for seed in range(5):
+        rest, held = uneven().hold_out(fraction, np.random.default_rng(seed), stratify=True)
+        assert held.class_counts(3).tolist() == expected
+        numbers = [*rest.images[:, 0, 0, 0], *held.images[:, 0, 0, 0]]
+        assert sorted(numbers) == list(range(70))
+
+
+def test_of_a_class_with_few_images_none_is_held_out():
+    labels = np.repeat([0, 1, 2], [40, 2, 1])
+    split = Split(np.zeros((43, 3, 2, 2), np.uint8), labels)
+    _, held = split.hold_out(0.1, np.random.default_rng(0), stratify=True)
+    assert held.class_counts(3).tolist() == [4, 0, 0]
+
+
 def test_an_empty_split_and_images_without_labels_are_told():
     images, labels = np.zeros((4, 3, 2, 2), np.uint8), np.arange(4) % 3
     with pytest.raises(UserError, match="the test set is empty"):

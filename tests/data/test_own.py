@@ -75,6 +75,12 @@ def test_the_split_is_by_seed(tmp_path):
     assert one.tolist() == same.tolist() != other.tolist()
 
 
+def test_what_is_held_out_for_validation_has_each_class_in_its_share(tmp_path):
+    class_folders(tmp_path / "photos")
+    assert find_source(str(tmp_path / "photos")).recipe["stratify"]
+    assert not TrainConfig.from_dict({}).stratify  # as runs began before there was the flag
+
+
 def test_train_val_and_test(tmp_path):
     for split in ("train", "valid", "test"):
         class_folders(tmp_path / split)

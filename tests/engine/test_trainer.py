@@ -118,6 +118,13 @@ def test_what_is_held_out_is_drawn_anew_for_another_seed(tmp_path):
     assert not np.array_equal(one, other)
 
 
+def test_the_validation_split_has_each_class_in_its_share_if_told_to(tmp_path):
+    told = {"val_fraction": 0.25, "stratify": True}
+    for seed in range(3):
+        held_out = tiny.trainer(tmp_path, seed=seed, **told).val
+        assert held_out.class_counts(4).tolist() == [5, 5, 5, 5]
+
+
 class Watched(Split):
     """Counts how often its pictures are looked at."""
 
