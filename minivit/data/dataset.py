@@ -1,16 +1,15 @@
 """What a data set is to the rest of the house: pictures, labels and the names of the classes."""
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from PIL import Image
 
 from minivit.backend.machine import require_memory
 from minivit.data.grey import with_channels
+from minivit.data.preprocess import Preprocess, Resize
 from minivit.data.stored import Images, blocks, take
 from minivit.errors import UserError
 
@@ -128,22 +127,16 @@ class Split:
         sizes = np.bincount(labels)[labels[by_class]]
         return order[by_class[np.argsort((turn + 0.5) / sizes, kind="stable")]]
 
-    def resized(self, size: tuple[int, int]) -> "Split":
-        """The same pictures at another (height, width), bicubic; masks by their nearest pixel.
+    def resized(self, size: tuple[int, int], resize: Resize = "crop") -> "Split":
+        """The same images at another (height, width), as `Preprocess` does it; masks by their
+        nearest pixel.
 
         Raises:
             UserError: the memory is too small for them.
         """
-        count, channels = self.images.shape[:2]
-        needs = {"images": count * channels * math.prod(size)}
-        require_memory(f"a set of {count:,} images of {size[0]}×{size[1]} pixels", needs)
-        images = np.stack([_resize(one.transpose(1, 2, 0), size) for one in self.pixels])
-        masks = self.masks
-        if masks is not None:
-            nearest = Image.Resampling.NEAREST
-            masks = np.stack([_resize(one[..., None], size, nearest)[..., 0] for one in masks])
-        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        return Split(images, self.labels, masks, self.names)
+        preprocess = Preprocess(size, self.images.shape[1], resize)
+        masks = None if self.masks is None else preprocess.of_masks(self.masks)
+        return Split(preprocess.of_arrays(self.pixels), self.labels, masks, self.names)
 
     def with_channels(self, channels: int) -> "Split":
         """The same images in grey (1) or as RGB (3); see `grey.with_channels`.
@@ -154,14 +147,6 @@ class Split:
         count, _, H, W = self.images.shape
         require_memory(f"a set of {count:,} images", {"images": count * channels * H * W})
         return replace(self, images=with_channels(self.images, channels))
-
-
-def _resize(
-    picture: np.ndarray, size: tuple[int, int], how: Image.Resampling = Image.Resampling.BICUBIC
-) -> np.ndarray:
-    """uint8 or bool (h, w, channels) -> (H, W, channels)."""
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    return np.asarray(image.resize(size[::-1], how)).reshape(*size, -1)
 
 
 @dataclass(frozen=True)
@@ -215,11 +200,14 @@ class Dataset:
             digest.update(np.ascontiguousarray(labels).data)
         return digest.hexdigest()
 
-    def resized(self, size: tuple[int, int]) -> "Dataset":
-        """The same with pictures of another (height, width); itself where they have it."""
+    def resized(self, size: tuple[int, int], resize: Resize = "crop") -> "Dataset":
+        """The same with images of another (height, width); itself where they have it.
+
+        resize: how images of another shape get it, see `Preprocess`.
+        """
         if self.train.images.shape[2:] == size:
             return self
-        return self._changed(lambda split: split.resized(size))
+        return self._changed(lambda split: split.resized(size, resize))
 
     def with_channels(self, channels: int) -> "Dataset":
         """The same with grey (1) or RGB images (3); itself where it has them."""

@@ -18,9 +18,10 @@ from minivit.data.class_folders import Listing, list_classes
 from minivit.data.dataset import LONGEST_NAME, Dataset, Split
 from minivit.data.file_sets import FileSet, FolderFiles, open_files
 from minivit.data.image_cache import decoded_once
+from minivit.data.preprocess import Preprocess
 from minivit.data.source import Request, Source
 from minivit.data.stored import Images, take
-from minivit.data.tables import fitted, read_csv, read_npz
+from minivit.data.tables import read_csv, read_npz
 from minivit.errors import UserError, shown_path
 
 EXPECTED = (
@@ -118,10 +119,15 @@ def _of_arrays(path: Path, name: str) -> Source:
         kinds = list(found)
         labels = np.concatenate([found[kind].labels for kind in kinds])
         splits = np.repeat(kinds, [len(found[kind].labels) for kind in kinds])
-        pixels = np.concatenate([fitted(found[k].images, request.preprocess) for k in kinds])
+        pixels = np.concatenate([_fitted(found[kind].images, request.preprocess) for kind in kinds])
         return _split(name, pixels, Listing([], labels, splits, class_names), request)
 
     return _source(name, load, _recipe(count, side, channels))
+
+
+def _fitted(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+    as_they_are = images.shape[1:] == (preprocess.channels, *preprocess.size)
+    return images if as_they_are else preprocess.of_arrays(images)
 
 
 def _load_files(name: str, files: FileSet, listing: Listing, request: Request) -> Dataset:

@@ -1,11 +1,13 @@
 """What is done to an image of any size before a model takes it, but for its numbers' scale."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from minivit.backend.machine import require_memory
 from minivit.errors import UserError, shown
 
 Resize = Literal["crop", "pad", "stretch"]
@@ -70,6 +72,22 @@ class Preprocess:
         pixels = np.asarray(fitted if fitted.mode == mode else fitted.convert(mode))
         return pixels.reshape(height, width, self.channels).transpose(2, 0, 1)
 
+    def of_arrays(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (N, 1 or 3, h, w) -> (N, channels, H, W).
+
+        Raises UserError where the memory is too small for them.
+        """
+        needs = {"images": len(images) * self.channels * math.prod(self.size)}
+        height, width = self.size
+        require_memory(f"a set of {len(images):,} images of {height}×{width} pixels", needs)
+        return np.stack([self(_as_image(one)) for one in images])
+
+    def of_masks(self, masks: np.ndarray) -> np.ndarray:
+        """bool (N, h, w) -> (N, H, W), by the nearest pixel."""
+        images = map(Image.fromarray, masks.astype(np.uint8))
+        size, method = self.size[::-1], Image.Resampling.NEAREST
+        return np.stack([np.asarray(self._fitted(one, size, method)) for one in images]) > 0
+
     def _fitted(
         self, image: Image.Image, size: tuple[int, int], method: Image.Resampling
     ) -> Image.Image:
@@ -78,3 +96,10 @@ class Preprocess:
         if self.resize == "pad":
             return ImageOps.pad(image, size, method)
         return image.resize(size, method)
+
+
+def _as_image(pixels: np.ndarray) -> Image.Image:
+    """uint8 (1 or 3, H, W)."""
+    if len(pixels) == 1:
+        return Image.fromarray(pixels[0])
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))

@@ -112,4 +112,4 @@ class Published(ABC):
     def load_for(self, request: Request) -> Dataset:
         """`Source.load`: the data set at the size asked for."""
         found = self.load(request.data_dir, download=request.download, url=request.url)
-        return found.resized(request.image_size)
+        return found.resized(request.image_size, request.resize)

@@ -247,7 +247,7 @@ def _figure_distance(scene: dict[str, np.ndarray], labels: np.ndarray) -> np.nda
 SOURCE = Source(
     name="shapes",
     summary="ten classes of geometric figures, drawn by code",
-    load=lambda request: load().resized(request.image_size),
+    load=lambda request: load().resized(request.image_size, request.resize),
     recipe={  # the figures are upright and whole: no crop, no flip, and few epochs do
         "dim": 96,
         "depth": 4,

@@ -14,11 +14,11 @@ class Request(NamedTuple):
 
     data_dir: the folder where data sets lie or are downloaded to. image_size: height and width of
     the images. url: another address to download from; None for the authors'. download: whether it
-    may be downloaded.
+    may be downloaded. resize: how images of another shape become so large, see `Preprocess`.
 
-    Of one's own images: channels, resize: see `Preprocess`. test_fraction: share of each class
-    that is held out where there is no test set, drawn by seed. strict: whether files that cannot be
-    read are refused, not left out. cache: the folder where decoded images are kept, or None.
+    Of one's own images: channels: 3, or 1 for grey. test_fraction: share of each class that is
+    held out where there is no test set, drawn by seed. strict: whether files that cannot be read
+    are refused, not left out. cache: the folder where decoded images are kept, or None.
     """
 
     data_dir: Path = Path("data")

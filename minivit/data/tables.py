@@ -2,20 +2,17 @@
 
 import csv
 import io
-import math
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import numpy as np
-from PIL import Image
 
 from minivit.backend.machine import require_memory
 from minivit.data.class_folders import MOST_FILES, Listing, require_classes
 from minivit.data.dataset import is_name
 from minivit.data.npy import array_names, read_array
-from minivit.data.preprocess import Preprocess
 from minivit.data.zip_archive import open_zip
 from minivit.errors import UserError, shown, shown_path
 from minivit.files import open_plain, reading
@@ -217,19 +214,3 @@ def _class_names(
             raise UserError(f"{where}: class_names is not a list of {count} names")
     require_classes(names)
     return tuple(names)
-
-
-def fitted(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """uint8 (N, C, H, W) of another size or other channels, as `preprocess` says."""
-    if images.shape[1:] == (preprocess.channels, *preprocess.size):
-        return images
-    needs = {"images": len(images) * preprocess.channels * math.prod(preprocess.size)}
-    require_memory(f"a set of {len(images):,} images", needs)
-    return np.stack([preprocess(_as_image(one)) for one in images])
-
-
-def _as_image(pixels: np.ndarray) -> Image.Image:
-    """uint8 (1 or 3, H, W)."""
-    if len(pixels) == 1:
-        return Image.fromarray(pixels[0])
-    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))

@@ -164,4 +164,6 @@ class Plan:
         every = math.ceil(epochs / VALIDATIONS)
         config = dataclasses.replace(config, epochs=epochs, eval_every=every)
         name = f"{member.group}-{member.value}-seed{seed}".replace("/", "_").replace(" ", "_")
-        return train_once(folder / name, config, self.data.resized(config.vit.image_hw))
+        return train_once(
+            folder / name, config, self.data.resized(config.vit.image_hw, config.resize)
+        )

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from minivit.data import Dataset, Split
+from minivit.engine import TrainConfig
 from minivit.errors import UserError
+from minivit.models import ViTConfig
 
 
 def uneven():
@@ -40,7 +43,7 @@ def test_another_size_keeps_what_is_where(channels):
     images = np.zeros((2, channels, 8, 8), np.uint8)
     images[0, :, :4, 4:] = 200  # upper right
     masks = images[:, 0] > 0
-    part = Split(images, np.array([0, 1]), masks).resized((12, 16))
+    part = Split(images, np.array([0, 1]), masks).resized((12, 16), "stretch")
     assert part.images.shape == (2, channels, 12, 16)
     assert part.images.dtype == np.uint8
     assert (part.images[0, :, :5, 9:] > 180).all()
@@ -49,6 +52,44 @@ def test_another_size_keeps_what_is_where(channels):
     assert part.masks.dtype == bool
     np.testing.assert_array_equal(part.masks[0, :6, 8:], True)
     assert part.masks[0].sum() == 6 * 8
+
+
+@pytest.mark.parametrize(("resize", "expected"), [("crop", 16), ("pad", 8), ("stretch", 16)])
+def test_another_shape_is_cropped_padded_or_stretched(resize, expected):
+    """Of 8×8 pixels the upper half is white, and marked."""
+    images = np.zeros((1, 3, 8, 8), np.uint8)
+    images[:, :, :4] = 255
+    part = Split(images, np.zeros(1, int), images[:, 0] > 0).resized((4, 8), resize)
+    assert part.images.shape == (1, 3, 4, 8)
+    np.testing.assert_array_equal(part.masks, part.images[:, 0] > 127)
+    assert part.masks.sum() == expected
+    assert part.masks[0, :, :2].any() == (resize != "pad")
+
+
+def test_a_square_stays_one_whatever_is_done_to_other_shapes():
+    split = tiny.split(9, 0)
+    expected = [Image.fromarray(one.transpose(1, 2, 0)) for one in split.images]
+    expected = [np.asarray(one.resize((12, 12), Image.Resampling.BICUBIC)) for one in expected]
+    for resize in ("crop", "pad", "stretch"):
+        found = split.resized((12, 12), resize).images
+        np.testing.assert_array_equal(found, np.stack(expected).transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("name", ["shapes", "cifar10"])
+def test_a_set_with_a_name_is_resized_as_is_said(name, monkeypatch):
+    """A white band above and below: 8×16 pixels of 16×16 lose it, but for what is stretched."""
+    images = np.zeros((4, 3, 16, 16), np.uint8)
+    images[:, :, [0, 1, 14, 15]] = 255
+    data = Dataset(name, Split(images, np.arange(4)), Split(images, np.arange(4)), tiny.NAMES)
+    monkeypatch.setattr("minivit.data.shapes.load", lambda: data)
+    monkeypatch.setattr("minivit.data.cifar.Cifar.load", lambda *_, **__: data)
+    white = {}
+    for resize in ("crop", "pad", "stretch"):
+        config = TrainConfig(dataset=name, resize=resize, vit=ViTConfig(image_size=(8, 16)))
+        found = config.load_data(download=False).train.images
+        assert found.shape == (4, 3, 8, 16)
+        white[resize] = float(found.mean())
+    assert white["crop"] == 0 < white["pad"] < white["stretch"]
 
 
 def test_the_same_size_is_the_same_data():
