@@ -12,7 +12,7 @@ from minivit.commands import finetune
 from minivit.commands.cli import guarded
 from minivit.commands.train import run as train
 from minivit.data import Dataset
-from minivit.engine import Run, Trainer, load_model
+from minivit.engine import Run, Trainer, load_model, recipe_of
 from minivit.engine.checkpoint import load_checkpoint
 from minivit.engine.few_shot import DRAWS
 from minivit.engine.trained import load_pretrained
@@ -62,9 +62,11 @@ def test_without_a_step_it_is_the_source(tune, source):
 def test_pictures_are_varied_as_the_data_set_wants(source):
     start = load_pretrained(source)
     for name, crop in (("shapes", 0), ("cifar10", 4)):
-        found = finetune.parse_arguments(["--from", str(source)], start, source, name).train
+        flags, recipe = ["--from", str(source)], recipe_of(name)
+        found = finetune.parse_arguments(flags, start, source, recipe).train
         assert found.augmentation.crop == crop
-    own = finetune.parse_arguments(["--from", "x", "--crop", "2"], start, source, "shapes").train
+    flags = ["--from", "x", "--crop", "2"]
+    own = finetune.parse_arguments(flags, start, source, recipe_of("shapes")).train
     assert own.augmentation.crop == 2
 
 

@@ -44,6 +44,7 @@ from minivit.commands.cli import parse
 from minivit.data import Dataset, shapes
 from minivit.data.cifar10 import CLASS_NAMES
 from minivit.data.published import Published
+from minivit.engine.recipes import recipe_of
 from minivit.engine.study import Plan
 from minivit.engine.trained import load_pretrained
 
@@ -217,7 +218,7 @@ def parse_only(name: str, flags: list[str], places: dict[str, str]) -> None:
         train.parse_arguments(flags, {}, name)
     elif command == "finetune":
         source = Path(places["RUN"])
-        finetune.parse_arguments(flags, load_pretrained(source), source, "cifar10", name)
+        finetune.parse_arguments(flags, load_pretrained(source), source, recipe_of("cifar10"), name)
     else:
         module = name if name.startswith("benchmarks") else f"minivit.commands.{command}"
         parse(importlib.import_module(module).Options, flags, name)

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import pkgutil
 import re
 import stat
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from minivit.commands.cli import guarded
 from minivit.commands.train import parse_arguments
@@ -290,6 +292,26 @@ def test_what_is_there_is_taken(capsys, tmp_path):
     out = capsys.readouterr().out
     assert '"dataset": "cifar10"' in out
     assert "SHAPES" not in out
+
+
+@pytest.mark.parametrize("kind", ["folder", "npz"])
+def test_ones_own_images_are_listed_or_read_once(kind, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 8, 8, 3), np.uint8)
+    if kind == "npz":
+        np.savez(tmp_path / "own.npz", images=images, labels=np.arange(40) % 2)
+    for n, pixels in enumerate(images):
+        folder = tmp_path / "own" / str(n % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{n}.png")
+    calls = []
+    for place in ("minivit.data.own.read_npz", "minivit.data.file_sets.FolderFiles.names"):
+        before = pkgutil.resolve_name(place)
+        monkeypatch.setattr(place, lambda *a, before=before: calls.append(a) or before(*a))
+    path = tmp_path / ("own.npz" if kind == "npz" else "own")
+    flags = ["--epochs", "1", "--warmup", "0", "--image-size", "8", "--patch-size", "4"]
+    assert main(["--dataset", str(path), *flags, "--crop", "0", "--no-cache"]) == 0
+    assert len(calls) == 1
 
 
 def test_the_recipe_is_that_of_the_data_set(capsys, monkeypatch):

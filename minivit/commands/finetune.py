@@ -18,7 +18,7 @@ from minivit.commands.train import (
     train_and_test,
 )
 from minivit.config import overlay
-from minivit.data import Augmentation, Dataset
+from minivit.data import Augmentation, Dataset, find_source
 from minivit.engine import QUICK, Run, TrainConfig, Trainer, recipe_of
 from minivit.engine.few_shot import few_shot_curve
 from minivit.engine.trained import Pretrained
@@ -90,11 +90,13 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
     """Parse, take the weights over, train, test; 130 if interrupted."""
     path = _source(argv, prog)
     source = load_start(path)
-    name = choose_dataset(parse_arguments(argv, source, path, "auto", prog).train, load=True)
-    arguments = parse_arguments(argv, source, path, name, prog)
+    name = choose_dataset(parse_arguments(argv, source, path, {}, prog).train, load=True)
+    images = find_source(name)
+    arguments = parse_arguments(argv, source, path, recipe_of(name, images), prog)
     config = dataclasses.replace(TrainConfig.from_dict(arguments.train.to_dict()), dataset=name)
     config = config.placed()
-    dataset = config.load_data()
+    dataset = config.load_data(source=images)
+    del images  # a .npz's arrays are in it
     config = _for_classes(fit_to(config, dataset, argv), dataset, source)
     fresh = Run.fresh(arguments.runs, config)
     log = make_log(arguments.log, fresh)
@@ -117,13 +119,16 @@ def _source(argv: list[str], prog: str) -> Path:
 
 
 def parse_arguments(
-    argv: list[str], source: Pretrained, path: Path, dataset: str, prog: str = "minivit finetune"
+    argv: list[str],
+    source: Pretrained,
+    path: Path,
+    known: Mapping[str, Any],
+    prog: str = "minivit finetune",
 ) -> Arguments:
-    """What the data set's recipe says of batches and augmentation, the recipe, the model of the
-    source, each overriding the one before; then the flags."""
+    """What `known`, the recipe of the data set, says of batches and augmentation, the recipe here,
+    the model of the source, each overriding the one before; then the flags."""
     kept = {one.name for one in dataclasses.fields(Augmentation)}
     kept |= {"batch_size", "val_fraction", "stratify"}
-    known = {} if dataset == "auto" else recipe_of(dataset)
     own = {key: v for key, v in known.items() if key in kept}
     if "few_shot" in given_flags(argv):  # there are no weights to choose by validation
         own["val_fraction"] = 0.0

@@ -79,14 +79,16 @@ def run(
     if arguments.resume:
         return resume(arguments.resume, arguments.train, argv, arguments.log)
     name = choose_dataset(arguments.train, load=not arguments.dry_run)
+    source = find_source(name)
     if not arguments.preset and not arguments.config:
-        arguments = parse_arguments(argv, {**recipe_of(name), **(changes or {})}, prog)
+        arguments = parse_arguments(argv, {**recipe_of(name, source), **(changes or {})}, prog)
     config = dataclasses.replace(arguments.train, dataset=name)
     if arguments.dry_run:
         return describe(config)
     require_training_memory(config)
     config = config.placed()
-    dataset = config.load_data()
+    dataset = config.load_data(source=source)
+    del source  # a .npz's arrays are in it
     config = fit_to(config, dataset, argv)
     fresh = Run.fresh(arguments.runs, config)
     trainer = Trainer(config, dataset, fresh, on_metrics=make_log(arguments.log, fresh))

@@ -27,7 +27,7 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
-"""What the folder of a split may be called."""
+"""What a split may be called: by its folder, in a table, in the name of an array."""
 
 CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
 """What systems put beside images, besides hidden files."""

@@ -10,7 +10,7 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from minivit.backend.machine import require_memory
-from minivit.data.class_folders import MOST_FILES, Listing, require_classes
+from minivit.data.class_folders import MOST_FILES, SPLITS, Listing, require_classes
 from minivit.data.dataset import is_name
 from minivit.data.npy import array_names, read_array
 from minivit.data.zip_archive import open_zip
@@ -26,7 +26,6 @@ COLUMNS = {
 }
 """What a column of a .csv may be called; without a header the first two are path and label."""
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 CLASS_NAMES = "class_names"
 IMAGES, LABELS = ("images", "x", "X", "data"), ("labels", "label", "y", "Y", "targets")
 
@@ -148,7 +147,7 @@ def read_npz(path: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
 def _pairs(names: set[str], where: str) -> dict[str, tuple[str, str]]:
     """The names of images and labels by split."""
     found: dict[str, tuple[str, str]] = {}
-    for split, known in (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test")):
+    for split, known in SPLITS.items():
         for x in IMAGES:
             for y in LABELS:
                 for form in ("{0}_{1}", "{1}_{0}"):

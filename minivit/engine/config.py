@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from minivit import config
-from minivit.data import Augmentation, Dataset, Preprocess, Request, find_source
+from minivit.data import Augmentation, Dataset, Preprocess, Request, Source, find_source
 from minivit.data.places import folder_of, shared_folder
 from minivit.data.preprocess import Resize
 from minivit.data.registry import is_place, require_name
@@ -131,16 +131,17 @@ class TrainConfig(Ranged):
         """How image files become those that the model takes."""
         return Preprocess(self.vit.image_hw, self.vit.in_channels, self.resize)
 
-    def load_data(self, download: bool = True) -> Dataset:
+    def load_data(self, download: bool = True, source: Source | None = None) -> Dataset:
         """The data set, at the model's image size and with its channels.
 
         Args:
             download: whether it may be downloaded; a run that had it needs no second copy.
+            source: what `find_source` found, where it is known: a place is not listed again.
 
         Raises:
             UserError: it can neither be found nor downloaded, or is damaged.
         """
-        source = find_source(self.dataset)
+        source = source or find_source(self.dataset)
         found = source.load(
             Request(
                 folder_of(source, self.data_dir),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from minivit.data import SOURCES, find_source
+from minivit.data import SOURCES, Source, find_source
 
 RECIPES: dict[str, Mapping[str, Any]] = {
     **{name: {"dataset": name, **source.recipe} for name, source in SOURCES.items()},
@@ -40,10 +40,15 @@ QUICK: Mapping[str, Any] = {"epochs": 1, "train_images": 2000}
 """One epoch of at most so many images, to see that all works."""
 
 
-def recipe_of(dataset: str) -> Mapping[str, Any]:
+def recipe_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
     """The recipe of a data set, by its name or place: of one's own images, one made for as many.
+
+    source: what `find_source` found there, where it is known: a place is not listed again.
 
     Raises:
         UserError: there is no such data set.
     """
-    return RECIPES.get(dataset) or {"dataset": dataset, **find_source(dataset).recipe}
+    return RECIPES.get(dataset) or {
+        "dataset": dataset,
+        **(source or find_source(dataset)).recipe,
+    }

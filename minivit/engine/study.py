@@ -129,6 +129,11 @@ class Plan:
             return dataset
         return dataclasses.replace(dataset, test=dataset.test[:QUICK_TEST])
 
+    @cached_property
+    def recipe(self) -> Mapping[str, Any]:
+        """That of the data set."""
+        return recipe_of(self.dataset)
+
     @property
     def data_name(self) -> str:
         """What the data set is called in the name of a folder."""
@@ -153,7 +158,7 @@ class Plan:
     def config(self, member: Member, seed: int) -> TrainConfig:
         """The recipe of the data set with the member's changes."""
         few = QUICK if self.quick else {}
-        own = {**recipe_of(self.dataset), **member.changes, **few, "seed": seed}
+        own = {**self.recipe, **member.changes, **few, "seed": seed}
         return overlay(TrainConfig(), {**own, "data_dir": self.data_dir}).placed()
 
     def train(self, folder: Path, member: Member, seed: int, available: int) -> float:

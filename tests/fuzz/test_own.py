@@ -70,6 +70,7 @@ NAMES = st.lists(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_zip_with_other_names(read):
     def one(names):
         members = {"/".join((*parts, last)): PNG for parts, last in names}
