@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
+from matplotlib.colors import PowerNorm
 
 from minivit.engine import Run, Trainer
 from minivit.engine.evaluation import Evaluation
@@ -13,7 +14,13 @@ from minivit.models import MaskedViT
 from minivit.viz.mistakes import save_mistakes
 from minivit.viz.restored import patches_figure, restore
 from minivit.viz.save import save_figure
-from minivit.viz.style import BLUE, GREY, ORANGE, Figure
+from minivit.viz.style import BLUE, GREY, ORANGE, Figure, shortened
+
+NUMBERED = 25
+MOST_NAMED = 60
+LONGEST_NAME = 20
+"""Of a confusion matrix: the classes up to which its cells have numbers, how many are named along
+it, and how wide a name may be."""
 
 
 def save_curves(run: Run) -> None:
@@ -71,19 +78,29 @@ def curves_figure(metrics: Sequence[dict]) -> Figure:
 
 
 def confusion_figure(confusion: np.ndarray, class_names: Sequence[str], title: str = "") -> Figure:
-    """Of each class (row), the share that was predicted to be of each (column), in percent."""
+    """Of each class (row), the share that was predicted to be of each (column), in percent.
+
+    Of more than NUMBERED classes a colour says it, in a figure that grows no further, and some of
+    the classes are named.
+    """
     K = len(class_names)
     shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    side = max(4.5, 0.62 * K + 1.5)
+    side = max(4.5, 0.62 * min(K, NUMBERED) + 1.5)
     figure = Figure(figsize=(side, side * 0.95), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    axes.set_xticks(range(K), class_names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(K), class_names)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    named = range(0, K, -(-K // MOST_NAMED))
+    names = [shortened(class_names[k], LONGEST_NAME) for k in named]
+    axes.set_xticks(named, names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(named, names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
     axes.spines[:].set_visible(False)
+    if K > NUMBERED:
+        image.set_norm(PowerNorm(0.5, 0, 100))  # so that a few percent are seen, too
+        figure.colorbar(image, shrink=0.5, format="{x:.0f} %", ticks=[0, 1, 5, 20, 50, 100])
+        return figure
     for row, column in np.ndindex(K, K):
         if shares[row, column] > 0.5:
             colour = "white" if shares[row, column] > 50 else "black"

@@ -89,6 +89,21 @@ def test_cells_tell_the_share_of_each_true_class():
         assert [tick.get_text() for tick in ticks] == ["ant", "bee", "cat"]
 
 
+@pytest.mark.parametrize(("count", "named"), [(26, 26), (100, 50), (200, 50), (1000, 59)])
+def test_of_many_classes_a_colour_tells_the_share_and_some_are_named(count, named):
+    names = [f"a name of {k} that is far too long" for k in range(count)]
+    figure = confusion_figure(np.eye(count, dtype=int), names)
+    axes, scale = figure.axes
+    assert not axes.texts
+    assert max(figure.get_size_inches()) == max(
+        confusion_figure(np.eye(25, dtype=int), names[:25]).get_size_inches()
+    )
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert len(ticks) == named
+        assert max(len(tick.get_text()) for tick in ticks) <= 20
+    assert [tick.get_text() for tick in scale.get_yticklabels()][::5] == ["0 %", "100 %"]
+
+
 @pytest.mark.parametrize(
     ("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
 )
