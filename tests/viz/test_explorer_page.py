@@ -75,6 +75,14 @@ def weights_on_the_page(page, picture, layer, name):
     return np.array(numbers).reshape(side, side)
 
 
+def test_a_model_without_a_head_says_nothing(show):
+    for changes, shown in (({}, True), ({"num_classes": 0}, False)):
+        one = tiny.lively(ViT(ViTConfig(**SIZES | changes)))
+        page = show(explore(one, pictures(), labels=[0, 1]))
+        assert page.get_by_text("What the model says").is_visible() == shown
+        assert page.locator("#answers li").count() == 3 * shown
+
+
 @pytest.mark.parametrize("prefix", [{}, {"pool": "mean"}, {"distilled": True, "num_registers": 2}])
 def test_every_number_is_numpys(show, prefix):
     one, images = model(**prefix), pictures()

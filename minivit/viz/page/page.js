@@ -355,6 +355,8 @@ function buildPrefix() {
 
 function showAnswers() {
   const image = data.images[state.image];
+  $("says").hidden = !image.answers.length; // a model without a head says nothing
+  if ($("says").hidden) return;
   const known = image.label !== null;
   const right = known && image.answers[0][0] === image.label;
   $("truth").textContent = known ? `True label: ${data.classes[image.label]}${right ? " – the model agrees." : " – the model is wrong."}` : "";
