@@ -16,7 +16,7 @@ from minivit.backend.arrays import (
     use_device,
     use_tf32,
 )
-from minivit.backend.blocks import blocks, blockwise
+from minivit.backend.blocks import blocks, blockwise, pieces
 from minivit.backend.random import RandomStream
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "blockwise",
     "get_xp",
     "parse_device",
+    "pieces",
     "require_same_xp",
     "to_device",
     "to_host",

@@ -23,6 +23,11 @@ def blocks(array: Array, part: slice | None = None) -> Iterator[slice]:
     return (slice(start, min(start + step, last)) for start in range(first, last, step))
 
 
+def pieces(length: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover range(length)."""
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+
+
 def blockwise(function: Callable[..., None], num_outputs: int, *inputs: Array) -> tuple[Array, ...]:
     """Run `function(*inputs, *outputs)` block by block; on a GPU in one go.
 

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from minivit.backend import RandomStream, blocks, get_xp, use_device
 from minivit.backend.machine import physical_cores
 from minivit.engine.objective import Objective, StepResult
+from minivit.layers.block import TOKENS_AT_A_TIME
 from minivit.models import Model, ViT, ViTConfig
 
 
@@ -215,12 +216,6 @@ def _split(rows: range, size: int | None) -> list[range]:
     pieces = -(-len(rows) // (size or len(rows)))
     bounds = np.linspace(rows.start, rows.stop, pieces + 1).astype(int).tolist()
     return [range(a, b) for a, b in itertools.pairwise(bounds)]
-
-
-TOKENS_AT_A_TIME = 1024
-"""About best on every CPU that was tried, AVX2 or AVX-512, with second-level caches of 0.5 to 2 MB:
-`benchmarks/README.md`. With fewer tokens the products pack the weights too often and Python takes a
-share; with more, a block's steps find less in cache."""
 
 
 def _images_at_a_time(config: ViTConfig) -> int:

@@ -6,12 +6,11 @@ in cache and are forgotten (Rabe & Staats, 2021; FlashAttention, Dao et al., 202
 """
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from minivit.backend import Array, get_xp
+from minivit.backend import Array, get_xp, pieces
 from minivit.functional.layernorm import row_dots
 from minivit.functional.softmax import row_sums, softmax_forward
 
@@ -61,7 +60,7 @@ def flash_attention_forward(q: Array, k: Array, v: Array) -> tuple[Array, FlashA
     out = xp.empty((B, T, H, D), q.dtype).swapaxes(1, 2)
     lse = xp.empty((B, H, T), q.dtype)
     for head in np.ndindex(B, H):
-        for rows in _pieces(T, QUERIES):
+        for rows in pieces(T, QUERIES):
             out[head][rows], lse[head][rows] = _attend(q[head][rows], k[head], v[head])
     return out, FlashAttentionCache(q, k, v, out, lse)
 
@@ -72,7 +71,7 @@ def _attend(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
     query = q * _scale(q)
     top = xp.full((len(q), 1), -math.inf, q.dtype)
     total, out = xp.zeros_like(top), xp.zeros(q.shape, q.dtype)
-    for keys in _pieces(len(k), KEYS):
+    for keys in pieces(len(k), KEYS):
         shares = query @ k[keys].T
         new_top = xp.maximum(top, shares.max(-1, keepdims=True))
         shares -= new_top
@@ -108,7 +107,7 @@ def flash_attention_backward(
     dk[...] = 0
     dv[...] = 0
     for head in np.ndindex(q.shape[:2]):
-        for rows in _pieces(q.shape[2], QUERIES):
+        for rows in pieces(q.shape[2], QUERIES):
             dq[head][rows] = _attend_backward(
                 dout[head][rows], q[head][rows], k[head], v[head], heads[head][rows],
                 lse[head][rows], dk[head], dv[head],
@@ -124,7 +123,7 @@ def _attend_backward(
     scale = _scale(q)
     query, dout = q * scale, xp.ascontiguousarray(dout)
     dq, correction = xp.zeros(q.shape, q.dtype), row_dots(dout, out)[:, None]
-    for keys in _pieces(len(k), KEYS):
+    for keys in pieces(len(k), KEYS):
         shares = query @ k[keys].T
         shares -= lse[:, None]
         xp.exp(shares, shares)
@@ -140,8 +139,3 @@ def _attend_backward(
 
 def _scale(q: Array) -> float:
     return 1.0 / math.sqrt(q.shape[-1])
-
-
-def _pieces(length: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover range(length)."""
-    return (slice(start, start + size) for start in range(0, length, size))

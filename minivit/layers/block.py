@@ -5,13 +5,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minivit.backend import Array, RandomStream
+from minivit.backend import Array, RandomStream, get_xp, pieces
 from minivit.functional import MultiHeadAttentionCache
 from minivit.layers.attention import MultiHeadAttention
 from minivit.layers.dropout import Dropout, DropPath
 from minivit.layers.layer import Identity, Layer, run, run_at_rest, run_backward
 from minivit.layers.mlp import Mlp, MlpCache
 from minivit.layers.norm import LayerNorm
+
+TOKENS_AT_A_TIME = 1024
+"""About best on every CPU that was tried, AVX2 or AVX-512, with second-level caches of 0.5 to 2 MB
+(`benchmarks/README.md`): with fewer, the products pack the weights too often and Python takes a
+share; with more, a block's steps find less in cache."""
 
 BRANCH1 = ("norm1", "attn", "drop", "ls1", "drop_path")
 BRANCH2 = ("norm2", "mlp", "drop", "ls2", "drop_path")
@@ -97,7 +102,11 @@ class Block(Layer):
     def __call__(self, x: Array) -> Array:
         """x (B, T, C) -> (B, T, C), no cache."""
         x = x + run_at_rest(self.layers(BRANCH1), x)
-        return x + run_at_rest(self.layers(BRANCH2), x)
+        tokens = x.reshape(-1, x.shape[-1])  # the MLP looks at each alone
+        out = get_xp(x).empty_like(tokens)
+        for rows in pieces(len(tokens), TOKENS_AT_A_TIME):
+            out[rows] = tokens[rows] + run_at_rest(self.layers(BRANCH2), tokens[rows])
+        return out.reshape(x.shape)
 
     def backward(self, dout: Array, cache: BlockCache, dprobs: Array | None = None) -> Array:
         """dout (B, T, C) -> dx (B, T, C): at a residual the gradient goes both ways and adds up.

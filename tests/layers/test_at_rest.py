@@ -8,6 +8,7 @@ from helpers import draw
 
 import minivit
 from minivit.layers import Block, Gelu, GeluTanh, Mlp, QuickGelu
+from minivit.layers import block as module
 
 OPTIONS = {
     "class token": {},
@@ -48,3 +49,15 @@ def test_it_keeps_less():
         tracemalloc.stop()
         del kept
     assert peaks[0] < 0.8 * peaks[1]
+
+
+def test_many_tokens_go_through_the_mlp_a_part_at_a_time(monkeypatch):
+    block = Block(np.random.default_rng(0), 12, 3, 24)
+    x, seen = draw(0, 2, 13, 12), []
+    expected, _ = block.forward(x)
+    monkeypatch.setattr(module, "TOKENS_AT_A_TIME", 8)
+    norm = block.norm2.forward
+    monkeypatch.setattr(block.norm2, "forward", lambda x: (seen.append(len(x)), norm(x))[1])
+    found = block(x)
+    assert seen == [8, 8, 8, 2]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
