@@ -1,15 +1,16 @@
 """`python -m benchmarks.convolution`: one convolution, forward and backward, beside PyTorch's."""
 
+# ruff: noqa: I001  (minivit comes before NumPy: it tunes the host)
 import statistics
 import sys
 import time
 from dataclasses import dataclass
 from typing import Annotated
 
+import minivit  # noqa: F401
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-import minivit  # noqa: F401  (before NumPy: it tunes the host)
 from benchmarks.runner import ROUNDS
 from minivit.commands.cli import run_command
 from minivit.engine.config import BATCH

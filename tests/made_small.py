@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, str]] = {
     "benchmarks.inference": {**BENCHMARK, "--depth": "1", "--dim": "24"},
     "benchmarks.epoch": {"--images": "60", "--rounds": "1", "--epochs": "1", "--batch": "20"},
     "benchmarks.convolution": {"--batch": "1", "--rounds": "1"},
+    "benchmarks.steps": {"--batch": "1", "--rounds": "1", "--threads": "1"},
 }
 """What each command gets in place of a flag's printed value; "": the flag goes, or is a switch."""
 

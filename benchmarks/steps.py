@@ -1,0 +1,113 @@
+"""`python -m benchmarks.steps`: what the steps of a block cost, in ns a number.
+
+Each is measured on one core, then on all at once in threads, as a training runs them: where the
+second column is the larger, the threads wait for Python's lock or for memory.
+"""
+
+# ruff: noqa: I001  (minivit comes before NumPy: it tunes the host)
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import minivit  # noqa: F401
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks import isa
+from benchmarks.runner import ROUNDS
+from minivit import functional as F
+from minivit.backend import blocks
+from minivit.backend.machine import cpu_name
+from minivit.commands.cli import run_command
+from minivit.engine.config import BATCH
+from minivit.ranges import Ranged
+
+T, C, F_WIDE, HEADS = 65, 192, 768, 3
+"""A block of the model that `benchmarks.train_step` measures."""
+
+
+@dataclass(frozen=True)
+class Options(Ranged):
+    """Time NumPy's operations and minivit's pairs on the arrays of one block, float32."""
+
+    batch: Annotated[int, BATCH] = 15
+    """Images at a time."""
+    threads: Annotated[int, BATCH] = 2
+    """Cores to use."""
+    rounds: Annotated[int, ROUNDS] = 25
+    """Rounds; the medians count."""
+    isa: Literal["native", "avx2"] = "native"
+    """As of benchmarks.train_step."""
+
+
+def main(options: Options) -> int:
+    """Print a row a step."""
+    isa.require(options.isa)
+    if options.isa == "avx2" and "OPENBLAS_CORETYPE" not in os.environ:
+        command = [sys.executable, "-m", "benchmarks.steps", *sys.argv[1:]]
+        return subprocess.run(command, env=os.environ | isa.avx2(), check=False).returncode
+    print(f"{cpu_name()}, {isa.describe(options.isa)}, NumPy {np.__version__}\n")
+    columns = ("step", "numbers", "ns a number, one core", f"{options.threads} at once")
+    print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(options.threads) as pool:
+        works = [dict(steps(options.batch)) for _ in range(options.threads)]
+        for name in works[0]:
+            numbers = works[0][name][0]
+            alone, together = (
+                seconds(pool, [work[name][1] for work in some], options.rounds) / numbers * 1e9
+                for some in (works[:1], works)
+            )
+            print(f"| {name} | {numbers:,} | {alone:.2f} | {together:.2f} |", flush=True)
+    return 0
+
+
+def seconds(pool: ThreadPoolExecutor, works: list[Callable], rounds: int) -> float:
+    """Median time of all of `works` at once."""
+    found = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        list(pool.map(lambda work: work(), works))
+        found.append(time.perf_counter() - start)
+    return statistics.median(found[1:])
+
+
+def steps(batch: int) -> Iterator[tuple[str, tuple[int, Callable]]]:
+    """(name, (how many numbers, what to run))."""
+    rng = np.random.default_rng(0)
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, np.float32)
+
+    x, hidden, scores = draw(batch, T, C), draw(batch, T, F_WIDE), draw(batch, HEADS, T, T)
+    flat, out = draw(2**20), np.empty(2**20, np.float32)
+
+    def in_blocks(operation: Callable) -> tuple[int, Callable]:
+        return flat.size, lambda: [operation(flat[rows], out[rows]) for rows in blocks(flat)]
+
+    yield "multiply by a number", in_blocks(lambda x, y: np.multiply(x, 1.5, y))
+    yield "exp", in_blocks(np.exp)
+    yield "tanh", in_blocks(np.tanh)
+    weight, bias = draw(C, F_WIDE), draw(F_WIDE)
+    q, k, v = F.split_heads(draw(batch, T, 3 * C), HEADS)
+    for name, pair, inputs, size in (
+        ("linear", "linear", (x, weight, bias), hidden.size),
+        ("LayerNorm", "layernorm", (x, draw(C), draw(C)), x.size),
+        ("GELU", "gelu", (hidden,), hidden.size),
+        ("GELU by tanh", "gelu_tanh", (hidden,), hidden.size),
+        ("softmax", "softmax", (scores,), scores.size),
+        ("attention", "attention", (q, k, v), scores.size),
+    ):
+        forward, backward = getattr(F, f"{pair}_forward"), getattr(F, f"{pair}_backward")
+        y, cache = forward(*inputs)
+        yield name, (size, lambda f=forward, i=inputs: f(*i))
+        yield f"{name}, backward", (size, lambda b=backward, y=y, c=cache: b(y, c))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, Options, "python -m benchmarks.steps"))
