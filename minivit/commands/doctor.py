@@ -39,7 +39,7 @@ def main(options: Options) -> int:
     print(f"{'GPU':18}{gpu()}")
     print(f"{'OpenBLAS kernels':18}{host.tuning.openblas}")
     print(f"{'allocator':18}{host.tuning.malloc}")
-    print(f"{'what to expect':18}the row {row(blas)!r} of the table in benchmarks/README.md")
+    print(f"{'what to expect':18}the column {column(blas)!r} of the table in benchmarks/README.md")
     advice = list(advise(blas))
     print("\nWhat you could do:" if advice else "\nNothing to improve that we know of.")
     for line in advice:
@@ -64,8 +64,8 @@ def leaves_avx512_unused(blas: list[dict]) -> bool:
     return host.cpu_has_avx512() and bool(took) and took <= host.WITHOUT_AVX512
 
 
-def row(blas: list[dict]) -> str:
-    """The row of a CPU as fast as this one with these kernels: "AVX-512", "AVX2" or "others"."""
+def column(blas: list[dict]) -> str:
+    """The column of a CPU as fast as this one with these kernels: "AVX-512", "AVX2" or "others"."""
     if leaves_avx512_unused(blas):
         return "AVX2"
     found = host.instruction_set()
