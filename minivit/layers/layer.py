@@ -46,6 +46,12 @@ class Layer:
         """x -> out, cache. stream: what dropout masks are drawn from; None at rest."""
         raise NotImplementedError
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class that has a forward of its own has no use for its parent's `__call__`."""
+        super().__init_subclass__(**options)
+        if "forward" in vars(cls) and "__call__" not in vars(cls):
+            cls.__call__ = Layer.__call__  # type: ignore[method-assign]
+
     def __call__(self, x: Array) -> Array:
         """x -> what `forward` gives at rest, without a cache: less memory, and less to write."""
         return self.forward(x)[0]

@@ -61,3 +61,25 @@ def test_many_tokens_go_through_the_mlp_a_part_at_a_time(monkeypatch):
     found = block(x)
     assert seen == [8, 8, 8, 2]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+class Doubled(Mlp):
+    def forward(self, x, stream=None):
+        y, cache = super().forward(x, stream)
+        return 2.0 * y, cache
+
+
+class DoubledBlock(Block):
+    def forward(self, x, stream=None):
+        y, cache = super().forward(x, stream)
+        return 2.0 * y, cache
+
+
+def test_a_forward_of_ones_own_is_what_a_call_gives():
+    x, rng = draw(0, 2, 5, 12), np.random.default_rng(0)
+    one = Block(rng, 12, 3, 24)
+    one.mlp = Doubled(rng, 12, 24)
+    np.testing.assert_array_equal(one.mlp(x), one.mlp.forward(x)[0])
+    np.testing.assert_allclose(one(x), one.forward(x)[0], rtol=1e-12)
+    two = DoubledBlock(rng, 12, 3, 24)
+    np.testing.assert_array_equal(two(x), two.forward(x)[0])
