@@ -1,11 +1,13 @@
-"""minivit.train on tiny pictures, in a process of its own, which signals itself at a given moment.
+"""minivit.train on tiny pictures, in a process of its own, with a fault at a given moment.
 
-    python driver.py SIGNAL MOMENT FLAGS…
+    python driver.py FAULT MOMENT FLAGS…
 
-SIGNAL: SIGINT, SIGKILL, or "none". MOMENT: "step:N", after step N; "save:N", when the checkpoint
-after step N is half-way to its place.
+FAULT: a signal that it sends itself, as SIGINT or SIGKILL; "full", a full disk; "data", other
+pictures from the start; "none". MOMENT: "step:N", after step N; "save:N", when the checkpoint after
+step N is half-way to its place. Behind it ":RANK", where one rank of several has the fault.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -16,21 +18,30 @@ from minivit.commands.cli import guarded
 from minivit.commands.train import run as main
 from minivit.data import shapes
 from minivit.engine import Trainer
+from minivit.engine.distributed import find_launch, find_world
 
 
-def signal_at(number: int, moment: str) -> None:
-    """Arrange for this process to send itself a signal, once."""
-    kind, step = moment.split(":")
+def full() -> None:
+    """From now on nothing can be written."""
+
+    def fail(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    os.fsync = fail
+
+
+def fault_at(kind: str, step: str, act) -> None:
+    """Arrange for this process to have its fault."""
     train_step, save = Trainer._train_step, Trainer.save
 
     def step_and_signal(self, *args):
         train_step(self, *args)
         if kind == "step" and self.step == int(step):
-            os.kill(os.getpid(), number)
+            act()
 
     def save_and_signal(self):
         if kind == "save" and self.step == int(step):
-            os.fsync = lambda file: os.kill(os.getpid(), number)
+            os.fsync = lambda file: act()
         save(self)
 
     Trainer._train_step, Trainer.save = step_and_signal, save_and_signal
@@ -39,6 +50,12 @@ def signal_at(number: int, moment: str) -> None:
 if __name__ == "__main__":
     name, moment, *flags = sys.argv[1:]
     shapes.load = tiny.dataset
-    if name != "none":
-        signal_at(getattr(signal, name), moment)
+    kind, step, *rank = moment.split(":") if moment else ("", "")
+    if find_launch().size == 1 or not rank or find_world().rank == int(rank[0]):
+        if name == "data":
+            shapes.load = lambda: tiny.dataset(num_test=17)
+        elif name == "full":
+            fault_at(kind, step, full)
+        elif name != "none":
+            fault_at(kind, step, lambda: os.kill(os.getpid(), getattr(signal, name)))
     sys.exit(guarded(lambda: main(flags)))

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ("*.md", "docs/*.md", "benchmarks/**/*.md", "data/*.md", "notebooks/*.md")
 BEGINNINGS = (
     *("minivit", "python", "python3", "make", "pytest", "pip", "git", "jupyter", "."),
-    *("compute-sanitizer", "!git", "!pip"),
+    *("compute-sanitizer", "mpiexec", "!git", "!pip"),
 )
 """First words of a command line."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

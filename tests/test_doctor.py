@@ -15,6 +15,7 @@ def test_the_doctor_prints_a_line_for_each_finding(capsys, monkeypatch):
     out = capsys.readouterr().out
     for word in ("CPU", "BLAS", "123 GFLOP/s", "45 GB/s", "GPU", "OpenBLAS kernels", "allocator"):
         assert word in out
+    assert "processes         one process; " in out
     assert f"instructions      {host.instruction_set()}; " in out
     assert "what to expect    the column" in out
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from tiny import contents
 
 from minivit.engine import Run, load_checkpoint
 
@@ -35,23 +36,6 @@ def train(where, *flags, kill="none", at=""):
 def only_run(where):
     (path,) = (where / "runs").iterdir()
     return Run(path)
-
-
-def contents(run):
-    """All that a training ends with, but for the time that it took."""
-    found = []
-    for path in (run.last, run.best):
-        checkpoint = load_checkpoint(path)
-        groups = {"weights": checkpoint.weights, **checkpoint.groups}
-        found.append(
-            {
-                f"{g}/{name}": a.tobytes()
-                for g, arrays in groups.items()
-                for name, a in arrays.items()
-            }
-        )
-    lines = [{k: v for k, v in m.items() if k not in ("seconds", "rate")} for m in run.metrics()]
-    return found, lines
 
 
 @pytest.fixture(scope="module")

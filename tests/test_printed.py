@@ -98,6 +98,13 @@ def check_gpu(line: Line, tmp_path) -> None:
     parse(importlib.import_module("benchmarks.gpu").Options, line.words[3:], "gpu")
 
 
+def check_launched(line: Line, tmp_path) -> None:
+    """It needs MPI: tests/engine/test_distributed.py starts it; here its flags are parsed."""
+    words = line.words[line.words.index("minivit") :]
+    assert words[1] == "train"
+    train.parse_arguments(words[2:], {}, "minivit train")
+
+
 def check_nothing(line: Line, tmp_path) -> None:
     """Of the system's own tools, not of this repository's."""
 
@@ -108,6 +115,7 @@ NOT_RUN = {
     "compute-sanitizer pytest": check_pytest,
     "pip": check_pip,
     "!pip": check_pip,
+    "mpiexec": check_launched,
     "python notebooks/map.py": check_file,
     "jupyter lab": check_file,
     "python -m benchmarks.gpu": check_gpu,

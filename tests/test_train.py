@@ -158,6 +158,7 @@ CHANGED = TrainConfig(
     log_every=9,
     eval_every=4,
     save_every=11,
+    timeout=60,
 )
 
 

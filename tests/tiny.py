@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from minivit.data import Augmentation, Dataset, Split
-from minivit.engine import Run, TrainConfig, Trainer
+from minivit.engine import Run, TrainConfig, Trainer, load_checkpoint
 from minivit.models import ViT, ViTConfig
 
 NAMES = ("red", "green", "blue", "plain")
@@ -71,6 +71,23 @@ def trainer(root: Path, data: Dataset | None = None, **changes) -> Trainer:
     """A new training in a directory of its own under `root`."""
     plan = config(**changes)
     return Trainer(plan, data or dataset(), Run.create(root, plan))
+
+
+def contents(run: Run) -> tuple[list, list]:
+    """All that a training ends with, but for the time that it took."""
+    found = []
+    for path in (run.last, run.best):
+        checkpoint = load_checkpoint(path)
+        groups = {"weights": checkpoint.weights, **checkpoint.groups}
+        found.append(
+            {
+                f"{g}/{name}": a.tobytes()
+                for g, arrays in groups.items()
+                for name, a in arrays.items()
+            }
+        )
+    lines = [{k: v for k, v in m.items() if k not in ("seconds", "rate")} for m in run.metrics()]
+    return found, lines
 
 
 def lively(model: ViT, seed: int = 0) -> ViT:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minivit.commands.cli import guarded
+from minivit.engine.distributed import require_alone
 from minivit.errors import UserError, shown
 
 COMMANDS = {
@@ -29,6 +30,8 @@ COMMANDS = {
     "doctor": "what this machine is, and how fast it could be",
 }
 """What each does, in a line."""
+TOGETHER = ("train", "pretrain", "finetune", "doctor")
+"""Those that several processes do together, started by mpiexec."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +53,8 @@ def _find(name: str) -> Any:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean minivit {close[0]}? " if close else ""
         raise UserError(f"{shown(name)} is no command; {hint}minivit --help lists them")
+    if name not in TOGETHER:
+        require_alone(f"minivit {name}")
     return importlib.import_module(f"minivit.commands.{name}")
 
 

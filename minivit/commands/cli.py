@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import tyro
 
 from minivit.commands.output import never_fail_to_print
+from minivit.engine.distributed import end_all, find_launch, may_speak, only_main_speaks
 from minivit.errors import UserError, one_line, printable, shown_path
 from minivit.files import WriteError
 
@@ -54,7 +56,11 @@ def _parse(options: type, args: Iterable[str], prog: str, **how: Any) -> Any:
         mistake = _mistake_behind(stop)
         if mistake is not None:  # a value that a config refuses: one line, not tyro's box
             raise mistake from None
-        sys.stderr.writelines(f"{printable(line)}\n" for line in told.getvalue().split("\n")[:-1])
+        if stop.code:
+            if may_speak():
+                lines = told.getvalue().split("\n")[:-1]
+                sys.stderr.writelines(f"{printable(line)}\n" for line in lines)
+            end_all(2)
         raise
 
 
@@ -76,16 +82,18 @@ def require_ending(named: str, path: Path, ending: str, others: str = "") -> Non
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command; what its user can fix is one line instead of a traceback."""
+    """Run a command; what its user can fix is one line instead of a traceback. Where it fails, the
+    ranks that run it with this one end, too."""
     never_fail_to_print()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), only_main_speaks():
             warnings.showwarning = _one_line_warning
             return command()
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:  # whoever read our output, `head` for one, has enough
         _discard_output()
+        end_all(0)
         return 0
     except OSError as error:
         return _fail(_in_words(error))
@@ -93,8 +101,15 @@ def guarded(command: Callable[[], int]) -> int:
         reason = " ".join(str(error).split()) or "no more memory"
         return _fail(f"{reason}; choose smaller sizes, or end other programs")
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if may_speak():
+            print("interrupted", file=sys.stderr)
+        end_all(130)
         return 130
+    except Exception:
+        if find_launch().size > 1:  # a mistake of ours, which the other ranks must not wait for
+            traceback.print_exc()
+            end_all(1)
+        raise
 
 
 @contextlib.contextmanager
@@ -138,7 +153,9 @@ def _one_line_warning(message: Any, *_: Any, file: Any = None, **__: Any) -> Non
 
 
 def _fail(message: str) -> int:
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    if may_speak():
+        print(f"error: {one_line(message)}", file=sys.stderr)
+    end_all(2)
     return 2
 
 

@@ -19,6 +19,7 @@ from minivit.backend.machine import (
     physical_cores,
 )
 from minivit.commands.cli import parse
+from minivit.engine.distributed import describe_world, find_world
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,12 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Print the findings, then the advice."""
+    """Print the findings, then the advice; of several ranks one does."""
+    return find_world().from_main(look)
+
+
+def look() -> int:
+    """See `main`."""
     cores = physical_cores()
     blas = blas_libraries()
     print(f"{'CPU':18}{cpu_name()}, {cores} physical core{'s' * (cores > 1)} to use")
@@ -37,6 +43,7 @@ def main(options: Options) -> int:
     print(f"{'products':18}{gemm_rate(cores):.0f} GFLOP/s in float32 on {cores} cores")
     print(f"{'memory':18}{memory_bandwidth(cores):.0f} GB/s, read and written")
     print(f"{'GPU':18}{gpu()}")
+    print(f"{'processes':18}{describe_world()}")
     print(f"{'OpenBLAS kernels':18}{host.tuning.openblas}")
     print(f"{'allocator':18}{host.tuning.malloc}")
     print(f"{'what to expect':18}the column {column(blas)!r} of the table in benchmarks/README.md")

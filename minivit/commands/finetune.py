@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from minivit.commands.train import (
 from minivit.config import overlay
 from minivit.data import Augmentation, Dataset, find_source
 from minivit.engine import QUICK, Run, TrainConfig, Trainer, recipe_of
+from minivit.engine.distributed import find_world, require_alone
 from minivit.engine.few_shot import few_shot_curve
 from minivit.engine.trained import Pretrained
 from minivit.functional.interpolate import Mode
@@ -88,17 +90,20 @@ class Arguments(Ranged):
 
 def run(argv: list[str], prog: str = "minivit finetune") -> int:
     """Parse, take the weights over, train, test; 130 if interrupted."""
-    path = _source(argv, prog)
-    source = load_start(path)
-    name = choose_dataset(parse_arguments(argv, source, path, {}, prog).train, load=True)
+    path, world = _source(argv, prog), find_world()
+    source = world.from_main(lambda: load_start(path))
+    auto = parse_arguments(argv, source, path, {}, prog).train
+    name = world.from_main(lambda: choose_dataset(auto, load=True))
     images = find_source(name)
     arguments = parse_arguments(argv, source, path, recipe_of(name, images), prog)
+    if arguments.few_shot:
+        require_alone("--few-shot")
     config = dataclasses.replace(TrainConfig.from_dict(arguments.train.to_dict()), dataset=name)
     config = config.placed()
-    dataset = config.load_data(source=images)
+    dataset = world.in_turn(partial(config.load_data, source=images))
     del images  # a .npz's arrays are in it
     config = _for_classes(fit_to(config, dataset, argv), dataset, source)
-    fresh = Run.fresh(arguments.runs, config)
+    fresh = world.from_main(lambda: Run.fresh(arguments.runs, config))
     log = make_log(arguments.log, fresh)
     trainer = Trainer(config, dataset, fresh, source, arguments.interpolation, on_metrics=log)
     print("\n  ".join([f"from {path}", *trainer.changes]))

@@ -6,10 +6,11 @@ import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from minivit.backend.machine import in_words, memory_bytes, physical_cores, size
+from minivit.backend.machine import in_words, memory_bytes, size
 from minivit.commands.class_table import class_sizes, class_table
 from minivit.commands.cli import parse, parse_some, unread_output
 from minivit.config import overlay
@@ -18,6 +19,7 @@ from minivit.data.cifar10 import CIFAR10
 from minivit.data.places import folder_of
 from minivit.data.registry import is_place
 from minivit.engine import QUICK, RECIPES, Run, TensorBoard, TrainConfig, Trainer, recipe_of
+from minivit.engine.distributed import find_world
 from minivit.engine.memory import require_training_memory, training_memory
 from minivit.engine.trainer import make_objective
 from minivit.errors import UserError, pasteable
@@ -57,7 +59,7 @@ class Arguments(Names):
 
     resume: Path | None = None
     """Resume the run in this directory, with its own config; of the other flags only --data-dir,
-    --data-url, --threads, --micro-batch, --device and --log may be given."""
+    --data-url, --threads, --micro-batch, --device, --timeout and --log may be given."""
     runs: Path = Path("runs")
     """Folder in which the run's directory is made."""
     log: Log = "none"
@@ -75,10 +77,11 @@ def run(
 
     changes: what a kindred command changes of the recipe.
     """
-    arguments = parse_arguments(argv, changes or {}, prog)
+    arguments, world = parse_arguments(argv, changes or {}, prog), find_world()
     if arguments.resume:
         return resume(arguments.resume, arguments.train, argv, arguments.log)
-    name = choose_dataset(arguments.train, load=not arguments.dry_run)
+    train, load = arguments.train, not arguments.dry_run
+    name = world.from_main(lambda: choose_dataset(train, load))
     source = find_source(name)
     if not arguments.preset and not arguments.config:
         arguments = parse_arguments(argv, {**recipe_of(name, source), **(changes or {})}, prog)
@@ -87,10 +90,10 @@ def run(
         return describe(config)
     require_training_memory(config)
     config = config.placed()
-    dataset = config.load_data(source=source)
+    dataset = world.in_turn(partial(config.load_data, source=source))
     del source  # a .npz's arrays are in it
     config = fit_to(config, dataset, argv)
-    fresh = Run.fresh(arguments.runs, config)
+    fresh = world.from_main(lambda: Run.fresh(arguments.runs, config))
     trainer = Trainer(config, dataset, fresh, on_metrics=make_log(arguments.log, fresh))
     with trainer.run.locked():
         return train_and_test(trainer)
@@ -192,8 +195,9 @@ def make_log(log: Log, run: Run) -> TensorBoard | None:
     return TensorBoard(run.path / "tensorboard") if log == "tensorboard" else None
 
 
-RESUMABLE = ("data_dir", "data_url", "threads", "micro_batch", "device", "log")
-"""Flags that may be given with --resume: where things are, who computes, who reads the metrics."""
+RESUMABLE = ("data_dir", "data_url", "threads", "micro_batch", "device", "timeout", "log")
+"""Flags that may be given with --resume: where things are, who computes, who waits how long, who
+reads the metrics."""
 
 
 def resume(path: Path, flags: TrainConfig, argv: list[str], log: Log = "none") -> int:
@@ -205,16 +209,19 @@ def resume(path: Path, flags: TrainConfig, argv: list[str], log: Log = "none") -
             "--resume continues with the run's own config; leave out "
             + " ".join("--" + name.replace("_", "-") for name in others)
         )
-    run = Run.open(path)
+    world = find_world()
+    run = world.from_main(lambda: Run.open(path))
+    run = run if world.main else run.silent()
     with run.locked():
         changes = {name: getattr(flags, name) for name in given - {"data_dir", "log"}}
-        config = dataclasses.replace(run.read_config(), **changes).moved(flags.data_dir)
-        data = config.load_data(download="data_url" in given)
+        began = world.from_main(run.read_config)
+        config = dataclasses.replace(began, **changes).moved(flags.data_dir)
+        data = world.in_turn(lambda: config.load_data(download="data_url" in given))
         trainer = Trainer(config, data, run, on_metrics=make_log(log, run))
         said = trainer.resume()
         if given:
             run.write_config(config.placed())
-        if trainer.finished and run.tested():
+        if world.from_main(lambda: trainer.finished and bool(run.tested())):
             print(f"{path} is finished; minivit evaluate {pasteable(path)} tests it again")
             return 0
         print("\n  ".join([f"resuming at step {trainer.step} of {trainer.total_steps}", *said]))
@@ -241,6 +248,8 @@ def _train_and_test(trainer: Trainer) -> int:
     run, dataset = trainer.run, trainer.dataset
     announce(trainer)
     done = trainer.fit()
+    if not trainer.world.main:
+        return _test_with_main(trainer) if done else 130
     training_figures.save_curves(run)
     if not done:
         print(
@@ -259,14 +268,21 @@ def _train_and_test(trainer: Trainer) -> int:
     if found.confusion is not None and dataset.num_classes <= TABLED:
         print(f"\n{class_table(found, dataset.class_names)}\n")
     print(f"{run.path}: curves.png, {drawn}, metrics.jsonl, checkpoints/best.safetensors")
+    trainer.world.from_main(lambda: None)  # the others wait for it
+    return 0
+
+
+def _test_with_main(trainer: Trainer) -> int:
+    """A rank's part in what rank 0 tests and draws."""
+    trainer.test()
+    trainer.world.from_main(lambda: None)  # a rank that leaves would wait for it busily
     return 0
 
 
 def announce(trainer: Trainer) -> None:
     """What is about to be trained, and on what."""
     config, vit = trainer.config, trainer.config.vit
-    threads = config.threads or physical_cores()
-    where = f"{threads} thread{'s' * (threads > 1)}" if config.device == "cpu" else config.device
+    where = config.device if config.device != "cpu" else in_ranks(trainer)
     print(
         f"{trainer.run.path}: {vit.kind} {vit.dim} wide, {vit.depth} deep, "
         f"{trainer.model.num_parameters:,} parameters, on {trainer.dataset.name}: "
@@ -276,6 +292,12 @@ def announce(trainer: Trainer) -> None:
     if config.pretext == "none" and (_unequal(trainer.dataset) or is_place(config.dataset)):
         print(f"  {class_sizes(counts, trainer.dataset.class_names, config.balance)}")
     sys.stdout.flush()
+
+
+def in_ranks(trainer: Trainer) -> str:
+    """Who computes: 2 threads, or 4 ranks of 2 threads."""
+    threads, ranks = trainer.layout.threads, trainer.world.size
+    return f"{ranks} ranks of " * (ranks > 1) + f"{threads} thread{'s' * (threads > 1)}"
 
 
 def _unequal(dataset: Dataset) -> bool:

@@ -28,6 +28,7 @@ TEST_SHARE = Range(0.01, 0.9, "less tests nothing, more trains nothing")
 DECAY = Range(0, 0.999999, "beyond, it remembers more than 1,000,000 steps")
 SEED = Range(0, 2**63 - 1, "kernels take 64 bits")
 THREADS = Range(1, 1_024, "no machine has as many cores")
+PATIENCE = Range(1, 1_000_000, "a week is longer than any step", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,9 @@ class TrainConfig(Ranged):
     """Workers on a CPU; None: one per physical core."""
     micro_batch: Annotated[int | None, BATCH] = None
     """Images at a time in a worker (gradient accumulation); None for what the CPU's cache holds."""
+    timeout: Annotated[int, PATIENCE] = 300
+    """Of several processes (docs/distributed.md): seconds that one waits for the others in a step
+    before all end."""
     eval_every: Annotated[int, EPOCHS] = 1
     """Validate and save a checkpoint every N epochs, and after the last one."""
     log_every: Annotated[int, STEPS] = 50

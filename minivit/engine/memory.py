@@ -13,7 +13,8 @@ untouched and takes no memory."""
 
 def training_memory(config: TrainConfig) -> dict[str, int]:
     """Bytes by purpose, at least: what must fit and what is easily counted."""
-    workers, micro_batch = Layout.of(config.vit, config.device, config.threads, config.micro_batch)
+    layout = Layout.of(config.vit, config.device, config.threads, config.micro_batch)
+    workers, micro_batch, _ = layout
     weights = FLOAT * num_parameters(config.vit)
     share = -(-config.batch_size // workers)
     rows = min(micro_batch or share, share)

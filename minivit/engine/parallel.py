@@ -4,6 +4,9 @@ NumPy's operations release Python's lock, so threads compute side by side. Each 
 the batch in micro-batches, small enough that what one block writes, the next finds in cache, and
 adds up gradients of its own; they are summed in a fixed order, so the same number of threads gives
 the same bits. BLAS runs one thread inside each: two crowds of threads would fight for the cores.
+
+Where several processes train together (`World`), a batch is cut for them first, then for their
+threads, and gradients are summed over the threads first, then over the processes.
 """
 
 import contextlib
@@ -19,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from minivit.backend import RandomStream, blocks, get_xp, use_device
 from minivit.backend.machine import physical_cores
+from minivit.engine.distributed import World
 from minivit.engine.objective import Objective, StepResult
 from minivit.layers.block import TOKENS_AT_A_TIME
 from minivit.models import Model, ViT, ViTConfig
@@ -27,11 +31,13 @@ from minivit.models import Model, ViT, ViTConfig
 class Layout(NamedTuple):
     """How a batch is cut up: it decides in which order gradients are summed, so their last bits.
 
-    threads: workers. micro_batch: images at a time in each; None for its whole share.
+    threads: workers. micro_batch: images at a time in each; None for its whole share. ranks: how
+    many processes have so many workers.
     """
 
     threads: int
     micro_batch: int | None
+    ranks: int = 1
 
     @classmethod
     def of(
@@ -40,11 +46,12 @@ class Layout(NamedTuple):
         device: str = "cpu",
         threads: int | None = None,
         micro_batch: int | None = None,
+        ranks: int = 1,
     ) -> "Layout":
         """What suits a model on a device ("cpu", "cuda", "cuda:N"), where it is not given."""
         if device != "cpu":
-            return cls(1, micro_batch)
-        return cls(threads or physical_cores(), micro_batch or _images_at_a_time(config))
+            return cls(1, micro_batch, ranks)
+        return cls(threads or physical_cores(), micro_batch or _images_at_a_time(config), ranks)
 
 
 class DataParallel:
@@ -59,9 +66,18 @@ class DataParallel:
         threads: workers; None for one per physical core. A GPU needs one.
         micro_batch: images at a time; None for what the cache holds (all, on a GPU). It is also
             gradient accumulation: memory grows with it and not with the batch.
+        world: the processes that share the work; all make the same calls, with the same images, and
+            all get the whole result. Each reads its own rows of them, `world.rows`.
     """
 
-    def __init__(self, model: Model, threads: int | None = None, micro_batch: int | None = None):
+    def __init__(
+        self,
+        model: Model,
+        threads: int | None = None,
+        micro_batch: int | None = None,
+        world: World | None = None,
+    ):
+        self.world = world or World()
         layout = Layout.of(model.config, model.device, threads, micro_batch)
         self.micro_batch = layout.micro_batch
         self.replicas = [model] + [model.replica() for _ in range(layout.threads - 1)]
@@ -155,7 +171,12 @@ class DataParallel:
             return StepResult(loss, correct)
 
         results = self._on_all(work, B)
-        return StepResult(sum(r.loss for r in results), sum(r.correct for r in results))
+        loss, correct = sum(r.loss for r in results), sum(r.correct for r in results)
+        if self.world.size == 1:
+            return StepResult(loss, correct)
+        sums = np.array([loss, correct], np.float64)
+        self.world.add(sums)
+        return StepResult(sums[0], sums[1])
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """images (N, C, H, W), any N, on the host -> logits (N, K), on the host."""
@@ -168,7 +189,7 @@ class DataParallel:
     def _rows(self, images: np.ndarray, function: Callable, columns: int) -> np.ndarray:
         """function(model, images), (N, columns) on the host, a micro-batch at a time."""
         xp = get_xp(self.replicas[0].flat.data)
-        out = np.empty((len(images), columns), np.float32)
+        out = np.zeros((len(images), columns), np.float32)
 
         def work(replica: ViT, rows: range) -> None:
             for part in _split(rows, self.micro_batch or 1024):
@@ -177,6 +198,7 @@ class DataParallel:
                 out[chunk] = found if xp is np else found.get()
 
         self._on_all(work, len(images))
+        self.world.add(out)  # rows of others are zeros here
         return out
 
     def map(self, function: Callable, items: Iterable) -> list:
@@ -190,7 +212,8 @@ class DataParallel:
 
     def _on_all(self, work: Callable, num_rows: int) -> list:
         """work(replica, rows) on each worker, the rows shared out evenly; results in order."""
-        shares = np.linspace(0, num_rows, len(self.replicas) + 1).astype(int)
+        mine = self.world.rows(num_rows)
+        shares = np.linspace(mine.start, mine.stop, len(self.replicas) + 1).astype(int)
         with self._my_turn():
             jobs = [
                 self._pool.submit(work, replica, range(start, stop))
@@ -207,6 +230,7 @@ class DataParallel:
 
         if others:
             self.map(add, blocks(total))
+        self.world.add(total)
 
 
 def _split(rows: range, size: int | None) -> list[range]:

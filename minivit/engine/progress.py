@@ -7,9 +7,10 @@ from tqdm import tqdm
 
 
 class Progress:
-    """total, done: images of the whole training, and how many of them are behind us already."""
+    """total, done: images of the whole training, and how many of them are behind us already. shown:
+    whether there is a bar, in a terminal."""
 
-    def __init__(self, total: int, done: int):
+    def __init__(self, total: int, done: int, shown: bool = True):
         self.started = time.perf_counter()
         self.total, self.done, self.first = total, done, done
         self.bar = tqdm(
@@ -19,7 +20,7 @@ class Progress:
             unit_scale=True,
             smoothing=0.05,
             dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
+            disable=not (shown and sys.stderr.isatty()),
         )
 
     def __enter__(self) -> "Progress":

@@ -70,6 +70,10 @@ class Run:
         """config.json."""
         write_atomically(self.config_file, to_json(config).encode())
 
+    def silent(self) -> "Run":
+        """The same as all ranks but one have it: whatever they would write is not written."""
+        return _SilentRun(self.path)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """The directory to oneself, made where there is none: two trainings in it would undo each
@@ -145,6 +149,24 @@ class Run:
             self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept).encode()
         )
         self._write_table()
+
+
+class _SilentRun(Run):
+    def begin(self, config: TrainConfig) -> None:
+        pass
+
+    def write_config(self, config: TrainConfig) -> None:
+        pass
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        yield
+
+    def append(self, **metrics: Any) -> None:
+        pass
+
+    def forget_after(self, step: int) -> None:
+        pass
 
 
 def to_json(config: TrainConfig) -> str:

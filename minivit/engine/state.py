@@ -22,7 +22,7 @@ class TrainState:
     """Of a training at some step.
 
     window, epoch_sums: see `Meter`. config, data_digest: what a run must be resumed with. threads,
-    micro_batch, arithmetic: what the last bits depend on. own_layers: see `Model`.
+    micro_batch, ranks, arithmetic: what the last bits depend on. own_layers: see `Model`.
     Those that have defaults are missing in the checkpoints of earlier versions.
     """
 
@@ -47,6 +47,7 @@ class TrainState:
     data_digest: str = ""
     threads: int | None = None
     micro_batch: int | None = None
+    ranks: int = 1
     arithmetic: str = ""
     own_layers: tuple[str, ...] = ()
 

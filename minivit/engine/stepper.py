@@ -10,6 +10,7 @@ from minivit.backend.random import Purpose
 from minivit.data import Batches, Plan
 from minivit.data.rand_augment import rand_augment
 from minivit.engine.config import TrainConfig
+from minivit.engine.distributed import World
 from minivit.engine.fused import Device, FusedStep, require_kernels
 from minivit.engine.objective import Objective, StepResult
 from minivit.engine.parallel import DataParallel, Layout
@@ -45,6 +46,7 @@ class Parts(NamedTuple):
     batches: Batches
     objective: Objective
     layout: Layout
+    world: World = World()
 
 
 class PairStepper:
@@ -52,7 +54,8 @@ class PairStepper:
 
     def __init__(self, parts: Parts):
         self.parts = parts
-        self.workers = DataParallel(parts.model, *parts.layout)
+        threads, micro_batch, _ = parts.layout
+        self.workers = DataParallel(parts.model, threads, micro_batch, parts.world)
         self.prepare = parts.batches.batch
         self.logits, self.loss = self.workers.logits, self.workers.loss
 

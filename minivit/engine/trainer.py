@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from minivit.backend.random import Purpose, generator
 from minivit.data import Batches, Dataset, Split, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
 from minivit.engine.config import TrainConfig
+from minivit.engine.distributed import World, find_world, program_digest
 from minivit.engine.evaluation import Evaluation
 from minivit.engine.interrupt import stop_request
 from minivit.engine.memory import require_training_memory
@@ -55,6 +58,8 @@ class Trainer:
         on_metrics: called with each dict that becomes a line of metrics.jsonl: its "kind" is
             "step", "epoch" or "test", its "step" and "seconds" say when, the rest is what was
             measured.
+        world: the processes that train it together, each with a `Trainer` of its own; None: those
+            that a launcher started.
 
     Raises:
         UserError: config and images do not fit together, or the model and those of `start`; or the
@@ -70,11 +75,15 @@ class Trainer:
         mode: Mode = "bicubic",
         build: Build = ViT,
         on_metrics: Callable[[dict[str, Any]], None] | None = None,
+        world: World | None = None,
     ):
+        self.world = world = world or find_world()
         _require_fit(config, dataset)
+        _require_work_for_all(config, world)
         require_training_memory(config)
-        self.config, self.dataset, self.run = config, dataset, run
-        self.on_metrics = on_metrics
+        self.config, self.dataset = config, dataset
+        self.run = run if world.main else run.silent()
+        self.on_metrics = on_metrics if world.main else None
         train, self.val = _train_and_val(config, dataset)
         if config.train_images is not None:
             train = train.sample(config.train_images, generator(config.seed, Purpose.SAMPLE))
@@ -97,7 +106,7 @@ class Trainer:
         if start is not None:
             self.changes = transfer(self.model, start, dataset.class_names, mode)
         freeze_all_but(self.model, config.trainable)
-        self.layout = Layout.of(config.vit, config.device, config.threads, config.micro_batch)
+        self.layout = self._layout(config.threads or world.threads, config.micro_batch)
         self.optimizer = make_optimizer(config, self.model)
         self.ema = None
         if config.ema_decay is not None:
@@ -133,11 +142,20 @@ class Trainer:
         config = self.config
         B = config.batch_size
         started = time.perf_counter() - self.seconds
-        stepper = make_stepper(
-            Parts(config, self.model, self.optimizer, self.batches, self.objective, self.layout)
+        self._require_same_ranks()
+        parts = Parts(
+            config,
+            self.model,
+            self.optimizer,
+            self.batches,
+            self.objective,
+            self.layout,
+            self.world,
         )
-        progress = Progress(self.total_steps * B, self.step * B)
-        with stepper, progress, stop_request() as stop:
+        stepper = make_stepper(parts)
+        progress = Progress(self.total_steps * B, self.step * B, self.world.main)
+        watched = self.world.watched(config.timeout, self._advice())
+        with stepper, progress, watched, stop_request() as stop:
             for batch in self.batches.ahead(self.step, self.total_steps, stepper.prepare):
                 self._train_step(stepper, batch)
                 progress.advance(B)
@@ -148,10 +166,40 @@ class Trainer:
                     self._end_epoch(stepper, progress)
                 elif config.save_every and self.step % config.save_every == 0:
                     self.save()
-                if stop and not self.finished:
+                if self.world.any(bool(stop)) and not self.finished:
                     self.save()
                     return False
         return True
+
+    def _layout(self, threads: int | None, micro_batch: int | None) -> Layout:
+        """How batches are cut: on all ranks as on rank 0, so that a resumed run can do it again."""
+        config, ranks = self.config, self.world.size
+        return self.world.from_main(
+            lambda: Layout.of(config.vit, config.device, threads, micro_batch, ranks)
+        )
+
+    def _require_same_ranks(self) -> None:
+        """Ranks that began otherwise would not train one model."""
+        if self.world.size == 1:
+            return
+        config = {k: v for k, v in self.config.to_dict().items() if k not in MAY_CHANGE}
+        self.world.require_same(
+            version_of_minivit=program_digest(),
+            arithmetic=describe_arithmetic(self.config.device),
+            config=json.dumps(config, sort_keys=True),
+            data_set=self.dataset.digest,
+            weights=self._weights_digest(),
+        )
+
+    def _weights_digest(self) -> str:
+        return hashlib.sha256(self.model.flat.data.data).hexdigest()
+
+    def _advice(self) -> str:
+        """What to do about a rank that hangs."""
+        return (
+            f"the last checkpoint, if there is one yet, is {self.run.last}; see what hangs, then "
+            "resume; --timeout says how long to wait"
+        )
 
     def _train_step(self, stepper: Stepper, batch: Any) -> None:
         result = stepper.train(batch, self.step, self.schedule(self.step))
@@ -243,8 +291,10 @@ class Trainer:
 
     def test(self) -> Evaluation:
         """The best weights, on the test split: to be looked at once, at the end."""
-        restore_weights(self.model, load_checkpoint(self.run.best), str(self.run.best))
-        with DataParallel(self.model, *self.layout) as workers:
+        best = self.world.from_main(lambda: load_checkpoint(self.run.best))
+        restore_weights(self.model, best, str(self.run.best))
+        threads, micro_batch, _ = self.layout
+        with DataParallel(self.model, threads, micro_batch, self.world) as workers:
             found = self.evaluate(workers, self.dataset.test)
         self._record(
             "test",
@@ -294,6 +344,7 @@ class Trainer:
             data_digest=self.dataset.digest,
             threads=self.layout.threads,
             micro_batch=self.layout.micro_batch,
+            ranks=self.layout.ranks,
             arithmetic=describe_arithmetic(self.config.device),
             own_layers=self.model.own_layers,
         )
@@ -303,6 +354,10 @@ class Trainer:
         """checkpoints/last: all that is needed to go on. Checks losses and weights first."""
         self._read_losses()
         self._require_finite_weights()
+        if self.world.size > 1:
+            self.world.require_same(weights=self._weights_digest())
+        if not self.world.main:
+            return
         flat = self.model.flat
         groups = {name: flat.host_views(array) for name, array in self.optimizer.moments.items()}
         if self.ema is not None:
@@ -311,6 +366,8 @@ class Trainer:
         save_checkpoint(self.run.last, Checkpoint(weights, groups, self._state()))
 
     def _save_best(self) -> None:
+        if not self.world.main:
+            return
         weights = self.model.flat.host_views(self.model.flat.data)
         save_checkpoint(self.run.best, Checkpoint(weights, {}, self._state()))
 
@@ -327,7 +384,7 @@ class Trainer:
             UserError: no checkpoint, a damaged one, or one of another model, config or data set.
         """
         source, flat = str(self.run.last), self.model.flat
-        checkpoint = load_checkpoint(self.run.last)
+        checkpoint = self.world.from_main(lambda: load_checkpoint(self.run.last))
         state = TrainState.from_dict(checkpoint.state, source)
         _require_same_training(state, self.config, self.dataset, self.run)
         require_layers(self.model, state.own_layers, source)
@@ -352,15 +409,15 @@ class Trainer:
         return self._take_layout(state)
 
     def _take_layout(self, state: TrainState) -> list[str]:
-        """The layout of the checkpoint, where the config does not ask for another."""
+        """The layout of the checkpoint, where the config does not ask for another; other ranks
+        have as many threads as suit them."""
         said, config = [], self.config
         if state.threads is not None:
-            threads = config.threads or state.threads
-            micro_batch = config.micro_batch or state.micro_batch
-            layout = Layout.of(config.vit, config.device, threads, micro_batch)
-            for name, was, now in zip(
-                Layout._fields, (state.threads, state.micro_batch), layout, strict=True
-            ):
+            as_before = state.threads if state.ranks == self.world.size else self.layout.threads
+            threads = config.threads or as_before
+            layout = self._layout(threads, config.micro_batch or state.micro_batch)
+            before = Layout(state.threads, state.micro_batch, state.ranks)
+            for name, was, now in zip(Layout._fields, before, layout, strict=True):
                 if was != now:
                     said.append(f"{name} was {was}, is {now}: sums are rounded in another order")
             self.layout = layout
@@ -384,6 +441,7 @@ MAY_CHANGE = {
     "data_url": "where the images are, not which",
     "threads": "said: last bits",
     "micro_batch": "said: last bits",
+    "timeout": "what a hung rank is told by",
     "device": "said: last bits",
     "graph": "launches the same kernels",
     "log_every": "what is written",
@@ -431,6 +489,20 @@ def make_optimizer(config: TrainConfig, model: Model) -> Adam | SGD:
         return SGD(model.flat, config.momentum, config.nesterov, config.weight_decay)
     kind = {"adamw": AdamW, "muon": Muon, "adam": Adam}[config.optimizer]
     return kind(model.flat, config.betas, weight_decay=config.weight_decay)
+
+
+def _require_work_for_all(config: TrainConfig, world: World) -> None:
+    """Each rank computes some rows of each batch, on CPUs."""
+    if world.size > config.batch_size:
+        raise UserError(
+            f"{world.size} ranks for batches of {config.batch_size} images; start at most one rank "
+            "per image, or choose a larger --batch-size"
+        )
+    if world.size > 1 and config.device != "cpu":
+        raise UserError(
+            f"several ranks train on CPUs, not on {config.device}; leave --device out, or start "
+            "one process"
+        )
 
 
 def _require_fit(config: TrainConfig, dataset: Dataset) -> None:

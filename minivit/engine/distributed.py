@@ -1,0 +1,305 @@
+"""Ranks: the processes that train one model together, on one machine or on many.
+
+This file alone knows of MPI; the others ask a `World`. `mpiexec -n 4` or `srun --mpi=pmix` start
+the processes and say so in the environment. Where they do not, there is one process, and mpi4py is
+not even imported.
+
+The ranks run the same program. What a step does is a function of (seed, step, place in the batch),
+so all agree on it without a word; they talk to add up gradients, and to stop together.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+import numpy as np
+
+from minivit.backend.machine import physical_cores
+from minivit.errors import UserError
+
+T = TypeVar("T")
+
+
+class Launch(NamedTuple):
+    """What a launcher says: how many processes it started, and the number of this one on its
+    machine."""
+
+    size: int
+    local_rank: int
+
+
+LAUNCHERS = (
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
+    ("PMI_SIZE", "MPI_LOCALRANKID"),  # MPICH, Intel MPI, srun --mpi=pmi2
+    ("SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),  # srun, whatever its --mpi
+)
+"""The variables in which a launcher says it."""
+
+
+def find_launch() -> Launch:
+    """What the environment says; one process where it says nothing."""
+    for size, local_rank in LAUNCHERS:
+        if os.environ.get(size, "").isdecimal():
+            number = os.environ.get(local_rank, "")
+            return Launch(int(os.environ[size]), int(number) if number.isdecimal() else 0)
+    return Launch(1, 0)
+
+
+class World:
+    """One process alone: all that several do together, it has done at once.
+
+    rank: its number. size: how many there are. threads: workers that suit each; None for as many as
+    one alone would take.
+    """
+
+    rank, size = 0, 1
+    threads: int | None = None
+
+    @property
+    def main(self) -> bool:
+        """Whether this is rank 0, which writes the files and talks to people."""
+        return self.rank == 0
+
+    def rows(self, count: int) -> range:
+        """This rank's rows of `count`, which are cut as evenly as they can be."""
+        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
+    def add(self, array: np.ndarray) -> None:
+        """Replace an array by its sum over the ranks."""
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on some rank."""
+        return flag
+
+    def from_main(self, function: Callable[[], T]) -> T:
+        """What the function returns on rank 0, which alone calls it."""
+        return function()
+
+    def in_turn(self, function: Callable[[], T]) -> T:
+        """The function's result: one rank of each machine calls it first, and may download or cache
+        what the others then find."""
+        return function()
+
+    def require_same(self, **told: str) -> None:
+        """Raises UserError where a rank tells another thing than rank 0 does."""
+
+    def watched(self, seconds: float, advice: str) -> contextlib.AbstractContextManager:
+        """While a rank waits longer than that for the others, all end; advice: what to do then."""
+        return contextlib.nullcontext()
+
+
+class Ranks(World):
+    """Several processes, by MPI."""
+
+    def __init__(self, mpi: Any):
+        self._mpi, self._all = mpi, mpi.COMM_WORLD
+        self._here = self._all.Split_type(mpi.COMM_TYPE_SHARED)
+        self.rank, self.size = self._all.rank, self._all.size
+        vendor, version = mpi.get_vendor()
+        self.library = f"{vendor} {'.'.join(map(str, version))}"
+        self.name = f"rank {self.rank} on {platform.node()}"
+        self.threads = _cores_each(self._here.allgather(_cpus()))
+        self._since: float | None = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds before this rank tells of what others may tell of, too: one line is enough."""
+        return 0.0 if self.main else 1.0 + 0.05 * self.rank
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Around whatever needs the other ranks."""
+        self._since = time.monotonic()
+        try:
+            yield
+        except self._mpi.Exception as error:
+            raise UserError(
+                f"{self.name} lost the others: {error}; the last checkpoint is whole: resume it"
+            ) from None
+        finally:
+            self._since = None
+
+    def add(self, array: np.ndarray) -> None:
+        with self._waiting():
+            self._all.Allreduce(self._mpi.IN_PLACE, array)
+
+    def any(self, flag: bool) -> bool:
+        found = np.array([flag], np.int32)
+        self.add(found)
+        return bool(found[0])
+
+    def from_main(self, function: Callable[[], T]) -> T:
+        found = function() if self.main else None
+        self._meet(self._all)
+        return self._all.bcast(found)
+
+    def in_turn(self, function: Callable[[], T]) -> T:
+        if self._here.rank == 0:
+            found = function()
+        self._meet(self._here)
+        if self._here.rank != 0:
+            found = function()
+        return found
+
+    def _meet(self, ranks: Any) -> None:
+        """Wait for all, and let those who still work have the cores: MPI itself waits busily."""
+        arrived = ranks.Ibarrier()
+        while not arrived.Test():
+            time.sleep(0.01)
+
+    def require_same(self, **told: str) -> None:
+        with self._waiting():
+            everyone = self._all.allgather((self.name, told))
+        first, expected = everyone[0]
+        for name, found in everyone:
+            for what in found:
+                if found[what] != expected[what]:
+                    raise UserError(
+                        f"{name} has another {what.replace('_', ' ')} than {first}; all ranks "
+                        "need the same"
+                    )
+
+    @contextlib.contextmanager
+    def watched(self, seconds: float, advice: str) -> Iterator[None]:
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(min(1.0, seconds / 10)):
+                since = self._since
+                if since and time.monotonic() - since > seconds + self.patience:
+                    _tell(f"{self.name} has waited {seconds:g} s for another rank; {advice}")
+                    self.abort(2)
+
+        threading.Thread(target=watch, name="minivit-watch", daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def abort(self, status: int) -> NoReturn:
+        """End all ranks, without MPI's own words about it."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        self._all.Abort(status)
+        os._exit(status)
+
+
+@functools.cache
+def find_world() -> World:
+    """The ranks that a launcher started; one process alone where there was none.
+
+    Raises:
+        UserError: MPI does not know of the others: each would train alone, and all write the same
+            files.
+    """
+    started = find_launch().size
+    if started == 1:
+        return World()
+    alone = f"{started} processes were started, and each would train alone: "
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        if "mpi4py" not in str(error):
+            raise UserError(f"{alone}mpi4py does not find MPI's library ({error})") from None
+        raise UserError(
+            f'{alone}mpi4py is not installed; pip install "minivit[mpi]", on every machine'
+        ) from None
+    if MPI.COMM_WORLD.size != started:
+        raise UserError(
+            f"{alone}mpi4py is of another MPI than the launcher, or srun was started without "
+            "--mpi=pmix; take the mpiexec that was installed with mpi4py"
+        )
+    return Ranks(MPI)
+
+
+def describe_world() -> str:
+    """What was found, in words: the ranks, or whether there could be some."""
+    world = find_world()
+    if isinstance(world, Ranks):
+        threads = f"{world.threads} thread{'s' * (world.threads != 1)} each"
+        return f"{world.size} ranks, {threads}; {world.library}"
+    if importlib.util.find_spec("mpi4py") is None:
+        return 'one process; for several: pip install "minivit[mpi]"'
+    return f"one process; mpi4py {importlib.metadata.version('mpi4py')} for several"
+
+
+def require_alone(what: str) -> None:
+    """Raises UserError where a launcher started several processes of what is done by one."""
+    started = find_launch().size
+    if started > 1:
+        raise UserError(f"{what} is done by one process, {started} were started; leave mpiexec out")
+
+
+def program_digest() -> str:
+    """SHA-256 of this package's code: what tells two versions of it."""
+    digest, folder = hashlib.sha256(), Path(__file__).parents[1]
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def may_speak() -> bool:
+    """Whether this process says what went wrong, where others may know the same. Rank 0 speaks at
+    once and ends all; the others only come to it where the mistake is theirs."""
+    try:
+        world = find_world()
+    except UserError:
+        return find_launch().local_rank == 0
+    if isinstance(world, Ranks):
+        time.sleep(world.patience)
+    return True
+
+
+def end_all(status: int) -> None:
+    """End the other ranks with this one; they would wait for it."""
+    with contextlib.suppress(UserError):
+        world = find_world()
+        if isinstance(world, Ranks):
+            world.abort(status)
+
+
+@contextlib.contextmanager
+def only_main_speaks() -> Iterator[None]:
+    """Standard output and warnings of rank 0 alone."""
+    if find_world().main:
+        yield
+        return
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _tell(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+
+
+def _cpus() -> set[int]:
+    """The logical cores that this process may use."""
+    try:
+        return os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return set(range(os.cpu_count() or 1))
+
+
+def _cores_each(cpus: list[set[int]]) -> int:
+    """Physical cores for each of the processes of a machine that may use these logical ones; a
+    launcher may have given each its own, or all the same."""
+    share = len(set.union(*cpus)) / sum(map(len, cpus))
+    return max(1, int(physical_cores() * share))

@@ -1,0 +1,312 @@
+"""Several processes train what one would, started by a real mpiexec; whatever befalls one of them,
+all end in seconds, with one line, and what was saved is resumed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from gradients import gradients
+
+from minivit.commands.cli import guarded
+from minivit.commands.train import run as main
+from minivit.engine import Run, distributed, load_checkpoint
+from minivit.engine.distributed import Launch, World, find_launch, find_world
+from minivit.errors import UserError
+
+TESTS = Path(__file__).parents[1]
+MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
+FLAGS = [*tiny.FLAGS, "--dropout", "0.1", "--ema-decay", "0.9", "--save-every", "5"]
+SECONDS = 120
+"""In which all of a test's ranks have begun and ended, on a busy machine too."""
+
+
+@pytest.fixture(scope="module")
+def mpiexec():
+    """Run a program in so many processes."""
+    pytest.importorskip("mpi4py")
+    if MPIEXEC is None:
+        pytest.skip("no mpiexec")
+
+    def start(ranks, *words, where):
+        paths = [str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
+        return subprocess.run(
+            [MPIEXEC, "-n", str(ranks), sys.executable, *map(str, words)],
+            cwd=where,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=SECONDS,
+            check=False,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def train(mpiexec):
+    """Train in a directory, with a fault at some moment; see driver.py."""
+
+    def start(ranks, where, *flags, fault="none", at=""):
+        return mpiexec(ranks, TESTS / "driver.py", fault, at, *flags, where=where)
+
+    return start
+
+
+def only_run(where):
+    (path,) = (where / "runs").iterdir()
+    return Run(path)
+
+
+def errors(done):
+    """What minivit says on standard error; launchers have words of their own."""
+    assert "Traceback" not in done.stderr
+    return re.findall(r"^error: .*$", done.stderr, re.MULTILINE)
+
+
+# The same numbers
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_gradients_are_those_of_one_process_with_two_threads(tmp_path, mpiexec, ranks):
+    done = mpiexec(ranks, TESTS / "gradients.py", tmp_path / "found.npz", where=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found, expected = np.load(tmp_path / "found.npz"), gradients(threads=2)
+    assert set(found) == set(expected)
+    total = np.sqrt(sum((g**2).sum() for name, g in expected.items() if "float64/" in name))
+    for name, array in expected.items():
+        few = 1e-6 if name.startswith("float32") else 1e-13
+        few = 1e-6 if name.endswith("logits") else few  # which are float32 in both
+        scale = np.linalg.norm(array) + 0.01 * total
+        assert np.linalg.norm(found[name] - array) <= few * scale, name
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, train):
+    """What an undisturbed training of two ranks ends with."""
+    where = tmp_path_factory.mktemp("whole")
+    done = train(2, where, *FLAGS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 ranks of 1 thread" in done.stdout
+    assert done.stdout.count("test accuracy") == 1
+    return tiny.contents(only_run(where))
+
+
+def test_two_ranks_train_what_one_process_does(tmp_path, monkeypatch, whole):
+    monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
+    monkeypatch.chdir(tmp_path)
+    assert main(FLAGS) == 0
+    (one, _), lines = tiny.contents(only_run(tmp_path))
+    (two, _), others = whole
+    assert set(one) == set(two)
+    # all at once: the key's bias has a gradient of rounding errors alone, which Adam makes large
+    a, b = (np.concatenate([np.frombuffer(w, np.float32) for w in w.values()]) for w in (one, two))
+    assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(a)
+    assert [line["kind"] for line in lines] == [line["kind"] for line in others]
+    for one, two in zip(lines, others, strict=True):
+        for key in {"loss", "train_loss", "val_loss", "test_loss"} & set(one):
+            assert one[key] == pytest.approx(two[key], rel=1e-4)
+
+
+# Faults
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, train):
+    """The runs folder of a training of two ranks, of which one was killed at step 11."""
+    where = tmp_path_factory.mktemp("killed")
+    done = train(2, where, *FLAGS, fault="SIGKILL", at="step:11:1")
+    assert done.returncode != 0
+    assert errors(done) == []  # mpiexec says it
+    assert load_checkpoint(only_run(where).last).state["step"] == 10
+    return where / "runs"
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_a_killed_rank_ends_all_and_any_number_resumes(tmp_path, train, whole, killed, ranks):
+    shutil.copytree(killed, tmp_path / "runs")
+    run = only_run(tmp_path)
+    done = train(ranks, tmp_path, "--resume", run.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "resuming at step 10 of 12" in done.stdout
+    assert (f"ranks was 2, is {ranks}: sums are rounded" in done.stdout) == (ranks != 2)
+    assert (tiny.contents(run) == whole) == (ranks == 2)
+    assert load_checkpoint(run.last).state["ranks"] == ranks
+    assert run.tested()
+
+
+def test_a_hung_rank_is_told_in_time(tmp_path, train):
+    began = time.monotonic()
+    done = train(2, tmp_path, *FLAGS, "--timeout", "3", fault="SIGSTOP", at="step:7:1")
+    assert 3 < time.monotonic() - began < 30
+    assert done.returncode != 0
+    (line,) = errors(done)
+    assert "rank 0 on " in line
+    assert "has waited 3 s for another rank; the last checkpoint" in line
+    assert load_checkpoint(only_run(tmp_path).last).state["step"] == 5
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_to_one_rank_stops_and_saves_all(tmp_path, train, whole, name):
+    done = train(2, tmp_path, *FLAGS, fault=name, at="step:7:1")
+    assert done.returncode == 130
+    assert errors(done) == []
+    run = only_run(tmp_path)
+    assert done.stdout.count("stopped and saved at step 7") == 1
+    assert load_checkpoint(run.last).state["step"] == 7
+    if name == "SIGTERM":
+        assert train(2, tmp_path, "--resume", run.path).returncode == 0
+        assert tiny.contents(run) == whole
+
+
+def test_a_full_disk_is_told_once_and_the_last_checkpoint_is_whole(tmp_path, train):
+    done = train(2, tmp_path, *FLAGS, fault="full", at="step:9:0")
+    assert done.returncode == 2
+    (line,) = errors(done)
+    assert "No space left on device; the last checkpoint is whole" in line
+    assert load_checkpoint(only_run(tmp_path).last).state["step"] == 8
+
+
+def test_a_mistake_of_all_is_told_once(tmp_path, train):
+    done = train(3, tmp_path, *FLAGS, "--batch-size", "2")
+    assert done.returncode == 2
+    (line,) = errors(done)
+    assert "3 ranks for batches of 2 images" in line
+
+
+def test_a_rank_with_other_data_is_found_before_the_first_step(tmp_path, train):
+    done = train(3, tmp_path, *FLAGS, fault="data", at="step:0:2")
+    assert done.returncode == 2
+    (line,) = errors(done)
+    assert re.search(r"rank 2 on .* has another data set than rank 0 on ", line)
+    assert not only_run(tmp_path).last.exists()
+
+
+def test_two_trainings_in_one_folder_are_refused(tmp_path, train, killed):
+    shutil.copytree(killed, tmp_path / "runs")
+    run = only_run(tmp_path)
+    with run.locked():
+        done = train(2, tmp_path, "--resume", run.path)
+    assert done.returncode == 2
+    (line,) = errors(done)
+    assert "another process is training there" in line
+
+
+def test_processes_without_mpi4py_are_refused_once(tmp_path, mpiexec):
+    code = (
+        "import sys; sys.modules['mpi4py'] = None; from minivit.commands import run; "
+        "sys.exit(run('train', sys.argv[1:]))"
+    )
+    done = mpiexec(2, "-c", code, *FLAGS, where=tmp_path)
+    assert done.returncode == 2
+    (line,) = errors(done)
+    assert "2 processes were started, and each would train alone: mpi4py is not installed" in line
+    assert 'pip install "minivit[mpi]"' in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_one_process_does_is_refused_to_several(tmp_path, mpiexec):
+    done = mpiexec(2, "-m", "minivit.evaluate", "runs", where=tmp_path)
+    assert done.returncode == 2
+    assert errors(done) == [
+        "error: minivit evaluate is done by one process, 2 were started; leave mpiexec out"
+    ]
+
+
+# Without MPI
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """As if a launcher had started this process."""
+    find_world.cache_clear()
+    for names in distributed.LAUNCHERS:
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    yield monkeypatch.setenv
+    find_world.cache_clear()
+
+
+def test_one_process_never_imports_mpi4py(tmp_path):
+    code = (
+        "import sys, tiny; from minivit.commands.train import run; from minivit.data import shapes;"
+        "shapes.load = tiny.dataset; assert run(sys.argv[1:]) == 0; "
+        "assert not any(name.startswith('mpi4py') for name in sys.modules)"
+    )
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    subprocess.run(
+        [sys.executable, "-c", code, *FLAGS, "--epochs", "1"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": paths},
+        check=True,
+        capture_output=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, (1, 0)),
+        ({"PMI_SIZE": "3", "MPI_LOCALRANKID": "2"}, (3, 2)),
+        ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_RANK": "1"}, (2, 1)),
+        ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "3"}, (8, 3)),
+        ({"SLURM_NTASKS": "8"}, (1, 0)),  # inside salloc, but not started by srun
+        ({"PMI_SIZE": "many"}, (1, 0)),
+    ],
+)
+def test_launchers_are_known_by_their_variables(launched, variables, expected):
+    for name, value in variables.items():
+        launched(name, value)
+    assert find_launch() == Launch(*expected)
+
+
+def test_a_launcher_of_another_mpi_is_found_out(launched, capsys):
+    pytest.importorskip("mpi4py")
+    launched("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(UserError, match=r"each would train alone: mpi4py is of another MPI"):
+        find_world()
+    assert guarded(lambda: main([])) == 2
+    assert capsys.readouterr().err.startswith("error: 2 processes were started, and each would")
+
+
+def test_one_process_alone_has_done_all_at_once(launched):
+    world = find_world()
+    array = np.arange(3.0)
+    world.add(array)
+    assert array.tolist() == [0, 1, 2]
+    assert (world.rank, world.size, world.main, world.threads) == (0, 1, True, None)
+    assert world.any(True)
+    assert not world.any(False)
+    assert world.from_main(lambda: 5) == world.in_turn(lambda: 5) == 5
+
+
+@pytest.mark.parametrize(("count", "size"), [(7, 3), (8, 4), (2, 5), (0, 2)])
+def test_rows_are_cut_evenly(count, size):
+    cut = []
+    for rank in range(size):
+        world = World()
+        world.rank, world.size = rank, size
+        cut.append(world.rows(count))
+    assert [row for rows in cut for row in rows] == list(range(count))
+    assert max(map(len, cut)) - min(map(len, cut)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("cpus", "cores", "expected"),
+    [
+        ([{0, 1, 2, 3}] * 2, 4, 2),  # all may use all
+        ([{0, 1}, {2, 3}], 2, 2),  # each has its own
+        ([{0, 1}] * 3, 2, 1),  # more ranks than cores
+        ([{0, 1, 2}], 3, 3),
+    ],
+)
+def test_the_cores_of_a_machine_are_shared_out(monkeypatch, cpus, cores, expected):
+    monkeypatch.setattr(distributed, "physical_cores", lambda: cores)
+    assert distributed._cores_each(cpus) == expected
