@@ -33,8 +33,11 @@ def gradients(threads: int, world=None) -> dict[str, np.ndarray]:
             result = workers.loss_and_gradients(images, targets, Classification(0.1), 3, 5)
             looked_at = workers.loss(images, targets, Classification(0.1), 3, 5)
             found[f"{dtype}/logits"] = workers.logits(images)
-        views = model.flat.views(model.flat.grad)
-        found |= {f"{dtype}/{name}": view for name, view in views.items()}
+            views = model.flat.views(model.flat.grad)
+            found |= {f"{dtype}/{name}": view for name, view in views.items()}
+            matrices = [view for view in views.values() if view.ndim == 2]
+            for place, one in enumerate(workers.share(np.tanh, matrices)):
+                found[f"{dtype}/tanh {place}"] = one
         sums = [*map(float, result), *map(float, looked_at)]
         found[f"{dtype}/sums"] = np.array(sums)
     return found

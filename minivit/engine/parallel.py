@@ -210,6 +210,24 @@ class DataParallel:
             done = self._pool.map(lambda share: [function(item) for item in share], shares)
             return list(itertools.chain.from_iterable(done))
 
+    def share(self, function: Callable, arrays: Iterable[np.ndarray]) -> list[np.ndarray]:
+        """The builtin `map`, for a function whose result has its argument's shape: each process at
+        its own part of the arrays, each worker at its own part of those."""
+        arrays = list(arrays)
+        ends = np.cumsum([0, *(array.size for array in arrays)])
+        flat = np.zeros(ends[-1], arrays[0].dtype) if arrays else np.zeros(0)
+        found = [
+            flat[a:b].reshape(array.shape)
+            for array, (a, b) in zip(arrays, itertools.pairwise(ends), strict=True)
+        ]
+
+        def work(place: int) -> None:
+            found[place][...] = function(arrays[place])
+
+        self.map(work, self.world.rows(len(arrays)))
+        self.world.add(flat)  # zeros are what others found
+        return found
+
     def _on_all(self, work: Callable, num_rows: int) -> list:
         """work(replica, rows) on each worker, the rows shared out evenly; results in order."""
         mine = self.world.rows(num_rows)

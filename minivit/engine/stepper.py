@@ -17,7 +17,7 @@ from minivit.engine.parallel import DataParallel, Layout
 from minivit.errors import UserError
 from minivit.functional import patchify_forward
 from minivit.models import Model, ViT
-from minivit.optim import SGD, Adam, AdamW, clip_by_global_norm
+from minivit.optim import SGD, Adam, AdamW, Muon, clip_by_global_norm
 
 
 class Stepper(Protocol):
@@ -56,6 +56,9 @@ class PairStepper:
         self.parts = parts
         threads, micro_batch, _ = parts.layout
         self.workers = DataParallel(parts.model, threads, micro_batch, parts.world)
+        if isinstance(parts.optimizer, Muon):
+            several = parts.world.size > 1
+            parts.optimizer.share = self.workers.share if several else self.workers.map
         self.prepare = parts.batches.batch
         self.logits, self.loss = self.workers.logits, self.workers.loss
 

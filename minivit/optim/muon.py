@@ -28,6 +28,9 @@ class Muon(AdamW):
 
     Args:
         flat, betas, eps, weight_decay: as in `AdamW`. momentum: μ.
+
+    share: orthogonalizes the matrices, as `map` does. It is most of the work and changes nothing,
+    so several processes may each do a part of it and exchange the results.
     """
 
     def __init__(
@@ -40,22 +43,29 @@ class Muon(AdamW):
     ):
         super().__init__(flat, betas, eps, weight_decay)
         self.momentum = momentum
+        self.share: Callable = map
 
     def step(self, lr: float, run: Callable = map) -> None:
         """Change the weights by the gradients in `flat.grad`; lr, run: see `Adam.step`."""
         super().step(lr, run)
+        weights, grads, momenta = (
+            list(self._hidden_matrices(array)) for array in (self.flat.data, self.flat.grad, self.m)
+        )
 
-        def update(matrix: tuple[Array, Array, Array]) -> None:
-            weight, grad, momentum = matrix
+        def look_ahead(matrix: tuple[Array, Array]) -> Array:
+            grad, momentum = matrix
             momentum *= self.momentum
             momentum += grad
-            direction = orthogonalize(grad + self.momentum * momentum)
-            direction *= RMS * lr * math.sqrt(max(weight.shape))
-            weight *= 1.0 - lr * self.weight_decay
-            weight -= direction
+            return grad + self.momentum * momentum
 
-        arrays = (self.flat.data, self.flat.grad, self.m)
-        list(run(update, zip(*map(self._hidden_matrices, arrays), strict=True)))
+        def move(matrix: tuple[Array, Array]) -> None:
+            weight, direction = matrix
+            weight *= 1.0 - lr * self.weight_decay
+            weight -= RMS * lr * math.sqrt(max(weight.shape)) * direction
+
+        ahead = run(look_ahead, zip(grads, momenta, strict=True))
+        directions = self.share(orthogonalize, ahead)
+        list(run(move, zip(weights, directions, strict=True)))
 
     def _is_stepped(self, name: str) -> bool:
         """By AdamW: all that is no hidden matrix."""

@@ -23,6 +23,7 @@ from minivit.errors import UserError
 TESTS = Path(__file__).parents[1]
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
 FLAGS = [*tiny.FLAGS, "--dropout", "0.1", "--ema-decay", "0.9", "--save-every", "5"]
+FLAGS += ["--optimizer", "muon"]
 SECONDS = 120
 """In which all of a test's ranks have begun and ended, on a busy machine too."""
 
