@@ -14,7 +14,7 @@ from minivit.viz.attention_figures import (
     rollout_figure,
     similarity_figure,
 )
-from minivit.viz.explorer import Explorer, explore
+from minivit.viz.explorer import explore
 from minivit.viz.gallery import Judged, gallery_figure, judged_figure
 from minivit.viz.look import Look, look
 from minivit.viz.maps import (
@@ -28,6 +28,7 @@ from minivit.viz.maps import (
     token_similarity,
 )
 from minivit.viz.methods import METHODS
+from minivit.viz.pages import Page
 from minivit.viz.restored import patches_figure, restore
 from minivit.viz.save import save_figure
 from minivit.viz.scores import score_methods
@@ -36,9 +37,9 @@ from minivit.viz.weights import patch_filters, position_similarity
 
 __all__ = [
     "METHODS",
-    "Explorer",
     "Judged",
     "Look",
+    "Page",
     "attention_distance",
     "confusion_figure",
     "curves_figure",

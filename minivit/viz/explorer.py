@@ -1,60 +1,35 @@
 """The explorer: one HTML file that shows every attention map of a few pictures, offline.
 
-It holds its script, its styles and all numbers, and a content security policy which forbids the
-browser to load anything. A weight p is stored as the byte round(255·√p), which keeps every weight
-to 0.004 and small ones far better; a token's features as bytes of which the largest is ±127, which
-keeps their direction, all that a cosine depends on.
+A weight p is stored as the byte round(255·√p), which keeps every weight to 0.004 and small ones far
+better; a token's features as bytes of which the largest is ±127, which keeps their direction, all
+that a cosine depends on.
 """
 
-import base64
-import hashlib
-import html
-import json
-import string
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
 from minivit.backend import to_device
 from minivit.data import Statistics
 from minivit.errors import UserError
-from minivit.files import make_folder, write_atomically
 from minivit.functional import softmax_forward
-from minivit.models import ViT, ViTConfig
+from minivit.models import ViT
 from minivit.viz.look import look, require_attention
+from minivit.viz.pages import (
+    MOST_BYTES,
+    Page,
+    assemble,
+    encoded,
+    known_labels,
+    palette,
+    prefix_names,
+)
 
-WARN_BYTES, MOST_BYTES = 5_000_000, 20_000_000
+WARN_BYTES = 5_000_000
 TOP = 10  # classes shown
-
-
-class Explorer:
-    """A page. In a notebook it shows itself.
-
-    html: the whole page. too_large: a sentence on its size where it is worth one, else None.
-    """
-
-    def __init__(self, page: str):
-        self.html = page
-        size = len(page.encode())
-        self.too_large = None
-        if size > WARN_BYTES:
-            self.too_large = f"the page has {size / 1e6:.1f} MB; {SMALLER}"
-
-    def save(self, path: Path) -> None:
-        """Write the page, whole or not at all; folders are made."""
-        path = Path(path)
-        make_folder(path.parent)
-        write_atomically(path, self.html.encode())
-
-    def _repr_html_(self) -> str:
-        page = html.escape(self.html)
-        return f'<iframe srcdoc="{page}" style="width:100%;height:860px;border:0"></iframe>'
-
-
 SMALLER = "show fewer pictures or fewer layers (--test, --layers) for a smaller one"
+STYLES = "common.css", "explorer.css"
+SCRIPTS = "common.js", "explorer_numbers.js", "explorer_view.js", "explorer.js"
 
 
 def explore(
@@ -67,7 +42,7 @@ def explore(
     names: Sequence[str] | None = None,
     layers: Sequence[int] | None = None,
     title: str = "What a Vision Transformer attends to",
-) -> Explorer:
+) -> Page:
     """A page of every attention map of these pictures, and of which patches are alike.
 
     Args:
@@ -91,7 +66,7 @@ def explore(
     N, K = len(pixels), config.num_classes
     T = config.num_tokens
     _check_size((len(layers) * config.num_heads * T**2 + T * config.dim) * N * 4 // 3)
-    known = [None if k is None else int(k) for k in ([None] * N if labels is None else labels)]
+    known = known_labels(labels, N)
     content = {
         "title": title,
         "classes": [str(k) for k in range(K)] if class_names is None else list(class_names),
@@ -100,7 +75,7 @@ def explore(
         "layers": layers,
         "whole": layers == list(range(config.depth)),
         "heads": config.num_heads,
-        "palette": _base64(_palette()),
+        "palette": palette(),
         "images": [
             _one_picture(
                 model,
@@ -113,15 +88,10 @@ def explore(
             for i in range(N)
         ],
     }
-    page = _page(content)
-    _check_size(len(page))
-    return Explorer(page)
-
-
-def prefix_names(config: ViTConfig) -> list[str]:
-    """What the page calls the tokens before the patches, in their order."""
-    class_tokens = ["the class token", "the distillation token"][: config.num_class_tokens]
-    return class_tokens + [f"register {i + 1}" for i in range(config.num_registers)]
+    page = assemble("explorer.html", STYLES, SCRIPTS, content)
+    size = len(page.encode())
+    _check_size(size)
+    return Page(page, f"the page has {size / 1e6:.1f} MB; {SMALLER}" if size > WARN_BYTES else None)
 
 
 def _one_picture(
@@ -146,10 +116,10 @@ def _one_picture(
         "label": label,
         "height": pixels.shape[1],
         "width": pixels.shape[2],
-        "pixels": _base64(np.ascontiguousarray(pixels.transpose(1, 2, 0))),
+        "pixels": encoded(np.ascontiguousarray(pixels.transpose(1, 2, 0))),
         "answers": [[int(k), round(float(probs[k]), 5)] for k in np.argsort(-probs)[:TOP]],
-        "maps": _base64(np.stack([companded(seen.maps[layer, 0]) for layer in layers])),
-        "features": _base64(directions(features)),
+        "maps": encoded(np.stack([companded(seen.maps[layer, 0]) for layer in layers])),
+        "features": encoded(directions(features)),
     }
 
 
@@ -193,39 +163,3 @@ def _check_size(size: int) -> None:
         raise UserError(
             f"the page would have {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f}; {SMALLER}"
         )
-
-
-@cache
-def _palette() -> np.ndarray:
-    """The 256 colours of the figures' maps, uint8 (256, 3)."""
-    import matplotlib
-
-    from minivit.viz.style import HEAT
-
-    return np.rint(255 * matplotlib.colormaps[HEAT](np.arange(256))[:, :3]).astype(np.uint8)
-
-
-def _base64(array: np.ndarray) -> str:
-    return base64.b64encode(array.tobytes()).decode()
-
-
-def _page(content: dict) -> str:
-    """The template filled. In JSON a `<` is escaped, so that no name can end the script."""
-    parts = files("minivit.viz") / "page"
-    style, script = ((parts / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
-    )
-    return string.Template((parts / "page.html").read_text("utf-8")).substitute(
-        policy=policy,
-        title=html.escape(content["title"]),
-        style=style,
-        script=script,
-        data=json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
-    )
-
-
-def _digest(text: str) -> str:
-    """A source in a content security policy: this text and no other."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

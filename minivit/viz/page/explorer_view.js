@@ -1,0 +1,185 @@
+// The explorer: what is drawn and said.
+
+function drawPixels(canvas, image) {
+  canvas.width = image.width;
+  canvas.height = image.height;
+  const rgb = bytes(image.pixels);
+  const context = canvas.getContext("2d");
+  const out = context.createImageData(image.width, image.height);
+  for (let i = 0; i < image.width * image.height; i++) {
+    out.data.set(rgb.subarray(3 * i, 3 * i + 3), 4 * i);
+    out.data[4 * i + 3] = 255;
+  }
+  context.putImageData(out, 0, 0);
+}
+
+function topOf(values) { return values.subarray(FIRST).reduce((a, b) => Math.max(a, b), 0); }
+
+function sharedTop() {
+  let top = 0;
+  for (const heads of maps()) for (const name of MAPS) top = Math.max(top, topOf(weights(heads[name])));
+  return top;
+}
+
+const overlayAlpha = (share) => (state.opacity / 100) * (0.2 + 0.8 * share);
+
+/** The picture loses its colours as the map gains weight: what is bright is then the map. */
+const photoFilter = () => `saturate(${1 - state.opacity / 110}) brightness(${1 - state.opacity / 400})`;
+
+function drawStage(values, top) {
+  drawMap($("heat"), values, top, overlayAlpha);
+  $("heat").classList.toggle("raw", !state.smooth);
+  $("photo").style.filter = photoFilter();
+  for (const mark of $("marks").querySelectorAll("rect")) mark.remove();
+  if (queryIsHere()) mark(state.query, "query");
+  if (state.locked && state.target !== null && !(queryIsHere() && state.target === state.query)) mark(state.target, "target");
+  $("bar-top").textContent = digits(top);
+}
+
+function mark(token, kind) {
+  if (token < FIRST) return; // it has no place in the picture
+  const [row, column] = place(token);
+  for (const name of ["under", kind]) {
+    const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    const box = { x: column, y: row, width: 1, height: 1, class: name };
+    for (const key in box) rect.setAttribute(key, box[key]);
+    $("marks").append(rect);
+  }
+}
+
+function drawGrid() {
+  const svg = $("marks");
+  svg.setAttribute("viewBox", `0 0 ${COLUMNS} ${ROWS}`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  const lines = [];
+  for (let x = 1; x < COLUMNS; x++) lines.push(`M${x} 0V${ROWS}`);
+  for (let y = 1; y < ROWS; y++) lines.push(`M0 ${y}H${COLUMNS}`);
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", lines.join(""));
+  path.setAttribute("class", "grid");
+  svg.append(path);
+  $("stage").style.aspectRatio = `${COLUMNS} / ${ROWS}`;
+}
+
+// ---- Words --------------------------------------------------------------------------------------
+
+function mapName(map) { return typeof map === "number" ? `head ${map + 1}` : map; }
+
+function asker() {
+  const said = named(state.query);
+  return `${said[0].toUpperCase()}${said.slice(1)}${queryIsHere() ? "" : ` of ${data.images[state.source].name}`}${state.locked ? " (locked)" : ""}.`;
+}
+
+function describe() { return state.show === "like" ? describeLikeness() : describeAttention(); }
+
+function describeLikeness() {
+  const all = data.images.map((_, index) => likeness(index));
+  const nearest = all.map((values, index) => strongest(values, index === state.source ? state.query : null));
+  const cosine = (index, token) => `cosine similarity ${all[index][token].toFixed(2)}`;
+  const target = state.locked && state.target !== null ? state.target : nearest[state.image];
+  const lines = [asker(), `Like it here: ${named(target)}, ${cosine(state.image, target)}.`];
+  const others = [...all.keys()].filter((index) => index !== state.image);
+  if (others.length) {
+    const best = others.reduce((a, b) => all[b][nearest[b]] > all[a][nearest[a]] ? b : a);
+    lines.push(`Most like it elsewhere: ${named(nearest[best])} of ${data.images[best].name}, ${cosine(best, nearest[best])}.`);
+  }
+  return lines.join(" ");
+}
+
+function describeAttention() {
+  const map = current();
+  const all = weights(map);
+  const target = state.locked && state.target !== null ? state.target : strongest(all);
+  const rank = 1 + all.filter((p) => p > all[target]).length;
+  const lines = [
+    `Layer ${data.layers[state.layer] + 1}, ${mapName(state.map)}. ${asker()}`,
+    `${state.show === "by" ? "Attended by" : "Attends to"} ${named(target)}${target === state.query ? " (itself)" : ""}: weight ${digits(all[target])}, rank ${rank} of ${T}.`,
+    `Entropy ${entropy(map).toFixed(2)} of ${Math.log2(T).toFixed(2)} bits.`,
+  ];
+  if (FIRST) lines.push(`${beforePatches(map).join(", ")}.`);
+  return lines.join(" ");
+}
+
+/** What goes to the tokens before the patches; registers are told together. */
+function beforePatches(map) {
+  const shares = {};
+  data.prefix.forEach((name, token) => {
+    const who = name.replace(/ \d+$/, "s");
+    shares[who] = (shares[who] ?? 0) + map[state.query * T + token];
+  });
+  return Object.entries(shares).map(([who, share]) => `${(100 * share).toFixed(1)} % goes to ${who}`);
+}
+
+// ---- The page's parts ---------------------------------------------------------------------------
+
+const thumbnails = []; // {button, canvas, layer, map}
+
+function buildMaps() {
+  const box = $("maps");
+  box.style.gridTemplateColumns = `max-content repeat(${MAPS.length}, minmax(2.1rem, 1fr))`;
+  box.append(make("span"));
+  for (const map of MAPS) box.append(make("span", { className: "name", textContent: typeof map === "number" ? map + 1 : map }));
+  for (let layer = 0; layer < SHOWN; layer++) {
+    box.append(make("span", { className: "name row", textContent: `layer ${data.layers[layer] + 1}` }));
+    for (const map of MAPS) {
+      const canvas = make("canvas", { width: COLUMNS, height: ROWS });
+      const button = make("button", { type: "button" }, canvas);
+      button.setAttribute("aria-label", `layer ${data.layers[layer] + 1}, ${mapName(map)}`);
+      button.addEventListener("click", () => choose(layer, map));
+      box.append(button);
+      thumbnails.push({ button, canvas, layer, map });
+    }
+  }
+  box.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const layer = clamp(state.layer + step[0], SHOWN);
+    const map = MAPS[clamp(MAPS.indexOf(state.map) + step[1], MAPS.length)];
+    choose(layer, map);
+    thumbnails.find((one) => one.layer === layer && one.map === map).button.focus();
+  });
+}
+
+function choose(layer, map) { set({ layer, map, show: state.show === "like" ? "to" : state.show }); }
+
+function buildPictures() {
+  if (data.images.length === 1) $("pictures").hidden = true;
+  data.images.forEach((image, index) => {
+    const canvas = make("canvas");
+    drawPixels(canvas, image);
+    const button = make("button", { type: "button", title: image.name }, canvas, make("canvas", { className: "heat" }));
+    button.setAttribute("aria-label", `Picture ${index + 1}: ${image.name}`);
+    button.addEventListener("click", () => set({ image: index }));
+    $("pictures").append(button);
+  });
+}
+
+const asks = []; // a button for each token before the patches
+
+function buildPrefix() {
+  data.prefix.forEach((name, token) => {
+    const button = make("button", { type: "button", id: name.replace("the ", "").replace(" ", "-"), textContent: `Ask ${name}` });
+    button.addEventListener("click", () => ask(token));
+    $("lock").before(button);
+    asks.push(button);
+  });
+}
+
+function showAnswers() {
+  const image = data.images[state.image];
+  $("says").hidden = !image.answers.length; // a model without a head says nothing
+  if ($("says").hidden) return;
+  const known = image.label !== null;
+  const right = known && image.answers[0][0] === image.label;
+  $("truth").textContent = known ? `True label: ${data.classes[image.label]}${right ? " – the model agrees." : " – the model is wrong."}` : "";
+  $("truth").classList.toggle("wrong", known && !right);
+  $("answers").replaceChildren(...image.answers.map(([k, share]) => {
+    const fill = make("div", { className: "fill" });
+    fill.style.width = `${100 * share}%`;
+    return make("li", { className: k === image.label ? "true" : "" },
+      make("span", { className: "who", textContent: data.classes[k] }),
+      make("div", { className: "track" }, fill),
+      make("span", { className: "share", textContent: `${(100 * share).toFixed(1)} %` }));
+  }));
+}
