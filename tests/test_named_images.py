@@ -190,7 +190,7 @@ def test_a_page_of_names_that_are_no_text(command, trained, folder):
 
 
 def test_attention_draws_so_many_and_no_more(command, trained, folder, monkeypatch):
-    monkeypatch.setattr(attention, "MOST_IMAGES", 6)
+    monkeypatch.setattr("minivit.commands.images.MOST_IMAGES", 6)
     status, _, err = command(attention, trained, folder, "--html", folder / "a.html")
     assert (status, err) == (2, "error: 7 images; figures and page show at most 6: name fewer\n")
     status, _, err = command(attention, trained, "--test", "7")
@@ -206,7 +206,7 @@ def test_attention_needs_one_that_can_be_read(command, trained, folder):
     assert err.endswith("error: none of the images can be read; expected at least one to draw\n")
 
 
-@pytest.mark.parametrize("name", ["predict", "attention", "trace"])
+@pytest.mark.parametrize("name", ["predict", "attention", "live", "trace"])
 def test_help_names_the_formats(name, capsys):
     from minivit.commands import run
 

@@ -63,6 +63,7 @@ def smallest(name: str, run: Path) -> list:
         "evaluate": [run, "--threads", "1"],
         "predict": [run, "images"],
         "attention": [run, "--score", "--count", "4", "--threads", "1"],
+        "live": [run, "--image", "images/猫.png", "--html", "猫.html"],
         "trace": [run, "images/猫.png"],
         "models": [],
         "export": [run, "猫.safetensors", "--to", "timm"],
@@ -88,7 +89,7 @@ def test_no_command_dies_of_its_outputs_encoding(name, said, trained, tmp_path, 
     assert status == 0, err
     expected = {
         **{"doctor": "\\u732b, ", "study": "\\u732b ", "trace": "gamma", "attention": "(down)"},
-        **{"predict": "\\u732b.png", "evaluate": "%  #"},
+        **{"predict": "\\u732b.png", "evaluate": "%  #", "live": "\\u732b.html"},
     }
     assert expected.get(name, "") in out
     with pytest.raises(SystemExit):

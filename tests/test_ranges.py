@@ -149,6 +149,7 @@ def flagged(cls: type, number: Any, value: Any) -> list[str]:
 
 NEEDED = {
     "attention": ["run"],
+    "live": ["run"],
     "evaluate": ["run"],
     "predict": ["run", "image"],
     "study": ["position", "--dataset", "shapes"],

@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "accuracy of a trained model on the test set, class by class",
     "predict": "the most probable classes of images",
     "attention": "where a trained model looks: figures, scores, a page to explore",
+    "live": "the model itself in a page: cover patches, turn heads off, see what changes",
     "models": "which published Vision Transformers are read",
     "export": "a trained model for timm, Hugging Face or ONNX",
     "trace": "every tensor of a forward and a backward pass, step by step",

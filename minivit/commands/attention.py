@@ -5,18 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
 from minivit import viz
 from minivit.commands.cli import parse, require_ending
-from minivit.commands.images import NamedImages
+from minivit.commands.images import Images, choose_images, test_split
 from minivit.commands.weights import load_any
-from minivit.data import FORMATS, Split, image_files, image_shape
-from minivit.engine import Run, Trained, resized
+from minivit.data import FORMATS, image_files, image_shape
+from minivit.engine import Trained, resized
 from minivit.engine.config import THREADS
 from minivit.errors import UserError, shown_path
-from minivit.interop.published import is_own
 from minivit.models import ViTConfig
 from minivit.ranges import Range, Ranged
 from minivit.viz.methods import method
@@ -24,8 +22,6 @@ from minivit.viz.report import attention_figures, score_table
 
 SIDES = Range(1, 65_536, "no image file has more", "pixels", count=(1, 2))
 LAYERS = Range(1, 1_000, "no model has more", count=(1, 1_000))
-MOST_IMAGES = 64
-"""Images on a figure: every map of each is in memory, and a figure of more cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +73,6 @@ class Options(Ranged):
     """Workers on a CPU for --score; None: one per physical core."""
 
 
-@dataclass(frozen=True)
-class Images:
-    """pixels: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows. names: (N,).
-    failed: how many others could not be read.
-    """
-
-    pixels: np.ndarray
-    labels: np.ndarray | None
-    names: list[str]
-    failed: int = 0
-
-
 def main(options: Options) -> int:
     """Write what was asked for, and say where."""
     for name in options.methods:
@@ -102,13 +86,13 @@ def main(options: Options) -> int:
         folder = options.run if options.run.is_dir() else options.run.parent
         save_dir = folder / "attention"
         html = save_dir / "explorer.html"
-    images = choose_images(options, trained) if save_dir or html else None
+    images = _images(options, trained) if save_dir or html else None
     if images and html:
         write_page(html, trained, images, options)
     if images and save_dir:
         write_figures(save_dir, trained, images, options)
     if options.score:
-        split = test_split(options)[: options.count]
+        split = test_split(options.run, options.data_dir)[: options.count]
         print(score_table(trained, split, options.methods, options.threads))
     return 1 if images and images.failed else 0
 
@@ -137,38 +121,10 @@ def _in_proportion(images: tuple[Path, ...], shorter: int, patch: int) -> tuple[
     return height, width
 
 
-def choose_images(options: Options, trained: Trained) -> Images:
-    """The images named, else the first of the test set.
-
-    Raises UserError where there are more than MOST_IMAGES, or none of them can be read.
-    """
-    if options.images:
-        named = NamedImages(options.images)
-        _check_count(len(named.files), "name fewer")
-        read = list(named.batches(trained.preprocess))
-        if not read:
-            raise UserError("none of the images can be read; expected at least one to draw")
-        pixels = np.concatenate([pixels for _, pixels in read])
-        return Images(
-            pixels, None, [path.name for paths, _ in read for path in paths], named.failed
-        )
-    _check_count(options.test, "use a smaller --test")
-    split = test_split(options)[: options.test]
-    names = [f"test image {i + 1}" for i in range(len(split))]
-    return Images(split.pixels, split.labels, names)
-
-
-def _check_count(count: int, advice: str) -> None:
-    if count > MOST_IMAGES:
-        raise UserError(f"{count:,} images; figures and page show at most {MOST_IMAGES}: {advice}")
-
-
-def test_split(options: Options) -> Split:
-    """The test set that the run was trained beside."""
-    if not is_own(options.run):
-        raise UserError(f"{shown_path(options.run)} has no test set; name some images")
-    config = Run.open(options.run).read_config()
-    return config.moved(options.data_dir).load_data(download=False).test
+def _images(options: Options, trained: Trained) -> Images:
+    return choose_images(
+        options.run, options.images, options.test, options.data_dir, trained.preprocess
+    )
 
 
 def write_figures(folder: Path, trained: Trained, images: Images, options: Options) -> None:

@@ -1,16 +1,21 @@
-"""The images that the user of a command names, read batch by batch."""
+"""The images that the user of a command names, read batch by batch; or a run's test images."""
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from minivit.data import Preprocess, image_files, read_image
-from minivit.errors import UserError
+from minivit.data import Preprocess, Split, image_files, read_image
+from minivit.engine import Run
+from minivit.errors import UserError, shown_path
+from minivit.interop.published import is_own
 
 BATCH = 32
 """Images that are in memory at a time."""
+MOST_IMAGES = 64
+"""Images on a figure: every map of each is in memory, and a figure of more cannot be read."""
 
 
 class NamedImages:
@@ -51,3 +56,51 @@ class NamedImages:
             print(f"error: {error}", file=sys.stderr)
             self.failed += 1
             return None
+
+
+@dataclass(frozen=True)
+class Images:
+    """pixels: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows. names: (N,).
+    failed: how many others could not be read.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray | None
+    names: list[str]
+    failed: int = 0
+
+
+def choose_images(
+    run: Path, named: Sequence[Path], test: int, data_dir: Path | None, preprocess: Preprocess
+) -> Images:
+    """The images named, else the first `test` of the run's test set.
+
+    Raises UserError where there are more than MOST_IMAGES, or none of them can be read.
+    """
+    if named:
+        images = NamedImages(named)
+        _check_count(len(images.files), "name fewer")
+        read = list(images.batches(preprocess))
+        if not read:
+            raise UserError("none of the images can be read; expected at least one to draw")
+        pixels = np.concatenate([pixels for _, pixels in read])
+        return Images(
+            pixels, None, [path.name for paths, _ in read for path in paths], images.failed
+        )
+    _check_count(test, "use a smaller --test")
+    split = test_split(run, data_dir)[:test]
+    names = [f"test image {i + 1}" for i in range(len(split))]
+    return Images(split.pixels, split.labels, names)
+
+
+def _check_count(count: int, advice: str) -> None:
+    if count > MOST_IMAGES:
+        raise UserError(f"{count:,} images; figures and page show at most {MOST_IMAGES}: {advice}")
+
+
+def test_split(run: Path, data_dir: Path | None) -> Split:
+    """The test set that the run was trained beside."""
+    if not is_own(run):
+        raise UserError(f"{shown_path(run)} has no test set; name some images")
+    config = Run.open(run).read_config()
+    return config.moved(data_dir).load_data(download=False).test

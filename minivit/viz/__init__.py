@@ -2,7 +2,7 @@
 
 maps.py, weights.py: the maths. look.py: one pass of a model, all of it kept. methods.py: the ways
 to a map, by name. scores.py: how good a map is. Functions called …_figure return a matplotlib
-Figure; `explore` returns a page.
+Figure; `explore` and `live_page` return a page.
 """
 
 from minivit.viz.attention_figures import (
@@ -16,6 +16,7 @@ from minivit.viz.attention_figures import (
 )
 from minivit.viz.explorer import explore
 from minivit.viz.gallery import Judged, gallery_figure, judged_figure
+from minivit.viz.live import live_page, require_known
 from minivit.viz.look import Look, look
 from minivit.viz.maps import (
     attention_distance,
@@ -52,6 +53,7 @@ __all__ = [
     "gradient_rollout",
     "heads_figure",
     "judged_figure",
+    "live_page",
     "look",
     "overlay_figure",
     "patch_filters",
@@ -60,6 +62,7 @@ __all__ = [
     "position_figure",
     "position_similarity",
     "relevance",
+    "require_known",
     "restore",
     "rollout",
     "rollout_figure",

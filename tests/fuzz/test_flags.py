@@ -290,7 +290,7 @@ def fault_in(name: str, status: object, stopped: bool, lines: list[str]) -> str:
     """
     errors = [line for line in lines if line.startswith("error: ")]
     longest = max((len(line.partition(": ")[2]) for line in lines), default=0)
-    several = name in ("predict", "attention")  # a line for each image that cannot be read
+    several = name in ("predict", "attention", "live")  # a line for each image that cannot be read
     if status not in ((0, 2) if stopped else (0, 1, 2)):
         return f"status {status}"
     if not all(line.isprintable() for line in lines):

@@ -34,6 +34,7 @@ ENTRIES = {
     ],
     "a folder over that of the run": ["export", "run", "run", "--to", "huggingface"],
     "a page over an image": ["attention", "run", "--html", "image.png"],
+    "a live page over an image": ["live", "run", "--html", "image.png"],
     "half a surrogate": ["export", "\ud800", "new.onnx", "--to", "onnx"],
     "a named pipe for weights": ["trace", "fifo", "image.png"],
     "a named pipe for settings": ["train", "--config", "fifo", "--dry-run"],

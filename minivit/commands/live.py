@@ -1,0 +1,73 @@
+"""`minivit live RUN`: the model itself in a page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from minivit import viz
+from minivit.commands.cli import parse, require_ending
+from minivit.commands.images import choose_images
+from minivit.commands.weights import load_any
+from minivit.data import FORMATS
+from minivit.errors import shown_path
+from minivit.ranges import Range, Ranged
+
+
+@dataclass(frozen=True)
+class Options(Ranged):
+    """A page in which a trained model runs: cover patches, turn heads off, and see what it attends
+    to and predicts. One file, which works offline.
+
+    Where some of several images cannot be read, each is told in a line, the others are shown, and
+    the exit status is 1.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A directory that minivit train made, or published weights (see minivit models)."""
+    image: Annotated[
+        tuple[Path, ...],
+        tyro.conf.arg(
+            help=f"Image files, or folders of them: {FORMATS}. None: images of the run's test set."
+        ),
+    ] = ()
+    html: Path | None = None
+    """Where to write the page; None: live.html in the run's directory."""
+    title: str | None = None
+    """The page's heading; None: what the model was trained on."""
+    test: Annotated[int, Range(1, 1_000, "a page of more would not open", "images")] = 8
+    """How many test images to show where none is named."""
+    data_dir: Path | None = None
+    """Where the data set lies, if it has moved since."""
+
+
+def main(options: Options) -> int:
+    """Write the page, and say where."""
+    if options.html:
+        require_ending(f"--html {options.html}", options.html, ".html")
+    trained = load_any(options.run)
+    viz.require_known(trained.model)  # complain before images are read
+    images = choose_images(
+        options.run, options.image, options.test, options.data_dir, trained.preprocess
+    )
+    page = viz.live_page(
+        trained.model,
+        images.pixels,
+        statistics=trained.statistics,
+        preprocess=trained.preprocess,
+        labels=images.labels,
+        class_names=trained.class_names,
+        names=images.names,
+        title=options.title or f"A Vision Transformer trained on {trained.data}",
+    )
+    folder = options.run if options.run.is_dir() else options.run.parent
+    path = options.html or folder / "live.html"
+    page.save(path)
+    print(shown_path(path))
+    return 1 if images.failed else 0
+
+
+def run(argv: list[str], prog: str = "minivit live") -> int:
+    """Parse the flags and run."""
+    return main(parse(Options, argv, prog))

@@ -1,0 +1,201 @@
+"""The live page: one HTML file in which a model itself runs, offline.
+
+Its weights are float16, in base64; `page/model.js` runs them in a worker of the browser.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minivit.backend import to_host
+from minivit.data import Preprocess, Statistics
+from minivit.errors import UserError
+from minivit.models import ViT, ViTConfig
+from minivit.models.config import SIZES
+from minivit.viz.look import require_attention
+from minivit.viz.pages import (
+    MOST_BYTES,
+    Page,
+    assemble,
+    encoded,
+    join,
+    known_labels,
+    palette,
+    prefix_names,
+)
+
+KNOWN: dict[str, tuple | None] = {
+    **SIZES,
+    "in_channels": (1, 3),
+    "pool": ("cls", "mean", "seq"),
+    "pos_embed": ("learned", "sincos2d", "relative", "none"),
+    "activation": ("gelu", "gelu_tanh"),
+    "representation_size": None,
+    "norm_eps": None,
+    "qkv_bias": (True, False),
+    **dict.fromkeys(("stages", "rope_theta", "rope_grid")),  # of a stem, of a rope, that it has not
+}
+"""What the page can run; see `ViTConfig.outside`."""
+
+MOST_MAP_NUMBERS = 20_000_000
+"""Numbers of all attention maps of an image: they are computed anew at every change."""
+
+STYLES = "common.css", "live.css"
+SCRIPTS = "common.js", "live_state.js", "live_view.js", "live.js"
+WORKER = "maths.js", "model.js", "live_worker.js"
+
+
+def live_page(
+    model: ViT,
+    images: np.ndarray,
+    *,
+    statistics: Statistics,
+    preprocess: Preprocess | None = None,
+    labels: Sequence[int | None] | np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    title: str = "A Vision Transformer at work",
+) -> Page:
+    """A page in which the model runs: on these images, on others, and changed in many ways.
+
+    Args:
+        images: uint8 (N, 1 or 3 channels, H, W). statistics: what they are normalized by.
+        preprocess: how image files that are dropped on the page become such; None: the middle.
+        labels: the true class of each image, or None where nobody knows. class_names: of the
+            classes; None for their numbers. names: of the images.
+
+    Raises:
+        UserError: a part that the page cannot run; weights or logits that are not finite; images
+            of another type or shape; over 20 MB.
+    """
+    config = model.config
+    require_known(model)
+    _check_images(images, config)
+    size = model.flat.data.size * 2 * 4 // 3
+    if size > MOST_BYTES:
+        raise UserError(
+            f"the page would have {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f}: it holds "
+            f"all {model.flat.data.size:,} weights; expected a smaller model"
+        )
+    preprocess = preprocess or Preprocess(config.image_hw, config.in_channels)
+    names = [f"image {i + 1}" for i in range(len(images))] if names is None else names
+    known = known_labels(labels, len(images))
+    content = {
+        "title": title,
+        "classes": list(class_names or map(str, range(config.num_classes))),
+        "grid": config.grid,
+        "prefix": prefix_names(config),
+        "depth": config.depth,
+        "heads": config.num_heads,
+        "positions": config.pos_embed != "none",
+        "patch": config.patch_size,
+        "channels": config.in_channels,
+        "mean": statistics.mean,
+        "std": statistics.std,
+        "resize": preprocess.resize,
+        "cropShare": preprocess.crop_share,
+        "palette": palette(),
+        "model": packed(model),
+        "images": [
+            {"name": str(name), "label": label, "pixels": encoded(_by_pixel(image))}
+            for name, label, image in zip(names, known, images, strict=True)
+        ],
+    }
+    _check_logits(model, images, statistics, names)
+    page = assemble(
+        "live.html", STYLES, SCRIPTS, content, policy="; worker-src blob:", worker=join(WORKER)
+    )
+    if len(page.encode()) > MOST_BYTES:
+        raise UserError(
+            f"the page would have {len(page.encode()) / 1e6:.0f} MB, more than "
+            f"{MOST_BYTES / 1e6:.0f}; show fewer images"
+        )
+    return Page(page)
+
+
+def require_known(model: ViT) -> None:
+    """Raises UserError, which names the field, for a model that the page cannot run."""
+    config = model.config
+    require_attention(model)
+    if model.own_layers:
+        raise UserError(
+            f"{', '.join(model.own_layers)}: layers that are not minivit's, which the live page "
+            "cannot run; minivit attention shows their maps"
+        )
+    unknown = config.outside(KNOWN)
+    if unknown is not None:
+        raise UserError(
+            "{} is {}, which the live page cannot run; minivit attention shows its maps".format(
+                *unknown
+            )
+        )
+    if not config.num_classes:
+        raise UserError(
+            "num_classes is 0, and the live page shows a prediction; expected a model with a head"
+        )
+    numbers = config.depth * config.num_heads * config.num_tokens**2
+    if numbers > MOST_MAP_NUMBERS:
+        raise UserError(
+            f"image_size is {config.image_size}: its attention maps have {numbers:,} numbers, and "
+            f"the live page computes at most {MOST_MAP_NUMBERS:,}; use smaller images"
+        )
+
+
+def packed(model: ViT) -> dict[str, Any]:
+    """The model as `page/model.js` unpacks it: {config, shapes, weights}.
+
+    Raises:
+        UserError: weights that are not finite, or that float16 does not hold.
+    """
+    config = model.config
+    parameters = {name: to_host(p.data) for name, p in model.named_parameters()}
+    with np.errstate(over="ignore"):
+        halves = {name: data.astype("<f2") for name, data in parameters.items()}
+    for name, data in halves.items():
+        if not np.isfinite(data).all():
+            raise UserError(
+                f"{name}: expected finite numbers up to 65,504, which float16 holds; the weights "
+                "are damaged"
+            )
+    return {
+        "config": {
+            "grid": config.grid,
+            "num_prefix": config.num_prefix,
+            **{
+                name: getattr(config, name)
+                for name in (
+                    *("in_channels", "patch_size", "dim", "depth", "num_heads", "pool"),
+                    *("pos_embed", "activation", "norm_eps"),
+                )
+            },
+        },
+        "shapes": [[name, data.shape] for name, data in halves.items()],
+        "weights": encoded(np.concatenate([data.ravel() for data in halves.values()])),
+    }
+
+
+def _check_images(images: np.ndarray, config: ViTConfig) -> None:
+    expected = (config.in_channels, *config.image_hw)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+        raise UserError(
+            f"images are {images.dtype} {images.shape}; expected uint8 (N, {str(expected)[1:]}"
+        )
+    if not len(images):
+        raise UserError("no images; expected at least one")
+
+
+def _check_logits(
+    model: ViT, images: np.ndarray, statistics: Statistics, names: Sequence[str]
+) -> None:
+    for name, image in zip(names, images, strict=True):
+        logits = model(statistics.normalize(image[None], model.dtype))
+        if not np.isfinite(logits).all():
+            raise UserError(
+                f"{name}: the model gives numbers that are not finite; its weights are damaged"
+            )
+
+
+def _by_pixel(image: np.ndarray) -> np.ndarray:
+    """(channels, H, W) -> (H, W, channels)."""
+    return np.ascontiguousarray(image.transpose(1, 2, 0))

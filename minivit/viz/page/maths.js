@@ -1,0 +1,184 @@
+"use strict";
+// The maths of a Vision Transformer, forward only, to be read beside minivit/functional/: the same
+// names, the same formulas, one image at a time. Letters in shapes are explained there.
+// A tensor is a Float32Array, row by row; a weight is {shape, data}. Sums are float64, as all
+// numbers of JavaScript.
+
+/** Cut an image into squares: (channels, H, W) -> (N, P·P·channels), patches in reading order, the
+ * numbers of each in (row, column, channel) order. See patches.py. */
+function patchify(image, [channels, H, W], P) {
+  const patches = new Float32Array(image.length);
+  let at = 0;
+  for (let top = 0; top < H; top += P)
+    for (let left = 0; left < W; left += P)
+      for (let row = top; row < top + P; row++)
+        for (let column = left; column < left + P; column++)
+          for (let c = 0; c < channels; c++) patches[at++] = image[(c * H + row) * W + column];
+  return patches;
+}
+
+/** y = x W + b: (T, I) -> (T, O); bias: (O), or undefined. See linear.py. */
+function linear(x, { shape: [I, O], data: W }, bias) {
+  const T = x.length / I;
+  const y = new Float32Array(T * O);
+  for (let t = 0; t < T; t++) {
+    if (bias) y.set(bias.data, t * O);
+    let o = 0;
+    for (; o + 4 <= O; o += 4) { // four sums at a time: each number of x is read once for them
+      let a = 0, b = 0, c = 0, d = 0;
+      for (let i = 0, w = o; i < I; i++, w += O) {
+        const value = x[t * I + i];
+        a += value * W[w];
+        b += value * W[w + 1];
+        c += value * W[w + 2];
+        d += value * W[w + 3];
+      }
+      const at = t * O + o;
+      y[at] += a;
+      y[at + 1] += b;
+      y[at + 2] += c;
+      y[at + 3] += d;
+    }
+    for (; o < O; o++) {
+      let sum = 0;
+      for (let i = 0; i < I; i++) sum += x[t * I + i] * W[i * O + o];
+      y[t * O + o] += sum;
+    }
+  }
+  return y;
+}
+
+/** x̂ = (x - μ) / √(σ² + ε), y = γ x̂ + β, token by token: (T, C) -> (T, C). See layernorm.py. */
+function layernorm(x, gamma, beta, eps) {
+  const C = gamma.data.length;
+  const y = new Float32Array(x.length);
+  for (let start = 0; start < x.length; start += C) {
+    let mean = 0, variance = 0;
+    for (let c = 0; c < C; c++) mean += x[start + c] / C;
+    for (let c = 0; c < C; c++) variance += (x[start + c] - mean) ** 2 / C;
+    const rstd = 1 / Math.sqrt(variance + eps);
+    for (let c = 0; c < C; c++) y[start + c] = gamma.data[c] * (x[start + c] - mean) * rstd + beta.data[c];
+  }
+  return y;
+}
+
+/** Each row of T scores becomes weights that add up to one, in place. See softmax.py. */
+function softmax(scores, T) {
+  for (let start = 0; start < scores.length; start += T) {
+    const row = scores.subarray(start, start + T);
+    let max = -Infinity, sum = 0;
+    for (let j = 0; j < T; j++) max = Math.max(max, row[j]);
+    for (let j = 0; j < T; j++) sum += row[j] = Math.exp(row[j] - max);
+    for (let j = 0; j < T; j++) row[j] /= sum;
+  }
+  return scores;
+}
+
+/** erf(x/√2) = tanh(x·(a0 + a1·x² + …)), a0 first: see gelu.py, where the numbers come from. */
+const ERF_OF_SQRT_HALF = [1.12837927, 0.102769056, -1.91831924e-4, -6.1978373e-4, 8.76369694e-5, -5.66841575e-6, 1.4184877e-7]
+  .map((a, i) => a * Math.SQRT1_2 ** (2 * i + 1));
+
+/** y = x Φ(x), number by number. */
+function gelu(x) {
+  return x.map((value) => {
+    const square = value * value;
+    const inner = ERF_OF_SQRT_HALF.reduceRight((sum, a) => sum * square + a, 0);
+    return 0.5 * value * (1 + Math.tanh(value * inner));
+  });
+}
+
+/** GELU in its tanh form. */
+function geluTanh(x) {
+  const scale = Math.sqrt(2 / Math.PI);
+  return x.map((value) => 0.5 * value * (1 + Math.tanh(scale * (value + 0.044715 * value ** 3))));
+}
+
+/** Which of the (2·rows - 1)·(2·columns - 1) offsets lies between patch i and patch j, where i asks.
+ * See relative.py. */
+function relativeOffset(i, j, [rows, columns]) {
+  const down = Math.floor(i / columns) - Math.floor(j / columns) + rows - 1;
+  const right = (i % columns) - (j % columns) + columns - 1;
+  return down * (2 * columns - 1) + right;
+}
+
+/** Sines and cosines of column and row: (rows·columns, C). See position.py. */
+function sincos2d([rows, columns], C) {
+  const n = C / 4;
+  const table = new Float32Array(rows * columns * C);
+  for (let patch = 0; patch < rows * columns; patch++) {
+    const [y, x] = [Math.floor(patch / columns), patch % columns];
+    for (let i = 0; i < n; i++) {
+      const omega = 10_000 ** (-i / Math.max(n - 1, 1));
+      const four = [Math.sin(x * omega), Math.cos(x * omega), Math.sin(y * omega), Math.cos(y * omega)];
+      four.forEach((value, quarter) => { table[patch * C + quarter * n + i] = value; });
+    }
+  }
+  return table;
+}
+
+/** One head: softmax(q kᵀ / √D + bias) v. See attention.py.
+ *
+ * qkv: (T, 3C), of which head h has D columns in each third. bias: (q, at, i, j) => a number to add
+ * to the score of token i for token j, or null. temperature: what scores are divided by.
+ * probs: (T, T), is filled with the attention map. out: (T, C), of which the head's columns are. */
+function attention(qkv, h, { T, C, D }, { bias = null, temperature = 1 }, probs, out) {
+  const scale = 1 / Math.sqrt(D);
+  const [q, k, v] = [h * D, C + h * D, 2 * C + h * D];
+  for (let i = 0; i < T; i++)
+    for (let j = 0; j < T; j++) {
+      const [asks, asked] = [i * 3 * C + q, j * 3 * C + k];
+      let score = 0;
+      for (let d = 0; d < D; d++) score += qkv[asks + d] * qkv[asked + d];
+      score *= scale;
+      if (bias) score += bias(qkv, asks, i, j);
+      probs[i * T + j] = score / temperature;
+    }
+  softmax(probs, T);
+  takeValues(qkv, v, h, { T, C, D }, probs, out);
+}
+
+/** out = P v for one head. */
+function takeValues(qkv, v, h, { T, C, D }, probs, out) {
+  const sums = new Float64Array(D);
+  for (let i = 0; i < T; i++) {
+    sums.fill(0);
+    for (let j = 0; j < T; j++) {
+      const weight = probs[i * T + j];
+      const value = j * 3 * C + v;
+      for (let d = 0; d < D; d++) sums[d] += weight * qkv[value + d];
+    }
+    out.set(sums, i * C + h * D);
+  }
+}
+
+/** The mean of N tokens: (N, C) -> (C). See tokens.py. */
+function meanPool(x, C) {
+  return weightedMean(x, C, new Float32Array(x.length / C).fill(C / x.length));
+}
+
+/** A mean in which each token says how much it counts: softmax(x w)ᵀ x. See pooling.py. */
+function sequencePool(x, weight) {
+  const [C] = weight.shape;
+  return weightedMean(x, C, softmax(linear(x, weight), x.length / C));
+}
+
+function weightedMean(x, C, weights) {
+  const sums = new Float64Array(C);
+  weights.forEach((weight, t) => {
+    for (let c = 0; c < C; c++) sums[c] += weight * x[t * C + c];
+  });
+  return Float32Array.from(sums);
+}
+
+function add(x, y) { return x.map((value, i) => value + y[i]); }
+
+/** Pixels as a model takes them: bytes (H, W, channels) -> (pixel / 255 - mean) / std by channel,
+ * (channels, H, W). See data/statistics.py. */
+function normalize(pixels, mean, std) {
+  const channels = mean.length;
+  const size = pixels.length / channels;
+  const image = new Float32Array(pixels.length);
+  for (let c = 0; c < channels; c++)
+    for (let i = 0; i < size; i++) image[c * size + i] = (pixels[i * channels + c] / 255 - mean[c]) / std[c];
+  return image;
+}
