@@ -93,9 +93,10 @@ def check_file(line: Line, tmp_path) -> None:
     assert (ROOT / line.words[-1]).exists()
 
 
-def check_gpu(line: Line, tmp_path) -> None:
-    """It needs a GPU: its flags are parsed."""
-    parse(importlib.import_module("benchmarks.gpu").Options, line.words[3:], "gpu")
+def check_flags(line: Line, tmp_path) -> None:
+    """It needs a GPU, or starts mpiexec: its flags are parsed."""
+    module = line.words[2]
+    parse(importlib.import_module(module).Options, line.words[3:], module)
 
 
 def check_launched(line: Line, tmp_path) -> None:
@@ -118,7 +119,8 @@ NOT_RUN = {
     "mpiexec": check_launched,
     "python notebooks/map.py": check_file,
     "jupyter lab": check_file,
-    "python -m benchmarks.gpu": check_gpu,
+    "python -m benchmarks.gpu": check_flags,
+    "python -m benchmarks.scaling": check_flags,
     "git clone": check_nothing,
     "!git clone": check_nothing,
     "python3 -m venv": check_nothing,

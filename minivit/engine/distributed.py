@@ -1,8 +1,8 @@
 """Ranks: the processes that train one model together, on one machine or on many.
 
-This file alone knows of MPI; the others ask a `World`. `mpiexec -n 4` or `srun --mpi=pmix` start
-the processes and say so in the environment. Where they do not, there is one process, and mpi4py is
-not even imported.
+This file alone knows of MPI; the others ask a `World`. `mpiexec -n 4 minivit train` starts four
+processes and says so in the environment; where no launcher does, there is one process, and mpi4py
+is not even imported.
 
 The ranks run the same program. What a step does is a function of (seed, step, place in the batch),
 so all agree on it without a word; they talk to add up gradients, and to stop together.
