@@ -2,9 +2,10 @@
 
     python driver.py FAULT MOMENT FLAGS…
 
-FAULT: a signal that it sends itself, as SIGINT or SIGKILL; "full", a full disk; "data", other
-pictures from the start; "none". MOMENT: "step:N", after step N; "save:N", when the checkpoint after
-step N is half-way to its place. Behind it ":RANK", where one rank of several has the fault.
+FAULT: a signal that it sends itself, as SIGINT or SIGKILL; "full", a full disk; "bug", an exception
+of no user's making; "data", other pictures from the start; "lost", no pictures; "none". MOMENT:
+"step:N", after step N; "save:N", when the checkpoint after step N is half-way to its place. Behind
+it ":RANK", where one rank of several has the fault.
 """
 
 import errno
@@ -19,6 +20,7 @@ from minivit.commands.train import run as main
 from minivit.data import shapes
 from minivit.engine import Trainer
 from minivit.engine.distributed import find_launch, find_world
+from minivit.errors import UserError
 
 
 def full() -> None:
@@ -28,6 +30,14 @@ def full() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     os.fsync = fail
+
+
+def bug() -> None:
+    raise RuntimeError("a bug")
+
+
+def lost() -> None:
+    raise UserError("the pictures are lost")
 
 
 def fault_at(kind: str, step: str, act) -> None:
@@ -54,8 +64,10 @@ if __name__ == "__main__":
     if find_launch().size == 1 or not rank or find_world().rank == int(rank[0]):
         if name == "data":
             shapes.load = lambda: tiny.dataset(num_test=17)
-        elif name == "full":
-            fault_at(kind, step, full)
+        elif name == "lost":
+            shapes.load = lost
+        elif name in ("full", "bug"):
+            fault_at(kind, step, {"full": full, "bug": bug}[name])
         elif name != "none":
             fault_at(kind, step, lambda: os.kill(os.getpid(), getattr(signal, name)))
     sys.exit(guarded(lambda: main(flags)))

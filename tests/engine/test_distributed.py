@@ -143,13 +143,14 @@ def test_a_killed_rank_ends_all_and_any_number_resumes(tmp_path, train, whole, k
     assert run.tested()
 
 
-def test_a_hung_rank_is_told_in_time(tmp_path, train):
+@pytest.mark.parametrize("hung", [0, 1])
+def test_a_hung_rank_is_told_in_time(tmp_path, train, hung):
     began = time.monotonic()
-    done = train(2, tmp_path, *FLAGS, "--timeout", "3", fault="SIGSTOP", at="step:7:1")
-    assert 3 < time.monotonic() - began < 30
+    done = train(2, tmp_path, *FLAGS, "--timeout", "3", fault="SIGSTOP", at=f"step:7:{hung}")
+    assert 3 < time.monotonic() - began < 60
     assert done.returncode != 0
     (line,) = errors(done)
-    assert "rank 0 on " in line
+    assert f"rank {1 - hung} on " in line
     assert "has waited 3 s for another rank; the last checkpoint" in line
     assert load_checkpoint(only_run(tmp_path).last).state["step"] == 5
 
@@ -180,6 +181,19 @@ def test_a_mistake_of_all_is_told_once(tmp_path, train):
     assert done.returncode == 2
     (line,) = errors(done)
     assert "3 ranks for batches of 2 images" in line
+
+
+def test_a_mistake_of_one_rank_ends_all(tmp_path, train):
+    done = train(3, tmp_path, *FLAGS, fault="lost", at="step:0:1")
+    assert done.returncode == 2
+    assert errors(done) == ["error: the pictures are lost"]
+
+
+def test_a_bug_on_one_rank_ends_all_with_one_traceback(tmp_path, train):
+    done = train(2, tmp_path, *FLAGS, fault="bug", at="step:7:1")
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1
+    assert "RuntimeError: a bug" in done.stderr
 
 
 def test_a_rank_with_other_data_is_found_before_the_first_step(tmp_path, train):
@@ -219,6 +233,27 @@ def test_what_one_process_does_is_refused_to_several(tmp_path, mpiexec):
     assert errors(done) == [
         "error: minivit evaluate is done by one process, 2 were started; leave mpiexec out"
     ]
+
+
+def test_kindred_commands_run_in_ranks_too(tmp_path, mpiexec):
+    code = (
+        "import sys, tiny; from minivit.data import shapes; from minivit.commands import run; "
+        "shapes.load = tiny.dataset; sys.exit(run(sys.argv[1], sys.argv[2:]))"
+    )
+    changes = {"dataset": "shapes", "epochs": 1, "batch_size": 5, "threads": 1}
+    flags = [*tiny.as_flags(changes), "--runs"]
+    sizes = tiny.as_flags({"image_size": 8, "dim": 16, "depth": 1, "num_heads": 2})
+    done = mpiexec(2, "-c", code, "pretrain", *flags, "learned", *sizes, where=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("test accuracy") == 1
+    (path,) = (tmp_path / "learned").iterdir()
+    done = mpiexec(3, "-c", code, "finetune", "--from", path, *flags, "runs", where=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("test accuracy") == 1
+    assert only_run(tmp_path).tested()
+    done = mpiexec(2, "-c", code, "finetune", "--from", path, "--few-shot", "2", where=tmp_path)
+    assert done.returncode == 2
+    assert "--few-shot is done by one process" in errors(done)[0]
 
 
 # Without MPI
