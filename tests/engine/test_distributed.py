@@ -323,6 +323,16 @@ def test_one_process_alone_has_done_all_at_once(launched):
     assert world.from_main(lambda: 5) == world.in_turn(lambda: 5) == 5
 
 
+def test_rank_0_speaks_first_and_the_others_one_after_the_other():
+    ranks = [distributed.Ranks.__new__(distributed.Ranks) for _ in range(4)]
+    for number, one in enumerate(ranks):
+        one.rank = number
+    waits = [one.patience for one in ranks]
+    assert waits[0] == 0
+    assert waits[1] >= 1
+    assert waits == sorted(set(waits))
+
+
 @pytest.mark.parametrize(("count", "size"), [(7, 3), (8, 4), (2, 5), (0, 2)])
 def test_rows_are_cut_evenly(count, size):
     cut = []
