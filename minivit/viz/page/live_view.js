@@ -38,7 +38,7 @@ function drawShade() {
   const top = topOf(values) || 1;
   const context = canvas.getContext("2d");
   const out = context.createImageData(COLUMNS, ROWS);
-  for (let i = 0; i < PATCHES; i++) out.data[4 * i + 3] = Math.round(205 * (1 - values[FIRST + i] / top));
+  for (let i = 0; i < PATCHES; i++) out.data[4 * i + 3] = Math.round(190 * (1 - Math.sqrt(values[FIRST + i] / top)));
   context.putImageData(out, 0, 0);
 }
 

@@ -17,34 +17,36 @@ function patchify(image, [channels, H, W], P) {
   return patches;
 }
 
-/** y = x W + b: (T, I) -> (T, O); bias: (O), or undefined. See linear.py. */
+/** y = x W + b: (T, I) -> (T, O); bias: (O), or undefined. See linear.py.
+ *
+ * Two tokens and four columns at a time, so that each number that is read serves several sums; of an
+ * odd number of tokens the last is computed twice. */
 function linear(x, { shape: [I, O], data: W }, bias) {
   const T = x.length / I;
   const y = new Float32Array(T * O);
-  for (let t = 0; t < T; t++) {
-    if (bias) y.set(bias.data, t * O);
-    let o = 0;
-    for (; o + 4 <= O; o += 4) { // four sums at a time: each number of x is read once for them
-      let a = 0, b = 0, c = 0, d = 0;
-      for (let i = 0, w = o; i < I; i++, w += O) {
-        const value = x[t * I + i];
-        a += value * W[w];
-        b += value * W[w + 1];
-        c += value * W[w + 2];
-        d += value * W[w + 3];
+  const rows = new Float64Array(x); // converted once, as sums are float64
+  const panel = new Float64Array(4 * I); // four columns of W side by side, as they are read
+  const whole = O - (O % 4);
+  for (let o = 0; o < whole; o += 4) {
+    for (let i = 0; i < I; i++) for (let j = 0; j < 4; j++) panel[4 * i + j] = W[i * O + o + j];
+    for (let t = 0; t < T; t += 2) {
+      const other = Math.min(t + 1, T - 1);
+      let a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+      for (let i = 0; i < I; i++) {
+        const u = rows[t * I + i], v = rows[other * I + i];
+        const k = panel[4 * i], l = panel[4 * i + 1], m = panel[4 * i + 2], n = panel[4 * i + 3];
+        a += u * k; b += u * l; c += u * m; d += u * n;
+        e += v * k; f += v * l; g += v * m; h += v * n;
       }
-      const at = t * O + o;
-      y[at] += a;
-      y[at + 1] += b;
-      y[at + 2] += c;
-      y[at + 3] += d;
-    }
-    for (; o < O; o++) {
-      let sum = 0;
-      for (let i = 0; i < I; i++) sum += x[t * I + i] * W[i * O + o];
-      y[t * O + o] += sum;
+      const one = t * O + o, two = other * O + o;
+      y[one] = a; y[one + 1] = b; y[one + 2] = c; y[one + 3] = d;
+      y[two] = e; y[two + 1] = f; y[two + 2] = g; y[two + 3] = h;
     }
   }
+  for (let o = whole; o < O; o++)
+    for (let t = 0; t < T; t++)
+      for (let i = 0; i < I; i++) y[t * O + o] += x[t * I + i] * W[i * O + o];
+  if (bias) for (let at = 0; at < y.length; at++) y[at] += bias.data[at % O];
   return y;
 }
 
@@ -80,18 +82,26 @@ const ERF_OF_SQRT_HALF = [1.12837927, 0.102769056, -1.91831924e-4, -6.1978373e-4
 
 /** y = x Φ(x), number by number. */
 function gelu(x) {
-  return x.map((value) => {
-    const square = value * value;
-    const inner = ERF_OF_SQRT_HALF.reduceRight((sum, a) => sum * square + a, 0);
-    return 0.5 * value * (1 + Math.tanh(value * inner));
-  });
+  const y = new Float32Array(x.length);
+  for (let at = 0; at < x.length; at++) {
+    const square = x[at] * x[at];
+    let inner = 0;
+    for (let i = ERF_OF_SQRT_HALF.length - 1; i >= 0; i--) inner = inner * square + ERF_OF_SQRT_HALF[i];
+    y[at] = x[at] * halfOnePlusTanh(x[at] * inner);
+  }
+  return y;
 }
 
 /** GELU in its tanh form. */
 function geluTanh(x) {
+  const y = new Float32Array(x.length);
   const scale = Math.sqrt(2 / Math.PI);
-  return x.map((value) => 0.5 * value * (1 + Math.tanh(scale * (value + 0.044715 * value ** 3))));
+  for (let at = 0; at < x.length; at++) y[at] = x[at] * halfOnePlusTanh(scale * (x[at] + 0.044715 * x[at] ** 3));
+  return y;
 }
+
+/** ½ (1 + tanh u) = 1 / (1 + e^(-2u)), which is faster. */
+function halfOnePlusTanh(u) { return 1 / (1 + Math.exp(-2 * u)); }
 
 /** Which of the (2·rows - 1)·(2·columns - 1) offsets lies between patch i and patch j, where i asks.
  * See relative.py. */
@@ -123,10 +133,10 @@ function sincos2d([rows, columns], C) {
  * probs: (T, T), is filled with the attention map. out: (T, C), of which the head's columns are. */
 function attention(qkv, h, { T, C, D }, { bias = null, temperature = 1 }, probs, out) {
   const scale = 1 / Math.sqrt(D);
-  const [q, k, v] = [h * D, C + h * D, 2 * C + h * D];
+  const q = h * D, k = C + h * D, v = 2 * C + h * D;
   for (let i = 0; i < T; i++)
     for (let j = 0; j < T; j++) {
-      const [asks, asked] = [i * 3 * C + q, j * 3 * C + k];
+      const asks = i * 3 * C + q, asked = j * 3 * C + k;
       let score = 0;
       for (let d = 0; d < D; d++) score += qkv[asks + d] * qkv[asked + d];
       score *= scale;
@@ -170,7 +180,11 @@ function weightedMean(x, C, weights) {
   return Float32Array.from(sums);
 }
 
-function add(x, y) { return x.map((value, i) => value + y[i]); }
+function add(x, y) {
+  const sum = new Float32Array(x.length);
+  for (let at = 0; at < x.length; at++) sum[at] = x[at] + y[at];
+  return sum;
+}
 
 /** Pixels as a model takes them: bytes (H, W, channels) -> (pixel / 255 - mean) / std by channel,
  * (channels, H, W). See data/statistics.py. */
