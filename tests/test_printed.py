@@ -47,6 +47,7 @@ from minivit.data.published import Published
 from minivit.engine.recipes import recipe_of
 from minivit.engine.study import Plan
 from minivit.engine.trained import load_pretrained
+from minivit.models.config import preset_fields
 
 
 def check_make(line: Line, tmp_path) -> None:
@@ -106,6 +107,13 @@ def check_launched(line: Line, tmp_path) -> None:
     train.parse_arguments(words[2:], {}, "minivit train")
 
 
+def check_sizes(line: Line, tmp_path) -> None:
+    """It needs Chromium: the file is there, and the sizes are some that have names."""
+    assert (ROOT / line.words[1]).is_file()
+    for name in line.words[2:]:
+        preset_fields(name)
+
+
 def check_nothing(line: Line, tmp_path) -> None:
     """Of the system's own tools, not of this repository's."""
 
@@ -118,6 +126,7 @@ NOT_RUN = {
     "!pip": check_pip,
     "mpiexec": check_launched,
     "python notebooks/map.py": check_file,
+    "python tests/measure_live.py": check_sizes,
     "jupyter lab": check_file,
     "python -m benchmarks.gpu": check_flags,
     "python -m benchmarks.scaling": check_flags,

@@ -11,7 +11,9 @@ from minivit.commands.cli import parse, require_ending
 from minivit.commands.images import choose_images
 from minivit.commands.weights import load_any
 from minivit.data import FORMATS
+from minivit.engine import Trained
 from minivit.errors import shown_path
+from minivit.interop.published import is_own
 from minivit.ranges import Range, Ranged
 
 
@@ -35,7 +37,7 @@ class Options(Ranged):
     html: Path | None = None
     """Where to write the page; None: live.html in the run's directory."""
     title: str | None = None
-    """The page's heading; None: what the model was trained on."""
+    """The page's heading; None: what the model was trained on, or its name."""
     test: Annotated[int, Range(1, 1_000, "a page of more would not open", "images")] = 8
     """How many test images to show where none is named."""
     data_dir: Path | None = None
@@ -59,13 +61,18 @@ def main(options: Options) -> int:
         labels=images.labels,
         class_names=trained.class_names,
         names=images.names,
-        title=options.title or f"A Vision Transformer trained on {trained.data}",
+        title=options.title or default_title(options.run, trained),
     )
     folder = options.run if options.run.is_dir() else options.run.parent
     path = options.html or folder / "live.html"
     page.save(path)
     print(shown_path(path))
     return 1 if images.failed else 0
+
+
+def default_title(path: Path, trained: Trained) -> str:
+    """What a run was trained on; of published weights their name."""
+    return f"A Vision Transformer trained on {trained.data}" if is_own(path) else trained.data
 
 
 def run(argv: list[str], prog: str = "minivit live") -> int:

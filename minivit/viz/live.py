@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.backend import to_host
+from minivit.backend import to_device, to_host
 from minivit.data import Preprocess, Statistics
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
@@ -189,8 +189,8 @@ def _check_logits(
     model: ViT, images: np.ndarray, statistics: Statistics, names: Sequence[str]
 ) -> None:
     for name, image in zip(names, images, strict=True):
-        logits = model(statistics.normalize(image[None], model.dtype))
-        if not np.isfinite(logits).all():
+        inputs = to_device(statistics.normalize(image[None], model.dtype), model.device)
+        if not np.isfinite(to_host(model(inputs))).all():
             raise UserError(
                 f"{name}: the model gives numbers that are not finite; its weights are damaged"
             )

@@ -236,9 +236,10 @@ def test_the_keyboard_does_it_all(show):
     page = show(made(one, images))
     page.check("input[name=tool][value=cover]")
     page.focus("#stage")
-    for key in ("ArrowRight", "ArrowDown", "Enter"):
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Enter"):
         page.keyboard.press(key)
     same(numbers(page).logits, one(STATISTICS.normalize(covered(images, (1, 1))))[0])
+    assert page.locator("#marks .target").count() == 1
     page.keyboard.press("Control+z")
     page.focus("#maps button[aria-pressed=true]")
     for key in ("ArrowUp", "ArrowLeft", "o"):
@@ -247,6 +248,15 @@ def test_the_keyboard_does_it_all(show):
     for key, word in (("s", "layer 2 skipped"), ("u", "uniform attention in layer 2")):
         page.keyboard.press(key)
         assert word in page.text_content("#changes")
+
+
+def test_what_the_model_has_not_is_not_offered(show):
+    page = show(made(model(pool="mean", pos_embed="none")))
+    assert not page.is_visible("#positions")
+    assert not page.is_visible("#class-token")
+    page = show(made())
+    assert page.is_visible("#positions")
+    assert page.is_visible("#class-token")
 
 
 def test_everything_has_a_name_and_is_reached_by_tab(show):

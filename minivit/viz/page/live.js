@@ -39,7 +39,7 @@ $("stage").addEventListener("pointerdown", (event) => {
   if (event.button) return;
   const at = pixelAt(event);
   const patch = patchAt(at);
-  view.cursor = patch;
+  Object.assign(view, { cursor: patch, keys: false });
   $("stage").setPointerCapture(event.pointerId);
   drag = { covers: !state.covered.includes(patch), last: at };
   move(at);
@@ -54,7 +54,8 @@ function move(at) {
 
 $("stage").addEventListener("pointermove", (event) => { if (drag) move(pixelAt(event)); });
 for (const name of ["pointerup", "pointercancel"]) $("stage").addEventListener(name, () => { drag = null; });
-for (const name of ["focus", "blur"]) $("stage").addEventListener(name, drawMarks);
+$("stage").addEventListener("keyup", () => look({ keys: true }));
+$("stage").addEventListener("blur", () => look({ keys: false }));
 
 /** What the tool does to the patch under the cursor. */
 function useTool() {
@@ -79,9 +80,10 @@ $("stage").addEventListener("keydown", (event) => {
 });
 
 function act(event, actions) {
-  if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (!actions[key] || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
-  actions[event.key]();
+  actions[key]();
 }
 
 // ---- Heads and layers --------------------------------------------------------------------------

@@ -17,9 +17,11 @@ let state = original(0);
 let past = []; // states, the newest last
 let group = null; // changes of one group, such as those of one drag, are undone together
 
-/** What is looked at; undo leaves it alone. head: a number, or "mean". */
+/** What is looked at; undo leaves it alone. head: a number, or "mean". keys: whether the keyboard
+ * is used on the image, whose cursor is then drawn. */
 const view = {
-  query: FIRST ? 0 : middle(), layer: data.depth - 1, head: "mean", tool: "query", cursor: 0, colour: "#d01c1c", shade: true,
+  query: FIRST ? 0 : middle(), layer: data.depth - 1, head: "mean", tool: "query",
+  cursor: middle() - FIRST, keys: false, colour: "#d01c1c", shade: true,
 };
 
 function change(changes, inGroup = null) {
@@ -43,11 +45,11 @@ function isChanged() { return changesInWords().length > 0; }
 
 function changesInWords() {
   const words = [];
-  const several = (count, what) => `${count} ${what}${count === 1 ? "" : what.endsWith("h") ? "es" : "s"}`;
   const numbers = (layers) => layers.map((layer) => layer + 1).join(", ");
   if (state.pixels !== data.images[state.image].pixels) words.push("pixels changed");
-  if (state.covered.length) words.push(`${several(state.covered.length, "patch")} covered`);
-  if (state.heads.length) words.push(`${several(state.heads.length, "head")} off`);
+  if (state.covered.length) words.push(`${state.covered.length} ${state.covered.length === 1 ? "patch" : "patches"} covered`);
+  if (state.heads.length > 2) words.push(`${state.heads.length} heads off`);
+  else for (const name of state.heads) words.push(`head ${Number(name.split(",")[1]) + 1} of layer ${Number(name.split(",")[0]) + 1} off`);
   if (state.skipped.length) words.push(`layer ${numbers(state.skipped)} skipped`);
   if (state.uniform.length) words.push(`uniform attention in layer ${numbers(state.uniform)}`);
   if (state.temperature !== 1) words.push(`softmax temperature ${state.temperature.toFixed(2)}`);

@@ -58,7 +58,7 @@ function drawMarks() {
     return shape("path", "covered", { d: `M${x + 0.3} ${y + 0.3}l.4 .4m0 -.4l-.4 .4` });
   });
   if (view.query >= FIRST) marks.push(square(view.query - FIRST, "under"), square(view.query - FIRST, "query"));
-  if (document.activeElement === $("stage")) marks.push(square(view.cursor, "under"), square(view.cursor, "target"));
+  if (view.keys) marks.push(square(view.cursor, "under"), square(view.cursor, "target"));
   svg.replaceChildren(...marks);
 }
 

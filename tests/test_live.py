@@ -1,0 +1,88 @@
+"""`minivit live`: what it writes and prints, and what it says of a mistake."""
+
+import json
+import re
+
+import pytest
+import tiny
+from PIL import Image
+
+from minivit.commands import live
+from minivit.commands.cli import guarded
+from minivit.commands.train import run as train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The directory of a finished run."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minivit.data.shapes.load", tiny.dataset)
+        assert train([*tiny.FLAGS, "--epochs", "1", "--runs", str(root)]) == 0
+    (path,) = root.iterdir()
+    return path
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """Run it with arguments; returns its exit status, output and errors."""
+    monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = guarded(lambda: live.run(list(map(str, arguments))))
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def content(page):
+    """What the page holds."""
+    text = page.read_text(encoding="utf-8")
+    return json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1]
+    )
+
+
+def test_without_flags_the_page_lies_in_the_run_with_test_images(command, trained):
+    page = trained / "live.html"
+    assert command(trained, "--test", "3") == (0, f"{page}\n", "")
+    found = content(page)
+    assert [image["label"] for image in found["images"]] == tiny.dataset().test.labels[:3].tolist()
+    assert found["classes"] == list(tiny.NAMES)
+    assert found["title"] == "A Vision Transformer trained on Tints"
+
+
+def test_images_a_place_and_a_title_of_ones_own(command, trained, tmp_path):
+    Image.new("RGB", (20, 16), "red").save(tmp_path / "red.png")
+    (tmp_path / "words.png").write_text("words", encoding="utf-8")
+    page = tmp_path / "pages" / "one.html"
+    images = ["--image", tmp_path / "red.png", tmp_path / "words.png"]
+    status, out, err = command(trained, *images, "--html", page, "--title", "Mine")
+    assert (status, out) == (1, f"{page}\n")
+    assert re.fullmatch(r"error: .*words\.png.*\n", err)
+    found = content(page)
+    assert found["title"] == "Mine"
+    assert [(image["name"], image["label"]) for image in found["images"]] == [("red.png", None)]
+
+
+def test_a_mistake_is_told_in_a_line(command, trained, tmp_path):
+    for arguments, told in (
+        ([trained, "--html", "page.txt"], r"expected a name that ends in \.html"),
+        ([tmp_path / "nowhere"], "nowhere"),
+        ([trained, "--test", "65"], "use a smaller --test"),
+    ):
+        status, out, err = command(*arguments)
+        assert (status, out) == (2, "")
+        assert re.fullmatch(rf"error: .*{told}.*\n", err)
+
+
+def test_a_model_that_the_page_cannot_run_is_refused_before_images_are_read(command, tmp_path):
+    flags = ["--num-registers", "2", "--epochs", "1", "--runs", str(tmp_path)]
+    assert train([*tiny.FLAGS, *flags]) == 0
+    (path,) = tmp_path.iterdir()
+    status, _, err = command(path, "--image", "nowhere.png")
+    assert status == 2
+    assert err.startswith("error: num_registers is 2, which the live page cannot run; ")
+    assert not (path / "live.html").exists()
