@@ -254,6 +254,7 @@ def test_what_the_model_has_not_is_not_offered(show):
     page = show(made(model(pool="mean", pos_embed="none")))
     assert not page.is_visible("#positions")
     assert not page.is_visible("#class-token")
+    assert "class token" not in page.inner_text("body")
     page = show(made())
     assert page.is_visible("#positions")
     assert page.is_visible("#class-token")
@@ -359,6 +360,16 @@ def test_narrow_and_dark(show, scheme, width):
     assert (int(re.search(r"\d+", ground)[0]) < 60) == (scheme == "dark")
     heights = page.evaluate("[...document.querySelectorAll('button')].map(b => b.offsetHeight)")
     assert min(heights) >= 20
+
+
+def test_a_frame_in_a_notebook_works(browser, tmp_path):
+    cell = f'<!doctype html><meta charset="utf-8"><title>n</title>{made()._repr_html_()}'
+    (tmp_path / "notebook.html").write_text(cell, encoding="utf-8")
+    page = browser.new_page()
+    page.goto(f"file://{tmp_path}/notebook.html")
+    page.frames[1].evaluate(SETTLED)
+    assert "%" in page.frames[1].text_content("#answer")
+    page.close()
 
 
 def test_without_workers_the_page_says_so(browser, tmp_path):

@@ -186,7 +186,7 @@ for (const name of ["dragenter", "dragover", "dragleave", "drop"])
 $("title").textContent = data.title;
 $("stage").style.aspectRatio = `${COLUMNS} / ${ROWS}`;
 $("colour").value = view.colour;
-$("class-token").hidden = !FIRST;
+$("class-token").hidden = $("class-key").hidden = !FIRST;
 $("positions").hidden = !data.positions;
 buildImages();
 buildMaps();

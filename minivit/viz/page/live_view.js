@@ -91,6 +91,8 @@ const rowNames = [];
 
 function buildMaps() {
   const box = $("maps");
+  const widest = Math.max(3, (28 / data.depth) * (COLUMNS / ROWS)); // rem, so that many layers fit a screen
+  box.style.maxWidth = `${4.5 + widest * MAPS.length}rem`;
   box.style.gridTemplateColumns = `max-content repeat(${MAPS.length}, minmax(2.4rem, 1fr))`;
   box.append(make("span", { className: "name row", textContent: "head" }));
   for (const head of MAPS) box.append(make("span", { className: "name", textContent: head === "mean" ? head : head + 1 }));
