@@ -32,6 +32,15 @@ def relative_error(found, expected) -> float:
     return float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-300)
 
 
+def arrays_in(cache):
+    """All arrays, however deep they lie in tuples and lists."""
+    if isinstance(cache, tuple | list):
+        for member in cache:
+            yield from arrays_in(member)
+    elif hasattr(cache, "dtype"):
+        yield cache
+
+
 def flags_class(module: str) -> type:
     """The dataclass whose fields are a command's flags."""
     found = importlib.import_module(module)

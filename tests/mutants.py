@@ -4,17 +4,24 @@
     make mutants ARGS="--sample 20 [--seed 1]"
 
 The changes are mutmut's: an operator for another, a number one higher, an argument left out, a
-condition turned round; here also a number one lower. Each mutant is written into a copy of the
-repository and tested in a process forked from one that has imported the libraries. First come the
-tests of the file, then those of its package, and with --whole the entire suite. A mutant that lives
-is printed, and the exit status is 1, unless mutants.toml lists it with the reason why it changes no
-result.
+condition turned round; here also a number one lower. In a copy of the repository, the tests of the
+file and of its package are collected once, with --whole the entire suite; each mutant's functions
+are then put in place of the file's in a forked process. A mutant that lives, or that is not inside
+a function, is written into the file and tested in a process that imports everything anew. One that
+lives there too is printed, and the exit status is 1, unless mutants.toml lists it with the reason
+why it changes no result.
 """
 
 import argparse
 import ast
+import contextlib
 import difflib
+import functools
+import gc
+import importlib
 import importlib.util
+import json
+import math
 import os
 import random
 import re
@@ -25,10 +32,11 @@ import sys
 import tempfile
 import time
 import tomllib
+import types
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -56,14 +64,21 @@ THE_LAST = matchers.UnaryOperation(matchers.Minus(), matchers.Integer("1"))
 STRICT = matchers.Arg(keyword=matchers.Name("strict"))
 """A check of lengths that are the same."""
 GIGABYTES = 8
+LOOK = 0.01
+"""Seconds between two looks at whether a process has ended."""
+PATIENCE = 4
+"""A process that waits gets so many times the seconds that it may compute."""
+DAY = 86_400
 
 
 class Mutant(NamedTuple):
-    """line: where. change: "function: before → after", which names it in mutants.toml."""
+    """line: where. change: "function: before → after", which names it in mutants.toml. swaps:
+    whether it is inside a function, which can be given its code after the import."""
 
     line: int
     change: str
     code: str
+    swaps: bool
 
 
 def one_less(node: cst.Integer) -> Iterator[cst.BaseExpression]:
@@ -85,31 +100,40 @@ MUTATORS = [
 ]
 
 
+def is_swappable(node: cst.CSTNode) -> bool:
+    """Not __init__: tests make layers while they are collected."""
+    return isinstance(node, cst.FunctionDef) and node.name.value != "__init__"
+
+
 class Collector(cst.CSTVisitor):
-    """Finds every (node, its replacement, its function, its line)."""
+    """Finds every (node, its replacement, its function, its line, whether it has a function)."""
 
     METADATA_DEPENDENCIES = (PositionProvider, ParentNodeProvider)
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[cst.CSTNode, cst.CSTNode, str, int]] = []
+        self.found: list[tuple[cst.CSTNode, cst.CSTNode, str, int, bool]] = []
         self.scope: list[str] = []
+        self.functions = 0
 
     def on_visit(self, node: cst.CSTNode) -> bool:
         if isinstance(node, NOT_MUTATED):
             return False
         if isinstance(node, cst.FunctionDef | cst.ClassDef):
             self.scope.append(node.name.value)
+            self.functions += is_swappable(node)
         for kind, mutate in MUTATORS:
             if isinstance(node, kind):
                 line = self.get_metadata(PositionProvider, self._positioned(node)).start.line
                 scope = ".".join(self.scope)
-                self.found += [(node, new, scope, line) for new in mutate(node)]
+                swaps = self.functions > 0
+                self.found += [(node, new, scope, line, swaps) for new in mutate(node)]
         return not matchers.matches(node, THE_LAST | STRICT)
 
     def on_leave(self, original_node: cst.CSTNode) -> None:
         if isinstance(original_node, cst.FunctionDef | cst.ClassDef):
             self.scope.pop()
+            self.functions -= is_swappable(original_node)
 
     def _positioned(self, node: cst.CSTNode) -> cst.CSTNode:
         while self.get_metadata(PositionProvider, node, None) is None:
@@ -122,7 +146,7 @@ def mutants_of(source: str) -> list[Mutant]:
     collector = Collector()
     wrapper.visit(collector)
     mutants, codes, seen = [], {source}, Counter()
-    for node, new, scope, line in collector.found:
+    for node, new, scope, line, swaps in collector.found:
         code = wrapper.module.deep_replace(node, new).code
         if code in codes or not _compiles(code):
             continue
@@ -131,7 +155,7 @@ def mutants_of(source: str) -> list[Mutant]:
         seen[change] += 1
         if seen[change] > 1:
             change += f" #{seen[change]}"
-        mutants.append(Mutant(line, change, code))
+        mutants.append(Mutant(line, change, code, swaps))
     return mutants
 
 
@@ -146,72 +170,188 @@ def _compiles(code: str) -> bool:
 def _difference(before: str, after: str) -> str:
     """The lines that differ, as "before → after"."""
     removed, added = [], []
-    for line in difflib.ndiff(before.splitlines(), after.splitlines()):
+    for line in difflib.ndiff(*_middles(before.splitlines(), after.splitlines())):
         if line[:2] in ("- ", "+ "):
             (removed if line[0] == "-" else added).append(line[2:].strip())
     return " → ".join(" ".join(lines) for lines in (removed, added))
 
 
-def tests_of(path: str) -> list[list[str]]:
-    """The tests of a source file in two groups: its own, and those of its package."""
+def _middles(a: list[str], b: list[str]) -> tuple[list[str], list[str]]:
+    """Both without the lines at the start and at the end that are the same: ndiff is slow."""
+    shorter = min(len(a), len(b))
+    start = next((i for i in range(shorter) if a[i] != b[i]), shorter)
+    rest = range(shorter - start)
+    end = next((i for i in rest if a[-1 - i] != b[-1 - i]), len(rest))
+    return a[start : len(a) - end], b[start : len(b) - end]
+
+
+def tests_of(path: str, whole: bool) -> list[str]:
+    """The tests of a source file: its own, then those of its package, and then all others."""
     package, stem = Path(path).parent.name, Path(path).stem
-    folder = Path("tests", package)
-    if not folder.is_dir():
-        return [[f"tests/test_{package}.py"]]
     tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     names = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
     named = re.compile(rf"\b({'|'.join(['never', *names])})\b")
-    files = sorted(folder.glob("test_*.py"))
-    own = [
-        f for f in files if f.stem == f"test_{stem}" or named.search(f.read_text(encoding="utf-8"))
-    ]
-    own.sort(key=lambda f: (f.stem != f"test_{stem}", f.stat().st_size))
-    rest = [f for f in files if f not in own]
-    groups = [[str(f) for f in group] for group in (own, rest)]
-    if package in ("functional", "layers"):
-        groups[1].append("tests/test_gradcheck.py")
-    return [group for group in groups if group]
+
+    def distance(file: Path) -> tuple[bool, bool, int]:
+        text = file.read_text(encoding="utf-8")
+        return file.stem != f"test_{stem}", not named.search(text), len(text)
+
+    files = sorted(Path("tests", package).glob("test_*.py"), key=distance)
+    if package in ("functional", "layers", "gradcheck"):
+        files.append(Path("tests/test_gradcheck.py"))
+    if whole:
+        files += [f for f in sorted(Path("tests").rglob("test_*.py")) if f not in files]
+    return list(map(str, files))
 
 
-def run_tests(tests: list[str], limit: float, keep_compiled: bool) -> tuple[str, float]:
-    """pytest on the copy in a process of its own: "passed", "failed" or "timeout"; seconds."""
-    start = time.monotonic()
+def fork(limit: float) -> bool | None:
+    """None in the new process, and in the old one whether the new one passed. limit: seconds.
+
+    What is counted are seconds of computing and, of a process that waits for something, this
+    function's own looks: neither grows while the machine is busy or paused.
+    """
     child = os.fork()
     if child == 0:
         os.setsid()
-        sys.dont_write_bytecode = not keep_compiled
         resource.setrlimit(resource.RLIMIT_DATA, (GIGABYTES * 2**30,) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit),) * 2)
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        options = ["-x", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
-        os._exit(int(pytest.main([*options, *tests])))
-    while time.monotonic() < start + limit:
+        return None
+    done = status = 0
+    for _ in range(math.ceil(PATIENCE * limit / LOOK)):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            result = "passed" if status == 0 else "failed"
-            return result, time.monotonic() - start
-        time.sleep(0.01)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "timeout", limit
+            break
+        time.sleep(LOOK)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # and whom it started
+    if not done:
+        os.waitpid(child, 0)
+    return bool(done) and status == 0
 
 
-def try_mutants(path: str, mutants: list[Mutant], groups: list[list[str]]) -> Iterator[Mutant]:
+def run_tests(tests: list[str], *plugins: object) -> NoReturn:
+    """Ends the process; plugins that wait and tidy up are left out."""
+    plain = ("cacheprovider", "unraisableexception", "threadexception")
+    options = [f"-pno:{plugin}" for plugin in plain]
+    options += ["-x", "-s", "--tb=no", "--basetemp=temporary", "--hypothesis-profile=mutants"]
+    os._exit(int(pytest.main([*options, *tests], plugins=plugins)))
+
+
+class Order:
+    """A pytest plugin: what failed last comes first, for the next mutant is much the same.
+
+    The process of one mutant tells that of the next through a file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        file.touch()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        failed = self.file.read_text(encoding="utf-8").splitlines()
+        rank = {test: -i for i, test in enumerate(failed)}
+        items.sort(key=lambda item: rank.get(item.nodeid, 1))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            with self.file.open("a", encoding="utf-8") as file:
+                print(report.nodeid, file=file)
+            os._exit(1)
+
+
+class Swaps(Order):
+    """A pytest plugin: collects once, then tests each mutant in a process forked for it, where its
+    functions take the place of the original's. Many times as fast as to begin anew for each."""
+
+    def __init__(
+        self, path: str, codes: list[str], limit: float, failed: Path, alive: Path
+    ) -> None:
+        """alive: a file for the places of those that live."""
+        super().__init__(failed)
+        self.path, self.codes, self.limit, self.alive = path, codes, limit, alive
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        swap_functions(self.path, Path(self.path).read_text(encoding="utf-8"))
+        gc.freeze()  # what all share is not looked through, and so not copied
+        alive = []
+        for i, code in enumerate(self.codes):
+            self.pytest_collection_modifyitems(session.items)
+            passed = fork(self.limit)
+            if passed is None:
+                swap_functions(self.path, code)
+                return None  # pytest goes on and runs the tests
+            alive += [i] * passed
+        self.alive.write_text(json.dumps(alive), encoding="utf-8")
+        return True
+
+
+def swap_functions(path: str, code: str) -> None:
+    """Gives the functions and methods of an imported module the code that they have here."""
+    name = ".".join(Path(path).with_suffix("").parts)
+    mutant = types.ModuleType(name)
+    mutant.__package__ = name.rpartition(".")[0]
+    exec(compile(code, path, "exec"), vars(mutant))
+    mutants = functions_of(vars(mutant), name)
+    for qualname, function in functions_of(vars(importlib.import_module(name)), name).items():
+        for part in ("__code__", "__defaults__", "__kwdefaults__"):
+            setattr(function, part, getattr(mutants[qualname], part))
+
+
+def functions_of(namespace: Mapping[str, object], module: str) -> dict[str, types.FunctionType]:
+    found = {}
+    for value in namespace.values():
+        if isinstance(value, type) and value.__module__ == module:
+            found |= functions_of(vars(value), module)
+        for name in ("fget", "func", "__func__", "__wrapped__"):  # property, cached_property, …
+            value = getattr(value, name, value)
+        if isinstance(value, types.FunctionType) and value.__code__.co_filename.endswith(
+            module.replace(".", os.sep) + ".py"
+        ):
+            found[value.__qualname__] = value
+    return found
+
+
+@functools.cache
+def seconds_of(tests: frozenset[str]) -> float:
+    """Of computing, for the tests of the original, which have to pass."""
+
+    def seconds() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = seconds()
+    passed = fork(DAY)
+    if passed is None:
+        run_tests(sorted(tests))
+    if not passed:
+        raise SystemExit(f"without a mutant, the tests fail: {' '.join(sorted(tests))}")
+    return seconds() - before
+
+
+def try_mutants(path: str, mutants: list[Mutant], tests: list[str]) -> Iterator[Mutant]:
     """Yields the mutants that no test kills."""
-    limits = []
-    for group in groups:
-        result, seconds = run_tests(group, 3600, keep_compiled=True)
-        if result != "passed":
-            raise SystemExit(f"without a mutant, the tests fail: {' '.join(group)}")
-        limits.append(5 * seconds + 10)
+    limit = 5 * seconds_of(frozenset(tests)) + 10
+    failed, alive = Path("failed.txt").resolve(), Path("alive.json").resolve()
+    swapped = [mutant for mutant in mutants if mutant.swaps]
+    passed = fork(DAY)
+    if passed is None:
+        run_tests(tests, Swaps(path, [m.code for m in swapped], limit, failed, alive))
+    if not passed:
+        raise SystemExit(f"{path}: its functions cannot be put in place of themselves")
+    left = [swapped[i] for i in json.loads(alive.read_text(encoding="utf-8"))]
     original = Path(path).read_text(encoding="utf-8")
     for compiled in Path(path).parent.glob(f"__pycache__/{Path(path).stem}.*"):
         compiled.unlink()
-    for mutant in mutants:
+    for mutant in [*(m for m in mutants if not m.swaps), *left]:
         Path(path).write_text(mutant.code, encoding="utf-8")
-        jobs = zip(groups, limits, strict=True)
-        if all(run_tests(*job, keep_compiled=False)[0] == "passed" for job in jobs):
+        passed = fork(limit)
+        if passed is None:
+            sys.dont_write_bytecode = True
+            run_tests(tests, Order(failed))
+        if passed:
             yield mutant
     Path(path).write_text(original, encoding="utf-8")
 
@@ -264,8 +404,7 @@ def main(arguments: list[str]) -> int:
                 for mutant in mutants:
                     print(f"{path}:{mutant.line}: {mutant.change}")
             elif mutants:
-                groups = [*tests_of(path), *([["tests"]] if options.whole else [])]
-                for mutant in try_mutants(path, mutants, groups):
+                for mutant in try_mutants(path, mutants, tests_of(path, options.whole)):
                     survivors.append(mutant)
                     print(f"{path}:{mutant.line}: ALIVE {mutant.change}", flush=True)
             tried = 0 if options.list else len(mutants)

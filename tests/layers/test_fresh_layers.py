@@ -9,8 +9,11 @@ from helpers import draw
 from minivit.backend import RandomStream
 from minivit.functional import layernorm_forward
 from minivit.layers import (
+    AttentionPool,
     Block,
     ConvStem,
+    Dropout,
+    Gelu,
     LayerNorm,
     Linear,
     Mlp,
@@ -69,6 +72,12 @@ def test_relative_positions_start_small():
     assert_normal(table, 0.02)
 
 
+def test_the_query_of_attention_pooling_starts_as_long_as_one():
+    pool = AttentionPool(rng(), 400, 2, 12, LayerNorm, Gelu())
+    assert pool.latent.data.shape == (1, 1, 400)
+    assert_normal(pool.latent.data, 1 / 20)
+
+
 def test_a_weight_for_one_output_is_xavier_uniform_too():
     (weight,) = weights(SequencePool(rng(), 500)).values()
     limit = math.sqrt(6.0 / 501)
@@ -78,6 +87,18 @@ def test_a_weight_for_one_output_is_xavier_uniform_too():
 
 def test_a_linear_layer_has_one_matrix_unless_more_are_asked_for():
     assert weights(Linear(rng(), 4, 3))["weight"].shape == (4, 3)
+
+
+def test_a_bias_is_left_out_where_none_is_wanted():
+    assert Linear(rng(), 4, 3, bias=False).bias is None
+    attention = MultiHeadAttention(rng(), 8, 2, qkv_bias=False)
+    names = {name for name, _ in attention.named_parameters()}
+    assert names == {"qkv.weight", "proj.weight", "proj.bias"}
+
+
+def test_what_dropout_keeps_is_scaled_in_the_precision_of_the_input():
+    kept = Dropout(0.1).forward(np.ones((4, 5)), RandomStream(0))[0]
+    assert set(np.unique(kept)) == {0.0, 1 / (1 - 0.1)}
 
 
 @pytest.mark.parametrize(

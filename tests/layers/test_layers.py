@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers import draw
+from helpers import arrays_in, draw
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,6 +138,15 @@ def test_two_forwards_may_be_under_way_at_once(layer, x):
     _, first = layer.forward(x)
     layer.forward(3.0 * x + 1.0)
     np.testing.assert_array_equal(layer.backward(dout, first), expected)
+
+
+@pytest.mark.parametrize(("layer", "x"), make_layers())
+def test_no_float64_leaks_out_of_a_float32_layer(layer, x):
+    FlatParameters(layer, "float32")
+    out, cache = layer.forward(x.astype("float32"))
+    cached = [array for array in arrays_in(cache) if array.dtype.kind == "f"]
+    found = [out, layer.backward(np.ones_like(out), cache), *cached]
+    assert {str(array.dtype) for array in found} == {"float32"}
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3))

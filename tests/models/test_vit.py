@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from helpers import draw, relative_error
+from helpers import arrays_in, draw, relative_error
 
 from minivit import RandomStream, UserError, ViT, ViTConfig
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
@@ -239,14 +239,6 @@ def test_no_float64_leaks_into_a_float32_model():
     found = [logits, dimages, model.flat.grad, *caches]
     assert {str(array.dtype) for array in found} == {"float32"}
     assert len(caches) > 40
-
-
-def arrays_in(value):
-    if isinstance(value, tuple | list):
-        for member in value:
-            yield from arrays_in(member)
-    elif hasattr(value, "dtype"):
-        yield value
 
 
 def test_drop_path_rises_from_block_to_block():
