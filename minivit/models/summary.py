@@ -119,11 +119,11 @@ class _Rows:
         yield from ()  # in the row of the norm, whose output they are
 
     def pool(self, cached: Any) -> Iterator[Row]:
-        T, C, F = self.T, self.C, self.config.hidden
+        N, C, F = math.prod(self.config.grid), self.C, self.config.hidden
         if self.config.pool == "seq":
-            yield self.row("sequence_pool", (C,), 2 * 2 * T * C, cached)
+            yield self.row("sequence_pool", (C,), 2 * 2 * N * C, cached)
         if self.config.pool == "map":
-            flops = 2 * T * C * 2 * C + 2 * 2 * T * C + 2 * (2 * C * C + 2 * C * F)
+            flops = 2 * N * C * 2 * C + 2 * 2 * N * C + 2 * (2 * C * C + 2 * C * F)
             yield self.row("attn_pool", (C,), flops, cached)
         yield from self.layer("fc_norm", (C,), cached)
 

@@ -5,7 +5,7 @@ import pytest
 from helpers import draw, relative_error
 
 from minivit import UserError, ViT, ViTConfig
-from minivit.layers import FlatParameters, ResNet
+from minivit.layers import ConvStem, FlatParameters, ResNet
 from minivit.models.cost import num_parameters
 
 
@@ -51,6 +51,28 @@ def test_pytorch_agrees_on_a_resnet():
     assert relative_error(dimages, x.grad) <= 1e-8
     for name, parameter in named.items():
         assert relative_error(parameter.grad, twins[name].grad) <= 1e-8, name
+
+
+def test_pytorch_agrees_on_the_convolutional_stem():
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    layer = ConvStem(np.random.default_rng(0), 4, 3, 8)
+    images = draw(0, 2, 3, 8, 12)
+    tokens, cache = layer.forward(images)
+    assert tokens.shape == (2, 2 * 3, 8)
+    dtokens = draw(1, *tokens.shape)
+    dimages = layer.backward(dtokens, cache)
+
+    x = twin = torch.from_numpy(images).requires_grad_()
+    weights = [torch.from_numpy(conv.weight.data).requires_grad_() for conv in layer.convs]
+    for weight in weights:
+        x = F.max_pool2d(F.relu(F.conv2d(x, weight.permute(3, 2, 0, 1), padding=1)), 3, 2, 1)
+    x = x.flatten(2).mT
+    x.backward(torch.from_numpy(dtokens))
+    assert relative_error(tokens, x.detach()) <= 1e-12
+    assert relative_error(dimages, twin.grad) <= 1e-12
+    for conv, weight in zip(layer.convs, weights, strict=True):
+        assert relative_error(conv.weight.grad, weight.grad) <= 1e-12
 
 
 @pytest.mark.parametrize("stages", [(1, 1, 1), (2, 1, 3)])

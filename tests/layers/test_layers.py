@@ -322,6 +322,29 @@ def test_parameters_and_gradients_are_views_into_the_flat_arrays():
     assert flat.grad.sum() == 8.0
 
 
+def test_a_gradient_has_the_dtype_of_its_parameter():
+    for dtype in ("float32", "float64"):
+        assert Parameter(np.ones((2, 3), dtype)).grad.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_replica_has_gradients_of_its_own_and_a_copy_weights_too(dtype):
+    block = make_block()
+    flat = FlatParameters(block, dtype)
+    flat.grad += 1.0
+    for make, shared in ((flat.replica, True), (flat.copy, False)):
+        other = make_block()
+        twin = make(other)
+        np.testing.assert_array_equal(twin.data, flat.data)
+        assert np.shares_memory(twin.data, flat.data) == shared
+        assert twin.grad.dtype == dtype
+        assert twin.grad.shape == flat.grad.shape
+        assert not twin.grad.any()
+        for _, parameter in other.named_parameters():
+            assert np.shares_memory(parameter.data, twin.data)
+            assert np.shares_memory(parameter.grad, twin.grad)
+
+
 def test_host_views_are_named_like_the_parameters():
     block = make_block()
     flat = FlatParameters(block)

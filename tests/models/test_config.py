@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from minivit import UserError, ViT, ViTConfig
-from minivit.models.cost import num_parameters
+from minivit.models.cost import num_activations, num_parameters
 from minivit.models.summary import rows
+from minivit.ranges import numeric_fields
 
 PUBLISHED = {
     "Ti/16": (3, 5_717_416),
@@ -89,12 +90,50 @@ def test_the_count_with_other_norms_and_scales_is_the_built_models(norm, layer_s
     assert sum(row.parameters for row in rows(model)) == num_parameters(config)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pool": "map", "norm": "rmsnorm"},
+        {"pool": "map", "mlp": "swiglu", "rope": "axial"},
+        {"distilled": True, "num_registers": 3},
+        {"num_registers": 3, "embed_prefix": False, "pre_norm": True},
+        {"pos_embed": "relative_bias", "qk_norm": True, "norm": "rmsnorm"},
+        {"pos_embed": "relative", "qk_norm": True, "qkv_bias": False},
+        {"pool": "mean", "final_norm": "pooled"},
+        {"final_norm": "none", "num_classes": 0, "layer_scale": 0.1},
+    ],
+    ids=str,
+)
+def test_the_count_with_all_that_later_models_have_is_the_built_models(options):
+    sizes = {"image_size": (8, 12), "in_channels": 2, "num_classes": 7, "dim": 12, "depth": 3}
+    config = ViTConfig(**{**sizes, "num_heads": 3, "mlp_ratio": 1.5, **options})
+    assert ViT(config).num_parameters == num_parameters(config)
+
+
 @pytest.mark.parametrize("patch_size", [2, 4, 8])
 def test_the_count_of_a_hybrid_is_the_built_models(patch_size):
     config = ViTConfig(image_size=16, patch_size=patch_size, dim=12, depth=1, stem="conv")
     model = ViT(config)
     assert model.flat.num_parameters == num_parameters(config)
     assert sum(row.parameters for row in rows(model)) == num_parameters(config)
+
+
+@pytest.mark.parametrize(
+    ("options", "stem"),
+    [
+        ({}, 0),
+        ({"stem": "conv"}, 8 * 12 // 4 * 6),
+        ({"stem": "resnet", "patch_size": 2, "stages": (1, 3), "dim": 32}, 4 * 96 * (16 + 24)),
+    ],
+    ids=["patch", "conv", "resnet"],
+)
+def test_what_forward_keeps_counted_by_hand(options, stem):
+    """Of two blocks: the maps, eight times a token's width and thrice the MLP's; then the stem."""
+    sizes = {"image_size": (8, 12), "dim": 12, "depth": 2, "num_heads": 2, "mlp_ratio": 1.5}
+    config = ViTConfig(**{**sizes, **options})
+    T, C, F = config.num_tokens, config.dim, config.dim * 3 // 2
+    block = 2 * T * T + 8 * T * C + 3 * T * F
+    assert num_activations(config) == 2 * block + 2 * T * C + stem
 
 
 def test_hybrids_by_name():
@@ -207,6 +246,50 @@ def test_a_preset_is_its_sizes_and_the_patch_after_the_slash():
     assert (config.dim, config.depth, config.num_heads, config.hidden) == (384, 12, 6, 1536)
     assert (config.patch_size, config.image_hw, config.num_classes) == (32, (224, 224), 7)
     assert (config.grid, config.num_tokens) == ((7, 7), 50)
+
+
+def test_the_numbers_go_from_and_to():
+    """Written out, as a range elsewhere is held against its own ends."""
+    found = {number.name: number.limits for number in numeric_fields(ViTConfig)}
+    assert {name: (limits.low, limits.high) for name, limits in found.items()} == {
+        "image_size": (1, 4096),
+        "patch_size": (1, 4096),
+        "in_channels": (1, 1000),
+        "num_classes": (0, 100_000),
+        "dim": (1, 65_536),
+        "depth": (0, 1000),
+        "num_heads": (1, 1024),
+        "mlp_ratio": (0.001, 64),
+        "stages": (1, 1000),
+        "num_registers": (0, 1000),
+        "rope_theta": (1.001, 1e9),
+        "rope_grid": (1, 4096),
+        "representation_size": (1, 65_536),
+        "norm_eps": (1e-15, 0.1),
+        "layer_scale": (1e-12, 1),
+        "dropout": (0, 0.99),
+        "attn_dropout": (0, 0.99),
+        "drop_path": (0, 0.99),
+    }
+    assert found["stages"].count == (1, 13)  # 13 stages make one token of 4,096 pixels
+    assert {name: limits.unit for name, limits in found.items() if limits.unit} == {
+        **dict.fromkeys(("image_size", "patch_size", "rope_grid"), "pixels"),
+        "stages": "bottlenecks",
+    }
+
+
+def test_what_is_not_asked_for_is_as_in_the_paper():
+    config = ViTConfig()
+    assert (config.stem, config.pool, config.mlp, config.activation) == (
+        *("patch", "cls", "mlp", "gelu"),
+    )
+    assert (config.pos_embed, config.embed_prefix, config.rope) == ("learned", True, "none")
+    assert (config.rope_theta, config.rope_grid) == (100.0, None)
+    assert (config.norm, config.norm_eps, config.pre_norm) == ("layernorm", 1e-6, False)
+    assert (config.final_norm, config.qkv_bias, config.qk_norm) == ("tokens", True, False)
+    assert (config.num_registers, config.distilled, config.in_channels) == (0, False, 3)
+    assert (config.layer_scale, config.representation_size) == (None, None)
+    assert (config.dropout, config.attn_dropout, config.drop_path) == (0.0, 0.0, 0.0)
 
 
 def test_the_defaults_are_micro_4():

@@ -18,6 +18,11 @@ KINDS = {
     "pre-logits": {"representation_size": 5, "pos_embed": "sincos2d"},
     "LayerScale": {"layer_scale": 0.1, "norm": "rmsnorm"},
     "hybrid, sequence": {"stem": "conv", "pool": "seq", "patch_size": 4},
+    "SwiGLU": {"mlp": "swiglu"},
+    "registers, sequence": {"pool": "seq", "num_registers": 2},
+    "registers, attention": {"pool": "map", "num_registers": 2},
+    "DeiT": {"distilled": True, "pre_norm": True},
+    "norm after pooling": {"pool": "mean", "final_norm": "pooled", "num_classes": 0},
     "hybrid of one stage": {"stem": "conv", "patch_size": 2},
     "ResNet": {**RESNET, "stages": (2, 1, 3)},
     "hybrid with a ResNet": {**RESNET, "stages": (1, 2), "patch_size": 2, "depth": 1},
@@ -59,19 +64,19 @@ def test_the_summary_measures_memory_in_the_models_dtype():
 def products(model, found):
     """Multiplications and additions by the layer, from the shapes in a trace: a matrix or a kernel
     is used once at each place of its output."""
-    flops = {}
+    flops, N = {}, math.prod(model.config.grid)
     for name, parameter in model.named_parameters():
         path = name.removesuffix(".weight").removesuffix(".proj" if ".attn." in name else "")
         if name.endswith(".weight") and parameter.data.ndim > 1:
             out = found[f"{path}.pooled" if path == "sequence_pool" else path].array
-            places = model.config.num_tokens if path == "sequence_pool" else out[..., 0].size
+            places = N if path == "sequence_pool" else out[..., 0].size
             flops[name] = 2 * places * parameter.data.size
-    for step in found:
-        if step.name.endswith((".attn.heads", "sequence_pool.pooled")):  # with each token's share
+    for step in found:  # with each token's share
+        if step.name.endswith(("attn.heads", "pool.heads", "pool.pooled")):
             share = found[step.name.rpartition(".")[0] + ".probs"].array
             scores = 2 * share.size * step.array.shape[-1]
             flops[step.name] = scores
-            if "attn" in step.name:  # q kᵀ is as large
+            if step.name.endswith("heads"):  # q kᵀ is as large
                 flops[step.name] *= 2
     return flops
 
@@ -96,9 +101,9 @@ def test_the_outputs_are_those_of_a_traced_pass(options):
     tokens, width = config.num_tokens, config.dim
     without_step = {
         "patch_embed": (math.prod(config.grid), width),
-        "cls_token": (tokens, width),
-        "pos_embed": (tokens, width),
+        **dict.fromkeys(("cls_token", "dist_token", "reg_token", "pos_embed"), (tokens, width)),
         "sequence_pool": (width,),
+        "attn_pool": (width,),
     }
     names = {step.name for step in found}
     for row in rows(model):

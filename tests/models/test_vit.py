@@ -231,8 +231,20 @@ def test_the_class_token_and_the_positions_learn():
     assert (model(images).sum() < before.sum()).all()
 
 
-def test_no_float64_leaks_into_a_float32_model():
-    model, images = make("float32", representation_size=5, **DROPS), pictures(dtype="float32")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"representation_size": 5},
+        {"pool": "map", "pos_embed": "sincos2d"},
+        {"pool": "seq", "num_registers": 2},
+        {"pool": "mean", "pos_embed": "relative"},
+        {"pool": "mean", "num_registers": 2, "rope": "axial", "embed_prefix": False},
+        {"distilled": True, "qk_norm": True, "layer_scale": 0.1},
+        {"distilled": True, "num_classes": 0},
+    ],
+)
+def test_no_float64_leaks_into_a_float32_model(options):
+    model, images = make("float32", **options, **DROPS), pictures(dtype="float32")
     logits, cache = model.forward(images, train=True, stream=RandomStream(0))
     caches = [array for array in arrays_in(cache) if array.dtype.kind == "f"]
     dimages = model.backward(np.ones_like(logits), cache)
