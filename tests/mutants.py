@@ -197,7 +197,7 @@ def tests_of(path: str, whole: bool) -> list[str]:
         return file.stem != f"test_{stem}", not named.search(text), len(text)
 
     files = sorted(Path("tests", package).glob("test_*.py"), key=distance)
-    if package in ("functional", "layers", "gradcheck"):
+    if package in ("functional", "layers", "models", "gradcheck"):
         files.append(Path("tests/test_gradcheck.py"))
     if whole:
         files += [f for f in sorted(Path("tests").rglob("test_*.py")) if f not in files]

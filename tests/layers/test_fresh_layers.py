@@ -7,7 +7,8 @@ import pytest
 from helpers import draw
 
 from minivit.backend import RandomStream
-from minivit.functional import layernorm_forward
+from minivit.backend.random import Purpose, generator
+from minivit.functional import layernorm_forward, rmsnorm_forward
 from minivit.layers import (
     AttentionPool,
     Block,
@@ -19,8 +20,10 @@ from minivit.layers import (
     Mlp,
     MultiHeadAttention,
     ResNet,
+    RMSNorm,
     SequencePool,
 )
+from minivit.layers.initialize import weights_from, xavier_uniform
 
 
 def rng():
@@ -89,6 +92,27 @@ def test_a_linear_layer_has_one_matrix_unless_more_are_asked_for():
     assert weights(Linear(rng(), 4, 3))["weight"].shape == (4, 3)
 
 
+def test_weights_that_a_file_will_fill_are_zeros_without_memory():
+    blank = weights_from(None)
+    for weight in (xavier_uniform(blank, 4, 3, 2), blank.standard_normal((4, 6))):
+        assert weight.shape == (4, 6)
+        assert weight.strides == (0, 0)
+        assert not weight.any()
+
+
+def test_weights_depend_on_the_seed_and_on_what_they_are_for():
+    drawn = [weights_from(seed).standard_normal(5) for seed in (3, 4)]
+    for seed, numbers in zip((3, 4), drawn, strict=True):
+        expected = generator(seed, Purpose.INIT).standard_normal(5)
+        np.testing.assert_array_equal(numbers, expected)
+    assert (drawn[0] != drawn[1]).all()
+
+
+def test_a_matrix_is_one_unless_copies_are_asked_for():
+    assert xavier_uniform(rng(), 4, 3).shape == (4, 3)
+    assert xavier_uniform(rng(), 4, 3, 2).shape == (4, 6)
+
+
 def test_a_bias_is_left_out_where_none_is_wanted():
     assert Linear(rng(), 4, 3, bias=False).bias is None
     attention = MultiHeadAttention(rng(), 8, 2, qkv_bias=False)
@@ -121,6 +145,9 @@ def test_epsilon_is_a_millionth_unless_told_otherwise():
     block = Block(rng(), 8, 2, 12)
     for norm in (block.norm1, block.norm2):
         np.testing.assert_array_equal(norm.forward(x)[0], expected)
+    for options in ((), (1e-3,)):
+        expected, _ = rmsnorm_forward(x, one, *(options or (1e-6,)))
+        np.testing.assert_array_equal(RMSNorm(8, *options).forward(x)[0], expected)
     other, _ = layernorm_forward(x, one, zero, 1e-3)
     block = Block(rng(), 8, 2, 12, norm=lambda dim: LayerNorm(dim, 1e-3))
     for norm in (block.norm1, block.norm2):

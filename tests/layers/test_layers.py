@@ -24,11 +24,13 @@ from minivit.layers import (
     ConvStem,
     Dropout,
     DropPath,
+    FixedPositions,
     FlatParameters,
     Gelu,
     GeluTanh,
     LayerNorm,
     LayerScale,
+    LearnedPositions,
     Linear,
     Mlp,
     MultiHeadAttention,
@@ -97,6 +99,7 @@ def make_layers():
             (Bottleneck(rng(), 8, 16, 2), draw(1, 2, 4, 6, 8)),
             (ResNet(rng(), (1, 2), 3, 32), images),
             (SequencePool(rng(), 8), tokens),
+            (LearnedPositions(rng(), 5, 8), tokens),
         )
     ]
 
@@ -238,6 +241,21 @@ def test_the_gradient_of_the_map_is_handed_out(layer):
     assert dprobs.any((0, 2, 3)).all()
 
 
+def test_learned_positions_are_added_and_learn_from_the_whole_batch():
+    layer, x, dout = LearnedPositions(rng(), 5, 8), draw(0, 3, 5, 8), draw(1, 3, 5, 8)
+    y, cache = layer.forward(x)
+    np.testing.assert_array_equal(y, x + layer.pos_embed.data)
+    np.testing.assert_array_equal(layer.backward(dout, cache), dout)
+    np.testing.assert_allclose(layer.pos_embed.grad[0], dout.sum(0), atol=1e-14)
+
+
+def test_of_fixed_positions_fewer_tokens_get_the_last():
+    table, x, dout = draw(2, 1, 7, 8), draw(0, 3, 5, 8), draw(1, 3, 5, 8)
+    y, cache = FixedPositions(table).forward(x)
+    np.testing.assert_array_equal(y, x + table[:, 2:])
+    np.testing.assert_array_equal(FixedPositions(table).backward(dout, cache), dout)
+
+
 # Dropout
 
 
@@ -343,6 +361,16 @@ def test_a_replica_has_gradients_of_its_own_and_a_copy_weights_too(dtype):
         for _, parameter in other.named_parameters():
             assert np.shares_memory(parameter.data, twin.data)
             assert np.shares_memory(parameter.grad, twin.grad)
+
+
+def test_a_part_has_the_parameters_of_a_layer_inside_alone():
+    block, inside = make_block(), Layer()
+    inside.norm1 = block.norm1
+    flat = FlatParameters(block)
+    part = flat.part(inside)
+    assert set(part.shapes) == set(part.places) == {"norm1.weight", "norm1.bias"}
+    part.views(part.data)["norm1.bias"][...] = 3.0
+    assert (block.norm1.bias.data == 3.0).all()
 
 
 def test_host_views_are_named_like_the_parameters():
