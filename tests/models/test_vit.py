@@ -7,7 +7,13 @@ import pytest
 from helpers import arrays_in, draw, relative_error
 
 from minivit import RandomStream, UserError, ViT, ViTConfig
-from minivit.functional import cross_entropy_backward, cross_entropy_forward
+from minivit.functional import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    rotary_axial,
+    rotary_dinov3,
+)
+from minivit.layers import LayerNorm, RMSNorm
 from minivit.layers.layer import ALIGNMENT
 from minivit.models import MaskedViT
 
@@ -253,7 +259,30 @@ def test_no_float64_leaks_into_a_float32_model(options):
     assert len(caches) > 40
 
 
-def test_drop_path_rises_from_block_to_block():
-    model = make(depth=5, drop_path=0.4)
-    rates = [block.drop_path.rate for block in model.blocks]
-    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_drop_path_rises_from_block_to_block(depth):
+    rates = [block.drop_path.rate for block in make(depth=depth, drop_path=0.4).blocks]
+    expected = {1: [0.0], 2: [0.0, 0.4], 5: [0.0, 0.1, 0.2, 0.3, 0.4]}
+    assert rates == pytest.approx(expected[depth])
+
+
+@pytest.mark.parametrize(("norm", "kind"), [("layernorm", LayerNorm), ("rmsnorm", RMSNorm)])
+def test_every_norm_has_the_configs_epsilon(norm, kind):
+    model = make(norm=norm, norm_eps=1e-3, pool="map", qk_norm=True, pre_norm=True)
+    norms = [layer for _, layer in model.named_layers() if isinstance(layer, kind)]
+    assert [layer.eps for layer in norms] == [1e-3] * (1 + 2 * 4 + 1 + 1)
+
+
+@pytest.mark.parametrize(
+    ("rope", "angles", "half"),
+    [
+        ("axial", rotary_axial(2, 3, 4, 50.0, 5), False),
+        ("axial_xy", rotary_axial(2, 3, 4, 50.0, 5, columns_first=True), False),
+        ("dinov3", rotary_dinov3(2, 3, 4, 50.0), True),
+    ],
+)
+def test_every_block_turns_by_the_angles_of_the_config(rope, angles, half):
+    for block in make(rope=rope, rope_theta=50.0, rope_grid=5).blocks:
+        np.testing.assert_array_equal(block.attn.rotary[:2], angles)
+        assert block.attn.rotary.half == half
+    assert make().blocks[0].attn.rotary is None
