@@ -274,28 +274,29 @@ class Swaps(Order):
         self.path, self.codes, self.limit, self.alive = path, codes, limit, alive
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        swap_functions(self.path, Path(self.path).read_text(encoding="utf-8"))
         gc.freeze()  # what all share is not looked through, and so not copied
-        alive = []
-        for i, code in enumerate(self.codes):
+        original, alive = Path(self.path).read_text(encoding="utf-8"), []
+        for i, code in enumerate([original, *self.codes]):
             self.pytest_collection_modifyitems(session.items)
             passed = fork(self.limit)
             if passed is None:
                 swap_functions(self.path, code)
                 return None  # pytest goes on and runs the tests
-            alive += [i] * passed
-        self.alive.write_text(json.dumps(alive), encoding="utf-8")
+            alive += [i - 1] * passed
+            if not alive:  # no test may notice the original
+                return True
+        self.alive.write_text(json.dumps(alive[1:]), encoding="utf-8")
         return True
 
 
 def swap_functions(path: str, code: str) -> None:
     """Gives the functions and methods of an imported module the code that they have here."""
     name = ".".join(Path(path).with_suffix("").parts)
-    mutant = types.ModuleType(name)
+    module, mutant = importlib.import_module(name), types.ModuleType(name)
     mutant.__package__ = name.rpartition(".")[0]
-    exec(compile(code, path, "exec"), vars(mutant))
+    exec(compile(code, str(module.__file__), "exec"), vars(mutant))
     mutants = functions_of(vars(mutant), name)
-    for qualname, function in functions_of(vars(importlib.import_module(name)), name).items():
+    for qualname, function in functions_of(vars(module), name).items():
         for part in ("__code__", "__defaults__", "__kwdefaults__"):
             setattr(function, part, getattr(mutants[qualname], part))
 
@@ -336,11 +337,11 @@ def try_mutants(path: str, mutants: list[Mutant], tests: list[str]) -> Iterator[
     limit = 5 * seconds_of(frozenset(tests)) + 10
     failed, alive = Path("failed.txt").resolve(), Path("alive.json").resolve()
     swapped = [mutant for mutant in mutants if mutant.swaps]
-    passed = fork(DAY)
-    if passed is None:
+    alive.unlink(missing_ok=True)
+    if fork(DAY) is None:
         run_tests(tests, Swaps(path, [m.code for m in swapped], limit, failed, alive))
-    if not passed:
-        raise SystemExit(f"{path}: its functions cannot be put in place of themselves")
+    if not alive.exists():
+        raise SystemExit(f"{path}: tests fail where its functions take the place of themselves")
     left = [swapped[i] for i in json.loads(alive.read_text(encoding="utf-8"))]
     original = Path(path).read_text(encoding="utf-8")
     for compiled in Path(path).parent.glob(f"__pycache__/{Path(path).stem}.*"):

@@ -13,7 +13,7 @@ from minivit.functional import (
     rotary_axial,
     rotary_dinov3,
 )
-from minivit.layers import LayerNorm, RMSNorm
+from minivit.layers import Identity, LayerNorm, RMSNorm
 from minivit.layers.layer import ALIGNMENT
 from minivit.models import MaskedViT
 
@@ -286,3 +286,14 @@ def test_every_block_turns_by_the_angles_of_the_config(rope, angles, half):
         np.testing.assert_array_equal(block.attn.rotary[:2], angles)
         assert block.attn.rotary.half == half
     assert make().blocks[0].attn.rotary is None
+
+
+class Doubled(Identity):
+    """A layer of somebody's own."""
+
+
+def test_layers_that_are_not_minivits_are_named():
+    model = make()
+    assert model.own_layers == ()
+    model.norm_pre = Doubled()
+    assert model.own_layers == ("Doubled",)
