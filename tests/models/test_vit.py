@@ -12,6 +12,7 @@ from minivit.functional import (
     cross_entropy_forward,
     rotary_axial,
     rotary_dinov3,
+    sincos_2d,
 )
 from minivit.layers import Identity, LayerNorm, RMSNorm
 from minivit.layers.layer import ALIGNMENT
@@ -297,3 +298,40 @@ def test_layers_that_are_not_minivits_are_named():
     assert model.own_layers == ()
     model.norm_pre = Doubled()
     assert model.own_layers == ("Doubled",)
+
+
+def test_positions_that_are_not_learned_are_found_where_there_are_some():
+    model = make(pos_embed="sincos2d")
+    assert model.fixed_positions.shape == (1, 7, 8)
+    np.testing.assert_array_equal(model.fixed_positions[0, 1:], sincos_2d(2, 3, 8))
+    assert not model.fixed_positions[0, 0].any()
+    assert make().fixed_positions is None
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean", "seq", "map"])
+def test_features_are_what_the_head_gets_and_tokens_what_the_last_norm_gives(pool):
+    model, images = make(pool=pool, num_registers=2, final_norm="tokens"), pictures()
+    logits, cache = model.forward(images)
+    np.testing.assert_array_equal(model.tokens(images), cache.tokens)
+    features = model.features(images)
+    assert features.shape == (4, 8)
+    np.testing.assert_array_equal(model.head.forward(features)[0], logits)
+    seen, (tokens, _) = model.observe(images, lambda _: None)
+    np.testing.assert_array_equal(seen, logits)
+    np.testing.assert_array_equal(tokens, cache.tokens)
+
+
+def test_every_blocks_cache_is_shown():
+    model, images, maps = make(), pictures(), []
+    model.observe(images, lambda cache: maps.append(cache.attn.probs))
+    _, cache = model.forward(images)
+    np.testing.assert_array_equal(maps, [block.attn.probs for block in cache.blocks])
+
+
+def test_the_gradients_of_all_maps_are_handed_out():
+    model = make()
+    logits, cache = model.forward(pictures())
+    dprobs = np.full((2, 4, 2, 7, 7), np.nan)
+    model.backward(np.ones_like(logits), cache, dprobs)
+    assert np.isfinite(dprobs).all()
+    assert dprobs.any((1, 2, 3, 4)).all()
