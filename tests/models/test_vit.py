@@ -14,7 +14,7 @@ from minivit.functional import (
     rotary_dinov3,
     sincos_2d,
 )
-from minivit.layers import Identity, LayerNorm, RMSNorm
+from minivit.layers import Dropout, Identity, LayerNorm, RMSNorm
 from minivit.layers.layer import ALIGNMENT
 from minivit.models import MaskedViT
 
@@ -335,3 +335,24 @@ def test_the_gradients_of_all_maps_are_handed_out():
     model.backward(np.ones_like(logits), cache, dprobs)
     assert np.isfinite(dprobs).all()
     assert dprobs.any((1, 2, 3, 4)).all()
+
+
+@pytest.mark.parametrize("embed_prefix", [True, False])
+def test_positions_of_ones_own_draw_from_the_stream_in_training(embed_prefix):
+    config = ViTConfig(**SMALL, pos_embed="none", embed_prefix=embed_prefix)
+    model = ViT(config, positions=lambda rng, config: Dropout(0.5))
+    for train in (False, True):
+        stream = RandomStream(0)
+        model.forward(pictures(dtype="float32"), train, stream)
+        assert stream.draws == train
+
+
+def test_two_backwards_add_up():
+    model = make(distilled=True, num_registers=2)
+    for _ in range(2):
+        once = model.flat.grad.copy()
+        logits, cache = model.forward(pictures())
+        model.backward(np.ones_like(logits), cache)
+    np.testing.assert_allclose(model.flat.grad, 2.0 * once, atol=1e-12)
+    for token in (model.cls_token, model.dist_token, model.reg_token):
+        assert token.grad.any()
