@@ -153,7 +153,7 @@ function run() {
 function receive(answer) {
   const found = { ...answer, state: asked };
   asked = null;
-  if (!found.logits.every(Number.isFinite) || !found.maps.every(Number.isFinite)) {
+  if (!found.finite) {
     say("With this change the model gives numbers that are not finite. It is taken back.");
     if (found.state !== state) run();
     else if (past.length) undo();

@@ -11,5 +11,7 @@ onmessage = ({ data }) => {
   const start = performance.now();
   const { logits, maps } = forward(model, normalize(data.pixels, mean, std), data.change);
   const probs = softmax(Float32Array.from(logits), logits.length);
-  postMessage({ number: data.number, logits, probs, maps, milliseconds: performance.now() - start });
+  const milliseconds = performance.now() - start;
+  const finite = logits.every(Number.isFinite) && maps.every(Number.isFinite);
+  postMessage({ number: data.number, logits, probs, maps, finite, milliseconds });
 };
