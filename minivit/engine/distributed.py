@@ -191,6 +191,7 @@ class Ranks(World):
         """End all ranks, without MPI's own words about it."""
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(0.5)  # for the launcher to read it: what it has not read when all end is lost
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         self._all.Abort(status)
         os._exit(status)
