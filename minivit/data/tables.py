@@ -85,16 +85,17 @@ def _listing(rows: Iterator[tuple[int, list[str]]], where: str) -> Listing:
     names, labels, splits = [], [], []
     for number, row in rows if has_header else chain([first], rows):
         cells = {key: row[i] if i < len(row) else "" for key, i in places.items()}
-        if not cells["name"] or not is_name(cells["label"]):
+        label = cells["label"]
+        if not cells["name"] or not (label in numbers or is_name(label)):
             raise UserError(f"{where}: row {number:,} lacks a path or a label; expected both")
-        split = SPLITS.get(cells.get("split", "train").casefold())
+        split = SPLITS.get(cells["split"].casefold()) if "split" in cells else "train"
         if split is None:
             raise UserError(
                 f"{where}: row {number:,} is of split {shown(cells['split'])}; expected train, val "
                 "or test"
             )
         names.append(cells["name"])
-        labels.append(numbers.setdefault(cells["label"], len(numbers)))
+        labels.append(numbers.setdefault(label, len(numbers)))
         splits.append(split)
     class_names = sorted(numbers)
     require_classes(class_names)
