@@ -20,12 +20,12 @@ def blocks(array: Array, part: slice | None = None) -> Iterator[slice]:
     """Slices that cover a flat array, or `part` of it (start:stop); on a GPU a single one."""
     first, last = (0, len(array)) if part is None else (part.start, part.stop)
     step = BLOCK if get_xp(array) is np else max(last - first, 1)
-    return (slice(start, min(start + step, last)) for start in range(first, last, step))
+    return pieces(last, step, first)
 
 
-def pieces(length: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover range(length)."""
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+def pieces(stop: int, size: int, start: int = 0) -> Iterator[slice]:
+    """Slices of at most `size` that cover range(start, stop)."""
+    return (slice(first, min(first + size, stop)) for first in range(start, stop, size))
 
 
 def blockwise(function: Callable[..., None], num_outputs: int, *inputs: Array) -> tuple[Array, ...]:

@@ -110,7 +110,7 @@ class TrainConfig(Ranged):
     threads: Annotated[int | None, THREADS] = None
     """Workers on a CPU; None: one per physical core."""
     micro_batch: Annotated[int | None, BATCH] = None
-    """Images at a time in a worker (gradient accumulation); None for what the CPU's cache holds."""
+    """Images at a time in a worker (gradient accumulation); None for about 1,024 tokens."""
     timeout: Annotated[int, PATIENCE] = 300
     """Of several processes (docs/distributed.md): seconds that one waits for the others in a step
     before all end."""

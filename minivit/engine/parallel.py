@@ -64,7 +64,7 @@ class DataParallel:
     Args:
         model: its `.flat.grad` receives the gradients.
         threads: workers; None for one per physical core. A GPU needs one.
-        micro_batch: images at a time; None for what the cache holds (all, on a GPU). It is also
+        micro_batch: images at a time; None for about 1,024 tokens (all, on a GPU). It is also
             gradient accumulation: memory grows with it and not with the batch.
         world: the processes that share the work; all make the same calls, with the same images, and
             all get the whole result. Each reads its own rows of them, `world.rows`.

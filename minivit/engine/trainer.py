@@ -441,7 +441,7 @@ MAY_CHANGE = {
     "data_url": "where the images are, not which",
     "threads": "said: last bits",
     "micro_batch": "said: last bits",
-    "timeout": "what a hung rank is told by",
+    "timeout": "how long to wait for a rank",
     "device": "said: last bits",
     "graph": "launches the same kernels",
     "log_every": "what is written",

@@ -51,7 +51,7 @@ def assemble(
     policy: str = "",
     **texts: str,
 ) -> str:
-    """A template of `page/`, filled.
+    """A template of `page/`, filled, behind the head that all have.
 
     Args:
         styles, scripts: names of files there, in their order.
@@ -65,7 +65,7 @@ def assemble(
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
-    return string.Template(join([template])).substitute(
+    return string.Template(join(["head.html", template])).substitute(
         policy=rules + policy,
         title=html.escape(content["title"]),
         style=style,

@@ -6,7 +6,6 @@ import re
 import numpy as np
 import pytest
 import tiny
-from browser import FLAGS, chromium, playwright
 from PIL import Image
 
 from minivit.models import ViT, ViTConfig
@@ -32,40 +31,6 @@ def pictures(count=2):
     return rng.standard_normal((count, 3, 8, 12), np.float32)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as engine:
-        one = engine.chromium.launch(executable_path=chromium(), args=FLAGS)
-        yield one
-        one.close()
-
-
-@pytest.fixture
-def show(browser, tmp_path):
-    """Open a page; returns it with what it logged and whom it asked."""
-    pages = []
-
-    def open_page(explorer, address="", **options):
-        file = tmp_path / "page.html"
-        explorer.save(file)
-        page = browser.new_page(**options)
-        page.said, page.asked = [], []
-        page.on("console", lambda message: page.said.append(message.text))
-        page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(f"file://{file}{address}")
-        pages.append(page)
-        return page
-
-    yield open_page
-    for page in pages:
-        assert page.said == [], "the console is not empty"
-        assert [
-            url for url in page.asked if not url.startswith(("file://", "data:", "blob:"))
-        ] == []
-        page.close()
-
-
 def weights_on_the_page(page, picture, layer, name):
     script = (
         """([image, layer, name]) => { set({image}); return Array.from(maps()[layer][name]) }"""
@@ -75,18 +40,18 @@ def weights_on_the_page(page, picture, layer, name):
     return np.array(numbers).reshape(side, side)
 
 
-def test_a_model_without_a_head_says_nothing(show):
+def test_a_model_without_a_head_says_nothing(open_page):
     for changes, shown in (({}, True), ({"num_classes": 0}, False)):
         one = tiny.lively(ViT(ViTConfig(**SIZES | changes)))
-        page = show(explore(one, pictures(), labels=[0, 1]))
+        page = open_page(explore(one, pictures(), labels=[0, 1]))
         assert page.get_by_text("What the model says").is_visible() == shown
         assert page.locator("#answers li").count() == 3 * shown
 
 
 @pytest.mark.parametrize("prefix", [{}, {"pool": "mean"}, {"distilled": True, "num_registers": 2}])
-def test_every_number_is_numpys(show, prefix):
+def test_every_number_is_numpys(open_page, prefix):
     one, images = model(**prefix), pictures()
-    page, maps = show(explore(one, images)), look(one, images).maps
+    page, maps = open_page(explore(one, images)), look(one, images).maps
     rolled = rollout(maps)
     L, N, H = maps.shape[:3]
     for layer, picture in np.ndindex(L, N):
@@ -112,10 +77,10 @@ def read_out(page):
 
 
 @pytest.mark.parametrize("direction", ["to", "by"])
-def test_every_patch_and_head_is_read_out_by_keyboard_alone(show, direction):
+def test_every_patch_and_head_is_read_out_by_keyboard_alone(open_page, direction):
     """Tab to the grid, arrows to a patch, Enter, arrows to another: NumPy's number is said."""
     one, images = model(), pictures(1)
-    page, maps = show(explore(one, images)), look(one, images).maps[:, 0]
+    page, maps = open_page(explore(one, images)), look(one, images).maps[:, 0]
     if direction == "by":
         page.focus("input[value=to]")
         page.keyboard.press("ArrowDown")
@@ -174,8 +139,8 @@ def walk(page, row, column):
         page.keyboard.press("ArrowDown")
 
 
-def test_tab_reaches_everything(show):
-    page = show(explore(model(), pictures()))
+def test_tab_reaches_everything(open_page):
+    page = open_page(explore(model(), pictures()))
     reached = set()
     for _ in range(20):
         page.keyboard.press("Tab")
@@ -189,9 +154,9 @@ def test_tab_reaches_everything(show):
     assert outline == "solid"
 
 
-def test_the_mouse_points_locks_and_unlocks(show):
+def test_the_mouse_points_locks_and_unlocks(open_page):
     one, images = model(), pictures(1)
-    page, maps = show(explore(one, images)), look(one, images).maps[1, 0].mean(0)
+    page, maps = open_page(explore(one, images)), look(one, images).maps[1, 0].mean(0)
     box = page.locator("#stage").bounding_box()
     at = lambda row, column: (  # noqa: E731
         box["x"] + (column + 0.5) * box["width"] / 3,
@@ -212,9 +177,9 @@ def test_the_mouse_points_locks_and_unlocks(show):
     assert "The class token (locked)." in page.text_content("#readout")
 
 
-def test_tokens_before_the_patches_can_be_asked(show):
+def test_tokens_before_the_patches_can_be_asked(open_page):
     one, images = model(distilled=True, num_registers=2), pictures(1)
-    page, maps = show(explore(one, images)), look(one, images).maps[1, 0].mean(0)
+    page, maps = open_page(explore(one, images)), look(one, images).maps[1, 0].mean(0)
     names = ["the class token", "the distillation token", "register 1", "register 2"]
     for token, name in enumerate(names):
         page.click("#" + name.removeprefix("the ").replace(" ", "-"))
@@ -238,18 +203,18 @@ def test_tokens_before_the_patches_can_be_asked(show):
     assert read_out(page)[0] == pytest.approx(maps[0, 4 + 5], abs=STEP)
 
 
-def test_registers_alone_are_no_class_token(show):
-    page = show(explore(model(pool="mean", num_registers=2), pictures(1)))
+def test_registers_alone_are_no_class_token(open_page):
+    page = open_page(explore(model(pool="mean", num_registers=2), pictures(1)))
     assert "Row 2, column 2." in page.text_content("#readout")  # the middle
     assert page.locator("#class-token").count() == 0
     page.click("#register-2")
     assert "Register 2 (locked)." in page.text_content("#readout")
 
 
-def test_the_stage_shows_the_map_where_the_patch_is(show):
+def test_the_stage_shows_the_map_where_the_patch_is(open_page):
     """Opacity of the overlay: the patch with the largest weight is the most opaque."""
     one, images = model(), pictures(1)
-    page, maps = show(explore(one, images)), look(one, images).maps[:, 0]
+    page, maps = open_page(explore(one, images)), look(one, images).maps[:, 0]
     page.evaluate("set({layer: 0, map: 1, query: 3, locked: true})")
     script = """() => { const c = document.querySelector('#heat');
         return [c.width, c.height, ...c.getContext('2d').getImageData(0, 0, 3, 2).data] }"""
@@ -275,9 +240,9 @@ def features_of(one, images):
 
 
 @pytest.mark.parametrize("prefix", [{}, {"pool": "mean"}, {"num_registers": 2}])
-def test_likeness_on_the_page_is_numpys(show, prefix):
+def test_likeness_on_the_page_is_numpys(open_page, prefix):
     one, images = model(**prefix), pictures(3)
-    page, features = show(explore(one, images)), features_of(one, images)
+    page, features = open_page(explore(one, images)), features_of(one, images)
     first = one.config.num_prefix
     for source, patch in ((0, 0), (1, 4), (2, 5)):
         page.evaluate(f"set({{show: 'like', source: {source}, query: {first + patch}}})")
@@ -288,22 +253,22 @@ def test_likeness_on_the_page_is_numpys(show, prefix):
     assert np.ptp(expected) > 0.5
 
 
-def test_a_patch_clicked_in_one_picture_shows_its_like_in_all(show):
+def test_a_patch_clicked_in_one_picture_shows_its_like_in_all(open_page):
     one, images = model(), pictures(3)
-    page, features = show(explore(one, images)), features_of(one, images)
+    page, features = open_page(explore(one, images)), features_of(one, images)
     page.check("input[value=like]")
     box = page.locator("#stage").bounding_box()
     page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
     expected = likeness(features, 0, (0, 2)).reshape(3, 6)
     alphas = page.evaluate(
-        """() => [...document.querySelectorAll('#pictures .heat')].map(c => {
+        """() => [...document.querySelectorAll('#images .heat')].map(c => {
             if (!c.offsetWidth) throw 'hidden';
             return [...c.getContext('2d').getImageData(0, 0, 3, 2).data] })"""
     )
     found = np.array(alphas).reshape(3, 6, 4)[..., 3]
     np.testing.assert_allclose(found, 255 * 0.75 * (0.2 + 0.8 * np.clip(expected, 0, 1)), atol=3)
 
-    page.click("#pictures button >> nth=1")  # the question stays that of picture 1
+    page.click("#images button >> nth=1")  # the question stays that of picture 1
     text = page.text_content("#readout")
     assert text.startswith("Row 1, column 3 of picture 1 (locked).")
     said = r"Like it here: row (\d), column (\d), cosine similarity (-?[\d.]+)\."
@@ -318,15 +283,15 @@ def test_a_patch_clicked_in_one_picture_shows_its_like_in_all(show):
     assert float(cosine) == pytest.approx(expected.max(), abs=0.015)
     assert page.locator("#marks .query").count() == 0
 
-    again = show(explore(one, images), page.get_attribute("#link", "href"))
+    again = open_page(explore(one, images), page.get_attribute("#link", "href"))
     assert again.text_content("#readout") == text
     page.click("#maps button >> nth=0")  # back to attention
     assert page.text_content("#readout").startswith("Layer 1, head 1. Row 1, column 3 (locked).")
-    assert not page.is_visible("#pictures .heat >> nth=0")
+    assert not page.is_visible("#images .heat >> nth=0")
 
 
-def test_a_link_brings_the_view_back(show):
-    page = show(explore(model(), pictures()))
+def test_a_link_brings_the_view_back(open_page):
+    page = open_page(explore(model(), pictures()))
     page.evaluate(
         "set({image: 1, layer: 0, map: 1, query: 4, target: 2, locked: true, show: 'by'})"
     )
@@ -335,33 +300,33 @@ def test_a_link_brings_the_view_back(show):
     address, said = page.get_attribute("#link", "href"), page.text_content("#readout")
     page.wait_for_timeout(400)
     assert page.url.endswith(address)
-    again = show(explore(model(), pictures()), address)
+    again = open_page(explore(model(), pictures()), address)
     assert again.text_content("#readout") == said
     assert again.is_checked("#smooth")
     assert again.input_value("#opacity") == "30"
     assert again.get_attribute("#link", "href") == address
     wild = "#image=99&layer=-1&map=x&query=1e9&opacity=no&target=7.5"
-    assert "Layer 2" in show(explore(model(), pictures()), wild).text_content("#readout")
+    assert "Layer 2" in open_page(explore(model(), pictures()), wild).text_content("#readout")
 
 
-def test_a_hostile_name_stays_text(show):
+def test_a_hostile_name_stays_text(open_page):
     explorer = explore(
         model(), pictures(1), labels=[1], class_names=["a", EVIL, "c"], names=[EVIL], title=EVIL
     )
-    page = show(explorer)
+    page = open_page(explorer)
     page.wait_for_timeout(200)
     assert page.evaluate("window.evil") is None
     assert page.locator("img").count() == 0
-    assert page.text_content("#picture-heading") == EVIL
+    assert page.text_content("#image-heading") == EVIL
     assert page.text_content("#title") == EVIL
     assert EVIL in page.text_content("#truth")
     assert EVIL in page.text_content("#answers")
     assert page.title() == EVIL
 
 
-def test_nothing_can_be_loaded(show):
+def test_nothing_can_be_loaded(open_page):
     """The policy in the page forbids it, whatever a script might try."""
-    page = show(explore(model(), pictures(1)))
+    page = open_page(explore(model(), pictures(1)))
     answer = page.evaluate("fetch('https://example.com/').then(() => 'loaded', () => 'refused')")
     assert answer == "refused"
     assert "Content Security Policy" in page.said[0]
@@ -369,9 +334,9 @@ def test_nothing_can_be_loaded(show):
     assert [url for url in page.asked if "example" in url] == []
 
 
-def test_answers_are_the_models(show):
+def test_answers_are_the_models(open_page):
     one, images = model(), pictures()
-    page = show(explore(one, images, labels=[0, 2], class_names=["cat", "dog", "owl"]))
+    page = open_page(explore(one, images, labels=[0, 2], class_names=["cat", "dog", "owl"]))
     logits = one(images)
     probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     for picture in range(2):
@@ -388,8 +353,8 @@ def test_answers_are_the_models(show):
         assert ("agrees" if agrees else "wrong") in page.text_content("#truth")
 
 
-def test_a_png_is_saved(show, tmp_path):
-    page = show(explore(model(), pictures(1)))
+def test_a_png_is_saved(open_page, tmp_path):
+    page = open_page(explore(model(), pictures(1)))
     with page.expect_download() as download:
         page.click("#export")
     download.value.save_as(tmp_path / "view.png")
@@ -401,9 +366,9 @@ def test_a_png_is_saved(show, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_narrow_and_dark(show, scheme, width):
+def test_narrow_and_dark(open_page, scheme, width):
     size = {"width": width, "height": 800}
-    page = show(explore(model(), pictures(3)), viewport=size, color_scheme=scheme)
+    page = open_page(explore(model(), pictures(3)), viewport=size, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     red = int(re.search(r"\d+", ground)[0])
@@ -416,17 +381,17 @@ def test_narrow_and_dark(show, scheme, width):
     assert min(boxes) >= 20
 
 
-def test_motion_is_reduced_on_request(show):
-    page = show(explore(model(), pictures(1)), reduced_motion="reduce")
+def test_motion_is_reduced_on_request(open_page):
+    page = open_page(explore(model(), pictures(1)), reduced_motion="reduce")
     durations = (
         "[...document.querySelectorAll('*')].map(e => getComputedStyle(e).transitionDuration)"
     )
     assert set(page.evaluate(durations)) == {"0s"}
 
 
-def test_some_layers_only_means_no_rollout(show):
+def test_some_layers_only_means_no_rollout(open_page):
     one, images = model(), pictures(1)
-    page = show(explore(one, images, layers=[1]))
+    page = open_page(explore(one, images, layers=[1]))
     assert page.evaluate("MAPS.includes('rollout')") is False
     assert "Layer 2" in page.text_content("#readout")
     found = weights_on_the_page(page, 0, 0, 0)
@@ -445,10 +410,10 @@ def test_a_frame_in_a_notebook_works(browser, tmp_path):
     page.close()
 
 
-def test_the_data_is_what_python_wrote(show):
+def test_the_data_is_what_python_wrote(open_page):
     """The script reads exactly the JSON that the page holds."""
     explorer = explore(model(), pictures(1), title="é ✓ \u2028 <b>")
-    page = show(explorer)
+    page = open_page(explorer)
     content = json.loads(page.evaluate("JSON.stringify(data)"))
     assert content["title"] == "é ✓ \u2028 <b>"
     assert page.text_content("#title") == "é ✓ \u2028 <b>"

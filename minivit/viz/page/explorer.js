@@ -2,12 +2,12 @@
 
 let drawnImage = null;
 
-/** In the pictures' strip: what is like the query in each. */
+/** In the images' strip: what is like the query in each. */
 function drawAlike() {
   const alike = state.show === "like";
-  $("pictures").classList.toggle("alike", alike);
+  $("images").classList.toggle("alike", alike);
   if (!alike) return;
-  [...$("pictures").children].forEach((button, index) => {
+  [...$("images").children].forEach((button, index) => {
     drawMap(button.querySelector(".heat"), likeness(index), 1, overlayAlpha);
   });
 }
@@ -17,8 +17,8 @@ function render() {
   const image = data.images[state.image];
   if (drawnImage !== state.image) {
     drawPixels($("photo"), image);
-    $("picture-heading").textContent = image.name;
-    [...$("pictures").children].forEach((button, i) => button.setAttribute("aria-pressed", i === state.image));
+    $("image-heading").textContent = image.name;
+    [...$("images").children].forEach((button, i) => button.setAttribute("aria-pressed", i === state.image));
     showAnswers();
     drawnImage = state.image;
   }
@@ -142,7 +142,7 @@ function viewName() {
   return `attention-${state.image + 1}-layer-${data.layers[state.layer] + 1}-${mapName(state.map).replace(" ", "-")}`;
 }
 
-/** The picture with its map and what is said of it, as a PNG file. */
+/** The image with its map and what is said of it, as a PNG file. */
 $("export").addEventListener("click", () => {
   const scale = Math.max(1, Math.floor(512 / COLUMNS));
   const [width, height] = [COLUMNS * scale, ROWS * scale];
@@ -178,7 +178,7 @@ $("export").addEventListener("click", () => {
 $("title").textContent = data.title;
 drawGrid();
 drawBar();
-buildPictures();
+buildImages();
 buildPrefix();
 buildMaps();
 readAddress();

@@ -4,11 +4,11 @@ const MAPS = [...Array(HEADS).keys(), "mean", "max"].concat(data.whole ? ["rollo
 
 const state = {
   image: 0, layer: SHOWN - 1, map: "mean", query: data.prefix[0] === "the class token" ? 0 : middle(), target: null,
-  source: 0, // the picture of the query
+  source: 0, // the image of the query
   locked: false, show: "to", smooth: false, shared: false, opacity: 75,
 };
 
-/** Weights of one picture, [layer][head]: T·T numbers, row = the token that asks. A byte b holds
+/** Weights of one image, [layer][head]: T·T numbers, row = the token that asks. A byte b holds
  * (b / 255)², so that small weights keep their digits. */
 function decode(image) {
   const square = Float32Array.from({ length: 256 }, (_, b) => (b / 255) ** 2);
@@ -75,7 +75,7 @@ function weights(map) {
   return Float32Array.from({ length: T }, (_, token) => map[place(token)]);
 }
 
-/** Features of one picture's tokens, each of length 1: T·C numbers. */
+/** Features of one image's tokens, each of length 1: T·C numbers. */
 function unit(image) {
   const packed = new Int8Array(bytes(image.features).buffer);
   const C = packed.length / T;
@@ -94,7 +94,7 @@ function features(index) {
   return units.get(index);
 }
 
-/** Cosine similarity of the query, a token of the picture `state.source`, to all tokens of one. */
+/** Cosine similarity of the query, a token of the image `state.source`, to all tokens of one. */
 function likeness(index) {
   const all = features(index);
   const C = all.length / T;

@@ -23,7 +23,7 @@ function sharedTop() {
 
 const overlayAlpha = (share) => (state.opacity / 100) * (0.2 + 0.8 * share);
 
-/** The picture loses its colours as the map gains weight: what is bright is then the map. */
+/** The image loses its colours as the map gains weight: what is bright is then the map. */
 const photoFilter = () => `saturate(${1 - state.opacity / 110}) brightness(${1 - state.opacity / 400})`;
 
 function drawStage(values, top) {
@@ -37,7 +37,7 @@ function drawStage(values, top) {
 }
 
 function mark(token, kind) {
-  if (token < FIRST) return; // it has no place in the picture
+  if (token < FIRST) return; // it has no place in the image
   const [row, column] = place(token);
   for (const name of ["under", kind]) {
     const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
@@ -143,15 +143,15 @@ function buildMaps() {
 
 function choose(layer, map) { set({ layer, map, show: state.show === "like" ? "to" : state.show }); }
 
-function buildPictures() {
-  if (data.images.length === 1) $("pictures").hidden = true;
+function buildImages() {
+  if (data.images.length === 1) $("images").hidden = true;
   data.images.forEach((image, index) => {
     const canvas = make("canvas");
     drawPixels(canvas, image);
     const button = make("button", { type: "button", title: image.name }, canvas, make("canvas", { className: "heat" }));
     button.setAttribute("aria-label", `Picture ${index + 1}: ${image.name}`);
     button.addEventListener("click", () => set({ image: index }));
-    $("pictures").append(button);
+    $("images").append(button);
   });
 }
 

@@ -1,0 +1,38 @@
+"""What the tests of both pages use: a browser, and pages that must ask nobody and complain of
+nothing."""
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from browser import FLAGS, chromium, playwright  # skips where there is none
+
+    with playwright.sync_playwright() as engine:
+        one = engine.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    """Opens a page from its file; returns it with what it logged and whom it asked."""
+    pages = []
+
+    def open_one(made, address="", **options):
+        file = tmp_path / "page.html"
+        made.save(file)
+        page = browser.new_page(**options)
+        page.said, page.asked = [], []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(f"file://{file}{address}")
+        pages.append(page)
+        return page
+
+    yield open_one
+    for page in pages:
+        assert page.said == [], "the console is not empty"
+        assert [u for u in page.asked if not u.startswith(("file://", "data:", "blob:"))] == []
+        page.close()
