@@ -7,6 +7,7 @@
 # make fuzz ARGS="--seconds 600"  damaged files and odd command lines, for longer than make test tries them
 # make mutants ARGS="FILE …"    change the code in one place after another: does a test fail each time?
 #
+# Numba, which makes training faster on a CPU, is installed where it can be had.
 # Each makes its own virtual environment in .venv; nothing else is touched.
 
 PYTHON ?= python3
@@ -47,7 +48,7 @@ $(python):
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(python) requirements.txt pyproject.toml
-	$(python) -m pip install $(install) --editable .
+	$(python) -m pip install $(install) --editable ".[fast]" || $(python) -m pip install $(install) --editable .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

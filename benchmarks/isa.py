@@ -22,6 +22,8 @@ def avx2() -> dict[str, str]:
         "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own loops, and those that torch.compile writes
         "TORCHINDUCTOR_CPP_MARCH": "x86-64-v3",  # what the compiler makes of the latter
         "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "",  # those of the name, not this CPU's own
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     }
 

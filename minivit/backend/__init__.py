@@ -18,6 +18,7 @@ from minivit.backend.arrays import (
 )
 from minivit.backend.blocks import blocks, blockwise, pieces
 from minivit.backend.random import RandomStream
+from minivit.backend.twins import has_twin, use_twins
 
 __all__ = [
     "Array",
@@ -26,6 +27,7 @@ __all__ = [
     "blocks",
     "blockwise",
     "get_xp",
+    "has_twin",
     "parse_device",
     "pieces",
     "require_same_xp",
@@ -33,4 +35,5 @@ __all__ = [
     "to_host",
     "use_device",
     "use_tf32",
+    "use_twins",
 ]

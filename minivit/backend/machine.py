@@ -16,6 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from minivit.backend.arrays import parse_device
+from minivit.backend.twins import describe_twins, why_none
 from minivit.errors import UserError
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -104,7 +105,8 @@ def describe_arithmetic(device: str = "cpu") -> str:
     """What decides how products are rounded on a device: "cpu", "cuda" or "cuda:N"."""
     if device != "cpu":
         return f"a GPU: {gpu()}"
-    return f"NumPy {np.__version__}, {', '.join(map(describe_blas, blas_libraries()))}"
+    blas = ", ".join(map(describe_blas, blas_libraries()))
+    return f"NumPy {np.__version__}, {blas}" + (f", {describe_twins()}" * (why_none() is None))
 
 
 def _median_seconds(work: Callable[[int], object], cores: int, repeats: int = 7) -> float:

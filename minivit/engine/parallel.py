@@ -20,10 +20,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minivit.backend import RandomStream, blocks, get_xp, use_device
+from minivit.backend import RandomStream, blocks, get_xp, use_device, use_twins
 from minivit.backend.machine import physical_cores
 from minivit.engine.distributed import World
 from minivit.engine.objective import Objective, StepResult
+from minivit.functional.compiled import find_twins
 from minivit.layers.block import TOKENS_AT_A_TIME
 from minivit.models import Model, ViT, ViTConfig
 
@@ -87,7 +88,7 @@ class DataParallel:
     def _start(self) -> None:
         """Workers of this process; a fork has copies of the arrays, but not of the threads."""
         device = self.replicas[0].device
-        self._pool = ThreadPoolExecutor(len(self.replicas), "minivit", use_device, (device,))
+        self._pool = ThreadPoolExecutor(len(self.replicas), "minivit", _begin, (device,))
         self._process = os.getpid()
         self._turn, self._gradients = threading.RLock(), threading.Lock()
 
@@ -249,6 +250,12 @@ class DataParallel:
         if others:
             self.map(add, blocks(total))
         self.world.add(total)
+
+
+def _begin(device: str) -> None:
+    """What a worker's thread does first."""
+    use_device(device)
+    use_twins(find_twins)
 
 
 def _split(rows: range, size: int | None) -> list[range]:

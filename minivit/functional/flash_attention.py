@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivit.backend import Array, get_xp, pieces
+from minivit.backend import Array, get_xp, has_twin, pieces
 from minivit.functional.layernorm import row_dots
 from minivit.functional.softmax import row_sums, softmax_forward
 
@@ -72,12 +72,11 @@ def _attend(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
     top = xp.full((len(q), 1), -math.inf, q.dtype)
     total, out = xp.zeros_like(top), xp.zeros(q.shape, q.dtype)
     for keys in pieces(len(k), KEYS):
-        shares = query @ k[keys].T
-        new_top = xp.maximum(top, shares.max(-1, keepdims=True))
-        shares -= new_top
-        xp.exp(shares, shares)
+        scores = query @ k[keys].T
+        new_top = xp.maximum(top, scores.max(-1, keepdims=True))
+        shares, sums = exp_rows(scores, new_top)
         shrink = xp.exp(top - new_top)
-        total = total * shrink + row_sums(shares)
+        total = total * shrink + sums
         out *= shrink
         out += shares @ v[keys]
         top = new_top
@@ -124,17 +123,32 @@ def _attend_backward(
     query, dout = q * scale, xp.ascontiguousarray(dout)
     dq, correction = xp.zeros(q.shape, q.dtype), row_dots(dout, out)[:, None]
     for keys in pieces(len(k), KEYS):
-        shares = query @ k[keys].T
-        shares -= lse[:, None]
-        xp.exp(shares, shares)
+        shares, _ = exp_rows(query @ k[keys].T, lse[:, None])
         dv[keys] += shares.T @ dout
-        dscores = dout @ v[keys].T
-        dscores -= correction
-        dscores *= shares
+        dscores = scores_gradient(dout @ v[keys].T, shares, correction)
         dq += dscores @ k[keys]
         dk[keys] += dscores.T @ query
     dq *= scale
     return dq
+
+
+@has_twin
+def exp_rows(scores: Array, shift: Array) -> tuple[Array, Array]:
+    """exp(scores - shift) in the place of the scores (R, T), and its row sums (R, 1).
+
+    shift: (R, 1).
+    """
+    scores -= shift
+    get_xp(scores).exp(scores, scores)
+    return scores, row_sums(scores)
+
+
+@has_twin
+def scores_gradient(dshares: Array, shares: Array, correction: Array) -> Array:
+    r"""dS = P ⊙ (dP - correction), in the place of dP: (R, T); correction: (R, 1)."""
+    dshares -= correction
+    dshares *= shares
+    return dshares
 
 
 def _scale(q: Array) -> float:

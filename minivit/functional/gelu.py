@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minivit.backend import Array, blockwise, get_xp
+from minivit.backend import Array, blockwise, get_xp, has_twin
 
 # erf(z) = tanh(z·(a0 + a1·z² + …)), a0 first. atanh(erf(z))/z is a smooth even function, so a short
 # polynomial in z² follows it; minimax fit on |z| ≤ 3.9 for the relative error of erf, which is
@@ -118,6 +118,7 @@ def _without_cdf(cdf: Callable[[Array, Array], object], x: Array) -> Array:
     return y
 
 
+@has_twin
 def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     r"""GELU by its definition.
 
@@ -133,6 +134,7 @@ def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     return _with_cdf(_normal_cdf, x)
 
 
+@has_twin
 def gelu(x: Array) -> Array:
     """`gelu_forward` without a cache."""
     return _without_cdf(_normal_cdf, x)
@@ -149,6 +151,7 @@ def _normal_cdf(x: Array, out: Array) -> None:
         _logistic(out)
 
 
+@has_twin
 def gelu_backward(dy: Array, cache: GeluCache) -> Array:
     r"""dy -> dx, both of x's shape; φ = Φ' is the normal density.
 
@@ -174,6 +177,7 @@ TANH_SCALE = math.sqrt(2.0 / math.pi)
 TANH_CUBIC = 0.044715
 
 
+@has_twin
 def gelu_tanh_forward(x: Array) -> tuple[Array, GeluCache]:
     r"""GELU with Φ approximated by a tanh, as in the paper's own code (flax).
 
@@ -189,6 +193,7 @@ def gelu_tanh_forward(x: Array) -> tuple[Array, GeluCache]:
     return _with_cdf(_tanh_cdf, x)
 
 
+@has_twin
 def gelu_tanh(x: Array) -> Array:
     """`gelu_tanh_forward` without a cache."""
     return _without_cdf(_tanh_cdf, x)
@@ -200,6 +205,7 @@ def _tanh_cdf(x: Array, out: Array) -> None:
     _logistic(out)
 
 
+@has_twin
 def gelu_tanh_backward(dy: Array, cache: GeluCache) -> Array:
     r"""dy -> dx, both of x's shape; the derivative of tanh is 1 - tanh², hence of c:
 

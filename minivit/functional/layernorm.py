@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from minivit.backend import Array, get_xp
+from minivit.backend import Array, get_xp, has_twin
 from minivit.functional.linear import column_sums
 
 
@@ -16,6 +16,7 @@ class LayerNormCache(NamedTuple):
     gamma: Array
 
 
+@has_twin
 def layernorm_forward(
     x: Array, gamma: Array, beta: Array, eps: float = 1e-6
 ) -> tuple[Array, LayerNormCache]:
@@ -45,6 +46,7 @@ def layernorm_forward(
     return y.reshape(x.shape), LayerNormCache(xhat.reshape(x.shape), rstd, gamma)
 
 
+@has_twin
 def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     r"""dy (..., C) -> dx (..., C), dgamma (C,), dbeta (C,).
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from minivit.backend import Array, get_xp
+from minivit.backend import Array, get_xp, has_twin
 
 SAFE = 40.0
 """exp of a score within ±40, and sums of such, are far inside float32's range."""
 
 
+@has_twin
 def softmax_forward(scores: Array) -> tuple[Array, Array]:
     r"""Turn each row of scores into shares that add up to one.
 
@@ -46,6 +47,7 @@ def _largest(x: Array) -> float:
     return max(x.max(), -x.min())
 
 
+@has_twin
 def softmax_backward(dprobs: Array, cache: Array) -> Array:
     r"""dprobs (..., T) -> dscores (..., T).
 

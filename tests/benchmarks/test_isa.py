@@ -21,7 +21,7 @@ STATUS = Path("/proc/self/arch_status")
 NEEDS_AVX512 = pytest.mark.skipif(
     not (host.cpu_has_avx512() and STATUS.exists()), reason="needs AVX-512, and Linux to tell of it"
 )
-TINY = Shape(dim=32, depth=1, num_heads=2, batch=8, image_size=16, threads=1, isa="avx2")
+TINY = Shape(dim=32, depth=1, num_heads=2, batch=64, image_size=16, threads=1, isa="avx2")
 
 LIBRARIES = """
 import json, sys, warnings

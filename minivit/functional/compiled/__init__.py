@@ -1,0 +1,85 @@
+"""Compiled twins of the pairs; see `backend.twins`."""
+
+import copy
+import functools
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minivit.backend.twins import why_none
+from minivit.functional import flash_attention, gelu, layernorm, softmax
+
+TOLERANCE = 1e-5
+"""Of a twin's result, over the largest number of its pair's."""
+
+
+@functools.cache
+def find_twins() -> Mapping[str, Callable]:
+    """The twins by the names of their pairs; none where Numba is not installed, cannot be imported,
+    or is switched off (`MINIVIT_NUMBA=0`).
+
+    Each is tried against its pair first. One that gives another result is left out, with a warning:
+    whoever changes a formula trains with the formula as it is now.
+    """
+    if why_none():
+        return {}
+    try:
+        twins = importlib.import_module("minivit.functional.compiled.twins")
+    except ImportError as error:  # a NumPy that this Numba does not know
+        warnings.warn(f"Numba cannot be imported, NumPy computes all: {error}", stacklevel=2)
+        return {}
+    found = {}
+    for pair, args in trials():
+        name = pair.__name__
+        twin = getattr(twins, name)
+        if is_twin(twin, pair, args):
+            found[name] = twin
+        else:
+            warnings.warn(
+                f"{name} is not what its compiled twin computes, so NumPy computes it, more slowly",
+                stacklevel=2,
+            )
+    return found
+
+
+def trials() -> list[tuple[Callable, tuple]]:
+    """The pairs that have twins, each with arguments to try both with."""
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 18, 9), np.float32)
+    gamma, beta = rng.standard_normal((2, 9), np.float32)
+    x[:3] *= 1e-3  # of a variance beside which eps is felt
+    x[3:6] *= 50.0  # exp of it overflows
+    found: list[tuple[Callable, tuple]] = [(gelu.gelu, (x,)), (gelu.gelu_tanh, (x,))]
+    for forward, backward, args in (
+        (gelu.gelu_forward, gelu.gelu_backward, (x,)),
+        (gelu.gelu_tanh_forward, gelu.gelu_tanh_backward, (x,)),
+        (layernorm.layernorm_forward, layernorm.layernorm_backward, (x, gamma, beta)),
+        (softmax.softmax_forward, softmax.softmax_backward, (x,)),
+    ):
+        found += [(forward, args), (backward, (dy, forward(*args)[1]))]
+    row = np.abs(x).max(-1, keepdims=True)
+    found += [
+        (flash_attention.exp_rows, (x, row)),
+        (flash_attention.scores_gradient, (dy, x, row)),
+    ]
+    return found
+
+
+def is_twin(twin: Callable, pair: Callable, args: tuple) -> bool:
+    """Whether both give the same for these arguments."""
+    expected = pair(*copy.deepcopy(args))
+    try:
+        return agree(twin(*copy.deepcopy(args)), expected)
+    except Exception:  # a changed pair may cache what its twin does not know
+        return False
+
+
+def agree(one: Any, other: Any) -> bool:
+    """Whether two results, arrays or tuples of such, are the same but for rounding."""
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(agree, one, other))
+    largest = max(1.0, float(np.abs(other).max()))
+    return one.shape == other.shape and bool(np.abs(one - other).max() <= TOLERANCE * largest)

@@ -1,0 +1,113 @@
+"""The twins: the loops behind the signatures of the pairs, float32 only."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minivit.functional.compiled import loops
+from minivit.functional.gelu import GeluCache
+from minivit.functional.layernorm import LayerNormCache
+
+
+def gelu_forward(x: np.ndarray) -> tuple[np.ndarray, GeluCache]:
+    """See `functional.gelu`."""
+    return _with_cdf(loops.gelu_forward, x)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """See `functional.gelu`."""
+    return _element_wise(loops.gelu_at_rest, x)
+
+
+def gelu_backward(dy: np.ndarray, cache: GeluCache) -> np.ndarray:
+    """See `functional.gelu`."""
+    return _element_wise(loops.gelu_backward, dy, *cache)
+
+
+def gelu_tanh_forward(x: np.ndarray) -> tuple[np.ndarray, GeluCache]:
+    """See `functional.gelu`."""
+    return _with_cdf(loops.gelu_tanh_forward, x)
+
+
+def gelu_tanh(x: np.ndarray) -> np.ndarray:
+    """See `functional.gelu`."""
+    return _element_wise(loops.gelu_tanh_at_rest, x)
+
+
+def gelu_tanh_backward(dy: np.ndarray, cache: GeluCache) -> np.ndarray:
+    """See `functional.gelu`."""
+    return _element_wise(loops.gelu_tanh_backward, dy, *cache)
+
+
+def layernorm_forward(
+    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float = 1e-6
+) -> tuple[np.ndarray, LayerNormCache]:
+    """See `functional.layernorm`."""
+    rows = _rows(x)
+    y, xhat, rstd = np.empty_like(rows), np.empty_like(rows), np.empty(len(rows), x.dtype)
+    loops.layernorm_forward(rows, *map(_vector, (gamma, beta)), eps, y, xhat, rstd)
+    return y.reshape(x.shape), LayerNormCache(xhat.reshape(x.shape), rstd, gamma)
+
+
+def layernorm_backward(
+    dy: np.ndarray, cache: LayerNormCache
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """See `functional.layernorm`."""
+    xhat, rstd, gamma = cache
+    rows = _rows(dy)
+    dx, (dgamma, dbeta) = np.empty_like(rows), np.zeros((2, *gamma.shape), dy.dtype)
+    loops.layernorm_backward(rows, _rows(xhat), rstd, _vector(gamma), dx, dgamma, dbeta)
+    return dx.reshape(dy.shape), dgamma, dbeta
+
+
+def softmax_forward(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """See `functional.softmax`."""
+    rows = _rows(scores)
+    probs = np.empty_like(rows)
+    loops.softmax_forward(rows, probs)
+    probs = probs.reshape(scores.shape)
+    return probs, probs
+
+
+def softmax_backward(dprobs: np.ndarray, cache: np.ndarray) -> np.ndarray:
+    """See `functional.softmax`."""
+    rows = _rows(dprobs)
+    dscores = np.empty_like(rows)
+    loops.softmax_backward(rows, _rows(cache), dscores)
+    return dscores.reshape(dprobs.shape)
+
+
+def exp_rows(scores: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """See `functional.flash_attention`."""
+    sums = np.empty((len(scores), 1), scores.dtype)
+    loops.exp_rows(scores, np.ascontiguousarray(shift), sums)
+    return scores, sums
+
+
+def scores_gradient(dshares: np.ndarray, shares: np.ndarray, correction: np.ndarray) -> np.ndarray:
+    """See `functional.flash_attention`."""
+    loops.scores_gradient(dshares, shares, np.ascontiguousarray(correction))
+    return dshares
+
+
+def _with_cdf(loop: Callable, x: np.ndarray) -> tuple[np.ndarray, GeluCache]:
+    numbers = _vector(x)
+    y, cdf = np.empty_like(numbers), np.empty_like(numbers)
+    loop(numbers, y, cdf)
+    return y.reshape(x.shape), GeluCache(x, cdf.reshape(x.shape))
+
+
+def _element_wise(loop: Callable, *arrays: np.ndarray) -> np.ndarray:
+    vectors = [_vector(array) for array in arrays]
+    out = np.empty_like(vectors[0])
+    loop(*vectors, out)
+    return out.reshape(arrays[0].shape)
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """(..., C) -> (rows, C) in one piece, copied only where it is not."""
+    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+
+
+def _vector(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x).reshape(-1)

@@ -1,0 +1,300 @@
+"""The compiled twins give what their pairs give, and are taken where they should be."""
+
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+from minivit import functional as F
+from minivit.backend import twins as mechanism
+from minivit.backend import use_twins
+from minivit.engine.objective import Classification
+from minivit.engine.parallel import DataParallel
+from minivit.functional import compiled, gelu, layernorm, softmax
+from minivit.models import ViT, ViTConfig
+
+NUMBA = pytest.mark.skipif(bool(mechanism.why_none()), reason="needs Numba")
+SHAPES = [(1, 1), (1, 300), (300, 5), (7, 65), (2, 3, 5, 33), (40, 16)]
+FORWARDS = ["gelu_forward", "gelu_tanh_forward", "layernorm_forward", "softmax_forward"]
+
+
+@pytest.fixture
+def twins():
+    return compiled.find_twins()
+
+
+def numbers(shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def pair(name):
+    """The pair alone, in a thread that uses no twins."""
+    return getattr(gelu, name, None) or getattr(F, name)
+
+
+def arguments(name, shape):
+    x = 2 * numbers(shape, 1)
+    if name == "layernorm_forward":
+        return x, numbers(shape[-1:], 2), numbers(shape[-1:], 3)
+    return (x,)
+
+
+def as_tuple(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+def relative(found, expected):
+    return np.abs(found - expected).max() / max(1e-30, np.abs(expected).max())
+
+
+@NUMBA
+def test_every_pair_that_may_have_a_twin_has_one(twins):
+    marked = {
+        name
+        for module in (F.gelu, F.layernorm, F.softmax, F.flash_attention)
+        for name, function in vars(module).items()
+        if hasattr(function, "__wrapped__") and function.__module__ == module.__name__
+    }
+    assert set(twins) == marked
+    assert len(marked) == 12
+
+
+@NUMBA
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", FORWARDS)
+def test_forward_and_backward_are_the_float64_pairs(name, shape, twins):
+    args = arguments(name, shape)
+    exact_args = [a.astype(np.float64) for a in args]
+    out, cache = twins[name](*args)
+    expected, exact_cache = pair(name)(*exact_args)
+    assert out.dtype == np.float32
+    assert out.shape == shape
+    assert relative(out, expected) < 2e-6
+    backward = name.replace("forward", "backward")
+    dout = numbers(shape, 4)
+    found = as_tuple(twins[backward](dout, cache))
+    wanted = as_tuple(pair(backward)(dout.astype(float), exact_cache))
+    for one, other in zip(found, wanted, strict=True):
+        assert one.dtype == np.float32
+        assert one.shape == other.shape
+        assert np.abs(one - other).max() <= 2e-6 * max(1.0, np.abs(other).max())
+
+
+@NUMBA
+@pytest.mark.parametrize("name", FORWARDS)
+def test_views_that_lie_apart_are_read_right_and_left_alone(name, twins):
+    wide = numbers((6, 2, 30))
+    view = wide[:, 1, ::2]
+    args = (view, *arguments(name, (15,))[1:])
+    kept = wide.copy()
+    out, cache = twins[name](*args)
+    np.testing.assert_array_equal(out, twins[name](view.copy(), *args[1:])[0])
+    backward = twins[name.replace("forward", "backward")]
+    turned = numbers((15, 6)).T
+    first, second = backward(turned, cache), backward(turned.copy(), cache)
+    for a, b in zip(as_tuple(first), as_tuple(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(wide, kept)
+
+
+@NUMBA
+def test_gelu_at_rest_is_the_forward_without_a_cache(twins):
+    x = 3 * numbers((17, 9))
+    for name in ("gelu", "gelu_tanh"):
+        np.testing.assert_allclose(twins[name](x), twins[f"{name}_forward"](x)[0], atol=1e-6)
+
+
+@NUMBA
+def test_exp_is_exact_to_a_few_roundings():
+    from minivit.functional.compiled import loops
+
+    x = np.linspace(-87, 87, 200_001, dtype=np.float32)
+    rows, sums = x.reshape(1, -1).copy(), np.empty((1, 1), np.float32)
+    loops.exp_rows(rows, np.zeros((1, 1), np.float32), sums)
+    assert np.abs(rows[0] / np.exp(x.astype(float)) - 1).max() < 3e-7
+
+
+@NUMBA
+@pytest.mark.parametrize("largest", [39.0, 41.0, 1e4, 3e38])
+def test_softmax_of_any_finite_scores_adds_up_to_one(largest, twins):
+    scores = numbers((33, 20))
+    scores[5, 3], scores[20, 19] = largest, -largest
+    probs, _ = twins["softmax_forward"](scores)
+    np.testing.assert_allclose(probs.sum(-1), 1, rtol=1e-6)
+    np.testing.assert_allclose(probs, pair("softmax_forward")(scores)[0], atol=1e-6)
+
+
+@NUMBA
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_no_number_is_not_hidden(bad, twins):
+    x = numbers((20, 9))
+    x[3, 4] = bad
+    with np.errstate(invalid="ignore"):
+        probs = twins["softmax_forward"](x)[0]
+    assert np.isnan(probs[3]).all()
+    assert np.isfinite(np.delete(probs, 3, 0)).all()
+    y = twins["layernorm_forward"](x, *arguments("layernorm_forward", (9,))[1:])[0]
+    assert np.isnan(y[3]).all()
+    assert np.isfinite(np.delete(y, 3, 0)).all()
+    for name in ("gelu_forward", "gelu_tanh_forward"):
+        y = twins[name](x)[0]
+        assert not np.isfinite(y[3, 4])
+        assert np.isfinite(np.delete(y.ravel(), 31)).all()
+
+
+WIDE = ViTConfig(image_size=32, patch_size=4, dim=64, depth=2, num_heads=4, pool="mean")
+
+
+def gradients(dtype):
+    model = ViT(WIDE, dtype=dtype)
+    model.flat.data[...] = np.random.default_rng(0).normal(0, 0.1, model.flat.data.shape)
+    images, labels = numbers((16, 3, 32, 32)), np.arange(16) % 10
+    with DataParallel(model, 2) as workers:
+        workers.loss_and_gradients(images, labels, Classification(0.1), 0, 0)
+        logits = workers.logits(images)
+    return model.flat.grad, logits
+
+
+@NUMBA
+@pytest.mark.parametrize("keys", [512, 16])
+def test_gradients_of_a_model_are_those_in_float64(keys, monkeypatch):
+    """keys: with 16, attention goes in blocks."""
+    used = []
+    from minivit.functional.compiled import twins as ours
+
+    for module in ("attention", "flash_attention"):
+        monkeypatch.setattr(f"minivit.functional.{module}.KEYS", keys)
+    monkeypatch.setattr(mechanism, "LARGE", 64)
+
+    def noted(name):
+        twin = getattr(ours, name)
+        return lambda *args: used.append(name) or twin(*args)
+
+    found = {name: noted(name) for name in compiled.find_twins()}
+    monkeypatch.setattr("minivit.engine.parallel.find_twins", lambda: found)
+    grad, logits = gradients("float32")
+    exact, exact_logits = gradients("float64")
+    assert relative(grad, exact) < 1e-5
+    assert relative(logits, exact_logits) < 1e-5
+    attention = {"exp_rows", "scores_gradient"} if keys == 16 else {"softmax_forward"}
+    assert attention | {"gelu", "gelu_backward", "layernorm_forward"} <= set(used)
+
+
+def chosen(x, find_twins, function=layernorm.layernorm_forward):
+    """What the function gives in a thread of its own that uses these twins."""
+    found = []
+
+    def work():
+        if find_twins is not None:
+            use_twins(find_twins)
+        found.append(function(x, x[0], x[0]))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_only_a_thread_that_uses_twins_does_and_only_for_large_float32():
+    marked = {"layernorm_forward": lambda *_: "twin"}
+    large = numbers((mechanism.LARGE // 8, 8))
+    assert chosen(large, lambda: marked) == "twin"
+    for x, find_twins in (
+        (large, None),
+        (large[1:], lambda: marked),
+        (large.astype(float), lambda: marked),
+        (large, dict),
+    ):
+        assert isinstance(chosen(x, find_twins), tuple)
+
+
+@NUMBA
+def test_a_changed_formula_is_what_trains(monkeypatch):
+    original = layernorm.layernorm_forward
+
+    def layernorm_forward(x, gamma, beta, eps=1e-3):
+        y, cache = original(x, gamma, beta, eps)
+        return y, tuple(cache)
+
+    monkeypatch.setattr(layernorm, "layernorm_forward", layernorm_forward)
+    with pytest.warns(UserWarning, match="layernorm_forward is not what its compiled twin"):
+        found = compiled.find_twins.__wrapped__()
+    assert set(compiled.find_twins()) - set(found) == {"layernorm_forward"}
+
+    def softmax_forward(scores):
+        return None, {"shares": scores}
+
+    def softmax_backward(dprobs, cache):
+        return cache["shares"]
+
+    monkeypatch.setattr(softmax, "softmax_forward", softmax_forward)
+    monkeypatch.setattr(softmax, "softmax_backward", softmax_backward)
+    with pytest.warns(UserWarning, match="softmax"):
+        found = compiled.find_twins.__wrapped__()
+    assert not {"softmax_forward", "softmax_backward"} & set(found)
+
+
+def python(program, **environment):
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    return done.stdout.split("\n")[0]
+
+
+SHOW = (
+    "from minivit.functional.compiled import find_twins; from minivit.backend.twins import *;"
+    "from minivit.backend.machine import describe_arithmetic;"
+    "print(len(find_twins()), describe_twins(), 'Numba' in describe_arithmetic())"
+)
+
+
+def test_it_can_be_switched_off():
+    assert python(SHOW, MINIVIT_NUMBA="0") == "0 NumPy; off (MINIVIT_NUMBA=0) False"
+
+
+@NUMBA
+def test_what_computes_is_told(tmp_path):
+    assert python(SHOW).startswith("12 Numba ")
+    assert python(SHOW).endswith(" True")
+    assert python(SHOW, NUMBA_DISABLE_JIT="1") == "0 NumPy; off (NUMBA_DISABLE_JIT) False"
+    (tmp_path / "numba.py").write_text("raise ImportError('not this NumPy')", encoding="utf-8")
+    unfit = "import warnings; warnings.simplefilter('ignore');" + SHOW
+    assert python(unfit, PYTHONPATH=f"{tmp_path}:.").startswith("0 ")
+
+
+@NUMBA
+def test_without_a_place_to_keep_them_they_are_compiled_all_the_same(monkeypatch):
+    import numba
+
+    from minivit.functional.compiled import loops
+
+    njit = numba.njit
+
+    def full(*args, cache=False, **options):
+        if cache:
+            raise OSError(28, "No space left on device")
+        return njit(*args, **options)
+
+    monkeypatch.setattr(numba, "njit", full)
+    double = loops.compiled("void(float32[::1])")(lambda x: x.fill(2))
+    x = np.zeros(3, np.float32)
+    double(x)
+    assert (x == 2).all()
+
+
+def test_a_pair_keeps_its_name_and_formula():
+    assert F.softmax_forward.__name__ == "softmax_forward"
+    assert "softmax" in F.softmax_forward.__module__
+    assert ".. math::" in F.softmax_forward.__doc__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert F.softmax_forward(np.zeros((1, 4), np.float32))[0].sum() == 1
