@@ -16,13 +16,14 @@ from benchmarks import isa
 from benchmarks.shape import GEMM_FLOPS, Shape
 from minivit.backend.host import cpu_has_avx512, cpu_has_bf16
 from minivit.backend.machine import cpu_name
+from minivit.backend.twins import why_none
 from minivit.ranges import Range
 
 ROUNDS = Range(1, 1_000, "the figures change no more", "rounds")
 STEPS = Range(1, 10_000, "the median changes no more", "steps")
 
 CONTENDERS = {
-    "minivit": "minivit, NumPy, fp32",
+    "minivit": "minivit, fp32",
     "torch": "PyTorch eager, fp32",
     "torch-compiled": "PyTorch compiled, fp32",
     "torch-bf16": "PyTorch eager, bf16 autocast",
@@ -169,6 +170,8 @@ def machine(shape: Shape) -> dict:
     """What the figures were measured on."""
     packages = {"numpy": version("numpy")}
     packages |= {name: version(name) for name in ("torch", "jax") if installed(name)}
+    if why_none() is None:
+        packages["numba"] = version("numba")
     variables = os.environ | isa.environment(shape.isa)
     return {
         "cpu": cpu_name(),
