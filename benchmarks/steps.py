@@ -5,6 +5,7 @@ second column is the larger, the threads wait for Python's lock or for memory.
 """
 
 # ruff: noqa: I001  (minivit comes before NumPy: it tunes the host)
+import functools
 import os
 import statistics
 import subprocess
@@ -22,10 +23,11 @@ from threadpoolctl import threadpool_limits
 from benchmarks import isa
 from benchmarks.runner import ROUNDS
 from minivit import functional as F
-from minivit.backend import blocks
+from minivit.backend import blocks, use_twins
 from minivit.backend.machine import cpu_name
 from minivit.commands.cli import run_command
 from minivit.engine.config import BATCH
+from minivit.functional.compiled import find_twins
 from minivit.ranges import Ranged
 
 T, C, F_WIDE, HEADS = 65, 192, 768, 3
@@ -44,6 +46,8 @@ class Options(Ranged):
     """Rounds; the medians count."""
     isa: Literal["native", "avx2"] = "native"
     """As of benchmarks.train_step."""
+    compiled: bool = False
+    """Measure the compiled twins, as a training uses them where Numba is installed."""
 
 
 def main(options: Options) -> int:
@@ -55,7 +59,11 @@ def main(options: Options) -> int:
     print(f"{cpu_name()}, {isa.describe(options.isa)}, NumPy {np.__version__}\n")
     columns = ("step", "numbers", "ns a number, one core", f"{options.threads} at once")
     print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(options.threads) as pool:
+    begin = functools.partial(use_twins, find_twins if options.compiled else dict)
+    with (
+        threadpool_limits(1, "blas"),
+        ThreadPoolExecutor(options.threads, initializer=begin) as pool,
+    ):
         works = [dict(steps(options.batch)) for _ in range(options.threads)]
         for name in works[0]:
             numbers = works[0][name][0]
