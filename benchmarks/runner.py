@@ -16,7 +16,7 @@ from benchmarks import isa
 from benchmarks.shape import GEMM_FLOPS, Shape
 from minivit.backend.host import cpu_has_avx512, cpu_has_bf16
 from minivit.backend.machine import cpu_name
-from minivit.backend.twins import why_none
+from minivit.backend.twins import SWITCH, why_none
 from minivit.ranges import Range
 
 ROUNDS = Range(1, 1_000, "the figures change no more", "rounds")
@@ -24,13 +24,17 @@ STEPS = Range(1, 10_000, "the median changes no more", "steps")
 
 CONTENDERS = {
     "minivit": "minivit, fp32",
+    "minivit-numpy": "minivit without Numba, fp32",
     "torch": "PyTorch eager, fp32",
     "torch-compiled": "PyTorch compiled, fp32",
     "torch-bf16": "PyTorch eager, bf16 autocast",
     "torch-bf16-compiled": "PyTorch compiled, bf16 autocast",
     "jax": "JAX jit, fp32",
 }
-NEEDS = {"minivit": "numpy", "jax": "jax"}
+NEEDS = {"minivit": "numpy", "minivit-numpy": "numba", "jax": "jax"}
+
+VARIABLES = {"minivit-numpy": {SWITCH: "0"}}
+"""What a contender has in its environment besides."""
 
 
 @dataclass
@@ -51,7 +55,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            env=os.environ | isa.environment(shape.isa),
+            env=os.environ | isa.environment(shape.isa) | VARIABLES.get(name, {}),
         )
 
     def run(self, steps: int) -> dict:

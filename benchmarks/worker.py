@@ -20,7 +20,7 @@ def build(name: str, shape: Shape, train: bool):
         return on_gpu.contender(name, shape)
     if name == "gemm":
         return gemm(shape)
-    if name == "minivit":
+    if name in ("minivit", "minivit-numpy"):
         return minivit_contender(shape, train)
     if name == "jax":
         from benchmarks import jax_vit
