@@ -14,9 +14,9 @@ from minivit.backend import Array, get_xp, has_twin, pieces
 from minivit.functional.layernorm import row_dots
 from minivit.functional.softmax import row_sums, softmax_forward
 
-QUERIES, KEYS = 256, 512
-"""Tokens of a block: their scores take 0.5 MB in float32. With fewer, the products pack their
-factors too often."""
+QUERIES, KEYS = 512, 512
+"""Tokens of a block: their scores take 1 MB in float32. With fewer, the products pack their factors
+too often."""
 
 
 class FlashAttentionCache(NamedTuple):
@@ -72,14 +72,8 @@ def _attend(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
     top = xp.full((len(q), 1), -math.inf, q.dtype)
     total, out = xp.zeros_like(top), xp.zeros(q.shape, q.dtype)
     for keys in pieces(len(k), KEYS):
-        scores = query @ k[keys].T
-        new_top = xp.maximum(top, scores.max(-1, keepdims=True))
-        shares, sums = exp_rows(scores, new_top)
-        shrink = xp.exp(top - new_top)
-        total = total * shrink + sums
-        out *= shrink
+        shares, *_ = take_in(query @ k[keys].T, top, total, out)
         out += shares @ v[keys]
-        top = new_top
     out /= total
     return out, (top + xp.log(total))[:, 0]
 
@@ -123,7 +117,7 @@ def _attend_backward(
     query, dout = q * scale, xp.ascontiguousarray(dout)
     dq, correction = xp.zeros(q.shape, q.dtype), row_dots(dout, out)[:, None]
     for keys in pieces(len(k), KEYS):
-        shares, _ = exp_rows(query @ k[keys].T, lse[:, None])
+        shares = shifted_exp(query @ k[keys].T, lse[:, None])
         dv[keys] += shares.T @ dout
         dscores = scores_gradient(dout @ v[keys].T, shares, correction)
         dq += dscores @ k[keys]
@@ -133,14 +127,29 @@ def _attend_backward(
 
 
 @has_twin
-def exp_rows(scores: Array, shift: Array) -> tuple[Array, Array]:
-    """exp(scores - shift) in the place of the scores (R, T), and its row sums (R, 1).
-
-    shift: (R, 1).
+def take_in(
+    scores: Array, top: Array, total: Array, out: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Take a block of scores (R, T) into the running maximum `top` and the running sum `total`, both
+    (R, 1). All four change in place: out (R, D) shrinks as the maximum grows, and the scores become
+    exp(scores - top).
     """
+    xp = get_xp(scores)
+    new_top = xp.maximum(top, scores.max(-1, keepdims=True))
+    shifted_exp(scores, new_top)
+    shrink = xp.exp(top - new_top)
+    total *= shrink
+    total += row_sums(scores)
+    out *= shrink
+    top[...] = new_top
+    return scores, top, total, out
+
+
+@has_twin
+def shifted_exp(scores: Array, shift: Array) -> Array:
+    """exp(scores - shift) in the place of the scores: (R, T); shift: (R, 1)."""
     scores -= shift
-    get_xp(scores).exp(scores, scores)
-    return scores, row_sums(scores)
+    return get_xp(scores).exp(scores, scores)
 
 
 @has_twin

@@ -158,15 +158,45 @@ def layernorm_backward(dy, xhat, rstd, gamma, dx, dgamma, dbeta):
             dx[r, c] = (dy[r, c] * gamma[c] - mean_dxhat - xhat[r, c] * mean_dxhat_xhat) * scale
 
 
-@compiled(f"void({MATRIX}, {MATRIX}, {MATRIX})")
-def exp_rows(scores, shift, sums):
+ALL_BUT_SIGN = np.int32(0x7FFFFFFF)
+
+
+@numba.njit(inline="always")
+def in_order(bits):
+    """The bits of a float32 -> an integer that is the larger, the larger the number; and back.
+
+    The compiler looks for the largest of several integers at once, but for that of floats one by
+    one, as one may be NaN.
+    """
+    return bits ^ ((bits >> np.int32(31)) & ALL_BUT_SIGN)
+
+
+@compiled(f"void({MATRIX}, int32[:, ::1], {MATRIX}, {MATRIX}, {MATRIX})")
+def take_in(scores, bits, top, total, out):
     R, T = scores.shape
     for r in range(R):
-        total, largest = f32(0), shift[r, 0]
+        largest = in_order(np.float32(top[r, 0]).view(np.int32))
         for t in range(T):
-            scores[r, t] = exp(scores[r, t] - largest)
-            total += scores[r, t]
-        sums[r, 0] = total
+            largest = max(largest, in_order(bits[r, t]))
+        new_top = np.int32(in_order(largest)).view(np.float32)
+        shrink = exp(top[r, 0] - new_top)
+        row_sum = f32(0)
+        for t in range(T):
+            scores[r, t] = exp(scores[r, t] - new_top)
+            row_sum += scores[r, t]
+        total[r, 0] = total[r, 0] * shrink + row_sum
+        top[r, 0] = new_top
+        for d in range(out.shape[1]):
+            out[r, d] *= shrink
+
+
+@compiled(f"void({MATRIX}, {MATRIX})")
+def shifted_exp(scores, shift):
+    R, T = scores.shape
+    for r in range(R):
+        less = shift[r, 0]
+        for t in range(T):
+            scores[r, t] = exp(scores[r, t] - less)
 
 
 @compiled(f"void({MATRIX}, {MATRIX}, {MATRIX})")

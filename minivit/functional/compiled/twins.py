@@ -77,11 +77,18 @@ def softmax_backward(dprobs: np.ndarray, cache: np.ndarray) -> np.ndarray:
     return dscores.reshape(dprobs.shape)
 
 
-def exp_rows(scores: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def take_in(
+    scores: np.ndarray, top: np.ndarray, total: np.ndarray, out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """See `functional.flash_attention`."""
-    sums = np.empty((len(scores), 1), scores.dtype)
-    loops.exp_rows(scores, np.ascontiguousarray(shift), sums)
-    return scores, sums
+    loops.take_in(scores, scores.view(np.int32), top, total, out)
+    return scores, top, total, out
+
+
+def shifted_exp(scores: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """See `functional.flash_attention`."""
+    loops.shifted_exp(scores, np.ascontiguousarray(shift))
+    return scores
 
 
 def scores_gradient(dshares: np.ndarray, shares: np.ndarray, correction: np.ndarray) -> np.ndarray:
