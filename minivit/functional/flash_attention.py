@@ -130,8 +130,9 @@ def _attend_backward(
 def take_in(
     scores: Array, top: Array, total: Array, out: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """Take a block of scores (R, T) into the running maximum `top` and the running sum `total`, both
-    (R, 1). All four change in place: out (R, D) shrinks as the maximum grows, and the scores become
+    """Take a block of scores (R, T) into the running maximum `top` and sum `total`, both (R, 1).
+
+    All four change in place: out (R, D) shrinks as the maximum grows, and the scores become
     exp(scores - top).
     """
     xp = get_xp(scores)

@@ -7,6 +7,7 @@ shows the code that is, with the line where it stands.
 
 import html
 import inspect
+import linecache
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit import functional as F
-from minivit.backend import Array, get_xp, to_host
+from minivit.backend import Array, get_xp, has_twin, to_host
 from minivit.errors import UserError
 from minivit.layers import Block, Layer
 from minivit.layers.block import BRANCH1, BRANCH2
@@ -259,9 +260,9 @@ class _Watch:
         self.layers = dict(model.named_layers())
         self.paths = {id(layer): path for path, layer in self.layers.items()}
         self.specs: dict[CodeType, tuple[Callable, Spec]] = {
-            function.__code__: (function, spec) for function, spec in SPECS.items()
+            _code(function): (function, spec) for function, spec in SPECS.items()
         }
-        self.outer = {function.__code__: function for function in WITHIN}
+        self.outer = {_code(function): function for function in WITHIN}
         self.steps: list[Step] = []
         self.calls: dict[str, int] = {}  # how often each name was written
         self.stack: list[str] = []  # paths of the layers that are at work
@@ -346,17 +347,30 @@ class _Watch:
         self.steps.append(Step(name, copy, self.backward, equation, where))
 
 
+def _code(function: Callable) -> CodeType:
+    """Of the function itself, which may stand under a decorator."""
+    return inspect.unwrap(function).__code__
+
+
 def _place(function: Callable) -> str:
     """minivit/functional/softmax.py:8, softmax_forward."""
-    code = inspect.unwrap(function).__code__
-    return f"{_relative(code.co_filename)}:{code.co_firstlineno} {function.__qualname__}"
+    return _line(_code(function))
 
 
 def _caller(frame: FrameType) -> str:
     """Where an argument was computed: in the function that passes it on."""
     above: Any = frame.f_back
-    code = above.f_code
-    return f"{_relative(code.co_filename)}:{code.co_firstlineno} {code.co_qualname}"
+    if above.f_globals["__name__"] == has_twin.__module__:
+        above = above.f_back
+    return _line(above.f_code)
+
+
+def _line(code: CodeType) -> str:
+    """The file and the line in which a function's name stands, below its decorators."""
+    first = code.co_firstlineno
+    while linecache.getline(code.co_filename, first).lstrip().startswith("@"):
+        first += 1
+    return f"{_relative(code.co_filename)}:{first} {code.co_qualname}"
 
 
 def _relative(filename: str) -> str:
