@@ -38,6 +38,11 @@ class Options(Ranged):
     """Where to write the page; None: live.html in the run's directory."""
     title: str | None = None
     """The page's heading; None: what the model was trained on, or its name."""
+    tour: Path | None = None
+    """A JSON list of slides, [{"text": "A sentence.", "state": "cover=3.4&show=lens"}]; a state is
+    what the page's address has after its #. None: a tour through what can be tried."""
+    float32: bool = False
+    """Store the weights as float32, twice the size, so that the numbers are Python's to 1e-5."""
     test: Annotated[int, Range(1, 1_000, "a page of more would not open", "images")] = 8
     """How many test images to show where none is named."""
     data_dir: Path | None = None
@@ -48,6 +53,7 @@ def main(options: Options) -> int:
     """Write the page, and say where."""
     if options.html:
         require_ending(f"--html {options.html}", options.html, ".html")
+    tour = viz.read_tour(options.tour) if options.tour else None
     trained = load_any(options.run)
     viz.require_known(trained.model)  # complain before images are read
     images = choose_images(
@@ -62,6 +68,8 @@ def main(options: Options) -> int:
         class_names=trained.class_names,
         names=images.names,
         title=options.title or default_title(options.run, trained),
+        tour=tour,
+        precision="float32" if options.float32 else "float16",
     )
     folder = options.run if options.run.is_dir() else options.run.parent
     path = options.html or folder / "live.html"

@@ -33,6 +33,7 @@ from minivit.viz.pages import Page
 from minivit.viz.restored import patches_figure, restore
 from minivit.viz.save import save_figure
 from minivit.viz.scores import score_methods
+from minivit.viz.tour import read_tour
 from minivit.viz.training_figures import confusion_figure, curves_figure
 from minivit.viz.weights import patch_filters, position_similarity
 
@@ -61,6 +62,7 @@ __all__ = [
     "patches_figure",
     "position_figure",
     "position_similarity",
+    "read_tour",
     "relevance",
     "require_known",
     "restore",

@@ -1,6 +1,6 @@
 """The live page: one HTML file in which a model itself runs, offline.
 
-Its weights are float16, in base64; `page/model.js` runs them in a worker of the browser.
+`page/model.js` runs it in a worker of the browser.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from minivit.data import Preprocess, Statistics
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
 from minivit.models.config import SIZES
-from minivit.viz.look import require_attention
+from minivit.viz.look import look, require_attention
+from minivit.viz.packed import Precision, packed, packed_bytes
 from minivit.viz.pages import (
     MOST_BYTES,
     Page,
@@ -24,6 +25,8 @@ from minivit.viz.pages import (
     palette,
     prefix_names,
 )
+from minivit.viz.still import still_maps
+from minivit.viz.style import SIGNED
 
 KNOWN: dict[str, tuple | None] = {
     **SIZES,
@@ -41,9 +44,14 @@ KNOWN: dict[str, tuple | None] = {
 MOST_MAP_NUMBERS = 20_000_000
 """Numbers of all attention maps of an image: they are computed anew at every change."""
 
-STYLES = "common.css", "live.css"
-SCRIPTS = "common.js", "live_state.js", "live_view.js", "live.js"
-WORKER = "maths.js", "model.js", "live_worker.js"
+STYLES = "common.css", "live.css", "live_panels.css"
+SCRIPTS = (
+    *("common.js", "weights.js", "live_pixels.js", "live_state.js", "live_run.js"),
+    *("live_finds.js", "live_address.js", "live_prediction.js", "live_maps.js", "live_lens.js"),
+    *("live_stage.js", "live_numbers.js", "live_steps.js", "live_effects.js", "live_tour.js"),
+    *("live_view.js", "live_files.js", "live.js"),
+)
+WORKER = "maths.js", "weights.js", "model.js", "lens.js", "live_worker.js"
 
 
 def live_page(
@@ -56,6 +64,8 @@ def live_page(
     class_names: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     title: str = "A Vision Transformer at work",
+    tour: list[dict[str, str]] | None = None,
+    precision: Precision = "float16",
 ) -> Page:
     """A page in which the model runs: on these images, on others, and changed in many ways.
 
@@ -64,6 +74,8 @@ def live_page(
         preprocess: how image files that are dropped on the page become such; None: the middle.
         labels: the true class of each image, or None where nobody knows. class_names: of the
             classes; None for their numbers. names: of the images.
+        tour: slides as `read_tour` gives them; None for one through what can be tried.
+        precision: of the weights.
 
     Raises:
         UserError: a part that the page cannot run; weights or logits that are not finite; images
@@ -72,7 +84,7 @@ def live_page(
     config = model.config
     require_known(model)
     _check_images(images, config)
-    size = model.flat.data.size * 2 * 4 // 3
+    size = packed_bytes(model, precision)
     if size > MOST_BYTES:
         raise UserError(
             f"the page would have {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f}: it holds "
@@ -81,7 +93,7 @@ def live_page(
     preprocess = preprocess or Preprocess(config.image_hw, config.in_channels)
     names = [f"image {i + 1}" for i in range(len(images))] if names is None else names
     known = known_labels(labels, len(images))
-    content = {
+    content: dict[str, Any] = {
         "title": title,
         "classes": list(class_names or map(str, range(config.num_classes))),
         "grid": config.grid,
@@ -96,15 +108,24 @@ def live_page(
         "resize": preprocess.resize,
         "cropShare": preprocess.crop_share,
         "palette": palette(),
-        "model": packed(model),
+        "signed": palette(SIGNED),
+        "tour": tour,
+        "model": packed(model, precision),
         "images": [
             {"name": str(name), "label": label, "pixels": encoded(_by_pixel(image))}
             for name, label, image in zip(names, known, images, strict=True)
         ],
     }
     _check_logits(model, images, statistics, names)
+    seen = look(model, to_device(statistics.normalize(images[:1], model.dtype), model.device))
     page = assemble(
-        "live.html", STYLES, SCRIPTS, content, policy="; worker-src blob:", worker=join(WORKER)
+        "live.html",
+        STYLES,
+        SCRIPTS,
+        content,
+        policy="; worker-src blob:",
+        worker=join(WORKER),
+        still=still_maps(seen, config, str(names[0]), content["classes"]),
     )
     if len(page.encode()) > MOST_BYTES:
         raise UserError(
@@ -140,39 +161,6 @@ def require_known(model: ViT) -> None:
             f"image_size is {config.image_size}: its attention maps have {numbers:,} numbers, and "
             f"the live page computes at most {MOST_MAP_NUMBERS:,}; use smaller images"
         )
-
-
-def packed(model: ViT) -> dict[str, Any]:
-    """The model as `page/model.js` unpacks it: {config, shapes, weights}.
-
-    Raises:
-        UserError: weights that are not finite, or that float16 does not hold.
-    """
-    config = model.config
-    parameters = {name: to_host(p.data) for name, p in model.named_parameters()}
-    with np.errstate(over="ignore"):
-        halves = {name: data.astype("<f2") for name, data in parameters.items()}
-    for name, data in halves.items():
-        if not np.isfinite(data).all():
-            raise UserError(
-                f"{name}: expected finite numbers up to 65,504, which float16 holds; the weights "
-                "are damaged"
-            )
-    return {
-        "config": {
-            "grid": config.grid,
-            "num_prefix": config.num_prefix,
-            **{
-                name: getattr(config, name)
-                for name in (
-                    *("in_channels", "patch_size", "dim", "depth", "num_heads", "pool"),
-                    *("pos_embed", "activation", "norm_eps"),
-                )
-            },
-        },
-        "shapes": [[name, data.shape] for name, data in halves.items()],
-        "weights": encoded(np.concatenate([data.ravel() for data in halves.values()])),
-    }
 
 
 def _check_images(images: np.ndarray, config: ViTConfig) -> None:

@@ -15,10 +15,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 
 from minivit.files import make_folder, write_atomically
 from minivit.models import ViTConfig
+from minivit.viz.style import HEAT
 
 MOST_BYTES = 20_000_000
 
@@ -92,13 +94,9 @@ def encoded(array: np.ndarray) -> str:
 
 
 @cache
-def palette() -> str:
-    """The 256 colours of the figures' maps, three bytes each, encoded."""
-    import matplotlib
-
-    from minivit.viz.style import HEAT
-
-    colours = matplotlib.colormaps[HEAT](np.arange(256))[:, :3]
+def palette(name: str = HEAT) -> str:
+    """The 256 colours of one of matplotlib's maps, three bytes each, encoded."""
+    colours = matplotlib.colormaps[name](np.arange(256))[:, :3]
     return encoded(np.rint(255 * colours).astype(np.uint8))
 
 

@@ -12,10 +12,11 @@ from javascript import in_chromium, run_javascript
 from minivit.data import Statistics
 from minivit.models import ViT, ViTConfig
 from minivit.viz import look
-from minivit.viz.live import WORKER, packed
+from minivit.viz.live import WORKER
+from minivit.viz.packed import packed
 from minivit.viz.pages import join
 
-MODEL = WORKER[:2]
+MODEL = WORKER[:-1]
 SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2}
 CLOSE = 1e-4
 PARTS = {
@@ -63,7 +64,7 @@ def in_javascript(model, image, change=None):
         """(() => {
           const change = { ...UNCHANGED, ...argument.change };
           const image = Float32Array.from(argument.image);
-          const { logits, maps } = forward(unpack(argument.model), image, change);
+          const { logits, maps } = forward(unpackAll(argument.model), image, change);
           return { logits: [...logits], maps: [...maps] };
         })()""",
         {"model": packed(model), "image": image.ravel().tolist(), "change": change or {}},
@@ -93,7 +94,7 @@ def test_chromium_gives_the_same_numbers_as_node():
     model, image = made()
     function = f"""(argument) => {{
       {join(MODEL)}
-      return [...forward(unpack(argument.model), Float32Array.from(argument.image)).logits];
+      return [...forward(unpackAll(argument.model), Float32Array.from(argument.image)).logits];
     }}"""
     argument = {"model": packed(model), "image": image.ravel().tolist()}
     assert_same(np.array(in_chromium(function, argument), np.float32), model(image)[0])

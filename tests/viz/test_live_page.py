@@ -244,17 +244,18 @@ def test_what_the_model_has_not_is_not_offered(show):
 def test_everything_has_a_name_and_is_reached_by_tab(show):
     page = show(made())
     unnamed = page.evaluate(
-        "[...document.querySelectorAll('button, input')].filter((one) => "
+        "[...document.querySelectorAll('button, input, select, progress')].filter((one) => "
         "!(one.ariaLabel || one.textContent || [...(one.labels ?? [])].some((l) => l.textContent)))"
         ".length"
     )
     assert unnamed == 0
     reached = set()
-    for _ in range(24):
+    for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.name"))
     buttons = {"shuffle", "cover-all", "file", "skip", "uniform", "class-token"}
-    assert {"stage", "tool", "colour", "on-image", "temperature", "positions"} | buttons <= reached
+    assert {"stage", "tool", "colour", "on-image", "temperature", "positions"} <= reached
+    assert buttons | {"tab-attention", "tour-open", "present"} <= reached
 
 
 def test_an_image_file_is_opened_as_python_reads_it(show, tmp_path):
@@ -336,10 +337,15 @@ def test_numbers_that_are_not_finite_are_never_shown(show):
 def test_narrow_and_dark(show, scheme, width):
     size = {"width": width, "height": 800}
     page = show(made(), viewport=size, color_scheme=scheme)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for tab in ("heads", "lens", "steps", "attention"):
+        page.click(f"#tab-{tab}")
+        page.evaluate(SETTLED)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (int(re.search(r"\d+", ground)[0]) < 60) == (scheme == "dark")
-    heights = page.evaluate("[...document.querySelectorAll('button')].map(b => b.offsetHeight)")
+    heights = page.evaluate(
+        "[...document.querySelectorAll('button')].map(b => b.offsetHeight).filter(Boolean)"
+    )
     assert min(heights) >= 20
 
 

@@ -1,101 +1,28 @@
-// The live page: what the reader does.
+// The live page: what the buttons do, and the start.
 
 function look(changes) {
+  const { tab } = view;
+  if (changes.tool && changes.tool !== view.tool) view.held = null;
   Object.assign(view, changes);
-  render();
+  if (view.tab !== tab) run();
+  else render();
 }
 
 function chooseImage(index) {
   if (index === state.image) return;
   say("");
-  change({ image: index, pixels: data.images[index].pixels, covered: [] });
+  change({ image: index, pixels: data.images[index].pixels, order: undefined, covered: [], blurred: [], forced: [] });
 }
-
-// ---- The stage ---------------------------------------------------------------------------------
-
-/** Where the pointer is, in pixels of the image. */
-function pixelAt(event) {
-  const box = $("stage").getBoundingClientRect();
-  return [((event.clientX - box.left) / box.width) * WIDTH, ((event.clientY - box.top) / box.height) * HEIGHT];
-}
-
-function patchAt([x, y]) { return clamp(Math.floor(y / PATCH), ROWS) * COLUMNS + clamp(Math.floor(x / PATCH), COLUMNS); }
-
-let drag = null; // {covers, last}, while the pointer is down
-const RADIUS = Math.max(0.8, PATCH / 3); // of a dot of paint, in pixels
-
-/** Dots along the way from one place to another. */
-function stroke(from, to) {
-  const pixels = Uint8Array.from(state.pixels);
-  const steps = 1 + Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / RADIUS);
-  for (let i = 1; i <= steps; i++) {
-    const at = [0, 1].map((axis) => from[axis] + ((to[axis] - from[axis]) * i) / steps);
-    paint(pixels, ...at, RADIUS);
-  }
-  change({ pixels }, drag);
-}
-
-$("stage").addEventListener("pointerdown", (event) => {
-  if (event.button) return;
-  const at = pixelAt(event);
-  const patch = patchAt(at);
-  Object.assign(view, { cursor: patch, keys: false });
-  $("stage").setPointerCapture(event.pointerId);
-  drag = { covers: !state.covered.includes(patch), last: at };
-  move(at);
-});
-
-function move(at) {
-  if (view.tool === "query") look({ query: FIRST + patchAt(at) });
-  else if (view.tool === "cover") cover(patchAt(at), drag.covers, drag);
-  else stroke(drag.last, at);
-  drag.last = at;
-}
-
-$("stage").addEventListener("pointermove", (event) => { if (drag) move(pixelAt(event)); });
-for (const name of ["pointerup", "pointercancel"]) $("stage").addEventListener(name, () => { drag = null; });
-$("stage").addEventListener("keyup", () => look({ keys: true }));
-$("stage").addEventListener("blur", () => look({ keys: false }));
-
-/** What the tool does to the patch under the cursor. */
-function useTool() {
-  const patch = view.cursor;
-  if (view.tool === "query") look({ query: FIRST + patch });
-  else if (view.tool === "cover") cover(patch, !state.covered.includes(patch));
-  else {
-    const pixels = Uint8Array.from(state.pixels);
-    paint(pixels, (patch % COLUMNS + 0.5) * PATCH, (Math.floor(patch / COLUMNS) + 0.5) * PATCH, PATCH / 2);
-    change({ pixels });
-  }
-}
-
-$("stage").addEventListener("keydown", (event) => {
-  const [row, column] = [Math.floor(view.cursor / COLUMNS), view.cursor % COLUMNS];
-  const to = (r, c) => look({ cursor: clamp(r, ROWS) * COLUMNS + clamp(c, COLUMNS) });
-  act(event, {
-    ArrowLeft: () => to(row, column - 1), ArrowRight: () => to(row, column + 1),
-    ArrowUp: () => to(row - 1, column), ArrowDown: () => to(row + 1, column),
-    Enter: useTool, " ": useTool, c: () => { if (FIRST) look({ query: 0 }); },
-  });
-});
-
-function act(event, actions) {
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (!actions[key] || event.ctrlKey || event.metaKey || event.altKey) return;
-  event.preventDefault();
-  actions[key]();
-}
-
-// ---- Heads and layers --------------------------------------------------------------------------
 
 const ACTIONS = {
   "head-off": () => { if (view.head !== "mean") toggleHead(view.layer, view.head); },
   "head-only": () => onlyHead(view.layer, view.head),
   skip: () => change({ skipped: toggled(state.skipped, view.layer) }),
   uniform: () => change({ uniform: toggled(state.uniform, view.layer) }),
-  "class-token": () => look({ query: 0 }),
+  "class-token": () => look({ query: 0, at: 0 }),
   shuffle: shufflePatches,
   "cover-all": () => change({ covered: state.covered.length === PATCHES ? [] : [...Array(PATCHES).keys()] }),
+  "effect-start": startEffects,
   undo, reset,
 };
 for (const [name, action] of Object.entries(ACTIONS)) $(name).addEventListener("click", () => { say(""); action(); });
@@ -113,6 +40,18 @@ $("maps").addEventListener("keydown", (event) => {
   });
 });
 
+for (const tab of TABS) {
+  $(`tab-${tab}`).addEventListener("click", () => look({ tab }));
+  $(`tab-${tab}`).addEventListener("keydown", (event) => {
+    const to = (right) => () => {
+      const name = TABS[(TABS.indexOf(tab) + right + TABS.length) % TABS.length];
+      look({ tab: name });
+      $(`tab-${name}`).focus();
+    };
+    act(event, { ArrowLeft: to(-1), ArrowRight: to(1) });
+  });
+}
+
 $("temperature").addEventListener("input", (event) => change({ temperature: 10 ** (Number(event.target.value) / 100) }, event.target));
 $("temperature").addEventListener("change", () => { group = null; });
 const POSITIONS = { own: () => undefined, off: () => null, shuffled: () => shuffled(PATCHES) };
@@ -126,70 +65,26 @@ document.addEventListener("keydown", (event) => {
   undo();
 });
 
-// ---- Images of one's own -----------------------------------------------------------------------
-
-const MOST_BYTES = 100_000_000;
-
-async function openImage(file) {
-  if (file.size > MOST_BYTES) return say(`${file.name} has more than 100 MB.`);
-  let bitmap;
-  try { bitmap = await createImageBitmap(file); } catch { return say(`${file.name} is not an image that this browser can read.`); }
-  data.images.push({ name: file.name, label: null, pixels: fitted(bitmap) });
-  bitmap.close();
-  buildImages();
-  chooseImage(data.images.length - 1);
+/** Where the model cannot run, the maps that were drawn when the page was made. */
+function showStill(reason) {
+  say(reason);
+  const page = new DOMParser().parseFromString($("still").textContent, "text/html");
+  document.querySelector("main").before(make("section", { className: "still" }, ...page.body.childNodes));
 }
-
-/** An image file in the size that the model takes: cut, padded or stretched as its training's. */
-function fitted(bitmap) {
-  const canvas = make("canvas", { width: WIDTH, height: HEIGHT });
-  const context = canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.fillStyle = data.resize === "pad" ? "#000" : "#fff"; // white is what shows through
-  context.fillRect(0, 0, WIDTH, HEIGHT);
-  let { width, height } = bitmap;
-  let [x, y, toWidth, toHeight] = [0, 0, WIDTH, HEIGHT];
-  if (data.resize === "crop") {
-    const scale = data.cropShare * Math.min(width / WIDTH, height / HEIGHT);
-    [x, y] = [(width - scale * WIDTH) / 2, (height - scale * HEIGHT) / 2];
-    [width, height] = [scale * WIDTH, scale * HEIGHT];
-  } else if (data.resize === "pad") {
-    const scale = Math.min(WIDTH / width, HEIGHT / height);
-    [toWidth, toHeight] = [Math.round(width * scale), Math.round(height * scale)];
-  }
-  const [left, top] = [Math.round((WIDTH - toWidth) / 2), Math.round((HEIGHT - toHeight) / 2)];
-  context.fillStyle = "#fff";
-  context.fillRect(left, top, toWidth, toHeight);
-  context.drawImage(bitmap, x, y, width, height, left, top, toWidth, toHeight);
-  const rgba = context.getImageData(0, 0, WIDTH, HEIGHT).data;
-  const pixels = new Uint8Array(WIDTH * HEIGHT * CHANNELS);
-  for (let i = 0; i < WIDTH * HEIGHT; i++) {
-    const rgb = rgba.subarray(4 * i, 4 * i + 3);
-    pixels.set(CHANNELS === 3 ? rgb : [grey(rgb)], i * CHANNELS);
-  }
-  return pixels;
-}
-
-$("file").addEventListener("change", (event) => {
-  if (event.target.files.length) openImage(event.target.files[0]);
-  event.target.value = "";
-});
-for (const name of ["dragenter", "dragover", "dragleave", "drop"])
-  window.addEventListener(name, (event) => {
-    event.preventDefault();
-    document.body.classList.toggle("dropping", name === "dragenter" || name === "dragover");
-    if (name === "drop" && event.dataTransfer.files.length) openImage(event.dataTransfer.files[0]);
-  });
-
-// ---- Start -------------------------------------------------------------------------------------
 
 $("title").textContent = data.title;
 $("stage").style.aspectRatio = `${COLUMNS} / ${ROWS}`;
 $("colour").value = view.colour;
-$("class-token").hidden = $("class-key").hidden = !FIRST;
+$("class-token").hidden = $("class-key").hidden = $("force").hidden = !FIRST;
 $("positions").hidden = !data.positions;
 buildImages();
 buildMaps();
 drawBar();
-try { startWorker(); } catch { say("The model cannot run here: this browser has no workers."); }
-run();
+drawScale($("effect-bar"), SIGNED);
+try { startWorker(); } catch { showStill("The model cannot run here: this browser has no workers."); }
+const opened = location.hash.slice(1);
+if (opened) goTo(opened);
+else if (data.tour) toSlide(0);
+else run();
+past = []; // what the page opens with is no step
+window.addEventListener("hashchange", () => goTo(location.hash.slice(1)));

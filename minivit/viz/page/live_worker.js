@@ -1,17 +1,22 @@
 // The worker: it runs the model, so that the page never waits. It gets the model first, then
-// {number, pixels, change} again and again, and answers each.
+// {number, pixels, change, wanted} again and again, and answers each. wanted: {steps, lens}, whether
+// to add every tensor of the pass, and the logit lens.
 let model = null, mean = null, std = null;
 
 onmessage = ({ data }) => {
   if (data.model) {
-    model = unpack(data.model);
+    model = unpackAll(data.model);
     [mean, std] = [data.mean, data.std];
     return;
   }
+  const steps = [];
+  const record = data.wanted.steps ? (name, shape, numbers) => steps.push({ name, shape, data: numbers }) : null;
   const start = performance.now();
-  const { logits, maps } = forward(model, normalize(data.pixels, mean, std), data.change);
-  const probs = softmax(Float32Array.from(logits), logits.length);
+  const { logits, maps, streams } = forward(model, normalize(data.pixels, mean, std), data.change, record);
   const milliseconds = performance.now() - start;
+  const probs = softmax(Float32Array.from(logits), logits.length);
   const finite = logits.every(Number.isFinite) && maps.every(Number.isFinite);
-  postMessage({ number: data.number, logits, probs, maps, finite, milliseconds });
+  const lens = data.wanted.lens ? logitLens(model, streams) : null;
+  const answer = { number: data.number, logits, probs, maps, finite, milliseconds, lens, steps: data.wanted.steps ? steps : null };
+  postMessage(answer, [maps.buffer]);
 };

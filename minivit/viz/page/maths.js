@@ -126,29 +126,27 @@ function sincos2d([rows, columns], C) {
   return table;
 }
 
-/** One head: softmax(q kᵀ / √D + bias) v. See attention.py.
+/** Scores of one head: (q kᵀ / √D + bias) / temperature. See attention.py.
  *
- * qkv: (T, 3C), of which head h has D columns in each third. bias: (q, at, i, j) => a number to add
- * to the score of token i for token j, or null. temperature: what scores are divided by.
- * probs: (T, T), is filled with the attention map. out: (T, C), of which the head's columns are. */
-function attention(qkv, h, { T, C, D }, { bias = null, temperature = 1 }, probs, out) {
+ * qkv: (T, 3C), of which head h has D columns in each third. bias: (T, T) numbers to add, or null.
+ * scores: (T, T), is filled. */
+function attentionScores(qkv, h, { T, C, D }, bias, temperature, scores) {
   const scale = 1 / Math.sqrt(D);
-  const q = h * D, k = C + h * D, v = 2 * C + h * D;
+  const q = h * D, k = C + h * D;
   for (let i = 0; i < T; i++)
     for (let j = 0; j < T; j++) {
       const asks = i * 3 * C + q, asked = j * 3 * C + k;
       let score = 0;
       for (let d = 0; d < D; d++) score += qkv[asks + d] * qkv[asked + d];
       score *= scale;
-      if (bias) score += bias(qkv, asks, i, j);
-      probs[i * T + j] = score / temperature;
+      if (bias) score += bias[i * T + j];
+      scores[i * T + j] = score / temperature;
     }
-  softmax(probs, T);
-  takeValues(qkv, v, h, { T, C, D }, probs, out);
 }
 
-/** out = P v for one head. */
-function takeValues(qkv, v, h, { T, C, D }, probs, out) {
+/** P v for one head; probs: (T, T). out: (T, C), of which the head's D columns are filled. */
+function takeValues(qkv, h, { T, C, D }, probs, out) {
+  const v = 2 * C + h * D;
   const sums = new Float64Array(D);
   for (let i = 0; i < T; i++) {
     sums.fill(0);
@@ -164,12 +162,6 @@ function takeValues(qkv, v, h, { T, C, D }, probs, out) {
 /** The mean of N tokens: (N, C) -> (C). See tokens.py. */
 function meanPool(x, C) {
   return weightedMean(x, C, new Float32Array(x.length / C).fill(C / x.length));
-}
-
-/** A mean in which each token says how much it counts: softmax(x w)ᵀ x. See pooling.py. */
-function sequencePool(x, weight) {
-  const [C] = weight.shape;
-  return weightedMean(x, C, softmax(linear(x, weight), x.length / C));
 }
 
 function weightedMean(x, C, weights) {

@@ -1,0 +1,128 @@
+// The live page: a state in words, as in the page's address after #, and in a tour.
+// "image=2&cover=3.4,3.5&off=2.1&positions=off&show=lens": rows, columns, layers and heads from 1.
+
+const TABS = ["attention", "steps", "lens", "heads"];
+const CAME = data.images.length; // images that came with the page; an address cannot name others
+
+/** A whole number from 1 to most, as text -> from 0. */
+function index(text, most) {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1 || number > most) throw new RangeError(text);
+  return number - 1;
+}
+
+function patchOf(text) {
+  const [row, column, more] = text.split(".");
+  if (more) throw new RangeError(text);
+  return index(row, ROWS) * COLUMNS + index(column, COLUMNS);
+}
+
+function headOf(text) {
+  const [layer, head] = text.split(".");
+  return headName(index(layer, data.depth), index(head, HEADS));
+}
+
+/** For each place a patch. A word that shuffles does so in the same way each time. */
+function orderOf(text) {
+  if (text === "shuffled") return shuffled(PATCHES, seeded());
+  const order = text.split(",").map((number) => index(number, PATCHES));
+  if (order.length !== PATCHES) throw new RangeError(text);
+  return order;
+}
+
+function among(names, text) {
+  if (!names.includes(text)) throw new RangeError(text);
+  return text;
+}
+
+function temperatureOf(text) {
+  const number = Number(text);
+  if (!(number >= 0.1 && number <= 10)) throw new RangeError(text);
+  return number;
+}
+
+const listOf = (one) => (text) => text.split(",").map(one);
+const fromOne = (numbers) => numbers.map((number) => number + 1).join(",");
+const patchName = (patch) => `${Math.floor(patch / COLUMNS) + 1}.${(patch % COLUMNS) + 1}`;
+const patchNames = (patches) => patches.map(patchName).join(",");
+const layersOf = listOf((text) => index(text, data.depth));
+const headNames = (names) => names.map((name) => fromOne(name.split(",").map(Number)).replace(",", ".")).join(",");
+
+/** Each word: the name in the state, or in the view; how it is written, how it is read. */
+const STATE_WORDS = {
+  cover: ["covered", patchNames, listOf(patchOf)],
+  blur: ["blurred", patchNames, listOf(patchOf)],
+  force: ["forced", patchNames, listOf(patchOf)],
+  patches: ["order", fromOne, orderOf],
+  off: ["heads", headNames, listOf(headOf)],
+  skip: ["skipped", fromOne, layersOf],
+  uniform: ["uniform", fromOne, layersOf],
+  temperature: ["temperature", (number) => String(Number(number.toFixed(3))), temperatureOf],
+  positions: ["positions", (order) => order ? fromOne(order) : "off", (text) => text === "off" ? null : orderOf(text)],
+};
+const VIEW_WORDS = {
+  show: ["tab", String, (text) => among(TABS, text)],
+  layer: ["layer", (layer) => String(layer + 1), (text) => index(text, data.depth)],
+  head: ["head", (head) => head === "mean" ? head : String(head + 1), (text) => text === "mean" ? text : index(text, HEADS)],
+  query: ["query", (token) => token < FIRST ? "class" : patchName(token - FIRST), (text) => text === "class" && FIRST ? 0 : FIRST + patchOf(text)],
+  step: ["step", String, String],
+};
+const START = { ...view };
+
+/** What differs from the page as it opens. Paint, and images of one's own, are in no address. */
+function addressOf() {
+  const words = state.image > 0 && state.image < CAME ? [`image=${state.image + 1}`] : [];
+  const write = (table, now, usual) => {
+    for (const [word, [name, written]] of Object.entries(table))
+      if (now[name] !== usual[name] && now[name]?.length !== 0) words.push(`${word}=${written(now[name])}`);
+  };
+  write(STATE_WORDS, state, original(state.image));
+  write(VIEW_WORDS, view, START);
+  return words.join("&");
+}
+
+/** {image, changes, looks, find, slide, unknown}, by an address. */
+function readAddress(text) {
+  const found = { image: state.image, changes: {}, looks: {}, find: null, slide: null, unknown: [] };
+  const read = (word, value) => {
+    if (word === "image") found.image = index(value, CAME);
+    else if (word === "find") found.find = among(Object.keys(FINDS), value);
+    else if (word === "tour") found.slide = index(value, TOUR.length);
+    else if (word in STATE_WORDS) found.changes[STATE_WORDS[word][0]] = STATE_WORDS[word][2](value);
+    else if (word in VIEW_WORDS) found.looks[VIEW_WORDS[word][0]] = VIEW_WORDS[word][2](value);
+    else throw new RangeError(word);
+  };
+  for (const [word, value] of new URLSearchParams(text)) {
+    try { read(word, value); } catch { found.unknown.push(`${word}=${value}`); }
+  }
+  return found;
+}
+
+let waiting = null; // an address that asks for what must be found, until the model has run
+
+/** Show the state that an address names; one step, which undo takes back. */
+function goTo(text) {
+  waiting = null;
+  const { image, changes, looks, find, slide, unknown } = readAddress(text);
+  say(unknown.length ? `The address says ${unknown.join(", ")}, which this page does not know.` : "");
+  if (slide !== null) [tour.slide, tour.on] = [slide, true];
+  const { tool, shade, colour } = view;
+  Object.assign(view, START, { tool, shade, colour }, looks);
+  if (find && !before.has(image)) waiting = text;
+  else if (find) FINDS[find](image, changes);
+  const wanted = { ...original(image), ...changes };
+  if (Object.keys(wanted).some((name) => String(wanted[name]) !== String(state[name]))) change(wanted);
+  else run();
+}
+
+let writing = null;
+
+/** The address follows the page, so that it can be copied; but not each move of a drag. */
+function followAddress() {
+  clearTimeout(writing);
+  writing = setTimeout(() => {
+    const text = [addressOf(), tour.on ? `tour=${tour.slide + 1}` : ""].filter(Boolean).join("&");
+    if (waiting || (!text && !location.hash)) return;
+    try { history.replaceState(null, "", `#${text}`); } catch { /* a frame in a notebook has no address */ }
+  }, 300);
+}

@@ -1,0 +1,78 @@
+// The live page: how much each head matters. On request each is turned off, one at a time.
+
+/** state: the one that is examined. changes: for each layer and head what the probability of class k
+ * becomes less what it is; undefined: not yet known. left: those to come. */
+let effects = { state: null, k: 0, changes: [], left: [] };
+
+function startEffects() {
+  if (!isShown()) return;
+  const heads = [];
+  for (let layer = 0; layer < data.depth; layer++)
+    for (let head = 0; head < HEADS; head++) if (!isOff(layer, head) && !state.skipped.includes(layer)) heads.push([layer, head]);
+  effects = { state, k: best(shown.probs), p: shown.probs[best(shown.probs)], changes: Array.from({ length: data.depth }, () => Array(HEADS)), left: heads };
+  run();
+}
+
+/** The next head to turn off; none where the state has changed since. */
+function nextKnockOut() {
+  if (effects.state !== state || !effects.left.length) return null;
+  const [layer, head] = effects.left.shift();
+  return { state: { ...state, heads: [...state.heads, headName(layer, head)] }, head: [layer, head] };
+}
+
+function knockedOut({ head: [layer, head], probs, finite }) {
+  effects.changes[layer][head] = finite ? probs[effects.k] - effects.p : 0;
+}
+
+function points(change) { return `${change < 0 ? "−" : "+"}${Math.abs(100 * change).toFixed(1)}`; }
+
+function drawEffects() {
+  const isNow = effects.state === state;
+  const known = effects.changes.flat().filter((change) => change !== undefined);
+  const total = known.length + effects.left.length + (asked?.head ? 1 : 0);
+  $("effect-start").disabled = !isShown() || (isNow && effects.left.length > 0);
+  $("effect-progress").hidden = !isNow || known.length === total;
+  Object.assign($("effect-progress"), { max: total || 1, value: known.length });
+  $("effects").hidden = $("effect-legend").hidden = !isNow;
+  if (!isNow) {
+    const name = shown ? data.classes[best(shown.probs)] : "";
+    $("effect-words").textContent = `What becomes of the probability of ${name}, with each of the ${data.depth * HEADS} heads off?`;
+    return;
+  }
+  const top = Math.max(0.01, ...known.map(Math.abs));
+  $("effect-words").textContent = effectWords(known.length === total);
+  $("effect-least").textContent = `${points(-top)}`;
+  $("effect-most").textContent = points(top);
+  $("effects").style.gridTemplateColumns = `max-content repeat(${HEADS}, minmax(2.6rem, 6rem))`;
+  const focused = [...$("effects").children].indexOf(document.activeElement);
+  $("effects").replaceChildren(make("span", { className: "name row", textContent: "head" }),
+    ...[...Array(HEADS).keys()].map((head) => make("span", { className: "name", textContent: head + 1 })),
+    ...effects.changes.flatMap((row, layer) => [make("span", { className: "name row", textContent: `layer ${layer + 1}` }), ...[...Array(HEADS).keys()].map((head) => effectCell(layer, head, row[head], top))]));
+  if (focused >= 0) $("effects").children[focused].focus();
+}
+
+function effectCell(layer, head, change, top) {
+  const isGone = isOff(layer, head) || state.skipped.includes(layer);
+  const text = isGone ? "off" : change === undefined ? "…" : points(change);
+  const cell = make("button", { type: "button", textContent: text });
+  if (change !== undefined) {
+    const at = 3 * Math.round(255 * clampShare(0.5 + change / (2 * top)));
+    cell.style.background = `rgb(${SIGNED.subarray(at, at + 3).join(" ")})`;
+    cell.style.color = Math.abs(change) > 0.6 * top ? "#fff" : "#1c1b1a";
+  }
+  cell.setAttribute("aria-pressed", layer === view.layer && head === view.head);
+  cell.setAttribute("aria-label", `layer ${layer + 1}, head ${head + 1}: ${text}${change === undefined ? "" : " percentage points"}`);
+  cell.addEventListener("click", () => look({ layer, head }));
+  return cell;
+}
+
+function effectWords(isDone) {
+  const start = `${data.classes[effects.k]} has ${percent(effects.p)}.`;
+  if (!isDone) return start;
+  let most = null;
+  effects.changes.forEach((row, layer) => row.forEach((change, head) => {
+    if (!most || change < most.change) most = { layer, head, change };
+  }));
+  if (!most || most.change > -0.0005) return `${start} No head alone takes any of it away.`;
+  return `${start} Head ${most.head + 1} of layer ${most.layer + 1} matters most: without it, ${percent(effects.p + most.change)}.`;
+}

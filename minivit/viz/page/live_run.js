@@ -1,0 +1,78 @@
+// The live page: the worker is asked, and answers.
+
+/** Of each image with nothing changed: {probs, maps}. Only of the last ones: maps may be large. */
+const before = new Map();
+const MOST_BEFORE = 8;
+let shown = null; // {state, logits, probs, maps, lens, steps, milliseconds}, what is on the page
+let asked = null; // {state, head}, what the worker is at
+let worker = null;
+
+function startWorker() {
+  worker = new Worker(URL.createObjectURL(new Blob([$("worker").textContent], { type: "text/javascript" })));
+  worker.onmessage = ({ data: answer }) => receive(answer);
+  worker.onerror = () => say("The model cannot run here: the browser stopped its worker.");
+  worker.postMessage({ model: data.model, mean: data.mean, std: data.std });
+}
+
+/** Show what is known, and ask for what is not. States in between are passed over while the worker
+ * is busy. */
+function run() {
+  render();
+  if (asked || !worker) return;
+  asked = next();
+  if (!asked) return;
+  const { heads, skipped, uniform, temperature, forced, positions } = asked.state;
+  const isOther = asked.head !== undefined;
+  worker.postMessage({
+    number: asked.state.image,
+    pixels: visible(asked.state),
+    change: { heads, skipped, uniform, temperature, forced, positions },
+    wanted: { steps: !isOther && view.tab === "steps", lens: !isOther && view.tab === "lens" },
+  });
+}
+
+/** The image unchanged, the newest state, then the heads whose effect is asked for. */
+function next() {
+  if (!before.has(state.image)) return { state: original(state.image) };
+  if (!isShown()) return { state };
+  return nextKnockOut();
+}
+
+function isShown() {
+  return shown !== null && shown.state === state && !(view.tab === "steps" && !shown.steps) && !(view.tab === "lens" && !shown.lens);
+}
+
+function receive(answer) {
+  const found = { ...answer, ...asked };
+  asked = null;
+  if (found.head !== undefined) knockedOut(found);
+  else if (!found.finite) refuse(found);
+  else accept(found);
+  run();
+}
+
+function accept(found) {
+  if (!before.has(found.number)) {
+    before.set(found.number, { probs: found.probs, maps: found.maps });
+    if (before.size > MOST_BEFORE) before.delete(before.keys().next().value);
+    if (!isChanged() && state.image === found.number) found.state = state;
+  }
+  if (found.state.image === state.image) shown = found;
+  if (waiting) goTo(waiting);
+}
+
+function refuse(found) {
+  say("With this change the model gives numbers that are not finite. It is taken back.");
+  if (found.state === state && past.length) [state, group] = [past.pop(), null];
+}
+
+function isIdle() { return isShown() && asked === null; }
+
+/** The attention from the query to all tokens, of a head or the mean of all: (T). */
+function attentionOf({ maps }, layer, head, query = view.query) {
+  const row = (h) => maps.subarray(((layer * HEADS + h) * T + query) * T, ((layer * HEADS + h) * T + query + 1) * T);
+  if (head !== "mean") return row(head);
+  const mean = new Float32Array(T);
+  for (let h = 0; h < HEADS; h++) row(h).forEach((p, i) => { mean[i] += p / HEADS; });
+  return mean;
+}

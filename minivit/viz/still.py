@@ -1,0 +1,37 @@
+"""What a live page shows where its scripts do not run: maps that were drawn before."""
+
+import base64
+import html
+import io
+
+import numpy as np
+
+from minivit.models import ViTConfig
+from minivit.viz.attention_figures import heads_figure
+from minivit.viz.look import Look
+
+
+def still_maps(seen: Look, config: ViTConfig, name: str, class_names: list[str]) -> str:
+    """HTML: the reason, the prediction, and a figure of every layer and head of the first image."""
+    query = 0 if config.num_prefix else _middle(config)
+    figure = heads_figure(seen.maps[:, 0], config.grid, query, config.num_prefix)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    png = base64.b64encode(buffer.getvalue()).decode()
+    logits = seen.logits[0].astype(np.float64)
+    probs = np.exp(logits - logits.max())
+    best = int(logits.argmax())
+    said = f"{name}: {class_names[best]}, {100 * probs[best] / probs.sum():.1f} %"
+    words = (
+        "The model runs in this page by a script, in a worker of the browser, and one of both is "
+        "missing or switched off. Nothing is loaded. These maps were drawn when the page was made."
+    )
+    return (
+        f"<p>{words}</p><p><strong>{html.escape(said)}</strong></p>"
+        f'<img alt="Attention of every layer and head" src="data:image/png;base64,{png}">'
+    )
+
+
+def _middle(config: ViTConfig) -> int:
+    rows, columns = config.grid
+    return config.num_prefix + rows // 2 * columns + columns // 2
