@@ -1,6 +1,8 @@
 """What the tests of both pages use: a browser, and pages that must ask nobody and complain of
 nothing."""
 
+import re
+
 import pytest
 
 
@@ -36,3 +38,21 @@ def open_page(browser, tmp_path):
         assert page.said == [], "the console is not empty"
         assert [u for u in page.asked if not u.startswith(("file://", "data:", "blob:"))] == []
         page.close()
+
+
+@pytest.fixture
+def show(open_page):
+    """Open a page and wait until the model has run."""
+    from live_pages import SETTLED
+
+    pages = []
+
+    def open_settled(made_page, **options):
+        page = open_page(made_page, **options)
+        page.evaluate(SETTLED)
+        pages.append(page)
+        return page
+
+    yield open_settled
+    for page in pages:
+        assert not re.search("NaN|Infinity|undefined", page.inner_text("body"))

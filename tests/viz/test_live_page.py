@@ -1,73 +1,16 @@
 """The live page in a real browser: its numbers, its changes, its keyboard, its manners."""
 
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tiny
+from live_pages import NAMES, SETTLED, STATISTICS, made, model, numbers, pictures, same
 from PIL import Image
 
 from minivit.data import Preprocess, Statistics
-from minivit.models import ViT, ViTConfig
-from minivit.viz import live_page, look
+from minivit.viz import look
 
 EVIL = '</script><img src=x onerror="window.evil=1">'
-NAMES = ["cat", "dog", "owl"]
-SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 3, "num_heads": 2}
-STATISTICS = Statistics((0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
-SETTLED = (
-    "new Promise((done) => { const see = () => isIdle() ? done() : setTimeout(see, 5); see() })"
-)
-
-
-def model(**changes):
-    """Heads that choose, and weights that float16 holds."""
-    one = tiny.lively(ViT(ViTConfig(**{**SIZES, **changes})))
-    one.flat.data[...] = (3.0 * one.flat.data).astype(np.float16)
-    return one
-
-
-def pictures(count=2, channels=3):
-    return np.random.default_rng(0).integers(0, 256, (count, channels, 8, 12), dtype=np.uint8)
-
-
-def made(one=None, images=None, **options):
-    options = {"statistics": STATISTICS, "class_names": NAMES, **options}
-    return live_page(one or model(), pictures() if images is None else images, **options)
-
-
-@pytest.fixture
-def show(open_page):
-    """Open a page and wait until the model has run."""
-    pages = []
-
-    def open_settled(made_page, **options):
-        page = open_page(made_page, **options)
-        page.evaluate(SETTLED)
-        pages.append(page)
-        return page
-
-    yield open_settled
-    for page in pages:
-        assert not re.search("NaN|Infinity|undefined", page.inner_text("body"))
-
-
-def numbers(page):
-    """What the model says now: probs (K,), logits (K,), maps (L, H, T, T)."""
-    page.evaluate(SETTLED)
-    found = page.evaluate(
-        "({probs: [...shown.probs], logits: [...shown.logits], maps: [...shown.maps], "
-        "sizes: [data.depth, HEADS, T, T]})"
-    )
-    maps = np.array(found["maps"]).reshape(found["sizes"])
-    return SimpleNamespace(
-        probs=np.array(found["probs"]), logits=np.array(found["logits"]), maps=maps
-    )
-
-
-def same(found, expected):
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("changes", [{}, {"pool": "mean"}, {"pos_embed": "relative"}])
