@@ -47,8 +47,8 @@ def show(open_page):
 
     pages = []
 
-    def open_settled(made_page, **options):
-        page = open_page(made_page, **options)
+    def open_settled(made_page, address="", **options):
+        page = open_page(made_page, address, **options)
         page.evaluate(SETTLED)
         pages.append(page)
         return page

@@ -1,0 +1,199 @@
+"""States of the live page in words: its address, its presets, its tour, the teaching mode."""
+
+import numpy as np
+import pytest
+from live_pages import STATISTICS, made, model, numbers, pictures, same, settle
+
+from minivit.errors import UserError
+from minivit.viz import look, read_tour
+from minivit.viz.pages import join
+from minivit.viz.tour import WORDS
+
+EVERYTHING = (
+    "cover=1.1,2.3&blur=1.2&force=2.1&patches=2,1,3,4,5,6&off=1.1,2.2&skip=3&uniform=2"
+    "&temperature=2&positions=off&show=heads&layer=2&head=1&query=2.1"
+)
+
+
+def test_an_address_says_all_and_is_written_again(show):
+    page = show(made(), address=f"#image=2&{EVERYTHING}")
+    assert page.evaluate("addressOf()") == f"image=2&{EVERYTHING}"
+    assert page.text_content("#message") == ""
+    assert page.is_disabled("#undo")
+    state = page.evaluate("({...state, pixels: null})")
+    assert state["heads"] == ["0,0", "1,1"]
+    assert (state["covered"], state["blurred"], state["forced"]) == ([0, 5], [1], [3])
+    assert (state["skipped"], state["uniform"], state["temperature"]) == ([2], [1], 2)
+    assert state["positions"] is None
+    assert page.evaluate("[view.tab, view.layer, view.head, view.query]") == ["heads", 1, 0, 4]
+
+
+def test_the_address_follows_the_page(show):
+    page = show(made())
+    page.click("#skip")
+    page.click("#tab-lens")
+    page.wait_for_timeout(500)
+    assert page.evaluate("location.hash") == "#skip=3&show=lens"
+    page.evaluate("location.hash = 'positions=off'")
+    settle(page)
+    assert page.text_content("#changes") == "Changed: positions off."
+    page.click("#undo")
+    assert page.text_content("#changes") == "Changed: layer 3 skipped."
+
+
+WRONG = (
+    *(
+        "image=3",
+        "cover=9.1",
+        "cover=x",
+        "off=1",
+        "layer=0",
+        "show=all",
+        "patches=1,2",
+        "mood=good",
+    ),
+    *("temperature=0", "temperature=much", "find=joy", "query=1.2.3", "step=%"),
+)
+
+
+@pytest.mark.parametrize("bad", WRONG)
+def test_what_an_address_says_wrongly_is_told(show, bad):
+    page = show(made(), address=f"#positions=off&{bad}")
+    if bad != "step=%":  # the first step is shown
+        assert bad in page.text_content("#message")
+    assert page.text_content("#changes") == "Changed: positions off."
+
+
+def test_the_words_are_those_that_python_checks():
+    source = join(["live_address.js"])
+    words = {word for word in WORDS if f'"{word}"' in source or f"\n  {word}: [" in source}
+    assert words == WORDS
+
+
+def test_a_shuffle_in_words_is_the_same_each_time(show):
+    orders = [
+        show(made(), address="#patches=shuffled&positions=shuffled").evaluate(
+            "[state.order, state.positions]"
+        )
+        for _ in range(2)
+    ]
+    assert orders[0] == orders[1]
+    assert sorted(orders[0][0]) == list(range(6)) != orders[0][0]
+
+
+def test_every_preset_shows_something(show):
+    page = show(made(labels=[2, 1]))
+    settle(page)
+    first = page.locator("#try button").first
+    assert first.text_content() == "Cover the owl"
+    first.click()
+    settle(page)
+    received = look(model(), STATISTICS.normalize(pictures())).maps[-1, 0].mean(0)[0, 1:]
+    expected = sorted(np.argsort(-received)[:2].tolist())
+    assert page.evaluate("state.covered") == expected
+    for button in page.locator("#try button").all():
+        button.click()
+        settle(page)
+        assert page.text_content("#message") == ""
+    page.evaluate("chooseImage(1)")
+    assert first.text_content() == "Cover the dog"
+
+
+def test_the_head_that_finds_edges_is_found(show):
+    page = show(made(), address="#find=edges")
+    settle(page)
+    pixels = pictures()[0].astype(float)
+    edges = [
+        pixels[:, 4 * r : 4 * r + 4, 4 * c : 4 * c + 4].std() for r in range(2) for c in range(3)
+    ]
+    maps = look(model(), STATISTICS.normalize(pictures())).maps[:, 0, :, 0, 1:]
+    alike = [[np.corrcoef(head, edges)[0, 1] for head in layer] for layer in maps]
+    layer, head = np.unravel_index(np.argmax(alike), (3, 2))
+    assert page.evaluate("[view.layer, view.head]") == [layer, head]
+
+
+TOUR = [
+    {"text": "First <b>of all</b>.", "state": ""},
+    {"text": "Without positions.", "state": "positions=off&show=lens"},
+    {"text": "The other image.", "state": "image=2&off=1.1"},
+]
+
+
+def test_a_tour_of_ones_own(show):
+    page = show(made(tour=TOUR))
+    assert page.text_content("#tour-text") == "First <b>of all</b>."
+    assert page.is_disabled("#tour-back")
+    page.click("#tour-on")
+    settle(page)
+    assert page.text_content("#tour-text") == "Without positions."
+    assert page.text_content("#changes") == "Changed: positions off."
+    assert page.is_visible("#panel-lens")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("ArrowRight")
+    settle(page)
+    assert page.text_content("#tour-place") == "3 of 3"
+    assert page.text_content("#image-name") == "image 2"
+    page.wait_for_timeout(500)
+    assert page.evaluate("location.hash").endswith("tour=3")
+    page.click("#tour-close")
+    assert not page.is_visible("#tour")
+
+
+def test_an_address_opens_a_slide(show):
+    page = show(made(tour=TOUR), address="#image=2&tour=3")
+    assert page.text_content("#tour-text") == "The other image."
+
+
+@pytest.mark.parametrize("width", [360, 1280, 1920])
+def test_teaching_is_large_and_fits(show, width):
+    page = show(made(), viewport={"width": width, "height": 900})
+    size = "parseFloat(getComputedStyle(document.getElementById('answer')).fontSize)"
+    before = page.evaluate(size)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("f")
+    settle(page)
+    assert page.evaluate(size) > before
+    assert page.is_visible("#tour")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.click("#tour-close")
+    assert page.evaluate(size) == before
+
+
+def test_the_answer_after_a_preset_is_pythons(show):
+    one = model()
+    page = show(made(one), address="#patches=2,1,3,4,5,6")
+    image = pictures()[:1]
+    swapped = image.copy()
+    swapped[..., :4, :4], swapped[..., :4, 4:8] = image[..., :4, 4:8], image[..., :4, :4]
+    same(numbers(page).logits, one(STATISTICS.normalize(swapped))[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("{}", "not a list"),
+        ("[]", "not a list"),
+        ('["a"]', 'slide 1: expected "text" and "state"'),
+        ('[{"text": "a", "state": ""}, {"text": "b"}]', "slide 2"),
+        ('[{"text": 1, "state": ""}]', "not both in quotes"),
+        ('[{"text": "a", "state": "colour=red"}]', "no state has 'colour'"),
+    ],
+)
+def test_a_file_that_is_no_tour_is_told_in_a_line(tmp_path, text, told):
+    (tmp_path / "tour.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=told) as error:
+        read_tour(tmp_path / "tour.json")
+    assert "\n" not in str(error.value)
+
+
+def test_a_tour_is_read(tmp_path):
+    path = tmp_path / "tour.json"
+    path.write_text('[{"text": "a", "state": "cover=1.1&show=lens"}]', encoding="utf-8")
+    assert read_tour(path) == [{"text": "a", "state": "cover=1.1&show=lens"}]
+    with pytest.raises(UserError, match="no such file"):
+        read_tour(tmp_path / "none.json")
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="not JSON in UTF-8"):
+        read_tour(path)
