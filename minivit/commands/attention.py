@@ -1,13 +1,14 @@
 """`minivit attention RUN IMAGE…`: where a trained model looks."""
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from minivit import viz
+from minivit.commands import live
 from minivit.commands.cli import parse, require_ending
 from minivit.commands.images import Images, choose_images, test_split
 from minivit.commands.weights import load_any
@@ -46,6 +47,9 @@ class Options(Ranged):
     """Where to write the figures, as PNG and SVG."""
     html: Path | None = None
     """Where to write the page, one file that works offline."""
+    live: bool = False
+    """Let the model itself run in the page, as minivit live does; without --html it is live.html in
+    the run's directory."""
     score: bool = False
     """Print how good each method's map is, measured on test images."""
     test: Annotated[int, Range(1, 1_000, "a page of more would not open", "images")] = 8
@@ -79,6 +83,8 @@ def main(options: Options) -> int:
         method(name)  # complain before anything is computed
     if options.html:
         require_ending(f"--html {options.html}", options.html, ".html")
+    if options.live:
+        return live_page(options)
     trained = load_any(options.run, options.device)
     trained = at_size(trained, options)
     save_dir, html = options.save_dir, options.html
@@ -95,6 +101,30 @@ def main(options: Options) -> int:
         split = test_split(options.run, options.data_dir)[: options.count]
         print(score_table(trained, split, options.methods, options.threads))
     return 1 if images and images.failed else 0
+
+
+SHARED = "run", "html", "live", "test", "data_dir"
+"""What --live takes besides the images; the page has every layer, query and size itself."""
+
+
+def live_page(options: Options) -> int:
+    """`minivit live` with these images and this place."""
+    usual = Options(options.run)
+    for field in fields(Options):
+        if field.name in (*SHARED, "images"):
+            continue
+        if getattr(options, field.name) != getattr(usual, field.name):
+            flag = f"--{field.name}".replace("_", "-")
+            raise UserError(f"{flag} has no effect on --live; leave one of them out")
+    return live.main(
+        live.Options(
+            options.run,
+            image=options.images,
+            html=options.html,
+            test=options.test,
+            data_dir=options.data_dir,
+        )
+    )
 
 
 def at_size(trained: Trained, options: Options) -> Trained:

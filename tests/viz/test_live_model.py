@@ -10,6 +10,7 @@ import tiny
 from javascript import in_chromium, run_javascript
 
 from minivit.data import Statistics
+from minivit.functional import softmax_forward
 from minivit.models import ViT, ViTConfig
 from minivit.viz import look
 from minivit.viz.live import WORKER
@@ -210,3 +211,22 @@ def change_positions(model, order):
     table = model.pos_embed.data if learned else model.fixed_positions
     patches = table[:, 1:].copy()
     table[:, 1:] = 0.0 if order is None else patches[:, order]
+
+
+@pytest.mark.parametrize("name", ["learned", "relative"])
+def test_the_class_token_is_forced_to_patches(monkeypatch, name):
+    model, image = made(**KINDS[name])
+    before = model(image)[0]
+    logits, maps = in_javascript(model, image, {"forced": [1, 4], "temperature": 2.0})
+
+    def forced(scores):
+        probs, cache = softmax_forward(scores / 2.0)
+        probs[:, :, 0] = 0.0
+        probs[:, :, 0, [2, 5]] = 0.5
+        return probs, cache
+
+    monkeypatch.setattr("minivit.functional.attention.softmax_forward", forced)
+    after = look(model, image)
+    assert_same(logits, after.logits[0])
+    assert_same(maps, after.maps[:, 0])
+    assert np.abs(after.logits[0] - before).max() > 1e-3

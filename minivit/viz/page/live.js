@@ -68,8 +68,9 @@ document.addEventListener("keydown", (event) => {
 /** Where the model cannot run, the maps that were drawn when the page was made. */
 function showStill(reason) {
   say(reason);
+  // where scripts run, a browser keeps what noscript holds as text
   const page = new DOMParser().parseFromString($("still").textContent, "text/html");
-  document.querySelector("main").before(make("section", { className: "still" }, ...page.body.childNodes));
+  document.querySelector("main").before(make("section", { className: "still" }, make("p", { className: "wrong", textContent: reason }), ...page.body.childNodes));
 }
 
 $("title").textContent = data.title;
@@ -81,7 +82,10 @@ buildImages();
 buildMaps();
 drawBar();
 drawScale($("effect-bar"), SIGNED);
-try { startWorker(); } catch { showStill("The model cannot run here: this browser has no workers."); }
+try {
+  startWorker();
+  document.querySelector("main").hidden = $("header-controls").hidden = false;
+} catch { showStill("The model cannot run here: this browser has no workers."); }
 const opened = location.hash.slice(1);
 if (opened) goTo(opened);
 else if (data.tour) toSlide(0);

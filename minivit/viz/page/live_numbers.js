@@ -142,7 +142,8 @@ function drawByNumber(steps, step) {
       line("scores of i", scores, `sᵢⱼ = ${scoreInWords((name) => of(name.slice(5)), { group, row: i, column: j })} = ${short(scores[j])}`),
       line("softmax", probs, `pᵢⱼ = ${short(probs[j])}`),
       line("vⱼ", v, `times ${short(probs[j])}`),
-      line("Σ pᵢⱼ vⱼ", out, `the head's result; most of it from ${largest(probs)}`)));
+      line("Σ pᵢⱼ vⱼ", out, "the head's result")),
+    make("p", { className: "numbers", textContent: `Most of it comes from ${largest(probs)}.` }));
 }
 
 function largest(probs) {

@@ -48,7 +48,7 @@ function present(on = !document.documentElement.classList.contains("teach")) {
   $("present").setAttribute("aria-pressed", on);
   if (on) document.documentElement.requestFullscreen?.().catch(() => {}); // a frame may not
   else if (document.fullscreenElement) document.exitFullscreen();
-  if (on && !tour.on) toSlide(tour.slide);
+  if (on && !tour.on && !isChanged()) toSlide(tour.slide);
 }
 
 $("tour-open").addEventListener("click", () => { if (tour.on) closeTour(); else toSlide(tour.slide); });
