@@ -7,7 +7,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from minivit.commands import live
+from minivit.commands import attention, live
 from minivit.commands.cli import guarded
 from minivit.commands.train import run as train
 
@@ -67,10 +67,32 @@ def test_images_a_place_and_a_title_of_ones_own(command, trained, tmp_path):
     assert [(image["name"], image["label"]) for image in found["images"]] == [("red.png", None)]
 
 
+def test_a_tour_and_weights_as_they_are(command, trained, tmp_path):
+    tour = [{"text": "A sentence.", "state": "positions=off"}]
+    (tmp_path / "tour.json").write_text(json.dumps(tour), encoding="utf-8")
+    page = tmp_path / "page.html"
+    assert command(trained, "--tour", tmp_path / "tour.json", "--html", page)[0] == 0
+    found = content(page)
+    assert (found["tour"], found["model"]["precision"]) == (tour, "float16")
+    assert command(trained, "--float32", "--html", page)[0] == 0
+    found = content(page)
+    assert (found["tour"], found["model"]["precision"]) == (None, "float32")
+
+
+def test_attention_live_is_the_same_page(command, trained, tmp_path, capsys):
+    assert command(trained, "--test", "3", "--html", tmp_path / "one.html")[0] == 0
+    flags = [str(trained), "--test", "3", "--live", "--html"]
+    assert attention.run([*flags, str(tmp_path / "other.html")]) == 0
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "other.html").read_bytes()
+    assert guarded(lambda: attention.run([*flags, "page.html", "--image-size", "16"])) == 2
+    assert "--image-size has no effect on --live" in capsys.readouterr().err
+
+
 def test_a_mistake_is_told_in_a_line(command, trained, tmp_path):
     for arguments, told in (
         ([trained, "--html", "page.txt"], r"expected a name that ends in \.html"),
         ([tmp_path / "nowhere"], "nowhere"),
+        ([trained, "--tour", tmp_path / "none.json"], "none.json: no such file"),
         ([trained, "--test", "65"], "use a smaller --test"),
     ):
         status, out, err = command(*arguments)

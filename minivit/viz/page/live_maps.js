@@ -21,11 +21,14 @@ function buildMaps() {
   }
 }
 
+let drawnMaps = {}; // {shown, query}, so that the maps are not drawn again at each move of a choice
+
 function drawAttention() {
+  const isNew = shown && (drawnMaps.shown !== shown || drawnMaps.query !== view.query);
   for (const { button, canvas, layer, head } of thumbnails) {
     const skipped = state.skipped.includes(layer);
     const chosen = layer === view.layer && head === view.head;
-    if (shown) {
+    if (isNew) {
       const values = attentionOf(shown, layer, head);
       drawMap(canvas, values, topOf(values), () => 1);
     }
@@ -35,7 +38,9 @@ function drawAttention() {
     button.classList.toggle("skipped", skipped);
     button.setAttribute("aria-label", `layer ${layer + 1}, ${headWords(head)}${skipped ? ", skipped" : isOff(layer, head) ? ", off" : ""}`);
   }
-  drawMoved();
+  $("moved").hidden = !before.has(state.image) || !isChanged();
+  if (isNew) drawMoved();
+  drawnMaps = { shown, query: view.query };
 }
 
 /** Half of all differences: the part of the attention that goes elsewhere. */
@@ -43,7 +48,6 @@ function movedShare(old, now) { return old.reduce((sum, p, j) => sum + Math.abs(
 
 function drawMoved() {
   const old = before.get(state.image);
-  $("moved").hidden = !old || !isChanged();
   if ($("moved").hidden) return;
   $("moved-strip").replaceChildren(...Array.from({ length: data.depth }, (_, layer) => {
     const [was, is] = [old, shown].map((one) => attentionOf(one, layer, "mean"));
