@@ -63,6 +63,7 @@ PLACEHOLDERS = {
     r"~/data": "data",
     r"FOLDER": "IMAGE",
     r"photos": "PHOTOS",
+    r"tour\.json": "TOUR",
     r"FORMAT": "timm",
     r"FILE|vit(\.safetensors)?": "out.safetensors",
     r"vit\.onnx": "out.onnx",
@@ -70,7 +71,7 @@ PLACEHOLDERS = {
     r"NAME": "pooling --dataset shapes",
     r"…": "colours",
 }
-"""What stands for something, and for what here; RUN, IMAGE, PHOTOS become those of the fixture."""
+"""What stands for something, and for what here; those in capitals become the fixture's."""
 
 
 def split(line: Line) -> tuple[str, list[str]]:
@@ -111,7 +112,8 @@ def made_small(name: str, flags: list[str]) -> list[str]:
     """The flags with SMALL's values in place of the printed ones."""
     if {"--resume", "--help"} & set(flags):
         return flags
-    changes = SMALL.get(name, {}) | {key: v for key, v in WHERE_NAMED.items() if key in flags}
+    usual = SMALL.get("minivit live" if "--live" in flags else name, {})
+    changes = usual | {key: v for key, v in WHERE_NAMED.items() if key in flags}
     kept, dropping = [], False
     for word in flags:
         dropping = word in changes or (dropping and not word.startswith("--"))

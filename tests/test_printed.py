@@ -193,7 +193,8 @@ def small():
 
 @pytest.fixture(scope="module")
 def places(small, tmp_path_factory):
-    """RUN: a trained model. IMAGE: a picture. PHOTOS: a folder of class folders."""
+    """RUN: a trained model. IMAGE: a picture. PHOTOS: a folder of class folders. TOUR: the slides
+    that docs/live.md prints."""
     root = tmp_path_factory.mktemp("printed")
     tiny = {**TRAINING, "--dim": "16", "--depth": "1", "--num-heads": "2", "--runs": str(root)}
     flags = [word for flag in tiny.items() for word in flag]
@@ -204,8 +205,10 @@ def places(small, tmp_path_factory):
     for i, image in enumerate(images):
         (root / "photos" / f"class {i % 2}").mkdir(parents=True, exist_ok=True)
         image.save(root / "photos" / f"class {i % 2}" / f"{i}.png")
-    photos = str(root / "photos")
-    return {"RUN": str(run), "IMAGE": str(root / "cat.jpg"), "PHOTOS": photos}
+    text = (ROOT / "docs/live.md").read_text(encoding="utf-8")
+    (root / "tour.json").write_text(re.search(r"```json\n(.*?)```", text, re.S)[1], "utf-8")
+    named = {"IMAGE": "cat.jpg", "PHOTOS": "photos", "TOUR": "tour.json"}
+    return {"RUN": str(run), **{name: str(root / file) for name, file in named.items()}}
 
 
 def test_pages_notebooks_and_code_print_commands():
