@@ -21,8 +21,8 @@ def read_tour(path: Path) -> list[dict[str, str]]:
 
     Raises UserError for a file that is no such list.
     """
-    with reading(path):
-        raw = path.read_bytes()[: MOST_BYTES + 1]
+    with reading(path), path.open("rb") as file:
+        raw = file.read(MOST_BYTES + 1)
     shown = shown_path(path)
     if len(raw) > MOST_BYTES:
         raise UserError(f"{shown} has more than {MOST_BYTES:,} bytes; {EXPECTED}")

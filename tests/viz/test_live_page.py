@@ -241,9 +241,14 @@ def test_a_dropped_file_that_is_no_image_is_told(show):
 
 
 def test_hostile_names_stay_text(show):
-    page = show(
-        made(class_names=[EVIL, "dog", "owl"], names=[EVIL, "b"], title=EVIL, labels=[0, 1])
-    )
+    names = {"class_names": [EVIL, "dog", "owl"], "names": [EVIL, "b"], "title": EVIL}
+    page = show(made(labels=[0, 1], tour=[{"text": EVIL, "state": EVIL}], **names))
+    assert EVIL in page.text_content("#tour")
+    assert EVIL in page.text_content("#try")
+    for tab, part in (("heads", "#effect-words"), ("lens", "#lens-classes"), ("steps", "#message")):
+        page.click(f"#tab-{tab}")
+        page.evaluate(SETTLED)
+        assert EVIL.split("=")[0] in page.text_content(part)
     page.wait_for_timeout(100)
     assert page.evaluate("window.evil") is None
     assert page.locator("img").count() == 0
