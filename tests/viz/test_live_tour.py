@@ -142,6 +142,10 @@ def test_a_tour_of_ones_own(show):
 def test_an_address_opens_a_slide(show):
     page = show(made(tour=TOUR), address="#image=2&tour=3")
     assert page.text_content("#tour-text") == "The other image."
+    assert page.text_content("#changes") == "Nothing is changed."
+    page = show(made(tour=TOUR), address="#tour=3")
+    assert page.text_content("#image-name") == "image 2"
+    assert page.text_content("#changes") == "Changed: head 1 of layer 1 off."
 
 
 @pytest.mark.parametrize("width", [360, 1280, 1920])

@@ -100,12 +100,14 @@ function readAddress(text) {
 
 let waiting = null; // an address that asks for what must be found, until the model has run
 
-/** Show the state that an address names; one step, which undo takes back. */
+/** Show the state that an address names, or that of its slide where it names no more; one step,
+ * which undo takes back. */
 function goTo(text) {
   waiting = null;
   const { image, changes, looks, find, slide, unknown } = readAddress(text);
   say(unknown.length ? `The address says ${unknown.join(", ")}, which this page does not know.` : "");
   if (slide !== null) [tour.slide, tour.on] = [slide, true];
+  if (slide !== null && [...new URLSearchParams(text)].length === 1) return toSlide(slide);
   const { tool, shade, colour } = view;
   Object.assign(view, START, { tool, shade, colour }, looks);
   if (find && !before.has(image)) waiting = text;
