@@ -6,13 +6,14 @@ logits, cache = model.forward(images)       # images (B, 3, 32, 32), float32
 dimages = model.backward(dlogits, cache)    # every Parameter's .grad is filled
 cache.blocks[0].attn.probs                  # (B, H, T, T): what each token looks at
 minivit.trace(model, images[0])             # every tensor of both passes, in order
+minivit.intervene(model, heads_off=[(0, 1)])  # a model of its own, with a head off
 minivit.load("dinov2.safetensors")          # a run, or a published Vision Transformer
 """
 
 from minivit.backend import RandomStream  # first: it tunes the host before NumPy loads
 from minivit.errors import UserError
 from minivit.interop import load
-from minivit.models import ViT, ViTCache, ViTConfig, trace
+from minivit.models import ViT, ViTCache, ViTConfig, intervene, trace
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,7 @@ __all__ = [
     "ViTCache",
     "ViTConfig",
     "__version__",
+    "intervene",
     "load",
     "trace",
 ]

@@ -1,6 +1,12 @@
 """Whole models."""
 
 from minivit.models.config import PRESETS, ViTConfig
+from minivit.models.interventions import (
+    arrange_patches,
+    cover_patches,
+    intervene,
+    other_heads,
+)
 from minivit.models.masked import MaskedViT, patch_colours
 from minivit.models.model import Model
 from minivit.models.tracing import Step, Trace, trace
@@ -17,6 +23,10 @@ __all__ = [
     "ViT",
     "ViTCache",
     "ViTConfig",
+    "arrange_patches",
+    "cover_patches",
+    "intervene",
+    "other_heads",
     "patch_colours",
     "trace",
 ]
