@@ -21,6 +21,7 @@ from minivit.viz.scores import BASELINES
 
 FIGURES = {
     "gallery",
+    "lens",
     "overlays",
     "heads",
     "rollout",
@@ -138,6 +139,15 @@ def test_the_table_of_scores(command, trained):
     assert "10 test images; the figure takes 0.50 of the image" in out
     for column in ("pointing game", "best IoU", "energy inside", "deletion", "insertion"):
         assert column in out
+
+
+def test_heads_are_knocked_out_on_request(command, trained, tmp_path):
+    status, out, _ = command(trained.path, "--knock-out", "--test", "2", "--save-dir", tmp_path)
+    assert status == 0
+    assert str(tmp_path / "knock_out.png") in out
+    assert (tmp_path / "knock_out.svg").exists()
+    page = tmp_path / "page.html"
+    assert "with --save-dir" in told(command(trained.path, "--knock-out", "--html", page))
 
 
 def test_chosen_methods_only(command, trained):

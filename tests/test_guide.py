@@ -1,4 +1,5 @@
-"""docs/change-one-thing.md: its Python runs, on few images, and does as it says."""
+"""docs/change-one-thing.md and docs/interventions.md: their Python runs, on few images, and does
+as it says."""
 
 import json
 import re
@@ -101,3 +102,21 @@ def test_its_lines_of_metrics_are_like_those_of_a_training(guide):
     for line in map(json.loads, shown.splitlines()):
         if line["kind"] in written:
             assert line.keys() == written[line["kind"]].keys()
+
+
+def test_interventions(tmp_path, monkeypatch):
+    tints = tiny.dataset(48, 16)
+    data = Dataset("Tints", enlarged(tints.train), enlarged(tints.test), NAMES[:4])
+    monkeypatch.setattr("minivit.data.shapes.load", lambda: data)
+    one = tiny.trainer(tmp_path, data, vit={"image_size": 32, "depth": 3, "num_heads": 4}, epochs=1)
+    one.fit()
+    names = {}
+    for text in printed.python_blocks("docs/interventions.md"):
+        text = text.replace("runs/20261122-104500-shapes", str(one.run.path))
+        exec(compile(text, "docs/interventions.md", "exec"), names)
+    assert names["lens"].pooled.shape == (4, 8, 4)
+    assert names["lens"].patches.shape == (4, 8, 8, 8, 4)
+    assert names["effect"].shape == (8, 3, 4)
+    assert names["without"](names["images"]).shape == (8, 4)
+    swapped, images = names["swapped"], names["images"]
+    np.testing.assert_array_equal(swapped[:, :, :4, 12:16], images[:, :, :4, 16:20])

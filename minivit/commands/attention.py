@@ -52,6 +52,9 @@ class Options(Ranged):
     the run's directory."""
     score: bool = False
     """Print how good each method's map is, measured on test images."""
+    knock_out: bool = False
+    """Draw how the probability of the predicted class changes with each head off, a forward pass
+    per head: a figure more."""
     test: Annotated[int, Range(1, 1_000, "a page of more would not open", "images")] = 8
     """How many test images to show where none is named."""
     count: Annotated[int, Range(1, 1_000_000, "no test set has more", "images")] = 200
@@ -92,6 +95,8 @@ def main(options: Options) -> int:
         folder = options.run if options.run.is_dir() else options.run.parent
         save_dir = folder / "attention"
         html = save_dir / "explorer.html"
+    if options.knock_out and not save_dir:
+        raise UserError("--knock-out draws a figure; say where with --save-dir")
     images = _images(options, trained) if save_dir or html else None
     if images and html:
         write_page(html, trained, images, options)
@@ -161,7 +166,9 @@ def write_figures(folder: Path, trained: Trained, images: Images, options: Optio
     """Every figure as PNG and SVG."""
     config = trained.model.config
     query = query_token(options.query, config)
-    found = attention_figures(trained, images.pixels, images.labels, options.methods, query)
+    found = attention_figures(
+        trained, images.pixels, images.labels, options.methods, query, options.knock_out
+    )
     for name, figure in found:
         for suffix in ("png", "svg"):
             viz.save_figure(figure, folder / f"{name}.{suffix}")

@@ -183,6 +183,21 @@ class ViT(Model):
         the patches first."""
         return self.norm.forward(self._encode(images))[0]
 
+    def stages(self, images: Array) -> Iterator[Array]:
+        """images (B, channels, H, W) -> all tokens (B, T, C), before the first block and after
+        each, one after another; no cache is kept."""
+        self.check_images(images)
+        x, _ = self.patch_embed.forward(images)
+        x, _ = self.place_forward(x, None)
+        yield x
+        for block in self.blocks:
+            x = block(x)
+            yield x
+
+    def classify(self, tokens: Array) -> Array:
+        """Tokens (B, T, C) of any stage -> logits (B, K): the final norm, the pooling, the head."""
+        return self._classify(tokens)[0]
+
     def forward(  # type: ignore[override]
         self, images: Array, train: bool = False, stream: RandomStream | None = None
     ) -> tuple[Array, ViTCache]:

@@ -1,8 +1,9 @@
 """What a model does, in pictures: its training, its attention, its weights.
 
 maps.py, weights.py: the maths. look.py: one pass of a model, all of it kept. methods.py: the ways
-to a map, by name. scores.py: how good a map is. Functions called …_figure return a matplotlib
-Figure; `explore` and `live_page` return a page.
+to a map, by name. scores.py: how good a map is. lens.py, knock_out.py: what the head says of each
+layer, and without each head. Functions called …_figure return a matplotlib Figure;
+`explore` and `live_page` return a page.
 """
 
 from minivit.viz.attention_figures import (
@@ -16,6 +17,8 @@ from minivit.viz.attention_figures import (
 )
 from minivit.viz.explorer import explore
 from minivit.viz.gallery import Judged, gallery_figure, judged_figure
+from minivit.viz.knock_out import knock_out, knock_out_figure
+from minivit.viz.lens import Lens, lens_figure, logit_lens
 from minivit.viz.live import live_page, require_known
 from minivit.viz.look import Look, look
 from minivit.viz.maps import (
@@ -40,6 +43,7 @@ from minivit.viz.weights import patch_filters, position_similarity
 __all__ = [
     "METHODS",
     "Judged",
+    "Lens",
     "Look",
     "Page",
     "attention_distance",
@@ -54,7 +58,11 @@ __all__ = [
     "gradient_rollout",
     "heads_figure",
     "judged_figure",
+    "knock_out",
+    "knock_out_figure",
+    "lens_figure",
     "live_page",
+    "logit_lens",
     "look",
     "overlay_figure",
     "patch_filters",

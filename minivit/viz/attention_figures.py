@@ -13,7 +13,11 @@ from minivit.viz.style import (
     SIGNED,
     Figure,
     bare,
+    colorbar,
+    headline,
+    heat_bar,
     panels,
+    percent,
     show_overlay,
     show_picture,
 )
@@ -21,23 +25,30 @@ from minivit.viz.weights import Filters
 
 
 def overlay_figure(
-    pictures: np.ndarray, maps: dict[str, np.ndarray], titles: Sequence[str]
+    pictures: np.ndarray,
+    maps: dict[str, np.ndarray],
+    titles: Sequence[str],
+    colors: Sequence[str] | None = None,
 ) -> Figure:
-    """A row a picture: the picture, then each method's map over it.
+    """A row per image: the image, then each method's map over it.
 
     Args:
-        maps: method -> (N, rows, columns). titles: what to write beside each picture.
+        maps: method -> (N, rows, columns). titles: what to write beside each image. colors: of the
+            titles; None for black.
     """
+    N = len(pictures)
     height, width = pictures.shape[-2:]
-    shape = height / width
-    figure, axes = panels(len(pictures), 1 + len(maps), 1.35, 0.2, 0.9, shape)
-    for row, picture, title in zip(axes, pictures, titles, strict=True):
+    figure, axes = panels(N, 1 + len(maps), 1.35, 0.4, 1.7, height / width)
+    for row, picture, title, color in zip(
+        axes, pictures, titles, colors or ["black"] * N, strict=True
+    ):
         show_picture(row[0], picture)
-        row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
+        row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8, color=color)
     for column, (name, found) in zip(axes[:, 1:].T, maps.items(), strict=True):
         column[0].set_title(name, fontsize=9)
         for one, picture, heat in zip(column, pictures, found, strict=True):
             show_overlay(one, picture, heat)
+    heat_bar(figure, axes, "min")
     return figure
 
 
@@ -50,7 +61,7 @@ def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, num_prefix
             the class token.
     """
     L, H = maps.shape[:2]
-    figure, axes = panels(L, H, 1.1, above=0.4, beside=0.2, shape=grid[0] / grid[1])
+    figure, axes = panels(L, H, 1.1, above=0.5, beside=1.0, shape=grid[0] / grid[1])
     shown = maps[:, :, query, num_prefix:].reshape(L, H, *grid)
     for layer, head in np.ndindex(L, H):
         one = axes[layer, head]
@@ -63,19 +74,22 @@ def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, num_prefix
         if layer == 0:
             one.set_title(f"head {head + 1}", fontsize=8)
     who = "the marked patch" if query >= num_prefix else "the class token"
-    figure.suptitle(f"What {who} attends to (each map on a scale of its own)", fontsize=9)
+    headline(figure, f"What {who} attends to")
+    heat_bar(figure, axes, "0")
     return figure
 
 
 def rollout_figure(picture: np.ndarray, steps: np.ndarray) -> Figure:
     """Rollout as it grows with depth. steps: (L, rows, columns)."""
     height, width = picture.shape[-2:]
-    figure, axes = panels(1, 1 + len(steps), 1.35, above=0.2, shape=height / width)
+    figure, axes = panels(1, 1 + len(steps), 1.35, above=0.5, beside=0.8, shape=height / width)
     show_picture(axes[0, 0], picture)
-    axes[0, 0].set_title("picture", fontsize=9)
+    axes[0, 0].set_title("image", fontsize=9)
     for layer, (one, heat) in enumerate(zip(axes[0, 1:], steps, strict=True)):
         show_overlay(one, picture, heat)
         one.set_title(f"to layer {layer + 1}", fontsize=9)
+    headline(figure, "Attention through several layers (rollout)")
+    heat_bar(figure, axes, "min")
     return figure
 
 
@@ -92,6 +106,7 @@ def distance_figure(distances: np.ndarray, chance: float) -> Figure:
     axes.axhline(chance, color=GREY, ls="--", lw=1, label="everywhere alike")
     axes.plot(np.repeat(depth, H), distances.ravel(), "o", color=BLUE, alpha=0.7, label="a head")
     axes.plot(depth, distances.mean(1), color=ORANGE, label="mean of the heads")
+    axes.set_title("How far each head looks", fontsize=9)
     axes.set_xticks(depth)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("layer")
@@ -109,12 +124,11 @@ def position_figure(similarity: np.ndarray) -> Figure:
     """
     rows, columns = similarity.shape[:2]
     side = min(0.7 * columns, 7.0)
-    figure, axes = panels(1, 1, side, above=0.2, beside=1.2, shape=rows / columns)
+    figure, axes = panels(1, 1, side, above=0.5, beside=1.2, shape=rows / columns)
     # one image: axes of their own for hundreds of maps would take minutes
     image = axes[0, 0].imshow(_side_by_side(similarity), cmap=SIGNED, vmin=-1, vmax=1)
-    bar = figure.colorbar(image, ax=axes, shrink=0.7)
-    bar.set_label("cosine similarity", fontsize=9)
-    bar.outline.set_visible(False)
+    colorbar(figure, image, axes, "cosine similarity")
+    headline(figure, "How alike the positions are: a map for each patch")
     figure.supxlabel("column of the patch", fontsize=9)
     figure.supylabel("row of the patch", fontsize=9)
     return figure
@@ -129,10 +143,12 @@ def _side_by_side(maps: np.ndarray) -> np.ndarray:
 
 
 def filters_figure(filters: Filters) -> Figure:
-    """Principal components of the patch filters, each on a scale of its own (paper, fig. 7)."""
+    """Principal components of the patch filters, each on a scale of its own (paper, fig. 7), with
+    its share of their variance."""
     count = len(filters.components)
     columns = min(count, 7)
-    figure, axes = panels(-(-count // columns), columns, 0.9, above=0.6)
+    rows = -(-count // columns)
+    figure, axes = panels(rows, columns, 0.9, above=0.5 + 0.15 * rows)
     for i, one in enumerate(axes.flat):
         if i >= count:
             continue
@@ -140,22 +156,28 @@ def filters_figure(filters: Filters) -> Figure:
         scaled = 0.5 + 0.5 * pattern / max(np.abs(pattern).max(), np.finfo(float).tiny)
         image = scaled.transpose(1, 2, 0)
         one.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
-        one.set_title(f"{100 * filters.shares[i]:.1f} %", fontsize=7, pad=2)
+        one.set_title(percent(filters.shares[i], 1), fontsize=7, pad=2)
+    headline(figure, "Principal components of the patch filters, with their share of the variance")
     return figure
 
 
 def similarity_figure(similarity: np.ndarray) -> Figure:
-    """Token-to-token similarity of one picture, before each block and at the end.
+    """Token-to-token similarity of one image, before each block and at the end.
 
     similarity: (L + 1, T, T), from -1 to 1.
     """
-    figure, axes = panels(1, len(similarity), 1.5, above=0.2, beside=0.8)
+    T = similarity.shape[-1]
+    figure, axes = panels(1, len(similarity), 1.5, above=0.7, beside=1.0)
     for layer, (one, values) in enumerate(zip(axes[0], similarity, strict=True)):
         image = one.imshow(values, cmap=SIGNED, vmin=-1, vmax=1)
         last = layer == len(similarity) - 1
         one.set_title("at the end" if last else f"into layer {layer + 1}", fontsize=9)
         bare(one)
-    bar = figure.colorbar(image, ax=axes, shrink=0.7)
-    bar.set_label("cosine similarity", fontsize=9)
-    bar.outline.set_visible(False)
+        one.set_xlabel("token", fontsize=8)
+    axes[0, 0].set_ylabel("token", fontsize=8)
+    axes[0, 0].set_yticks([0, T - 1], ["1", str(T)], fontsize=7)
+    for one in axes[0]:
+        one.set_xticks([0, T - 1], ["1", str(T)], fontsize=7)
+    headline(figure, "How alike the tokens of an image are")
+    colorbar(figure, image, axes, "cosine similarity")
     return figure

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from minivit.viz.style import HEAT, panels, show_picture
+from minivit.viz.style import HEAT, headline, heat_bar, panels, show_picture
 
 
 class Components(NamedTuple):
@@ -81,10 +81,11 @@ def likeness(features: np.ndarray, image: int, patch: tuple[int, int]) -> np.nda
 def components_figure(pictures: np.ndarray, components: Components) -> Figure:
     """Images above, their patches as colors below. pictures: uint8 (N, channels, H, W)."""
     H, W = pictures.shape[2:]
-    figure, axes = panels(2, len(pictures), 2.0, shape=H / W)
+    figure, axes = panels(2, len(pictures), 2.0, above=0.3, shape=H / W)
     for column, picture, colors in zip(axes.T, pictures, components.colors, strict=True):
         show_picture(column[0], picture)
         column[1].imshow(colors)
+    headline(figure, "Principal components of the patches' features as colors")
     return figure
 
 
@@ -98,9 +99,11 @@ def class_token_figure(picture: np.ndarray, maps: np.ndarray) -> Figure:
     count = 1 + len(maps)
     columns = min(count, 7)
     rows = -(-count // columns)
-    figure, axes = panels(rows, columns, 2.0, above=0.25 * rows, shape=H / W)
+    figure, axes = panels(rows, columns, 2.0, above=0.3 + 0.25 * rows, beside=0.8, shape=H / W)
     show_picture(axes.flat[0], picture)
     for i, (one, heat) in enumerate(zip(axes.flat[1:], maps, strict=False), 1):
         one.imshow(heat, cmap=HEAT, vmin=0, interpolation="bilinear")
         one.set_title(f"head {i}", fontsize=8, pad=2)
+    headline(figure, "What the class token attends to in the last layer")
+    heat_bar(figure, axes, "0")
     return figure

@@ -5,7 +5,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minivit.viz.style import BLUE, GREY, ORANGE, Figure, bare, panels, shortened, show_picture
+from minivit.viz.style import (
+    GREY,
+    Figure,
+    answer,
+    bare,
+    panels,
+    shortened,
+    show_picture,
+    verdict,
+)
 
 COLUMNS = 8
 SIDE = 1.35
@@ -20,7 +29,8 @@ def gallery_figure(
     class_names: Sequence[str],
     labels: Sequence[int] | np.ndarray | None = None,
 ) -> Figure:
-    """Pictures with what the model says of them, in blue where it is right and orange where not.
+    """Images with what the model says of them, in blue where it is right, in orange with a cross
+    where not.
 
     Args:
         probs: (N, K). labels: (N,), or None where nobody knows.
@@ -31,12 +41,11 @@ def gallery_figure(
     for i, one in enumerate(axes.flat[: len(pictures)]):
         show_picture(one, pictures[i])
         best = int(probs[i].argmax())
-        text, colour = f"{class_names[best]} {probs[i, best]:.0%}", "black"
-        if labels is not None:
-            right = best == labels[i]
-            colour = BLUE if right else ORANGE
-            text += "" if right else f"\n({class_names[labels[i]]})"
-        one.set_title(text, fontsize=8, color=colour, pad=3)
+        right = None if labels is None else bool(best == labels[i])
+        text = answer(class_names[best], probs[i, best], right, LONGEST)
+        if labels is not None and not right:
+            text += f"\n{_true_class(class_names[labels[i]])}"
+        one.set_title(text, fontsize=8, color=verdict(right), pad=3)
     return figure
 
 
@@ -53,7 +62,7 @@ class Judged(NamedTuple):
 
 def judged_figure(groups: Mapping[str, Judged], class_names: Sequence[str]) -> Figure:
     """Pictures with their two most probable classes, in blue where the model is right; where it is
-    not, in orange and with the true class. Below each its name.
+    not, in orange with a cross and the true class. Below each its name.
 
     groups: by what to write above them; at least one.
     """
@@ -75,13 +84,17 @@ def judged_figure(groups: Mapping[str, Judged], class_names: Sequence[str]) -> F
 
 def _show_judged(axes: Any, judged: Judged, i: int, class_names: Sequence[str]) -> None:
     show_picture(axes, judged.pictures[i])
-    lines = [
-        f"{shortened(class_names[k], LONGEST - 5)} {p:.0%}"
-        for k, p in zip(judged.classes[i], judged.probs[i], strict=True)
-    ]
     label = judged.labels[i]
-    right = judged.classes[i, 0] == label
-    lines += [] if right else [f"true: {shortened(class_names[label], LONGEST - 6)}"]
-    axes.set_title("\n".join(lines), fontsize=8, color=BLUE if right else ORANGE, pad=3)
+    right = bool(judged.classes[i, 0] == label)
+    lines = [
+        answer(class_names[k], p, None if rank else right, LONGEST)
+        for rank, (k, p) in enumerate(zip(judged.classes[i], judged.probs[i], strict=True))
+    ]
+    lines += [] if right else [_true_class(class_names[label])]
+    axes.set_title("\n".join(lines), fontsize=8, color=verdict(right), pad=3)
     name = shortened(judged.names[i], LONGEST_BELOW, end=1.0)
     axes.set_xlabel(name, fontsize=6, color=GREY, labelpad=2)
+
+
+def _true_class(name: str) -> str:
+    return f"true: {shortened(name, LONGEST - 6)}"

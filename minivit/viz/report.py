@@ -25,6 +25,8 @@ from minivit.viz.features import (
     patch_components,
 )
 from minivit.viz.gallery import gallery_figure
+from minivit.viz.knock_out import knock_out, knock_out_figure
+from minivit.viz.lens import lens_figure, logit_lens
 from minivit.viz.look import look
 from minivit.viz.maps import (
     attention_distance,
@@ -35,7 +37,11 @@ from minivit.viz.maps import (
 )
 from minivit.viz.methods import WITHOUT_GRADIENTS, method
 from minivit.viz.scores import score_methods
+from minivit.viz.style import answer, verdict
 from minivit.viz.weights import ABSOLUTE, patch_filters, position_similarity
+
+MOST_ROWS = 8
+"""Images of a figure that has a column per layer."""
 
 
 def attention_figures(
@@ -44,12 +50,14 @@ def attention_figures(
     labels: np.ndarray | None,
     methods: Sequence[str],
     query: int,
+    knocked_out: bool = False,
 ) -> Iterator[tuple[str, Figure]]:
     """(file name, figure) of every view that this model has.
 
     Args:
         pixels: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows.
-        methods: names of `METHODS`. query: the token whose heads are drawn.
+        methods: names of `METHODS`. query: the token whose heads are drawn. knocked_out: whether to
+            try the model without each head, which takes a forward pass per head.
 
     A model without a head has no classes to ask about: its methods are those that need none.
     """
@@ -57,17 +65,23 @@ def attention_figures(
     config = model.config
     first = config.num_prefix
     images = to_device(trained.statistics.normalize(pixels), model.device)
+    effect = knock_out(model, images) if knocked_out else None
     headed = config.num_classes > 0
     seen = look(model, images, gradients=headed)
     said = [""] * len(pixels)
+    rights: list[bool | None] = [None] * len(pixels)
     if headed:
         probs, _ = softmax_forward(seen.logits)
-        said = [f"{names[k]} {p.max():.0%}" for k, p in zip(seen.classes, probs, strict=True)]
+        said, rights = _answers(probs, names, labels)
         yield "gallery", gallery_figure(pixels, probs, names, labels)
+        lens = logit_lens(model, images[:MOST_ROWS])
+        yield "lens", lens_figure(pixels[:MOST_ROWS], lens, names, labels)
     else:
         methods = [name for name in methods if name in WITHOUT_GRADIENTS] or WITHOUT_GRADIENTS
+    if effect is not None:
+        yield "knock_out", knock_out_figure(effect)
     maps = {name: method(name)(seen, config) for name in methods}
-    yield "overlays", overlay_figure(pixels, maps, said)
+    yield "overlays", overlay_figure(pixels, maps, said, [verdict(right) for right in rights])
     yield "heads", heads_figure(seen.maps[:, 0], config.grid, query, first)
     if config.num_class_tokens:
         last = seen.maps[-1, 0, :, 0, first:].reshape(-1, *config.grid)
@@ -85,6 +99,16 @@ def attention_figures(
         yield "positions", position_figure(position_similarity(model))
     if config.stem == "patch":
         yield "filters", filters_figure(patch_filters(model))
+
+
+def _answers(
+    probs: np.ndarray, names: Sequence[str], labels: np.ndarray | None
+) -> tuple[list[str], list[bool | None]]:
+    """What the model says of each image, and whether it is right."""
+    best = probs.argmax(-1)
+    rights = [None] * len(best) if labels is None else (best == labels).tolist()
+    answers = zip(best, probs, rights, strict=True)
+    return [answer(names[k], p[k], right) for k, p, right in answers], rights
 
 
 SCORES = {

@@ -3,6 +3,7 @@ for names in any script."""
 
 import functools
 import logging
+import textwrap
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -12,10 +13,18 @@ import matplotlib.figure
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 # Okabe & Ito's colours
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
+CLASSES = (
+    *(BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
+    *("#332288", "#882255", "#8B5A2B"),
+)
+"""Colors of classes where several are drawn; any other class is grey."""
 HEAT = "inferno"  # light is much, to every eye and in print
 SIGNED = "RdBu_r"
 
@@ -122,6 +131,48 @@ def _fitting(text: str, most: int) -> str:
     return text[: np.searchsorted(widths, most, side="right")]
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """ "81 %", as all figures have it; `digits` behind the point."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def answer(name: str, probability: float, right: bool | None = None, most: int = 22) -> str:
+    """What a model says of an image: "star 97 %", and where it is wrong "✗ ring 62 %".
+
+    right: None where nobody knows. most: letters of the whole.
+    """
+    mark = "✗ " if right is False else ""
+    number = percent(probability)
+    return f"{mark}{shortened(name, max(most - len(mark + number) - 1, 2))} {number}"
+
+
+def verdict(right: bool | None) -> str:
+    """The color of an answer: blue where it is right, orange where not, black if nobody knows."""
+    return "black" if right is None else BLUE if right else ORANGE
+
+
+def heat_bar(figure: Figure, axes: Any, lowest: str) -> None:
+    """The colors of maps that have each a scale of its own, from `lowest` to its maximum."""
+    colors, names = ScalarMappable(Normalize(0, 1), HEAT), FixedFormatter([lowest, "max"])
+    shrink = min(0.8, 2.0 / figure.get_figheight())
+    label = "each map on its own scale" if shrink < 0.8 else "each map"
+    colorbar(figure, colors, axes, label, ticks=[0, 1], format=names, shrink=shrink)
+
+
+def headline(figure: Figure, text: str) -> None:
+    """A title over a whole figure, in as many lines as it needs."""
+    letters = int(15 * figure.get_figwidth())  # of 9 points, about 15 to an inch
+    figure.suptitle("\n".join(textwrap.wrap(text, letters)), fontsize=9)
+
+
+def colorbar(figure: Figure, image: Any, axes: Any, label: str, **options: Any) -> None:
+    """What the colors of an image mean, beside some axes. options: of matplotlib's colorbar."""
+    bar = figure.colorbar(image, ax=axes, **{"shrink": 0.7, **options})
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+
+
 def panels(
     rows: int,
     columns: int,
@@ -156,14 +207,15 @@ def show_picture(axes: Axes, picture: np.ndarray) -> None:
     axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
 
 
-def show_overlay(axes: Axes, picture: np.ndarray, heat: np.ndarray) -> None:
-    """A map (rows, columns) over its picture, from clear (its smallest number) to light."""
+def show_overlay(axes: Axes, picture: np.ndarray, heat: np.ndarray) -> Any:
+    """A map (rows, columns) over its picture, from clear (its smallest number) to light. Returns
+    the map's image."""
     span = float(heat.max() - heat.min())
     share = (heat - heat.min()) / (span or 1.0)
     H, W = picture.shape[1:]
     show_picture(axes, (picture.mean(0, keepdims=True) * 0.8).astype(np.uint8))
     extent = (-0.5, W - 0.5, H - 0.5, -0.5)
-    axes.imshow(
+    return axes.imshow(
         share,
         cmap=HEAT,
         vmin=0,

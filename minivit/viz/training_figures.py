@@ -14,7 +14,7 @@ from minivit.models import MaskedViT
 from minivit.viz.mistakes import save_mistakes
 from minivit.viz.restored import patches_figure, restore
 from minivit.viz.save import save_figure
-from minivit.viz.style import BLUE, GREY, ORANGE, Figure, shortened
+from minivit.viz.style import BLUE, GREY, ORANGE, Figure, percent, shortened
 
 NUMBERED = 25
 MOST_NAMED = 60
@@ -37,7 +37,7 @@ def save_test(trainer: Trainer, found: Evaluation) -> str:
         figure = patches_figure(restore(model, trainer.objective, dataset.test.images[:8]))
         save_figure(figure, trainer.run.path / "patches.png")
         return "patches.png"
-    title = f"{dataset.name}, test: {found.accuracy:.1%} correct"
+    title = f"{dataset.name}, test: {percent(found.accuracy, 1)} correct"
     figure = confusion_figure(cast(np.ndarray, found.confusion), dataset.class_names, title)
     save_figure(figure, trainer.run.path / "confusion.png")
     return f"confusion.png, {save_mistakes(dataset, found, trainer.run.path)}"
@@ -63,7 +63,7 @@ def curves_figure(metrics: Sequence[dict]) -> Figure:
     accuracy.yaxis.set_major_formatter("{x:.0f} %")
     if test:
         value = 100 * test[-1]["test_accuracy"]
-        accuracy.axhline(value, color=GREY, lw=1, ls="--", label=f"test {value:.2f} %")
+        accuracy.axhline(value, color=GREY, lw=1, ls="--", label=f"test {percent(value / 100, 2)}")
     rate.plot([line["epoch"] for line in steps], [line["lr"] for line in steps], color=BLUE)
     for axes, title in ((loss, "loss"), (accuracy, "accuracy"), (rate, "learning rate")):
         axes.set_title(title)

@@ -32,8 +32,9 @@ def scaled(heat):
 
 def test_overlays_stand_in_their_row_and_column():
     maps = {"one": MAPS, "two": MAPS[::-1]}
-    figure = overlay_figure(PICTURES, maps, ["a", "b"])
-    axes = np.array(figure.axes).reshape(2, 3)
+    figure = overlay_figure(PICTURES, maps, ["a", "b"], ["blue", "red"])
+    *panels, bar = figure.axes
+    axes = np.array(panels).reshape(2, 3)
     for row in range(2):
         np.testing.assert_array_equal(images(axes[row, 0])[0], PICTURES[row].transpose(1, 2, 0))
         for column, found in enumerate(maps.values(), 1):
@@ -43,6 +44,8 @@ def test_overlays_stand_in_their_row_and_column():
             assert image.get_extent() == [-0.5, 11.5, 7.5, -0.5], "row 0 is above"
     assert [axes[0, i].get_title() for i in (1, 2)] == ["one", "two"]
     assert axes[1, 0].get_ylabel() == "b"
+    assert axes[1, 0].yaxis.label.get_color() == "red"
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == ["min", "max"]
 
 
 def test_a_map_without_contrast_is_dark_and_no_error():
@@ -55,7 +58,9 @@ def test_heads_show_the_querys_row(prefix):
     T = 6 + prefix
     maps = np.abs(draw(1, 2, 3, T, T))  # asymmetric: a column would be seen
     figure = heads_figure(maps, (2, 3), query=4, num_prefix=prefix)
-    axes = np.array(figure.axes).reshape(2, 3)
+    *panels, bar = figure.axes
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == ["0", "max"]
+    axes = np.array(panels).reshape(2, 3)
     for layer, head in np.ndindex(2, 3):
         (shown,) = images(axes[layer, head])
         expected = maps[layer, head, 4, prefix:].reshape(2, 3)
@@ -112,11 +117,11 @@ def test_the_gallery_says_what_is_right_and_what_is_not():
     probs = np.array([[0.9, 0.1], [0.7, 0.3]])
     figure = gallery_figure(PICTURES, probs, ["cat", "dog"], labels=[0, 1])
     first, second = figure.axes
-    assert first.get_title() == "cat 90%"
-    assert second.get_title() == "cat 70%\n(dog)"
+    assert first.get_title() == "cat 90 %"
+    assert second.get_title() == "✗ cat 70 %\ntrue: dog"
     assert first.title.get_color() != second.title.get_color()
     unknown = gallery_figure(PICTURES, probs, ["cat", "dog"]).axes[1]
-    assert unknown.get_title() == "cat 70%"
+    assert unknown.get_title() == "cat 70 %"
 
 
 def test_one_channel_is_drawn_grey():

@@ -75,10 +75,10 @@ def test_the_figure_shows_each_image_once_with_what_it_is_taken_for(tmp_path, dr
         pixels = data.test.images[row].transpose(1, 2, 0)
         np.testing.assert_array_equal(axes.images[0].get_array(), pixels)
     assert [axes.get_title() for axes in shown] == [
-        '猫 95%\ndog "wild" 1%\ntrue: dog "wild"',
-        'cat, tame 80%\ndog "wild" 10%\ntrue: dog "wild"',
-        'dog "wild" 40%\n猫 39%\ntrue: cat, tame',
-        "猫 50%\ncat, tame 45%",
+        '✗ 猫 95 %\ndog "wild" 1 %\ntrue: dog "wild"',
+        '✗ cat, tame 80 %\ndog "wild" 10 %\ntrue: dog "wild"',
+        '✗ dog "wild" 40 %\n猫 39 %\ntrue: cat, tame',
+        "猫 50 %\ncat, tame 45 %",
     ]
     assert [axes.title.get_color() for axes in shown] == [ORANGE, ORANGE, ORANGE, BLUE]
     first, second = (part.get_suptitle() for part in drawn[0].subfigs)

@@ -1,0 +1,71 @@
+"""What each head is worth to the prediction: the probability of a class with the head off."""
+
+import numpy as np
+
+from minivit.backend import Array, to_host
+from minivit.errors import UserError
+from minivit.functional import softmax_forward
+from minivit.models import ViT, intervene
+from minivit.viz.look import require_attention
+from minivit.viz.style import SIGNED, Figure, colorbar, headline
+
+AT_ONCE = 32
+"""Images of a forward pass."""
+MOST_NUMBERS = 200
+"""Cells of a figure in which a number can be read."""
+
+
+def knock_out(model: ViT, images: Array) -> np.ndarray:
+    """How the probability of the predicted class changes when one head is off.
+
+    Args:
+        images: (N, channels, H, W), normalized, of the model's dtype and device.
+
+    Returns:
+        (N, L, H): with the head off, minus with all; below 0 where the head spoke for the class.
+
+    Raises:
+        UserError: the model has no attention, or no head to classify with.
+    """
+    require_attention(model)
+    config = model.config
+    if not config.num_classes:
+        raise UserError("num_classes is 0: the model predicts no class")
+    before = _probabilities(model, images)
+    predicted = before.argmax(-1)[:, None]
+    effect = np.empty((len(images), config.depth, config.num_heads), before.dtype)
+    for layer, head in np.ndindex(config.depth, config.num_heads):
+        after = _probabilities(intervene(model, heads_off=[(layer, head)]), images)
+        change = np.take_along_axis(after - before, predicted, -1)
+        effect[:, layer, head] = change[:, 0]
+    return effect
+
+
+def _probabilities(model: ViT, images: Array) -> np.ndarray:
+    parts = range(0, len(images), AT_ONCE)
+    logits = [to_host(model(images[start : start + AT_ONCE])) for start in parts]
+    return softmax_forward(np.concatenate(logits))[0]
+
+
+def knock_out_figure(effect: np.ndarray) -> Figure:
+    """The mean over images of what `knock_out` gives: a row per layer, a column per head."""
+    N, L, H = effect.shape
+    points = 100 * effect.mean(0)
+    most = max(float(np.abs(points).max()), 1e-6)
+    figure = Figure(figsize=(1.8 + 0.6 * H, 1.4 + 0.5 * L), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(points, cmap=SIGNED, vmin=-most, vmax=most, aspect="auto")
+    axes.set_xticks(range(H), [str(head + 1) for head in range(H)])
+    axes.set_yticks(range(L), [str(layer + 1) for layer in range(L)])
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("head", fontsize=9)
+    axes.set_ylabel("layer", fontsize=9)
+    for layer, head in np.ndindex(L, H) if points.size <= MOST_NUMBERS else ():
+        color = "white" if abs(points[layer, head]) > 0.6 * most else "black"
+        text = f"{points[layer, head].round(1) + 0.0:+.1f}".replace("-", "−")  # no "-0.0"
+        axes.text(head, layer, text, ha="center", va="center", fontsize=8, color=color)
+    count = "one image" if N == 1 else f"mean of {N} images"
+    headline(figure, f"The predicted class with one head off, {count}")
+    colorbar(figure, image, axes, "change of probability (percentage points)")
+    return figure

@@ -1,0 +1,133 @@
+"""The logit lens: what the head would say of the tokens between the layers (nostalgebraist, 2020;
+of Vision Transformers Vilas et al., 2023).
+
+The final norm and the head, which were trained for the last layer's tokens, are applied early. That
+an early layer is told nothing by them does not mean that it knows nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Patch
+
+from minivit.backend import Array, get_xp, to_host
+from minivit.errors import UserError
+from minivit.functional import softmax_forward
+from minivit.models import ViT
+from minivit.viz.style import (
+    CLASSES,
+    GREY,
+    Figure,
+    answer,
+    headline,
+    panels,
+    shortened,
+    show_picture,
+)
+
+PAPER = np.array([0.95, 0.95, 0.95])
+"""What a patch of no probability is drawn as."""
+
+
+class Lens(NamedTuple):
+    """Probabilities of the K classes before the first layer and after each of L.
+
+    pooled: (L + 1, N, K), of what the model classifies by: the class token, or the patches' mean.
+    patches: (L + 1, N, rows, columns, K), of each patch's token alone.
+    """
+
+    pooled: np.ndarray
+    patches: np.ndarray
+
+
+def logit_lens(model: ViT, images: Array) -> Lens:
+    """Apply the final norm and the head to the tokens of every stage.
+
+    Args:
+        images: (N, channels, H, W), normalized, of the model's dtype and device.
+
+    Raises:
+        UserError: the model has no head.
+    """
+    config = model.config
+    if not config.num_classes:
+        raise UserError("num_classes is 0: the model has no head to apply to its layers")
+    pooled, patches = [], []
+    for tokens in model.stages(images):
+        pooled.append(_probabilities(model, tokens))
+        alone = tokens[:, config.num_prefix :].reshape(-1, 1, tokens.shape[-1])
+        # whatever the model pools, it finds that one token
+        alone = get_xp(alone).repeat(alone, config.num_prefix + 1, axis=1)
+        patches.append(_probabilities(model, alone).reshape(len(images), *config.grid, -1))
+    return Lens(np.stack(pooled), np.stack(patches))
+
+
+def _probabilities(model: ViT, tokens: Array) -> np.ndarray:
+    return softmax_forward(to_host(model.classify(tokens)))[0]
+
+
+def lens_figure(
+    pictures: np.ndarray,
+    lens: Lens,
+    class_names: Sequence[str],
+    labels: Sequence[int] | np.ndarray | None = None,
+) -> Figure:
+    """A row per image: what the head says after each layer, of the whole image in words, of each
+    patch as a color, the fuller the more probable.
+
+    Args:
+        pictures: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows.
+    """
+    stages, N = lens.pooled.shape[:2]
+    height, width = pictures.shape[-2:]
+    seen = _seen_classes(lens)
+    figure, axes = panels(N, 1 + stages, 1.2, 1.0 + 0.2 * N, shape=height / width)
+    for i, row in enumerate(axes):
+        show_picture(row[0], pictures[i])
+        if labels is not None:
+            row[0].set_title(shortened(class_names[labels[i]], 16), fontsize=8, pad=3)
+        for stage, one in enumerate(row[1:]):
+            _show_classes(one, lens.patches[stage, i], seen)
+            best = lens.pooled[stage, i].argmax()
+            right = None if labels is None else bool(best == labels[i])
+            text = answer(class_names[best], lens.pooled[stage, i, best], right, most=16)
+            one.set_title(text, fontsize=7, pad=3)
+    for stage, one in enumerate(axes[-1, 1:]):
+        one.set_xlabel(f"after layer {stage}" if stage else "before layer 1", fontsize=8)
+    axes[-1, 0].set_xlabel("image" if labels is None else "image, its class", fontsize=8)
+    headline(figure, "What the final norm and the head say early: of the image, and of each patch")
+    _legend(figure, seen, class_names)
+    return figure
+
+
+def _seen_classes(lens: Lens) -> list[int]:
+    """The classes that are seen, those of the last layer first, then those of most patches."""
+    K = lens.pooled.shape[-1]
+    last = np.bincount(lens.pooled[-1].argmax(-1), minlength=K)
+    patches = np.bincount(lens.patches.argmax(-1).ravel(), minlength=K)
+    order = np.argsort(-(last * patches.sum() + patches), kind="stable")
+    return [int(k) for k in order if last[k] or patches[k]]
+
+
+def _show_classes(axes: Any, probs: np.ndarray, seen: list[int]) -> None:
+    """Patches (rows, columns, K) in the color of their class, mixed with paper."""
+    best, strength = probs.argmax(-1), probs.max(-1)[..., None]
+    colors = np.full((*best.shape, 3), to_rgb(GREY))
+    for k, color in zip(seen, CLASSES, strict=False):
+        colors[best == k] = to_rgb(color)
+    axes.imshow(strength * colors + (1 - strength) * PAPER)
+
+
+def _legend(figure: Figure, seen: list[int], class_names: Sequence[str]) -> None:
+    handles = [
+        Patch(color=color, label=shortened(class_names[k], 20))
+        for k, color in zip(seen, CLASSES, strict=False)
+    ]
+    if len(seen) > len(CLASSES):
+        handles.append(Patch(color=GREY, label="another"))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=8,
+        handlelength=1.0, columnspacing=1.2,
+    )  # fmt: skip
