@@ -15,7 +15,8 @@ from minivit.commands.weights import load_any
 from minivit.data import FORMATS, image_files, image_shape
 from minivit.engine import Trained, resized
 from minivit.engine.config import THREADS
-from minivit.errors import UserError, shown_path
+from minivit.errors import UserError
+from minivit.interop.published import is_own
 from minivit.models import ViTConfig
 from minivit.ranges import Range, Ranged
 from minivit.viz.methods import method
@@ -185,12 +186,18 @@ def write_page(path: Path, trained: Trained, images: Images, options: Options) -
         class_names=trained.class_names,
         names=images.names,
         layers=page_layers(options.layers, trained.model.config.depth),
-        title=f"What {shown_path(options.run.resolve().name)} attends to",
+        title=default_title(options.run, trained),
     )
     page.save(path)
     if page.too_large:
         print(f"warning: {page.too_large}", file=sys.stderr)
     print(path)
+
+
+def default_title(path: Path, trained: Trained) -> str:
+    """Of a run what it was trained on, of published weights their name."""
+    who = f"a Vision Transformer trained on {trained.data}" if is_own(path) else trained.data
+    return f"What {who} attends to"
 
 
 def page_layers(numbers: tuple[int, ...] | None, depth: int) -> list[int] | None:

@@ -1,4 +1,4 @@
-"""The explorer: one HTML file that shows every attention map of a few pictures, offline.
+"""The explorer: one HTML file that shows every attention map of a few images, offline.
 
 A weight p is stored as the byte round(255·√p), which keeps every weight to 0.004 and small ones far
 better; a token's features as bytes of which the largest is ±127, which keeps their direction, all
@@ -27,7 +27,7 @@ from minivit.viz.pages import (
 
 WARN_BYTES = 5_000_000
 TOP = 10  # classes shown
-SMALLER = "show fewer pictures or fewer layers (--test, --layers) for a smaller one"
+SMALLER = "show fewer images or fewer layers (--test, --layers) for a smaller one"
 STYLES = "common.css", "explorer.css"
 SCRIPTS = "common.js", "explorer_numbers.js", "explorer_view.js", "explorer.js"
 
@@ -43,14 +43,14 @@ def explore(
     layers: Sequence[int] | None = None,
     title: str = "What a Vision Transformer attends to",
 ) -> Page:
-    """A page of every attention map of these pictures, and of which patches are alike.
+    """A page of every attention map of these images, and of which patches are alike.
 
     Args:
         images: (N, 1 or 3 channels, H, W). uint8 pixels, which `statistics` normalize; or floats as
             the model takes them, which are shown stretched from each image's smallest number to
             its largest.
-        labels: the true class of each picture, or None where nobody knows. class_names: of the
-            classes; None for their numbers. names: of the pictures.
+        labels: the true class of each image, or None where nobody knows. class_names: of the
+            classes; None for their numbers. names: of the images.
         layers: which to show, the first is 0; None for all. Rollout needs all.
 
     Raises:
@@ -77,12 +77,12 @@ def explore(
         "heads": config.num_heads,
         "palette": palette(),
         "images": [
-            _one_picture(
+            _one_image(
                 model,
                 pixels[i],
                 inputs[i],
                 known[i],
-                f"picture {i + 1}" if names is None else str(names[i]),
+                f"image {i + 1}" if names is None else str(names[i]),
                 layers,
             )
             for i in range(N)
@@ -94,7 +94,7 @@ def explore(
     return Page(page, f"the page has {size / 1e6:.1f} MB; {SMALLER}" if size > WARN_BYTES else None)
 
 
-def _one_picture(
+def _one_image(
     model: ViT,
     pixels: np.ndarray,
     image: np.ndarray,
@@ -102,7 +102,7 @@ def _one_picture(
     name: str,
     layers: list[int],
 ) -> dict:
-    """One picture at a time, so that the memory needed does not grow with their number."""
+    """One image at a time, so that the memory needed does not grow with their number."""
     seen = look(model, to_device(image[None].astype(model.dtype, copy=False), model.device))
     features = seen.tokens[-1, 0]
     if not all(np.isfinite(found).all() for found in (seen.logits, seen.maps, features)):

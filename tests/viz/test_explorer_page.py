@@ -212,7 +212,7 @@ def test_registers_alone_are_no_class_token(open_page):
 
 
 def test_the_stage_shows_the_map_where_the_patch_is(open_page):
-    """Opacity of the overlay: the patch with the largest weight is the most opaque."""
+    """The patch with the largest weight is clear, the others are paler the less they have."""
     one, images = model(), pictures(1)
     page, maps = open_page(explore(one, images)), look(one, images).maps[:, 0]
     page.evaluate("set({layer: 0, map: 1, query: 3, locked: true})")
@@ -222,7 +222,7 @@ def test_the_stage_shows_the_map_where_the_patch_is(open_page):
     assert (width, height) == (3, 2)
     alpha = np.array(rgba[3::4]).reshape(2, 3)
     row = maps[0, 1, 3, 1:].reshape(2, 3)
-    expected = 255 * 0.75 * (0.2 + 0.8 * row / row.max())
+    expected = 255 * 0.75 * (1 - row / row.max())
     np.testing.assert_allclose(alpha, expected, atol=4)
     thumbnail = page.evaluate(
         "Array.from(thumbnails.find(t => t.layer === 0 && t.map === 1)"
@@ -258,7 +258,7 @@ def test_a_patch_clicked_in_one_picture_shows_its_like_in_all(open_page):
     page, features = open_page(explore(one, images)), features_of(one, images)
     page.check("input[value=like]")
     box = page.locator("#stage").bounding_box()
-    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
+    page.click("#stage", position={"x": 0.9 * box["width"], "y": 0.1 * box["height"]})
     expected = likeness(features, 0, (0, 2)).reshape(3, 6)
     alphas = page.evaluate(
         """() => [...document.querySelectorAll('#images .heat')].map(c => {
@@ -266,16 +266,16 @@ def test_a_patch_clicked_in_one_picture_shows_its_like_in_all(open_page):
             return [...c.getContext('2d').getImageData(0, 0, 3, 2).data] })"""
     )
     found = np.array(alphas).reshape(3, 6, 4)[..., 3]
-    np.testing.assert_allclose(found, 255 * 0.75 * (0.2 + 0.8 * np.clip(expected, 0, 1)), atol=3)
+    np.testing.assert_allclose(found, 255 * 0.75 * (1 - np.clip(expected, 0, 1)), atol=3)
 
-    page.click("#images button >> nth=1")  # the question stays that of picture 1
+    page.click("#images button >> nth=1")  # the question stays that of image 1
     text = page.text_content("#readout")
-    assert text.startswith("Row 1, column 3 of picture 1 (locked).")
+    assert text.startswith("Row 1, column 3 of image 1 (locked).")
     said = r"Like it here: row (\d), column (\d), cosine similarity (-?[\d.]+)\."
     row, column, cosine = re.search(said, text).groups()
     assert (int(row) - 1) * 3 + int(column) - 1 == expected[1].argmax()
     assert float(cosine) == pytest.approx(expected[1].max(), abs=0.015)
-    said = r"elsewhere: row (\d), column (\d) of picture (\d), cosine similarity (-?[\d.]+)\."
+    said = r"elsewhere: row (\d), column (\d) of image (\d), cosine similarity (-?[\d.]+)\."
     *place, cosine = re.search(said, text).groups()
     expected[0, 2] = expected[1] = -1  # the patch itself, and those told already
     index, patch = np.unravel_index(expected.argmax(), expected.shape)
@@ -362,6 +362,46 @@ def test_a_png_is_saved(open_page, tmp_path):
     with Image.open(tmp_path / "view.png") as image:
         assert image.width > 500
         assert len(image.convert("RGB").getcolors(1 << 20)) > 20
+
+
+def test_a_wrong_answer_is_marked_everywhere(open_page, tmp_path):
+    one, images = model(), pictures(3)
+    right = one(images).argmax(-1)
+    labels = [int(right[0]), (int(right[1]) + 1) % 3, None]
+    page = open_page(explore(one, images, labels=labels, class_names=["cat", "dog", "owl"]))
+    marked = page.evaluate("[...$('images').children].map(b => b.className)")
+    assert marked == ["", "wrong", ""]
+    assert "classified wrongly" in page.get_attribute("#images button >> nth=1", "aria-label")
+    for index, cross in enumerate([False, True, False]):
+        page.evaluate(f"set({{image: {index}}})")
+        assert page.text_content("#truth").startswith("✗") == cross
+        assert page.evaluate("answerInWords()").startswith("✗") == cross
+        assert (page.locator("#answers .said.wrong").count() == 1) == cross
+
+
+def test_the_strip_fades_where_it_goes_on(open_page):
+    page = open_page(explore(model(), pictures(12)), viewport={"width": 360, "height": 700})
+    fades = "$('images').classList.contains('more')"
+    assert page.evaluate(fades)
+    page.evaluate("$('images').scrollLeft = 10000")
+    page.wait_for_function(f"!{fades}")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.evaluate("$('images').scrollLeft = 0")
+    few = open_page(explore(model(), pictures(2)))
+    assert not few.evaluate(fades)
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 800), (1920, 1080)])
+def test_image_and_maps_are_large_enough(open_page, width, height):
+    """For three rows of as many patches: the page's own is of two rows and three columns."""
+    one = tiny.lively(ViT(ViTConfig(**SIZES | {"image_size": 12})))
+    images = np.random.default_rng(0).standard_normal((3, 3, 12, 12), np.float32)
+    size = {"width": width, "height": height}
+    page = open_page(explore(one, images), viewport=size)
+    stage, maps = (page.locator(name).bounding_box() for name in ("#stage", "#maps"))
+    assert stage["width"] >= {360: 200, 1280: 480, 1920: 640}[width]
+    assert page.locator("#maps button").first.bounding_box()["width"] >= 50
+    assert maps["y"] + 50 < height, "a map can be seen without scrolling"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

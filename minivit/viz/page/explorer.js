@@ -8,7 +8,7 @@ function drawAlike() {
   $("images").classList.toggle("alike", alike);
   if (!alike) return;
   [...$("images").children].forEach((button, index) => {
-    drawMap(button.querySelector(".heat"), likeness(index), 1, overlayAlpha);
+    drawVeil(button.querySelector(".heat"), likeness(index), 1);
   });
 }
 
@@ -34,6 +34,8 @@ function render() {
   const values = shown();
   drawStage(values, state.show === "like" ? 1 : shared ?? topOf(values));
   drawAlike();
+  fadeStrip();
+  $("maps-top").textContent = shared ? digits(shared) : "largest of each map";
   $("readout").textContent = describe();
   $("lock").setAttribute("aria-pressed", state.locked);
   $("lock").textContent = state.locked ? "Unlock" : "Lock";
@@ -146,14 +148,12 @@ function viewName() {
 $("export").addEventListener("click", () => {
   const scale = Math.max(1, Math.floor(512 / COLUMNS));
   const [width, height] = [COLUMNS * scale, ROWS * scale];
-  const canvas = make("canvas", { width, height: height + 60 });
+  const canvas = make("canvas", { width, height: height + 80 });
   const context = canvas.getContext("2d");
   context.fillStyle = "#fff";
-  context.fillRect(0, 0, width, height + 60);
+  context.fillRect(0, 0, width, height + 80);
   context.imageSmoothingEnabled = false;
-  context.filter = photoFilter();
   context.drawImage($("photo"), 0, 0, width, height);
-  context.filter = "none";
   context.imageSmoothingEnabled = state.smooth;
   context.drawImage($("heat"), 0, 0, width, height);
   if (state.query >= FIRST && queryIsHere()) {
@@ -167,7 +167,7 @@ $("export").addEventListener("click", () => {
   context.fillStyle = "#000";
   context.font = "13px system-ui, sans-serif";
   const sentences = describe().split(/(?<=\.) (?=[A-Z])/);
-  [sentences.slice(0, 2).join(" "), sentences[2], sentences.slice(3).join(" ")].forEach((line, i) => context.fillText(line ?? "", 6, height + 17 + 18 * i, width - 12));
+  [sentences.slice(0, 2).join(" "), sentences[2], sentences.slice(3).join(" "), answerInWords()].forEach((line, i) => context.fillText(line ?? "", 6, height + 17 + 18 * i, width - 12));
   canvas.toBlob((blob) => {
     const link = make("a", { href: URL.createObjectURL(blob), download: `${viewName()}.png` });
     link.click();

@@ -21,15 +21,42 @@ function sharedTop() {
   return top;
 }
 
-const overlayAlpha = (share) => (state.opacity / 100) * (0.2 + 0.8 * share);
+const PAPER = [250, 249, 247];
 
-/** The image loses its colours as the map gains weight: what is bright is then the map. */
-const photoFilter = () => `saturate(${1 - state.opacity / 110}) brightness(${1 - state.opacity / 400})`;
+/** How much paper lies over a patch: the less, the more weight it has. So the image keeps its hues,
+ * and no color of a map is mixed with them. */
+function veil(share) { return (state.opacity / 100) * (1 - share); }
+
+/** Paper over the patches, on a canvas of one pixel each. */
+function drawVeil(canvas, values, top) {
+  canvas.width = COLUMNS;
+  canvas.height = ROWS;
+  const context = canvas.getContext("2d");
+  const out = context.createImageData(COLUMNS, ROWS);
+  for (let i = 0; i < PATCHES; i++) {
+    const share = Math.min(1, Math.max(0, values[i + FIRST]) / (top || 1));
+    out.data.set([...PAPER, Math.round(255 * veil(share))], 4 * i);
+  }
+  context.putImageData(out, 0, 0);
+}
+
+/** What the paper means: over the image's mean color, from no weight to the largest. */
+function drawVeilBar() {
+  const rgb = bytes(data.images[state.image].pixels);
+  const mean = [0, 1, 2].map((c) => rgb.reduce((sum, value, i) => i % 3 === c ? sum + value : sum, 0) / (rgb.length / 3));
+  const context = $("veil-bar").getContext("2d");
+  const out = context.createImageData(128, 1);
+  for (let i = 0; i < 128; i++) {
+    const alpha = veil(i / 127);
+    out.data.set([...mean.map((value, c) => Math.round(alpha * PAPER[c] + (1 - alpha) * value)), 255], 4 * i);
+  }
+  context.putImageData(out, 0, 0);
+}
 
 function drawStage(values, top) {
-  drawMap($("heat"), values, top, overlayAlpha);
+  drawVeil($("heat"), values, top);
+  drawVeilBar();
   $("heat").classList.toggle("raw", !state.smooth);
-  $("photo").style.filter = photoFilter();
   for (const mark of $("marks").querySelectorAll("rect")) mark.remove();
   if (queryIsHere()) mark(state.query, "query");
   if (state.locked && state.target !== null && !(queryIsHere() && state.target === state.query)) mark(state.target, "target");
@@ -62,6 +89,8 @@ function drawGrid() {
 }
 
 // ---- Words --------------------------------------------------------------------------------------
+
+function percent(share) { return `${(100 * share).toFixed(1)} %`; }
 
 function mapName(map) { return typeof map === "number" ? `head ${map + 1}` : map; }
 
@@ -107,7 +136,7 @@ function beforePatches(map) {
     const who = name.replace(/ \d+$/, "s");
     shares[who] = (shares[who] ?? 0) + map[state.query * T + token];
   });
-  return Object.entries(shares).map(([who, share]) => `${(100 * share).toFixed(1)} % goes to ${who}`);
+  return Object.entries(shares).map(([who, share]) => `${percent(share)} goes to ${who}`);
 }
 
 // ---- The page's parts ---------------------------------------------------------------------------
@@ -116,7 +145,7 @@ const thumbnails = []; // {button, canvas, layer, map}
 
 function buildMaps() {
   const box = $("maps");
-  box.style.gridTemplateColumns = `max-content repeat(${MAPS.length}, minmax(2.1rem, 1fr))`;
+  box.style.gridTemplateColumns = `max-content repeat(${MAPS.length}, minmax(3.4rem, 1fr))`;
   box.append(make("span"));
   for (const map of MAPS) box.append(make("span", { className: "name", textContent: typeof map === "number" ? map + 1 : map }));
   for (let layer = 0; layer < SHOWN; layer++) {
@@ -149,11 +178,21 @@ function buildImages() {
     const canvas = make("canvas");
     drawPixels(canvas, image);
     const button = make("button", { type: "button", title: image.name }, canvas, make("canvas", { className: "heat" }));
-    button.setAttribute("aria-label", `Picture ${index + 1}: ${image.name}`);
+    button.setAttribute("aria-label", `Image ${index + 1}: ${image.name}${isWrong(image) ? ", classified wrongly" : ""}`);
+    button.classList.toggle("wrong", isWrong(image));
     button.addEventListener("click", () => set({ image: index }));
     $("images").append(button);
   });
+  for (const event of ["scroll", "resize"]) (event === "scroll" ? $("images") : window).addEventListener(event, fadeStrip);
 }
+
+/** The strip fades out where it goes on. */
+function fadeStrip() {
+  const strip = $("images");
+  strip.classList.toggle("more", strip.scrollLeft + strip.clientWidth < strip.scrollWidth - 2);
+}
+
+function isWrong({ label, answers }) { return label !== null && answers.length > 0 && answers[0][0] !== label; }
 
 const asks = []; // a button for each token before the patches
 
@@ -166,20 +205,30 @@ function buildPrefix() {
   });
 }
 
+/** "star 97.1 %", with a cross and the true class where it is wrong; "" without a head. */
+function answerInWords() {
+  const image = data.images[state.image];
+  if (!image.answers.length) return "";
+  const [[k, share]] = image.answers;
+  const said = `${data.classes[k]} ${percent(share)}`;
+  return isWrong(image) ? `✗ ${said}; true: ${data.classes[image.label]}` : said;
+}
+
 function showAnswers() {
   const image = data.images[state.image];
   $("says").hidden = !image.answers.length; // a model without a head says nothing
   if ($("says").hidden) return;
   const known = image.label !== null;
-  const right = known && image.answers[0][0] === image.label;
-  $("truth").textContent = known ? `True label: ${data.classes[image.label]}${right ? " – the model agrees." : " – the model is wrong."}` : "";
-  $("truth").classList.toggle("wrong", known && !right);
-  $("answers").replaceChildren(...image.answers.map(([k, share]) => {
+  const wrong = isWrong(image);
+  $("truth").textContent = known ? `${wrong ? "✗ " : ""}True class: ${data.classes[image.label]}${wrong ? " – the model is wrong." : " – the model agrees."}` : "";
+  $("truth").classList.toggle("wrong", wrong);
+  $("answers").replaceChildren(...image.answers.map(([k, share], rank) => {
+    const kinds = [k === image.label && "true", rank === 0 && "said", rank === 0 && wrong && "wrong"];
     const fill = make("div", { className: "fill" });
     fill.style.width = `${100 * share}%`;
-    return make("li", { className: k === image.label ? "true" : "" },
+    return make("li", { className: kinds.filter(Boolean).join(" ") },
       make("span", { className: "who", textContent: data.classes[k] }),
       make("div", { className: "track" }, fill),
-      make("span", { className: "share", textContent: `${(100 * share).toFixed(1)} %` }));
+      make("span", { className: "share", textContent: percent(share) }));
   }));
 }
