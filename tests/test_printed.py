@@ -114,6 +114,12 @@ def check_sizes(line: Line, tmp_path) -> None:
         preset_fields(name)
 
 
+def check_animation(line: Line, tmp_path) -> None:
+    """It needs Chromium: tests/test_animate_live.py films a smaller run."""
+    assert (ROOT / line.words[1]).is_file()
+    assert len(line.words) == 3
+
+
 def check_nothing(line: Line, tmp_path) -> None:
     """Of the system's own tools, not of this repository's."""
 
@@ -127,6 +133,7 @@ NOT_RUN = {
     "mpiexec": check_launched,
     "python notebooks/map.py": check_file,
     "python tests/measure_live.py": check_sizes,
+    "python tests/animate_live.py": check_animation,
     "jupyter lab": check_file,
     "python -m benchmarks.gpu": check_flags,
     "python -m benchmarks.scaling": check_flags,
