@@ -3,9 +3,22 @@
 from minivit import course
 course.begin()                                        # figures and arrays as the course has them
 course.check("04.b", my_layernorm_backward)           # right, or what the mistake looks like
+course.case("04.b")                                   # the arguments on which it was wrong
 """
 
-from minivit.course.grader import Verdict, check
+from minivit.course.grader import Case, Verdict, case, check
 from minivit.course.notebook import begin, size, slide, trained
+from minivit.course.whole import block_forward, vit_forward
 
-__all__ = ["Verdict", "begin", "check", "size", "slide", "trained"]
+__all__ = [
+    "Case",
+    "Verdict",
+    "begin",
+    "block_forward",
+    "case",
+    "check",
+    "size",
+    "slide",
+    "trained",
+    "vit_forward",
+]

@@ -21,17 +21,36 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class Hard:
+    """Arguments on which answers fail that are right everywhere else.
+
+    words: what is hard about them: "where one row has large logits and the others have not".
+    draw: draws them.
+    """
+
+    words: str
+    draw: Callable[[np.random.Generator], tuple]
+
+
+@dataclass(frozen=True)
 class Exercise:
     """One exercise of the course.
 
     name: chapter and letter, "04.b".
-    answer: the right function, or the right number where one is asked for.
+    answer: the right function, or the right number where one is asked for. A function that is
+        written as `def` in plain NumPy is read, too: see `minivit.course.slips`.
     outputs: the names of what it returns, for messages.
     inputs: draws arguments: (generator, size) -> tuple; size 0, 1, 2 … asks for other shapes.
+    hard: further arguments, which find out answers that are right by chance.
     mistakes: the usual ones.
     forward: where `answer` is a gradient: the function of `inputs` that it is the gradient of, as
         (args) -> (function, tensors): `function()` is the loss as a number, `tensors` what is
         moved, in the order of `outputs`. See `minivit.course.grader`.
+    grown: where loops are not allowed: draws arguments that are larger the larger the number is,
+        (generator, number) -> tuple; as many lines must run for each.
+    warm_up: the chapter prints the answer.
+    grade: where results are many and have names: grades an answer in the grader's place. See
+        `minivit.course.whole`.
     rtol: how exact a result must be, beside the largest number of it.
     """
 
@@ -39,8 +58,12 @@ class Exercise:
     answer: Any
     outputs: tuple[str, ...] = ("the result",)
     inputs: Callable[[np.random.Generator, int], tuple] = lambda rng, size: ()
+    hard: tuple[Hard, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
     forward: Callable[..., tuple[Callable[[], float], dict[str, np.ndarray]]] | None = None
+    grown: Callable[[np.random.Generator, int], tuple] | None = None
+    warm_up: bool = False
+    grade: Callable[[Callable, Callable], str] | None = None
     rtol: float = 1e-6
 
 

@@ -24,11 +24,9 @@ def said(name, answer) -> str:
 
 def right(dy, xhat, rstd, gamma):
     C = dy.shape[-1]
-    dx = np.empty_like(dy)
-    for b in range(dy.shape[0]):
-        for t in range(dy.shape[1]):
-            jacobian = np.eye(C) - 1 / C - np.outer(xhat[b, t], xhat[b, t]) / C
-            dx[b, t] = jacobian @ (gamma * dy[b, t]) * rstd[b, t]
+    outer = xhat[..., :, None] * xhat[..., None, :]
+    jacobian = np.eye(C) - 1 / C - outer / C
+    dx = np.einsum("btij,btj->bti", jacobian, gamma * dy) * rstd
     return dx, np.einsum("btc,btc->c", dy, xhat), np.einsum("btc->c", dy)
 
 
@@ -65,8 +63,7 @@ def test_a_missing_sum_over_the_batch():
         return dx, (dy * xhat).sum(1), dbeta
 
     words = said("04.b", answer)
-    assert "dgamma has the shape (2, 4); expected (4,)" in words
-    assert "sum over the leading axes is missing" in words
+    assert "taken over axis 1, and not over axis (0, 1)" in words
 
 
 def test_means_over_the_wrong_axis():
@@ -88,13 +85,63 @@ def test_a_changed_argument():
     assert "an argument was changed in place" in said("04.b", answer)
 
 
-def test_float64_that_leaks():
+def test_float64_is_right_with_a_note():
     def answer(dy, x):
-        dx = right_gelu(dy, x)
-        return dx * np.sqrt(np.float64(1.0))
+        return right_gelu(dy, x) * np.sqrt(np.float64(1.0))
 
-    assert "float64" in said("04.c", answer)
-    assert "leaked in" in said("04.c", answer)
+    verdict = course.check("04.c", answer)
+    assert verdict
+    assert "A note: dx is float64 where the arguments are float32" in verdict.words
+
+
+def test_the_failing_case_is_handed_out():
+    def answer(dy, xhat, rstd, gamma):
+        return dy, *right(dy, xhat, rstd, gamma)[1:]
+
+    assert not course.check("04.b", answer)
+    case = course.case("04.b")
+    np.testing.assert_array_equal(case.found["dx"], case.arguments["dy"])
+    expected = right(*case.arguments.values())
+    np.testing.assert_allclose(case.expected["dx"], expected[0])
+    assert course.check("04.b", lambda *a: right(*a))
+    assert not course.case("04.b").found, "right now"
+
+
+def test_an_exception_says_where_in_the_readers_code():
+    def answer(dy, xhat, rstd, gamma):
+        wide = dy.reshape(-1)
+        return wide @ gamma
+
+    words = said("04.b", answer)
+    assert "of answer: return wide @ gamma" in words
+    assert course.case("04.b").arguments["dy"].ndim == 3
+
+
+def test_two_mistakes_are_named_both():
+    def answer(dy, xhat, rstd, gamma):
+        dx = dy - mean(dy) - xhat * mean(dy * xhat)
+        return dx, *right(dy, xhat, rstd, gamma)[1:]
+
+    words = said("04.b", answer)
+    assert "rstd" in words
+    assert "gamma" in words
+    assert "and as if" in words
+
+
+def test_a_number_that_fits_nothing_is_no_factor():
+    assert "times what it should be" not in said("08.e", lambda *a: 7.0)
+
+
+def test_a_loop_where_none_is_allowed():
+    def answer(dprobs, probs):
+        rows = [p * (d - (d * p).sum()) for d, p in zip(dprobs, probs, strict=True)]
+        return np.array(rows) if probs.ndim == 2 else right_rows(dprobs, probs)
+
+    def right_rows(dprobs, probs):
+        return probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))
+
+    assert "right, but with a loop" in said("03.d", answer)
+    assert course.check("03.d", right_rows)
 
 
 def right_gelu(dy, x):
@@ -143,15 +190,18 @@ def changed(change_dx=lambda a: a, change_dweight=lambda a: a):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (changed(lambda a: -a), "dx is wrong. The sign is the wrong way round"),
-        (changed(lambda a: 2 * a), "It is 2, 2, 2 times what it should be"),
-        (changed(lambda a: 0 * a), "dx is wrong. It is zero everywhere"),
-        (changed(lambda a: a, lambda a: a.T.copy()), "dweight is wrong. It looks transposed"),
+        (changed(lambda a: -a), "the sign is the wrong way round"),
+        (changed(lambda a: 2 * a), "2 times what it should be"),
+        (changed(lambda a: 0 * a), "it is zero everywhere"),
+        (
+            changed(lambda a: a, lambda a: a.T.copy()),
+            "dweight is wrong. It looks as if it is transposed",
+        ),
         (changed(lambda a: a + 1, lambda a: a + 1), "and should be"),
         (changed(lambda a: a / 0), "infinite"),
         (changed(lambda a: a.sum(0)), "dx has the shape (4,); expected (3, 4)"),
         (changed(lambda a: a.sum(0, keepdims=True)), "summed over an axis too many"),
-        (changed(lambda a: a.T), "It looks transposed"),
+        (changed(lambda a: a.T), "it is transposed"),
         (changed(lambda a: a.astype(str)), "no array of numbers"),
         (lambda dout, x, weight: dout @ weight.T, "expected 2 results (dx, dweight), found 1"),
         (lambda dout, x: dout, "TypeError"),
@@ -167,7 +217,7 @@ def test_what_is_said_of_a_wrong_function(answer, words):
 def test_a_right_function_beside_finite_differences():
     verdict = course.check("99.a", linear_backward)
     assert verdict
-    assert verdict.words.startswith("right, on 3 shapes and in float32, and as finite differences")
+    assert verdict.words.startswith("right, on 3 sets of arguments, and as finite differences")
 
 
 def test_finite_differences_find_a_wrong_reference(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from minivit import course
 from minivit.course.exercise import EXERCISES
 from minivit.course.exercises import find
-from minivit.course.grader import _as_tuple
+from minivit.course.trial import unpacked
 from minivit.errors import UserError
 
 with pytest.raises(UserError):
@@ -14,6 +14,7 @@ with pytest.raises(UserError):
 
 NAMES = sorted(EXERCISES)
 FUNCTIONS = [name for name in NAMES if callable(EXERCISES[name].answer)]
+PLAIN = [name for name in FUNCTIONS if EXERCISES[name].grade is None]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,7 +48,7 @@ def test_stubs_do_not_pass(name):
         assert "not done yet" in verdict.words
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_hidden_shape_is_not_one(name):
     """Axes of one length would hide a transposition."""
     exercise = EXERCISES[name]
@@ -60,24 +61,26 @@ def test_a_hidden_shape_is_not_one(name):
 def is_float(name: str) -> bool:
     """Whether the exercise's first result is an array of floating-point numbers."""
     exercise = EXERCISES[name]
-    first = _as_tuple(exercise.answer(*exercise.inputs(np.random.default_rng(100), 0)))[0]
+    first = unpacked(
+        exercise.answer(*exercise.inputs(np.random.default_rng(100), 0)), len(exercise.outputs)
+    )[0]
     return isinstance(first, np.ndarray) and first.dtype.kind == "f"
 
 
-@pytest.mark.parametrize("name", [name for name in FUNCTIONS if is_float(name)])
+@pytest.mark.parametrize("name", [name for name in PLAIN if is_float(name)])
 def test_faults_of_every_kind_are_named(name):
-    """Changed arguments, float64 that leaks, transposition, NaN: whatever the exercise."""
+    """Changed arguments, another shape, NaN: whatever the exercise. float64 is only noted."""
     right = EXERCISES[name].answer
 
     def first(change):
         def answer(*arguments):
-            result = _as_tuple(right(*arguments))
+            result = unpacked(right(*arguments), len(EXERCISES[name].outputs))
             return (change(result[0]), *result[1:]) if len(result) > 1 else change(result[0])
 
         return course.check(name, answer)
 
-    leaked = first(lambda a: a.astype(np.float64))
-    assert "float64 array or NumPy number leaked" in leaked.words
+    wide = first(lambda a: a.astype(np.float64))
+    assert wide, "float64 is right, too"
     assert "NaN" in first(lambda a: a * np.nan).words
     assert "shape" in first(lambda a: a[None]).words
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
+from minivit.course import right
+from minivit.course.exercise import Exercise, Hard, Mistake, add
 from minivit.functional import patchify_backward, patchify_forward
 
 SHAPES = (((2, 3, 4, 6), 2), ((3, 2, 9, 6), 3), ((2, 5, 8, 12), 4))  # (B, C, H, W), P
@@ -35,7 +36,12 @@ def _combed(images, P):
 add(
     Exercise(
         name="01.a",
-        answer=lambda images, P: patchify_forward(images, P)[0],
+        hard=(
+            Hard("of one picture that is wider than high",
+                 lambda rng: (rng.standard_normal((1, 1, 2, 8)), 2)),
+        ),
+        grown=lambda rng, n: (rng.standard_normal((2, 3, 2 * n, 4 * n)), 2),
+        answer=right.patchify,
         outputs=("patches",),
         inputs=_draw_images,
         mistakes=(
@@ -102,7 +108,11 @@ def _patchify_slopes(dpatches, shape, P):
 add(
     Exercise(
         name="01.b",
-        answer=lambda dpatches, shape, P: patchify_backward(dpatches, (shape, P)),
+        hard=(
+            Hard("of one picture that is wider than high",
+                 lambda rng: (rng.standard_normal((1, 4, 4)), (1, 1, 2, 8), 2)),
+        ),
+        answer=right.patchify_backward,
         outputs=("dimages",),
         inputs=_draw_dpatches,
         forward=_patchify_slopes,
@@ -145,7 +155,7 @@ def _shuffle_slopes(dshuffled, order):
 add(
     Exercise(
         name="01.c",
-        answer=lambda dshuffled, order: dshuffled[:, np.argsort(order)],
+        answer=right.shuffle_backward,
         outputs=("dpatches",),
         inputs=_draw_shuffle,
         forward=_shuffle_slopes,

@@ -2,14 +2,12 @@
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
+from minivit.course import right
+from minivit.course.exercise import Exercise, Hard, Mistake, add
 from minivit.functional import (
-    class_token_backward,
     class_token_forward,
     linear_forward,
-    position_backward,
     position_forward,
-    sincos_2d,
 )
 
 SHAPES = ((2, 3, 5, 4), (4, 5, 3, 6), (3, 6, 8, 5))  # B, N, numbers of a patch, C
@@ -24,10 +22,7 @@ def _draw_embed(rng: np.random.Generator, size: int) -> tuple:
     return tuple(rng.standard_normal(shape) for shape in shapes)
 
 
-def _embed(patches, weight, bias, cls_token, pos_embed):
-    x, _ = linear_forward(patches, weight, bias)
-    x, _ = class_token_forward(x, cls_token)
-    return position_forward(x, pos_embed)[0]
+_embed = right.embed
 
 
 def _class_token_last(patches, weight, bias, cls_token, pos_embed):
@@ -64,7 +59,13 @@ def _zero_class_token(patches, weight, bias, cls_token, pos_embed):
 add(
     Exercise(
         name="02.a",
-        answer=_embed,
+        hard=(
+            Hard("of one picture",
+                 lambda rng: tuple(
+                     rng.standard_normal(s)
+                     for s in ((1, 4, 3), (3, 5), (5,), (1, 1, 5), (1, 5, 5)))),
+        ),
+        answer=right.embed,
         outputs=("tokens",),
         inputs=_draw_embed,
         mistakes=(
@@ -94,9 +95,7 @@ def _draw_dout(rng: np.random.Generator, size: int) -> tuple:
     return (rng.standard_normal((B, N + 1, C)),)
 
 
-def _embed_backward(dout):
-    dx, dpos_embed = position_backward(dout, None)
-    return *class_token_backward(dx, None), dpos_embed
+_embed_backward = right.embed_backward
 
 
 def _but(place, formula):
@@ -124,7 +123,11 @@ def _embed_slopes(dout):
 add(
     Exercise(
         name="02.b",
-        answer=_embed_backward,
+        hard=(
+            Hard("of one picture",
+                 lambda rng: (rng.standard_normal((1, 4, 3)),)),
+        ),
+        answer=right.embed_backward,
         outputs=("dprojected", "dcls_token", "dpos_embed"),
         inputs=_draw_dout,
         forward=_embed_slopes,
@@ -164,12 +167,6 @@ def _draw_places(rng: np.random.Generator, size: int) -> tuple:
     return x.astype(float), y.astype(float), omega
 
 
-def _sincos(x, y, omega):
-    height, width = int(y.max()) + 1, int(x.max()) + 1
-    table = sincos_2d(height, width, 4 * len(omega), float(1 / omega[-1]))
-    return table.astype(omega.dtype)
-
-
 def _parts(join):
     """A wrong answer made of the angles of column and row, (N, n) each."""
     return lambda x, y, omega: join(x[:, None] * omega, y[:, None] * omega)
@@ -187,7 +184,8 @@ def _one_after_another(x, y):
 add(
     Exercise(
         name="02.c",
-        answer=_sincos,
+        grown=lambda rng, n: (*rng.standard_normal((2, 3 * n)), rng.random(n)),
+        answer=right.sincos,
         outputs=("table",),
         inputs=_draw_places,
         mistakes=(

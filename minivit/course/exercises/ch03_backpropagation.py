@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
-from minivit.functional import linear_backward, linear_forward, tanh_backward, tanh_forward
+from minivit.course import right
+from minivit.course.exercise import Exercise, Hard, Mistake, add
 
 # 03.a: L = (a·b + c)·a at a = 2, b = -3, c = 10; the answer is (da, db, dc)
 
@@ -43,7 +43,7 @@ class _Function:
 
 def _draw_function(rng: np.random.Generator, size: int) -> tuple:
     shape = ((4,), (2, 3), (3, 1, 2))[size]
-    return _Function(rng.standard_normal(shape)), rng.standard_normal(shape), 0.1
+    return _Function(rng.standard_normal(shape)), rng.standard_normal(shape), (0.1, 0.2, 0.05)[size]
 
 
 def _moves(x, h):
@@ -78,6 +78,10 @@ def _never_put_back(f, x, h):
 add(
     Exercise(
         name="03.b",
+        hard=(
+            Hard("of an array of one number",
+                 lambda rng: (_Function(rng.standard_normal(1)), rng.standard_normal(1), 0.07)),
+        ),
         answer=_differences(lambda f, x, move, h: (f(x + move) - f(x - move)) / (2 * h)),
         outputs=("dx",),
         inputs=_draw_function,
@@ -114,12 +118,6 @@ def _residual(x, weight, bias):
     return x + np.tanh(x @ weight + bias)
 
 
-def _residual_backward(dy, x, weight, bias):
-    s, linear = linear_forward(x, weight, bias)
-    dx, dweight, dbias = linear_backward(tanh_backward(dy, tanh_forward(s)[1]), linear)
-    return dy + dx, dweight, dbias
-
-
 def _residual_with(
     slope=lambda s: 1 - np.tanh(s) ** 2, skip=lambda dy, dx: dy + dx, turn=np.transpose
 ):
@@ -141,7 +139,7 @@ def _residual_slopes(dy, *arguments):
 add(
     Exercise(
         name="03.f",
-        answer=_residual_backward,
+        answer=right.residual_backward,
         outputs=("dx", "dweight", "dbias"),
         inputs=_draw_residual,
         forward=_residual_slopes,

@@ -2,13 +2,11 @@
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
+from minivit.course import right
+from minivit.course.exercise import Exercise, Hard, Mistake, add
 from minivit.functional import (
-    cross_entropy_backward,
     cross_entropy_forward,
-    linear_backward,
     linear_forward,
-    softmax_backward,
     softmax_forward,
 )
 
@@ -22,8 +20,7 @@ def _draw_linear(rng: np.random.Generator, size: int) -> tuple:
     return tuple(rng.standard_normal(shape) for shape in ((B, T, K), (B, T, C), (C, K)))
 
 
-def _linear(dy, x, weight):
-    return linear_backward(dy, (x, weight))
+_linear = right.linear_backward
 
 
 def _reshaped_weight(dy, x, weight):
@@ -67,7 +64,11 @@ def _linear_slopes(dy, x, weight):
 add(
     Exercise(
         name="03.c",
-        answer=_linear,
+        hard=(
+            Hard("of one picture of one token",
+                 lambda rng: tuple(rng.standard_normal(s) for s in ((1, 1, 3), (1, 1, 4), (4, 3)))),
+        ),
+        answer=right.linear_backward,
         outputs=("dx", "dweight", "dbias"),
         inputs=_draw_linear,
         forward=_linear_slopes,
@@ -109,7 +110,14 @@ def _softmax_slopes(dprobs, probs):
 add(
     Exercise(
         name="03.d",
-        answer=lambda dprobs, probs: softmax_backward(dprobs, probs),
+        hard=(
+            Hard("of a single row, one axis",
+                 lambda rng: (rng.standard_normal(4), right.softmax(rng.standard_normal(4)))),
+        ),
+        grown=lambda rng, n: (
+            rng.standard_normal((2 * n, 3 * n)),
+            right.softmax(rng.standard_normal((2 * n, 3 * n)))),
+        answer=right.softmax_backward,
         outputs=("dscores",),
         inputs=_draw_softmax,
         forward=_softmax_slopes,
@@ -143,10 +151,6 @@ def _draw_logits(rng: np.random.Generator, size: int) -> tuple:
     return logits, rng.integers(0, K, B)
 
 
-def _dlogits(logits, labels):
-    return cross_entropy_backward(1.0, cross_entropy_forward(logits, labels)[1])
-
-
 def _parts(formula):
     """A wrong answer formula(p, t, B, K)."""
 
@@ -168,14 +172,48 @@ def _logit_slopes(logits, labels):
     return lambda: float(cross_entropy_forward(logits, labels)[0]), {"dlogits": logits}
 
 
+def _less(largest):
+    """A wrong answer that takes largest(logits) away."""
+
+    def wrong(logits, labels):
+        weights = np.exp(logits - largest(logits))
+        targets = np.eye(logits.shape[1], dtype=logits.dtype)[labels]
+        return (weights / weights.sum(1, keepdims=True) - targets) / len(logits)
+
+    return wrong
+
+
+def _every_row(logits, labels):
+    dlogits = right.softmax(logits)
+    dlogits[:, labels] -= 1
+    return dlogits / len(logits)
+
+
 add(
     Exercise(
         name="03.e",
-        answer=_dlogits,
+        hard=(
+            Hard("where one row has large logits and the others have not: each row needs its own"
+                 " maximum",
+                 lambda rng: (
+                     rng.standard_normal((3, 4)) + np.array([[0.0], [1000.0], [0.0]]),
+                     rng.integers(0, 4, 3))),
+            Hard("of one picture",
+                 lambda rng: (rng.standard_normal((1, 3)), rng.integers(0, 3, 1))),
+        ),
+        answer=right.cross_entropy_gradient,
         outputs=("dlogits",),
         inputs=_draw_logits,
         forward=_logit_slopes,
         mistakes=(
+            Mistake("the largest logit of the whole batch was taken away, and not that of each row:"
+                    " all exponentials of another row can vanish",
+                    _less(lambda z: z.max())),
+            Mistake('no maximum was taken away before the exponential, which overflows',
+                    _less(lambda z: 0)),
+            Mistake("the logits' labels count in every row: dlogits[:, labels] takes whole columns;"
+                    " pair them, dlogits[np.arange(B), labels]",
+                    _every_row),
             Mistake("the division by B is missing: the loss is a mean over the batch",
                     _parts(lambda p, t, B, K: p - t)),
             Mistake("it was divided by B·K: the loss is a mean over the pictures, but a sum over "

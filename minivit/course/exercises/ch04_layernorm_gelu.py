@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
-from minivit.functional import gelu_backward, gelu_forward, layernorm_forward
-from minivit.functional.gelu import GeluCache, erf
+from minivit.course import right
+from minivit.course.exercise import Exercise, Hard, Mistake, add
+from minivit.functional import gelu_forward, layernorm_forward
+from minivit.functional.gelu import erf
 
 SHAPES = ((2, 3, 4), (5, 4, 8), (3, 7, 6))  # B, T, C
 
@@ -55,13 +56,39 @@ def _no_scale(x, gamma, beta, eps):
     return _over(-1)(x, np.ones_like(gamma), np.zeros_like(beta), eps)
 
 
+def _tokens(rng, *shape):
+    C = shape[-1]
+    return 0.3 * rng.standard_normal(shape) + 1, *rng.standard_normal((2, C)), 0.01
+
+
+def _rms(x, gamma, beta, eps):
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * gamma + beta
+
+
 add(
     Exercise(
         name="04.a",
-        answer=lambda x, gamma, beta, eps: layernorm_forward(x, gamma, beta, eps)[0],
+        hard=(
+            Hard("of a single token, one axis",
+                 lambda rng: _tokens(rng, 5)),
+            Hard("of four axes",
+                 lambda rng: _tokens(rng, 2, 3, 2, 4)),
+            Hard("of numbers with a large mean: mean(x²) - mean(x)² loses its digits there",
+                 lambda rng: (
+                     rng.standard_normal((3, 6)) + 1e6, *rng.standard_normal((2, 6)), 0.01)),
+        ),
+        answer=right.layernorm,
         outputs=("y",),
         inputs=_draw_forward,
         mistakes=(
+            Mistake('the mean was not taken away, and the squares are those of x: that is RMSNorm',
+                    _rms),
+            Mistake('eps was squared',
+                    lambda x, gamma, beta, eps: right.layernorm(x, gamma, beta, eps * eps)),
+            Mistake('beta was added before the scale, and so multiplied by gamma',
+                    lambda x, gamma, beta, eps: right.layernorm(x, gamma, gamma * beta, eps)),
+            Mistake('beta was left out',
+                    lambda x, gamma, beta, eps: right.layernorm(x, gamma, 0 * beta, eps)),
             Mistake(
                 "mean and variance were taken over the batch (axis 0): that is BatchNorm; "
                 "LayerNorm looks at one token's C numbers, axis=-1",
@@ -147,14 +174,36 @@ def _slopes(dy, xhat, rstd, gamma):
     return objective, {"dx": x, "dgamma": gamma, "dbeta": beta}
 
 
+def _one_token(rng):
+    dy, x = rng.standard_normal((2, 1, 1, 6))
+    return dy, (x - x.mean()) / x.std(), 1 / x.std(keepdims=True), rng.standard_normal(6)
+
+
 add(
     Exercise(
         name="04.b",
-        answer=_backward,
+        hard=(
+            Hard("of one picture of one token",
+                 lambda rng: _one_token(rng)),
+        ),
+        grown=lambda rng, n: tuple(
+            rng.standard_normal(s) for s in ((n, 2 * n, n), (n, 2 * n, n), (n, 2 * n, 1), (n,))),
+        answer=right.layernorm_backward,
         outputs=("dx", "dgamma", "dbeta"),
         inputs=_draw_backward,
         forward=_slopes,
         mistakes=(
+            Mistake('sums stand where the means should',
+                    _with_dx(
+                        lambda dy, d, xhat, rstd, g: rstd * (
+                            d - d.sum(-1, keepdims=True)
+                            - xhat * (d * xhat).sum(-1, keepdims=True)))),
+            Mistake("the means were taken over the tokens (axis 1) and not over the token's numbers"
+                    " (axis -1)",
+                    _with_dx(
+                        lambda dy, d, xhat, rstd, g: rstd * (
+                            d - d.mean(1, keepdims=True)
+                            - xhat * (d * xhat).mean(1, keepdims=True)))),
             Mistake(
                 "the term mean(dxhat) is missing: x̂ has mean 0 whatever x is, so dx must not push "
                 "all of a token's numbers the same way",
@@ -224,14 +273,38 @@ def _gelu_slopes(dy, x):
     return lambda: float((dy * gelu_forward(x)[0]).sum()), {"dx": x}
 
 
+def _of_tanh(dy, x):
+    c = math.sqrt(2 / math.pi)
+    tanh = np.tanh(c * (x + 0.044715 * x**3))
+    slope = (1 - tanh**2) * c * (1 + 0.134145 * x**2)
+    return dy * 0.5 * (1 + tanh + x * slope)
+
+
+def _of_sigmoid(dy, x):
+    s = 1 / (1 + np.exp(-1.702 * x))
+    return dy * s * (1 + 1.702 * x * (1 - s))
+
+
 add(
     Exercise(
         name="04.c",
-        answer=lambda dy, x: gelu_backward(dy, GeluCache(x, _cdf(x))),
+        hard=(
+            Hard("far from zero, where the density vanishes",
+                 lambda rng: (rng.standard_normal(6), np.linspace(-9, 9, 6))),
+        ),
+        answer=right.gelu_backward,
         outputs=("dx",),
         inputs=_draw_gelu,
         forward=_gelu_slopes,
         mistakes=(
+            Mistake("that is the derivative of the tanh approximation; here it is the exact GELU, "
+                    "with erf",
+                    _of_tanh),
+            Mistake("that is the derivative of the approximation x·sigmoid(1.702x); here it is the "
+                    "exact GELU",
+                    _of_sigmoid),
+            Mistake('that is GELU itself, forward, times dy',
+                    lambda dy, x: dy * x * _cdf(x)),
             Mistake("Φ was taken for a constant: the product rule has a second term, x·φ(x)",
                     lambda dy, x: dy * _cdf(x)),
             Mistake("the first term of the product rule, Φ(x), is missing",

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
-from minivit.functional import attention_backward, attention_forward, softmax_backward
-from minivit.functional.attention import AttentionCache
+from minivit.course import right
+from minivit.course.exercise import Exercise, Hard, Mistake, add
+from minivit.functional import attention_forward, softmax_backward
 
 SHAPES = ((2, 3, 4, 5), (3, 2, 6, 4), (1, 4, 3, 7))  # B, H, T, D
 
@@ -48,18 +48,6 @@ def _draw_forward(rng: np.random.Generator, size: int) -> tuple:
     return tuple(rng.standard_normal(shape) for _ in range(3))
 
 
-def _forward(q, k, v):
-    T, D = q.shape[-2:]
-    q, k, v = (a.reshape(-1, 1, T, D) for a in (q, k, v))
-    out, cache = attention_forward(q, k, v)
-    return out, cache.probs
-
-
-def _attention(q, k, v):
-    out, probs = _forward(q, k, v)
-    return out.reshape(q.shape), probs.reshape(*q.shape[:-1], q.shape[-2])
-
-
 def _with_probs(formula):
     """A wrong answer whose attention map is formula(q, k)."""
 
@@ -83,13 +71,38 @@ def _column_out(q, k, v):
     return _t(probs) @ v, probs
 
 
+def _large_scores(rng):
+    q, k, v = rng.standard_normal((3, 4, 3))
+    q[1] *= 2000
+    return q, k, v
+
+
+def _bare(scores):
+    weights = np.exp(scores)
+    return weights / weights.sum(-1, keepdims=True)
+
+
 add(
     Exercise(
         name="05.b",
-        answer=_attention,
+        hard=(
+            Hard("where one row has large scores and the others have not: each row needs its own"
+                 " maximum",
+                 lambda rng: _large_scores(rng)),
+            Hard("of one token",
+                 lambda rng: tuple(rng.standard_normal((3, 2, 1, 4)))),
+        ),
+        answer=right.attention,
         outputs=("out", "probs"),
         inputs=_draw_forward,
         mistakes=(
+            Mistake("the largest score of all was taken away, and not that of each row: all "
+                    "exponentials of another row can vanish",
+                    _with_probs(lambda q, k: _bare(_scores(q, k) - _scores(q, k).max()))),
+            Mistake('no maximum was taken away before the exponential, which overflows',
+                    _with_probs(lambda q, k: _bare(_scores(q, k)))),
+            Mistake('the scores were returned in place of their softmax',
+                    lambda q, k, v: (right.attention(q, k, v)[0], _scores(q, k))),
             Mistake("the scores were not divided by √D: their spread grows with the head size, "
                     "and softmax gives nearly all to one token",
                     _with_probs(lambda q, k: _softmax(q @ _t(k)))),
@@ -133,7 +146,13 @@ def _softmax_slopes(dprobs, probs):
 add(
     Exercise(
         name="05.c",
-        answer=softmax_backward,
+        hard=(
+            Hard("of a single row, one axis",
+                 lambda rng: (rng.standard_normal(4), _softmax(rng.standard_normal(4)))),
+        ),
+        grown=lambda rng, n: (
+            rng.standard_normal((2 * n, 3 * n)), _softmax(rng.standard_normal((2 * n, 3 * n)))),
+        answer=right.softmax_backward,
         outputs=("dscores",),
         inputs=_draw_softmax,
         forward=_softmax_slopes,
@@ -170,10 +189,6 @@ def _draw_backward(rng: np.random.Generator, size: int) -> tuple:
     return dout, q, k, v, _softmax(_scores(q, k))
 
 
-def _backward(dout, q, k, v, probs):
-    return attention_backward(dout, AttentionCache(q, k, v, probs, None))
-
-
 def _variant(*, dscores=softmax_backward, dprobs=None, dv=None, scale=None, dq=None, dk=None):
     """A wrong answer: each step the right one, but for those that are given."""
 
@@ -198,7 +213,11 @@ def _slopes(dout, q, k, v, probs):
 add(
     Exercise(
         name="05.d",
-        answer=_backward,
+        hard=(
+            Hard("of one picture, one head and one token",
+                 lambda rng: (*rng.standard_normal((4, 1, 1, 1, 3)), np.ones((1, 1, 1, 1)))),
+        ),
+        answer=right.attention_backward,
         outputs=("dq", "dk", "dv"),
         inputs=_draw_backward,
         forward=_slopes,

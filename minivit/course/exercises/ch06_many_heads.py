@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
+from minivit.course import right
+from minivit.course.exercise import Exercise, Hard, Mistake, add
 from minivit.functional import linear_backward, linear_forward, merge_heads, split_heads
 
 SHAPES = ((2, 5, 3, 4), (3, 4, 2, 5), (1, 6, 4, 3))  # B, T, H, D
@@ -64,7 +65,11 @@ def _keys_first(qkv, num_heads):
 add(
     Exercise(
         name="06.b",
-        answer=split_heads,
+        hard=(
+            Hard("of one head and one token",
+                 lambda rng: (rng.standard_normal((2, 1, 12)), 1)),
+        ),
+        answer=right.split_heads,
         outputs=("q", "k", "v"),
         inputs=_draw_packed,
         mistakes=(
@@ -103,7 +108,11 @@ def _joined(heads, order):
 add(
     Exercise(
         name="06.c",
-        answer=merge_heads,
+        hard=(
+            Hard("of one head",
+                 lambda rng: (rng.standard_normal((2, 1, 3, 4)),)),
+        ),
+        answer=right.merge_heads,
         outputs=("merged",),
         inputs=_draw_heads,
         mistakes=(
@@ -197,7 +206,13 @@ def _slopes(dq, dk, dv, x, qkv_weight):
 add(
     Exercise(
         name="06.d",
-        answer=_with_packed(_packed),
+        hard=(
+            Hard("of one picture and one head",
+                 lambda rng: (
+                     *rng.standard_normal((3, 1, 1, 3, 4)), rng.standard_normal((1, 3, 4)),
+                     rng.standard_normal((4, 12)))),
+        ),
+        answer=right.qkv_backward,
         outputs=("dx", "dqkv_weight", "dqkv_bias"),
         inputs=_draw_backward,
         forward=_slopes,

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
+from minivit.course import right
+from minivit.course.exercise import Exercise, Hard, Mistake, add
 from minivit.functional import gelu_forward, layernorm_forward, linear_forward, relu_forward
-from minivit.models import ViT, ViTConfig
 
 SHAPES = ((2, 3, 4, 7), (3, 5, 6, 4), (1, 4, 8, 5))  # B, T, C, F
 
@@ -48,13 +48,20 @@ def _mlp(h, w1, b1, w2, b2, bend=gelu_forward):
     return linear_forward(h, w2, b2)[0]
 
 
+def _of_tanh(x, g, b, w1, b1, w2, b2):
+    h = _norm(x, g, b) @ w1 + b1
+    h = 0.5 * h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
+    return x + h @ w2 + b2
+
+
 add(
     Exercise(
         name="07.b",
-        answer=lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp),
+        answer=right.mlp_half,
         outputs=("y",),
         inputs=_draw_half,
         mistakes=(
+            Mistake("GELU is its tanh approximation; here it is the exact one, with erf", _of_tanh),
             Mistake("the residual is missing: x is to be added to what the MLP gives",
                     lambda x, g, b, *mlp: _mlp(_norm(x, g, b), *mlp)),
             Mistake("the MLP's result was added to the normalised tokens; LayerNorm stands in the "
@@ -105,11 +112,6 @@ def _draw_pieces(rng: np.random.Generator, size: int) -> tuple:
     B, T, C, _ = SHAPES[size]
     pieces = (_Piece(rng.standard_normal((C, C)) / C**0.5) for _ in range(4))
     return rng.standard_normal((B, T, C)), *pieces
-
-
-def _block_backward(dy, norm1, attn, norm2, mlp):
-    dx = dy + norm2(mlp(dy))
-    return dx + norm1(attn(dx))
 
 
 def _forgot_second(dy, norm1, attn, norm2, mlp):
@@ -164,7 +166,7 @@ def _slopes(dy, norm1, attn, norm2, mlp):
 add(
     Exercise(
         name="07.c",
-        answer=_block_backward,
+        answer=right.block_backward,
         outputs=("dx",),
         inputs=_draw_pieces,
         forward=_slopes,
@@ -198,12 +200,7 @@ add(
 SIZES = ((32, 4, 10, 24, 3, 60), (48, 8, 7, 20, 5, 30), (28, 7, 5, 36, 2, 144))
 
 
-def _count(image_size, patch_size, num_classes, dim, depth, hidden):
-    config = ViTConfig(
-        image_size=image_size, patch_size=patch_size, num_classes=num_classes, dim=dim,
-        depth=depth, num_heads=1, mlp_ratio=hidden / dim,
-    )  # fmt: skip
-    return ViT(config).num_parameters
+_count = right.count
 
 
 def _off(change):
@@ -220,14 +217,19 @@ def _off(change):
 add(
     Exercise(
         name="07.d",
-        answer=_count,
+        hard=(
+            Hard("of other sizes",
+                 lambda rng: (40, 5, 3, 12, 4, 31)),
+        ),
+        answer=right.count,
         outputs=("the count",),
         inputs=lambda rng, size: SIZES[size],
         rtol=1e-9,
         mistakes=(
             Mistake("C are missing: the class token itself, or its position (there are N + 1 "
                     "positions)", _off(lambda N, P, K, C, L, F: -C)),
-            Mistake("the class token was left out, and its position too",
+            Mistake("2C are missing: the last LayerNorm after the blocks, or the class token and "
+                    "its position",
                     _off(lambda N, P, K, C, L, F: -2 * C)),
             Mistake("the position embeddings were left out",
                     _off(lambda N, P, K, C, L, F: -(N + 1) * C)),

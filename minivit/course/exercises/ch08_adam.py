@@ -2,25 +2,10 @@
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
-from minivit.layers import FlatParameters, Layer, Parameter
-from minivit.optim import SGD, Adam, AdamW
+from minivit.course import right
+from minivit.course.exercise import Exercise, Hard, Mistake, add
 
 SHAPES = ((3, 4), (5, 2), (2, 6))
-
-
-def _optimizer(make, theta, grad, **options):
-    """A minivit optimizer of one matrix, with its gradient filled in."""
-    layer = Layer()
-    layer.theta = Parameter(theta)
-    flat = FlatParameters(layer, str(theta.dtype))
-    layer.theta.grad[...] = grad
-    return layer, make(flat, **options)
-
-
-def _moment(optimizer, name):
-    """One of the optimizer's flat arrays, as a view of its one matrix's shape."""
-    return optimizer.flat.views(optimizer.moments[name])["theta"]
 
 
 # 08.a: sgd(theta, grad, velocity, lr, momentum) -> theta, velocity
@@ -28,14 +13,6 @@ def _moment(optimizer, name):
 
 def _draw_sgd(rng: np.random.Generator, size: int) -> tuple:
     return *(rng.standard_normal(SHAPES[size]) for _ in range(3)), 0.1, (0.9, 0.8, 0.5)[size]
-
-
-def _sgd(theta, grad, velocity, lr, momentum):
-    layer, optimizer = _optimizer(SGD, theta, grad, momentum=momentum)
-    kept = _moment(optimizer, "velocity")
-    kept[...] = velocity
-    optimizer.step(lr)
-    return layer.theta.data, kept
 
 
 def _plain(theta, grad, velocity, lr, momentum):
@@ -69,7 +46,7 @@ def _nesterov(theta, grad, velocity, lr, momentum):
 add(
     Exercise(
         name="08.a",
-        answer=_sgd,
+        answer=right.sgd,
         outputs=("theta", "velocity"),
         inputs=_draw_sgd,
         mistakes=(
@@ -116,17 +93,7 @@ def _draw_adam(rng: np.random.Generator, size: int) -> tuple:
     return theta, grad, 0.3 * m, rng.uniform(0.1, 1.0, theta.shape), t, 0.1, betas, 0.02
 
 
-def _step(make, theta, grad, m, v, t, lr, **options):
-    layer, optimizer = _optimizer(make, theta, grad, **options)
-    first, second = _moment(optimizer, "m"), _moment(optimizer, "v")
-    first[...], second[...] = m, v
-    optimizer.steps = t - 1
-    optimizer.step(lr)
-    return layer.theta.data, first, second
-
-
-def _adam(theta, grad, m, v, t, lr, betas, eps):
-    return _step(Adam, theta, grad, m, v, t, lr, betas=betas, eps=eps)
+_adam = right.adam
 
 
 def _adam_with(change):
@@ -160,13 +127,34 @@ def _not_squared(theta, grad, m, v, t, lr, betas, eps):
     return theta - lr * step, new_m, v
 
 
+def _adam_product(theta, grad, m, v, t, lr, betas, eps):
+    _, m, v = _adam(theta, grad, m, v, t, lr, betas, eps)
+    first, second = m / (1 - betas[0] * t), v / (1 - betas[1] * t)
+    return theta - lr * first / (np.sqrt(second) + eps), m, v
+
+
+def _adam_old(theta, grad, m, v, t, lr, betas, eps):
+    _, new_m, new_v = _adam(theta, grad, m, v, t, lr, betas, eps)
+    first, second = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
+    return theta - lr * first / (np.sqrt(second) + eps), new_m, new_v
+
+
 add(
     Exercise(
         name="08.c",
-        answer=_adam,
+        hard=(
+            Hard("in the first step",
+                 lambda rng: (
+                     *rng.standard_normal((2, 3)), *np.zeros((2, 3)), 1, 0.03, (0.9, 0.999), 0.01)),
+        ),
+        answer=right.adam,
         outputs=("theta", "m", "v"),
         inputs=_draw_adam,
         mistakes=(
+            Mistake('1 - β·t stands where 1 - βᵗ should: a power, not a product',
+                    _adam_product),
+            Mistake("theta went by the old m and v; this step's gradient comes first",
+                    _adam_old),
             Mistake("both bias corrections are missing: m and v began at zero, and are too small "
                     "at first", _adam_with(lambda m, v, a, b, eps: m / (np.sqrt(v) + eps))),
             Mistake("v was not corrected for its start at zero; divide it by 1 - β₂ᵗ",
@@ -191,11 +179,6 @@ add(
 # 08.d: adamw(theta, grad, m, v, t, lr, betas, eps, weight_decay) -> theta, m, v
 
 
-def _adamw(theta, grad, m, v, t, lr, betas, eps, weight_decay):
-    options = {"betas": betas, "eps": eps, "weight_decay": weight_decay}
-    return _step(AdamW, theta, grad, m, v, t, lr, **options)
-
-
 def _l2(theta, grad, m, v, t, lr, betas, eps, weight_decay):
     return _adam(theta, grad + weight_decay * theta, m, v, t, lr, betas, eps)
 
@@ -213,7 +196,7 @@ def _decayed(change):
 add(
     Exercise(
         name="08.d",
-        answer=_adamw,
+        answer=right.adamw,
         outputs=("theta", "m", "v"),
         inputs=lambda rng, size: (*_draw_adam(rng, size), (0.3, 0.5, 0.2)[size]),
         mistakes=(

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
-from minivit.optim import Schedule, clip_by_global_norm
+from minivit.course import right
+from minivit.course.exercise import Exercise, Hard, Mistake, add
+from minivit.optim import Schedule
 
 # 08.e: rate(step, peak, warmup, total, final) -> the learning rate: warm-up, then half a cosine
 
@@ -14,8 +15,7 @@ def _draw_step(rng: np.random.Generator, size: int) -> tuple:
     return (3, 37, 150)[size], 0.5, 8, 100, 0.05  # rising, falling, over
 
 
-def _rate(step, peak, warmup, total, final):
-    return Schedule("cosine", peak, warmup, total, final)(step)
+_rate = right.cosine_rate
 
 
 def _fallen(share, peak, final):
@@ -62,7 +62,17 @@ def _straight(step, peak, warmup, total, final):
 add(
     Exercise(
         name="08.e",
-        answer=_rate,
+        hard=(
+            Hard("in the first step",
+                 lambda rng: (0, 0.3, 5, 60, 0.02)),
+            Hard("shortly after the warm-up",
+                 lambda rng: (11, 1.7, 9, 50, 0.3)),
+            Hard("in the middle of the warm-up",
+                 lambda rng: (5, 0.9, 11, 70, 0.1)),
+            Hard("in the last step",
+                 lambda rng: (60, 0.4, 6, 60, 0.07)),
+        ),
+        answer=right.cosine_rate,
         outputs=("rate",),
         inputs=_draw_step,
         mistakes=(
@@ -106,23 +116,30 @@ def _scaled(factor):
     return clip
 
 
-def _clip(dweight, dbias, max_norm):
-    flat = _flat(dweight, dbias)
-    clip_by_global_norm(flat, max_norm)
-    return flat[: dweight.size].reshape(dweight.shape), flat[dweight.size :]
-
-
 def _each(dweight, dbias, max_norm):
     return tuple(g * min(1.0, max_norm / float(np.linalg.norm(g))) for g in (dweight, dbias))
+
+
+def _by_weight(dweight, dbias, max_norm):
+    scale = min(1.0, max_norm / float(np.linalg.norm(dweight)))
+    return scale * dweight, scale * dbias
 
 
 add(
     Exercise(
         name="08.f",
-        answer=_clip,
+        hard=(
+            Hard("that are just long enough",
+                 lambda rng: (np.array([[3.0]]), np.array([4.0]), 5.0)),
+            Hard("of a bias much longer than the weight",
+                 lambda rng: (rng.standard_normal((2, 3)), 20 * rng.standard_normal(3), 2.5)),
+        ),
+        answer=right.clip,
         outputs=("dweight", "dbias"),
         inputs=_draw_gradients,
         mistakes=(
+            Mistake('the norm is that of the weight alone; it is one norm of both',
+                    _by_weight),
             Mistake("each gradient was clipped by its own length. The norm is that of all numbers "
                     "together, so that the direction stays", _each),
             Mistake("every number was clipped by itself, which bends the direction; shorten all "

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
+from minivit.course import right_further
+from minivit.course.exercise import Exercise, Hard, Mistake, add
 
 # 09.a: the first loss, 100 classes and label smoothing 0.1
 
@@ -82,13 +83,24 @@ def _shares(axis):
     return wrong
 
 
+def _of_seen(labels, predictions, K):
+    seen = int(max(labels.max(), predictions.max())) + 1
+    return _confusion(labels, predictions, seen)
+
+
 add(
     Exercise(
         name="09.c",
+        hard=(
+            Hard("where the last classes do not occur",
+                 lambda rng: (np.array([0, 1, 1]), np.array([1, 1, 0]), 5)),
+        ),
         answer=_confusion,
         outputs=("counts",),
         inputs=_draw_answers,
         mistakes=(
+            Mistake('the table has as many rows as there are classes in this batch, and not K',
+                    _of_seen),
             Mistake("rows and columns are swapped: the row is the true class, the column what was "
                     "predicted", lambda y, p, K: _confusion(p, y, K)),
             Mistake("counts[labels, predictions] += 1 adds once where a pair comes several times; "
@@ -138,7 +150,7 @@ def _last_alone(sizes):
 add(
     Exercise(
         name="09.d",
-        answer=_weighted(lambda n: n / n.sum()),
+        answer=right_further.combine,
         outputs=("dweight", "loss"),
         inputs=_draw_pieces,
         mistakes=(
@@ -193,7 +205,7 @@ def _others(training, others):
 add(
     Exercise(
         name="09.e",
-        answer=_by(_training, (0, 2, 3)),
+        answer=right_further.normalise,
         outputs=("the result",),
         inputs=_draw_splits,
         mistakes=(

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add, gradient_of
+from minivit.course import right_further
+from minivit.course.exercise import Exercise, Hard, Mistake, add, gradient_of
 from minivit.functional import AttentionCache, attention_backward, softmax_backward, softmax_forward
-from minivit.viz.maps import fuse_heads, relevance, rollout
+from minivit.viz.maps import fuse_heads
 
 
 def _maps(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -47,7 +48,7 @@ def _to_sum_one(probs):
 add(
     Exercise(
         name="10.a",
-        answer=_laid_out(lambda probs: probs[:, :, 0, 1:]),
+        answer=right_further.class_maps,
         outputs=("the maps",),
         inputs=_draw_grid,
         mistakes=(
@@ -101,7 +102,7 @@ def _shares(fused, axis=-1):
 add(
     Exercise(
         name="10.b",
-        answer=lambda probs: _shares(fuse_heads(probs, "max")),
+        answer=right_further.fuse_max,
         outputs=("the fused map",),
         inputs=_draw_probs,
         mistakes=(
@@ -146,7 +147,11 @@ def _rolled(maps, *, fuse="mean", own=1, axis=-1, upwards=True):
 add(
     Exercise(
         name="10.c",
-        answer=lambda maps: rollout(maps)[-1],
+        hard=(
+            Hard("of one layer and one head",
+                 lambda rng: (_maps(rng, 1, 2, 1, 3, 3),)),
+        ),
+        answer=right_further.rollout,
         outputs=("the rollout",),
         inputs=_draw_maps,
         mistakes=(
@@ -193,7 +198,7 @@ def _turned(x):
 add(
     Exercise(
         name="10.d",
-        answer=_dprobs,
+        answer=right_further.dprobs,
         outputs=("dprobs",),
         inputs=_draw_head,
         forward=gradient_of(lambda probs, v: probs @ v, "dprobs"),
@@ -244,7 +249,7 @@ def _positive(maps, dmaps):
 add(
     Exercise(
         name="10.e",
-        answer=lambda maps, dmaps: relevance(maps, dmaps)[-1],
+        answer=right_further.relevance,
         outputs=("the relevance",),
         inputs=_draw_both,
         mistakes=(

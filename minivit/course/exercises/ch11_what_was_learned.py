@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
+from minivit.course import right_further
 from minivit.course.exercise import Exercise, Mistake, add
 from minivit.functional import softmax_forward
-from minivit.viz.maps import attention_distance, entropy, patch_distances, token_similarity
+from minivit.viz.maps import entropy, patch_distances
 
 # 11.a: cosine_similarity(x) -> (B, T, T)
 
@@ -42,7 +43,8 @@ def _correlation(x):
 add(
     Exercise(
         name="11.a",
-        answer=token_similarity,
+        grown=lambda rng, n: (rng.standard_normal((n, 2 * n, 3)),),
+        answer=right_further.cosines,
         outputs=("the similarity",),
         inputs=_draw_tokens,
         mistakes=(
@@ -85,7 +87,7 @@ def _parts(x):
 add(
     Exercise(
         name="11.b",
-        answer=lambda points: _parts(_singular(points) ** 2),
+        answer=right_further.shares,
         outputs=("the shares",),
         inputs=_draw_cloud,
         mistakes=(
@@ -119,8 +121,7 @@ def _draw_grid(rng: np.random.Generator, size: int) -> tuple:
     return softmax_forward(1.5 * rng.standard_normal((B, H, T, T)))[0], rows, columns, P
 
 
-def _distance(probs, rows, columns, P):
-    return attention_distance(probs[None], (rows, columns), P, num_prefix=1)[0]
+_distance = right_further.distance
 
 
 def _from(probs, distances, *, renormalise=True):
@@ -152,7 +153,7 @@ def _farthest(probs, rows, columns, P):
 add(
     Exercise(
         name="11.c",
-        answer=_distance,
+        answer=right_further.distance,
         outputs=("the distances",),
         inputs=_draw_grid,
         mistakes=(
@@ -194,7 +195,7 @@ def _logs(probs, log=np.log2):
 add(
     Exercise(
         name="11.d",
-        answer=entropy,
+        answer=right_further.entropy,
         outputs=("the entropy",),
         inputs=_draw_probs,
         mistakes=(

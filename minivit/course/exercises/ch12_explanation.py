@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from minivit.course import right_further
 from minivit.course.exercise import Exercise, Mistake, add
 from minivit.functional import patchify_forward, unpatchify_forward
-from minivit.viz.scores import rank_correlation
 
 SIZES = ((3, 4, 6), (4, 5, 3), (2, 8, 5))  # N, H, W
 
@@ -23,9 +23,7 @@ def _inside(maps, masks):
     return (maps * masks).sum((1, 2))
 
 
-def _share(maps, masks):
-    """The right one."""
-    return _inside(maps, masks) / maps.sum((1, 2))
+_share = right_further.energy
 
 
 def _per_pixel(maps, masks):
@@ -46,7 +44,7 @@ def _from_zero(maps, masks):
 add(
     Exercise(
         name="12.a",
-        answer=_share,
+        answer=right_further.energy,
         outputs=("the shares",),
         inputs=_draw_masked,
         mistakes=(
@@ -102,7 +100,7 @@ def _both_over(divisor):
 add(
     Exercise(
         name="12.b",
-        answer=lambda heat, mask, count: _iou(_top(heat, count), mask),
+        answer=right_further.iou,
         outputs=("the IoU",),
         inputs=_draw_iou,
         mistakes=(
@@ -160,7 +158,7 @@ def _down_columns(images, maps, count, P):
 add(
     Exercise(
         name="12.c",
-        answer=lambda images, maps, count, P: _keep(images, maps, ~_kept(maps, count), P),
+        answer=right_further.deletion,
         outputs=("the pictures",),
         inputs=_draw_pictures,
         mistakes=(
@@ -215,7 +213,7 @@ def _correlation(x, y):
 add(
     Exercise(
         name="12.d",
-        answer=lambda a, b: float(rank_correlation(a[None], b[None])[0]),
+        answer=right_further.rank_correlation,
         outputs=("the correlation",),
         inputs=_draw_pair,
         mistakes=(

@@ -2,15 +2,12 @@
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
+from minivit.course import right_further
+from minivit.course.exercise import Exercise, Hard, Mistake, add
 from minivit.functional import (
-    corrupt_backward,
     corrupt_forward,
-    take_tokens_backward,
     take_tokens_forward,
 )
-from minivit.functional.masking import CorruptCache
-from minivit.models import patch_colours
 
 # 13.a: how many of 64 patches become the mask, on average
 
@@ -63,7 +60,8 @@ def _steps_first(pixels, P):
 add(
     Exercise(
         name="13.b",
-        answer=lambda pixels, P: patch_colours(pixels, P, 1)[..., 0],
+        grown=lambda rng, n: (rng.random((n, 3, 2 * n, 2 * n)), 2),
+        answer=right_further.colours,
         outputs=("colours",),
         inputs=_draw_pixels,
         mistakes=(
@@ -103,8 +101,7 @@ def _draw_corrupted(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal((B, N, C)), selection, masked
 
 
-def _corrupted(dy, selection, masked):
-    return corrupt_backward(dy, CorruptCache(selection, masked))
+_corrupted = right_further.corrupt_backward
 
 
 def _with_dx(formula):
@@ -134,7 +131,10 @@ def _corrupt_slopes(dy, selection, masked):
 add(
     Exercise(
         name="13.c",
-        answer=_corrupted,
+        grown=lambda rng, n: (
+            rng.standard_normal((n, 2 * n, 3)), rng.random((n, 2 * n, 2 * n)),
+            rng.random((n, 2 * n))),
+        answer=right_further.corrupt_backward,
         outputs=("dx", "dmask_token"),
         inputs=_draw_corrupted,
         forward=_corrupt_slopes,
@@ -174,8 +174,7 @@ def _draw_taken(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal((B, M, C)), rows, T
 
 
-def _scatter(dy, rows, T):
-    return take_tokens_backward(dy, ((len(dy), T, dy.shape[-1]), rows))
+_scatter = right_further.take_backward
 
 
 def _first_rows(dy, rows, T):
@@ -205,11 +204,17 @@ def _take_slopes(dy, rows, T):
 add(
     Exercise(
         name="13.d",
-        answer=_scatter,
+        hard=(
+            Hard("of rows that are not sorted",
+                 lambda rng: (rng.standard_normal((2, 3, 2)), np.array([[4, 0, 2], [1, 3, 0]]), 5)),
+        ),
+        answer=right_further.take_backward,
         outputs=("dx",),
         inputs=_draw_taken,
         forward=_take_slopes,
         mistakes=(
+            Mistake('the rows were sorted; gradient m belongs to rows[m], in whatever order',
+                    lambda dy, rows, T: _scatter(dy, np.sort(rows, 1), T)),
             Mistake("the first picture's rows were used for all; each picture has rows of its own",
                     _first_rows),
             Mistake("the gradients were put at the first M places; they belong where their tokens "

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minivit.course import right_further
 from minivit.course.exercise import Exercise, Mistake, add
 from minivit.functional import (
     interpolate_backward,
@@ -38,10 +39,6 @@ def _draw_line(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal((old, C)), new
 
 
-def _bilinear(x, new):
-    return interpolation_matrix(new, len(x), "bilinear").astype(x.dtype) @ x
-
-
 def _mixed_at(centres, *, swap=False, zero=False):
     """A mixture of both neighbours of centres(new, old); zero: beyond the edge there is nothing."""
 
@@ -74,7 +71,7 @@ def _nearest(x, new):
 add(
     Exercise(
         name="14.b",
-        answer=_bilinear,
+        answer=right_further.linear,
         outputs=("y",),
         inputs=_draw_line,
         mistakes=(
@@ -138,7 +135,7 @@ def _columns_last_out(pos_embed, old, rows, columns):
 add(
     Exercise(
         name="14.c",
-        answer=_resized,
+        answer=right_further.positions,
         outputs=("the result",),
         inputs=_draw_positions,
         mistakes=(
@@ -193,7 +190,7 @@ def _grid_slopes(dy, rows, columns):
 add(
     Exercise(
         name="14.d",
-        answer=_back(),
+        answer=right_further.interpolate_backward,
         outputs=("dx",),
         inputs=_draw_dgrid,
         forward=_grid_slopes,
@@ -234,7 +231,7 @@ def _centred(x, y, ridge):
 add(
     Exercise(
         name="14.e",
-        answer=_ridge,
+        answer=right_further.ridge,
         outputs=("weight",),
         inputs=_draw_ridge,
         mistakes=(

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from minivit.course import right_further
 from minivit.course.exercise import Exercise, Mistake, add, gradient_of
-from minivit.functional import conv2d_backward, conv2d_forward, standardize_forward
+from minivit.functional import conv2d_forward
 from minivit.functional.conv2d import windows
 
 # 15.a: output_size(height, width, kernel, stride, padding) -> rows, columns
@@ -23,7 +24,7 @@ def _sides(along):
 add(
     Exercise(
         name="15.a",
-        answer=_sides(lambda n, k, s, p: (n + 2 * p - k) // s + 1),
+        answer=right_further.output_size,
         outputs=("rows", "columns"),
         inputs=lambda rng, size: SIDES[size],
         mistakes=(
@@ -81,6 +82,7 @@ def _mirrored(x, k, stride):
 add(
     Exercise(
         name="15.b",
+        grown=lambda rng, n: (rng.standard_normal((1, 3 + n, 3 + n, 2)), 2, 1),
         answer=_rows(0, 1, 2, 3, 4, 5),
         outputs=("the rows",),
         inputs=_draw_im2col,
@@ -116,8 +118,7 @@ def _draw_backward(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal(conv2d_forward(x, weight)[0].shape), x, weight
 
 
-def _backward(dy, x, weight):
-    return conv2d_backward(dy, conv2d_forward(x, weight)[1])
+_backward = right_further.conv2d_backward
 
 
 def _overwritten(dy, x, weight):
@@ -155,7 +156,7 @@ def _mean_of_windows(dy, x, weight):
 add(
     Exercise(
         name="15.c",
-        answer=_backward,
+        answer=right_further.conv2d_backward,
         outputs=("dx", "dweight"),
         inputs=_draw_backward,
         forward=gradient_of(lambda x, weight: conv2d_forward(x, weight)[0], "x", "weight"),
@@ -218,7 +219,7 @@ def _eps_outside(weight, eps):
 add(
     Exercise(
         name="15.d",
-        answer=lambda weight, eps: standardize_forward(weight, eps)[0],
+        answer=right_further.standardize,
         outputs=("what",),
         inputs=_draw_standardize,
         mistakes=(

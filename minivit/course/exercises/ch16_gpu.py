@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minivit.course.exercise import Exercise, Mistake, add
+from minivit.course import right_further
+from minivit.course.exercise import Exercise, Hard, Mistake, add
 
 # 16.a: bfloat16(x) -> x rounded, float32
 
@@ -82,7 +83,7 @@ def _numbers(rows, fan_in, fan_out):
 add(
     Exercise(
         name="16.b",
-        answer=lambda r, i, o, s: _flops(r, i, o) / (s * _numbers(r, i, o)),
+        answer=right_further.intensity,
         outputs=("the intensity",),
         inputs=lambda rng, size: SIZES[size],
         mistakes=(
@@ -122,7 +123,13 @@ def _draw_operations(rng: np.random.Generator, size: int) -> tuple:
 add(
     Exercise(
         name="16.c",
-        answer=lambda f, m, p, b, t: (t + np.maximum(f / p, m / b)).sum(),
+        hard=(
+            Hard("where bytes take longer",
+                 lambda rng: (rng.uniform(1, 5, 4), rng.uniform(30, 60, 4), 7.0, 3.0, 1.0)),
+            Hard("of one operation",
+                 lambda rng: (np.array([9.0]), np.array([5.0]), 2.0, 4.0, 0.5)),
+        ),
+        answer=right_further.time,
         outputs=("the time",),
         inputs=_draw_operations,
         mistakes=(
@@ -162,7 +169,8 @@ add(
             Mistake("three numbers a parameter were counted: there are four to read (weight, "
                     "gradient, both moments) and three to write", 3 * 4 * PARAMETERS),
             Mistake("the gradient, too, was written back: AdamW only reads it", 8 * 4 * PARAMETERS),
-            Mistake("the gradient was left out: it is read, once", 6 * 4 * PARAMETERS),
+            Mistake("six numbers a parameter were counted: the gradient is read, both moments and "
+                    "the weight are read and written, which is seven", 6 * 4 * PARAMETERS),
             Mistake("numbers were counted and not bytes: a float32 has four", 7 * PARAMETERS),
             Mistake("a number has two bytes, as a bfloat16; a float32 has four",
                     7 * 2 * PARAMETERS),

@@ -1,0 +1,346 @@
+"""What a wrong answer looks like, in words.
+
+A cause is named only where it explains the answer on all arguments that it was tried on: the usual
+mistakes of the exercise first, then slips of the right answer's own code, then two of them at once.
+What no cause explains is described: where it differs, and by how much.
+"""
+
+import itertools
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minivit.course.exercise import Exercise
+from minivit.course.slips import Code, confusions, read, slips
+from minivit.course.trial import Trial, as_array, copied, same, unpacked
+
+PAIRS = 500
+"""How many pairs of mistakes are tried at most."""
+
+
+def diagnose(exercise: Exercise, trials: list[Trial], wrong: list[int]) -> str:
+    """What the wrong results look like; what several have in common is said once."""
+    names: dict[str, list[str]] = {}
+    causes = _causes(exercise, trials, wrong)
+    for i in wrong:
+        words = f"It looks as if {causes[i]}" if i in causes else _describe(exercise, trials, i)
+        names.setdefault(words, []).append(exercise.outputs[i])
+    return ". ".join(
+        f"{' and '.join(found)} {'are' if len(found) > 1 else 'is'} wrong. {words}"
+        for words, found in names.items()
+    )
+
+
+def _causes(exercise: Exercise, trials: list[Trial], wrong: list[int]) -> dict[int, str]:
+    """The cause of each wrong result that has a known one: one cause for all of them, if there is
+    one, before several."""
+    causes: dict[int, str] = {}
+    for find in (_usual, _moved, _slipped, _scaled, _argued, _confused, _two):
+        found: dict[int, str] = {}
+        for words, candidate in find(exercise, trials):
+            open_ones = [i for i in wrong if i not in causes]
+            explained = _explained(candidate, trials, open_ones)
+            if find is not _usual:
+                explained = [i for i in explained if _tells(trials, i)]
+            if explained and len(explained) == len(open_ones):
+                return causes | dict.fromkeys(explained, words)
+            for i in explained:
+                found.setdefault(i, words)
+        causes |= found
+        if len(causes) == len(wrong):
+            break
+    return causes
+
+
+def _explained(candidate: Callable, trials: list[Trial], results: list[int]) -> list[int]:
+    """Which of the results are, on all arguments, those of the candidate. None, where it gives for
+    another result what is neither right nor given: then it is not what was done."""
+    for trial in trials:
+        found = _results(candidate, trial)
+        if found is None or len(found) != len(trial.given):
+            return []
+        alike = [same(g, f, trial.rtol) for g, f in zip(trial.given, found, strict=True)]
+        results = [i for i in results if alike[i]]
+        if not results:
+            return []
+        for i in range(len(found)):
+            if not alike[i] and not same(found[i], trial.right[i], trial.rtol):
+                return []
+    return results
+
+
+def _tells(trials: list[Trial], i: int) -> bool:
+    """Whether a wrong result is finite anywhere: what is NaN throughout is like all that is."""
+    return any(
+        np.isfinite(as_array(t.given[i]).astype(float)).all()
+        and not same(t.given[i], t.right[i], t.rtol)
+        for t in trials
+    )
+
+
+def _results(candidate: Callable, trial: Trial) -> tuple | None:
+    try:
+        with np.errstate(all="ignore"):
+            return unpacked(candidate(*copied(trial.arguments)), len(trial.right))
+    except Exception:  # a mistake need not be possible with every shape
+        return None
+
+
+Candidates = Iterator[tuple[str, Callable]]
+
+OF_RESULTS: dict[str, Callable] = {
+    "the sign is the wrong way round": np.negative,
+    "it is zero everywhere": lambda r: np.zeros_like(r) if np.ndim(r) else None,
+    "it is the square of what it should be": np.square,
+    "it is the root of what it should be": np.sqrt,
+    "it is 1 minus what it should be": lambda r: 1 - r,
+    "it is the inverse, upside down: 1 divided by what it should be": lambda r: 1 / r,
+    "it is the exponential, a power of what it should be": np.exp,
+    "it is 2 to the power of what it should be": np.exp2,
+    "it is the logarithm of what it should be": np.log,
+    "it is the absolute value of what it should be": np.abs,
+    "it is added up, cumulative": lambda r: np.cumsum(r, -1),
+    "softmax was taken of it": lambda r: np.exp(r) / np.exp(r).sum(-1, keepdims=True),
+    "it is divided by its sum along the last axis": lambda r: r / r.sum(-1, keepdims=True),
+    "it is divided by its largest number along the last axis": (
+        lambda r: r / r.max(-1, keepdims=True)
+    ),
+}
+"""What may be done to a right result once too often."""
+
+OF_ARGUMENTS: dict[str, Callable] = {
+    "{} is left out": lambda a: 0 * a,
+    "{} is left out, as if it were 1": lambda a: a**0,
+    "{} counts twice": lambda a: 2 * a,
+    "{} counts half": lambda a: a / 2,
+    "the sign of {} is wrong": lambda a: -a,
+    "{} is squared": lambda a: a * a,
+    "the root of {} is taken": np.sqrt,
+    "it is divided by {} where it should be multiplied, or the other way": lambda a: 1 / a,
+    "{} is one too large": lambda a: a + 1,
+    "{} is one too small": lambda a: a - 1,
+    "{} is read in reverse order": lambda a: a[::-1],
+    "{} is read in reverse order along its last axis": lambda a: a[..., ::-1],
+    "{} is transposed": lambda a: a.swapaxes(-1, -2),
+    "the first of {} is used for all": lambda a: np.repeat(a[:1], len(a), 0),
+    "only the mean of {} is used": lambda a: np.full_like(a, a.mean()),
+    "the mean of {} was taken away first": lambda a: a - a.mean(-1, keepdims=True),
+}
+"""What may be done to an argument that should be used as it is."""
+
+
+def _usual(exercise: Exercise, trials: list[Trial]) -> Candidates:
+    for mistake in exercise.mistakes:
+        yield mistake.words, mistake.wrong
+
+
+def _moved(exercise: Exercise, trials: list[Trial]) -> Candidates:
+    """Right, but in another place, direction or order."""
+
+    count = len(exercise.outputs)
+    for i, j in itertools.permutations(range(count), 2):
+        words = f"{exercise.outputs[j]} stands in the place of {exercise.outputs[i]}, swapped"
+        yield words, lambda *a, i=i, j=j: _put(exercise.answer(*a), i, j, count)
+    for i, right in enumerate(trials[0].right):
+        changes = dict(OF_RESULTS)
+        if np.ndim(right) > 1:
+            changes["it is transposed"] = lambda r: np.swapaxes(r, -1, -2)
+        for axis in range(np.ndim(right)):
+            changes[f"axis {axis} runs in reverse order"] = lambda r, axis=axis: np.flip(r, axis)
+        for words, change in changes.items():
+            yield words, lambda *a, i=i, c=change: _change(exercise.answer(*a), i, c, count)
+    for i, argument in enumerate(trials[0].arguments):
+        if isinstance(argument, np.ndarray):
+            words = f"the argument {_parameter(exercise, i)} was returned as it came"
+            yield words, lambda *a, i=i: (a[i],) * count
+
+
+def _change(right: Any, i: int, change: Callable, count: int) -> tuple:
+    results = list(unpacked(right, count))
+    results[i] = change(np.asarray(results[i]))
+    return tuple(results)
+
+
+def _put(right: Any, i: int, j: int, count: int) -> tuple:
+    results = list(unpacked(right, count))
+    results[i] = results[j]
+    return tuple(results)
+
+
+def _parameter(exercise: Exercise, i: int) -> str:
+    code = exercise.answer.__code__
+    return code.co_varnames[i] if i < code.co_argcount else f"number {i + 1}"
+
+
+def _slipped(exercise: Exercise, trials: list[Trial]) -> Candidates:
+    yield from _run(slips, read(exercise.answer))
+    names = [_parameter(exercise, i) for i in range(len(trials[0].arguments))]
+    for i, j in itertools.combinations(range(len(names)), 2):
+        words = f"{names[i]} and {names[j]} are swapped"
+        yield words, lambda *a, i=i, j=j: exercise.answer(*_exchanged(a, i, j))
+
+
+def _argued(exercise: Exercise, trials: list[Trial]) -> Candidates:
+    """Right, for another argument."""
+    for i, argument in enumerate(trials[0].arguments):
+        if isinstance(argument, np.ndarray | int | float):
+            for words, change in OF_ARGUMENTS.items():
+                told = words.format(_parameter(exercise, i))
+                yield told, lambda *a, i=i, change=change: exercise.answer(*_with(a, i, change))
+
+
+def _with(arguments: tuple, i: int, change: Callable) -> list:
+    changed = list(arguments)
+    changed[i] = change(arguments[i])
+    return changed
+
+
+def _exchanged(arguments: tuple, i: int, j: int) -> list:
+    changed = list(arguments)
+    changed[i], changed[j] = arguments[j], arguments[i]
+    return changed
+
+
+def _confused(exercise: Exercise, trials: list[Trial]) -> Candidates:
+    yield from _run(confusions, read(exercise.answer))
+
+
+def _run(changes: Callable, code: Code | None) -> Candidates:
+    if code is not None:
+        for words, changed in changes(code):
+            yield words, changed.run()
+
+
+def _scaled(exercise: Exercise, trials: list[Trial]) -> Candidates:
+    """Off by a factor that is a length of some argument's axis, or the same everywhere."""
+    for i in range(len(exercise.outputs)):
+        factors = [_factor(trial, i) for trial in trials if np.any(as_array(trial.right[i]))]
+        if len(factors) < 3 or None in factors:
+            continue
+        told = _factor_words(exercise, trials, [f for f in factors if f is not None])
+        if told:
+            results = iter([(*t.right[:i], t.given[i], *t.right[i + 1 :]) for t in trials])
+            yield told, lambda *a, results=results: next(results)
+
+
+def _factor_words(exercise: Exercise, trials: list[Trial], factors: list[float]) -> str:
+    if np.allclose(factors, factors[0], rtol=1e-6) and not np.isclose(factors[0], 1):
+        return f"it is {factors[0]:.6g} times what it should be: a factor is missing or too many"
+    trials = [trial for trial in trials if np.any(as_array(trial.right[0]))]
+    for i, argument in enumerate(trials[0].arguments):
+        for axis in range(np.ndim(argument) if isinstance(argument, np.ndarray) else 0):
+            lengths = [np.shape(t.arguments[i])[axis:][:1] for t in trials]
+            if not all(lengths) or len(lengths) != len(factors):
+                continue
+            sizes = np.array(lengths, float)[:, 0]
+            if len(set(sizes)) == 1:
+                continue
+            axis_words = f"the length of axis {axis} of {_parameter(exercise, i)}"
+            if np.allclose(factors, 1 / sizes, rtol=1e-6):
+                return f"it was divided by {axis_words}, as for a mean"
+            if np.allclose(factors, sizes, rtol=1e-6):
+                return f"the division by {axis_words} is missing: a sum, and not a mean"
+    return ""
+
+
+def _factor(trial: Trial, i: int) -> float | None:
+    """k where given = k·right, else None."""
+    given, right = as_array(trial.given[i]), as_array(trial.right[i])
+    if given.shape != right.shape or not right.ndim or right.size < 2:
+        return None
+    given, right = given.astype(float), right.astype(float)
+    if not np.isfinite(given).all() or not (right * right).sum():
+        return None
+    factor = float((given * right).sum() / (right * right).sum())
+    return factor if factor and same(given, factor * right, trial.rtol) else None
+
+
+def _two(exercise: Exercise, trials: list[Trial]) -> Candidates:
+    """Two mistakes at once: a usual one made with a right answer that has another or a slip;
+    two slips."""
+    code = read(exercise.answer)
+    singles = list(slips(code)) if code else []
+    seconds = [(words, changed.run()) for words, changed in singles]
+    usual = [(mistake.words, mistake.wrong) for mistake in exercise.mistakes]
+    made = itertools.chain(
+        _within(usual, usual, exercise), _within(usual, seconds, exercise),
+        ((f"{a}, and as if {b}", c.run()) for a, first in singles for b, c in slips(first)),
+    )  # fmt: skip
+    yield from itertools.islice(made, PAIRS)
+
+
+def _within(outer: list, inner: list, exercise: Exercise) -> Candidates:
+    """A mistake that calls the right answer calls a wrong one in its place."""
+    for (a, first), (b, second) in itertools.product(outer, inner):
+        changed = _calling(first, exercise.answer, second) if first is not second else None
+        if changed is not None:
+            yield f"{a}, and as if {b}", changed
+
+
+def _calling(function: Any, right: Callable, other: Callable) -> Callable | None:
+    """The function with a call of `right` replaced, also inside functions it closes over."""
+    if not isinstance(function, types.FunctionType) or function is right:
+        return None
+    closure = function.__closure__
+    scope = function.__globals__
+    called = [name for name in function.__code__.co_names if scope.get(name) is right]
+    if closure:
+        cells = [_calling(cell.cell_contents, right, other) for cell in closure]
+        if any(cells):
+            closure = tuple(
+                types.CellType(new) if new else old for new, old in zip(cells, closure, strict=True)
+            )
+    if not called and closure is function.__closure__:
+        return None
+    scope = scope | dict.fromkeys(called, other)
+    changed = types.FunctionType(
+        function.__code__, scope, function.__name__, function.__defaults__, closure
+    )
+    changed.__kwdefaults__ = function.__kwdefaults__
+    return changed
+
+
+def _describe(exercise: Exercise, trials: list[Trial], i: int) -> str:
+    """Where result i is off, and by how much."""
+    wrong = [trial for trial in trials if not same(trial.given[i], trial.right[i], trial.rtol)]
+    first = wrong[0]
+    only = ""
+    if all(trial.hard for trial in wrong):
+        only = f"It is right elsewhere, but not {first.hard}. "
+    given, right = as_array(first.given[i]), as_array(first.right[i])
+    name = exercise.outputs[i]
+    if given.dtype.kind not in "biuf":
+        return f"{only}It is no array of numbers, but {given.dtype}"
+    if given.shape != right.shape:
+        return only + _shape_words(name, given.shape, right.shape)
+    given, right = given.astype(float), right.astype(float)
+    if not np.isfinite(given).all() and np.isfinite(right).all():
+        kind = "NaN" if np.isnan(given).any() else "infinite"
+        return (
+            f"{only}It has numbers that are {kind}: a division by zero, a root of a negative "
+            "number, or an exponential that overflows"
+        )
+    difference = np.abs(given - right)
+    worst = np.unravel_index(np.nanargmax(difference), given.shape)
+    place = f"at [{', '.join(map(str, worst))}] it is" if given.ndim else "it is"
+    share = np.mean(difference > first.rtol * (np.abs(right).max() or 1))
+    of_all = f"{share:.0%} of its numbers are off; " if given.ndim else ""
+    return f"{only}{of_all}{place} {given[worst]:.6g} and should be {right[worst]:.6g}"
+
+
+def _shape_words(name: str, found: tuple, expected: tuple) -> str:
+    words = f"{name} has the shape {found}; expected {expected}"
+    if len(found) > 1 and found == expected[::-1]:
+        return f"{words}. It looks transposed"
+    if len(found) > len(expected) and found[len(found) - len(expected) :] == expected:
+        return (
+            f"{words}. A sum over the leading axes is missing: what every row shares gets the sum "
+            "of all rows' gradients"
+        )
+    if len(found) == len(expected) and all(
+        a == b or a == 1 for a, b in zip(found, expected, strict=True)
+    ):
+        return f"{words}. It was summed over an axis too many"
+    return words

@@ -1,0 +1,280 @@
+"""Slips of the pen: small changes of a right answer's own code, each with words for it.
+
+A usual mistake is usually a small one: a term left out, a sign turned, a sum for a mean, another
+axis. `slips` finds them in the source of the right answer, so that no exercise has to list them.
+"""
+
+import ast
+import copy
+import functools
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+AXES = (-1, 0, 1, -2, None)
+
+LEFT_OUT = {
+    "sqrt": "the root of `{}` is missing",
+    "exp": "the exponential of `{}` is missing",
+    "log": "the logarithm of `{}` is missing",
+    "abs": "the absolute value of `{}` is missing",
+    "transpose": "`{}` is not transposed",
+    "swapaxes": "`{}` is not transposed",
+    "_t": "`{}` is not transposed",
+    "clip": "`{}` is not bounded",
+}
+"""What it means to leave a function out; `{}` is its argument."""
+
+TWINS = {
+    "sum": ("mean", "a mean stands where the sum should: `{}`"),
+    "mean": ("sum", "a sum stands where the mean should: `{}`"),
+    "max": ("min", "the smallest is taken and not the largest: `{}`"),
+    "maximum": ("minimum", "the smaller is taken and not the larger: `{}`"),
+    "minimum": ("maximum", "the larger is taken and not the smaller: `{}`"),
+    "sin": ("cos", "a cosine stands where the sine should: `{}`"),
+    "cos": ("sin", "a sine stands where the cosine should: `{}`"),
+}
+
+
+@dataclass(frozen=True)
+class Code:
+    """A function as a syntax tree that can be changed and run."""
+
+    tree: ast.Module
+    function: Callable
+
+    def run(self) -> Callable:
+        """The function of this tree, among the names of the original."""
+        scope = dict(self.function.__globals__)
+        code = compile(ast.fix_missing_locations(self.tree), "<slip>", "exec")
+        exec(code, scope)
+        return scope[self.function.__name__]
+
+    def put(self, node: ast.AST, new: ast.AST) -> "Code":
+        """The same with one node replaced."""
+        memo: dict[int, Any] = {}
+        tree = copy.deepcopy(self.tree, memo)
+        _Put(memo[id(node)], new).visit(tree)
+        return Code(tree, self.function)
+
+
+class _Put(ast.NodeTransformer):
+    def __init__(self, old: ast.AST, new: ast.AST):
+        self.old, self.new = old, new
+
+    def visit(self, node: ast.AST) -> Any:
+        return copy.deepcopy(self.new) if node is self.old else super().visit(node)
+
+
+@functools.cache
+def read(function: Callable) -> Code | None:
+    """The code of a function that is written as `def`; None where there is none to be had."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    if len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef):
+        return None
+    return Code(tree, function) if tree.body[0].name == function.__name__ else None
+
+
+def slips(code: Code) -> Iterator[tuple[str, Code]]:
+    """Each small change, as (words, changed code)."""
+    (body,) = code.tree.body
+    assert isinstance(body, ast.FunctionDef)
+    for statement in body.body:
+        for node in ast.walk(statement):
+            for words, new in _changes(node):
+                yield words, code.put(node, new)
+
+
+def confusions(code: Code) -> Iterator[tuple[str, Code]]:
+    """Each use of a name replaced by each other name of the function."""
+    (body,) = code.tree.body
+    assert isinstance(body, ast.FunctionDef)
+    names = {argument.arg for argument in body.args.args}
+    uses = [n for s in body.body for n in ast.walk(s) if isinstance(n, ast.Name)]
+    names |= {use.id for use in uses if isinstance(use.ctx, ast.Store)}
+    for use in uses:
+        if isinstance(use.ctx, ast.Load) and use.id in names:
+            for other in sorted(names - {use.id}):
+                words = f"`{other}` stands where `{use.id}` should"
+                yield words, code.put(use, ast.Name(other, ast.Load()))
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    if isinstance(node, ast.BinOp):
+        yield from _of_operation(node)
+    elif isinstance(node, ast.Call):
+        yield from _of_call(node)
+    elif isinstance(node, ast.Attribute) and node.attr == "T":
+        yield f"`{_text(node.value)}` is not transposed", node.value
+    elif isinstance(node, ast.UnaryOp) and not isinstance(node.operand, ast.Constant):
+        yield f"the minus sign before `{_text(node.operand)}` is missing", node.operand
+
+
+def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
+    left, right, op = node.left, node.right, node.op
+    a, b, whole = _text(left), _text(right), _text(node)
+    if isinstance(op, ast.Add | ast.Sub):
+        minus = isinstance(op, ast.Sub)
+        yield f"the term `{b}` is missing in `{whole}`", left
+        yield (
+            f"the term `{a}` is missing in `{whole}`",
+            ast.UnaryOp(ast.USub(), right) if minus else right,
+        )
+        turned = (
+            "added where it should be subtracted"
+            if minus
+            else "subtracted where it should be added"
+        )
+        yield (
+            f"the sign is wrong: `{b}` is {turned}",
+            ast.BinOp(left, ast.Add() if minus else ast.Sub(), right),
+        )
+        if minus:
+            yield f"the sign is wrong: `{whole}` is the wrong way round", ast.BinOp(right, op, left)
+    elif isinstance(op, ast.Mult):
+        for factor, other in ((right, left), (left, right)):
+            yield f"the factor `{_text(factor)}` is missing in `{whole}`", other
+            yield (
+                f"the factor `{_text(factor)}` is there twice in `{whole}`",
+                ast.BinOp(node, op, factor),
+            )
+            yield (
+                f"it is divided by `{_text(factor)}` where it should be multiplied",
+                ast.BinOp(other, ast.Div(), factor),
+            )
+        for mixed in _spread(left, right):
+            yield f"the brackets are missing: `{_text(mixed)}` and not `{whole}`", mixed
+    elif isinstance(op, ast.Div | ast.FloorDiv):
+        yield f"the division by `{b}` is missing", left
+        yield (
+            f"it is multiplied by `{b}` where it should be divided",
+            ast.BinOp(left, ast.Mult(), right),
+        )
+        yield f"it is divided by `{b}` twice", ast.BinOp(node, op, right)
+        yield f"`{whole}` is upside down", ast.BinOp(right, op, left)
+        for mixed in _spread(left, right, op):
+            yield f"the brackets are missing: `{_text(mixed)}` and not `{whole}`", mixed
+    elif isinstance(op, ast.MatMult):
+        yield f"`{whole}` is the wrong way round", ast.BinOp(right, op, left)
+        for operand in (left, right):
+            if (
+                not (isinstance(operand, ast.Attribute) and operand.attr == "T")
+                and _called(operand) != "_t"
+            ):
+                yield (
+                    f"`{_text(operand)}` is transposed where it should not be",
+                    _swapped(node, operand),
+                )
+    elif isinstance(op, ast.Pow):
+        yield f"the power is missing: `{a}` and not `{whole}`", left
+
+
+def _spread(left: ast.expr, right: ast.expr, op: ast.operator | None = None) -> Iterator[ast.expr]:
+    """(a + b) * c with the brackets left out: a + b * c."""
+    op = op or ast.Mult()
+    if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add | ast.Sub):
+        yield ast.BinOp(left.left, left.op, ast.BinOp(left.right, op, right))
+    if (
+        isinstance(op, ast.Mult)
+        and isinstance(right, ast.BinOp)
+        and isinstance(right.op, ast.Add | ast.Sub)
+    ):
+        yield ast.BinOp(ast.BinOp(left, op, right.left), right.op, right.right)
+
+
+def _swapped(node: ast.BinOp, operand: ast.expr) -> ast.BinOp:
+    """The product with one operand's last two axes exchanged."""
+    turned = ast.Call(
+        ast.Attribute(operand, "swapaxes", ast.Load()), [ast.Constant(-1), ast.Constant(-2)], []
+    )
+    return ast.BinOp(
+        turned if operand is node.left else node.left,
+        node.op,
+        turned if operand is node.right else node.right,
+    )
+
+
+def _called(node: ast.AST) -> str:
+    """The last name of what is called."""
+    if not isinstance(node, ast.Call):
+        return ""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
+    name, whole = _called(node), _text(node)
+    method = isinstance(node.func, ast.Attribute) and not _is_module(node.func.value)
+    subject = node.func.value if method else node.args[0] if node.args else None  # type: ignore[attr-defined]
+    if subject is None:
+        return
+    if name in LEFT_OUT:
+        yield LEFT_OUT[name].format(_text(subject)), subject
+    elif len(node.args) == 1 and not method and not node.keywords and name not in TWINS:
+        yield f"`{name}` is left out: `{_text(subject)}` and not `{whole}`", subject
+    if name in ("maximum", "minimum"):
+        yield f"`{_text(subject)}` is not bounded as in `{whole}`", subject
+    if name in TWINS:
+        twin, words = TWINS[name]
+        yield words.format(whole), _named(node, twin)
+    if name in ("sum", "mean", "max", "min", "var", "std", "concatenate"):
+        yield from _other_axes(node, name, whole)
+    if name in ("sum", "mean") and subject is not None:
+        yield f"`{whole}` is left out: `{_text(subject)}` was not summed", subject
+    if name == "concatenate" and isinstance(node.args[0], ast.List):
+        parts = node.args[0].elts
+        for i in range(len(parts) - 1):
+            order = [*parts[:i], parts[i + 1], parts[i], *parts[i + 2 :]]
+            changed = copy.copy(node)
+            changed.args = [ast.List(order, ast.Load()), *node.args[1:]]
+            yield f"the parts stand in another order than in `{whole}`", changed
+    if name in ("var", "std") and not any(k.arg == "ddof" for k in node.keywords):
+        changed = copy.copy(node)
+        changed.keywords = [*node.keywords, ast.keyword("ddof", ast.Constant(1))]
+        yield f"it is divided by n - 1 and not by n (ddof=1) in `{whole}`", changed
+
+
+def _other_axes(node: ast.Call, name: str, whole: str) -> Iterator[tuple[str, ast.AST]]:
+    """The same over other axes; the axis is the last positional argument, as in `x.sum(-1)`."""
+    places = [i for i, a in enumerate(node.args) if _literal(a) is not ...]
+    if not places:
+        return
+    here = _literal(node.args[places[-1]])
+    for axis in AXES:
+        if axis == here or (axis is None and name == "concatenate"):
+            continue
+        changed = copy.copy(node)
+        changed.args = list(node.args)
+        changed.args[places[-1]] = ast.Constant(axis)
+        over = "all numbers together" if axis is None else f"axis {axis}"
+        yield f"`{whole}` was taken over {over}, and not over axis {here}", changed
+
+
+def _literal(node: ast.AST) -> Any:
+    """The value of a number or a tuple of numbers; else ... ."""
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        return ...
+    return value if isinstance(value, int | tuple) else ...
+
+
+def _named(node: ast.Call, name: str) -> ast.Call:
+    changed = copy.copy(node)
+    if isinstance(node.func, ast.Attribute):
+        changed.func = ast.Attribute(node.func.value, name, ast.Load())
+    else:
+        changed.func = ast.Name(name, ast.Load())
+    return changed
+
+
+def _is_module(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("np", "math")
+
+
+def _text(node: ast.AST) -> str:
+    return ast.unparse(node)

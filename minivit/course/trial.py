@@ -1,0 +1,186 @@
+"""One call of an answer beside the right one, and when two results are the same."""
+
+import linecache
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minivit
+from minivit.course.exercise import Exercise
+
+FLOAT32_RTOL = 1e-3
+"""How far a result may be off in float32: adding in another order is no mistake."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One call of an answer: with which arguments, what it returned, what is right.
+
+    hard: what is hard about the arguments; empty where nothing is.
+    """
+
+    arguments: tuple
+    given: tuple
+    right: tuple
+    rtol: float
+    hard: str = ""
+
+
+class WrongAnswerError(Exception):
+    """The message says how."""
+
+
+class CallError(WrongAnswerError):
+    """The answer could not be called with these arguments, or changed them."""
+
+
+def call(answer: Callable, arguments: tuple, outputs: int) -> tuple:
+    """What the answer returns, as a tuple; see that it leaves its arguments alone."""
+    handed = copied(arguments)
+    try:
+        with np.errstate(all="ignore"):
+            given = answer(*handed)
+    except NotImplementedError:
+        raise WrongAnswerError(
+            "not done yet: replace raise NotImplementedError by your code"
+        ) from None
+    except Exception as error:
+        raise CallError(
+            f"{type(error).__name__}: {error}{_place(error)} (called with {describe(arguments)})"
+        ) from None
+    if given is None or given is Ellipsis:
+        raise WrongAnswerError("not done yet: the function returns nothing; is a return missing?")
+    for before, after in zip(_arrays(arguments), _arrays(handed), strict=True):
+        if not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
+            raise CallError(
+                "an argument was changed in place: it belongs to the caller, who may need it "
+                "again; write x = x + 1 instead of x += 1, or copy it first"
+            )
+    return unpacked(given, outputs)
+
+
+def unpacked(given: Any, outputs: int) -> tuple:
+    """Results as a tuple: several may come as a tuple, a list or one stacked array."""
+    if outputs > 1:
+        stacked = isinstance(given, np.ndarray) and given.shape[:1] == (outputs,)
+        return tuple(given) if stacked or isinstance(given, tuple | list) else (given,)
+    return given if isinstance(given, tuple) else (given,)
+
+
+def _place(error: BaseException) -> str:
+    """Where in the reader's own code it happened: its line."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    own = [frame for frame in frames if not _is_library(frame.filename)]
+    if not own:
+        return ""
+    line = linecache.getline(own[-1].filename, own[-1].lineno or 0).strip()
+    return f", in line {own[-1].lineno} of {own[-1].name}" + (f": {line}" if line else "")
+
+
+LIBRARIES = (sys.prefix, sys.base_prefix, str(Path(minivit.__file__).parent), "<__array", "<frozen")
+
+
+def _is_library(filename: str) -> bool:
+    return "site-packages" in filename or filename.startswith(LIBRARIES)
+
+
+def lines_run(answer: Callable, arguments: tuple) -> int:
+    """How many lines of the reader's own code one call runs through: a loop runs its lines
+    again and again."""
+    count = 0
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal count
+        if _is_library(frame.f_code.co_filename):
+            return None
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        answer(*copied(arguments))
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def same(given: Any, right: Any, rtol: float) -> bool:
+    """Whether two results are the same: whole numbers exactly, others beside the largest."""
+    a, b = as_array(given), as_array(right)
+    if a.shape != b.shape or a.dtype.kind not in "biuf" or b.dtype.kind not in "biuf":
+        return a.shape == b.shape and a.dtype.kind == b.dtype.kind and np.array_equal(a, b)
+    if b.dtype.kind in "biu":
+        return np.array_equal(a, b)
+    a, b = a.astype(float), b.astype(float)
+    finite = np.isfinite(b)
+    if not np.array_equal(np.where(finite, 0, b), np.where(np.isfinite(a), 0, a), equal_nan=True):
+        return False
+    if not finite.any():
+        return True
+    a, b = a[finite], b[finite]
+    return bool(np.abs(a - b).max() <= rtol * (np.abs(b).max() or 1))
+
+
+def as_array(value: Any) -> np.ndarray:
+    """As an array; of objects where it is none of numbers."""
+    try:
+        return np.asarray(value)
+    except ValueError:  # lists of unequal lengths
+        return np.array([None], object)
+
+
+def cast(value: Any, dtype: str) -> Any:
+    """Floating-point arrays in another type."""
+    if isinstance(value, np.ndarray):
+        return value.astype(dtype) if value.dtype.kind == "f" else value
+    return _map(value, lambda part: cast(part, dtype))
+
+
+def copied(value: Any) -> Any:
+    """All arrays inside copied."""
+    return value.copy() if isinstance(value, np.ndarray) else _map(value, copied)
+
+
+def _map(value: Any, change: Callable) -> Any:
+    """Change the members of a tuple, named or not, a list or a dict; leave all else."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(change, value))
+    if isinstance(value, tuple | list):
+        return type(value)(map(change, value))
+    if isinstance(value, dict):
+        return {key: change(member) for key, member in value.items()}
+    return value
+
+
+def _arrays(value: Any) -> list[np.ndarray]:
+    """All arrays inside, in order."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    members = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, tuple | list | dict):
+        return []
+    return [array for member in members for array in _arrays(member)]
+
+
+def describe(arguments: tuple) -> str:
+    """The arguments in words: arrays by their shapes."""
+
+    def one(value: Any) -> str:
+        if isinstance(value, np.ndarray):
+            return f"an array {value.shape}"
+        if isinstance(value, tuple | list):
+            return f"({', '.join(map(one, value))})"
+        return getattr(value, "__name__", None) or f"{value!r:.60}"
+
+    return ", ".join(map(one, arguments))
+
+
+def draw(exercise: Exercise, size: int, dtype: str = "float64") -> tuple:
+    """The arguments of one call; floating-point arrays in the dtype asked for."""
+    return cast(exercise.inputs(np.random.default_rng(100 + size), size), dtype)

@@ -1,0 +1,80 @@
+"""The grader on answers that its registry was not written from; the two are kept apart.
+
+`python tests/course/measure_heldout.py` prints what was said of each that is not told by its name.
+"""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from measure_heldout import ANSWERS, judge
+
+import minivit.course
+
+HERE = Path(__file__).parent / "heldout"
+REGISTRY = Path(minivit.course.__file__).parent / "exercises"
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """How many answers were right, refused, accepted, named, miscalled, vague."""
+    return Counter(judge(answer)[0] for answer in ANSWERS)
+
+
+def test_the_grader_on_the_heldout_answers(counts):
+    wrong = counts["named"] + counts["vague"] + counts["miscalled"] + counts["accepted"]
+    assert wrong > 700
+    assert counts["refused"] == 0
+    assert counts["accepted"] == 0
+    assert counts["miscalled"] < 0.01 * wrong
+    assert counts["named"] >= 0.8 * wrong
+
+
+def given_to(call: str, folder: Path) -> dict[str, str]:
+    """The functions that a folder's files hand to `wrong` or `Mistake`: code -> where."""
+    found = {}
+    for path in sorted(folder.glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == call:
+                for part in (part for argument in node.args for part in ast.walk(argument)):
+                    function = defined.get(getattr(part, "id", ""), part)
+                    if isinstance(function, ast.FunctionDef | ast.Lambda):
+                        found[normalised(function)] = f"{path.name}:{node.lineno}"
+    return found
+
+
+def normalised(function: ast.FunctionDef | ast.Lambda) -> str:
+    """A function's body whose names are numbers, in the order in which they come."""
+    body = function.body if isinstance(function.body, list) else [function.body]
+    names: dict[str, str] = {}
+    parts = []
+    for part in ast.walk(ast.Module(body, [])):
+        match part:
+            case ast.Name(id=name):
+                parts.append(names.setdefault(name, f"n{len(names)}"))
+            case ast.Constant(value=value):
+                parts.append(repr(value))
+            case ast.Attribute(attr=name):
+                parts.append(name)
+            case _:
+                parts.append(type(part).__name__)
+    return " ".join(parts)
+
+
+def test_no_heldout_answer_is_a_mistake_of_the_registry():
+    registry, heldout = given_to("Mistake", REGISTRY), given_to("wrong", HERE)
+    assert len(registry) > 200 < len(heldout)
+    alike = [f"{heldout[code]} is {registry[code]}" for code in heldout.keys() & registry.keys()]
+    assert not alike, "\n".join(alike)
+
+
+def test_registry_and_heldout_answers_do_not_import_each_other():
+    for path in HERE.glob("*.py"):
+        assert "minivit.course" not in path.read_text(encoding="utf-8").replace(
+            "`minivit/course/exercises`", ""
+        )
+    for path in REGISTRY.rglob("*.py"):
+        assert "heldout" not in path.read_text(encoding="utf-8")
