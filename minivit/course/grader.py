@@ -17,6 +17,7 @@ from minivit.course.exercise import Exercise
 from minivit.course.exercises import find
 from minivit.course.trial import (
     FLOAT32_RTOL,
+    ROUNDING,
     CallError,
     Trial,
     WrongAnswerError,
@@ -170,7 +171,7 @@ def _same_value(a: Any, b: Any, rtol: float | None = None) -> bool:
     if a.dtype.kind not in "iuf" or b.dtype.kind not in "iuf":
         return a.shape == b.shape and a.dtype.kind == b.dtype.kind and np.array_equal(a, b)
     if rtol is None:
-        rtol = 0.0 if np.array_equal(b, np.round(b)) else 1e-3
+        rtol = ROUNDING if np.array_equal(b, np.round(b)) else 1e-3
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=rtol, atol=0))
 
 

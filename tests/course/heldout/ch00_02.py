@@ -188,7 +188,11 @@ def _scatter(d, order):
 
 
 right("01.c", _scatter)
-wrong("01.c", "batch|axis|picture", lambda d, order: np.stack([d[0][np.argsort(order)]] * len(d)))
+wrong(
+    "01.c",
+    "batch|axis|picture|used for all",
+    lambda d, order: np.stack([d[0][np.argsort(order)]] * len(d)),
+)
 wrong("01.c", "twice|argsort|same|once more", lambda d, order: d[:, np.argsort(np.argsort(order))])
 
 # 01.d: 196, 768, 38416
@@ -267,7 +271,9 @@ wrong("02.a", "class token|cls_token", _zeros_cls)
 wrong("02.a", "class token|shape", _no_cls_added)
 wrong("02.a", "twice", lambda p, w, b, c, e: _embed(p, w, 2 * b, c, e))
 wrong(
-    "02.a", "position.*(twice|class)|class.*twice", lambda p, w, b, c, e: _embed(p, w, b, 2 * c, e)
+    "02.a",
+    "position.*(twice|class)|class.*twice|cls_token counts twice",
+    lambda p, w, b, c, e: _embed(p, w, b, 2 * c, e),
 )
 
 # 02.b: embed_backward(dout) -> dprojected, dcls_token, dpos_embed

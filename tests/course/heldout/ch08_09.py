@@ -440,7 +440,7 @@ wrong("09.a", "log2|base|bits|natural", math.log2(100))
 wrong("09.a", "entropy|target|lowest|smallest", 0.779)
 
 # 09.b: n = 0.16 / 0.0001 = 1600
-right("09.b", 1600, 1600.0)
+right("09.b", 1600, 1600.0, 0.8 * (1 - 0.8) / 0.01**2)
 wrong("09.b", "root|square", 16)
 wrong("09.b", "0.2|1 ?[-−] ?p|p\\(1", 8000, 6400)
 wrong("09.b", "0.5|half|1/4", 2500)

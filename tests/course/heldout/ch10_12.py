@@ -259,7 +259,7 @@ wrong(
     "whole|all|each token|one length",
     lambda x: (x / np.linalg.norm(x)) @ (x / np.linalg.norm(x)).swapaxes(1, 2),
 )
-wrong("11.a", "1 ?[-−]|distance", lambda x: 1 - _unit(x) @ _unit(x).swapaxes(1, 2))
+wrong("11.a", "1 ?[-−]|distance|1 minus", lambda x: 1 - _unit(x) @ _unit(x).swapaxes(1, 2))
 wrong("11.a", "C|divi|number|length", lambda x: x @ x.swapaxes(1, 2) / x.shape[-1])
 wrong(
     "11.a",
@@ -484,7 +484,7 @@ wrong(
 wrong("12.b", "pixels|all|union|size|mean", lambda h, m, n: (_top(h, n) & m).mean())
 wrong(
     "12.b",
-    ">|strict|one (pixel )?(less|too few|fewer)|count ?[-−] ?1",
+    ">|strict|one (pixel )?(less|too few|fewer)|count ?[-−] ?1|one too small",
     lambda h, m, n: _iou(h > np.sort(h.ravel())[-n], m),
 )
 wrong("12.b", "divi|union|count|share", lambda h, m, n: (_top(h, n) & m).sum())
@@ -553,7 +553,7 @@ wrong(
 wrong("12.c", "kept|insert|only|instead|other", lambda im, m, n, P: _delete(im, m, n, P, keep=True))
 wrong("12.c", "row|column", _rows_for_columns)
 wrong("12.c", "P|pixel|patch", _pixels_only)
-wrong("12.c", "first picture|own|every|each", _own_places_for_all)
+wrong("12.c", "first picture|own|every|each|used for all", _own_places_for_all)
 wrong("12.c", "channel", _one_channel)
 wrong(
     "12.c", "one (patch )?(less|fewer|more|too)|count", lambda im, m, n, P: _delete(im, m, n + 1, P)

@@ -231,7 +231,7 @@ wrong(
 wrong("14.b", "repeat|nearest|copied", lambda x, n: x[np.arange(n) * len(x) // n])
 wrong(
     "14.b",
-    "new ?/ ?old|upside|scale|factor|swapped",
+    "new ?/ ?old|upside|scale|factor|swapped|multiplied by `new`",
     lambda x, n: (
         lambda at: (
             lambda lo: (
@@ -255,7 +255,7 @@ wrong(
 )
 wrong(
     "14.b",
-    "lower|upper|only|floor|one neighbou?r",
+    "lower|upper|only|floor|one neighbou?r|left \\+ 1",
     lambda x, n: x[
         np.floor(np.clip((np.arange(n) + 0.5) * len(x) / n - 0.5, 0, len(x) - 1)).astype(int)
     ],
@@ -611,7 +611,11 @@ wrong("16.b", "two|2|multipl", lambda *a: _intensity(*a, flops=1))
 wrong("16.b", "W|weight", lambda *a: _intensity(*a, w=False))
 wrong("16.b", "y|written|output", lambda *a: _intensity(*a, y=False))
 wrong("16.b", "upside|flop|byte|inver|swapped|divided", lambda *a: 1 / _intensity(*a))
-wrong("16.b", "b |bias", lambda n, i, o, s: (2 * n * i * o + n * o) / (s * (n * i + i * o + n * o)))
+wrong(
+    "16.b",
+    "b |bias|fan_out",
+    lambda n, i, o, s: (2 * n * i * o + n * o) / (s * (n * i + i * o + n * o)),
+)
 wrong(
     "16.b",
     "twice|b\\b|bias|fused|y|pass",
@@ -622,7 +626,7 @@ wrong(
     "bias|row|each|n",
     lambda n, i, o, s: (2 * n * i * o + o) / (s * (n * i + i * o + o + n * o)),
 )
-wrong("16.b", "x |input|read", lambda *a: _intensity(*a, x=False))
+wrong("16.b", "x |input|read|rows \\* fan_in", lambda *a: _intensity(*a, x=False))
 wrong("16.b", "flop|divi|byte", lambda n, i, o, s: 2 * n * i * o + n * o)
 
 # 16.c: time(flops, moved, peak, bandwidth, launch)
