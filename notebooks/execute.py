@@ -4,8 +4,8 @@
     python notebooks/execute.py 04_layernorm_gelu.ipynb
     python notebooks/execute.py --small --check    quickly, and write nothing: does it all work?
 
-A notebook fails on an exception, on anything written to stderr (warnings), and where an exercise's
-stub passes its check or a solution does not.
+After its last cell every slider is moved. A notebook fails on an exception, on anything written to
+stderr (warnings), and where an exercise's stub passes its check or a solution does not.
 """
 
 import base64
@@ -30,6 +30,9 @@ from minivit.ranges import Range, Ranged
 HERE = Path(__file__).resolve().parent
 GRADE = re.compile(r"^(\d\d\.[a-z]) ([✓✗])", re.MULTILINE)
 WIDGET = "application/vnd.jupyter.widget-view+json"
+
+MOVE_SLIDERS = "from minivit import course\n\ncourse.move_sliders()"
+"""What is run after the last cell."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,13 @@ def execute(path: Path, *, small: bool, keep: bool, timeout: float = 600.0) -> l
         coalesce_streams=True,
         resources={"metadata": {"path": str(HERE)}},
     )  # fmt: skip
+    notebook.cells.append(nbformat.v4.new_code_cell(MOVE_SLIDERS))
     try:
         client.execute()
     except CellExecutionError as error:
         return [f"failed: {error}"]
+    finally:
+        notebook.cells.pop()
     faults = find_faults(notebook, solutions=path.parent.name == "solutions")
     if keep:
         tidy(notebook)

@@ -7,7 +7,7 @@ course.case("04.b")                                   # the arguments on which i
 """
 
 from minivit.course.grader import Case, Verdict, case, check
-from minivit.course.notebook import begin, size, slide, trained
+from minivit.course.notebook import begin, move_sliders, size, slide, trained
 from minivit.course.whole import block_forward, vit_forward
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "block_forward",
     "case",
     "check",
+    "move_sliders",
     "size",
     "slide",
     "trained",

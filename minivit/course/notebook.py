@@ -46,6 +46,22 @@ def begin() -> None:
     np.set_printoptions(precision=3, suppress=True, linewidth=96, threshold=200)
 
 
+_slides: list[tuple[Callable[..., Any], dict[str, tuple]]] = []
+"""Every figure with sliders so far: what draws it, and its choices."""
+
+
+def move_sliders() -> None:
+    """Draw every figure with each value of each of its sliders, as a reader may who has run all
+    cells: what `draw` reads may have been bound anew since."""
+    import matplotlib.pyplot as plt
+
+    for draw, choices in _slides:
+        first = {name: values[0] for name, values in choices.items()}
+        for name, values in choices.items():
+            for value in values:
+                plt.close(draw(**{**first, name: value}))
+
+
 def slide(draw: Callable[..., Any], **choices: tuple) -> None:
     """Show a figure, with a slider for each argument of `draw`.
 
@@ -63,6 +79,7 @@ def slide(draw: Callable[..., Any], **choices: tuple) -> None:
         plt.close(made)
         return made
 
+    _slides.append((draw, choices))
     shown = display(figure(**{name: c[0] for name, c in choices.items()}), display_id=True)
     try:
         import ipywidgets

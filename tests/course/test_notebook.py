@@ -83,3 +83,20 @@ def test_sliders_draw_anew(monkeypatch):
     assert slider.description == "patch size"
     slider.value = 8
     assert updates == ["P = 8"]
+
+
+def test_moving_the_sliders_finds_a_dead_one(monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.setattr(notebook, "_slides", [])
+    shown = {"a": 1, "b": 2}
+
+    def draw(name, twice):
+        assert shown[name]
+        return plt.figure()
+
+    course.slide(draw, name=("a", "b"), twice=(False, True))
+    course.move_sliders()
+    assert not plt.get_fignums()
+    del shown["b"]
+    with pytest.raises(KeyError, match="b"):
+        course.move_sliders()
