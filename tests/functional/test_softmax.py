@@ -72,6 +72,11 @@ def test_no_scores_and_nan():
     assert probs[1].tolist() == [0.5, 0.5]
 
 
+def test_scores_far_below_zero_do_not_vanish():
+    probs, _ = softmax_forward(np.full((2, 4), -200, np.float32))
+    assert (probs == 0.25).all()
+
+
 def test_scores_of_ten_thousand_do_not_overflow():
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         probs, _ = softmax_forward(np.array([[1e4, -1e4, 1e4]], "float32"))
