@@ -1,9 +1,9 @@
 """One step's gradients of a tiny model, computed by however many ranks there are.
 
-    mpiexec -n 3 python gradients.py FILE
+    mpiexec -n 3 python gradients.py FILE THREADS
 
 FILE: a .npz of every gradient, in float32 and in float64, with the loss and the logits; written by
-rank 0.
+rank 0. THREADS: of each rank.
 """
 
 import dataclasses
@@ -45,6 +45,6 @@ def gradients(threads: int, world=None) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     world = find_world()
-    found = gradients(1, world)
+    found = gradients(int(sys.argv[2]), world)
     if world.main:
         np.savez(sys.argv[1], **found)

@@ -20,11 +20,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
+from minivit.backend import Array
 from minivit.backend.machine import physical_cores
 from minivit.errors import UserError
 
@@ -75,8 +77,13 @@ class World:
         """This rank's rows of `count`, which are cut as evenly as they can be."""
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
-    def add(self, array: np.ndarray) -> None:
+    def add(self, array: Array) -> None:
         """Replace an array by its sum over the ranks."""
+
+    def begin_add(self, array: Array) -> Callable[[], None]:
+        """Begin to `add`. Nobody may touch the array until what this returns has been called: it
+        waits for the end."""
+        return lambda: None
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on some rank."""
@@ -111,6 +118,8 @@ class Ranks(World):
         self.name = f"rank {self.rank} on {platform.node()}"
         self.threads = _cores_each(self._here.allgather(_cpus()))
         self._since: float | None = None
+        self._overlaps = mpi.Query_thread() == mpi.THREAD_MULTIPLE
+        self._background = ThreadPoolExecutor(1, "minivit-all-reduce")
 
     @property
     def patience(self) -> float:
@@ -130,9 +139,22 @@ class Ranks(World):
         finally:
             self._since = None
 
-    def add(self, array: np.ndarray) -> None:
+    def add(self, array: Array) -> None:
         with self._waiting():
             self._all.Allreduce(self._mpi.IN_PLACE, array)
+
+    def begin_add(self, array: Array) -> Callable[[], None]:
+        if not self._overlaps:
+            return functools.partial(self.add, array)
+        with self._waiting():
+            request = self._all.Iallreduce(self._mpi.IN_PLACE, array)
+        ended = self._background.submit(_see_to_end, request)
+
+        def wait() -> None:
+            with self._waiting():
+                ended.result()
+
+        return wait
 
     def any(self, flag: bool) -> bool:
         found = np.array([flag], np.int32)
@@ -285,6 +307,13 @@ def only_main_speaks() -> Iterator[None]:
     ):
         warnings.simplefilter("ignore")
         yield
+
+
+def _see_to_end(request: Any) -> None:
+    """MPI goes on with what was begun only while it is called; a busy wait would take a core from
+    those who compute."""
+    while not request.Test():
+        time.sleep(2e-4)
 
 
 def _tell(message: str) -> None:

@@ -6,7 +6,7 @@ that runs backward with the micro-batch's share of the whole batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,16 @@ from minivit.data import Split, Statistics
 from minivit.engine.evaluation import Evaluation, evaluate
 from minivit.functional import cross_entropy_backward, cross_entropy_forward
 from minivit.models import Build, ViT, ViTConfig
+
+Done: TypeAlias = Callable[[int], None] | None
+"""Called with the number of each block whose gradients are there, the last block's first."""
+
+
+class Backward(Protocol):
+    """Backward through a micro-batch."""
+
+    def __call__(self, share: float, done: Done = None) -> None:
+        """share: the micro-batch's, of the batch."""
 
 
 class StepResult(NamedTuple):
@@ -56,7 +66,7 @@ class Objective(Protocol):
         targets: Array,
         train: bool,
         stream: RandomStream | None,
-    ) -> tuple[StepResult, Callable[[float], None]]:
+    ) -> tuple[StepResult, Backward]:
         """Loss of a micro-batch.
 
         Args:
@@ -64,8 +74,8 @@ class Objective(Protocol):
             train: dropout at work. stream: its random numbers.
 
         Returns:
-            the micro-batch's mean loss and correct answers; a function of the share of the batch
-            that runs backward, adding to the model's gradients.
+            the micro-batch's mean loss and correct answers; what runs backward, adding to the
+            model's gradients.
         """
 
     def evaluate(
@@ -92,14 +102,14 @@ class Classification:
         targets: Array,
         train: bool,
         stream: RandomStream | None,
-    ) -> tuple[StepResult, Callable[[float], None]]:
+    ) -> tuple[StepResult, Backward]:
         """See `Objective`; targets: labels (B,), or float (B, K) where images were mixed."""
         logits, cache = model.forward(images, train, stream)
         loss, loss_cache = cross_entropy_forward(logits, targets, self.smoothing)
         best = targets if targets.ndim == 1 else targets.argmax(-1)
 
-        def backward(share: float) -> None:
-            model.backward(cross_entropy_backward(share, loss_cache), cache)
+        def backward(share: float, done: Done = None) -> None:
+            model.backward(cross_entropy_backward(share, loss_cache), cache, done=done)
 
         return StepResult(loss, (logits.argmax(-1) == best).sum()), backward
 

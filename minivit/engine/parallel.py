@@ -6,7 +6,7 @@ adds up gradients of its own; they are summed in a fixed order, so the same numb
 the same bits. BLAS runs one thread inside each: two crowds of threads would fight for the cores.
 
 Where several processes train together (`World`), a batch is cut for them first, then for their
-threads, and gradients are summed over the threads first, then over the processes.
+threads, and gradients are summed over the threads first, then over the processes (`GradientSum`).
 """
 
 import contextlib
@@ -23,7 +23,8 @@ from threadpoolctl import threadpool_limits
 from minivit.backend import RandomStream, blocks, get_xp, use_device, use_twins
 from minivit.backend.machine import physical_cores
 from minivit.engine.distributed import World
-from minivit.engine.objective import Objective, StepResult
+from minivit.engine.gradient_sum import GradientSum
+from minivit.engine.objective import Done, Objective, StepResult
 from minivit.functional.compiled import find_twins
 from minivit.layers.block import TOKENS_AT_A_TIME
 from minivit.models import Model, ViT, ViTConfig
@@ -132,16 +133,22 @@ class DataParallel:
         Raises:
             RuntimeError: another thread is computing gradients of the same model.
         """
+        what = images, targets, objective, seed, step
         with self._my_turn(gradients=True):
-            result = self._measure(images, targets, objective, seed, step, train=True)
-            self._sum_gradients()
-        return result
+            if self.world.size == 1:
+                result = self._measure(*what, train=True)
+                self._sum_gradients()
+                return result
+            total = GradientSum(self.replicas, self.world)
+            result = self._measure(*what, train=True, done=total.finished)
+            total.finish()
+            return self._over_ranks(result)
 
     def loss(
         self, images: np.ndarray, targets: np.ndarray, objective: Objective, seed: int, step: int
     ) -> StepResult:
         """The same with dropout at rest, and without gradients."""
-        return self._measure(images, targets, objective, seed, step, train=False)
+        return self._over_ranks(self._measure(images, targets, objective, seed, step, train=False))
 
     def _measure(
         self,
@@ -151,7 +158,9 @@ class DataParallel:
         seed: int,
         step: int,
         train: bool,
+        done: Done = None,
     ) -> StepResult:
+        """What this process measures; done: of each thread's last micro-batch."""
         B = len(images)
 
         def work(replica: Model, rows: range) -> StepResult:
@@ -167,15 +176,19 @@ class DataParallel:
                 wanted = xp.asarray(targets[chunk])
                 one, backward = objective(replica, inputs, wanted, train, stream)
                 if train:
-                    backward(share)
+                    backward(share, done if part.stop == rows.stop else None)
                 loss, correct = loss + one.loss * share, correct + one.correct
             return StepResult(loss, correct)
 
         results = self._on_all(work, B)
-        loss, correct = sum(r.loss for r in results), sum(r.correct for r in results)
+        return StepResult(sum(r.loss for r in results), sum(r.correct for r in results))
+
+    def _over_ranks(self, result: StepResult) -> StepResult:
+        """The sums of what all processes measured."""
         if self.world.size == 1:
-            return StepResult(loss, correct)
-        sums = np.array([loss, correct], np.float64)
+            return result
+        xp = get_xp(self.replicas[0].flat.data)
+        sums = xp.stack([xp.asarray(number, np.float64) for number in result])
         self.world.add(sums)
         return StepResult(sums[0], sums[1])
 
@@ -249,7 +262,6 @@ class DataParallel:
 
         if others:
             self.map(add, blocks(total))
-        self.world.add(total)
 
 
 def _begin(device: str) -> None:

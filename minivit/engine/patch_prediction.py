@@ -7,7 +7,7 @@ from typing import Any, Literal
 from minivit.backend import Array, RandomStream, get_xp, to_host
 from minivit.data import Split, Statistics
 from minivit.engine.evaluation import Evaluation, chunks
-from minivit.engine.objective import StepResult, Workers
+from minivit.engine.objective import Backward, Done, StepResult, Workers
 from minivit.errors import UserError
 from minivit.functional import (
     cross_entropy_backward,
@@ -87,7 +87,7 @@ class PatchPrediction:
         targets: Array,
         train: bool,
         stream: RandomStream | None,
-    ) -> tuple[StepResult, Callable[[float], None]]:
+    ) -> tuple[StepResult, Backward]:
         """See `Objective`; the labels are not used."""
         predicted, cache = model.forward(images, train, stream)
         xp, B = get_xp(images), len(images)
@@ -105,9 +105,9 @@ class PatchPrediction:
             correct = B * (colours.argmax(-1) == chosen.reshape(-1)).mean()
             loss_backward = cross_entropy_backward
 
-        def backward(share: float) -> None:
+        def backward(share: float, done: Done = None) -> None:
             dpredicted = loss_backward(share, loss_cache).reshape(predicted.shape)
-            model.backward(dpredicted, cache)
+            model.backward(dpredicted, cache, done=done)
 
         return StepResult(loss, correct), backward
 

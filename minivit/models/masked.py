@@ -1,6 +1,6 @@
 """A Vision Transformer that predicts what was hidden from it (paper, section B.1.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -128,12 +128,18 @@ class MaskedViT(Model):
         cache = MaskedViTCache(hidden, patch_embed, corrupt, place, blocks, norm, take, decoder)
         return predicted, cache
 
-    def backward(self, dpredicted: Array, cache: MaskedViTCache) -> Array:
-        """dpredicted (B, M, outputs) -> dimages; parameters' gradients are added to."""
+    def backward(
+        self,
+        dpredicted: Array,
+        cache: MaskedViTCache,
+        done: Callable[[int], None] | None = None,
+    ) -> Array:
+        """dpredicted (B, M, outputs) -> dimages; parameters' gradients are added to. done: as of
+        `ViT.backward`."""
         vit = self.vit
         dtokens = take_tokens_backward(self.decoder.backward(dpredicted, cache.decoder), cache.take)
         dx = vit.norm.backward(dtokens, cache.norm)
-        dx = vit.blocks_backward(dx, cache.blocks)
+        dx = vit.blocks_backward(dx, cache.blocks, done=done)
         dx = vit.place_backward(dx, cache.place)
         dx, dmask_token = corrupt_backward(dx, cache.corrupt)
         self.mask_token.grad += dmask_token

@@ -222,7 +222,13 @@ class ViT(Model):
         logits, tail = self._classify(x)
         return logits, ViTCache(patch_embed, place, blocks, *tail)
 
-    def backward(self, dlogits: Array, cache: ViTCache, dprobs: Array | None = None) -> Array:
+    def backward(
+        self,
+        dlogits: Array,
+        cache: ViTCache,
+        dprobs: Array | None = None,
+        done: Callable[[int], None] | None = None,
+    ) -> Array:
         """dlogits (B, K) -> dimages (B, channels, H, W); parameters' gradients are added to.
 
         Uses the cache up: `cache.blocks` is empty afterwards.
@@ -230,6 +236,8 @@ class ViT(Model):
         Args:
             dprobs: (depth, B, H, T, T) to fill with the gradients of the attention maps, the first
                 block's first; None where nobody wants them.
+            done: called with the number of each block, the last one's first, when the gradients of
+                its parameters are there.
 
         Raises:
             UserError: the cache was used before.
@@ -240,7 +248,7 @@ class ViT(Model):
                 "used it; run forward again"
             )
         dx = self._classify_backward(dlogits, cache)
-        dx = self.blocks_backward(dx, cache.blocks, dprobs)
+        dx = self.blocks_backward(dx, cache.blocks, dprobs, done)
         dx = self.place_backward(dx, cache.place)
         return self.patch_embed.backward(dx, cache.patch_embed)
 
@@ -317,11 +325,17 @@ class ViT(Model):
         return x, caches
 
     def blocks_backward(
-        self, dx: Array, caches: list[BlockCache], dprobs: Array | None = None
+        self,
+        dx: Array,
+        caches: list[BlockCache],
+        dprobs: Array | None = None,
+        done: Callable[[int], None] | None = None,
     ) -> Array:
         """Takes each block's cache out of the list once it is used, to free its memory."""
         for i in reversed(range(len(self.blocks))):
             dx = self.blocks[i].backward(dx, caches.pop(), None if dprobs is None else dprobs[i])
+            if done is not None:
+                done(i)
         return dx
 
     def _classify(self, x: Array) -> tuple[Array, tuple]:

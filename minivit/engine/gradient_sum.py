@@ -1,0 +1,79 @@
+"""A step's gradients, added up over threads and processes while backward still runs.
+
+Backward comes to the last block first. Once every thread has finished a block, its matrices, which
+are most of a model, are added up and sent on their way, and travel while the blocks before it are
+computed. What remains follows at the end.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from minivit.backend import blocks
+from minivit.engine.distributed import World
+from minivit.models import Model
+
+
+class GradientSum:
+    """One step's sum, in the gradients of the first replica.
+
+    Args:
+        replicas: one per thread. world: the processes; each makes the same sums in the same order.
+    """
+
+    def __init__(self, replicas: Sequence[Model], world: World):
+        self._total, *self._others = (replica.flat.grad for replica in replicas)
+        *self._pieces, self._rest = pieces(replicas[0])
+        self._unfinished = [len(replicas)] * len(self._pieces)
+        self._lock = threading.Lock()
+        self._begun = 0
+        self._waits: list[Callable[[], None]] = []
+        self._world = world
+
+    def finished(self, block: int) -> None:
+        """A thread has all its gradients of a block; the last of the threads begins the sum. They
+        come to the blocks in one order, so the pieces begin in that order too."""
+        piece = len(self._pieces) - 1 - block
+        if piece < 0:
+            return
+        with self._lock:
+            self._unfinished[piece] -= 1
+            last = self._unfinished[piece] == 0
+        if last:
+            self._begin(self._pieces[piece])
+            self._begun += 1
+
+    def finish(self) -> None:
+        """Add up what is left, such as the blocks of a thread without images, and wait for all."""
+        for piece in (*self._pieces[self._begun :], self._rest):
+            self._begin(piece)
+        for wait in self._waits:
+            wait()
+
+    def _begin(self, piece: list[slice]) -> None:
+        for stretch in piece:
+            for rows in blocks(self._total, stretch):
+                for other in self._others:
+                    self._total[rows] += other[rows]
+            self._waits.append(self._world.begin_add(self._total[stretch]))
+
+
+def pieces(model: Model) -> list[list[slice]]:
+    """Where in the flat gradient lie the last block's matrices, those of the one before, …; then
+    all the rest.
+
+    Layers that are not minivit's may share a parameter between blocks, and a GPU adds up in its own
+    stream: then all is rest.
+    """
+    flat = model.flat
+    block_of = {
+        name: int(name.split(".")[1])
+        for name, shape in flat.shapes.items()
+        if name.startswith("blocks.") and len(shape) >= 2
+    }
+    if model.own_layers or model.device != "cpu":
+        block_of = {}
+    last_first = sorted(set(block_of.values()), reverse=True)
+    return [
+        list(flat.stretches(lambda name, block=block: block_of.get(name) == block))  # type: ignore[misc]
+        for block in (*last_first, None)
+    ]

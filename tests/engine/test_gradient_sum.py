@@ -1,0 +1,105 @@
+"""Pieces of a gradient are added up while backward still runs, each once and none too early."""
+
+import numpy as np
+import pytest
+import tiny
+
+from minivit.engine import DataParallel
+from minivit.engine.distributed import World
+from minivit.engine.gradient_sum import pieces
+from minivit.engine.objective import Classification
+from minivit.layers import Linear
+from minivit.models import MaskedViT, ViT
+
+B = 7
+STEP = Classification(0.1), 3, 5
+
+
+class Twins(World):
+    """Two ranks that have the same images, so that their sum is twice what this one began with."""
+
+    size = 2
+
+    def __init__(self):
+        self.events = []
+
+    def rows(self, count):
+        return range(count)
+
+    def add(self, array):
+        array *= 2
+
+    def begin_add(self, array):
+        begun = array.copy()
+        self.events.append("begin")
+
+        def wait():
+            assert (array == begun).all(), "somebody added to what was on its way"
+            array[...] = 2 * begun
+            self.events.append("wait")
+
+        return wait
+
+
+def gradients(world, threads, images):
+    rng = np.random.default_rng(0)
+    model = tiny.lively(ViT(tiny.VIT))
+    batch = rng.standard_normal((images, 3, 8, 8)).astype(np.float32), rng.integers(4, size=images)
+    with DataParallel(model, threads, micro_batch=2, world=world) as workers:
+        if isinstance(world, Twins):
+            for replica in workers.replicas:
+                first = replica.blocks[0]
+                first.backward = told(first.backward, world.events)
+        workers.loss_and_gradients(*batch, *STEP)
+    return model.flat.grad
+
+
+def told(backward, events):
+    def call(*arguments):
+        events.append("block 0")
+        return backward(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize(("threads", "images"), [(1, B), (2, B), (3, B), (3, 2)])
+def test_the_sum_is_that_of_whole_gradients(threads, images):
+    found = gradients(Twins(), threads, images)
+    np.testing.assert_array_equal(found, 2 * gradients(World(), threads, images))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_last_block_is_on_its_way_before_the_first_one_is_computed(threads):
+    world = Twins()
+    gradients(world, threads, B)
+    last = len(world.events) - 1 - world.events[::-1].index("block 0")
+    assert world.events[:last].count("begin") == 1
+    assert world.events.index("wait") > last
+
+
+@pytest.mark.parametrize("model", [ViT(tiny.VIT), MaskedViT(tiny.VIT, outputs=5)], ids=["ViT", "M"])
+def test_pieces_are_the_blocks_last_first_and_then_all_else(model):
+    found = pieces(model)
+    flat = model.flat
+    count = np.zeros(len(flat.grad), int)
+    for piece in found:
+        for stretch in piece:
+            count[stretch] += 1
+    assert (count <= 1).all()
+    assert all((count[place] == 1).all() for place in flat.places.values())
+    assert len(found) == tiny.VIT.depth + 1
+    for block, piece in zip([1, 0], found[:-1], strict=True):
+        (stretch,) = piece  # its matrices lie side by side
+        inside = range(stretch.start, stretch.stop)
+        names = [name for name, place in flat.places.items() if place.start in inside]
+        assert len(names) == 4
+        assert all(name.startswith(f"blocks.{block}.") for name in names)
+
+
+def test_layers_of_ones_own_may_share_a_parameter_and_are_added_up_at_the_end():
+    class Own(Linear):
+        pass
+
+    model = ViT(tiny.VIT)
+    model.head = Own(np.random.default_rng(0), tiny.VIT.dim, 4)
+    assert len(pieces(model)) == 1
