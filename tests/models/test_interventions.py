@@ -223,6 +223,7 @@ PAGE = {
     "a temperature": ({"temperature": 2.5}, {"temperature": 2.5}),
     "positions off": ({"positions": "off"}, {"positions": None}),
     "positions shuffled": ({"positions": ORDER}, {"positions": ORDER}),
+    "the class token forced": ({"forced": [0, 4]}, {"forced": [0, 4]}),
     "all at once": (
         {**{"heads_off": [(0, 0)], "skipped": [1], "uniform": [0]}, "temperature": 0.5},
         {"heads": ["0,0"], "skipped": [1], "uniform": [0], "temperature": 0.5},

@@ -8,7 +8,7 @@ from live_pages import NAMES, SETTLED, STATISTICS, made, model, numbers, picture
 
 from minivit import trace
 from minivit.functional import softmax_forward
-from minivit.viz import look
+from minivit.viz import knock_out, logit_lens, look
 
 COUNTED = SETTLED.replace("isIdle()", "!effects.left.length && isIdle()")
 
@@ -120,6 +120,9 @@ def test_the_logit_lens_is_the_head_between_the_layers(show, changes):
         for t in range(T):  # a token alone: as if it were all that there is
             alone = np.repeat(x[:, t : t + 1], T, axis=1)
             same(tokens[layer, t], softmax_forward(one._classify(alone)[0])[0][0])
+    ours = logit_lens(one, image)
+    same(pooled, ours.pooled[:, 0])
+    same(tokens[:, one.config.num_prefix :], ours.patches[:, 0].reshape(4, -1, 3))
     rows = page.locator("#lens-layers li").evaluate_all("all => all.map(one => one.ariaLabel)")
     best = pooled[0].argmax()
     assert rows[0].endswith(f"{NAMES[best]}, {100 * pooled[0, best]:.1f} %")
@@ -127,7 +130,8 @@ def test_the_logit_lens_is_the_head_between_the_layers(show, changes):
 
 
 def test_the_effect_of_each_head_is_that_of_turning_it_off(show):
-    page = show(made())
+    one = model()
+    page = show(made(one))
     k = numbers(page).probs.argmax()
     p = numbers(page).probs[k]
     page.click("#tab-heads")
@@ -138,6 +142,7 @@ def test_the_effect_of_each_head_is_that_of_turning_it_off(show):
         page.evaluate(f"toggleHead({layer}, {head})")
         same(numbers(page).probs[k] - p, found[layer, head])
         page.evaluate("undo()")
+    same(found, knock_out(one, STATISTICS.normalize(pictures())[:1])[0])
     settle(page)
     layer, head = np.unravel_index(found.argmin(), found.shape)
     name = f"layer {layer + 1}, head {head + 1}: "
