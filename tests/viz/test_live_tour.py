@@ -1,10 +1,16 @@
 """States of the live page in words: its address, its presets, its tour, the teaching mode."""
 
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl
+
 import numpy as np
 import pytest
+import tiny
 from live_pages import STATISTICS, made, model, numbers, pictures, same, settle
 
 from minivit.errors import UserError
+from minivit.models import ViT, ViTConfig
 from minivit.viz import look, read_tour
 from minivit.viz.pages import join
 from minivit.viz.tour import WORDS
@@ -26,6 +32,31 @@ def test_an_address_says_all_and_is_written_again(show):
     assert (state["skipped"], state["uniform"], state["temperature"]) == ([2], [1], 2)
     assert state["positions"] is None
     assert page.evaluate("[view.tab, view.layer, view.head, view.query]") == ["heads", 1, 0, 4]
+
+
+ROOT = Path(__file__).parents[2]
+PRINTED = {
+    f"{path.stem}: {address}": address
+    for path in (*sorted((ROOT / "notebooks").glob("*.ipynb")), ROOT / "docs" / "live.md")
+    for address in re.findall(r"live\.html(#[^`\s]+)`", path.read_text(encoding="utf-8"))
+}
+
+
+@pytest.mark.parametrize("address", PRINTED.values(), ids=PRINTED)
+def test_the_course_links_to_states_that_the_page_knows(show, address):
+    """Of a model of the course's size."""
+    course = ViTConfig(image_size=32, patch_size=4, num_classes=3, dim=24, depth=4, num_heads=4)
+    images = np.random.default_rng(0).integers(256, size=(3, 3, 32, 32), dtype=np.uint8)
+    page = show(made(tiny.lively(ViT(course)), images), address=address)
+    settle(page)
+    assert page.text_content("#message") == ""
+    step = dict(parse_qsl(address[1:])).get("step")
+    assert step is None or page.evaluate("shown.steps.map((one) => one.name)").count(step) == 1
+
+
+def test_five_chapters_link_to_the_page():
+    chapters = {name[:2] for name in PRINTED}
+    assert {"05", "06", "07", "10", "12"} <= chapters
 
 
 def test_the_address_follows_the_page(show):
