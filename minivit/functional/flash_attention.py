@@ -155,7 +155,10 @@ def shifted_exp(scores: Array, shift: Array) -> Array:
 
 @has_twin
 def scores_gradient(dshares: Array, shares: Array, correction: Array) -> Array:
-    r"""dS = P ⊙ (dP - correction), in the place of dP: (R, T); correction: (R, 1)."""
+    """dS = P (dP - correction), element by element, in the place of dP.
+
+    dshares, shares: (R, T). correction: (R, 1).
+    """
     dshares -= correction
     dshares *= shares
     return dshares
