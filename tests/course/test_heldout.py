@@ -18,13 +18,14 @@ REGISTRY = Path(minivit.course.__file__).parent / "exercises"
 
 @pytest.fixture(scope="module")
 def counts():
-    """How many answers were right, refused, accepted, named, miscalled, vague."""
-    return Counter(judge(answer)[0] for answer in ANSWERS)
+    """How many answers were right, refused, accepted, named, miscalled, vague; of every fourth, as
+    all take most of a minute: `measure_heldout.py` tries them."""
+    return Counter(judge(answer)[0] for answer in ANSWERS[::4])
 
 
 def test_the_grader_on_the_heldout_answers(counts):
     wrong = counts["named"] + counts["vague"] + counts["miscalled"] + counts["accepted"]
-    assert wrong > 600
+    assert wrong > 150
     assert counts["refused"] == 0
     assert counts["accepted"] == 0
     assert counts["miscalled"] < 0.01 * wrong
