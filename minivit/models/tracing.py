@@ -295,6 +295,8 @@ class _Watch:
             arrays = tuple(frame.f_locals[name] for name in spec.inputs)
             self._write(spec.inputs, arrays, spec.input_equation, _caller(frame))
             return
+        if value is None:
+            return  # an exception passes through
         if self.backward and function is F.split_heads:
             return  # there it gives views that attention's backward is about to fill
         results = value if isinstance(value, tuple) else (value,)
@@ -324,6 +326,8 @@ class _Watch:
             self.stack.append(path)
             return
         self.stack.pop()
+        if value is None:
+            return  # an exception passes through
         if isinstance(layer, Block) and not self.backward:
             self._sum(path, value[0], layer.equation(BRANCH2, "residual"), Block.forward)
         elif isinstance(layer, Block):

@@ -86,6 +86,7 @@ def test_sliders_draw_anew(monkeypatch):
 
 
 def test_moving_the_sliders_finds_a_dead_one(monkeypatch):
+    pytest.importorskip("IPython.display")
     plt = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setattr(notebook, "_slides", [])
     shown = {"a": 1, "b": 2}

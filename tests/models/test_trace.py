@@ -146,6 +146,19 @@ def test_the_model_and_the_interpreter_are_as_before():
     assert sys.getprofile() is None
 
 
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_an_error_of_the_model_is_not_hidden_by_the_trace(where, monkeypatch):
+    model = make_model()
+
+    def fail(*args):
+        raise FloatingPointError("of the layer")
+
+    monkeypatch.setattr(model.blocks[1].mlp.fc2, where, fail)
+    with pytest.raises(FloatingPointError, match="of the layer"):
+        minivit.trace(model, IMAGE)
+    assert sys.getprofile() is None
+
+
 def test_tables():
     found = minivit.trace(make_model(), IMAGE)
     printed, page = repr(found), found._repr_html_()
