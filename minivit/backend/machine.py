@@ -105,8 +105,10 @@ def describe_arithmetic(device: str = "cpu") -> str:
     """What decides how products are rounded on a device: "cpu", "cuda" or "cuda:N"."""
     if device != "cpu":
         return f"a GPU: {gpu()}"
-    blas = ", ".join(map(describe_blas, blas_libraries()))
-    return f"NumPy {np.__version__}, {blas}" + (f", {describe_twins()}" * (why_none() is None))
+    libraries = [f"NumPy {np.__version__}", *map(describe_blas, blas_libraries())]
+    if why_none() is None:
+        libraries.append(describe_twins())
+    return ", ".join(libraries)
 
 
 def _median_seconds(work: Callable[[int], object], cores: int, repeats: int = 7) -> float:

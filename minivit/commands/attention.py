@@ -11,12 +11,11 @@ from minivit import viz
 from minivit.commands import live
 from minivit.commands.cli import parse, require_ending
 from minivit.commands.images import Images, choose_images, test_split
-from minivit.commands.weights import load_any
+from minivit.commands.weights import load_any, name_of
 from minivit.data import FORMATS, image_files, image_shape
 from minivit.engine import Trained, resized
 from minivit.engine.config import THREADS
 from minivit.errors import UserError
-from minivit.interop.published import is_own
 from minivit.models import ViTConfig
 from minivit.ranges import Range, Ranged
 from minivit.viz.methods import method
@@ -186,18 +185,12 @@ def write_page(path: Path, trained: Trained, images: Images, options: Options) -
         class_names=trained.class_names,
         names=images.names,
         layers=page_layers(options.layers, trained.model.config.depth),
-        title=default_title(options.run, trained),
+        title=f"What {name_of(options.run, trained, 'a')} attends to",
     )
     page.save(path)
     if page.too_large:
         print(f"warning: {page.too_large}", file=sys.stderr)
     print(path)
-
-
-def default_title(path: Path, trained: Trained) -> str:
-    """Of a run what it was trained on, of published weights their name."""
-    who = f"a Vision Transformer trained on {trained.data}" if is_own(path) else trained.data
-    return f"What {who} attends to"
 
 
 def page_layers(numbers: tuple[int, ...] | None, depth: int) -> list[int] | None:

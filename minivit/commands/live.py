@@ -9,11 +9,9 @@ import tyro
 from minivit import viz
 from minivit.commands.cli import parse, require_ending
 from minivit.commands.images import choose_images
-from minivit.commands.weights import load_any
+from minivit.commands.weights import load_any, name_of
 from minivit.data import FORMATS
-from minivit.engine import Trained
 from minivit.errors import shown_path
-from minivit.interop.published import is_own
 from minivit.ranges import Range, Ranged
 
 
@@ -67,7 +65,7 @@ def main(options: Options) -> int:
         labels=images.labels,
         class_names=trained.class_names,
         names=images.names,
-        title=options.title or default_title(options.run, trained),
+        title=options.title or name_of(options.run, trained),
         tour=tour,
         precision="float32" if options.float32 else "float16",
     )
@@ -76,11 +74,6 @@ def main(options: Options) -> int:
     page.save(path)
     print(shown_path(path))
     return 1 if images.failed else 0
-
-
-def default_title(path: Path, trained: Trained) -> str:
-    """What a run was trained on; of published weights their name."""
-    return f"A Vision Transformer trained on {trained.data}" if is_own(path) else trained.data
 
 
 def run(argv: list[str], prog: str = "minivit live") -> int:

@@ -18,11 +18,12 @@ class GradientSum:
 
     Args:
         replicas: one per thread. world: the processes; each makes the same sums in the same order.
+        pieces: those of the model, see the function.
     """
 
-    def __init__(self, replicas: Sequence[Model], world: World):
+    def __init__(self, replicas: Sequence[Model], world: World, pieces: list[list[slice]]):
         self._total, *self._others = (replica.flat.grad for replica in replicas)
-        *self._pieces, self._rest = pieces(replicas[0])
+        *self._pieces, self._rest = pieces
         self._unfinished = [len(replicas)] * len(self._pieces)
         self._lock = threading.Lock()
         self._begun = 0

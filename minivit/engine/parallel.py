@@ -20,10 +20,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minivit.backend import RandomStream, blocks, get_xp, use_device, use_twins
+from minivit.backend import RandomStream, get_xp, use_device, use_twins
 from minivit.backend.machine import physical_cores
 from minivit.engine.distributed import World
-from minivit.engine.gradient_sum import GradientSum
+from minivit.engine.gradient_sum import GradientSum, pieces
 from minivit.engine.objective import Done, Objective, StepResult
 from minivit.functional.compiled import find_twins
 from minivit.layers.block import TOKENS_AT_A_TIME
@@ -83,6 +83,7 @@ class DataParallel:
         layout = Layout.of(model.config, model.device, threads, micro_batch)
         self.micro_batch = layout.micro_batch
         self.replicas = [model] + [model.replica() for _ in range(layout.threads - 1)]
+        self._pieces = pieces(model)
         self._blas_limit = contextlib.ExitStack()
         self._start()
 
@@ -133,14 +134,11 @@ class DataParallel:
         Raises:
             RuntimeError: another thread is computing gradients of the same model.
         """
-        what = images, targets, objective, seed, step
         with self._my_turn(gradients=True):
-            if self.world.size == 1:
-                result = self._measure(*what, train=True)
-                self._sum_gradients()
-                return result
-            total = GradientSum(self.replicas, self.world)
-            result = self._measure(*what, train=True, done=total.finished)
+            total = GradientSum(self.replicas, self.world, self._pieces)
+            result = self._measure(
+                images, targets, objective, seed, step, train=True, done=total.finished
+            )
             total.finish()
             return self._over_ranks(result)
 
@@ -252,16 +250,6 @@ class DataParallel:
                 for replica, start, stop in zip(self.replicas, shares[:-1], shares[1:], strict=True)
             ]
             return [job.result() for job in jobs]
-
-    def _sum_gradients(self) -> None:
-        total, *others = (replica.flat.grad for replica in self.replicas)
-
-        def add(rows: slice) -> None:
-            for other in others:
-                total[rows] += other[rows]
-
-        if others:
-            self.map(add, blocks(total))
 
 
 def _begin(device: str) -> None:

@@ -1,5 +1,6 @@
 """The Vision Transformer (Dosovitskiy et al., 2021)."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -172,7 +173,7 @@ class ViT(Model):
 
     def __call__(self, images: Array) -> Array:
         """images (B, channels, H, W) -> logits (B, K); keeps no cache, so any depth fits."""
-        return self._classify(self._encode(images))[0]
+        return self.classify(self._encode(images))
 
     def features(self, images: Array) -> Array:
         """images (B, channels, H, W) -> (B, C): what the head gets, for other uses."""
@@ -183,15 +184,22 @@ class ViT(Model):
         the patches first."""
         return self.norm.forward(self._encode(images))[0]
 
-    def stages(self, images: Array) -> Iterator[Array]:
+    def stages(
+        self, images: Array, visit: Callable[[BlockCache], None] | None = None
+    ) -> Iterator[Array]:
         """images (B, channels, H, W) -> all tokens (B, T, C), before the first block and after
-        each, one after another; no cache is kept."""
+        each, one after another; no cache is kept. visit: as in `observe`."""
         self.check_images(images)
         x, _ = self.patch_embed.forward(images)
         x, _ = self.place_forward(x, None)
         yield x
         for block in self.blocks:
-            x = block(x)
+            if visit is None:
+                x = block(x)
+            else:
+                x, cache = block.forward(x)
+                visit(cache)
+                del cache  # before the next block makes its own
             yield x
 
     def classify(self, tokens: Array) -> Array:
@@ -259,18 +267,8 @@ class ViT(Model):
         return logits, (tokens, norm)
 
     def _encode(self, images: Array, visit: Callable[[BlockCache], None] | None = None) -> Array:
-        """All blocks, at rest, no cache kept: -> (B, T, C). visit: as in `observe`."""
-        self.check_images(images)
-        x, _ = self.patch_embed.forward(images)
-        x, _ = self.place_forward(x, None)
-        for block in self.blocks:
-            if visit is None:
-                x = block(x)
-                continue
-            x, cache = block.forward(x)
-            visit(cache)
-            del cache  # before the next block makes its own
-        return x
+        """The last of the stages."""
+        return deque(self.stages(images, visit), maxlen=1).pop()
 
     def place_forward(self, x: Array, stream: RandomStream | None) -> tuple[Array, PlaceCache]:
         """The rest of eq. 1: class token (and registers) in front, positions added; a norm, where

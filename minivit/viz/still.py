@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 
+from minivit.functional import softmax_forward
 from minivit.models import ViTConfig
 from minivit.viz.attention_figures import heads_figure
 from minivit.viz.look import Look
@@ -18,10 +19,9 @@ def still_maps(seen: Look, config: ViTConfig, name: str, class_names: list[str])
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     png = base64.b64encode(buffer.getvalue()).decode()
-    logits = seen.logits[0].astype(np.float64)
-    probs = np.exp(logits - logits.max())
-    best = int(logits.argmax())
-    said = f"{name}: {class_names[best]}, {100 * probs[best] / probs.sum():.1f} %"
+    probs, _ = softmax_forward(seen.logits[0].astype(np.float64))
+    best = int(probs.argmax())
+    said = f"{name}: {class_names[best]}, {100 * probs[best]:.1f} %"
     words = (
         "The model runs in this page by a script, in a worker of the browser, and one of both is "
         "missing or switched off. Nothing is loaded. These maps were drawn when the page was made."

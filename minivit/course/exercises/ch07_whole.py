@@ -33,25 +33,18 @@ def _mistakes(reference):
 
 
 add(
-    Exercise(
-        name="07.e",
-        answer=attention_backward,
-        inputs=draw_block,
-        mistakes=_mistakes(attention_backward),
-        grade=grade(attention_backward, draw_block),
-    ),
-    Exercise(
-        name="07.f",
-        answer=block_backward,
-        inputs=draw_block,
-        mistakes=_mistakes(block_backward),
-        grade=grade(block_backward, draw_block),
-    ),
-    Exercise(
-        name="07.g",
-        answer=vit_backward,
-        inputs=draw_vit,
-        mistakes=_mistakes(vit_backward),
-        grade=grade(vit_backward, draw_vit),
-    ),
+    *(
+        Exercise(
+            name=name,
+            answer=right,
+            inputs=draw,
+            mistakes=_mistakes(right),
+            grade=grade(right, draw),
+        )
+        for name, right, draw in (
+            ("07.e", attention_backward, draw_block),
+            ("07.f", block_backward, draw_block),
+            ("07.g", vit_backward, draw_vit),
+        )
+    )
 )

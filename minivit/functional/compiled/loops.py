@@ -1,7 +1,8 @@
 """The loops of the twins, compiled by Numba for this CPU and kept in `__pycache__`.
 
 Each is its pair's formula, number by number; the compiler computes eight or sixteen numbers at a
-time. All are in one file, as Numba compiles anew only what changed in the file of a loop itself.
+time. All are in one file, as Numba compiles anew only what changed in the file of a loop itself;
+and written out, as it keeps no loop that a function makes for one of several formulas.
 """
 
 import math
@@ -39,10 +40,9 @@ ONE, HALF = f32(1), f32(0.5)
 LOG2_E = f32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = f32(0.693359375), f32(-2.12194440e-4)
 """ln 2 in two parts: n times the first is exact for |n| ≤ 127."""
-EXP_COEFFICIENTS = tuple(
-    map(f32, (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1))
+A6, A5, A4, A3, A2 = map(
+    f32, (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1)
 )
-A6, A5, A4, A3, A2 = EXP_COEFFICIENTS
 EXP_MOST = f32(87)
 """exp of ±87 and its reciprocal are normal float32 numbers."""
 

@@ -1,5 +1,6 @@
 """The twins: the loops behind the signatures of the pairs, float32 only."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -9,34 +10,33 @@ from minivit.functional.gelu import GeluCache
 from minivit.functional.layernorm import LayerNormCache
 
 
-def gelu_forward(x: np.ndarray) -> tuple[np.ndarray, GeluCache]:
-    """See `functional.gelu`."""
-    return _with_cdf(loops.gelu_forward, x)
+def _with_cdf(loop: Callable, x: np.ndarray) -> tuple[np.ndarray, GeluCache]:
+    numbers = _vector(x)
+    y, cdf = np.empty_like(numbers), np.empty_like(numbers)
+    loop(numbers, y, cdf)
+    return y.reshape(x.shape), GeluCache(x, cdf.reshape(x.shape))
 
 
-def gelu(x: np.ndarray) -> np.ndarray:
-    """See `functional.gelu`."""
-    return _element_wise(loops.gelu_at_rest, x)
+def _at_rest(loop: Callable, x: np.ndarray) -> np.ndarray:
+    numbers = _vector(x)
+    y = np.empty_like(numbers)
+    loop(numbers, y)
+    return y.reshape(x.shape)
 
 
-def gelu_backward(dy: np.ndarray, cache: GeluCache) -> np.ndarray:
-    """See `functional.gelu`."""
-    return _element_wise(loops.gelu_backward, dy, *cache)
+def _derivative(loop: Callable, dy: np.ndarray, cache: GeluCache) -> np.ndarray:
+    numbers = _vector(dy)
+    dx = np.empty_like(numbers)
+    loop(numbers, *map(_vector, cache), dx)
+    return dx.reshape(dy.shape)
 
 
-def gelu_tanh_forward(x: np.ndarray) -> tuple[np.ndarray, GeluCache]:
-    """See `functional.gelu`."""
-    return _with_cdf(loops.gelu_tanh_forward, x)
-
-
-def gelu_tanh(x: np.ndarray) -> np.ndarray:
-    """See `functional.gelu`."""
-    return _element_wise(loops.gelu_tanh_at_rest, x)
-
-
-def gelu_tanh_backward(dy: np.ndarray, cache: GeluCache) -> np.ndarray:
-    """See `functional.gelu`."""
-    return _element_wise(loops.gelu_tanh_backward, dy, *cache)
+gelu_forward = functools.partial(_with_cdf, loops.gelu_forward)
+gelu = functools.partial(_at_rest, loops.gelu_at_rest)
+gelu_backward = functools.partial(_derivative, loops.gelu_backward)
+gelu_tanh_forward = functools.partial(_with_cdf, loops.gelu_tanh_forward)
+gelu_tanh = functools.partial(_at_rest, loops.gelu_tanh_at_rest)
+gelu_tanh_backward = functools.partial(_derivative, loops.gelu_tanh_backward)
 
 
 def layernorm_forward(
@@ -95,20 +95,6 @@ def scores_gradient(dshares: np.ndarray, shares: np.ndarray, correction: np.ndar
     """See `functional.flash_attention`."""
     loops.scores_gradient(dshares, shares, np.ascontiguousarray(correction))
     return dshares
-
-
-def _with_cdf(loop: Callable, x: np.ndarray) -> tuple[np.ndarray, GeluCache]:
-    numbers = _vector(x)
-    y, cdf = np.empty_like(numbers), np.empty_like(numbers)
-    loop(numbers, y, cdf)
-    return y.reshape(x.shape), GeluCache(x, cdf.reshape(x.shape))
-
-
-def _element_wise(loop: Callable, *arrays: np.ndarray) -> np.ndarray:
-    vectors = [_vector(array) for array in arrays]
-    out = np.empty_like(vectors[0])
-    loop(*vectors, out)
-    return out.reshape(arrays[0].shape)
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
