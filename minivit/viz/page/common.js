@@ -8,7 +8,7 @@ const PATCHES = ROWS * COLUMNS;
 const FIRST = data.prefix.length; // the first token that is a patch
 const T = PATCHES + FIRST;
 const HEADS = data.heads;
-const HEAT = bytes(data.palette); // 256 colours, three bytes each
+const HEAT = bytes(data.palette); // 256 colors, three bytes each
 
 function middle() { return FIRST + Math.floor(ROWS / 2) * COLUMNS + Math.floor(COLUMNS / 2); }
 
@@ -20,30 +20,30 @@ function make(tag, properties, ...children) {
   return element;
 }
 
-/** Patches on a canvas of one pixel each; alpha of the value w is alpha(w / top). */
-function drawMap(canvas, values, top, alpha) {
-  canvas.width = COLUMNS;
-  canvas.height = ROWS;
-  const context = canvas.getContext("2d");
-  const out = context.createImageData(COLUMNS, ROWS);
-  for (let i = 0; i < PATCHES; i++) {
-    const share = Math.min(1, Math.max(0, values[i + FIRST]) / (top || 1));
-    const colour = 3 * Math.round(255 * share);
-    out.data.set(HEAT.subarray(colour, colour + 3), 4 * i);
-    out.data[4 * i + 3] = Math.round(255 * alpha(share));
-  }
-  context.putImageData(out, 0, 0);
+/** A canvas of one pixel per number, row by row; rgba(number) is its color, four bytes. */
+function drawNumbers(canvas, numbers, columns, rgba) {
+  [canvas.width, canvas.height] = [columns, numbers.length / columns];
+  const out = new ImageData(canvas.width, canvas.height);
+  numbers.forEach((number, i) => out.data.set(rgba(number), 4 * i));
+  canvas.getContext("2d").putImageData(out, 0, 0);
 }
 
-function drawBar() {
-  const context = $("bar").getContext("2d");
-  const out = context.createImageData(128, 1);
-  for (let i = 0; i < 128; i++) {
-    out.data.set(HEAT.subarray(6 * i, 6 * i + 3), 4 * i);
-    out.data[4 * i + 3] = 255;
-  }
-  context.putImageData(out, 0, 0);
+/** What the colors mean, from `least` to 1. */
+function drawScale(canvas, rgba, least = 0) {
+  drawNumbers(canvas, Array.from({ length: 128 }, (_, i) => least + ((1 - least) * i) / 127), 128, rgba);
 }
+
+function drawPatches(canvas, values, rgba) { drawNumbers(canvas, Array.from(values.subarray(FIRST)), COLUMNS, rgba); }
+
+function clampShare(share) { return Math.min(1, Math.max(0, share)); }
+
+function colorOf(palette, share) {
+  const at = 3 * Math.round(255 * clampShare(share));
+  return [palette[at], palette[at + 1], palette[at + 2], 255];
+}
+
+/** The color of a number between 0 and `top`. */
+function heatTo(top) { return (number) => colorOf(HEAT, number / (top || 1)); }
 
 function place(token) { return [Math.floor((token - FIRST) / COLUMNS), (token - FIRST) % COLUMNS]; }
 

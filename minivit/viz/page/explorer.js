@@ -8,7 +8,7 @@ function drawAlike() {
   $("images").classList.toggle("alike", alike);
   if (!alike) return;
   [...$("images").children].forEach((button, index) => {
-    drawVeil(button.querySelector(".heat"), likeness(index), 1);
+    drawPatches(button.querySelector(".heat"), likeness(index), veilTo(1));
   });
 }
 
@@ -25,7 +25,7 @@ function render() {
   const shared = state.shared ? sharedTop() : null;
   for (const { button, canvas, layer, map } of thumbnails) {
     const values = weights(maps()[layer][map]);
-    drawMap(canvas, values, shared ?? topOf(values), () => 1);
+    drawPatches(canvas, values, heatTo(shared ?? topOf(values)));
     canvas.classList.toggle("raw", !state.smooth);
     const chosen = layer === state.layer && map === state.map;
     button.setAttribute("aria-pressed", chosen);
@@ -177,7 +177,7 @@ $("export").addEventListener("click", () => {
 
 $("title").textContent = data.title;
 drawGrid();
-drawBar();
+drawScale($("bar"), heatTo(1));
 buildImages();
 buildPrefix();
 buildMaps();

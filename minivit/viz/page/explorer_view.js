@@ -27,35 +27,21 @@ const PAPER = [250, 249, 247];
  * and no color of a map is mixed with them. */
 function veil(share) { return (state.opacity / 100) * (1 - share); }
 
-/** Paper over the patches, on a canvas of one pixel each. */
-function drawVeil(canvas, values, top) {
-  canvas.width = COLUMNS;
-  canvas.height = ROWS;
-  const context = canvas.getContext("2d");
-  const out = context.createImageData(COLUMNS, ROWS);
-  for (let i = 0; i < PATCHES; i++) {
-    const share = Math.min(1, Math.max(0, values[i + FIRST]) / (top || 1));
-    out.data.set([...PAPER, Math.round(255 * veil(share))], 4 * i);
-  }
-  context.putImageData(out, 0, 0);
-}
+function veilTo(top) { return (value) => [...PAPER, Math.round(255 * veil(clampShare(value / (top || 1))))]; }
 
 /** What the paper means: over the image's mean color, from no weight to the largest. */
-function drawVeilBar() {
+function drawVeilScale() {
   const rgb = bytes(data.images[state.image].pixels);
   const mean = [0, 1, 2].map((c) => rgb.reduce((sum, value, i) => i % 3 === c ? sum + value : sum, 0) / (rgb.length / 3));
-  const context = $("veil-bar").getContext("2d");
-  const out = context.createImageData(128, 1);
-  for (let i = 0; i < 128; i++) {
-    const alpha = veil(i / 127);
-    out.data.set([...mean.map((value, c) => Math.round(alpha * PAPER[c] + (1 - alpha) * value)), 255], 4 * i);
-  }
-  context.putImageData(out, 0, 0);
+  drawScale($("veil-bar"), (share) => {
+    const alpha = veil(share);
+    return [...mean.map((value, c) => Math.round(alpha * PAPER[c] + (1 - alpha) * value)), 255];
+  });
 }
 
 function drawStage(values, top) {
-  drawVeil($("heat"), values, top);
-  drawVeilBar();
+  drawPatches($("heat"), values, veilTo(top));
+  drawVeilScale();
   $("heat").classList.toggle("raw", !state.smooth);
   for (const mark of $("marks").querySelectorAll("rect")) mark.remove();
   if (queryIsHere()) mark(state.query, "query");

@@ -80,8 +80,8 @@ $("class-token").hidden = $("class-key").hidden = $("force").hidden = !FIRST;
 $("positions").hidden = !data.positions;
 buildImages();
 buildMaps();
-drawBar();
-drawScale($("effect-bar"), SIGNED);
+drawScale($("bar"), heatTo(1));
+drawScale($("effect-bar"), signedTo(1), -1);
 try {
   startWorker();
   document.querySelector("main").hidden = $("header-controls").hidden = false;

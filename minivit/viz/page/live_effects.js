@@ -56,8 +56,7 @@ function effectCell(layer, head, change, top) {
   const text = isGone ? "off" : change === undefined ? "…" : points(change);
   const cell = make("button", { type: "button", textContent: text });
   if (change !== undefined) {
-    const at = 3 * Math.round(255 * clampShare(0.5 + change / (2 * top)));
-    cell.style.background = `rgb(${SIGNED.subarray(at, at + 3).join(" ")})`;
+    cell.style.background = `rgb(${signedTo(top)(change).slice(0, 3).join(" ")})`;
     cell.style.color = Math.abs(change) > 0.6 * top ? "#fff" : "#1c1b1a";
   }
   cell.setAttribute("aria-pressed", layer === view.layer && head === view.head);

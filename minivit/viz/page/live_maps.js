@@ -30,7 +30,7 @@ function drawAttention() {
     const chosen = layer === view.layer && head === view.head;
     if (isNew) {
       const values = attentionOf(shown, layer, head);
-      drawMap(canvas, values, topOf(values), () => 1);
+      drawPatches(canvas, values, heatTo(topOf(values)));
     }
     button.setAttribute("aria-pressed", chosen);
     button.tabIndex = chosen ? 0 : -1;
@@ -55,8 +55,8 @@ function drawMoved() {
     const difference = is.subarray(FIRST).map((p, i) => p - was[FIRST + i]);
     const canvases = [was, is, null].map((values) => {
       const canvas = make("canvas", { className: "raw" });
-      if (values) drawMap(canvas, values, top, () => 1);
-      else drawNumbers(canvas, difference, COLUMNS, difference.reduce((a, b) => Math.max(a, Math.abs(b)), 0), SIGNED);
+      if (values) drawPatches(canvas, values, heatTo(top));
+      else drawNumbers(canvas, difference, COLUMNS, signedTo(difference.reduce((a, b) => Math.max(a, Math.abs(b)), 0)));
       canvas.setAttribute("aria-hidden", true);
       return canvas;
     });

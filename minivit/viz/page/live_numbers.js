@@ -153,7 +153,7 @@ function largest(probs) {
 function strip(numbers) {
   const canvas = make("canvas", { className: "raw" });
   const top = numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
-  drawNumbers(canvas, numbers, numbers.length, top, numbers.some((x) => x < 0) ? SIGNED : HEAT);
+  drawNumbers(canvas, numbers, numbers.length, (numbers.some((x) => x < 0) ? signedTo : heatTo)(top));
   canvas.setAttribute("aria-hidden", true);
   return canvas;
 }

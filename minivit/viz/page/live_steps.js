@@ -81,22 +81,22 @@ function drawStep(step) {
   $("step-shape").textContent = step.shape.join(" × ");
   const { mean, std, least, largest } = statistics(step);
   $("step-numbers").textContent = `mean ${short(mean)}, standard deviation ${short(std)}, least ${short(least)}, largest ${short(largest)}`;
-  const colours = least < 0 ? SIGNED : HEAT;
   const top = Math.max(-least, largest);
-  drawScale($("step-bar"), colours);
-  $("step-least").textContent = colours === SIGNED ? short(-top) : "0";
+  const colorTo = least < 0 ? signedTo : heatTo;
+  drawScale($("step-bar"), colorTo(1), least < 0 ? -1 : 0);
+  $("step-least").textContent = least < 0 ? short(-top) : "0";
   $("step-largest").textContent = short(top);
-  drawn = { step, tiles: buildTiles(step, top, colours) };
+  drawn = { step, tiles: buildTiles(step, colorTo(top)) };
   const { groups } = tilesOf(step);
   $("tensor").style.gridTemplateColumns = `repeat(${groups <= 3 ? groups : Math.min(4, Math.ceil(Math.sqrt(groups)))}, minmax(0, 1fr))`;
   $("tensor").replaceChildren(...drawn.tiles.map((tile) => tile.figure));
 }
 
-function buildTiles(step, top, colours) {
+function buildTiles(step, rgba) {
   const { groups, rows, columns } = tilesOf(step);
   return Array.from({ length: groups }, (_, group) => {
     const canvas = make("canvas", { className: "raw" });
-    drawNumbers(canvas, step.data.subarray(group * rows * columns, (group + 1) * rows * columns), columns, top, colours);
+    drawNumbers(canvas, step.data.subarray(group * rows * columns, (group + 1) * rows * columns), columns, rgba);
     const [across, down] = [make("div", { className: "across" }), make("div", { className: "down" })];
     const box = make("div", { className: "tile" }, canvas, across, down);
     box.style.aspectRatio = step.name === "image" || isMap(step) ? `${columns} / ${rows}` : rows === 1 ? "24 / 1" : `${Math.max(columns, rows / 2)} / ${rows}`;

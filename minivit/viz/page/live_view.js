@@ -22,25 +22,8 @@ function isOff(layer, head) {
 
 const SIGNED = bytes(data.signed); // 256 colors from blue, less, to red, more
 
-/** Numbers, row by row, on a canvas of a pixel each. Where colors are SIGNED, its middle is zero. */
-function drawNumbers(canvas, numbers, columns, top, colours = HEAT) {
-  const rows = numbers.length / columns;
-  [canvas.width, canvas.height] = [columns, rows];
-  const out = new ImageData(columns, rows);
-  for (let i = 0; i < numbers.length; i++) {
-    const share = clampShare(colours === SIGNED ? 0.5 + numbers[i] / (2 * top || 1) : numbers[i] / (top || 1));
-    const colour = 3 * Math.round(255 * share);
-    for (let c = 0; c < 3; c++) out.data[4 * i + c] = colours[colour + c];
-    out.data[4 * i + 3] = 255;
-  }
-  canvas.getContext("2d").putImageData(out, 0, 0);
-}
-
-function clampShare(share) { return Math.min(1, Math.max(0, share)); }
-
-function drawScale(canvas, colours) {
-  drawNumbers(canvas, Array.from({ length: 128 }, (_, i) => colours === SIGNED ? i / 63.5 - 1 : i / 127), 128, 1, colours);
-}
+/** The color of a number between -top and `top`. */
+function signedTo(top) { return (number) => colorOf(SIGNED, 0.5 + number / (2 * top || 1)); }
 
 // ---- The image ---------------------------------------------------------------------------------
 
@@ -59,12 +42,9 @@ function drawShade() {
   const canvas = $("shade");
   canvas.hidden = !view.shade || !["attention", "heads"].includes(view.tab) || view.tool === "paint" || !shown || state.skipped.includes(view.layer);
   if (canvas.hidden) return;
-  [canvas.width, canvas.height] = [COLUMNS, ROWS];
   const values = attentionOf(shown, view.layer, view.head);
   const top = topOf(values) || 1;
-  const out = new ImageData(COLUMNS, ROWS);
-  for (let i = 0; i < PATCHES; i++) out.data[4 * i + 3] = Math.round(190 * (1 - Math.sqrt(values[FIRST + i] / top)));
-  canvas.getContext("2d").putImageData(out, 0, 0);
+  drawPatches(canvas, values, (value) => [0, 0, 0, Math.round(190 * (1 - Math.sqrt(value / top)))]);
 }
 
 function topOf(values) { return values.subarray(FIRST).reduce((a, b) => Math.max(a, b), 0); }
