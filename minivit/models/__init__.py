@@ -3,6 +3,7 @@
 from minivit.models.config import PRESETS, ViTConfig
 from minivit.models.interventions import (
     arrange_patches,
+    blur_patches,
     cover_patches,
     intervene,
     other_heads,
@@ -24,6 +25,7 @@ __all__ = [
     "ViTCache",
     "ViTConfig",
     "arrange_patches",
+    "blur_patches",
     "cover_patches",
     "intervene",
     "other_heads",

@@ -100,6 +100,25 @@ def cover_patches(
     return unpatchify_forward(cut, patch_size, size)[0]
 
 
+def blur_patches(images: Array, patches: Sequence[int], patch_size: int) -> Array:
+    """Images (N, channels, H, W) whose patches are blurred: each pixel is the mean of the square of
+    pixels around it, half a patch to each side, as far as the image goes.
+
+    Of whole numbers, such as uint8 pixels, the mean is rounded, half up.
+    """
+    xp, reach = get_xp(images), math.ceil(patch_size / 2)
+    rows, columns = (xp.asarray(_mean_of_near(length, reach)) for length in images.shape[2:])
+    soft = rows @ images @ columns.T
+    if images.dtype.kind in "iu":
+        soft = xp.floor(soft + 0.5)
+    cut, size = _cut(images, patch_size)
+    cut = cut.copy()  # it may be a view
+    _check_patches(patches, cut.shape[1])
+    blurred, _ = _cut(soft.astype(images.dtype), patch_size)
+    cut[:, list(patches)] = blurred[:, list(patches)]
+    return unpatchify_forward(cut, patch_size, size)[0]
+
+
 def arrange_patches(images: Array, order: Sequence[int], patch_size: int) -> Array:
     """Images (N, channels, H, W) with their patches in another order: shuffled, or two swapped.
 
@@ -237,6 +256,13 @@ def _move_attention(attn: MultiHeadAttention, order: list[int] | None) -> None:
         attn.rotary = Rotary(cos[order], sin[order], half)
     if attn.offsets is not None:
         attn.offsets = attn.offsets[np.ix_(order, order)]
+
+
+def _mean_of_near(length: int, reach: int) -> np.ndarray:
+    """(length, length): row i averages the places from i - reach to i + reach that there are."""
+    places = np.arange(length)
+    near = np.abs(places[:, None] - places) <= reach
+    return near / near.sum(1, keepdims=True)
 
 
 def _cut(images: Array, patch_size: int) -> tuple[Array, tuple[int, int]]:

@@ -13,6 +13,7 @@ from minivit.models import (
     ViT,
     ViTConfig,
     arrange_patches,
+    blur_patches,
     cover_patches,
     intervene,
     other_heads,
@@ -295,6 +296,36 @@ def test_covered_patches(channels):
     assert tall.sum() == 32
 
 
+def blurred(images, row, column):
+    """Every pixel of a patch of 4 × 4 becomes the mean of the 5 × 5 around it."""
+    out = images.copy()
+    for r in range(4 * row, 4 * row + 4):
+        for c in range(4 * column, 4 * column + 4):
+            around = images[:, :, max(0, r - 2) : r + 3, max(0, c - 2) : c + 3]
+            out[:, :, r, c] = around.mean((2, 3))
+    return out
+
+
+def test_blurred_patches():
+    images = np.random.default_rng(0).standard_normal((2, 3, 8, 12))
+    before = images.copy()
+    found = blur_patches(images, [2, 4], 4)
+    np.testing.assert_array_equal(images, before)
+    both = blurred(images, 0, 2)
+    both[:, :, 4:, 4:8] = blurred(images, 1, 1)[:, :, 4:, 4:8]
+    np.testing.assert_allclose(found, both, rtol=0, atol=1e-14)
+    odd = np.zeros((1, 1, 9, 3), np.float32)
+    odd[0, 0, 5, 1] = 1.0  # of a patch of 3, two pixels to each side
+    assert blur_patches(odd, [1], 3)[0, 0, 3:6, 1].tolist() == pytest.approx([1 / 15] * 3)
+
+
+def test_blurred_pixels_are_rounded():
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 1, 8, 12), np.uint8)
+    found = blur_patches(pixels, [0], 4)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, np.floor(blurred(pixels * 1.0, 0, 0) + 0.5))
+
+
 def test_patches_in_another_order():
     images = np.random.default_rng(0).standard_normal((2, 3, 8, 12))
     swapped = [0, 1, 5, 3, 4, 2]
@@ -354,5 +385,7 @@ def test_parts_that_cannot_be_changed_are_named():
     images = np.zeros((1, 3, 8, 12))
     with pytest.raises(UserError, match="patch 6"):
         cover_patches(images, [6], 4)
+    with pytest.raises(UserError, match="patch 6"):
+        blur_patches(images, [6], 4)
     with pytest.raises(UserError, match="expected one for each of 6"):
         arrange_patches(images, [0], 4)

@@ -9,6 +9,7 @@ from live_pages import STATISTICS, made, model, numbers, pictures, same, settle
 from PIL import Image
 
 from minivit.functional import softmax_forward
+from minivit.models import blur_patches
 
 
 def patch_box(page, row, column):
@@ -67,22 +68,12 @@ def test_a_patch_is_moved_from_the_keyboard(show):
     same(numbers(page).logits, says(one, images))
 
 
-def blurred(images, row, column):
-    """Every pixel of a patch becomes the mean of the 5 × 5 around it."""
-    out = images.copy()
-    for r in range(4 * row, 4 * row + 4):
-        for c in range(4 * column, 4 * column + 4):
-            around = images[0, :, max(0, r - 2) : r + 3, max(0, c - 2) : c + 3]
-            out[0, :, r, c] = np.floor(around.mean((1, 2)) + 0.5)
-    return out
-
-
 def test_a_patch_is_blurred(show):
     one, images = model(), pictures()[:1]
     page = show(made(one))
     page.check("input[value=blur]")
     page.mouse.click(*patch_box(page, 0, 2))
-    same(numbers(page).logits, says(one, blurred(images, 0, 2)))
+    same(numbers(page).logits, says(one, blur_patches(images, [2], 4)))
     assert page.text_content("#changes") == "Changed: 1 patch blurred."
 
 
