@@ -17,7 +17,9 @@ import pytest
 import tiny
 from PIL import Image
 
+import minivit
 from minivit.commands import COMMANDS, evaluate, predict
+from minivit.commands import main as minivit_command
 from minivit.commands.cli import guarded
 from minivit.commands.train import run as main
 from minivit.data import Preprocess, read_image
@@ -303,6 +305,11 @@ def called(*arguments):
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, encoding="utf-8", check=False
     )
+
+
+def test_the_version(capsys):
+    assert minivit_command(["--version"]) == 0
+    assert capsys.readouterr().out == f"minivit {minivit.__version__}\n"
 
 
 def test_the_package_lists_its_commands():

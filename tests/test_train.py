@@ -247,7 +247,7 @@ def test_a_wrong_flag_is_named(capsys, flags, word):
     ("flags", "words"),
     [
         ("--epochs 0", "epochs is 0"),
-        ("--patch-size 5", "patch_size 5 does not divide the picture of 32×32 pixels"),
+        ("--patch-size 5", "patch_size 5 does not divide the image of 32×32 pixels"),
         ("--num-heads 3", "num_heads 3 does not divide dim 128"),
         ("--lr nan", "lr is nan"),
         ("--flip 1.5", "flip is 1.5"),

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from minivit import __version__
 from minivit.commands.cli import guarded
 from minivit.engine.distributed import require_alone
 from minivit.errors import UserError, shown
@@ -36,10 +37,12 @@ TOGETHER = ("train", "pretrain", "finetune", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`minivit COMMAND FLAGS…`: run a command, or list them all."""
+    """`minivit COMMAND FLAGS…`: run a command, list them all, or print the version."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:
+        return guarded(lambda: _say(f"minivit {__version__}"))
     if not words or words[0] in ("-h", "--help"):
-        return guarded(_list)
+        return guarded(lambda: _say(usage()))
     return run(words[0], words[1:])
 
 
@@ -59,8 +62,8 @@ def _find(name: str) -> Any:
     return importlib.import_module(f"minivit.commands.{name}")
 
 
-def _list() -> int:
-    print(usage(), flush=True)
+def _say(text: str) -> int:
+    print(text, flush=True)
     return 0
 
 

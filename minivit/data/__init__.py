@@ -3,8 +3,8 @@
 from minivit.data.augment import Augmentation, Drawn
 from minivit.data.batches import Batches, Field, Plan
 from minivit.data.dataset import Dataset, Split
+from minivit.data.image_decoding import FORMATS, decode_image, image_shape, read_image
 from minivit.data.image_files import image_files
-from minivit.data.picture import FORMATS, decode_image, image_shape, read_image
 from minivit.data.preprocess import Preprocess
 from minivit.data.registry import SOURCES, find_source
 from minivit.data.source import Request, Source

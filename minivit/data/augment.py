@@ -1,10 +1,10 @@
 """Augmentation of whole batches: first all of it is drawn, then it is applied.
 
-What is drawn (`Drawn`) is a few numbers a picture, from the `numpy.random.Generator` given, so a
-seed decides everything. It is applied here on the host, without a loop over pictures and with
+What is drawn (`Drawn`) is a few numbers an image, from the `numpy.random.Generator` given, so a
+seed decides everything. It is applied here on the host, without a loop over images and with
 nothing changed in place, or by the kernel backend/cuda/augment.cu on a GPU.
 
-Pictures are uint8 (B, C, H, W) until `normalize` makes floats of them; mixup and cutmix come after
+Images are uint8 (B, C, H, W) until `normalize` makes floats of them; mixup and cutmix come after
 it. A rectangle is a row (top, bottom, left, right) of an int array (B, 4), bottom and right one
 past its last pixel; all zeros is none.
 """
@@ -25,13 +25,13 @@ from minivit.ranges import Range, Ranged
 PROBABILITY = Range(0, 1, "it is a probability")
 ALPHA = Range(0, 100, "beyond, every share is a half")
 ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
-"""Random erasing's rectangles: their share of a picture, and height / width (as in the paper)."""
+"""Random erasing's rectangles: their share of an image, and height / width (as in the paper)."""
 
 
 def pad_crop(
     images: np.ndarray, padding: int, rng: np.random.Generator, fill: int = 0
 ) -> np.ndarray:
-    """Cut each picture at its own random place out of itself padded by `padding` pixels of `fill`.
+    """Cut each image at its own random place out of itself padded by `padding` pixels of `fill`.
 
     images: uint8 (B, C, H, W) -> uint8 (B, C, H, W). Every offset 0..2·padding is equally likely.
     """
@@ -40,7 +40,7 @@ def pad_crop(
 
 
 def draw_crop(B: int, rng: np.random.Generator, padding: int) -> np.ndarray:
-    """Offsets dy, dx into padded pictures: int (2, B), each 0..2·padding."""
+    """Offsets dy, dx into padded images: int (2, B), each 0..2·padding."""
     return rng.integers(2 * padding + 1, size=(2, B))
 
 
@@ -58,17 +58,17 @@ def crop(padded: np.ndarray, dy: np.ndarray, dx: np.ndarray, size: tuple[int, in
 
 
 def flip(images: np.ndarray, rng: np.random.Generator, p: float = 0.5) -> np.ndarray:
-    """Mirror each picture left to right with probability p: (B, C, H, W) -> (B, C, H, W)."""
+    """Mirror each image left to right with probability p: (B, C, H, W) -> (B, C, H, W)."""
     return mirror(images, draw_flip(len(images), rng, p))
 
 
 def draw_flip(B: int, rng: np.random.Generator, p: float) -> np.ndarray:
-    """bool (B,): which pictures to mirror."""
+    """bool (B,): which images to mirror."""
     return rng.random(B) < p
 
 
 def mirror(images: np.ndarray, flipped: np.ndarray) -> np.ndarray:
-    """Mirror those pictures left to right where flipped, bool (B,), says so."""
+    """Mirror those images left to right where flipped, bool (B,), says so."""
     out = images.copy()
     out[flipped] = images[flipped, :, :, ::-1]
     return out
@@ -81,7 +81,7 @@ def random_erasing(
     area: tuple[float, float] = ERASED_AREA,
     aspect: tuple[float, float] = ERASED_ASPECT,
 ) -> np.ndarray:
-    """Fill a random rectangle of each picture with noise, with probability p (Zhong et al. 2020).
+    """Fill a random rectangle of each image with noise, with probability p (Zhong et al. 2020).
 
     images: uint8 (B, C, H, W) -> uint8 (B, C, H, W). Each pixel of the rectangle is drawn anew,
     uniform over 0..255 (the paper's RE-R). area, aspect: see `draw_erasing`.
@@ -98,9 +98,9 @@ def draw_erasing(
 ) -> tuple[np.ndarray, int]:
     """Rectangles to erase, int (B, 4), and the seed of their noise; shape: (B, C, H, W).
 
-    A rectangle covers a share `area` of the picture, uniformly drawn, at height / width `aspect`,
+    A rectangle covers a share `area` of the image, uniformly drawn, at height / width `aspect`,
     log-uniformly drawn so that tall and wide are alike likely. The paper draws again when a side
-    does not fit; here the side is cut to the picture.
+    does not fit; here the side is cut to the image.
     """
     B, _, H, W = shape
     rows = np.flatnonzero(rng.random(B) < p)
@@ -140,24 +140,24 @@ def one_hot(labels: np.ndarray, num_classes: int, dtype: DTypeLike = np.float32)
 
 
 class Drawn(NamedTuple):
-    """What is done to the B pictures of a batch, in this order; no pixel was looked at for it."""
+    """What is done to the B images of a batch, in this order; no pixel was looked at for it."""
 
     padding: int
-    """Pixels of black around each picture when it is cropped."""
+    """Pixels of black around each image when it is cropped."""
     dy: np.ndarray
-    """int (B,): the row of the padded picture where the crop begins."""
+    """int (B,): the row of the padded image where the crop begins."""
     dx: np.ndarray
     """int (B,): its column."""
     flipped: np.ndarray
-    """bool (B,): which pictures are mirrored left to right."""
+    """bool (B,): which images are mirrored left to right."""
     erased: np.ndarray
     """int (B, 4): the rectangles that noise replaces."""
     noise_seed: int
     """Of that noise, on the host; augment.cu makes its own from the training's seed and step."""
     mix: Mix | None
-    """How pictures are mixed; None if they are not."""
+    """How images are mixed; None if they are not."""
 
-    def pictures(self, images: np.ndarray, statistics: Statistics) -> np.ndarray:
+    def images(self, images: np.ndarray, statistics: Statistics) -> np.ndarray:
         """uint8 (B, C, H, W) -> float32, normalized. Raises as `normalize` does."""
         if self.padding:
             images = crop(_pad(images, self.padding), self.dy, self.dx, images.shape[2:])
@@ -166,7 +166,7 @@ class Drawn(NamedTuple):
         if self.erased.any():
             images = erase(images, self.erased, self.noise_seed)
         x = statistics.normalize(images)
-        return x if self.mix is None else self.mix.pictures(x)
+        return x if self.mix is None else self.mix.images(x)
 
     def targets(self, labels: np.ndarray, num_classes: int) -> np.ndarray:
         """int (B,) -> the same if nothing is mixed, else float32 (B, K). Raises as `one_hot`."""
@@ -177,22 +177,22 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(Ranged):
-    """How training pictures are varied; a value out of its range is refused (UserError)."""
+    """How training images are varied; a value out of its range is refused (UserError)."""
 
     crop: Annotated[int, Range(0, 4_096, "images have no more", "pixels")] = 4
     """Pixels of black padding out of which a random crop is cut; 0 is off."""
     flip: Annotated[float, PROBABILITY] = 0.5
-    """Probability that a picture is mirrored left to right."""
+    """Probability that an image is mirrored left to right."""
     erasing: Annotated[float, PROBABILITY] = 0.0
-    """Probability that a rectangle of a picture is replaced by noise (random erasing)."""
+    """Probability that a rectangle of an image is replaced by noise (random erasing)."""
     mixup: Annotated[float, ALPHA] = 0.0
-    """Mixup's alpha: pictures are blended by Beta(alpha, alpha); 0 is off."""
+    """Mixup's alpha: images are blended by Beta(alpha, alpha); 0 is off."""
     cutmix: Annotated[float, ALPHA] = 0.0
-    """Cutmix's alpha: the share kept of a picture is Beta(alpha, alpha); 0 is off."""
+    """Cutmix's alpha: the share kept of an image is Beta(alpha, alpha); 0 is off."""
     mix_prob: Annotated[float, PROBABILITY] = 1.0
     """Probability that a batch is mixed at all; with mixup and cutmix both on, a coin picks one."""
     rand_augment: Annotated[int, Range(0, 16, "3 are strong; there are 14", "operations")] = 0
-    """RandAugment's N: random operations a picture; 0 is off."""
+    """RandAugment's N: random operations an image; 0 is off."""
     magnitude: Annotated[int, Range(0, MAX_MAGNITUDE, "as in the paper")] = 9
     """RandAugment's M: the strength of its operations, 0 to 10."""
 
@@ -204,7 +204,7 @@ class Augmentation(Ranged):
         rng: np.random.Generator,
         statistics: Statistics,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Augment and normalize a training batch: uint8 (B, C, H, W) pictures, int (B,) labels.
+        """Augment and normalize a training batch: uint8 (B, C, H, W) images, int (B,) labels.
 
         Returns float32 (B, C, H, W) and the targets: the labels as they came if the batch was not
         mixed, else float32 (B, K), each row summing to 1. Raises as `normalize` and `one_hot` do.
@@ -212,12 +212,12 @@ class Augmentation(Ranged):
         if self.rand_augment:
             images = rand_augment(images, rng, self.rand_augment, self.magnitude)
         drawn = self.draw(images.shape, rng)
-        return drawn.pictures(images, statistics), drawn.targets(labels, num_classes)
+        return drawn.images(images, statistics), drawn.targets(labels, num_classes)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Drawn:
         """All but RandAugment, for a batch of shape (B, C, H, W).
 
-        RandAugment works on pictures, on the host: what it needs it draws while it does so, from
+        RandAugment works on images, on the host: what it needs it draws while it does so, from
         the same `rng` and before this.
         """
         B = shape[0]

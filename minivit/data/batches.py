@@ -42,7 +42,7 @@ class Plan(NamedTuple):
     """What a step's batch consists of, without a pixel."""
 
     rows: np.ndarray
-    """int (B,): its pictures' places in the split."""
+    """int (B,): its images' places in the split."""
     labels: np.ndarray
     """int (B,): their labels."""
     drawn: Drawn
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
         """All that augment.cu and cross_entropy.cu need, in one array to copy to a device.
 
         int32 (17, B), a row a `Field`; BLEND and KEPT are float32, stored by their bits. FIRST and
-        SECOND are the labels of a picture and of its partner, KEPT the first one's share.
+        SECOND are the labels of an image and of its partner, KEPT the first one's share.
         """
         drawn, mix = self.drawn, self.drawn.mix or Mix.nothing(len(self.rows))
         ints = (self.rows, drawn.dy, drawn.dx, drawn.flipped, *drawn.erased.T)
@@ -114,8 +114,8 @@ class Batches:
     def plan(self, step: int, rng: np.random.Generator | None = None) -> Plan:
         """The same batch, with its augmentation drawn but not applied.
 
-        RandAugment is not in it, as it works on pictures, on the host. Who trains with it calls
-        `rand_augment` on the pictures `rows(step)` with `rng(step)` and hands that on as `rng`;
+        RandAugment is not in it, as it works on images, on the host. Who trains with it calls
+        `rand_augment` on the images `rows(step)` with `rng(step)` and hands that on as `rng`;
         then the plan goes on as `batch` does.
         """
         rows = self.rows(step)
@@ -124,7 +124,7 @@ class Batches:
         return Plan(rows, self.split.labels[rows], drawn)
 
     def rows(self, step: int) -> np.ndarray:
-        """int (B,): the places in the split of a step's pictures."""
+        """int (B,): the places in the split of a step's images."""
         epoch, place = divmod(step, self.per_epoch)
         order = self._order(epoch)
         return order[place * self.batch_size : (place + 1) * self.batch_size]

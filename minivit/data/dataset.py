@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the house: pictures, labels and the names of the classes."""
+"""What a data set is to the rest of the house: images, labels and the names of the classes."""
 
 import hashlib
 from collections.abc import Callable

@@ -12,8 +12,8 @@ from typing import Protocol
 from minivit.data.archive import walk_members
 from minivit.data.class_folders import MOST_FILES, is_clutter
 from minivit.data.download import sha256_of
+from minivit.data.image_decoding import MOST_BYTES
 from minivit.data.image_files import SUFFIXES, is_image
-from minivit.data.picture import MOST_BYTES
 from minivit.data.zip_archive import open_zip, read_member
 from minivit.errors import UserError, shown_path
 from minivit.files import read_plain, reading

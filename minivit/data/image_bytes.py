@@ -21,7 +21,7 @@ MOST_WEBP = 80_000_000  # bytes; the decoder takes several copies of them
 
 
 class Source(NamedTuple):
-    """What `picture` decodes.
+    """What `image_decoding` decodes.
 
     orientation: EXIF's, 1 to 8. clear: the one grey level, or RGB triple, that a PNG declares
     transparent, as it is after decoding. scans: how often a JPEG goes over its pixels.

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from minivit.backend.machine import physical_cores, require_memory
 from minivit.data.download import sha256_of
 from minivit.data.file_sets import FileSet
-from minivit.data.picture import decode_image, no_warnings
+from minivit.data.image_decoding import decode_image, no_warnings
 from minivit.data.preprocess import Preprocess
 from minivit.data.stored import Images, StoredImages
 from minivit.errors import UserError

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minivit.data.image_bytes import begins_like_image
-from minivit.data.picture import FORMATS
+from minivit.data.image_decoding import FORMATS
 from minivit.errors import UserError, shown_path
 from minivit.files import open_plain
 

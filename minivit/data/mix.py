@@ -1,4 +1,4 @@
-"""MixUp and CutMix: two pictures of a batch become one, and so do their labels.
+"""MixUp and CutMix: two images of a batch become one, and so do their labels.
 
 What is drawn (`Mix`) and what is done with it are apart: a GPU applies it in a kernel.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def no_rectangles(B: int) -> np.ndarray:
-    """int (B, 4): none in any picture."""
+    """int (B, 4): none in any image."""
     return np.zeros((B, 4), np.int64)
 
 
@@ -20,7 +20,7 @@ def rectangles(
     right: np.ndarray,
     size: tuple[int, int],
 ) -> np.ndarray:
-    """bool (B, H, W): True in rows top..bottom-1 and columns left..right-1 of each picture."""
+    """bool (B, H, W): True in rows top..bottom-1 and columns left..right-1 of each image."""
     y, x = np.arange(size[0]), np.arange(size[1])
     tall = (y >= top[:, None]) & (y < bottom[:, None])
     wide = (x >= left[:, None]) & (x < right[:, None])
@@ -28,12 +28,12 @@ def rectangles(
 
 
 class Mix(NamedTuple):
-    """How the pictures of a batch are mixed with each other: all blended, or all pasted into."""
+    """How the images of a batch are mixed with each other: all blended, or all pasted into."""
 
     partner: np.ndarray
-    """int (B,): the picture that each is mixed with."""
+    """int (B,): the image that each is mixed with."""
     blend: np.ndarray
-    """float32 (B,): the own picture's share of every pixel; 1 where nothing is blended."""
+    """float32 (B,): the own image's share of every pixel; 1 where nothing is blended."""
     pasted: np.ndarray
     """int (B, 4): the rectangle in which the partner's pixels stand."""
     kept: np.ndarray
@@ -41,11 +41,11 @@ class Mix(NamedTuple):
 
     @classmethod
     def nothing(cls, B: int) -> "Mix":
-        """Each picture as it is."""
+        """Each image as it is."""
         one = np.ones(B, np.float32)
         return cls(np.arange(B), one, no_rectangles(B), one)
 
-    def pictures(self, x: np.ndarray) -> np.ndarray:
+    def images(self, x: np.ndarray) -> np.ndarray:
         """float (B, C, H, W) -> the same."""
         if not self.pasted.any():
             return interpolate(x, self.partner, self.blend)
@@ -61,18 +61,18 @@ class Mix(NamedTuple):
 def mixup(
     images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Blend each picture, and its target, with another of the batch (Zhang et al. 2018).
+    r"""Blend each image, and its target, with another of the batch (Zhang et al. 2018).
 
     $\tilde x_b = \lambda_b x_b + (1 - \lambda_b) x_{\pi(b)}$ with $\lambda_b \sim
-    \mathrm{Beta}(\alpha, \alpha)$ for each picture and one random permutation $\pi$.
+    \mathrm{Beta}(\alpha, \alpha)$ for each image and one random permutation $\pi$.
     images: float32 (B, C, H, W), targets: float32 (B, K) -> the same.
     """
     mix = draw_mixup(images.shape, rng, alpha)
-    return mix.pictures(images), mix.targets(targets)
+    return mix.images(images), mix.targets(targets)
 
 
 def draw_mixup(shape: tuple[int, ...], rng: np.random.Generator, alpha: float) -> Mix:
-    """Mixup's λ and π for pictures of shape (B, C, H, W)."""
+    """Mixup's λ and π for images of shape (B, C, H, W)."""
     B = shape[0]
     share = rng.beta(alpha, alpha, B).astype(np.float32)
     return Mix(rng.permutation(B), blend=share, pasted=no_rectangles(B), kept=share)
@@ -90,19 +90,19 @@ def interpolate(x: np.ndarray, partner: np.ndarray, share: np.ndarray) -> np.nda
 def cutmix(
     images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Paste a rectangle of another picture of the batch into each (Yun et al. 2019).
+    r"""Paste a rectangle of another image of the batch into each (Yun et al. 2019).
 
-    The rectangle has sides $\sqrt{1 - \lambda_b}$ of the picture's, $\lambda_b \sim
+    The rectangle has sides $\sqrt{1 - \lambda_b}$ of the image's, $\lambda_b \sim
     \mathrm{Beta}(\alpha, \alpha)$, its centre is uniform, and what sticks out is cut off. Targets
     are mixed by the share of pixels truly kept, so they do not depend on that cut.
     images: float32 (B, C, H, W), targets: float32 (B, K) -> the same.
     """
     mix = draw_cutmix(images.shape, rng, alpha)
-    return mix.pictures(images), mix.targets(targets)
+    return mix.images(images), mix.targets(targets)
 
 
 def draw_cutmix(shape: tuple[int, ...], rng: np.random.Generator, alpha: float) -> Mix:
-    """CutMix's partners and rectangles for pictures of shape (B, C, H, W)."""
+    """CutMix's partners and rectangles for images of shape (B, C, H, W)."""
     B, _, H, W = shape
     side = np.sqrt(1 - rng.beta(alpha, alpha, B))
     partner = rng.permutation(B)

@@ -1,11 +1,11 @@
-r"""RandAugment: every picture draws its own few operations out of fourteen (Cubuk et al. 2020).
+r"""RandAugment: every image draws its own few operations out of fourteen (Cubuk et al. 2020).
 
-Each operation takes a batch, uint8 (B, C, H, W) with C = 1 or 3, and one parameter a picture (B,),
-and returns a new uint8 batch that equals what Pillow makes of each picture. A batch is grouped by
+Each operation takes a batch, uint8 (B, C, H, W) with C = 1 or 3, and one parameter an image (B,),
+and returns a new uint8 batch that equals what Pillow makes of each image. A batch is grouped by
 operation, so the only loop is over operations.
 
 Two things keep this faithful to Pillow, which the paper used: geometric operations step through
-the picture in 16.16 fixed point and take the nearest pixel, and blends are truncated, not rounded.
+the image in 16.16 fixed point and take the nearest pixel, and blends are truncated, not rounded.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from minivit.errors import UserError
 
 MAX_MAGNITUDE = 10
 FILL = 128
-"""Grey level of what a geometric operation brings in from outside the picture, as in the paper."""
+"""Grey level of what a geometric operation brings in from outside the image, as in the paper."""
 
 
 def rand_augment(
     images: np.ndarray, rng: np.random.Generator, num_ops: int = 2, magnitude: float = 9
 ) -> np.ndarray:
-    """Apply `num_ops` random operations to each picture, each at strength `magnitude`.
+    """Apply `num_ops` random operations to each image, each at strength `magnitude`.
 
     images: uint8 (B, C, H, W) -> uint8 (B, C, H, W). `num_ops` and `magnitude` (0 to 10) are the
     paper's N and M. Operations are drawn with replacement; the sign of each is a fair coin.
-    Raises UserError for pictures whose saturation is not defined, those of other than 1 or 3
+    Raises UserError for images whose saturation is not defined, those of other than 1 or 3
     channels.
     """
     rounds = (num_ops, len(images))
@@ -40,7 +40,7 @@ def rand_augment(
 
 
 def apply_operations(images: np.ndarray, which: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Apply to picture b operation number `which[b]` of `OPERATIONS` at `levels[b]` in [-1, 1].
+    """Apply to image b operation number `which[b]` of `OPERATIONS` at `levels[b]` in [-1, 1].
 
     images: uint8 (B, C, H, W), which: int (B,), levels: float (B,) -> uint8 (B, C, H, W).
     """
@@ -52,13 +52,13 @@ def apply_operations(images: np.ndarray, which: np.ndarray, levels: np.ndarray) 
     return out
 
 
-# Geometry: where in the old picture does each pixel of the new one come from?
+# Geometry: where in the old image does each pixel of the new one come from?
 
 
 def affine(images: np.ndarray, matrix: np.ndarray, fill: int = FILL) -> np.ndarray:
     r"""Resample by the nearest pixel: out(x, y) = in(ax + by + c, dx + ey + f).
 
-    images: uint8 (B, C, H, W), matrix: float (B, 6), the row (a, b, c, d, e, f) for each picture.
+    images: uint8 (B, C, H, W), matrix: float (B, 6), the row (a, b, c, d, e, f) for each image.
     As `PIL.Image.transform(AFFINE, NEAREST)`: coordinates are those of pixel centres (x + 1/2),
     in 16.16 fixed point.
     """
@@ -82,7 +82,7 @@ def affine(images: np.ndarray, matrix: np.ndarray, fill: int = FILL) -> np.ndarr
 
 
 def rotate(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
-    """Turn counter-clockwise about the picture's centre."""
+    """Turn counter-clockwise about the image's centre."""
     H, W = images.shape[-2:]
     angle = np.deg2rad(-degrees)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -103,12 +103,12 @@ def shear_y(images: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 
 def translate_x(images: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Move the picture left by `pixels`."""
+    """Move the image left by `pixels`."""
     return affine(images, _near_identity(pixels, 2))
 
 
 def translate_y(images: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Move the picture up by `pixels`."""
+    """Move the image up by `pixels`."""
     return affine(images, _near_identity(pixels, 5))
 
 
@@ -119,16 +119,16 @@ def _near_identity(value: np.ndarray, place: int) -> np.ndarray:
     return matrix
 
 
-# Enhancement: a blend of the picture (factor 1) with something poorer (factor 0), or away from it.
+# Enhancement: a blend of the image (factor 1) with something poorer (factor 0), or away from it.
 
 
 def color(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Saturation: 0 gives a grey picture."""
+    """Saturation: 0 gives a grey image."""
     return _blend(_gray(images), images, factor)
 
 
 def contrast(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Contrast: 0 gives the picture's mean grey everywhere."""
+    """Contrast: 0 gives the image's mean grey everywhere."""
     mean = _gray(images).mean((1, 2, 3), keepdims=True)
     return _blend(np.floor(mean + 0.5), images, factor)
 
@@ -139,7 +139,7 @@ def brightness(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
 
 
 def sharpness(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Sharpness: 0 gives a blur, 2 a sharpened picture; the outermost pixels stay as they are."""
+    """Sharpness: 0 gives a blur, 2 a sharpened image; the outermost pixels stay as they are."""
     wide = images.astype(np.uint16)
     blurred = wide.copy()
     across = wide[..., :-2] + wide[..., 1:-1] + wide[..., 2:]
@@ -164,7 +164,7 @@ def _gray(images: np.ndarray) -> np.ndarray:
     if channels == 1:
         return images
     if channels != 3:
-        raise UserError(f"pictures with {channels} channels: RandAugment expects 1 or 3")
+        raise UserError(f"images with {channels} channels: RandAugment expects 1 or 3")
     return luma(images)
 
 
@@ -231,7 +231,7 @@ OPERATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 """The paper's fourteen: (images, level (B,) in [-1, 1]) -> images.
 
-At level 0 only autocontrast and equalize, which have no strength, change the picture. At level ±1:
+At level 0 only autocontrast and equalize, which have no strength, change the image. At level ±1:
 30° either way, a shear of 0.3, a shift of 0.45 of the side, threshold 0, 4 bits, and factors 1.9 or
 0.1. So every operation grows with its level, as in torchvision and timm's "increasing" set; in the
 paper's own code a larger M weakens some.

@@ -1,11 +1,11 @@
 """Shapes: ten geometric figures in CIFAR-10's form, drawn by code, so that nothing is downloaded.
 
-A picture is one figure over a busy background. Colour, place, size and angle of the figure are
+An image is one figure over a busy background. Colour, place, size and angle of the figure are
 random and say nothing about its class, so a model has to find the figure before it can name it: of
-the test pictures, a linear classifier on pixels names 40 %, a ViT of width 96 and depth 4 after 7
-passes over the training pictures 97 %. One thing a model may count on is that the figure is lighter
+the test images, a linear classifier on pixels names 40 %, a ViT of width 96 and depth 4 after 7
+passes over the training images 97 %. One thing a model may count on is that the figure is lighter
 than what surrounds it; where it may be either, a small ViT learns much more slowly. The figure's
-mask comes with each picture, so that an attention map can be scored against the truth.
+mask comes with each image, so that an attention map can be scored against the truth.
 
 A figure is the set of points where its signed distance is negative: `max` of two distances is the
 intersection, `min` the union, `abs` a mirror.
@@ -21,14 +21,14 @@ from minivit.errors import UserError
 
 SIDE = 32  # pixels
 RADIUS = (7.0, 12.0)  # of the circle around a figure, in pixels
-MARGIN = 0.5  # pixels between that circle and the picture's edge
+MARGIN = 0.5  # pixels between that circle and the image's edge
 TILT = np.pi / 6  # a figure leans this far to either side at most
 CONTRAST = 0.3  # of [0, 1]: by so much is a figure's luma above that of what surrounds it
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # how light R, G and B look (ITU-R BT.601)
 TINT = 0.04  # amplitude of each soft change of the background, a channel
 NUM_BLOBS, NUM_STROKES = 2, 3
 NOISE = 0.03  # standard deviation of a pixel, of 1
-CHUNK = 256  # pictures drawn at a time: their canvas stays in cache
+CHUNK = 256  # images drawn at a time: their canvas stays in cache
 
 
 def _circle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -119,15 +119,15 @@ def signed_distance(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def load(seed: int = 0, num_train: int = 20_000, num_test: int = 2_000) -> Dataset:
     """Draw the data set: the same bytes for the same arguments.
 
-    Training and test pictures come from independent random streams, each class equally often (to
-    within one picture), in random order. Images are uint8 (N, 3, 32, 32), labels int64 (N,), masks
+    Training and test images come from independent random streams, each class equally often (to
+    within one image), in random order. Images are uint8 (N, 3, 32, 32), labels int64 (N,), masks
     bool (N, 32, 32). Raises UserError for a negative seed or an empty split.
     """
     if seed < 0:
         raise UserError(f"seed: found {seed}, expected 0 or more; choose another seed")
     for name, count in (("num_train", num_train), ("num_test", num_test)):
         if count < 1:
-            raise UserError(f"{name}: found {count}, expected 1 or more; ask for some pictures")
+            raise UserError(f"{name}: found {count}, expected 1 or more; ask for some images")
     train, test = np.random.SeedSequence(seed).spawn(2)
     return Dataset("Shapes", _draw(train, num_train), _draw(test, num_test), CLASS_NAMES)
 
@@ -153,7 +153,7 @@ def _draw(seeds: np.random.SeedSequence, n: int) -> Split:
 
 
 def _sample_scene(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
-    """Everything that tells one picture from another, except its noise: float32, n rows each."""
+    """Everything that tells one image from another, except its noise: float32, n rows each."""
 
     def uniform(low: float, high: float, *shape: int) -> np.ndarray:
         return rng.uniform(low, high, (n, *shape)).astype(np.float32)
@@ -231,7 +231,7 @@ def _background(scene: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _figure_distance(scene: dict[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """Signed distance of each pixel from its picture's figure, in pixels: float32 (n, SIDE²)."""
+    """Signed distance of each pixel from its image's figure, in pixels: float32 (n, SIDE²)."""
     x, y = _pixels()
     dx, dy = x - scene["centre"][:, :1], y - scene["centre"][:, 1:]
     # Turn the pixels back into the upright figure's frame, where its radius is 1.

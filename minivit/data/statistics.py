@@ -102,6 +102,6 @@ def _by_channel(mean: ArrayLike, std: ArrayLike, channels: int) -> tuple[np.ndar
     if mean.shape != (channels,) or std.shape != (channels,) or not np.all(std > 0):
         raise UserError(
             f"mean {mean.tolist()} and std {std.tolist()}: expected a mean and a positive "
-            f"deviation for each of the pictures' {channels} channels"
+            f"deviation for each of the images' {channels} channels"
         )
     return mean, std

@@ -1,6 +1,6 @@
 """Convolution, as one matrix product (im2col; Chellapilla et al., 2006).
 
-Pictures are (B, H, W, C), colours last: the numbers that a window copies then lie side by side.
+Images are (B, H, W, C), colours last: the numbers that a window copies then lie side by side.
 """
 
 import math
@@ -45,7 +45,7 @@ def conv2d_forward(
         y (B, (H + 2p - kh) // s + 1, (W + 2p - kw) // s + 1, O), cache.
 
     Raises:
-        UserError: the kernel is larger than the padded picture.
+        UserError: the kernel is larger than the padded image.
     """
     xp = get_xp(x)
     padded = pad(x, padding)
@@ -79,7 +79,7 @@ def windows(x: Array, size: tuple[int, int], stride: int) -> Array:
     """All windows of x (B, H, W, C), a view: (B, H', W', kh, kw, C).
 
     Raises:
-        UserError: they are larger than the picture.
+        UserError: they are larger than the image.
     """
     B, H, W, C = x.shape
     kh, kw = size
@@ -108,7 +108,7 @@ def a_few_images(view: Array) -> Iterator[slice]:
 
 
 def pad(x: Array, padding: int, value: float = 0.0) -> Array:
-    """A rim of `padding` numbers around the pictures (B, H, W, C); x itself where it is 0."""
+    """A rim of `padding` numbers around the images (B, H, W, C); x itself where it is 0."""
     if padding == 0:
         return x
     B, H, W, C = x.shape

@@ -26,7 +26,7 @@ class GroupNormCache(NamedTuple):
 def groupnorm_forward(
     x: Array, gamma: Array, beta: Array, num_groups: int, eps: float = 1e-5
 ) -> tuple[Array, GroupNormCache]:
-    r"""Give each group of channels of each picture mean 0 and variance 1, over all its places.
+    r"""Give each group of channels of each image mean 0 and variance 1, over all its places.
 
     .. math:: \hat{x} = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad
               y = \gamma\,\hat{x} + \beta

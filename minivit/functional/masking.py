@@ -17,7 +17,7 @@ class CorruptCache(NamedTuple):
 def corrupt_forward(
     x: Array, mask_token: Array, selection: Array, masked: Array
 ) -> tuple[Array, CorruptCache]:
-    r"""Every token stays, becomes another token of its picture, or the learned mask.
+    r"""Every token stays, becomes another token of its image, or the learned mask.
 
     .. math:: y_i = \sum_j S_{ij}\,x_j + m_i\,e_{\mathrm{mask}}
 
@@ -48,7 +48,7 @@ def corrupt_backward(dy: Array, cache: CorruptCache) -> tuple[Array, Array]:
 
 
 def take_tokens_forward(x: Array, rows: Array) -> tuple[Array, tuple]:
-    """Some tokens of each picture: x (B, T, C), rows (B, M) integers, distinct in a picture ->
+    """Some tokens of each image: x (B, T, C), rows (B, M) integers, distinct in an image ->
     (B, M, C), cache."""
     return x[get_xp(x).arange(len(x))[:, None], rows], (x.shape, rows)
 
@@ -63,7 +63,7 @@ def take_tokens_backward(dy: Array, cache: tuple) -> Array:
 
 
 class Corruption(NamedTuple):
-    """chosen: int64 (B, M), the corrupted patches of each picture, in ascending order.
+    """chosen: int64 (B, M), the corrupted patches of each image, in ascending order.
     selection: float32 (B, N, N). masked: float32 (B, N); see `corrupt_forward`.
     """
 
@@ -77,7 +77,7 @@ SHARE_CORRUPTED, SHARE_MASKED, SHARE_SWAPPED = 0.5, 0.8, 0.1  # the rest of the 
 
 def corruption(uniform: np.ndarray) -> Corruption:
     """Which patches to corrupt, and how: half of them; of those 80 % become the mask, 10 % another
-    patch of the picture, 10 % stay as they are (paper, B.1.2).
+    patch of the image, 10 % stay as they are (paper, B.1.2).
 
     Args:
         uniform: (B, 3, N) random numbers in [0, 1): who is chosen, what happens, who comes instead.

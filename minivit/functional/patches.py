@@ -1,6 +1,6 @@
-"""Pictures into patches and back (Dosovitskiy et al., 2021, section 3.1).
+"""Images into patches and back (Dosovitskiy et al., 2021, section 3.1).
 
-Cutting a picture into patches only moves numbers. So backward is the inverse move: the gradient of
+Cutting an image into patches only moves numbers. So backward is the inverse move: the gradient of
 a pixel is the gradient of the one place where that pixel went.
 """
 
@@ -9,7 +9,7 @@ from minivit.errors import UserError
 
 
 def patchify_forward(images: Array, patch_size: int) -> tuple[Array, tuple]:
-    r"""Cut pictures into squares and flatten each to a vector.
+    r"""Cut images into squares and flatten each to a vector.
 
     .. math:: x \in \mathbb{R}^{H \times W \times C}
               \;\to\; x_p \in \mathbb{R}^{N \times (P^2 C)}, \quad N = HW / P^2
@@ -24,13 +24,13 @@ def patchify_forward(images: Array, patch_size: int) -> tuple[Array, tuple]:
         patches (B, N, P·P·C), cache.
 
     Raises:
-        UserError: P does not divide the picture.
+        UserError: P does not divide the image.
     """
     B, C, H, W = images.shape
     P = patch_size
     if P < 1 or H % P or W % P:
         raise UserError(
-            f"patch_size {P} does not divide the picture of {H}×{W} pixels; "
+            f"patch_size {P} does not divide the image of {H}×{W} pixels; "
             "choose one that divides both sides"
         )
     grid = images.reshape(B, C, H // P, P, W // P, P)
@@ -51,7 +51,7 @@ def unpatchify_forward(
     """The inverse of `patchify_forward`: patches (B, N, P·P·C) -> images (B, C, H, W), cache.
 
     Raises:
-        UserError: the patches do not fill a picture of `image_size` (height, width).
+        UserError: the patches do not fill an image of `image_size` (height, width).
     """
     B, N, numbers = patches.shape
     P, (H, W) = patch_size, image_size

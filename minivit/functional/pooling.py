@@ -24,7 +24,7 @@ def max_pool_forward(
     r"""The largest number of each window, channel by channel.
 
     Args:
-        x: (B, H, W, C). size, stride: of the windows. padding: places around the picture that
+        x: (B, H, W, C). size, stride: of the windows. padding: places around the image that
             never win.
 
     Returns:

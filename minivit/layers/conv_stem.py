@@ -32,7 +32,7 @@ class StageCache(NamedTuple):
 
 
 class ConvStem(Layer):
-    """Convolution, ReLU and max pooling, as often as halves the picture to the patches' grid.
+    """Convolution, ReLU and max pooling, as often as halves the image to the patches' grid.
 
     So the tokens stand where the patches of `patch_size` would, and each has seen a little of its
     neighbours: the compact tokenizer of Hassani et al. (2021). All stages but the last are half as
@@ -72,7 +72,7 @@ class ConvStem(Layer):
 
 
 class Conv2d(Layer):
-    """A convolution that keeps the picture's size, without bias; see `functional.conv2d`."""
+    """A convolution that keeps the image's size, without bias; see `functional.conv2d`."""
 
     def __init__(self, rng: np.random.Generator, fan_in: int, fan_out: int):
         std = math.sqrt(2.0 / (KERNEL * KERNEL * fan_in))  # He et al., 2015: ReLU halves

@@ -1,7 +1,7 @@
 """BiT's ResNet: pre-activation bottlenecks with GroupNorm and weight standardisation.
 
 He et al. (2016b), in the form of Kolesnikov et al. (2020): the paper's baseline, and in front of a
-Transformer its hybrid. Pictures inside are (B, H, W, C).
+Transformer its hybrid. Images inside are (B, H, W, C).
 """
 
 import itertools
@@ -146,10 +146,10 @@ class ResNetCache(NamedTuple):
 
 
 class ResNet(Layer):
-    """Pictures to a feature map, its places as tokens.
+    """Images to a feature map, its places as tokens.
 
-    The root is a 3×3 convolution at full size, as the pictures are small. Each stage but the first
-    halves the picture and doubles the width, up to `dim`.
+    The root is a 3×3 convolution at full size, as the images are small. Each stage but the first
+    halves the image and doubles the width, up to `dim`.
 
     Args:
         stages: how many bottlenecks each has.

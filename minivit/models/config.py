@@ -37,13 +37,13 @@ SIZES = dict.fromkeys(
 class ViTConfig(Ranged):
     """The shape of a Vision Transformer; sizes that do not fit together are refused (UserError).
 
-    The defaults are the preset `Micro/4`, for 32×32 pictures.
+    The defaults are the preset `Micro/4`, for 32×32 images.
     """
 
     image_size: Annotated[int | tuple[int, int], SIDE] = 32
-    """Side of the pictures in pixels, or height and width."""
+    """Side of the images in pixels, or height and width."""
     patch_size: Annotated[int, SIDE] = 4
-    """Side of a patch in pixels; must divide the picture's sides."""
+    """Side of a patch in pixels; must divide the image's sides."""
     in_channels: Annotated[int, Range(1, 1_000, "hyperspectral images have hundreds")] = 3
     """Colours of a pixel."""
     num_classes: Annotated[int, CLASSES] = 10
@@ -62,7 +62,7 @@ class ViTConfig(Ranged):
     """What makes tokens of pixels: patches; or, with the same grid, convolutions or a ResNet's
     feature map (a hybrid; with depth 0 a ResNet)."""
     stages: Annotated[tuple[int, ...], STAGES] = (2, 2, 2)
-    """Bottlenecks in each stage of stem resnet; the picture is halved between two stages."""
+    """Bottlenecks in each stage of stem resnet; the image is halved between two stages."""
     pool: Literal["cls", "mean", "seq", "map"] = "cls"
     """What the head gets: a class token; or, without one, the mean of all patches, a mean in which
     each says how much it counts (sequence pooling), or what a learned query finds in them
@@ -129,7 +129,7 @@ class ViTConfig(Ranged):
         H, W = self.image_hw
         if H % self.patch_size or W % self.patch_size:
             raise UserError(
-                f"patch_size {self.patch_size} does not divide the picture of {H}×{W} pixels; "
+                f"patch_size {self.patch_size} does not divide the image of {H}×{W} pixels; "
                 "choose one that divides both sides"
             )
         if self.dim % self.num_heads:
@@ -141,7 +141,7 @@ class ViTConfig(Ranged):
         if self.stem == "conv" and (P < 2 or P & (P - 1) or self.dim % 2):
             raise UserError(
                 f"stem conv needs a patch_size of 2, 4, 8 … and an even dim, found {P} and "
-                f"{self.dim}; each of its stages halves the picture"
+                f"{self.dim}; each of its stages halves the image"
             )
         if self.stem == "resnet":
             self._check_stages()
@@ -184,7 +184,7 @@ class ViTConfig(Ranged):
 
     @property
     def image_hw(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
+        """Height and width of the images."""
         size = self.image_size
         return size if isinstance(size, tuple) else (size, size)
 
@@ -255,7 +255,7 @@ PRESETS: dict[str, dict] = {
     "B": {"dim": 768, "depth": 12, "num_heads": 12, "mlp_ratio": 4.0, "image_size": 224},
     "L": {"dim": 1024, "depth": 24, "num_heads": 16, "mlp_ratio": 4.0, "image_size": 224},
     "H": {"dim": 1280, "depth": 32, "num_heads": 16, "mlp_ratio": 4.0, "image_size": 224},
-    # for 32×32 pictures and ten classes; parameters and cost at patch 4
+    # for 32×32 images and ten classes; parameters and cost at patch 4
     "Nano": {"dim": 96, "depth": 4, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
     "Micro": {"dim": 128, "depth": 6, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
     "Mini": {"dim": 192, "depth": 9, "num_heads": 3, "mlp_ratio": 4.0, "image_size": 32},

@@ -1,4 +1,4 @@
-"""What a model does, in pictures: its training, its attention, its weights.
+"""What a model does, in images: its training, its attention, its weights.
 
 maps.py, weights.py: the maths. look.py: one pass of a model, all of it kept. methods.py: the ways
 to a map, by name. scores.py: how good a map is. lens.py, knock_out.py: what the head says of each

@@ -1,5 +1,5 @@
 """Figures of what a model attends to and of what it has learned; a function each, which returns a
-matplotlib Figure. Pictures are uint8 (channels, H, W)."""
+matplotlib Figure. Images are uint8 (channels, H, W)."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,14 @@ from minivit.viz.style import (
     heat_bar,
     panels,
     percent,
+    show_image,
     show_overlay,
-    show_picture,
 )
 from minivit.viz.weights import Filters
 
 
 def overlay_figure(
-    pictures: np.ndarray,
+    images: np.ndarray,
     maps: dict[str, np.ndarray],
     titles: Sequence[str],
     colors: Sequence[str] | None = None,
@@ -36,18 +36,16 @@ def overlay_figure(
         maps: method -> (N, rows, columns). titles: what to write beside each image. colors: of the
             titles; None for black.
     """
-    N = len(pictures)
-    height, width = pictures.shape[-2:]
+    N = len(images)
+    height, width = images.shape[-2:]
     figure, axes = panels(N, 1 + len(maps), 1.35, 0.4, 1.7, height / width)
-    for row, picture, title, color in zip(
-        axes, pictures, titles, colors or ["black"] * N, strict=True
-    ):
-        show_picture(row[0], picture)
+    for row, image, title, color in zip(axes, images, titles, colors or ["black"] * N, strict=True):
+        show_image(row[0], image)
         row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8, color=color)
     for column, (name, found) in zip(axes[:, 1:].T, maps.items(), strict=True):
         column[0].set_title(name, fontsize=9)
-        for one, picture, heat in zip(column, pictures, found, strict=True):
-            show_overlay(one, picture, heat)
+        for one, image, heat in zip(column, images, found, strict=True):
+            show_overlay(one, image, heat)
     heat_bar(figure, axes, "min")
     return figure
 
@@ -56,7 +54,7 @@ def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, num_prefix
     """Every layer (row) and head (column): what one token attends to.
 
     Args:
-        maps: (L, H, T, T) of one picture. query: the token that asks.
+        maps: (L, H, T, T) of one image. query: the token that asks.
         num_prefix: tokens before the patches, which are left out of what is shown; token 0 is then
             the class token.
     """
@@ -79,14 +77,14 @@ def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, num_prefix
     return figure
 
 
-def rollout_figure(picture: np.ndarray, steps: np.ndarray) -> Figure:
+def rollout_figure(image: np.ndarray, steps: np.ndarray) -> Figure:
     """Rollout as it grows with depth. steps: (L, rows, columns)."""
-    height, width = picture.shape[-2:]
+    height, width = image.shape[-2:]
     figure, axes = panels(1, 1 + len(steps), 1.35, above=0.5, beside=0.8, shape=height / width)
-    show_picture(axes[0, 0], picture)
+    show_image(axes[0, 0], image)
     axes[0, 0].set_title("image", fontsize=9)
     for layer, (one, heat) in enumerate(zip(axes[0, 1:], steps, strict=True)):
-        show_overlay(one, picture, heat)
+        show_overlay(one, image, heat)
         one.set_title(f"to layer {layer + 1}", fontsize=9)
     headline(figure, "Attention through several layers (rollout)")
     heat_bar(figure, axes, "min")

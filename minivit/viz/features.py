@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from minivit.viz.style import HEAT, headline, heat_bar, panels, show_picture
+from minivit.viz.style import HEAT, headline, heat_bar, panels, show_image
 
 
 class Components(NamedTuple):
@@ -78,29 +78,29 @@ def likeness(features: np.ndarray, image: int, patch: tuple[int, int]) -> np.nda
     return (every @ asked / norms / max(np.linalg.norm(asked), 1e-30)).reshape(N, rows, columns)
 
 
-def components_figure(pictures: np.ndarray, components: Components) -> Figure:
-    """Images above, their patches as colors below. pictures: uint8 (N, channels, H, W)."""
-    H, W = pictures.shape[2:]
-    figure, axes = panels(2, len(pictures), 2.0, above=0.3, shape=H / W)
-    for column, picture, colors in zip(axes.T, pictures, components.colors, strict=True):
-        show_picture(column[0], picture)
+def components_figure(images: np.ndarray, components: Components) -> Figure:
+    """Images above, their patches as colors below. images: uint8 (N, channels, H, W)."""
+    H, W = images.shape[2:]
+    figure, axes = panels(2, len(images), 2.0, above=0.3, shape=H / W)
+    for column, image, colors in zip(axes.T, images, components.colors, strict=True):
+        show_image(column[0], image)
         column[1].imshow(colors)
     headline(figure, "Principal components of the patches' features as colors")
     return figure
 
 
-def class_token_figure(picture: np.ndarray, maps: np.ndarray) -> Figure:
+def class_token_figure(image: np.ndarray, maps: np.ndarray) -> Figure:
     """An image, and what each head of the last block sees in it (Caron et al., 2021, figure 1).
 
     Args:
-        picture: uint8 (channels, H, W). maps: (H, rows, columns), what the class token attends to.
+        image: uint8 (channels, H, W). maps: (H, rows, columns), what the class token attends to.
     """
-    H, W = picture.shape[1:]
+    H, W = image.shape[1:]
     count = 1 + len(maps)
     columns = min(count, 7)
     rows = -(-count // columns)
     figure, axes = panels(rows, columns, 2.0, above=0.3 + 0.25 * rows, beside=0.8, shape=H / W)
-    show_picture(axes.flat[0], picture)
+    show_image(axes.flat[0], image)
     for i, (one, heat) in enumerate(zip(axes.flat[1:], maps, strict=False), 1):
         one.imshow(heat, cmap=HEAT, vmin=0, interpolation="bilinear")
         one.set_title(f"head {i}", fontsize=8, pad=2)

@@ -1,4 +1,4 @@
-"""Galleries: pictures with what a model says of them. Pictures are uint8 (channels, H, W)."""
+"""Galleries: images with what a model says of them. Images are uint8 (channels, H, W)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,19 +12,19 @@ from minivit.viz.style import (
     bare,
     panels,
     shortened,
-    show_picture,
+    show_image,
     verdict,
 )
 
 COLUMNS = 8
 SIDE = 1.35
-"""Inches of a picture."""
+"""Inches of an image."""
 LONGEST, LONGEST_BELOW = 22, 28
-"""Letters that fit above a picture and, smaller, below it."""
+"""Letters that fit above an image and, smaller, below it."""
 
 
 def gallery_figure(
-    pictures: np.ndarray,
+    images: np.ndarray,
     probs: np.ndarray,
     class_names: Sequence[str],
     labels: Sequence[int] | np.ndarray | None = None,
@@ -35,11 +35,11 @@ def gallery_figure(
     Args:
         probs: (N, K). labels: (N,), or None where nobody knows.
     """
-    columns = min(len(pictures), COLUMNS)
-    rows = -(-len(pictures) // columns)
+    columns = min(len(images), COLUMNS)
+    rows = -(-len(images) // columns)
     figure, axes = panels(rows, columns, SIDE, above=0.4 * rows)
-    for i, one in enumerate(axes.flat[: len(pictures)]):
-        show_picture(one, pictures[i])
+    for i, one in enumerate(axes.flat[: len(images)]):
+        show_image(one, images[i])
         best = int(probs[i].argmax())
         right = None if labels is None else bool(best == labels[i])
         text = answer(class_names[best], probs[i, best], right, LONGEST)
@@ -50,10 +50,10 @@ def gallery_figure(
 
 
 class Judged(NamedTuple):
-    """Pictures (N, channels, H, W), their names and labels (N,), and the two most probable classes
+    """Images (N, channels, H, W), their names and labels (N,), and the two most probable classes
     with their probabilities (N, 2), as `engine.evaluation.Answers` has them."""
 
-    pictures: np.ndarray
+    images: np.ndarray
     names: Sequence[str]
     labels: np.ndarray
     classes: np.ndarray
@@ -61,13 +61,13 @@ class Judged(NamedTuple):
 
 
 def judged_figure(groups: Mapping[str, Judged], class_names: Sequence[str]) -> Figure:
-    """Pictures with their two most probable classes, in blue where the model is right; where it is
+    """Images with their two most probable classes, in blue where the model is right; where it is
     not, in orange with a cross and the true class. Below each its name.
 
     groups: by what to write above them; at least one.
     """
     rows = [-(-len(one.labels) // COLUMNS) for one in groups.values()]
-    height, width = next(iter(groups.values())).pictures.shape[-2:]
+    height, width = next(iter(groups.values())).images.shape[-2:]
     heights = [0.35 + count * (SIDE * height / width + 0.65) for count in rows]
     figure = Figure(figsize=(COLUMNS * (SIDE + 0.1), sum(heights)))
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.0)
@@ -83,7 +83,7 @@ def judged_figure(groups: Mapping[str, Judged], class_names: Sequence[str]) -> F
 
 
 def _show_judged(axes: Any, judged: Judged, i: int, class_names: Sequence[str]) -> None:
-    show_picture(axes, judged.pictures[i])
+    show_image(axes, judged.images[i])
     label = judged.labels[i]
     right = bool(judged.classes[i, 0] == label)
     lines = [

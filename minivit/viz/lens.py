@@ -24,7 +24,7 @@ from minivit.viz.style import (
     headline,
     panels,
     shortened,
-    show_picture,
+    show_image,
 )
 
 PAPER = np.array([0.95, 0.95, 0.95])
@@ -69,7 +69,7 @@ def _probabilities(model: ViT, tokens: Array) -> np.ndarray:
 
 
 def lens_figure(
-    pictures: np.ndarray,
+    images: np.ndarray,
     lens: Lens,
     class_names: Sequence[str],
     labels: Sequence[int] | np.ndarray | None = None,
@@ -78,14 +78,14 @@ def lens_figure(
     patch as a color, the fuller the more probable.
 
     Args:
-        pictures: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows.
+        images: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows.
     """
     stages, N = lens.pooled.shape[:2]
-    height, width = pictures.shape[-2:]
+    height, width = images.shape[-2:]
     seen = _seen_classes(lens)
     figure, axes = panels(N, 1 + stages, 1.2, 1.0 + 0.2 * N, shape=height / width)
     for i, row in enumerate(axes):
-        show_picture(row[0], pictures[i])
+        show_image(row[0], images[i])
         if labels is not None:
             row[0].set_title(shortened(class_names[labels[i]], 16), fontsize=8, pad=3)
         for stage, one in enumerate(row[1:]):

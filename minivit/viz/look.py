@@ -1,4 +1,4 @@
-"""One look of a model at pictures: what it said, and all that the views of this room start from."""
+"""One look of a model at images: what it said, and all that the views of this room start from."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from minivit.models import MaskedViT, ViT
 
 
 class Look(NamedTuple):
-    """On the host; L blocks, N pictures.
+    """On the host; L blocks, N images.
 
     logits: (N, K). classes: (N,), the ones that the gradients ask about.
     maps: (L, N, H, T, T), the attention maps; row = the token that asks, column = the one it asks.

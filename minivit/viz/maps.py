@@ -1,6 +1,6 @@
-"""What attention maps say when they are put together: over heads, over layers, over the picture.
+"""What attention maps say when they are put together: over heads, over layers, over the image.
 
-All arrays are NumPy's. `maps` is (L, N, H, T, T): layers, pictures, heads, the token that asks, the
+All arrays are NumPy's. `maps` is (L, N, H, T, T): layers, images, heads, the token that asks, the
 token it asks. How many tokens come before the patches (class tokens, registers) is said, never
 guessed.
 """
@@ -38,7 +38,7 @@ def rollout(maps: np.ndarray, heads: Fusion = "mean", discard: float = 0.0) -> n
 
     Args:
         maps: (L, N, H, T, T). heads: how to fuse them.
-        discard: the weakest fraction of each picture's map that is set to zero before the identity
+        discard: the weakest fraction of each image's map that is set to zero before the identity
             is added (Gildenblat, 2020); at least 0 and below 1.
 
     Returns:
@@ -118,14 +118,14 @@ def _without_weakest(fused: np.ndarray, discard: float) -> np.ndarray:
 def _check_alike(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
     """`dmaps`; UserError where it is none or of another shape than `maps`."""
     if dmaps is None:
-        raise UserError("this view needs gradients; look at the pictures with gradients=True")
+        raise UserError("this view needs gradients; look at the images with gradients=True")
     if maps.shape != dmaps.shape:
         raise UserError(f"maps are {maps.shape} and their gradients {dmaps.shape}; expected alike")
     return dmaps
 
 
 def patch_map(joint: np.ndarray, config: ViTConfig) -> np.ndarray:
-    """What the head's features look at, laid out as the picture.
+    """What the head's features look at, laid out as the image.
 
     With a class token: its row; with a second one, the mean of both, as the logits are. Without:
     the mean of the patches' rows, as the head takes the mean of the patches. What goes to tokens
@@ -170,7 +170,7 @@ def attention_distance(
         maps: (L, N, H, T, T). patch_size: in pixels. num_prefix: tokens before the patches.
 
     Returns:
-        (L, H), in pixels, mean over pictures and patches.
+        (L, H), in pixels, mean over images and patches.
 
     Raises:
         UserError: T is not what grid and num_prefix make.

@@ -1,4 +1,4 @@
-"""The ways to turn one look into one map over the picture, by name."""
+"""The ways to turn one look into one map over the image, by name."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def input_gradient(look: Look, config: ViTConfig) -> np.ndarray:
     No attention in it: what a map of attention must beat.
     """
     if look.dimages is None:
-        raise UserError("this view needs gradients; look at the pictures with gradients=True")
+        raise UserError("this view needs gradients; look at the images with gradients=True")
     patches, _ = patchify_forward(np.abs(look.dimages), config.patch_size)
     return patches.sum(-1).reshape(-1, *config.grid)
 

@@ -8,13 +8,13 @@ from minivit.backend import RandomStream, to_device, to_host
 from minivit.engine.patch_prediction import PatchPrediction
 from minivit.functional import patchify_forward, unpatchify_forward
 from minivit.models import MaskedViT
-from minivit.viz.style import Figure, panels, show_picture
+from minivit.viz.style import Figure, panels, show_image
 
 GREY = 128  # what a masked patch is drawn as
 
 
 class Restored(NamedTuple):
-    """Three uint8 (N, channels, H, W): the pictures, what the model saw, what it says was there."""
+    """Three uint8 (N, channels, H, W): the images, what the model saw, what it says was there."""
 
     originals: np.ndarray
     corrupted: np.ndarray
@@ -22,23 +22,23 @@ class Restored(NamedTuple):
 
 
 def restore(
-    model: MaskedViT, objective: PatchPrediction, pictures: np.ndarray, seed: int = 0
+    model: MaskedViT, objective: PatchPrediction, images: np.ndarray, seed: int = 0
 ) -> Restored:
-    """Hide patches of uint8 pictures (N, channels, H, W) and let the model predict them."""
-    P, size = model.config.patch_size, pictures.shape[2:]
-    images = objective.statistics.normalize(pictures)
-    inputs = to_device(images.astype(model.dtype), model.device)
+    """Hide patches of uint8 images (N, channels, H, W) and let the model predict them."""
+    P, size = model.config.patch_size, images.shape[2:]
+    normalized = objective.statistics.normalize(images)
+    inputs = to_device(normalized.astype(model.dtype), model.device)
     numbers, cache = model.forward(inputs, stream=RandomStream(seed))
     hidden = cache.corruption
-    patches, _ = patchify_forward(pictures.astype(np.float32), P)
+    patches, _ = patchify_forward(images.astype(np.float32), P)
     seen = hidden.selection @ patches + GREY * hidden.masked[..., None]
-    said, rows = patches.copy(), np.arange(len(pictures))[:, None]
+    said, rows = patches.copy(), np.arange(len(images))[:, None]
     said[rows, hidden.chosen] = _pixels(objective, to_host(numbers), P)
     corrupted, predicted = (
         np.rint(unpatchify_forward(p, P, size)[0]).clip(0, 255).astype(np.uint8)
         for p in (seen, said)
     )
-    return Restored(pictures, corrupted, predicted)
+    return Restored(images, corrupted, predicted)
 
 
 def _pixels(objective: PatchPrediction, numbers: np.ndarray, P: int) -> np.ndarray:
@@ -57,11 +57,11 @@ def _pixels(objective: PatchPrediction, numbers: np.ndarray, P: int) -> np.ndarr
 
 
 def patches_figure(restored: Restored) -> Figure:
-    """A column a picture: original, corrupted, predicted."""
+    """A column an image: original, corrupted, predicted."""
     names = ("original", "corrupted", "predicted")
     figure, axes = panels(3, len(restored.originals), 1.35, beside=0.8)
-    for row, name, pictures in zip(axes, names, restored, strict=True):
-        for one, picture in zip(row, pictures, strict=True):
-            show_picture(one, picture)
+    for row, name, images in zip(axes, names, restored, strict=True):
+        for one, image in zip(row, images, strict=True):
+            show_image(one, image)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return figure

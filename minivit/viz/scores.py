@@ -20,8 +20,8 @@ from minivit.viz.methods import method
 def to_pixels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, rows, columns) -> float32 (N, H, W), bilinear between the patches' centres."""
     H, W = size
-    pictures = (Image.fromarray(one.astype(np.float32)) for one in maps)
-    return np.stack([np.asarray(p.resize((W, H), Image.Resampling.BILINEAR)) for p in pictures])
+    drawn = (Image.fromarray(one.astype(np.float32)) for one in maps)
+    return np.stack([np.asarray(p.resize((W, H), Image.Resampling.BILINEAR)) for p in drawn])
 
 
 # Against a mask
@@ -36,7 +36,7 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def energy_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Share of the map's sum that lies on the figure (Wang et al., 2020): (N,), 0 to 1.
 
-    A map without contrast gets the figure's share of the picture.
+    A map without contrast gets the figure's share of the image.
     """
     pixels = _matched(maps, masks)
     return (pixels * masks).sum((1, 2)) / np.maximum(pixels.sum((1, 2)), np.finfo(np.float32).tiny)
@@ -45,7 +45,7 @@ def energy_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def best_iou(maps: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
     """Mean intersection over union where each map keeps its highest pixels.
 
-    The threshold is one share of the picture for all pictures, the best of 1 % to 99 %.
+    The threshold is one share of the image for all images, the best of 1 % to 99 %.
 
     Returns:
         the mean IoU, the share kept.
@@ -81,7 +81,7 @@ def deletion_insertion(
     """How the class's probability falls and rises with the patches (Petsiuk et al., 2018).
 
     Deletion: patches become the mean colour, the most important first; a good map makes the
-    probability fall early. Insertion: they appear on a picture of the mean colour.
+    probability fall early. Insertion: they appear on an image of the mean colour.
 
     Args:
         predict: normalised images (M, channels, H, W), where 0 is the mean colour, -> logits.
@@ -98,8 +98,8 @@ def deletion_insertion(
     for step, count in enumerate(np.linspace(0, patches, steps + 1).round()):
         first = (rank < count)[..., None]
         for curve, kept in zip(curves, (cut * ~first, cut * first), strict=True):
-            pictures, _ = unpatchify_forward(kept, patch_size, images.shape[2:])
-            probs, _ = softmax_forward(predict(pictures))
+            seen, _ = unpatchify_forward(kept, patch_size, images.shape[2:])
+            probs, _ = softmax_forward(predict(seen))
             curve[:, step] = probs[np.arange(N), classes]
     return curves[0], curves[1]
 
@@ -123,7 +123,7 @@ def shuffled(model: ViT, seed: int = 0) -> ViT:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of two maps of each picture: (N, …), (N, …) -> (N,), -1 to 1.
+    """Spearman's correlation of two maps of each image: (N, …), (N, …) -> (N,), -1 to 1.
 
     A map that a model with shuffled weights also gives (near 1) says nothing about what was
     learned. A map without contrast has no ranks: 0.
@@ -147,7 +147,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 BASELINES = ("random", "centre")
 """Maps that look at nothing: noise, and a hill in the middle, where figures tend to be."""
 
-LOOK_AT_ONCE = 32  # pictures: their maps and gradients fit into memory for any model
+LOOK_AT_ONCE = 32  # images: their maps and gradients fit into memory for any model
 
 
 def score_methods(

@@ -201,19 +201,19 @@ def bare(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def show_picture(axes: Axes, picture: np.ndarray) -> None:
-    """A uint8 (channels, H, W) picture; one channel is grey."""
-    image = picture.transpose(1, 2, 0)
-    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+def show_image(axes: Axes, image: np.ndarray) -> None:
+    """A uint8 (channels, H, W) image; one channel is grey."""
+    colors = image.transpose(1, 2, 0)
+    axes.imshow(colors if colors.shape[-1] == 3 else colors[..., 0], cmap="gray", vmin=0, vmax=255)
 
 
-def show_overlay(axes: Axes, picture: np.ndarray, heat: np.ndarray) -> Any:
-    """A map (rows, columns) over its picture, from clear (its smallest number) to light. Returns
+def show_overlay(axes: Axes, image: np.ndarray, heat: np.ndarray) -> Any:
+    """A map (rows, columns) over its image, from clear (its smallest number) to light. Returns
     the map's image."""
     span = float(heat.max() - heat.min())
     share = (heat - heat.min()) / (span or 1.0)
-    H, W = picture.shape[1:]
-    show_picture(axes, (picture.mean(0, keepdims=True) * 0.8).astype(np.uint8))
+    H, W = image.shape[1:]
+    show_image(axes, (image.mean(0, keepdims=True) * 0.8).astype(np.uint8))
     extent = (-0.5, W - 0.5, H - 0.5, -0.5)
     return axes.imshow(
         share,

@@ -1,4 +1,4 @@
-"""What a model has learned that no picture is needed to see: positions and patch filters."""
+"""What a model has learned that no image is needed to see: positions and patch filters."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ def position_similarity(model: ViT) -> np.ndarray:
     """Cosine similarity of every patch's position embedding to every other's (paper, fig. 7).
 
     Returns:
-        (rows, columns, rows, columns): `[r, c]` is a map over the picture.
+        (rows, columns, rows, columns): `[r, c]` is a map over the image.
 
     Raises:
         UserError: the model has no position embedding.

@@ -41,7 +41,7 @@ def on_host(batches, plan):
     """The batch's pictures, float32 (B, C, H, W)."""
     statistics = batches.statistics
     images = batches.split.images[plan.rows]
-    return plan.drawn.pictures(images, statistics)
+    return plan.drawn.images(images, statistics)
 
 
 def in_kernel(call, batches, packed, P, state=STATE, kind="float"):
@@ -118,7 +118,7 @@ def test_mixed_noise_is_the_partners_own(call):
     unmixed = plan._replace(drawn=plan.drawn._replace(mix=None)).packed()
     alone = as_pictures(in_kernel(call, batches, unmixed, P), shape, P)
     found = as_pictures(in_kernel(call, batches, plan.packed(), P), shape, P)
-    np.testing.assert_allclose(found, plan.drawn.mix.pictures(alone), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found, plan.drawn.mix.images(alone), rtol=0, atol=1e-6)
 
 
 def noise_bytes(call, state, shape=(24, 3, 16, 16)):

@@ -506,7 +506,7 @@ def test_what_is_drawn_is_what_is_applied(mix):
     drawn = augmentation.draw(images.shape, other)
     assert one.random() == other.random()
     for _ in range(2):
-        np.testing.assert_array_equal(drawn.pictures(images, STATISTICS), expected[0])
+        np.testing.assert_array_equal(drawn.images(images, STATISTICS), expected[0])
         np.testing.assert_array_equal(drawn.targets(labels, 10), expected[1])
 
 
@@ -527,7 +527,7 @@ def test_what_is_not_drawn_has_the_types_of_what_is():
 def test_no_mix_changes_nothing():
     x, targets = batch(6)
     mix = mx.Mix.nothing(6)
-    np.testing.assert_array_equal(mix.pictures(x), x)
+    np.testing.assert_array_equal(mix.images(x), x)
     np.testing.assert_array_equal(mix.targets(targets), targets)
 
 

@@ -119,7 +119,7 @@ MIXES = [{}, {"mixup": 1.0}, {"cutmix": 1.0}]
 def carried_out(loader, plan, images):
     statistics, drawn = loader.statistics, plan.drawn
     return (
-        drawn.pictures(images, statistics),
+        drawn.images(images, statistics),
         drawn.targets(plan.labels, loader.num_classes),
     )
 

@@ -12,7 +12,7 @@ import pytest
 from fuzz.corpus.images import GREY, STRIP, tiff
 from PIL import Image, features
 
-from minivit.data import Preprocess, picture, preprocess, read_image
+from minivit.data import Preprocess, image_decoding, preprocess, read_image
 from minivit.errors import UserError
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 128, 0), (255, 255, 255)
@@ -291,9 +291,9 @@ def test_too_many_pixels_is_the_reason_given(tmp_path):
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
 def test_every_format_has_the_limit(tmp_path, kind, monkeypatch):
     Image.new("RGB", (200, 100)).save(tmp_path / "a", kind)
-    monkeypatch.setattr(picture, "MOST_PIXELS", 20_000)
+    monkeypatch.setattr(image_decoding, "MOST_PIXELS", 20_000)
     read_image(tmp_path / "a", Preprocess((8, 8)))
-    monkeypatch.setattr(picture, "MOST_PIXELS", 19_999)
+    monkeypatch.setattr(image_decoding, "MOST_PIXELS", 19_999)
     refused(tmp_path / "a", "200 × 100, 0 megapixels, at most 0")
 
 
@@ -302,8 +302,10 @@ def test_a_large_photo_is_decoded_at_a_fraction(tmp_path, most, decoded, monkeyp
     levels = np.repeat(np.linspace(0, 255, 800).astype(np.uint8)[None], 600, 0)
     Image.fromarray(levels).convert("RGB").save(tmp_path / "a.jpg", quality=95)
     sizes = []
-    monkeypatch.setattr(picture, "MOST_PIXELS", most)
-    monkeypatch.setattr(picture, "opaque", lambda image, _: sizes.append(image.size) or image)
+    monkeypatch.setattr(image_decoding, "MOST_PIXELS", most)
+    monkeypatch.setattr(
+        image_decoding, "opaque", lambda image, _: sizes.append(image.size) or image
+    )
     found = read_image(tmp_path / "a.jpg", Preprocess((6, 8)))
     assert sizes == [(800 // decoded, 600 // decoded)]
     np.testing.assert_allclose(found[0, 3], np.linspace(16, 239, 8), atol=4)
@@ -312,11 +314,11 @@ def test_a_large_photo_is_decoded_at_a_fraction(tmp_path, most, decoded, monkeyp
 def test_a_photo_has_a_limit_for_its_coefficients_and_scans(tmp_path, monkeypatch):
     image = Image.new("RGB", (200, 100))
     image.save(tmp_path / "a.jpg", subsampling=0, progressive=True)
-    monkeypatch.setattr(picture, "MOST_COEFFICIENTS", 59_999)
+    monkeypatch.setattr(image_decoding, "MOST_COEFFICIENTS", 59_999)
     refused(tmp_path / "a.jpg", "0 megapixels, at most 0 are read of a JPEG with color at this res")
     image.save(tmp_path / "a.jpg", progressive=True)  # color at half the resolution
     read_image(tmp_path / "a.jpg", Preprocess((8, 8)))
-    monkeypatch.setattr(picture, "MOST_SCANNED", 199_999)
+    monkeypatch.setattr(image_decoding, "MOST_SCANNED", 199_999)
     refused(tmp_path / "a.jpg", "in 10 scans, at most 9; scale")
 
 
@@ -420,7 +422,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def deny(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(picture, "read_plain", deny)
+    monkeypatch.setattr(image_decoding, "read_plain", deny)
     told = refused(tmp_path / "a.png", "no permission to read it")
     assert "writable" not in told
 
@@ -431,7 +433,7 @@ def test_whatever_a_decoder_raises_is_one_line(tmp_path, monkeypatch, error):
         raise error("\x1b[2J\n" + "x" * 1000)
 
     row(RED, RED).save(tmp_path / "a.png")
-    monkeypatch.setitem(picture._DECODERS, "PNG", fail)
+    monkeypatch.setitem(image_decoding._DECODERS, "PNG", fail)
     assert "\x1b" not in refused(tmp_path / "a.png", "a damaged image")
 
 
@@ -440,5 +442,5 @@ def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
         raise MemoryError
 
     row(RED, RED).save(tmp_path / "a.png")
-    monkeypatch.setitem(picture._DECODERS, "PNG", fail)
+    monkeypatch.setitem(image_decoding._DECODERS, "PNG", fail)
     refused(tmp_path / "a.png", "not enough memory for this image; scale it down, or free some")
