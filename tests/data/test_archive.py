@@ -47,10 +47,10 @@ def read(path, tar: bytes, longest: int = 1000, most: int = 1 << 22) -> dict[str
 
 
 def refused(path, tar: bytes, message: str, **bounds):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UserError, match=message) as caught:
         read(path, tar, **bounds)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert "\n" not in str(caught.value)
     assert "x.tar.gz" in str(caught.value)
 

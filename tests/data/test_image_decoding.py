@@ -26,10 +26,10 @@ def colors(path) -> list[tuple[int, ...]]:
 
 
 def refused(path, message: str) -> str:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UserError, match=message) as caught:
         read_image(path, Preprocess((8, 8)))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     told = str(caught.value)
     assert "\n" not in told
     assert len(told) < 300 + len(str(path))

@@ -140,9 +140,9 @@ def test_reads_a_batch_of_full_size_fast():
     shape = b"(K\x01M\x10'M\x00\x0c\x86"
     names = b"".join(b"U\x0b%07d.pngr" % i + i.to_bytes(4, "little") for i in range(10_000))
     raw = pickled(b"(" + EMPTY + shape + DTYPE + b"\x89" + data + b"tb](" + names + b"et")
-    start = time.perf_counter()
+    start = time.process_time()
     array, filenames = read_pickle(raw, "f")
-    assert time.perf_counter() - start < 2  # 0.06 s on an idle machine
+    assert time.process_time() - start < 2  # 0.06 s on an idle machine
     assert array.shape == (10_000, 3072)
     assert len(filenames) == 10_000
 
@@ -152,9 +152,9 @@ def test_reads_a_batch_of_full_size_fast():
 
 def test_many_arrays_take_no_longer_the_more_is_numbered():
     numbered = b"".join(b"K\x01r" + n.to_bytes(4, "little") for n in range(60_000))
-    start = time.perf_counter()
+    start = time.process_time()
     read_pickle(pickled(numbered + DTYPE + array(b"U\x01x", 1) * 4000), "f")
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 def test_an_array_is_filled_once():
