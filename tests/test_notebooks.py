@@ -58,8 +58,12 @@ def test_a_chapter_has_its_parts(path):
     exercises = CHECK.findall(text(path, "code"))
     assert len(exercises) >= (1 if path.stem.startswith("00") else 3)
     for name in exercises:
-        line = re.search(rf"\*\*{re.escape(name)}\*\* · [●○]{{3}} · \d+ minutes", told)
+        line = re.search(
+            rf"\*\*{re.escape(name)}\*\* · [●○]{{3}} · \d+ minutes?( · warm-up)?", told
+        )
         assert line, f"{name}: difficulty and minutes"
+        if path.stem < "09":
+            assert bool(line[1]) == EXERCISES[name].warm_up
     assert told.count("<details>") >= len(exercises), "a folded hint each"
 
 

@@ -87,6 +87,7 @@ def _own(axes):
 add(
     Exercise(
         name="00.b",
+        warm_up=True,
         answer=right.normalize,
         outputs=("normalised",),
         inputs=_draw_normalize,

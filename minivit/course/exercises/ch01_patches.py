@@ -36,6 +36,7 @@ def _combed(images, P):
 add(
     Exercise(
         name="01.a",
+        warm_up=True,
         hard=(
             Hard("of one picture that is wider than high",
                  lambda rng: (rng.standard_normal((1, 1, 2, 8)), 2)),
@@ -108,6 +109,7 @@ def _patchify_slopes(dpatches, shape, P):
 add(
     Exercise(
         name="01.b",
+        warm_up=True,
         hard=(
             Hard("of one picture that is wider than high",
                  lambda rng: (rng.standard_normal((1, 4, 4)), (1, 1, 2, 8), 2)),
@@ -180,6 +182,7 @@ add(
 add(
     Exercise(
         name="01.d",
+        warm_up=True,
         answer=(196, 768, 196**2),
         outputs=("counts",),
         mistakes=(

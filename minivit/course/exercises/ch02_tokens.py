@@ -59,6 +59,7 @@ def _zero_class_token(patches, weight, bias, cls_token, pos_embed):
 add(
     Exercise(
         name="02.a",
+        warm_up=True,
         hard=(
             Hard("of one picture",
                  lambda rng: tuple(
@@ -123,6 +124,7 @@ def _embed_slopes(dout):
 add(
     Exercise(
         name="02.b",
+        warm_up=True,
         hard=(
             Hard("of one picture",
                  lambda rng: (rng.standard_normal((1, 4, 3)),)),

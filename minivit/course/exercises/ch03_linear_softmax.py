@@ -110,6 +110,7 @@ def _softmax_slopes(dprobs, probs):
 add(
     Exercise(
         name="03.d",
+        warm_up=True,
         hard=(
             Hard("of a single row, one axis",
                  lambda rng: (rng.standard_normal(4), right.softmax(rng.standard_normal(4)))),
@@ -192,6 +193,7 @@ def _every_row(logits, labels):
 add(
     Exercise(
         name="03.e",
+        warm_up=True,
         hard=(
             Hard("where one row has large logits and the others have not: each row needs its own"
                  " maximum",

@@ -68,6 +68,7 @@ def _rms(x, gamma, beta, eps):
 add(
     Exercise(
         name="04.a",
+        warm_up=True,
         hard=(
             Hard("of a single token, one axis",
                  lambda rng: _tokens(rng, 5)),
@@ -288,6 +289,7 @@ def _of_sigmoid(dy, x):
 add(
     Exercise(
         name="04.c",
+        warm_up=True,
         hard=(
             Hard("far from zero, where the density vanishes",
                  lambda rng: (rng.standard_normal(6), np.linspace(-9, 9, 6))),

@@ -146,6 +146,7 @@ def _softmax_slopes(dprobs, probs):
 add(
     Exercise(
         name="05.c",
+        warm_up=True,
         hard=(
             Hard("of a single row, one axis",
                  lambda rng: (rng.standard_normal(4), _softmax(rng.standard_normal(4)))),

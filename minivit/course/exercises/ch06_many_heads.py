@@ -65,6 +65,7 @@ def _keys_first(qkv, num_heads):
 add(
     Exercise(
         name="06.b",
+        warm_up=True,
         hard=(
             Hard("of one head and one token",
                  lambda rng: (rng.standard_normal((2, 1, 12)), 1)),
@@ -108,6 +109,7 @@ def _joined(heads, order):
 add(
     Exercise(
         name="06.c",
+        warm_up=True,
         hard=(
             Hard("of one head",
                  lambda rng: (rng.standard_normal((2, 1, 3, 4)),)),
@@ -206,6 +208,7 @@ def _slopes(dq, dk, dv, x, qkv_weight):
 add(
     Exercise(
         name="06.d",
+        warm_up=True,
         hard=(
             Hard("of one picture and one head",
                  lambda rng: (

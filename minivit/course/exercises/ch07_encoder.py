@@ -57,6 +57,7 @@ def _of_tanh(x, g, b, w1, b1, w2, b2):
 add(
     Exercise(
         name="07.b",
+        warm_up=True,
         answer=right.mlp_half,
         outputs=("y",),
         inputs=_draw_half,

@@ -46,6 +46,7 @@ def _nesterov(theta, grad, velocity, lr, momentum):
 add(
     Exercise(
         name="08.a",
+        warm_up=True,
         answer=right.sgd,
         outputs=("theta", "velocity"),
         inputs=_draw_sgd,

@@ -91,6 +91,7 @@ def _of_seen(labels, predictions, K):
 add(
     Exercise(
         name="09.c",
+        warm_up=True,
         hard=(
             Hard("where the last classes do not occur",
                  lambda rng: (np.array([0, 1, 1]), np.array([1, 1, 0]), 5)),

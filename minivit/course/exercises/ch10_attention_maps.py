@@ -147,6 +147,7 @@ def _rolled(maps, *, fuse="mean", own=1, axis=-1, upwards=True):
 add(
     Exercise(
         name="10.c",
+        warm_up=True,
         hard=(
             Hard("of one layer and one head",
                  lambda rng: (_maps(rng, 1, 2, 1, 3, 3),)),

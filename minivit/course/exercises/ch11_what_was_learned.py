@@ -221,6 +221,7 @@ add(
 add(
     Exercise(
         name="11.e",
+        warm_up=True,
         answer=128 / 9,
         mistakes=(
             Mistake("the patch itself was left out: it, too, gets its third, at distance 0",

@@ -100,6 +100,7 @@ def _both_over(divisor):
 add(
     Exercise(
         name="12.b",
+        warm_up=True,
         answer=right_further.iou,
         outputs=("the IoU",),
         inputs=_draw_iou,
@@ -213,6 +214,7 @@ def _correlation(x, y):
 add(
     Exercise(
         name="12.d",
+        warm_up=True,
         answer=right_further.rank_correlation,
         outputs=("the correlation",),
         inputs=_draw_pair,

@@ -60,6 +60,7 @@ def _steps_first(pixels, P):
 add(
     Exercise(
         name="13.b",
+        warm_up=True,
         grown=lambda rng, n: (rng.random((n, 3, 2 * n, 2 * n)), 2),
         answer=right_further.colours,
         outputs=("colours",),

@@ -231,6 +231,7 @@ def _centred(x, y, ridge):
 add(
     Exercise(
         name="14.e",
+        warm_up=True,
         answer=right_further.ridge,
         outputs=("weight",),
         inputs=_draw_ridge,

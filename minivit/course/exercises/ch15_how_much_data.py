@@ -156,6 +156,7 @@ def _mean_of_windows(dy, x, weight):
 add(
     Exercise(
         name="15.c",
+        warm_up=True,
         answer=right_further.conv2d_backward,
         outputs=("dx", "dweight"),
         inputs=_draw_backward,
@@ -219,6 +220,7 @@ def _eps_outside(weight, eps):
 add(
     Exercise(
         name="15.d",
+        warm_up=True,
         answer=right_further.standardize,
         outputs=("what",),
         inputs=_draw_standardize,

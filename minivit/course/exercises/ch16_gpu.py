@@ -44,6 +44,7 @@ def _decimal(x):
 add(
     Exercise(
         name="16.a",
+        warm_up=True,
         answer=_rounded(_even),
         outputs=("the rounded numbers",),
         inputs=_draw_numbers,
