@@ -141,7 +141,7 @@ def _moved(exercise: Exercise, trials: list[Trial]) -> Candidates:
 
     count = len(exercise.outputs)
     for i, j in itertools.permutations(range(count), 2):
-        words = f"{exercise.outputs[j]} stands in the place of {exercise.outputs[i]}, swapped"
+        words = f"{exercise.outputs[j]} is in the place of {exercise.outputs[i]}, swapped"
         yield words, lambda *a, i=i, j=j: _put(exercise.answer(*a), i, j, count)
     for i, right in enumerate(trials[0].right):
         changes = dict(OF_RESULTS)

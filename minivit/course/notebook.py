@@ -65,7 +65,7 @@ def move_sliders() -> None:
 def slide(draw: Callable[..., Any], **choices: tuple) -> None:
     """Show a figure, with a slider for each argument of `draw`.
 
-    The figure stands there without widgets too, drawn with the first choice of each.
+    The figure is shown without widgets too, drawn with the first choice of each.
 
     Args:
         draw: makes a matplotlib figure; called with a choice of each name.

@@ -28,13 +28,13 @@ LEFT_OUT = {
 """What it means to leave a function out; `{}` is its argument."""
 
 TWINS = {
-    "sum": ("mean", "a mean stands where the sum should: `{}`"),
-    "mean": ("sum", "a sum stands where the mean should: `{}`"),
+    "sum": ("mean", "a mean is in the place of the sum: `{}`"),
+    "mean": ("sum", "a sum is in the place of the mean: `{}`"),
     "max": ("min", "the smallest is taken and not the largest: `{}`"),
     "maximum": ("minimum", "the smaller is taken and not the larger: `{}`"),
     "minimum": ("maximum", "the larger is taken and not the smaller: `{}`"),
-    "sin": ("cos", "a cosine stands where the sine should: `{}`"),
-    "cos": ("sin", "a sine stands where the cosine should: `{}`"),
+    "sin": ("cos", "a cosine is in the place of the sine: `{}`"),
+    "cos": ("sin", "a sine is in the place of the cosine: `{}`"),
 }
 
 
@@ -100,7 +100,7 @@ def confusions(code: Code) -> Iterator[tuple[str, Code]]:
     for use in uses:
         if isinstance(use.ctx, ast.Load) and use.id in names:
             for other in sorted(names - {use.id}):
-                words = f"`{other}` stands where `{use.id}` should"
+                words = f"`{other}` is in the place of `{use.id}`"
                 yield words, code.put(use, ast.Name(other, ast.Load()))
 
 
@@ -231,7 +231,7 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
             order = [*parts[:i], parts[i + 1], parts[i], *parts[i + 2 :]]
             changed = copy.copy(node)
             changed.args = [ast.List(order, ast.Load()), *node.args[1:]]
-            yield f"the parts stand in another order than in `{whole}`", changed
+            yield f"the parts are in another order than in `{whole}`", changed
     if name in ("var", "std") and not any(k.arg == "ddof" for k in node.keywords):
         changed = copy.copy(node)
         changed.keywords = [*node.keywords, ast.keyword("ddof", ast.Constant(1))]

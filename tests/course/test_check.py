@@ -54,7 +54,7 @@ def test_gamma_outside_the_mean():
         _, dgamma, dbeta = right(dy, xhat, rstd, gamma)
         return gamma * (dy - mean(dy) - xhat * mean(dy * xhat)) * rstd, dgamma, dbeta
 
-    assert "gamma stands outside the means" in said("04.b", answer)
+    assert "gamma is outside the means" in said("04.b", answer)
 
 
 def test_a_missing_sum_over_the_batch():

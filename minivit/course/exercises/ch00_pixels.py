@@ -75,7 +75,7 @@ _normalize = right.normalize
 
 
 def _own(axes):
-    """Normalised by mean and standard deviation of the pictures at hand."""
+    """Normalised by mean and standard deviation of the images at hand."""
 
     def wrong(images, mean, std):
         centred = images - images.mean(axes, keepdims=True)
@@ -107,17 +107,17 @@ add(
                     lambda images, mean, std: _normalize(images, mean, std**2)),
             Mistake("the mean was added; it has to go, so that what remains lies around 0",
                     lambda images, mean, std: _normalize(images, -mean, std)),
-            Mistake("mean and std of these very pictures were used, and not those that are given: "
-                    "those of the training pictures, so that every picture is treated alike",
+            Mistake("mean and std of these very images were used, and not those that are given: "
+                    "those of the training images, so that every image is treated alike",
                     _own((0, 2, 3))),
-            Mistake("each picture was normalised by its own mean and std; use those that are given",
+            Mistake("each image was normalised by its own mean and std; use those that are given",
                     _own((2, 3))),
         ),
     )
 )  # fmt: skip
 
 
-# 00.c: bytes of a batch of 128 pictures in float32
+# 00.c: bytes of a batch of 128 images in float32
 
 NUMBERS = 128 * 3 * 32 * 32
 
@@ -132,7 +132,7 @@ add(
             Mistake("those are bits; 8 of them make a byte", 32 * NUMBERS),
             Mistake("every pixel was counted as one number; it has three channels",
                     4 * NUMBERS // 3),
-            Mistake("that is one picture; the batch has 128", 4 * NUMBERS // 128),
+            Mistake("that is one image; the batch has 128", 4 * NUMBERS // 128),
             Mistake("that is float64, with 8 bytes a number", 8 * NUMBERS),
         ),
     )

@@ -38,7 +38,7 @@ add(
         name="01.a",
         warm_up=True,
         hard=(
-            Hard("of one picture that is wider than high",
+            Hard("of one image that is wider than high",
                  lambda rng: (rng.standard_normal((1, 1, 2, 8)), 2)),
         ),
         grown=lambda rng, n: (rng.standard_normal((2, 3, 2 * n, 4 * n)), 2),
@@ -47,7 +47,7 @@ add(
         inputs=_draw_images,
         mistakes=(
             Mistake("there is no transpose: reshape alone keeps the numbers in their order, so a "
-                    "'patch' is a piece of the picture's rows and no square", _in_order(*range(6))),
+                    "'patch' is a piece of the image's rows and no square", _in_order(*range(6))),
             Mistake("in a patch the channels come first; the order is row, column, channel",
                     _in_order(0, 2, 4, 1, 3, 5)),
             Mistake("the patches are in the order of columns; reading order goes along the rows, "
@@ -57,8 +57,8 @@ add(
             Mistake("the axes inside the patch and those of the grid are mixed up: P went in front "
                     "of H/P and W/P", _in_order(0, 3, 5, 2, 4, 1)),
             Mistake("H was split into (P, H/P) and not (H/P, P): so a patch has every (H/P)-th row "
-                    "of the picture, and is no square of neighbours", _combed),
-            Mistake("the six axes stand in the order of the way back, (0, 5, 1, 3, 2, 4)",
+                    "of the image, and is no square of neighbours", _combed),
+            Mistake("the six axes are in the order of the way back, (0, 5, 1, 3, 2, 4)",
                     _in_order(0, 5, 1, 3, 2, 4)),
         ),
     )
@@ -111,7 +111,7 @@ add(
         name="01.b",
         warm_up=True,
         hard=(
-            Hard("of one picture that is wider than high",
+            Hard("of one image that is wider than high",
                  lambda rng: (rng.standard_normal((1, 4, 4)), (1, 1, 2, 8), 2)),
         ),
         answer=right.patchify_backward,
@@ -194,7 +194,7 @@ add(
                     "compares each with each, both ways", (196, 768, 196 * 195 // 2)),
             Mistake("nobody was paired with itself; attention does that too",
                     (196, 768, 196 * 195)),
-            Mistake("the picture was divided by P and not by P²: a patch has P² pixels",
+            Mistake("the image was divided by P and not by P²: a patch has P² pixels",
                     (224 * 224 // 16, 768, (224 * 224 // 16) ** 2)),
             Mistake("the class token of chapter 02 was counted; here it is patches alone",
                     (197, 768, 197**2)),

@@ -61,7 +61,7 @@ add(
         name="02.a",
         warm_up=True,
         hard=(
-            Hard("of one picture",
+            Hard("of one image",
                  lambda rng: tuple(
                      rng.standard_normal(s)
                      for s in ((1, 4, 3), (3, 5), (5,), (1, 1, 5), (1, 5, 5)))),
@@ -70,7 +70,7 @@ add(
         outputs=("tokens",),
         inputs=_draw_embed,
         mistakes=(
-            Mistake("the class token stands behind the patches; it comes first, where the end of "
+            Mistake("the class token is behind the patches; it comes first, where the end of "
                     "the model looks for it", _class_token_last),
             Mistake("the bias is missing: a linear layer is x W + b", _without_bias),
             Mistake("the class token got the bias too; it was never projected, the bias is for "
@@ -126,7 +126,7 @@ add(
         name="02.b",
         warm_up=True,
         hard=(
-            Hard("of one picture",
+            Hard("of one image",
                  lambda rng: (rng.standard_normal((1, 4, 3)),)),
         ),
         answer=right.embed_backward,
@@ -135,21 +135,21 @@ add(
         forward=_embed_slopes,
         mistakes=(
             Mistake("the patches' gradients were taken from the first N tokens; the class token "
-                    "stands in front, so they are the last N", _but(0, lambda d: d[:, :-1])),
+                    "is in front, so they are the last N", _but(0, lambda d: d[:, :-1])),
             Mistake("the class token's share was taken off the patches; a token's gradient is "
                     "handed on as it is", _but(0, lambda d: d[:, 1:] - d[:, :1])),
-            Mistake("the class token's gradient was averaged over the batch; every picture used "
+            Mistake("the class token's gradient was averaged over the batch; every image used "
                     "it, so it is the sum", _but(1, lambda d: d[:, :1].mean(0, keepdims=True))),
-            Mistake("only the first picture was asked for the class token's gradient; every "
-                    "picture used it, so it is the sum over the batch",
+            Mistake("only the first image was asked for the class token's gradient; every "
+                    "image used it, so it is the sum over the batch",
                     _but(1, lambda d: d[:1, :1])),
-            Mistake("the class token's gradient was taken from the last token; it stands in front",
+            Mistake("the class token's gradient was taken from the last token; it is in front",
                     _but(1, lambda d: d[:, -1:].sum(0, keepdims=True))),
             Mistake("the class token's gradient is a sum over all tokens too; it went to place 0 "
                     "alone", _but(1, lambda d: d.sum((0, 1), keepdims=True))),
-            Mistake("the positions' gradient was averaged over the batch; every picture used them, "
+            Mistake("the positions' gradient was averaged over the batch; every image used them, "
                     "so it is the sum", _but(2, lambda d: d.mean(0, keepdims=True))),
-            Mistake("only the first picture was asked for the positions' gradient; every picture "
+            Mistake("only the first image was asked for the positions' gradient; every image "
                     "used them, so it is the sum over the batch", _but(2, lambda d: d[:1])),
             Mistake("the first row of the positions' gradient is missing: the class token has a "
                     "position too", _but(2, lambda d: np.concatenate(
@@ -191,14 +191,14 @@ add(
         outputs=("table",),
         inputs=_draw_places,
         mistakes=(
-            Mistake("row and column stand in each other's place: the column x comes first",
+            Mistake("row and column are in each other's place: the column x comes first",
                     _parts(lambda x, y: _beside(np.sin(y), np.cos(y), np.sin(x), np.cos(x)))),
             Mistake("the cosines come before the sines; here the sine is first",
                     _parts(lambda x, y: _beside(np.cos(x), np.sin(x), np.cos(y), np.sin(y)))),
             Mistake("first both sines, then both cosines; the column's two come first, then the "
                     "row's",
                     _parts(lambda x, y: _beside(np.sin(x), np.sin(y), np.cos(x), np.cos(y)))),
-            Mistake("the four numbers of one hand stand side by side; here the n sines of the "
+            Mistake("the four numbers of one hand are side by side; here the n sines of the "
                     "column come first, then its n cosines, and so on", _parts(_one_after_another)),
             Mistake("the places were divided by omega; a hand that turns by omega a place has "
                     "turned by x·omega", lambda x, y, omega: _sincos_of(x, y, 1 / omega)),

@@ -42,7 +42,7 @@ def _averaged(over):
     return wrong
 
 
-def _first_picture(dy, x, weight):
+def _first_image(dy, x, weight):
     dx, _, _ = _linear(dy, x, weight)
     return dx, x[0].T @ dy[0], dy[0].sum(0)
 
@@ -65,7 +65,7 @@ add(
     Exercise(
         name="03.c",
         hard=(
-            Hard("of one picture of one token",
+            Hard("of one image of one token",
                  lambda rng: tuple(rng.standard_normal(s) for s in ((1, 1, 3), (1, 1, 4), (4, 3)))),
         ),
         answer=right.linear_backward,
@@ -79,10 +79,10 @@ add(
                     "the inputs", _reshaped_dweight),
             Mistake("the rows were averaged; every row used weight and bias, so their gradients "
                     "are sums (the mean over the batch is in dy already)", _averaged((0, 1))),
-            Mistake("the pictures were averaged; every picture used weight and bias, so their "
+            Mistake("the images were averaged; every image used weight and bias, so their "
                     "gradients are sums", _averaged((0,))),
-            Mistake("only the first picture was counted; the sum goes over all rows of all "
-                    "pictures", _first_picture),
+            Mistake("only the first image was counted; the sum goes over all rows of all "
+                    "images", _first_image),
             Mistake("dy was left out: the chain rule multiplies by what arrives from above",
                     _without_dy),
         ),
@@ -132,7 +132,7 @@ add(
                     lambda dp, p: p * (dp - _sum(dp))),
             Mistake("the sum is over the batch (axis 0); shares compete within their row, axis=-1",
                     lambda dp, p: p * (dp - _sum(dp * p, 0))),
-            Mistake("a mean stands where the sum should be: the shares are its weights already",
+            Mistake("a mean is in the place of the sum: the shares are its weights already",
                     lambda dp, p: p * (dp - (dp * p).mean(-1, keepdims=True))),
             Mistake("the factor p in front of the bracket is missing",
                     lambda dp, p: dp - _sum(dp * p)),
@@ -200,7 +200,7 @@ add(
                  lambda rng: (
                      rng.standard_normal((3, 4)) + np.array([[0.0], [1000.0], [0.0]]),
                      rng.integers(0, 4, 3))),
-            Hard("of one picture",
+            Hard("of one image",
                  lambda rng: (rng.standard_normal((1, 3)), rng.integers(0, 3, 1))),
         ),
         answer=right.cross_entropy_gradient,
@@ -218,7 +218,7 @@ add(
                     _every_row),
             Mistake("the division by B is missing: the loss is a mean over the batch",
                     _parts(lambda p, t, B, K: p - t)),
-            Mistake("it was divided by B·K: the loss is a mean over the pictures, but a sum over "
+            Mistake("it was divided by B·K: the loss is a mean over the images, but a sum over "
                     "the classes", _parts(lambda p, t, B, K: (p - t) / (B * K))),
             Mistake("the difference is the wrong way round: the gradient points uphill, so a class "
                     "that got too much has a positive one", _parts(lambda p, t, B, K: (t - p) / B)),
@@ -226,7 +226,7 @@ add(
                     _parts(lambda p, t, B, K: p / B)),
             Mistake("that is the gradient with respect to p, -t/p; softmax's own backward is still "
                     "to come", _parts(lambda p, t, B, K: -t / p / B)),
-            Mistake("softmax was taken over the batch (axis 0); the classes of one picture "
+            Mistake("softmax was taken over the batch (axis 0); the classes of one image "
                     "compete, axis=-1", _over_the_batch),
         ),
     )

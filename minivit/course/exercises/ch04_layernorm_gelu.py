@@ -105,7 +105,7 @@ add(
                 "own, axis=-1 alone",
                 _over((1, 2)),
             ),
-            Mistake("eps was added to the standard deviation; it stands under the root",
+            Mistake("eps was added to the standard deviation; it goes under the root",
                     _eps_outside),
             Mistake("x was divided by the variance; its root is missing", _no_root),
             Mistake("the variance was divided by C - 1 (ddof=1); here it is C", _one_fewer),
@@ -184,7 +184,7 @@ add(
     Exercise(
         name="04.b",
         hard=(
-            Hard("of one picture of one token",
+            Hard("of one image of one token",
                  lambda rng: _one_token(rng)),
         ),
         grown=lambda rng, n: tuple(
@@ -194,7 +194,7 @@ add(
         inputs=_draw_backward,
         forward=_slopes,
         mistakes=(
-            Mistake('sums stand where the means should',
+            Mistake('sums are in the place of the means',
                     _with_dx(
                         lambda dy, d, xhat, rstd, g: rstd * (
                             d - d.sum(-1, keepdims=True)
@@ -219,7 +219,7 @@ add(
                 _with_dx(lambda dy, d, xhat, rstd, g: rstd * d),
             ),
             Mistake(
-                "gamma stands outside the means: they are means of dxhat = γ·dy, not of dy",
+                "gamma is outside the means: they are means of dxhat = γ·dy, not of dy",
                 _with_dx(
                     lambda dy, d, xhat, rstd, g: (
                         rstd * g * (dy - _mean(dy) - xhat * _mean(dy * xhat))
@@ -244,7 +244,7 @@ add(
                     )
                 ),
             ),
-            Mistake("dgamma and dbeta stand in each other's place", _swapped),
+            Mistake("dgamma and dbeta are in each other's place", _swapped),
             Mistake("gamma was multiplied into its own gradient; dgamma is Σ dy·x̂", _dgamma_of_x),
             Mistake("the rows were averaged; every row used gamma and beta, so their gradients are "
                     "sums", _averaged),

@@ -215,7 +215,7 @@ add(
     Exercise(
         name="05.d",
         hard=(
-            Hard("of one picture, one head and one token",
+            Hard("of one image, one head and one token",
                  lambda rng: (*rng.standard_normal((4, 1, 1, 1, 3)), np.ones((1, 1, 1, 1)))),
         ),
         answer=right.attention_backward,

@@ -86,7 +86,7 @@ add(
                     "other, so D is the last axis", _split("BT3DH", "3BHTD")),
             Mistake("the columns were cut as (H, D, 3): q, k and v were taken in turns",
                     _split("BTHD3", "3BHTD")),
-            Mistake("keys and queries stand in each other's place", _keys_first),
+            Mistake("keys and queries are in each other's place", _keys_first),
             Mistake("the order is v, k, q; the packed columns are q, k, v", _values_first),
         ),
     )
@@ -118,14 +118,14 @@ add(
         outputs=("merged",),
         inputs=_draw_heads,
         mistakes=(
-            Mistake("the heads were reshaped without swapping axes first: T stands between H and "
+            Mistake("the heads were reshaped without swapping axes first: T is between H and "
                     "D, and reshape joins only neighbours", lambda h: _joined(h, (0, 1, 2, 3))),
             Mistake("the numbers of the heads were taken in turns; a head's D numbers stay "
                     "together, so D is the last axis before they are joined",
                     lambda h: _joined(h, (0, 2, 3, 1))),
             Mistake("the last two axes were swapped and not heads and tokens",
                     lambda h: _joined(h, (0, 1, 3, 2))),
-            Mistake("the heads stand in the reverse order", lambda h: merge_heads(h[:, ::-1])),
+            Mistake("the heads are in the reverse order", lambda h: merge_heads(h[:, ::-1])),
         ),
     )
 )  # fmt: skip
@@ -180,7 +180,7 @@ def _mean_over_batch(dq, dk, dv, x, qkv_weight):
     return dx, dweight / len(x), dbias / len(x)
 
 
-def _last_picture(dq, dk, dv, x, qkv_weight):
+def _last_image(dq, dk, dv, x, qkv_weight):
     dx, *_ = _with_packed(_packed)(dq, dk, dv, x, qkv_weight)
     _, dweight, dbias = _with_packed(_packed)(dq[-1:], dk[-1:], dv[-1:], x[-1:], qkv_weight)
     return dx, dweight, dbias
@@ -210,7 +210,7 @@ add(
         name="06.d",
         warm_up=True,
         hard=(
-            Hard("of one picture and one head",
+            Hard("of one image and one head",
                  lambda rng: (
                      *rng.standard_normal((3, 1, 1, 3, 4)), rng.standard_normal((1, 3, 4)),
                      rng.standard_normal((4, 12)))),
@@ -238,10 +238,10 @@ add(
                     "add up", _only(2)),
             Mistake("the tokens were averaged; each of them used the weight, so the gradients of "
                     "weight and bias are sums", _averaged),
-            Mistake("the pictures were averaged; each of them used the weight, so the gradients of "
+            Mistake("the images were averaged; each of them used the weight, so the gradients of "
                     "weight and bias are sums", _mean_over_batch),
-            Mistake("only the last picture counts for weight and bias: was the gradient "
-                    "overwritten in a loop? The batch adds up", _last_picture),
+            Mistake("only the last image counts for weight and bias: was the gradient "
+                    "overwritten in a loop? The batch adds up", _last_image),
         ),
     )
 )  # fmt: skip

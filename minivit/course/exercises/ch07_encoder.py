@@ -21,7 +21,7 @@ add(
                     (1 + 1.2, 0.1**12)),
             Mistake("there is one residual around all twelve layers; each has its own",
                     (1 + 0.1**12, 0.1**12)),
-            Mistake("the two stand in each other's place: with residuals comes first",
+            Mistake("the two are in each other's place: with residuals comes first",
                     (0.1**12, 1.1**12)),
             Mistake("this is one layer; there are twelve", (1.1, 0.1)),
         ),
@@ -65,7 +65,7 @@ add(
             Mistake("GELU is its tanh approximation; here it is the exact one, with erf", _of_tanh),
             Mistake("the residual is missing: x is to be added to what the MLP gives",
                     lambda x, g, b, *mlp: _mlp(_norm(x, g, b), *mlp)),
-            Mistake("the MLP's result was added to the normalised tokens; LayerNorm stands in the "
+            Mistake("the MLP's result was added to the normalised tokens; LayerNorm is in the "
                     "branch, the line carries x itself",
                     lambda x, g, b, *mlp: _norm(x, g, b) + _mlp(_norm(x, g, b), *mlp)),
             Mistake("LayerNorm was taken after the sum: that is the first Transformer's order "
@@ -78,9 +78,9 @@ add(
                     lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp, bend=None)),
             Mistake("the bend is a ReLU; here it is GELU",
                     lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp, bend=relu_forward)),
-            Mistake("GELU was also taken after the second layer; it stands between the two",
+            Mistake("GELU was also taken after the second layer; it is between the two",
                     lambda x, g, b, *mlp: x + gelu_forward(_mlp(_norm(x, g, b), *mlp))[0]),
-            Mistake("GELU was taken of the sum; it stands between the two linear layers",
+            Mistake("GELU was taken of the sum; it is between the two linear layers",
                     lambda x, g, b, *mlp: gelu_forward(x + _mlp(_norm(x, g, b), *mlp))[0]),
         ),
     )
@@ -189,7 +189,7 @@ add(
             Mistake("LayerNorm came before its MLP or attention; forward it is the first of a "
                     "branch, so backward it is the last", _norm_first),
             Mistake("the LayerNorms are missing", _no_norms),
-            Mistake("the LayerNorms were put on the line; they stand in the branches",
+            Mistake("the LayerNorms were put on the line; they are in the branches",
                     _norm_on_line),
         ),
     )
@@ -248,7 +248,7 @@ add(
                     _off(lambda N, P, K, C, L, F: -(F + C) * L)),
             Mistake("the bias of the MLP's first layer was left out, F a block",
                     _off(lambda N, P, K, C, L, F: -F * L)),
-            Mistake("the pictures have three colours: a patch is 3·P·P numbers",
+            Mistake("the images have three colours: a patch is 3·P·P numbers",
                     _off(lambda N, P, K, C, L, F: -2 * P * P * C)),
             Mistake("the bias of the head was left out",
                     _off(lambda N, P, K, C, L, F: -K)),

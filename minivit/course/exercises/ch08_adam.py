@@ -56,7 +56,7 @@ add(
                     _old_velocity),
             Mistake("the gradient was weighted by 1 - μ. That is a running average; a velocity "
                     "adds up, u = μu + g", _averaged),
-            Mistake("the learning rate went into the velocity. It stands outside, in θ - ηu, so "
+            Mistake("the learning rate went into the velocity. It is outside, in θ - ηu, so "
                     "that a rate that changes holds for old gradients, too", _lr_inside),
             Mistake("theta went uphill: the step is taken away, not added", _uphill),
             Mistake("that is Nesterov's form, which looks ahead by g + μu; plain momentum goes "
@@ -152,7 +152,7 @@ add(
         outputs=("theta", "m", "v"),
         inputs=_draw_adam,
         mistakes=(
-            Mistake('1 - β·t stands where 1 - βᵗ should: a power, not a product',
+            Mistake('1 - β·t is in the place of 1 - βᵗ: a power, not a product',
                     _adam_product),
             Mistake("theta went by the old m and v; this step's gradient comes first",
                     _adam_old),
@@ -166,11 +166,11 @@ add(
                     _from_zero),
             Mistake("the root of v is missing: v is a mean of squares",
                     _adam_with(lambda m, v, a, b, eps: m / a / (v / b + eps))),
-            Mistake("eps stands under the root; Adam adds it after",
+            Mistake("eps is under the root; Adam adds it after",
                     _adam_with(lambda m, v, a, b, eps: m / a / np.sqrt(v / b + eps))),
             Mistake("the corrected averages were returned, and would be corrected again at the "
                     "next step; what is kept is m and v themselves", _corrected_returned),
-            Mistake("β₁ and β₂ stand in each other's place", _betas_swapped),
+            Mistake("β₁ and β₂ are in each other's place", _betas_swapped),
             Mistake("v averages |g|; it averages g²", _not_squared),
         ),
     )
