@@ -32,19 +32,33 @@ def test_the_grader_on_the_heldout_answers(counts):
     assert counts["named"] >= 0.8 * wrong
 
 
-def given_to(call: str, folder: Path) -> dict[str, str]:
-    """The functions that a folder's files hand to `wrong` or `Mistake`: code -> where."""
+def given_to(call: str, folder: Path) -> dict[tuple[str, str], str]:
+    """The functions that a folder's files hand to `wrong` or `Mistake`, by exercise and code."""
     found = {}
     for path in sorted(folder.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == call:
-                for part in (part for argument in node.args for part in ast.walk(argument)):
-                    function = defined.get(getattr(part, "id", ""), part)
-                    if isinstance(function, ast.FunctionDef | ast.Lambda):
-                        found[normalised(function)] = f"{path.name}:{node.lineno}"
+        for outer in ast.walk(tree):
+            for node in ast.walk(outer) if exercises_of(outer) else ():
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == call:
+                    for part in (part for argument in node.args for part in ast.walk(argument)):
+                        function = defined.get(getattr(part, "id", ""), part)
+                        if isinstance(function, ast.FunctionDef | ast.Lambda):
+                            for name in exercises_of(outer):
+                                found[name, normalised(function)] = f"{path.name}:{node.lineno}"
     return found
+
+
+def exercises_of(node: ast.AST) -> list[str]:
+    """The exercises that a call, or a loop over their names, is about."""
+    match node:
+        case ast.Call(func=ast.Name(id="wrong"), args=[ast.Constant(value=name), *_]):
+            return [name]
+        case ast.Call(func=ast.Name(id="Exercise"), keywords=keywords):
+            return [ast.literal_eval(k.value) for k in keywords if k.arg == "name"]
+        case ast.For(iter=ast.Tuple(elts=names)):
+            return [name.value for name in names if isinstance(name, ast.Constant)]
+    return []
 
 
 def normalised(function: ast.FunctionDef | ast.Lambda) -> str:

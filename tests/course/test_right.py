@@ -7,6 +7,7 @@ from minivit import ViT, ViTConfig
 from minivit import functional as F
 from minivit.course import right
 from minivit.course import right_further as further
+from minivit.course import right_transfer as transfer
 from minivit.functional import sincos_2d
 from minivit.optim import Schedule
 from minivit.viz import maps
@@ -54,3 +55,43 @@ def test_places_and_counts():
     config = ViTConfig(image_size=32, patch_size=4, num_classes=10, dim=24, depth=3, num_heads=1,
                        mlp_ratio=2.5)  # fmt: skip
     assert right.count(32, 4, 10, 24, 3, 60) == ViT(config).num_parameters
+
+
+B, T, D = 2, 5, 4
+Q, K, V = of(3, B, 6, T, D)
+BIAS = of(7)
+PAIRS = RNG.integers(0, 7, (T, T))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (transfer.overlapping(IMAGES, 2, 2), F.patchify_forward(IMAGES, 2)[0]),
+        (transfer.overlapping(IMAGES, 3, 1) @ np.ones((27, 1)),
+         F.conv2d_forward(IMAGES.transpose(0, 2, 3, 1), np.ones((3, 3, 3, 1)))[0]
+         .reshape(2, -1, 1)),
+        (transfer.with_registers(X, GAMMA[None, None], of(1, 0, 4), of(1, 4, 4) * 0 + 1),
+         F.class_token_forward(X, GAMMA[None, None])[0] + 1),
+        (transfer.rmsnorm(X, GAMMA, 0.1), F.rmsnorm_forward(X, GAMMA, 0.1)[0]),
+        (transfer.biased_attention(Q[:, 0], K[:, 0], V[:, 0], BIAS, PAIRS)[0],
+         F.attention_forward(Q[:, :1], K[:, :1], V[:, :1], bias=BIAS[PAIRS][None, None])[0][:, 0]),
+        (transfer.grouped_attention(Q, K, V), F.attention_forward(Q, K, V)[0]),
+        (transfer.grouped_attention(Q, K[:, :2], V[:, :2])[:, 3:],
+         F.attention_forward(Q[:, 3:], K[:, 1:2] + 0 * K[:, 3:], V[:, 1:2] + 0 * V[:, 3:])[0]),
+        (transfer.layerscale_backward(X, X + 1, GAMMA, lambda d: 2 * d)[1],
+         F.layer_scale_backward(X, F.layer_scale_forward(X + 1, GAMMA)[1])[1]),
+    ],
+)  # fmt: skip
+def test_beyond_the_chapters_as_minivits(ours, theirs):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_pooled_statistics_are_those_of_all_images():
+    files = [of(n, 3) + n for n in (4, 9, 2)]
+    ours = transfer.pooled(
+        np.stack([file.mean(0) for file in files]),
+        np.stack([file.std(0) for file in files]),
+        np.array([4, 9, 2]),
+    )
+    both = np.concatenate(files)
+    np.testing.assert_allclose(ours, (both.mean(0), both.std(0)), rtol=1e-12)

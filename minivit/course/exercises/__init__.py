@@ -16,7 +16,7 @@ for module in pkgutil.iter_modules(__path__):
 def find(name: str) -> Exercise:
     """The exercise of a name. Raises UserError where there is none."""
     if name not in EXERCISES:
-        chapter = [known for known in EXERCISES if known[:2] == str(name)[:2]]
+        chapter = sorted(known for known in EXERCISES if known[:2] == str(name)[:2])
         raise UserError(
             f"there is no exercise {name!r}; expected one of {', '.join(chapter or EXERCISES)}"
         )

@@ -1,0 +1,214 @@
+"""Chapters 00 and 01, beyond what they print: pooled statistics, overlapping patches."""
+
+import numpy as np
+
+from minivit.course import right_transfer
+from minivit.course.exercise import Exercise, Hard, Mistake, add
+
+# 00.d: pooled(means, stds, sizes) -> mean, std
+
+
+def _draw_files(rng: np.random.Generator, size: int) -> tuple:
+    files, C = ((2, 3), (4, 3), (3, 1))[size]
+    return (rng.uniform(0.2, 0.8, (files, C)), rng.uniform(0.05, 0.3, (files, C)),
+            rng.integers(2, 90, files))  # fmt: skip
+
+
+def _pooled_by(mean, variance):
+    """A wrong answer: mean(means, share), variance(means, stds, share, mean)."""
+
+    def wrong(means, stds, sizes):
+        share = sizes / sizes.sum()
+        found = mean(means, share)
+        return found, np.sqrt(variance(means, stds, share, found))
+
+    return wrong
+
+
+def _right_mean(means, share):
+    return share @ means
+
+
+add(
+    Exercise(
+        name="00.d",
+        answer=right_transfer.pooled,
+        outputs=("mean", "std"),
+        inputs=_draw_files,
+        hard=(
+            Hard("of a single file",
+                 lambda rng: (rng.random((1, 3)), rng.random((1, 3)), np.array([7]))),
+            Hard("of two files whose images are all grey, of another grey in each",
+                 lambda rng: (np.array([[0.1, 0.2], [0.7, 0.9]]), np.zeros((2, 2)),
+                              np.array([30, 10]))),
+        ),
+        mistakes=(
+            Mistake("the standard deviations were averaged: that of two files whose means are far "
+                    "apart is larger than both. Average squares, and add how far each file's mean "
+                    "is from the mean of all",
+                    _pooled_by(_right_mean, lambda m, s, share, mean: (share @ s) ** 2)),
+            Mistake("the variances were averaged, but the spread of the files' means is missing",
+                    _pooled_by(_right_mean, lambda m, s, share, mean: share @ s**2)),
+            Mistake("every file counted alike, whatever its size",
+                    lambda m, s, sizes: right_transfer.pooled(m, s, np.ones_like(sizes))),
+            Mistake("the mean is right by the sizes, but in the variance every file counted alike",
+                    _pooled_by(_right_mean, lambda m, s, share, mean: (
+                        s**2 + (m - mean) ** 2).mean(0))),
+            Mistake("the root is missing: the variance was returned",
+                    lambda m, s, sizes: (right_transfer.pooled(m, s, sizes)[0],
+                                         right_transfer.pooled(m, s, sizes)[1] ** 2)),
+            Mistake("the mean's square was not taken away from the mean of the squares",
+                    _pooled_by(_right_mean, lambda m, s, share, mean: share @ (s**2 + m**2))),
+        ),
+    )
+)  # fmt: skip
+
+
+# 01.e: overlapping(images, P, S) -> patches; 01.f: its backward
+
+WINDOWS = (((2, 3, 7, 5), 3, 2), ((3, 2, 6, 8), 4, 2), ((1, 2, 7, 9), 3, 1))  # (B, C, H, W), P, S
+
+
+def _draw_windows(rng: np.random.Generator, size: int) -> tuple:
+    shape, P, S = WINDOWS[size]
+    return rng.standard_normal(shape), P, S
+
+
+def _draw_dwindows(rng: np.random.Generator, size: int) -> tuple:
+    return _dwindows(rng, *WINDOWS[size])
+
+
+def _dwindows(rng, shape, P, S):
+    B, C, H, W = shape
+    N = ((H - P) // S + 1) * ((W - P) // S + 1)
+    return rng.standard_normal((B, N, P * P * C)), shape, P, S
+
+
+def _ordered(*axes):
+    """A wrong answer: the axes (B, C, row of patches, column, row inside, column) like this."""
+
+    def wrong(images, P, S):
+        B, C = images.shape[:2]
+        windows = np.lib.stride_tricks.sliding_window_view(images, (P, P), (2, 3))
+        return windows[:, :, ::S, ::S].transpose(axes).reshape(B, -1, P * P * C)
+
+    return wrong
+
+
+def _only(count):
+    """A wrong answer: count(length, P, S) patches along each direction."""
+
+    def wrong(images, P, S):
+        H, W = images.shape[2:]
+        rows, columns = count(H, P, S), count(W, P, S)
+        cut = images[:, :, : (rows - 1) * S + P, : (columns - 1) * S + P]
+        return right_transfer.overlapping(cut, P, S)
+
+    return wrong
+
+
+def _back_by(put):
+    """A wrong answer: put(whole, part, window, how often each pixel is used)."""
+
+    def wrong(dpatches, shape, P, S):
+        B, C, H, W = shape
+        rows, columns = (H - P) // S + 1, (W - P) // S + 1
+        grid = dpatches.reshape(B, rows, columns, P, P, C).transpose(0, 5, 1, 2, 3, 4)
+        used = right_transfer.overlapping_backward(np.ones_like(dpatches), shape, P, S)
+        dimages = np.zeros(shape, dpatches.dtype)
+        for row, column in np.ndindex(rows, columns):
+            place = (..., slice(row * S, row * S + P), slice(column * S, column * S + P))
+            put(dimages, place, grid[:, :, row, column], used)
+        return dimages
+
+    return wrong
+
+
+def _overwrite(dimages, place, part, used):
+    dimages[place] = part
+
+
+def _average(dimages, place, part, used):
+    dimages[place] += part / used[place]
+
+
+def _windows_as(order):
+    """A wrong answer: a patch's numbers are taken for another order."""
+
+    def wrong(dpatches, shape, P, S):
+        return right_transfer.overlapping_backward(order(dpatches, P, shape[1]), shape, P, S)
+
+    return wrong
+
+
+def _channels_first(dpatches, P, C):
+    B, N, _ = dpatches.shape
+    return dpatches.reshape(B, N, C, P, P).transpose(0, 1, 3, 4, 2).reshape(dpatches.shape)
+
+
+def _mirrored(dpatches, P, C):
+    B, N, _ = dpatches.shape
+    return dpatches.reshape(B, N, P, P, C).swapaxes(2, 3).reshape(dpatches.shape)
+
+
+def _windows_slopes(dpatches, shape, P, S):
+    images = np.zeros(shape)
+
+    def objective() -> float:
+        return float((dpatches * right_transfer.overlapping(images, P, S)).sum())
+
+    return objective, {"dimages": images}
+
+
+add(
+    Exercise(
+        name="01.e",
+        answer=right_transfer.overlapping,
+        outputs=("patches",),
+        inputs=_draw_windows,
+        hard=(
+            Hard("where the last rows and columns are too few for one more patch",
+                 lambda rng: (rng.standard_normal((2, 1, 8, 6)), 3, 2)),
+            Hard("where patches do not overlap (S = P)",
+                 lambda rng: (rng.standard_normal((1, 3, 4, 6)), 2, 2)),
+        ),
+        mistakes=(
+            Mistake("the last patch of each row and column is missing: there are "
+                    "(H - P) // S + 1 of them, as the first begins at 0",
+                    _only(lambda length, P, S: max((length - P) // S, 1))),
+            Mistake("in a patch the channels come first; the order is row, column, channel",
+                    _ordered(0, 2, 3, 1, 4, 5)),
+            Mistake("the patches are in the order of columns; reading order goes along the rows",
+                    _ordered(0, 3, 2, 4, 5, 1)),
+            Mistake("inside a patch the columns come before the rows",
+                    _ordered(0, 2, 3, 5, 4, 1)),
+            Mistake("the stride was not used: a patch begins at every pixel",
+                    lambda images, P, S: right_transfer.overlapping(images, P, 1)),
+            Mistake("the patches lie side by side, a step of P, and do not overlap; the next one "
+                    "begins S pixels on", lambda images, P, S: right_transfer.overlapping(
+                        images, P, P)),
+        ),
+    ),
+    Exercise(
+        name="01.f",
+        answer=right_transfer.overlapping_backward,
+        outputs=("dimages",),
+        inputs=_draw_dwindows,
+        forward=_windows_slopes,
+        hard=(
+            Hard("where the last rows and columns are in no patch, and get no gradient",
+                 lambda rng: _dwindows(rng, (2, 1, 8, 6), 3, 2)),
+            Hard("where patches do not overlap (S = P)",
+                 lambda rng: _dwindows(rng, (1, 3, 4, 6), 2, 2)),
+        ),
+        mistakes=(
+            Mistake("a patch's gradient overwrote that of the patch before where they overlap; "
+                    "they add up: +=", _back_by(_overwrite)),
+            Mistake("the gradients of a pixel were averaged over the patches that it is in; what "
+                    "is used many times gets their sum", _back_by(_average)),
+            Mistake("a patch's numbers were taken for (channel, row, column); they are in the "
+                    "order row, column, channel", _windows_as(_channels_first)),
+            Mistake("rows and columns inside a patch were exchanged", _windows_as(_mirrored)),
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,124 @@
+"""Chapter 02, beyond what it prints: registers, mean pooling."""
+
+import numpy as np
+
+from minivit.course import right_transfer
+from minivit.course.exercise import Exercise, Hard, Mistake, add
+
+# 02.e: with_registers(projected, cls_token, registers, pos_embed) -> tokens
+
+
+def _draw_registers(rng: np.random.Generator, size: int) -> tuple:
+    return _registers(rng, *((2, 3, 2, 4), (4, 5, 1, 6), (3, 2, 4, 5))[size])
+
+
+def _registers(rng, B, N, R, C):
+    shapes = (B, N, C), (1, 1, C), (1, R, C), (1, N + 1, C)
+    return tuple(rng.standard_normal(shape) for shape in shapes)
+
+
+def _in_order(*places):
+    """A wrong answer: class token, registers and patches, each with its position, in an order."""
+
+    def wrong(projected, cls_token, registers, pos_embed):
+        tokens = right_transfer.with_registers(projected, cls_token, registers, pos_embed)
+        R = registers.shape[1]
+        parts = tokens[:, :1], tokens[:, 1 : 1 + R], tokens[:, 1 + R :]
+        return np.concatenate([parts[i] for i in places], 1)
+
+    return wrong
+
+
+def _first_positions(projected, cls_token, registers, pos_embed):
+    R = registers.shape[1]
+    tokens = right_transfer.with_registers(projected, cls_token, registers, 0 * pos_embed)
+    tokens[:, : pos_embed.shape[1]] += pos_embed
+    return tokens if R else tokens + pos_embed
+
+
+def _no_class_position(projected, cls_token, registers, pos_embed):
+    return right_transfer.with_registers(
+        projected, cls_token - pos_embed[:, :1], registers, pos_embed
+    )
+
+
+def _class_position_for_all(projected, cls_token, registers, pos_embed):
+    return right_transfer.with_registers(
+        projected, cls_token, registers + pos_embed[:, :1], pos_embed
+    )
+
+
+add(
+    Exercise(
+        name="02.e",
+        answer=right_transfer.with_registers,
+        outputs=("tokens",),
+        inputs=_draw_registers,
+        hard=(
+            Hard("of one image", lambda rng: _registers(rng, 1, 4, 2, 3)),
+            Hard("without registers", lambda rng: _registers(rng, 2, 3, 0, 4)),
+        ),
+        mistakes=(
+            Mistake("the registers are behind the patches; they come after the class token",
+                    _in_order(0, 2, 1)),
+            Mistake("the registers are in front of the class token, where the end of the model "
+                    "looks for it", _in_order(1, 0, 2)),
+            Mistake("the positions were added to the first N + 1 tokens, registers and all: a "
+                    "register has no position, and each patch its own", _first_positions),
+            Mistake("the class token has no position; it has the first row of pos_embed",
+                    _no_class_position),
+            Mistake("the registers got the class token's position; they have none",
+                    _class_position_for_all),
+        ),
+    )
+)  # fmt: skip
+
+
+# 02.f: mean_pool_backward(dpooled, T, prefix) -> dx
+
+
+def _draw_pooled(rng: np.random.Generator, size: int) -> tuple:
+    B, T, C, prefix = ((2, 5, 3, 1), (4, 7, 2, 3), (3, 4, 5, 0))[size]
+    return rng.standard_normal((B, C)), T, prefix
+
+
+def _mean_pool(x, prefix):
+    return x[:, prefix:].mean(1)
+
+
+def _pool_slopes(dpooled, T, prefix):
+    x = np.zeros((len(dpooled), T, dpooled.shape[1]))
+    return lambda: float((dpooled * _mean_pool(x, prefix)).sum()), {"dx": x}
+
+
+def _scaled(change):
+    """A wrong answer: the right one times change(T, prefix)."""
+    return lambda d, T, prefix: right_transfer.mean_pool_backward(d, T, prefix) * change(T, prefix)
+
+
+add(
+    Exercise(
+        name="02.f",
+        answer=right_transfer.mean_pool_backward,
+        outputs=("dx",),
+        inputs=_draw_pooled,
+        forward=_pool_slopes,
+        hard=(
+            Hard("of one token", lambda rng: (rng.standard_normal((1, 3)), 1, 0)),
+            Hard("where all tokens but one are in front",
+                 lambda rng: (rng.standard_normal((2, 3)), 4, 3)),
+        ),
+        mistakes=(
+            Mistake("every token was given the whole gradient: in a mean each counts 1/n, and so "
+                    "does its gradient", _scaled(lambda T, prefix: T - prefix)),
+            Mistake("it was divided by all T tokens; the mean is of the T - prefix that are in it",
+                    _scaled(lambda T, prefix: (T - prefix) / T)),
+            Mistake("the tokens in front got a gradient, too; they have no part in the mean",
+                    lambda d, T, prefix: np.repeat(d[:, None] / (T - prefix), T, 1)),
+            Mistake("all T tokens share the gradient, as if the mean were of all",
+                    lambda d, T, prefix: np.repeat(d[:, None] / T, T, 1)),
+            Mistake("the gradient went to the first token alone, as from a class token",
+                    lambda d, T, prefix: np.pad(d[:, None], ((0, 0), (0, T - 1), (0, 0)))),
+        ),
+    )
+)  # fmt: skip
