@@ -19,7 +19,6 @@ import difflib
 import functools
 import gc
 import importlib
-import importlib.util
 import json
 import math
 import os
@@ -54,11 +53,17 @@ SOURCES = (
     *("data/augment.py", "data/mix.py", "data/rand_augment.py", "data/batches.py"),
     "engine/checkpoint.py",
 )
+COMPILED = Path("minivit", "functional", "compiled")
+"""Left out, unless a file of it is named: Numba compiles loops anew for each mutant, which takes
+seconds. tests/functional/test_compiled.py holds them to the pairs, and those are mutated."""
 NOT_MUTATED = (cst.Annotation, cst.Raise, cst.Assert, cst.Import, cst.ImportFrom, cst.Decorator)
 TOO_PLAIN = (mutators.operator_string, mutators.operator_assignment, mutators.operator_arg_removal)
 """Mutators left out: messages, and what any test sees, such as `x = None`."""
-PRELOADED = ("numpy", "hypothesis", "hypothesis.internal.conjecture.engine", "torch")
-"""Libraries that the tests import, where they are there."""
+PRELOADED = (
+    *("numpy.testing", "hypothesis", "hypothesis.internal.conjecture.engine", "numba"),
+    *("torch._dynamo", "timm"),  # the first is imported by any optimizer of PyTorch's
+)
+"""Libraries that the tests import, where they are there: else each mutant's process does."""
 THE_LAST = matchers.UnaryOperation(matchers.Minus(), matchers.Integer("1"))
 """-1, the last axis or the size that is left over; +1 instead is enough."""
 STRICT = matchers.Arg(keyword=matchers.Name("strict"))
@@ -183,6 +188,12 @@ def _middles(a: list[str], b: list[str]) -> tuple[list[str], list[str]]:
     rest = range(shorter - start)
     end = next((i for i in rest if a[-1 - i] != b[-1 - i]), len(rest))
     return a[start : len(a) - end], b[start : len(b) - end]
+
+
+def files_of(place: Path) -> list[Path]:
+    if not place.is_dir():
+        return [place]
+    return [file for file in sorted(place.rglob("*.py")) if file.parent != COMPILED]
 
 
 def tests_of(path: str, whole: bool) -> list[str]:
@@ -379,10 +390,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
     given = [Path(f) for f in options.files] or [Path("minivit", name) for name in SOURCES]
-    files = [f for g in given for f in (sorted(g.rglob("*.py")) if g.is_dir() else [g])]
+    files = [f for place in given for f in files_of(place)]
     allowed, alive = read_allowed(), 0
-    for library in filter(importlib.util.find_spec, PRELOADED):
-        importlib.import_module(library)
+    for library in PRELOADED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
     with tempfile.TemporaryDirectory(prefix="mutants-") as copy:
         for name in COPIED:
             copy_one = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
