@@ -177,6 +177,16 @@ def test_the_mlp_takes_the_activation_it_was_told(activation, function):
     np.testing.assert_allclose(mlp.forward(x)[0], hidden @ mlp.fc2.weight.data, atol=1e-13)
 
 
+def test_attention_poolings_mlp_takes_the_activation_it_was_told():
+    pool, x = AttentionPool(rng(), 4, 2, 6, LayerNorm, GeluTanh()), 3.0 * draw(0, 2, 5, 4)
+    fc1, fc2 = pool.mlp.fc1.weight.data, pool.mlp.fc2.weight.data.copy()
+    pool.mlp.fc2.weight.data[...] = 0.0
+    z, _ = pool.forward(x)
+    pool.mlp.fc2.weight.data[...] = fc2
+    hidden, _ = gelu_tanh_forward(pool.norm.forward(z)[0] @ fc1)
+    np.testing.assert_allclose(pool.forward(x)[0], z + hidden @ fc2, atol=1e-13)
+
+
 def test_a_block_whose_branches_give_nothing_passes_its_input_through():
     block, x, dy = make_block(), draw(0, 2, 5, 8), draw(1, 2, 5, 8)
     block.attn.proj.weight.data[...] = 0.0
