@@ -287,16 +287,18 @@ class Swaps(Order):
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         gc.freeze()  # what all share is not looked through, and so not copied
         original, alive = Path(self.path).read_text(encoding="utf-8"), []
-        for i, code in enumerate([original, *self.codes]):
+        for i, code in enumerate([*self.codes, original]):
             self.pytest_collection_modifyitems(session.items)
+            if code == original:  # whatever test has noticed a mutant may not notice this
+                failed = set(self.file.read_text(encoding="utf-8").splitlines())
+                session.items[:] = [item for item in session.items if item.nodeid in failed]
             passed = fork(self.limit)
             if passed is None:
                 swap_functions(self.path, code)
                 return None  # pytest goes on and runs the tests
-            alive += [i - 1] * passed
-            if not alive:  # no test may notice the original
-                return True
-        self.alive.write_text(json.dumps(alive[1:]), encoding="utf-8")
+            alive += [i] * passed
+        if len(self.codes) in alive:
+            self.alive.write_text(json.dumps(alive[:-1]), encoding="utf-8")
         return True
 
 

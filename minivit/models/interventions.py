@@ -170,8 +170,8 @@ class ForcedAttention(MultiHeadAttention):
     def forward(
         self, x: Array, stream: RandomStream | None = None
     ) -> tuple[Array, MultiHeadAttentionCache]:
-        """x (B, T, C) -> (B, T, C), cache."""
-        _, cache = super().forward(x, stream)
+        """x (B, T, C) -> (B, T, C), cache; at rest, as nobody trains it."""
+        _, cache = super().forward(x)
         probs, v = cache.probs, cache.attention.v
         probs[:, :, : self.askers] = 0.0
         probs[:, :, : self.askers, list(self.forced)] = 1.0 / len(self.forced)

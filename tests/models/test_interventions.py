@@ -178,7 +178,7 @@ CHANGES = {
     "all heads but one": {"heads_off": [(1, 1)]},
     "a layer skipped": {"skipped": [0]},
     "uniform attention": {"uniform": [1]},
-    "a temperature": {"temperature": 2.5},
+    "a temperature": {"temperature": 2.0},
     "positions shuffled": {"positions": ORDER},
     "positions off": {"positions": "off"},
     "all at once": {
@@ -262,6 +262,12 @@ def test_rollout_passes_a_skipped_layer():
     model, images = made()
     maps = look(intervene(model, skipped=[0]), images).maps
     np.testing.assert_allclose(rollout(maps)[-1], rollout(maps[1:])[-1])
+
+
+def test_the_maps_of_a_skipped_layer_have_the_models_dtype():
+    model = ViT(ViTConfig(**SIZES))
+    _, cache = intervene(model, skipped=[0]).forward(np.zeros((2, 3, 8, 12), np.float32))
+    assert [block.attn.probs.dtype for block in cache.blocks] == [np.float32] * 2
 
 
 def test_changes_of_a_changed_model_add_up():
@@ -357,7 +363,9 @@ def test_without_positions_the_order_of_patches_does_not_matter():
         ({"uniform": [9]}, "layer 9"),
         ({"temperature": 0.0}, "temperature is 0.0; expected a number above 0"),
         ({"temperature": float("nan")}, "temperature is nan"),
+        ({"temperature": float("inf")}, "temperature is inf"),
         ({"forced": [6]}, "patch 6: there are patches 0 to 5"),
+        ({"forced": [-1]}, "patch -1: there are patches 0 to 5"),
         ({"positions": [0, 1]}, "an order of 2 patches; expected one for each of 6"),
         ({"positions": [0, 1, 2, 3, 4, 6]}, "patch 6"),
         ({"positions": "none"}, 'positions is "none"; expected "own", "off" or a list'),
