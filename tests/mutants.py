@@ -244,9 +244,10 @@ def fork(limit: float) -> bool | None:
 
 
 def run_tests(tests: list[str], *plugins: object) -> NoReturn:
-    """Ends the process; plugins that wait and tidy up are left out."""
+    """Ends the process; without plugins that wait and tidy up, or that no test needs."""
     plain = ("cacheprovider", "unraisableexception", "threadexception")
-    options = [f"-pno:{plugin}" for plugin in plain]
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    options = [*(f"-pno:{plugin}" for plugin in plain), "-p_hypothesis_pytestplugin"]
     options += ["-x", "-s", "--tb=no", "--basetemp=temporary", "--hypothesis-profile=mutants"]
     os._exit(int(pytest.main([*options, *tests], plugins=plugins)))
 
@@ -361,13 +362,24 @@ def try_mutants(path: str, mutants: list[Mutant], tests: list[str]) -> Iterator[
         compiled.unlink()
     for mutant in [*(m for m in mutants if not m.swaps), *left]:
         Path(path).write_text(mutant.code, encoding="utf-8")
+        if not is_noticed(tests, limit, failed):
+            yield mutant
+    Path(path).write_text(original, encoding="utf-8")
+
+
+def is_noticed(tests: list[str], limit: float, failed: Path) -> bool:
+    """Whether a test fails in a process that imports everything anew. Those of the file that
+    noticed the last mutant are tried alone first: to collect all takes longer than to run them."""
+    last = failed.read_text(encoding="utf-8").splitlines()[-1:]
+    first = [test.partition("::")[0] for test in last] or tests[:1]
+    for some in (first, tests):
         passed = fork(limit)
         if passed is None:
             sys.dont_write_bytecode = True
-            run_tests(tests, Order(failed))
-        if passed:
-            yield mutant
-    Path(path).write_text(original, encoding="utf-8")
+            run_tests(some, Order(failed))
+        if not passed:
+            return True
+    return False
 
 
 def read_allowed() -> dict[tuple[str, str], str]:
@@ -397,6 +409,7 @@ def main(arguments: list[str]) -> int:
     for library in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
+    gc.freeze()
     with tempfile.TemporaryDirectory(prefix="mutants-") as copy:
         for name in COPIED:
             copy_one = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
