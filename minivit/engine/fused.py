@@ -109,21 +109,31 @@ class FusedStep:
 
     Args:
         model: float32, on the device; its flat arrays are what is trained.
-        batch: B. device: where. smoothing: of the labels.
+        batch: images of a whole batch. device: where. smoothing: of the labels.
+        rows: those B of the batch that this rank computes; None for all.
 
     Attributes:
         patches: (B·N, P·P·channels) bf16, to be filled before forward.
-        draws: (fields, B) int32, `Plan.packed`: labels, and what `augment` does.
-        key: (3,) uint32: low and high half of a seed, step; masks and noise are a function of it.
+        draws: (fields, batch) int32, `Plan.packed`: labels, and what `augment` does; of all rows,
+            for an image may be mixed with one of another rank.
+        key: (4,) uint32: low and high half of a seed, step, first row; masks and noise are a
+            function of the first three and the place in the whole batch.
         state: (3,) float32: learning rate, 1 - β₁ᵗ, 1 - β₂ᵗ of the step.
         logits: (B, K) bf16.
-        sums: (2,) float32, mean loss and right answers of the last step.
+        sums: (2,) float32, of the last step: these rows' share of the mean loss, right answers.
 
     Raises:
         UserError: the model has something that there is no kernel for.
     """
 
-    def __init__(self, model: ViT, batch: int, device: Device, smoothing: float = 0.0):
+    def __init__(
+        self,
+        model: ViT,
+        batch: int,
+        device: Device,
+        smoothing: float = 0.0,
+        rows: range | None = None,
+    ):
         require_kernels(model.config)
         if model.own_layers:
             raise _no_kernel(f"layers that are not minivit's ({', '.join(model.own_layers)})")
@@ -134,7 +144,9 @@ class FusedStep:
                 f"shared memory in bf16, this GPU has {device.max_shared:,}; choose larger "
                 "patches or smaller heads, or train with --precision tf32"
             )
-        self.config, self.device, self.B, self.smoothing = model.config, device, batch, smoothing
+        self.config, self.device, self.smoothing = model.config, device, smoothing
+        self.batch, self.rows = batch, range(batch) if rows is None else rows
+        self.B = len(self.rows)
         self.T, self.N = model.config.num_tokens, model.config.grid[0] * model.config.grid[1]
         self.flat = flat = model.flat
         self.path_rates = [block.drop_path.rate for block in model.blocks]
@@ -149,9 +161,9 @@ class FusedStep:
         config, B, zeros = self.config, self.B, self.device.zeros
         C, F, K, rows = config.dim, config.hidden, config.num_classes, B * self.T
         # one array for all that changes from step to step, so that one copy brings it
-        self.inputs = zeros((len(Field) * B + 6,), "int32")
-        self.draws = self.inputs[:-6].reshape(len(Field), B)
-        self.key = self.inputs[-6:-3].view("uint32")
+        self.inputs = zeros((len(Field) * self.batch + 7,), "int32")
+        self.draws = self.inputs[:-7].reshape(len(Field), self.batch)
+        self.key = self.inputs[-7:-3].view("uint32")
         self.state = self.inputs[-3:].view("float32")
         self.patches = zeros((B * self.N, config.patch_size**2 * config.in_channels), BF16)
         self.embedded, self.dembedded = (zeros((B * self.N, C), BF16) for _ in range(2))
@@ -190,7 +202,7 @@ class FusedStep:
         sizes = {"CHANNELS": channels, "HEIGHT": H, "WIDTH_PX": W, "SCALAR": "bf16"}
         sizes |= {"PATCH": self.config.patch_size, "PADDING": padding}
         self._each("augment.cu", "augment", self.patches.size, pictures, self.draws, scale, offset,
-                   self.key, self.patches, self.B, **sizes)  # fmt: skip
+                   self.key, self.patches, self.batch, self.B, **sizes)  # fmt: skip
 
     # --- forward
 
@@ -224,12 +236,14 @@ class FusedStep:
         """dlogits and `sums`, of the labels in `draws`."""
         sizes: dict[str, Any] = {"CLASSES": self.config.num_classes, "SCALAR": "bf16"}
         grid = _ceil(self.B, THREADS // 32)
-        first, second = self.draws[Field.FIRST], self.draws[Field.SECOND]
-        kept = self.draws[Field.KEPT].view("float32")
+        mine = self.draws[:, self.rows.start : self.rows.stop]
+        first, second = mine[Field.FIRST], mine[Field.SECOND]
+        kept = mine[Field.KEPT].view("float32")
         self.device.launch("cross_entropy.cu", "cross_entropy", grid, THREADS, self.logits, first,
                            second, kept, self.dlogits, self.told[0], self.told[1], self.B,
-                           self.smoothing, **sizes)  # fmt: skip
-        self.device.launch("sums.cu", "two_sums", 1, 1024, self.told, self.sums, self.B, 1 / self.B)
+                           self.batch, self.smoothing, **sizes)  # fmt: skip
+        self.device.launch("sums.cu", "two_sums", 1, 1024, self.told, self.sums, self.B,
+                           1 / self.batch)  # fmt: skip
 
     # --- backward
 
@@ -333,8 +347,8 @@ class FusedStep:
     def _gelu(self, kernel: str, i: int, x: Any, y: Any) -> None:
         grid, (where, rate) = _ceil(x.size, THREADS * 8), self._dropout(site(i, HIDDEN))
         tanh = int(self.config.activation == "gelu_tanh")
-        self.device.launch("gelu.cu", kernel, grid, THREADS, x, y, x.size, self.key, where, rate,
-                           TANH=tanh, SCALAR="bf16", **_drop(rate))  # fmt: skip
+        self.device.launch("gelu.cu", kernel, grid, THREADS, x, y, x.size, self.key, where,
+                           x.size // self.B, rate, TANH=tanh, SCALAR="bf16", **_drop(rate))  # fmt: skip
 
     def _norm(
         self, x: Any, branch: Any, name: str, total: Any, y: Any, stats: Any, keep: Keep

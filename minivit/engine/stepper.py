@@ -89,7 +89,13 @@ class FusedStepper:
         require_fused(parts.config)
         config, model, optimizer, batches, *_ = parts
         self.parts, self.device = parts, device
-        self.fused = FusedStep(cast(ViT, model), config.batch_size, device, config.label_smoothing)
+        self.fused = FusedStep(
+            cast(ViT, model),
+            config.batch_size,
+            device,
+            config.label_smoothing,
+            parts.world.rows(config.batch_size),
+        )
         self.in_graph = type(optimizer) is AdamW and not model.flat.frozen
         self.rounded = False  # whether the kernels know the weights as they are
         split = batches.split
@@ -101,13 +107,14 @@ class FusedStepper:
             config.seed, spawn_key=(int(Purpose.DROPOUT),)
         ).generate_state(2, np.uint32)
         self._train: Any = device.replay(self._launch_training)
+        self._update: Any = device.replay(self._launch_update)
         self._look: Any = device.replay(self.fused.forward)
 
     def __enter__(self) -> "FusedStepper":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._train = self._look = None  # graphs, with all that they hold
+        self._train = self._update = self._look = None  # graphs, with all that they hold
 
     def prepare(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
         """The packed plan, and the pictures where they are varied on the host."""
@@ -127,6 +134,7 @@ class FusedStepper:
             self.fused.round_weights()
         self.device.upload(self.fused.inputs, self._inputs(packed, step, lr))
         self._train()
+        self._add_up()
         self.rounded = self.in_graph
         if self.in_graph:
             self.parts.optimizer.steps += 1
@@ -141,32 +149,47 @@ class FusedStepper:
         fused.forward(train=True)
         fused.loss()
         fused.backward()
-        if self.in_graph:
-            fused.update(cast(AdamW, parts.optimizer), parts.config.clip_norm)
+        if self.in_graph and parts.world.size == 1:
+            self._launch_update()
+
+    def _launch_update(self) -> None:
+        self.fused.update(cast(AdamW, self.parts.optimizer), self.parts.config.clip_norm)
+
+    def _add_up(self) -> None:
+        """Where there are other ranks, the graph is cut here: the gradients, their sum, the update."""
+        world, fused = self.parts.world, self.fused
+        if world.size > 1:
+            world.add(fused.flat.grad)
+            world.add(fused.sums)
+            if self.in_graph:
+                self._update()
 
     def _inputs(self, packed: np.ndarray, step: int, lr: float) -> np.ndarray:
         """As `FusedStep.inputs`: draws, key, state."""
-        key = np.array([*self.seed, step], np.uint32)
+        key = np.array([*self.seed, step, self.fused.rows.start], np.uint32)
         optimizer = self.parts.optimizer
         betas, t = getattr(optimizer, "betas", (0.0, 0.0)), optimizer.steps + 1
         state = np.array([lr, *(1.0 - beta**t for beta in betas)], np.float32)
         return np.concatenate([packed.ravel(), key.view(np.int32), state.view(np.int32)])
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        fused, config = self.fused, self.parts.config
-        B, P = config.batch_size, config.vit.patch_size
+        fused, config, world = self.fused, self.parts.config, self.parts.world
+        B, P = fused.B, config.vit.patch_size
         fused.round_weights()  # they may be another's, such as an average
         self.rounded = False
-        out = np.empty((len(images), config.vit.num_classes), np.float32)
+        out = np.zeros((len(images), config.vit.num_classes), np.float32)
         patches = np.zeros(fused.patches.shape, np.uint16)
-        for start in range(0, len(images), B):
-            part = images[start : start + B]
+        mine = world.rows(len(images))
+        for start in mine[::B]:
+            part = images[start : min(start + B, mine.stop)]
             rows = len(part) * fused.N
             cut, _ = patchify_forward(part, P)
             patches[:rows] = to_bf16(cut).reshape(rows, -1)
             self.device.upload(fused.patches, patches)
             self._look()
-            out[start : start + B] = from_bf16(self.device.download(fused.logits))[: len(part)]
+            found = from_bf16(self.device.download(fused.logits))
+            out[start : start + len(part)] = found[: len(part)]
+        world.add(out)  # rows of others are zeros here
         return out
 
 

@@ -25,7 +25,8 @@ SHAPES = {  # (B, C, H, W), P
     "grey": ((5, 1, 12, 8), 4),
     "odd": ((3, 3, 5, 7), 1),
 }
-STATE = np.array([12345, 678, 9], np.uint32)
+STATE = np.array([12345, 678, 9, 0], np.uint32)
+OTHER = STATE + np.array([1, 0, 0, 0], np.uint32)
 
 
 def loader(shape, augmentation, seed=0):
@@ -44,16 +45,17 @@ def on_host(batches, plan):
     return plan.drawn.images(images, statistics)
 
 
-def in_kernel(call, batches, packed, P, state=STATE, kind="float"):
-    """The same from the kernel, as patches: float32 (B·N, P·P·C)."""
+def in_kernel(call, batches, packed, P, state=STATE, kind="float", rows=None):
+    """The same from the kernel, as patches: float32 (B·N, P·P·C); rows: how many, from state's."""
     _, C, H, W = batches.split.images.shape
-    B = packed.shape[1]
+    whole = packed.shape[1]
+    B = whole if rows is None else rows
     scale, offset = scale_and_offset(batches.statistics.mean, batches.statistics.std, C)
     kept = np.zeros((B * (H // P) * (W // P), P * P * C), np.float32)
     patches = kept if kind == "float" else to_bf16(kept)
     sizes = {"CHANNELS": C, "HEIGHT": H, "WIDTH_PX": W, "PATCH": P, "SCALAR": kind}
     call("augment.cu", "augment", -(-patches.size // 64), 64, batches.split.images, packed, scale,
-         offset, state, patches, B, PADDING=batches.augmentation.crop, **sizes)  # fmt: skip
+         offset, state, patches, whole, B, PADDING=batches.augmentation.crop, **sizes)  # fmt: skip
     return patches if kind == "float" else from_bf16(patches)
 
 
@@ -101,7 +103,7 @@ def test_erasing_touches_its_rectangle_alone(call, size, mix):
     batches = loader(shape, Augmentation(crop=2, erasing=0.6, **mix))
     plan = batches.plan(1)
     found = as_pictures(in_kernel(call, batches, plan.packed(), P), shape, P)
-    other = as_pictures(in_kernel(call, batches, plan.packed(), P, STATE + 1), shape, P)
+    other = as_pictures(in_kernel(call, batches, plan.packed(), P, OTHER), shape, P)
     expected, noise = without_noise(batches, plan, on_host(batches, plan))
     assert 0.02 < noise.mean() < 0.7
     np.testing.assert_allclose(without_noise(batches, plan, found)[0], expected, rtol=0, atol=1e-6)
@@ -154,6 +156,19 @@ def test_noise_is_a_function_of_seed_and_step(call, word):
     one, again, other = (noise_bytes(call, state) for state in (STATE, STATE, changed))
     np.testing.assert_array_equal(one, again)
     assert (one == other).mean() < 2 / 256
+
+
+def test_ranks_make_the_rows_of_the_whole_batch(call):
+    """Noise and partners in other ranks' rows included."""
+    batches = loader((7, 3, 10, 6), Augmentation(crop=2, erasing=1.0, mixup=0.8))
+    packed = batches.plan(0).packed()
+    parts = [
+        in_kernel(call, batches, packed, 2, STATE + np.array([0, 0, 0, first], np.uint32), rows=n)
+        for first, n in ((0, 3), (3, 4))
+    ]
+    np.testing.assert_array_equal(
+        np.concatenate(parts), in_kernel(call, batches, packed, 2, STATE)
+    )
 
 
 @pytest.mark.parametrize("field", [f for f in Field if f < Field.FIRST])

@@ -24,8 +24,8 @@ def test_gelu(call, kind, form, count):
     y, sizes = np.zeros_like(x), {"TANH": int(form == "gelu_tanh"), "SCALAR": kind}
     expected, cache = getattr(F, f"{form}_forward")(read(x).astype(float))
     right = getattr(F, f"{form}_backward")(read(dy).astype(float), cache)
-    call("gelu.cu", "gelu_forward", 6, 64, x, y, count, None, 0, 0.0, **sizes)
-    call("gelu.cu", "gelu_backward", 6, 64, x, dy, count, None, 0, 0.0, **sizes)
+    call("gelu.cu", "gelu_forward", 6, 64, x, y, count, None, 0, count, 0.0, **sizes)
+    call("gelu.cu", "gelu_backward", 6, 64, x, dy, count, None, 0, count, 0.0, **sizes)
     close(read(y), expected, tolerance)
     close(read(dy), right, tolerance)
 

@@ -65,13 +65,25 @@ def prepare(options, device):
     return model, images, step
 
 
+def part_of(step, rows):
+    """The step of a rank that computes some of another's rows."""
+    single = ViT(step.config)
+    single.flat.data[...] = step.flat.data
+    part = FusedStep(single, 3, step.device, rows=rows)
+    part.round_weights()
+    patches = step.device.download(step.patches).reshape(3, -1)
+    step.device.upload(part.patches, patches[rows.start : rows.stop].reshape(part.patches.shape))
+    set_inputs(part)
+    return part
+
+
 def set_inputs(step, state=(0.0, 1.0, 1.0)):
     """Labels, key and state, in one copy as a training does it."""
     host = np.zeros(step.inputs.shape, np.int32)
-    draws = host[:-6].reshape(len(Field), 3)
+    draws = host[:-7].reshape(len(Field), 3)
     draws[[Field.FIRST, Field.SECOND]] = LABELS
     draws[Field.KEPT] = np.ones(3, np.float32).view(np.int32)
-    host[-6:-3] = np.array([SEED & 0xFFFFFFFF, SEED >> 32, STEP], np.uint32).view(np.int32)
+    host[-7:-3] = np.array([SEED & 0xFFFFFFFF, SEED >> 32, STEP, step.rows.start], np.uint32).view(np.int32)
     host[-3:] = np.array(state, np.float32).view(np.int32)
     step.device.upload(step.inputs, host)
 
@@ -120,6 +132,23 @@ def test_loss_gradients_and_update(device, options):
     trained = to_host(step.flat.data)
     np.testing.assert_allclose(trained, model.flat.data, atol=1e-5)
     np.testing.assert_array_equal(device.download(step.weights), to_bf16(trained))
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_the_gradients_of_ranks_add_up_to_those_of_one(options):
+    _, _, step = prepare(options, OnCpu(LtOnCpu()))
+    whole, sums = gradients_of(step), step.sums.copy()
+    whole = {name: gradient.copy() for name, gradient in whole.items()}
+    added, told = dict.fromkeys(whole, 0.0), 0.0
+    for rows in (range(1), range(1, 3)):
+        part = part_of(step, rows)
+        for name, gradient in gradients_of(part).items():
+            added[name] = added[name] + gradient
+        told = told + part.sums
+    np.testing.assert_allclose(told, sums, rtol=1e-6)
+    for name, right in whole.items():
+        error = np.linalg.norm(added[name] - right) / max(np.linalg.norm(right), 1e-3)
+        assert error < 1e-5, name
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)

@@ -24,7 +24,7 @@ def test_cross_entropy(call, kind, classes):
     expected, cache = cross_entropy_forward(logits, soft, smoothing)
     dlogits, losses, correct = np.zeros_like(stored), *np.zeros((2, rows), np.float32)
     call("cross_entropy.cu", "cross_entropy", 2, 128, stored, first, second, share, dlogits, losses,
-         correct, rows, smoothing, CLASSES=classes, SCALAR=kind)  # fmt: skip
+         correct, rows, rows, smoothing, CLASSES=classes, SCALAR=kind)  # fmt: skip
     assert losses.mean() == pytest.approx(expected, rel=1e-5)
     found = from_bf16(dlogits) if kind == "bf16" else dlogits
     right = cross_entropy_backward(1.0, cache)
@@ -39,7 +39,7 @@ def test_cross_entropy_of_large_logits_is_finite(call):
     dlogits, losses, correct = np.zeros_like(logits), *np.zeros((2, 1), np.float32)
     label, share = np.array([1], np.int32), np.ones(1, np.float32)
     call("cross_entropy.cu", "cross_entropy", 1, 32, logits, label, label, share, dlogits, losses,
-         correct, 1, 0.0, CLASSES=3, SCALAR="float")  # fmt: skip
+         correct, 1, 1, 0.0, CLASSES=3, SCALAR="float")  # fmt: skip
     assert losses[0] == 2e4
     np.testing.assert_array_equal(dlogits, [[1, -1, 0]])
 

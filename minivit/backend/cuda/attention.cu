@@ -114,7 +114,7 @@ __device__ __forceinline__ void save_rows(
 __device__ __forceinline__ float kept_at(
     const unsigned* key, unsigned site, float rate, int T, int H, int query, int of) {
     const long long map = (long long)blockIdx.z * H + blockIdx.y;
-    return kept(key, site, (map * T + query) * T + of, rate);
+    return kept(key, site, (map * T + query) * T + of, (long long)H * T * T, rate);
 }
 
 // grid (ceil(T / 64), H, B). lse (B, H, T): log Σ exp(S), for backward.

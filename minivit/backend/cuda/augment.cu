@@ -47,16 +47,18 @@ struct Batch {
     }
 };
 
-// pictures (all of the split, C, H, W); scale, offset (C): x · scale - offset normalizes;
-// state: {lower half of the seed, upper half, step}, in device memory so that a captured graph can
-// be replayed; patches (B·N, P·P·C), a patch's numbers in (row, column, channel) order.
+// pictures (all of the split, C, H, W); scale, offset (C): x · scale - offset normalizes; state:
+// {lower half of the seed, upper half, step, first of the rows}, in device memory so that a captured
+// graph can be replayed; patches (rows·N, P·P·C), of this rank's rows of the batch, a patch's numbers
+// in (row, column, channel) order.
 extern "C" __global__ void augment(
     const unsigned char* __restrict__ pictures, const int* __restrict__ draws,
     const float* __restrict__ scale, const float* __restrict__ offset,
-    const unsigned* __restrict__ state, scalar* __restrict__ patches, int B) {
+    const unsigned* __restrict__ state, scalar* __restrict__ patches, int B,
+    int rows) {
     const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= (long long)B * NUMBERS) return;
-    const int b = i / NUMBERS, place = i % NUMBERS;
+    if (i >= (long long)rows * NUMBERS) return;
+    const int b = state[3] + i / NUMBERS, place = i % NUMBERS;
     const int c = place % CHANNELS, in_patch = place / CHANNELS % (PATCH * PATCH);
     const int patch = place / (CHANNELS * PATCH * PATCH);
     const int y = patch / (WIDTH_PX / PATCH) * PATCH + in_patch / PATCH;

@@ -7,11 +7,13 @@
 
 constexpr int STEPS = (CLASSES + 31) / 32;
 
-// losses, correct (rows): of each image; correct: is the largest logit that of the likelier label?
+// rows: this rank's, of a batch of `images`. losses, correct (rows): of each image; correct: is the
+// largest logit that of the likelier label?
 extern "C" __global__ void cross_entropy(
     const scalar* __restrict__ logits, const int* __restrict__ first,
     const int* __restrict__ second, const float* __restrict__ share, scalar* __restrict__ dlogits,
-    float* __restrict__ losses, float* __restrict__ correct, int rows, float smoothing) {
+    float* __restrict__ losses, float* __restrict__ correct, int rows, int images,
+    float smoothing) {
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x & 31;
     if (row >= rows) return;
     const scalar* z = logits + (long long)row * CLASSES;
@@ -27,7 +29,7 @@ extern "C" __global__ void cross_entropy(
 #pragma unroll
     for (int k = 0; k < STEPS; ++k) total += expf(own[k] - most);  // of the lowest: 0
     total = warp_sum(total);
-    const float log_total = logf(total), one = 1.0f / total, of_batch = 1.0f / rows;
+    const float log_total = logf(total), one = 1.0f / total, of_batch = 1.0f / images;
     const int label = first[row], other = second[row];
     const float lambda = share[row];
     float loss = 0.0f;

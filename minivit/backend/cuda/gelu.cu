@@ -1,5 +1,5 @@
 // GELU element by element, and the dropout after it; functional/gelu.py is the oracle. TANH: 1 for the
-// tanh form, else exact.
+// tanh form, else exact. of_image: how many elements an image has.
 // Four threads' worth of 16 bytes: each thread does one pack, and a tail of single numbers.
 
 constexpr int PACK = 16 / (int)sizeof(scalar);
@@ -23,37 +23,39 @@ __device__ __forceinline__ float derivative_of(float x) {
 
 extern "C" __global__ void gelu_forward(
     const scalar* __restrict__ x, scalar* __restrict__ y, long long count,
-    const unsigned* __restrict__ key, unsigned site, float rate) {
+    const unsigned* __restrict__ key, unsigned site, long long of_image, float rate) {
     const long long i = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * PACK;
     if (i + PACK <= count) {
         float v[PACK];
         load(x + i, v);
 #pragma unroll
-        for (int k = 0; k < PACK; ++k) v[k] *= cdf_of(v[k]) * kept(key, site, i + k, rate);
+        for (int k = 0; k < PACK; ++k)
+            v[k] *= cdf_of(v[k]) * kept(key, site, i + k, of_image, rate);
         save(y + i, v);
         return;
     }
     for (long long k = i; k < count; ++k) {
         const float v = to_float(x[k]);
-        store(y[k], v * cdf_of(v) * kept(key, site, k, rate));
+        store(y[k], v * cdf_of(v) * kept(key, site, k, of_image, rate));
     }
 }
 
 // dy is replaced by dx.
 extern "C" __global__ void gelu_backward(
     const scalar* __restrict__ x, scalar* __restrict__ dy, long long count,
-    const unsigned* __restrict__ key, unsigned site, float rate) {
+    const unsigned* __restrict__ key, unsigned site, long long of_image, float rate) {
     const long long i = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * PACK;
     if (i + PACK <= count) {
         float v[PACK], d[PACK];
         load(x + i, v);
         load(dy + i, d);
 #pragma unroll
-        for (int k = 0; k < PACK; ++k) d[k] *= derivative_of(v[k]) * kept(key, site, i + k, rate);
+        for (int k = 0; k < PACK; ++k)
+            d[k] *= derivative_of(v[k]) * kept(key, site, i + k, of_image, rate);
         save(dy + i, d);
         return;
     }
     for (long long k = i; k < count; ++k)
         store(dy[k],
-              to_float(dy[k]) * derivative_of(to_float(x[k])) * kept(key, site, k, rate));
+              to_float(dy[k]) * derivative_of(to_float(x[k])) * kept(key, site, k, of_image, rate));
 }

@@ -27,7 +27,7 @@ extern "C" __global__ void residual_layernorm_forward(
     const int warps = gridDim.x * blockDim.x / 32;
     for (int row = first_row(); row < rows; row += warps) {
         const long long offset = (long long)row * WIDTH;
-        const float path = kept(key, path_site, row / T, path_rate);
+        const float path = kept(key, path_site, row / T, 1, path_rate);
         float v[STEPS][PACK], total = 0.0f;
 #pragma unroll
         for (int k = 0; k < STEPS; ++k) {
@@ -39,7 +39,7 @@ extern "C" __global__ void residual_layernorm_forward(
                 load(branch + offset + c, b);
 #pragma unroll
                 for (int i = 0; i < PACK; ++i)
-                    v[k][i] += path * kept(key, site, offset + c + i, rate) * b[i];
+                    v[k][i] += path * kept(key, site, offset + c + i, T * WIDTH, rate) * b[i];
                 save(sum + offset + c, v[k]);
             }
 #pragma unroll
@@ -103,7 +103,7 @@ extern "C" __global__ void layernorm_backward(
                 of_product += dxhat[k][i] * xhat[k][i];
             }
         }
-        const float path = kept(key, path_site, row / T, path_rate);
+        const float path = kept(key, path_site, row / T, 1, path_rate);
         const float mean_dxhat = warp_sum(of_dxhat) * SHARE;
         const float mean_product = warp_sum(of_product) * SHARE;
 #pragma unroll
@@ -117,7 +117,8 @@ extern "C" __global__ void layernorm_backward(
                 dx[i] += (dxhat[k][i] - mean_dxhat - xhat[k][i] * mean_product) * rstd;
             save(dresidual + offset + c, dx);
 #pragma unroll
-            for (int i = 0; i < PACK; ++i) dx[i] *= path * kept(key, site, offset + c + i, rate);
+            for (int i = 0; i < PACK; ++i)
+                dx[i] *= path * kept(key, site, offset + c + i, T * WIDTH, rate);
             save(dbranch + offset + c, dx);
         }
     }

@@ -27,16 +27,19 @@ __device__ __forceinline__ Philox philox(unsigned long long seed, unsigned step,
 __device__ __forceinline__ float uniform(unsigned bits) { return (bits >> 8) * (1.0f / 16777216.0f); }
 
 // Dropout (functional/dropout.py): what the number at this place is multiplied by, 0 with probability
-// `rate`, else 1 / (1 - rate). key: {seed, its low and its high half; step}, in device memory, so that
-// a captured graph can be replayed. site: each use in a model has numbers of its own. DROP: 0 leaves
-// all of it out.
+// `rate`, else 1 / (1 - rate). key: {seed, its low and its high half; step; the first image, by its
+// place in the batch of all ranks}, in device memory, so that a captured graph can be replayed. site:
+// each use in a model has numbers of its own. place: in this rank's array, of which an image has
+// `of_image` numbers. DROP: 0 leaves all of it out.
 #ifndef DROP
 #define DROP 0
 #endif
 __device__ __forceinline__ float kept(
-    const unsigned* key, unsigned site, unsigned long long place, float rate) {
+    const unsigned* key, unsigned site, unsigned long long place, long long of_image,
+    float rate) {
 #if DROP
     if (rate == 0.0f) return 1.0f;
+    place += key[3] * (unsigned long long)of_image;
     const Philox four = philox((unsigned long long)key[1] << 32 | key[0], key[2], site, place / 4);
     const unsigned low = place & 1 ? four.words[1] : four.words[0];
     const unsigned high = place & 1 ? four.words[3] : four.words[2];

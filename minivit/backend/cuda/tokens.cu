@@ -12,7 +12,7 @@ extern "C" __global__ void embed_forward(
     const long long b = i / C / T;
     float v = t < CLS ? cls_token[c] : to_float(patches[(b * (T - CLS) + t - CLS) * C + c]);
     if (positions) v += positions[t * C + c];
-    store(x[i], v * kept(key, site, i, rate));
+    store(x[i], v * kept(key, site, i, T * C, rate));
 }
 
 // dx (B, T, C), float, times keep, in place; and as scalars without the class token: dpatches. What
@@ -24,7 +24,7 @@ extern "C" __global__ void embed_backward(
     if (i >= (long long)B * T * C) return;
     const int c = i % C, t = i / C % T;
     const long long b = i / C / T;
-    const float d = dx[i] * kept(key, site, i, rate);
+    const float d = dx[i] * kept(key, site, i, T * C, rate);
 #if DROP
     dx[i] = d;
 #endif
