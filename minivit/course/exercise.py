@@ -51,6 +51,10 @@ class Exercise:
     warm_up: the chapter prints the answer.
     grade: where results are many and have names: grades an answer in the grader's place. See
         `minivit.course.whole`.
+    because: of a question whose answers are chosen by letters: why the right one is right. What the
+        mistakes say is then why the others are not.
+    parts: where the answer is several functions that other exercises ask for: their names. Each is
+        graded first.
     rtol: how exact a result must be, beside the largest number of it.
     """
 
@@ -63,7 +67,9 @@ class Exercise:
     forward: Callable[..., tuple[Callable[[], float], dict[str, np.ndarray]]] | None = None
     grown: Callable[[np.random.Generator, int], tuple] | None = None
     warm_up: bool = False
-    grade: Callable[[Callable, Callable], str] | None = None
+    grade: Callable[[Any, Callable], str] | None = None
+    because: str = ""
+    parts: tuple[str, ...] = ()
     rtol: float = 1e-6
 
 
@@ -76,6 +82,15 @@ def add(*exercises: Exercise) -> None:
         if exercise.name in EXERCISES:
             raise ValueError(f"there are two exercises {exercise.name}")
         EXERCISES[exercise.name] = exercise
+
+
+def question(name: str, right: str, **reasons: str) -> None:
+    """Add a question whose answers are chosen by letters, with what is to be said of each.
+
+    reasons: by letter, why it is right or why it is not: question("09.g", "b", a="…", b="…").
+    """
+    wrong = (Mistake(words, letter) for letter, words in reasons.items() if letter != right)
+    add(Exercise(name=name, answer=right, mistakes=tuple(wrong), because=reasons[right]))
 
 
 def gradient_of(function: Callable, *names: str) -> Callable:

@@ -117,9 +117,11 @@ def _as_case(exercise: Exercise, arguments: tuple, given: tuple) -> Case:
 def _grade(exercise: Exercise, answer: Any) -> str:
     if answer is None or answer is Ellipsis:
         raise WrongAnswerError("not done yet: replace the dots by your answer")
-    if not callable(exercise.answer):
+    if exercise.parts:
+        _grade_parts(exercise.parts, answer)
+    elif not callable(exercise.answer):
         return _grade_value(exercise, answer)
-    if not callable(answer):
+    elif not callable(answer):
         raise WrongAnswerError(f"expected a function, found {type(answer).__name__} {answer!r:.40}")
     if exercise.grade is not None:
         return exercise.grade(answer, lambda *parts: _cases.update({exercise.name: Case(*parts)}))
@@ -137,14 +139,41 @@ def _grade(exercise: Exercise, answer: Any) -> str:
     return words + note
 
 
+def _grade_parts(names: tuple[str, ...], answer: Any) -> None:
+    """Each of several functions, as the exercise that asks for it."""
+    if not isinstance(answer, tuple | list) or len(answer) != len(names):
+        raise WrongAnswerError(
+            f"expected {len(names)} functions, the answers to {' and '.join(names)}; found "
+            f"{type(answer).__name__} {answer!r:.40}"
+        )
+    for name, part in zip(names, answer, strict=True):
+        verdict = check(name, part)
+        if not verdict:
+            raise WrongAnswerError(f'course.check("{name}", …) first says: {verdict.words}')
+
+
 def _grade_value(exercise: Exercise, answer: Any) -> str:
-    """A number, a tuple of numbers, a word. Whole numbers are exact."""
+    """A number, a tuple of numbers, a letter. Whole numbers are exact."""
+    if exercise.because:
+        return _grade_choice(exercise, answer)
     if _same_value(answer, exercise.answer):
         return "right"
     for mistake in exercise.mistakes:
         if _same_value(answer, mistake.wrong):
             raise WrongAnswerError(f"{answer} is not it. It looks as if {mistake.words}")
     raise WrongAnswerError(f"{answer} is not it{_near(answer, exercise.answer)}")
+
+
+def _grade_choice(exercise: Exercise, answer: Any) -> str:
+    """A letter, with the reason for it or against it."""
+    reasons = {mistake.wrong: mistake.words for mistake in exercise.mistakes}
+    chosen = answer if isinstance(answer, str) else ""
+    if chosen == exercise.answer:
+        return f"right: {exercise.because}"
+    if chosen in reasons:
+        raise WrongAnswerError(f"not {chosen}: {reasons[chosen]}")
+    letters = ", ".join(sorted([*reasons, exercise.answer]))
+    raise WrongAnswerError(f"expected one of the letters {letters}, found {answer!r:.40}")
 
 
 def _near(answer: Any, right: Any) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minivit import course
-from minivit.course.exercise import EXERCISES, Exercise, Mistake, add, gradient_of
+from minivit.course.exercise import EXERCISES, Exercise, Mistake, add, gradient_of, question
 from minivit.course.exercises import find
 from minivit.course.grader import Verdict
 from minivit.errors import UserError
@@ -235,6 +235,17 @@ def test_numbers():
     assert "biases were left out" in said("99.b", 21_000_000)
     assert "3 is not it" in said("99.b", 3)
     assert "is not it" in said("99.b", "many")
+
+
+def test_a_question_with_choices():
+    question("99.d", "b", a="too few", b="both, as in the figure", c="too many")
+    verdict = course.check("99.d", "b")
+    assert verdict
+    assert verdict.words == "right: both, as in the figure"
+    assert said("99.d", "a") == "not a: too few"
+    for other in ("e", 7, np.ones(3), "ab"):
+        assert "expected one of the letters a, b, c" in said("99.d", other)
+    del EXERCISES["99.d"]
 
 
 def test_an_exercise_that_is_none():

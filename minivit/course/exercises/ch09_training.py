@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 
-from minivit.course import right_further
+from minivit.course import right, right_further
 from minivit.course.exercise import Exercise, Hard, Mistake, add
+from minivit.course.nano import grade_training
+from minivit.course.whole import vit_backward
 
 # 09.a: the first loss, 100 classes and label smoothing 0.1
 
@@ -226,6 +228,41 @@ add(
                     _by(_training, (0, 2, 3), 2)),
             Mistake("the division by the standard deviation is missing",
                     _by(_training, (0, 2, 3), 0)),
+        ),
+    )
+)  # fmt: skip
+
+
+# 09.f: (my_vit_backward, my_adam), with which Nano is trained; the accuracy is the grade
+
+
+def _doubled(dlogits, s, w):
+    return {
+        n: 2 * g if n.endswith("dscores") else g for n, g in vit_backward(dlogits, s, w).items()
+    }
+
+
+def _uphill(dlogits, s, w):
+    return vit_backward(-dlogits, s, w)
+
+
+def _uncorrected(theta, grad, m, v, t, lr, betas, eps):
+    _, m, v = right.adam(theta, grad, m, v, t, lr, betas, eps)
+    return theta - lr * m / (np.sqrt(v) + eps), m, v
+
+
+add(
+    Exercise(
+        name="09.f",
+        answer=(vit_backward, right.adam),
+        parts=("07.g", "08.c"),
+        grade=grade_training,
+        mistakes=(
+            Mistake("the first wrong one is blocks.1.attn.dscores: It looks as if it is 2 times "
+                    "what it should be", (_doubled, right.adam)),
+            Mistake("the first one, head.dx, is wrong already: It looks as if the sign is the "
+                    "wrong way round", (_uphill, right.adam)),
+            Mistake("both bias corrections are missing", (vit_backward, _uncorrected)),
         ),
     )
 )  # fmt: skip
