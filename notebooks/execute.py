@@ -25,6 +25,7 @@ from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
 from minivit.commands.cli import run_command
+from minivit.course.folding import FOLDED, is_drawing
 from minivit.ranges import Range, Ranged
 
 HERE = Path(__file__).resolve().parent
@@ -112,7 +113,8 @@ def _text(output) -> str:
 
 
 def tidy(notebook) -> None:
-    """Take out what only holds here: live widgets, ids of this kernel, its version."""
+    """Take out what only holds here: live widgets, ids of this kernel, its version. Fold the cells
+    that draw."""
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -123,6 +125,7 @@ def tidy(notebook) -> None:
         cell.id = f"cell-{number:03}"
         cell.metadata = nbformat.from_dict({})
         if cell.cell_type == "code":
+            cell.metadata = nbformat.from_dict(FOLDED if is_drawing(cell.source) else {})
             cell.outputs = [
                 output for output in cell.outputs if WIDGET not in output.get("data", {})
             ]

@@ -11,6 +11,7 @@ import pytest
 
 from minivit.course.exercise import EXERCISES
 from minivit.course.exercises import find
+from minivit.course.folding import FOLDED, is_drawing
 from minivit.errors import UserError
 
 with pytest.raises(UserError):
@@ -21,7 +22,7 @@ CHAPTERS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
 CHECK = re.compile(r'course\.check\(\s*"(\d\d\.[a-z])"')
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
-LARGEST = 500_000
+LARGEST, LARGEST_FIGURE = 1_000_000, 300_000
 
 
 def cells(path: Path, kind: str) -> list[dict]:
@@ -81,6 +82,7 @@ def test_what_is_committed_was_executed_and_is_clean(path):
     numbers = [cell["execution_count"] for cell in cells(path, "code")]
     assert numbers == list(range(1, len(numbers) + 1)), "from the first cell to the last, once"
     for output in outputs(path):
+        assert len(output.get("data", {}).get("image/png", "")) < LARGEST_FIGURE
         assert output["output_type"] != "error"
         assert output.get("name") != "stderr"
         said = json.dumps({**output, "data": {k: v for k, v in output.get("data", {}).items()
@@ -90,6 +92,13 @@ def test_what_is_committed_was_executed_and_is_clean(path):
     want = "✓" if path.parent.name == "solutions" else "✗"
     grades = re.findall(r"\d\d\.[a-z] ([✓✗])", json.dumps(outputs(path), ensure_ascii=False))
     assert set(grades) <= {want}
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=ids(CHAPTERS))
+def test_cells_that_draw_are_folded(path):
+    for number, cell in enumerate(cells(path, "code")):
+        folded = is_drawing("".join(cell["source"]))
+        assert cell["metadata"] == (FOLDED if folded else {}), f"code cell {number}"
 
 
 @pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=ids(CHAPTERS) + ids(SOLUTIONS))

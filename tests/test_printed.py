@@ -132,6 +132,7 @@ NOT_RUN = {
     "!pip": check_pip,
     "mpiexec": check_launched,
     "python notebooks/map.py": check_file,
+    "python notebooks/pages.py": check_file,
     "python tests/measure_live.py": check_sizes,
     "python tests/animate_live.py": check_animation,
     "python tests/course/measure_heldout.py": check_file,

@@ -3,9 +3,10 @@
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -27,11 +28,12 @@ def begin() -> None:
 
         if get_ipython() is not None:  # figures of minivit.viz, too, show where a cell ends in one
             get_ipython().run_line_magic("matplotlib", "inline")
+            get_ipython().run_line_magic("config", "InlineBackend.figure_formats = ['retina']")
     import matplotlib as mpl
 
     mpl.rcParams.update(
         {
-            "figure.dpi": 100,
+            "figure.dpi": 100,  # doubled by "retina", and shown at half the size
             "figure.constrained_layout.use": True,
             "figure.figsize": (6, 3.2),
             "axes.spines.top": False,
@@ -110,7 +112,8 @@ def _orderly(values: tuple) -> bool:
 def trained(name: str = "nano", **changes: Any) -> Trained:
     """A small model of the shapes, trained by the recipe of that data set with `changes`.
 
-    The first call trains it, in two minutes, into the folder runs/course-NAME; then it is read.
+    The first call trains it, in two minutes, into the folder runs/course-NAME, and shows how far it
+    is in one line; then it is read.
 
     Args:
         name: of the folder. changes: settings of a training, as `pos_embed="none"`.
@@ -118,7 +121,22 @@ def trained(name: str = "nano", **changes: Any) -> Trained:
     short = size({}, {"train_images": 2000, "epochs": 1})
     config = TrainConfig.from_dict({**RECIPES["shapes"], **short, **changes})
     path = Path("runs") / f"course-{name}{size('', '-small')}"
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(_OneLine(sys.stdout)) as told:
         accuracy = train_once(path, config)
-    print(f"{path.as_posix()}: trained, {accuracy:.1%} of the test images classified correctly")
+        print(f"{path.as_posix()}: trained, {accuracy:.1%} of the test images classified correctly")
+    told.shown.write("\n")
     return load_model(path)
+
+
+class _OneLine(io.TextIOBase):
+    """Shows each line in the place of the one before."""
+
+    def __init__(self, shown: TextIO):
+        self.shown, self.widest = shown, 0
+
+    def write(self, text: str) -> int:
+        for line in filter(str.strip, text.splitlines()):
+            self.shown.write(("\r" if self.widest else "") + line.ljust(self.widest))
+            self.shown.flush()
+            self.widest = max(self.widest, len(line))
+        return len(text)

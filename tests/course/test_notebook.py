@@ -1,5 +1,7 @@
 """What the notebooks share: sizes, sliders, the model that is trained once."""
 
+import contextlib
+import io
 import sys
 
 import numpy as np
@@ -8,6 +10,7 @@ import tiny
 
 from minivit import course
 from minivit.course import notebook
+from minivit.course.folding import is_drawing
 from minivit.engine import RECIPES, Trainer
 
 
@@ -28,13 +31,40 @@ def test_a_model_is_trained_once(tmp_path, monkeypatch, capsys):
     model = found.model
     assert model.config.pos_embed == "none"
     assert len(found.class_names) == 4
-    first = capsys.readouterr().out
+    *progress, first = capsys.readouterr().out.split("\r")
+    assert progress[0].startswith("epoch 1/1: ")
     assert first.startswith("runs/course-test: trained, ")
-    assert len(first.splitlines()) == 1
+    assert first.endswith("\n")
+    assert first.count("\n") == 1, "each line in the place of the one before"
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
     again = course.trained("test", pos_embed="none").model
     np.testing.assert_array_equal(again.flat.data, model.flat.data)
-    assert capsys.readouterr().out == first
+    assert capsys.readouterr().out.strip() == first.strip()
+
+
+def test_a_shorter_line_covers_a_longer_one():
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(notebook._OneLine(shown)):
+        print("epoch 1 of 2\n")
+        print("done")
+    assert shown.getvalue() == "epoch 1 of 2\rdone        "
+
+
+SHORT = "figure, axes = plt.subplots()\naxes[0].plot(x)\naxes[1].set(title='x')"
+
+
+@pytest.mark.parametrize(
+    ("source", "folded"),
+    [
+        (SHORT, False),
+        ("a = 1\nb = 2\nc = 3\nd = 4\nplt.plot(a)\nassert b", False),
+        (SHORT + "\nfor panel, i in zip(axes, (1, 2)):\n    panel.set(title=i)\nb = 2", True),
+        ("def bars(axes, n):\n    axes.bar(n)\n    c = 1\n    d = 2\n    e = d\n    return e",
+         False),
+    ],
+)  # fmt: skip
+def test_cells_that_draw_are_folded(source, folded):
+    assert is_drawing(source) == folded
 
 
 def test_a_figure_stands_there_without_widgets(monkeypatch):
