@@ -63,8 +63,7 @@ def test_a_chapter_has_its_parts(path):
             rf"\*\*{re.escape(name)}\*\* · [●○]{{3}} · \d+ minutes?( · warm-up)?", told
         )
         assert line, f"{name}: difficulty and minutes"
-        if path.stem < "09":
-            assert bool(line[1]) == EXERCISES[name].warm_up
+        assert bool(line[1]) == EXERCISES[name].warm_up
     assert told.count("<details>") >= len(exercises), "a folded hint each"
 
 

@@ -6,6 +6,7 @@ course.check("04.b", my_layernorm_backward)           # right, or what the mista
 course.case("04.b")                                   # the arguments on which it was wrong
 """
 
+from minivit.course.broken import broken
 from minivit.course.grader import Case, Verdict, case, check
 from minivit.course.notebook import begin, move_sliders, size, slide, trained
 from minivit.course.whole import block_forward, vit_forward
@@ -15,6 +16,7 @@ __all__ = [
     "Verdict",
     "begin",
     "block_forward",
+    "broken",
     "case",
     "check",
     "move_sliders",

@@ -1,0 +1,31 @@
+"""Three trainings of chapter 09 in which one thing is wrong: found out from their curves."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from minivit.data.dataset import Split
+from minivit.errors import UserError
+
+
+class Patient(NamedTuple):
+    """What a training is given: images to learn from, images to validate by, learning rates."""
+
+    train: Split
+    val: Split
+    schedule: Callable[[int], float]
+
+
+def broken(name: str, train: Split, val: Split, schedule: Callable[[int], float]) -> Patient:
+    """The same with a fault in it, "A", "B" or "C". Look into it after your diagnosis.
+
+    Raises:
+        UserError: there is no such training.
+    """
+    match name:
+        case "A":
+            return Patient(train, Split(val.images // 3, val.labels), schedule)
+        case "B":
+            return Patient(train, val, lambda step: schedule(0))
+        case "C":
+            return Patient(train, train[: len(val)], schedule)
+    raise UserError(f"there is no training {name!r:.20}; expected A, B or C")
