@@ -46,7 +46,7 @@ def shown_path(path: Path | str) -> str:
 def shown(value: object, longest: int = 80) -> str:
     """What a file or a server chose, as a message quotes it: short, in one line, in plain ASCII.
 
-    A string is in quotes, an exception gives its words, of a collection only the length is told.
+    A string is in quotes, an exception gives its words, of a collection only the length is shown.
     """
     if isinstance(value, dict | list | tuple):
         return f"a {type(value).__name__} of {len(value)}"

@@ -164,7 +164,7 @@ def test_published_grey_weights_take_the_luma_of_numbers_for_rgb(published):
     luma = np.asarray(Image.fromarray(flat).convert("L")).item()
     assert found.statistics.mean[0] == pytest.approx(luma / 255, abs=1 / 255)
     assert found.statistics.std == pytest.approx((0.1 * 0.299 + 0.2 * 0.587 + 0.3 * 0.114,))
-    assert any("mean is told for RGB" in line for line in found.said)
+    assert any("mean is given for RGB" in line for line in found.said)
 
 
 def test_published_grey_weights_in_the_commands(published, here, tmp_path, capsys):
@@ -182,4 +182,4 @@ def test_published_grey_weights_without_any_numbers(grey, tmp_path, capsys):
     assert run("export", [str(grey), str(file), "--to", "timm"]) == 0
     found = load(file, num_heads=2)
     assert found.statistics == Statistics((0.5,), (0.5,))
-    assert "mean is not told; (0.5,) is taken, as in most of this family" in found.said
+    assert "mean is not in the file; (0.5,) is assumed, as in most of this family" in found.said

@@ -94,6 +94,16 @@ def check_file(line: Line, tmp_path) -> None:
     assert (ROOT / line.words[-1]).exists()
 
 
+def check_script(line: Line, tmp_path) -> None:
+    """It needs a package that tests do without, or writes where one says: the script is there."""
+    assert (ROOT / line.words[1]).is_file()
+
+
+def check_version(line: Line, tmp_path) -> None:
+    """It is a flag of the commands together: it runs."""
+    assert minivit.commands.main(line.words[1:]) == 0
+
+
 def check_flags(line: Line, tmp_path) -> None:
     """It needs a GPU, or starts mpiexec: its flags are parsed."""
     module = line.words[2]
@@ -132,7 +142,7 @@ NOT_RUN = {
     "!pip": check_pip,
     "mpiexec": check_launched,
     "python notebooks/map.py": check_file,
-    "python notebooks/pages.py": check_file,
+    "python notebooks/pages.py": check_script,
     "python tests/measure_live.py": check_sizes,
     "python tests/animate_live.py": check_animation,
     "python tests/course/measure_heldout.py": check_file,
@@ -142,6 +152,8 @@ NOT_RUN = {
     "git clone": check_nothing,
     "!git clone": check_nothing,
     "python3 -m venv": check_nothing,
+    "python -m venv": check_nothing,
+    "minivit --version": check_version,
     ". .venv/bin/activate": check_nothing,
 }
 """By how a line begins: what cannot be run in a test, and what is checked of it all the same."""
@@ -345,7 +357,7 @@ def test_flags_of_scripts_are_in_them():
         assert flag in (ROOT / script).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("text", printed.python_blocks("README.md"))
-def test_the_python_of_the_front_page_runs(text, capsys):
+@pytest.mark.parametrize("text", printed.python_blocks("docs/commands.md"))
+def test_the_python_of_the_commands_page_runs(text, capsys):
     exec(text, {})
     assert "blocks.0.attn.qkv.weight" in capsys.readouterr().out

@@ -101,7 +101,7 @@ def instruction_set() -> str:
     known = _cpuinfo().split()
     if "avx2" in known:
         return "AVX2"
-    return "neither AVX2 nor AVX-512" if known else "AVX2 or AVX-512 (only Linux tells which)"
+    return "neither AVX2 nor AVX-512" if known else "AVX2 or AVX-512 (only Linux says which)"
 
 
 def _is_x86() -> bool:

@@ -123,7 +123,7 @@ def _median_seconds(work: Callable[[int], object], cores: int, repeats: int = 7)
 
 
 def gemm_rate(cores: int, side: int = 1024) -> float:
-    """GFLOP/s of float32 products of side × side matrices, one a core."""
+    """GFLOP/s of float32 products of side × side matrices, one per core."""
     a, b = np.ones((2, side, side), np.float32)
     out = np.empty((cores, side, side), np.float32)
     seconds = _median_seconds(lambda core: np.matmul(a, b, out[core]), cores)

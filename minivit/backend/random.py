@@ -2,7 +2,7 @@
 
 Dropout's masks must be the same whether a batch is computed at once or in pieces, by one thread or
 two, on a CPU or a GPU, before or after a restart. So they come from a counter-based generator
-(Philox; Salmon et al., 2011): a number is a function of where it stands, not of what was drawn
+(Philox; Salmon et al., 2011): a number is a function of its place, not of what was drawn
 before it.
 """
 

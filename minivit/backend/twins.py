@@ -4,7 +4,7 @@ A formula in NumPy's steps walks through its numbers once per step. Its twin, th
 loop compiled by Numba, walks once. `functional/` stays what is read; what is fast lives in
 `functional/compiled/`, with the same signature and held to its pair by tests.
 
-The pair decides nothing: `has_twin` stands above it, and a thread that computes large batches asks
+The pair decides nothing: `has_twin` decorates it, and a thread that computes large batches asks
 for twins (`use_twins`). Everywhere else, in a notebook for instance, it is the pair that runs.
 """
 

@@ -30,8 +30,8 @@ class Options(Ranged):
     """Attention maps of a trained model: figures, a page to explore, and how good the maps are.
 
     Without --save-dir, --html and --score: figures and page, into RUN/attention. Where some of
-    several images cannot be read, each is told in a line, the others are shown, and the exit status
-    is 1.
+    several images cannot be read, each is reported in a line, the others are shown, and the exit
+    status is 1.
     """
 
     run: Annotated[Path, tyro.conf.Positional]

@@ -12,9 +12,9 @@ BAR = 20
 
 
 LISTED = 10
-"""Classes up to which each one's size is told."""
+"""Classes up to which each one's size is printed."""
 UNBALANCED = 2
-"""Times that the largest class is larger than the smallest, from which on --balance is told."""
+"""How many times larger than the smallest class the largest is when --balance is suggested."""
 
 
 def class_sizes(counts: np.ndarray, class_names: Sequence[str], balance: bool) -> str:
@@ -27,8 +27,8 @@ def class_sizes(counts: np.ndarray, class_names: Sequence[str], balance: bool) -
         sizes = "; ".join(f"{name} {n:,}" for name, n in zip(class_names, counts, strict=True))
     else:
         places = {"smallest": order[0], "median": order[len(order) // 2], "largest": order[-1]}
-        told = (f"{what} {class_names[k]} {counts[k]:,}" for what, k in places.items())
-        sizes = f"{len(counts):,} classes; " + "; ".join(told)
+        sizes_of = (f"{what} {class_names[k]} {counts[k]:,}" for what, k in places.items())
+        sizes = f"{len(counts):,} classes; " + "; ".join(sizes_of)
     advice = ""
     if balance:
         advice = " (each class is drawn equally often)"

@@ -45,12 +45,12 @@ def parse_some(options: type, args: Iterable[str], prog: str) -> Any:
 
 
 def _parse(options: type, args: Iterable[str], prog: str, **how: Any) -> Any:
-    words, told = list(args), io.StringIO()
+    words, printed = list(args), io.StringIO()
     if words and words[0].replace("_", "-").startswith("--tyro-"):
         # tyro has flags of its own there, which overwrite any file
         raise UserError(f"{words[0]} is no flag; {prog} --help lists them")
     try:
-        with contextlib.redirect_stderr(told):
+        with contextlib.redirect_stderr(printed):
             return tyro.cli(options, args=words, prog=prog, config=CONFIG, **how)
     except SystemExit as stop:
         mistake = _mistake_behind(stop)
@@ -58,7 +58,7 @@ def _parse(options: type, args: Iterable[str], prog: str, **how: Any) -> Any:
             raise mistake from None
         if stop.code:
             if may_speak():
-                lines = told.getvalue().split("\n")[:-1]
+                lines = printed.getvalue().split("\n")[:-1]
                 sys.stderr.writelines(f"{printable(line)}\n" for line in lines)
             end_all(2)
         raise

@@ -18,7 +18,7 @@ class Options(Ranged):
     """Check only what has this in its name, such as layernorm."""
     elements: Annotated[int | None, Range(1, 1_000_000, "no tensor here has more")] = 40
     """Single elements to check in each tensor, besides random directions; None for all of them."""
-    directions: Annotated[int, Range(0, 1_000, "a few tell as much")] = 2
+    directions: Annotated[int, Range(0, 1_000, "a few show as much")] = 2
     """Random directions to check in each tensor."""
 
 

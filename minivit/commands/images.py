@@ -20,7 +20,7 @@ MOST_IMAGES = 64
 
 class NamedImages:
     """Files, and the images directly in folders. Of several, those that cannot be read are each
-    told in a line on standard error and passed over.
+    reported in a line on standard error and skipped.
 
     files: all of them. failed: how many could not be read so far.
     """

@@ -20,8 +20,8 @@ class Options(Ranged):
     """A page in which a trained model runs: cover patches, turn heads off, and see what it attends
     to and predicts. One file, which works offline.
 
-    Where some of several images cannot be read, each is told in a line, the others are shown, and
-    the exit status is 1.
+    Where some of several images cannot be read, each is reported in a line, the others are shown,
+    and the exit status is 1.
     """
 
     run: Annotated[Path, tyro.conf.Positional]

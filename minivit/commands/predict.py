@@ -28,8 +28,8 @@ STDOUT = Path("-")
 class Options(Ranged):
     """Name the most probable classes of images.
 
-    Where some of several images cannot be read, each is told in a line, the others are predicted,
-    and the exit status is 1.
+    Where some of several images cannot be read, each is reported in a line, the others are
+    predicted, and the exit status is 1.
     """
 
     run: Annotated[Path, tyro.conf.Positional]

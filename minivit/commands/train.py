@@ -33,7 +33,7 @@ Log = Literal["none", "tensorboard"]
 
 @dataclass(frozen=True)
 class Names:
-    """The flags that stand for others."""
+    """Flags that set several others."""
 
     preset: Literal[tuple(RECIPES)] | None = None  # type: ignore[valid-type]
     """A recipe by name; None: the recipe of the data set."""
@@ -52,7 +52,7 @@ class Arguments(Names):
     """Train a Vision Transformer whose every gradient is written by hand.
 
     Without flags: CIFAR-10 if it is there or can be downloaded, else the embedded shapes, with the
-    recipe of that data set. Any flag overrides what --model stands for, which overrides --config,
+    recipe of that data set. Any flag overrides what --model sets, which overrides --config,
     which overrides --preset. The defaults below are the bare ones: the recipe of the data set
     replaces some of them; --dry-run shows what holds.
     """
@@ -75,7 +75,7 @@ def run(
 ) -> int:
     """Parse, build, train, test; 130 if interrupted.
 
-    changes: what a kindred command changes of the recipe.
+    changes: what a related command changes of the recipe.
     """
     arguments, world = parse_arguments(argv, changes or {}, prog), find_world()
     if arguments.resume:
@@ -102,7 +102,7 @@ def run(
 def parse_arguments(
     argv: list[str], recipe: Mapping[str, Any], prog: str = "minivit train"
 ) -> Arguments:
-    """What names and files stand for, each overriding the one before; then the flags."""
+    """The settings of names and files, each overriding the one before; then the flags."""
     given = parse_some(Names, argv, prog)
     config = overlay(TrainConfig(), {**RECIPES.get(given.preset, {}), **recipe})
     if given.config:

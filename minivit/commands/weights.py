@@ -9,7 +9,7 @@ from minivit.interop.published import is_own
 
 
 def load_any(path: Path, device: str = "cpu") -> Trained:
-    """See `interop.load`; what was assumed of a published file is told on standard error."""
+    """See `interop.load`; what was assumed of a published file is printed on standard error."""
     trained = load(path, device)
     if trained.said:
         family, *assumed = trained.said

@@ -23,7 +23,7 @@ def broken(name: str, train: Split, val: Split, schedule: Callable[[int], float]
     """
     match name:
         case "A":
-            return Patient(train, Split(val.images // 3, val.labels), schedule)
+            return Patient(train, Split(val.pixels // 3, val.labels), schedule)
         case "B":
             return Patient(train, val, lambda step: schedule(0))
         case "C":

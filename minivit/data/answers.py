@@ -42,7 +42,7 @@ class TooSlowError(Exception):
 
 
 class Answer(NamedTuple):
-    """The bytes from `start` on, and the size of the whole file as far as it was told.
+    """The bytes from `start` on, and the size of the whole file as far as the server said.
 
     some: gives at most as many bytes as asked for, as soon as there are any; none at the end.
     """
@@ -135,13 +135,13 @@ def _place(response: http.client.HTTPResponse, have: int) -> tuple[int, int | No
     length = _number(response.headers.get("Content-Length"))
     if response.status == 200:
         return 0, length
-    told = _RANGE.fullmatch(str(response.headers.get("Content-Range", "")))
-    if response.status != 206 or not have or not told or int(told[1]) != have:
+    found = _RANGE.fullmatch(str(response.headers.get("Content-Range", "")))
+    if response.status != 206 or not have or not found or int(found[1]) != have:
         raise NoRangeError(f"the server answers {response.status}, with other bytes than asked for")
-    if length is not None and length != int(told[2]) - have + 1:
+    if length is not None and length != int(found[2]) - have + 1:
         raise NoRangeError("the server's Content-Length is not that of its Content-Range")
-    if told[3] != "*":
-        return have, int(told[3])
+    if found[3] != "*":
+        return have, int(found[3])
     return have, None if length is None else have + length
 
 

@@ -6,7 +6,7 @@ label and 3,072 pixel bytes; in the Python one, which torchvision keeps, a pickl
 
 Official is an archive whose SHA-256 is the official one, or a Python folder whose files have the
 MD5s that torchvision checks. No official hash of the single binary files is published, so an
-unpacked binary folder cannot be told from an altered one.
+unpacked binary folder cannot be distinguished from an altered one.
 
 Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009),
 https://www.cs.toronto.edu/~kriz/cifar.html.
@@ -75,7 +75,7 @@ class Cifar(Published):
     """CIFAR-10, or CIFAR-100 by one of its two kinds of label.
 
     batches: how many images each has; the last is the test set. labels: all kinds, in the order of
-    their bytes in a binary row; kind: which of them tells the classes. longest: bytes of a file.
+    their bytes in a binary row; kind: which of them is the class. longest: bytes of a file.
     """
 
     url: str = URL

@@ -1,4 +1,4 @@
-"""A folder of class folders, as torchvision's ImageFolder has it: what its file names tell.
+"""A folder of class folders, as torchvision's ImageFolder has it: what its file names say.
 
     photos/cats/1.jpg                    a class per folder, at any depth below it
     photos/train/cats/1.jpg              the same for each of train, val and test
@@ -56,7 +56,7 @@ def is_clutter(name: str) -> bool:
 
 
 def list_classes(names: Iterable[str]) -> Listing:
-    """What the names of image files tell.
+    """What the names of image files say.
 
     Images are in the order of their own names, then of their folders: those that are numbered
     across classes, as 00001.png, keep their order.
@@ -125,11 +125,11 @@ def _class_names(found: list[tuple[str, str, str]]) -> tuple[str, ...]:
 
 
 def require_classes(names: list[str]) -> None:
-    """Raises UserError unless these are the names of two or more classes that can be told apart."""
+    """Raises UserError unless these are the names of two or more classes that differ."""
     if not names:
         raise UserError("no images in it; expected some of each of two classes or more")
     if len(names) == 1:
-        raise UserError(f"a single class, {shown(names[0])}; expected two or more to tell apart")
+        raise UserError(f"a single class, {shown(names[0])}; expected two or more")
     if len(names) > MOST_CLASSES:
         raise UserError(f"{len(names):,} classes; expected at most {MOST_CLASSES:,}")
     same: dict[str, str] = {}

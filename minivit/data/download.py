@@ -107,7 +107,7 @@ def _complete(url: str, part: Path, expected: Expected, go_on: str) -> None:
     """Tries until `part` has the expected size, or TRIES tries in a row brought nothing new."""
     tries = 1 if url.lower().startswith("file:") else TRIES
     failed, have, ranges, pace = 0, _size(part), True, _Pace()
-    if have > expected.size:  # whatever it was; the hash tells whether its beginning is the file
+    if have > expected.size:  # whatever it was; the hash shows whether its beginning is the file
         os.truncate(part, expected.size)
     with _Progress(url, have, expected.size) as progress:
         for _ in range(MOST_TRIES):

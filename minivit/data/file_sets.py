@@ -106,7 +106,7 @@ class _ArchiveFiles:
             return sha256_of(self.path)
 
     def _chosen(self, names: list[str]) -> list[str]:
-        """Those of images. Raises UserError where there are too many, or one stands twice."""
+        """Those of images. Raises UserError where there are too many, or one is there twice."""
         if len(names) > MOST_FILES:
             raise UserError(f"{shown_path(self.path)}: more than {MOST_FILES:,} members")
         found = [name for name in names if not is_clutter(name)]

@@ -1,11 +1,12 @@
 """Reads IDX, the format of MNIST and of what copies it: four files, gzipped or not.
 
 A file is a header in big-endian numbers of 4 bytes, then the bytes of one array. The first number
-tells the type and how many axes there are: 0x0803, three axes of unsigned bytes, for images;
+gives the type and the number of axes: 0x0803, three axes of unsigned bytes, for images;
 0x0801, one axis of them, for labels. The next are the lengths of the axes.
 
 Official are the four gzipped files if each has its SHA-256. No official hash of the unpacked files
-is published, so those cannot be told from altered ones; where both are there, the gzipped are read.
+is published, so those cannot be distinguished from altered ones; where both are there, the gzipped
+are read.
 
 Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits",
 http://yann.lecun.com/exdb/mnist/.

@@ -65,7 +65,7 @@ def _jpeg(raw: bytes) -> Source:
 
 
 # Tables, frames (baseline, extended, progressive; in Huffman's or arithmetic code), scans, the end,
-# and what tells the color space: JFIF's and Adobe's segments.
+# and what gives the color space: JFIF's and Adobe's segments.
 _JPEG_KEPT = {*(0xC4, 0xCC, 0xDB, 0xDD), *(0xC0, 0xC1, 0xC2, 0xC9, 0xCA), *(0xDA, 0xD9, 0xE0, 0xEE)}
 
 

@@ -35,7 +35,7 @@ class Mix(NamedTuple):
     blend: np.ndarray
     """float32 (B,): the own image's share of every pixel; 1 where nothing is blended."""
     pasted: np.ndarray
-    """int (B, 4): the rectangle in which the partner's pixels stand."""
+    """int (B, 4): the rectangle of the partner's pixels."""
     kept: np.ndarray
     """float32 (B,): the own label's share of the target, which is that of the own pixels."""
 

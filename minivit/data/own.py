@@ -28,7 +28,7 @@ EXPECTED = (
     "a folder of class folders, a .zip or .tar.gz of one, a .npz, or a .csv of paths and labels"
 )
 LISTED = 10
-"""Files that cannot be read are told one by one up to so many."""
+"""Files that cannot be read are reported one by one up to so many."""
 LARGEST_ARRAYS = 64
 """Side in pixels up to which the images of a .npz are trained on as they are."""
 SEEN = 15_000
@@ -62,9 +62,9 @@ def own_source(dataset: str) -> Source:
             raise UserError(f"expected {EXPECTED}")
         listing = read_csv(path) if suffix == ".csv" else list_classes(files.names())
     except UserError as error:
-        told = str(error)
-        named = told.startswith(shown_path(path))
-        raise UserError(told if named else f"{shown_path(path)}: {told}") from None
+        message = str(error)
+        named = message.startswith(shown_path(path))
+        raise UserError(message if named else f"{shown_path(path)}: {message}") from None
     return _source(name, partial(_load_files, name, files, listing), _recipe(len(listing.names)))
 
 

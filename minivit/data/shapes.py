@@ -153,7 +153,7 @@ def _draw(seeds: np.random.SeedSequence, n: int) -> Split:
 
 
 def _sample_scene(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
-    """Everything that tells one image from another, except its noise: float32, n rows each."""
+    """Everything in which images differ, except their noise: float32, n rows each."""
 
     def uniform(low: float, high: float, *shape: int) -> np.ndarray:
         return rng.uniform(low, high, (n, *shape)).astype(np.float32)

@@ -137,12 +137,12 @@ def read_npz(path: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
                 split: _arrays(read_array(archive, x), read_array(archive, y), f"{where}: {x}, {y}")
                 for split, (x, y) in pairs.items()
             }
-            told = read_array(archive, CLASS_NAMES) if CLASS_NAMES in names else None
+            named = read_array(archive, CLASS_NAMES) if CLASS_NAMES in names else None
         except UserError:
             raise
         except (ValueError, MemoryError) as error:
             raise UserError(f"{where}: not a whole .npz file ({shown(error)})") from None
-    return found, _class_names(found, told, where)
+    return found, _class_names(found, named, where)
 
 
 def _pairs(names: set[str], where: str) -> dict[str, tuple[str, str]]:
@@ -196,7 +196,7 @@ def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _class_names(
-    found: Mapping[str, Arrays], told: np.ndarray | None, where: str
+    found: Mapping[str, Arrays], named: np.ndarray | None, where: str
 ) -> tuple[str, ...]:
     labels = np.concatenate([one.labels for one in found.values()])
     if len(labels) and labels.min() < 0:
@@ -205,9 +205,9 @@ def _class_names(
     if count > 2 * len(np.unique(labels)) + 100:
         raise UserError(f"{where}: labels up to {count - 1:,}, most of them missing; number them")
     names = [str(k) for k in range(count)]
-    if told is not None:
+    if named is not None:
         try:
-            names = told.tolist() if told.dtype.kind == "U" and told.ndim == 1 else []
+            names = named.tolist() if named.dtype.kind == "U" and named.ndim == 1 else []
         except (SystemError, ValueError):  # no characters
             names = []
         if len(names) < count or not count:

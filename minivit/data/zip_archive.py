@@ -1,4 +1,4 @@
-"""A .zip, read within bounds, whose damage is told in one line.
+"""A .zip, read within bounds, whose damage is reported in one line.
 
 The standard library's `zipfile` raises errors of many kinds, and has no bound on what a member
 packed by bzip2 or LZMA unpacks to: those are refused, deflate is what .zip and .npz files use.

@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file, whose header carries the rest as JSON.
 
 One file, because then one rename makes it whole: a crash leaves the old checkpoint or the new one,
-never half of each. A digest over all of it tells a damaged file. No pickle is ever read.
+never half of each. A digest over all of it detects a damaged file. No pickle is ever read.
 """
 
 import hashlib

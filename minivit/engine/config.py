@@ -51,7 +51,7 @@ class TrainConfig(Ranged):
     test_fraction: Annotated[float, TEST_SHARE] = 0.2
     """Share of each class held out as the test set, of your own images where they have none."""
     strict: bool = False
-    """Refuse your own images where one cannot be read; otherwise it is told and left out."""
+    """Refuse your own images where one cannot be read; otherwise it is reported and left out."""
     cache: bool = True
     """Keep your own images decoded, in the cache folder."""
     val_fraction: Annotated[float, SHARE] = 0.05
@@ -112,8 +112,8 @@ class TrainConfig(Ranged):
     micro_batch: Annotated[int | None, BATCH] = None
     """Images at a time in a worker (gradient accumulation); None for about 1,024 tokens."""
     timeout: Annotated[int, PATIENCE] = 300
-    """Of several processes (docs/distributed.md): seconds that one waits for the others in a step
-    before all end."""
+    """Seconds that a process waits for the others in a step before all end, where there are several
+    (docs/distributed.md)."""
     eval_every: Annotated[int, EPOCHS] = 1
     """Validate and save a checkpoint every N epochs, and after the last one."""
     log_every: Annotated[int, STEPS] = 50

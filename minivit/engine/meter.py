@@ -35,12 +35,12 @@ class Meter:
         if not self._pending:
             return []
         xp = get_xp(self._pending[0].loss)
-        told = to_host(xp.stack([xp.stack(result) for result in self._pending])).tolist()
+        values = to_host(xp.stack([xp.stack(result) for result in self._pending])).tolist()
         self._pending.clear()
-        for loss, correct in told:
+        for loss, correct in values:
             self.window.append((loss, correct))
             self.epoch = [a + b for a, b in zip(self.epoch, (loss, correct, 1), strict=True)]
-        return [loss for loss, _ in told]
+        return [loss for loss, _ in values]
 
     def end_window(self) -> Means:
         """Means since the last log line, which begin anew."""

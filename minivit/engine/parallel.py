@@ -195,7 +195,7 @@ class DataParallel:
         return self._rows(images, ViT.__call__, self.replicas[0].config.num_classes)
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """images (N, C, H, W), any N, on the host -> what stands before the head, (N, width)."""
+        """images (N, C, H, W), any N, on the host -> the features before the head, (N, width)."""
         return self._rows(images, ViT.features, self.replicas[0].config.dim)
 
     def _rows(self, images: np.ndarray, function: Callable, columns: int) -> np.ndarray:

@@ -156,7 +156,7 @@ class FusedStepper:
         self.fused.update(cast(AdamW, self.parts.optimizer), self.parts.config.clip_norm)
 
     def _add_up(self) -> None:
-        """Where there are other ranks, the graph is cut here: the gradients, their sum, the update."""
+        """Where there are other ranks, the graph is cut here: gradients, their sum, the update."""
         world, fused = self.parts.world, self.fused
         if world.size > 1:
             world.add(fused.flat.grad)

@@ -38,7 +38,7 @@ class Trained:
     """model: with the best weights. statistics: what its images are normalized by. preprocess: how
     image files become those that it takes. class_names: of its outputs. data: the name of the data
     set that it was trained on, or of the file that it came in. said: what was assumed of a file
-    that did not tell it, a line each. data_digest: of that data set (`Dataset.digest`); "" where it
+    that did not say it, a line each. data_digest: of that data set (`Dataset.digest`); "" where it
     is not known. build: what made the model.
     """
 

@@ -257,20 +257,20 @@ class Trainer:
             "train_loss": means.loss,
             "train_accuracy": means.accuracy,
         }
-        told = f"train loss {line['train_loss']:.4f}, accuracy {line['train_accuracy']:.1%}"
+        message = f"train loss {line['train_loss']:.4f}, accuracy {line['train_accuracy']:.1%}"
         validate = self.finished or line["epoch"] % self.config.eval_every == 0
         if validate and len(self.val):
             found, best = self._validate(stepper)
             line |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
-            told += f"; validation loss {found.loss:.4f}, accuracy {found.accuracy:.1%}"
-            told += " (best)" * best
+            message += f"; validation loss {found.loss:.4f}, accuracy {found.accuracy:.1%}"
+            message += " (best)" * best
         elif validate:  # nothing to choose by: the last weights are the result
             with self._weights_to_use():
                 self._save_best()
         self._record("epoch", **line)
         if validate:  # an epoch of a fraction of a second is not worth a checkpoint
             self.save()
-        progress.say(f"epoch {line['epoch']}/{self.config.epochs}: {told}")
+        progress.say(f"epoch {line['epoch']}/{self.config.epochs}: {message}")
 
     def _validate(self, stepper: Stepper) -> tuple[Evaluation, bool]:
         """On the validation images; keeps the weights if they are the best so far."""

@@ -23,7 +23,7 @@ def cross_entropy_forward(
 
     Args:
         logits: z, (B, K).
-        targets: integer classes (B,), or one share a class (B, K) that add up to one.
+        targets: integer classes (B,), or a probability per class (B, K), which add up to one.
         smoothing: ε: t becomes (1 - ε)·t + ε/K.
 
     Returns:

@@ -24,7 +24,7 @@ ERF_COEFFICIENTS = (
     -5.66841575e-6,
     1.4184877e-7,
 )
-ERF_IS_ONE = 6.0  # from here on 1 - erf(z) < 2.2e-17, less than float64 can tell from zero
+ERF_IS_ONE = 6.0  # from here on 1 - erf(z) < 2.2e-17, less than float64 can distinguish from zero
 
 # Φ(x) = (1 + erf(x/√2)) / 2, and (1 + tanh u) / 2 = 1 / (1 + exp(-2u)): the same polynomial, with a
 # power of √½ and the -2 in each coefficient

@@ -54,7 +54,7 @@ def max_pool_backward(dy: Array, cache: MaxPoolCache) -> Array:
 
 
 def _places(x: Array, size: int, stride: int) -> Iterator[Array]:
-    """For each place of a window, the numbers that stand there, window by window: views."""
+    """For each place of a window, the numbers that are there, window by window: views."""
     rows, columns = ((side - size) // stride + 1 for side in x.shape[1:3])
     for i in range(size):
         for j in range(size):

@@ -1,4 +1,4 @@
-"""Relative positions: where a token stands as seen from the one that asks (paper, section D.4)."""
+"""Relative positions: where a token is, seen from the one that asks (paper, section D.4)."""
 
 import numpy as np
 

@@ -169,7 +169,7 @@ HUGGINGFACE = {
     "mlp.fc1": "intermediate.dense",
     "mlp.fc2": "output.dense",
 }
-"""Their names by ours; those of a block without what stands before."""
+"""Their names by ours; those of a block without their prefix."""
 
 
 def _huggingface_names(name: str, array: np.ndarray, kind: str) -> dict[str, np.ndarray]:

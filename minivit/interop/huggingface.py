@@ -217,7 +217,7 @@ RESAMPLE = {2: "bilinear", 3: "bicubic"}
 
 
 def _preprocess(images: Mapping[str, Any]) -> dict[str, Any]:
-    """Size, shape and interpolation that preprocessor_config.json tells."""
+    """Size, shape and interpolation that preprocessor_config.json gives."""
     found: dict[str, Any] = {}
     resample = images.get("resample")
     if isinstance(resample, int) and resample in RESAMPLE:

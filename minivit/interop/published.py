@@ -24,7 +24,7 @@ from minivit.interop.tensors import Tensor, find_weights, read_tensors
 from minivit.models import Build, ViT, ViTConfig
 
 GIVEN = ("num_heads", "norm_eps", "activation", "image_size", "mean", "std", "rope", "rope_theta")
-"""What may be given where a file does not tell."""
+"""What may be given where a file does not say."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def load(
         size: height and width of the images that it will be given, for which its positions are
             interpolated (bicubic); None: those that the file or the run asks for.
         build: what made the model of a run, where it has layers of your own (see `Trainer`).
-        given: what the file does not tell, of `GIVEN`, or `architecture`, timm's name.
+        given: what the file does not say, of `GIVEN`, or `architecture`, timm's name.
 
     Raises:
         UserError: nothing that is known, a damaged file, or a pickle.
@@ -118,7 +118,7 @@ def at_size(found: Published, size: tuple[int, int] | None) -> Published:
 
 
 def is_own(path: Path) -> bool:
-    """Whether it is a run of minivit's or a checkpoint of one, or what only its reader can tell."""
+    """Whether it is a run of minivit's or a checkpoint of one, or only their reader can decide."""
     if path.is_dir() and path.suffix != ".safetensors":
         with reading(path):
             return (path / "checkpoints").is_dir() or Run(path).metrics_file.exists()
@@ -184,15 +184,15 @@ def _understood(
     vit = timm.describe(tensors, facts)
     tensors = timm.tabulate(tensors, vit)
     weights, more, zeros = timm.weights(tensors, ViT(vit, seed=None).flat.shapes)
-    told, facts = set(facts), {**timm.DEFAULTS, **facts}
+    given_facts, facts = set(facts), {**timm.DEFAULTS, **facts}
     mean, std = (_of_channels(facts[name], vit.in_channels) for name in ("mean", "std"))
     taken = {"mean": mean, "std": std}
     for name in ("num_heads", "norm_eps", "activation", "mean", "std"):
-        if name not in told:
+        if name not in given_facts:
             value = taken.get(name) or getattr(vit, name)
-            said.append(f"{name} is not told; {value} is taken, as in most of this family")
+            said.append(f"{name} is not in the file; {value} is assumed, as in most of this family")
         elif name in taken and len(facts[name]) != len(taken[name]):
-            said.append(f"{name} is told for RGB; {taken[name]} is taken, of grey")
+            said.append(f"{name} is given for RGB; {taken[name]} is taken, of grey")
     said += [f"{name}: none in the file, zeros are taken" for name in zeros]
     if unused or more:
         said.append(f"not used: {_few([*unused, *more])}")
@@ -212,7 +212,7 @@ def _understood(
 
 
 def _of_channels(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Mean or deviation per channel. Of a grey model many files tell them for RGB: the luma's then,
+    """Mean or deviation per channel. Of a grey model many files give them for RGB: the luma's then,
     which is exact for the mean and close for the deviation."""
     if channels == 1 and len(numbers) == 3:
         red, green, blue = map(float, numbers)

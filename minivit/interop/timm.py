@@ -1,4 +1,4 @@
-"""timm's Vision Transformers (Wightman, 2019): what the names and shapes of their tensors tell.
+"""timm's Vision Transformers (Wightman, 2019): what the names and shapes of their tensors say.
 
 minivit's own names are timm's, so every other family is first brought to these.
 """
@@ -230,7 +230,9 @@ def _heads(C: int, first: Mapping[str, tuple]) -> int:
         return C // first["attn.q_norm.weight"][0]
     heads = HEADS.get(C, C // 64)
     if not heads or C % heads:
-        raise UserError(f"how many heads share its width of {C} is not told; say num_heads=…")
+        raise UserError(
+            f"the file does not say how many heads share the {C} numbers; give num_heads"
+        )
     return heads
 
 

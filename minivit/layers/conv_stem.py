@@ -34,7 +34,7 @@ class StageCache(NamedTuple):
 class ConvStem(Layer):
     """Convolution, ReLU and max pooling, as often as halves the image to the patches' grid.
 
-    So the tokens stand where the patches of `patch_size` would, and each has seen a little of its
+    So the tokens are where the patches of `patch_size` would, and each has seen a little of its
     neighbours: the compact tokenizer of Hassani et al. (2021). All stages but the last are half as
     wide as the model. convs.I.weight: (3, 3, in, out), He-normal.
 

@@ -8,8 +8,8 @@ from minivit.backend.random import Purpose, generator
 
 
 class Blank(np.random.Generator):
-    """Draws zeros, one number that stands everywhere, so without memory: for weights that a file is
-    about to fill."""
+    """Draws zeros, a single zero broadcast to the shape, so without memory: for weights that a file
+    is about to fill."""
 
     def __init__(self) -> None:
         super().__init__(np.random.PCG64(0))

@@ -47,7 +47,7 @@ class ViTConfig(Ranged):
     in_channels: Annotated[int, Range(1, 1_000, "hyperspectral images have hundreds")] = 3
     """Colours of a pixel."""
     num_classes: Annotated[int, CLASSES] = 10
-    """Classes to tell apart; 0: no head, the features are the output."""
+    """Number of classes; 0: no head, the features are the output."""
     dim: Annotated[int, WIDTH] = 128
     """Width of a token."""
     depth: Annotated[int, DEPTH] = 6

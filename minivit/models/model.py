@@ -34,7 +34,7 @@ class Model(Layer):
 
     @property
     def own_layers(self) -> tuple[str, ...]:
-        """Classes of its layers that are not minivit's: neither the config nor the weights tell
+        """Classes of its layers that are not minivit's: neither the config nor the weights say
         what they compute."""
         kinds = {type(layer) for _, layer in self.named_layers()}
         return tuple(

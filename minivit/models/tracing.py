@@ -1,8 +1,8 @@
 """Step through a model: every tensor of a forward and a backward pass, in order.
 
-Nothing in the model knows of it. While it runs, Python tells us of every function that is called
+Nothing in the model knows of it. While it runs, Python reports every function that is called
 (`sys.setprofile`); where it is one of `functional/`, what came out is written down. So a trace
-shows the code that is, with the line where it stands.
+shows the code that is, with its line.
 """
 
 import html
@@ -352,7 +352,7 @@ class _Watch:
 
 
 def _code(function: Callable) -> CodeType:
-    """Of the function itself, which may stand under a decorator."""
+    """Of the function itself, which may have a decorator."""
     return inspect.unwrap(function).__code__
 
 
@@ -370,7 +370,7 @@ def _caller(frame: FrameType) -> str:
 
 
 def _line(code: CodeType) -> str:
-    """The file and the line in which a function's name stands, below its decorators."""
+    """The file and the line of a function's name, below its decorators."""
     first = code.co_firstlineno
     while linecache.getline(code.co_filename, first).lstrip().startswith("@"):
         first += 1

@@ -24,8 +24,8 @@ def patch_components(features: np.ndarray, background: bool = True) -> Component
     """The first three principal components of all patches of all images, as red, green and blue.
 
     The first component over everything separates object from background; which side is the
-    background, the images' edges tell. The colors are the components of the rest alone, so that the
-    same part has the same color in every image.
+    background, the images' edges decide. The colors are the components of the rest alone, so that
+    the same part has the same color in every image.
 
     Args:
         features: (N, rows, columns, C), one or several images. background: whether to look for one;

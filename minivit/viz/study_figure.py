@@ -24,8 +24,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         percent = 100 * np.array(row["accuracy"])
         spread = f" ± {percent.std():.2f}" if len(percent) > 1 else ""
-        told = f"{percent.mean():.2f}{spread} %"
-        lines.append(f"| {row['group']} | {row['value']} | {told} | {len(percent)} |")
+        value = f"{percent.mean():.2f}{spread} %"
+        lines.append(f"| {row['group']} | {row['value']} | {value} | {len(percent)} |")
     return "\n".join(lines) + "\n"
 
 

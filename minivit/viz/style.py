@@ -1,4 +1,4 @@
-"""What the figures share: colours that colour-blind readers can tell apart, bare axes, and a font
+"""What the figures share: colours that color-blind readers can distinguish, bare axes, and a font
 for names in any script."""
 
 import functools

@@ -166,9 +166,7 @@ def test_ranks_make_the_rows_of_the_whole_batch(call):
         in_kernel(call, batches, packed, 2, STATE + np.array([0, 0, 0, first], np.uint32), rows=n)
         for first, n in ((0, 3), (3, 4))
     ]
-    np.testing.assert_array_equal(
-        np.concatenate(parts), in_kernel(call, batches, packed, 2, STATE)
-    )
+    np.testing.assert_array_equal(np.concatenate(parts), in_kernel(call, batches, packed, 2, STATE))
 
 
 @pytest.mark.parametrize("field", [f for f in Field if f < Field.FIRST])

@@ -83,7 +83,8 @@ def set_inputs(step, state=(0.0, 1.0, 1.0)):
     draws = host[:-7].reshape(len(Field), 3)
     draws[[Field.FIRST, Field.SECOND]] = LABELS
     draws[Field.KEPT] = np.ones(3, np.float32).view(np.int32)
-    host[-7:-3] = np.array([SEED & 0xFFFFFFFF, SEED >> 32, STEP, step.rows.start], np.uint32).view(np.int32)
+    key = [SEED & 0xFFFFFFFF, SEED >> 32, STEP, step.rows.start]
+    host[-7:-3] = np.array(key, np.uint32).view(np.int32)
     host[-3:] = np.array(state, np.float32).view(np.int32)
     step.device.upload(step.inputs, host)
 

@@ -205,7 +205,7 @@ def test_what_a_file_does_not_tell_is_said_and_can_be_given(plain):
     one = load(plain)
     assert one.model.config.num_heads == 1
     told = "\n".join(one.said)
-    for word in ("num_heads is not told; 1", "norm_eps", "activation", "mean", "std"):
+    for word in ("num_heads is not in the file; 1", "norm_eps", "activation", "mean", "std"):
         assert word in told
     assert one.class_names == imagenet()
     given = load(plain, num_heads=4, activation="gelu_tanh", mean=(0, 0, 0), std=(1, 1, 1))
