@@ -37,9 +37,9 @@ def _data_of_nobody(tmp_path_factory):
 def cupy():
     """CuPy, where it is installed and finds a GPU; else the test is skipped."""
     cupy = pytest.importorskip("cupy")
-    from minivit.backend.arrays import _count_gpus
+    from minivit.backend.arrays import count_gpus
 
-    if not _count_gpus():
+    if not count_gpus():
         pytest.skip("no NVIDIA GPU")
     return cupy
 

@@ -4,8 +4,9 @@
 
 FAULT: a signal that it sends itself, as SIGINT or SIGKILL; "full", a full disk; "bug", an exception
 of no user's making; "data", other pictures from the start; "lost", no pictures; "none". MOMENT:
-"step:N", after step N; "save:N", when the checkpoint after step N is half-way to its place. Behind
-it ":RANK", where one rank of several has the fault.
+"load:0", before the pictures are loaded; "digest:0", before ranks compare theirs; "step:N", after
+step N; "save:N", when the checkpoint after step N is half-way to its place. Behind it ":RANK",
+where one rank of several has the fault.
 """
 
 import errno
@@ -19,7 +20,8 @@ from minivit.commands.cli import guarded
 from minivit.commands.train import run as main
 from minivit.data import shapes
 from minivit.engine import Trainer
-from minivit.engine.distributed import find_launch, find_world
+from minivit.engine.distributed import find_world
+from minivit.engine.launch import find_launch
 from minivit.errors import UserError
 
 
@@ -42,7 +44,7 @@ def lost() -> None:
 
 def fault_at(kind: str, step: str, act) -> None:
     """Arrange for this process to have its fault."""
-    train_step, save = Trainer._train_step, Trainer.save
+    train_step, save, compare = Trainer._train_step, Trainer.save, Trainer._require_same_ranks
 
     def step_and_signal(self, *args):
         train_step(self, *args)
@@ -54,7 +56,19 @@ def fault_at(kind: str, step: str, act) -> None:
             os.fsync = lambda file: act()
         save(self)
 
+    def signal_and_load():
+        act()
+        return tiny.dataset()
+
+    def signal_and_compare(self):
+        if kind == "digest":
+            act()
+        compare(self)
+
+    if kind == "load":
+        shapes.load = signal_and_load
     Trainer._train_step, Trainer.save = step_and_signal, save_and_signal
+    Trainer._require_same_ranks = signal_and_compare
 
 
 if __name__ == "__main__":

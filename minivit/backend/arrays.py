@@ -95,7 +95,7 @@ def parse_device(device: str) -> int | None:
             f"--device {device} needs CuPy, which is not installed; "
             'pip install "cupy-cuda12x[ctk]" (or "cupy-cuda13x[ctk]"), or use --device cpu'
         )
-    index, count = int(number or 0), _count_gpus()
+    index, count = int(number or 0), count_gpus()
     if index >= count:
         raise UserError(
             f"--device {device} needs GPU number {index}, but {count} NVIDIA GPU(s) were found; "
@@ -104,7 +104,8 @@ def parse_device(device: str) -> int | None:
     return index
 
 
-def _count_gpus() -> int:
+def count_gpus() -> int:
+    """How many CuPy sees."""
     import cupy
 
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from minivit import __version__
 from minivit.commands.cli import guarded
-from minivit.engine.distributed import require_alone
+from minivit.engine.launch import require_alone
 from minivit.errors import UserError, shown
 
 COMMANDS = {

@@ -14,7 +14,8 @@ from typing import Any
 import tyro
 
 from minivit.commands.output import never_fail_to_print
-from minivit.engine.distributed import end_all, find_launch, may_speak, only_main_speaks
+from minivit.engine.distributed import end_all, may_speak, only_main_speaks
+from minivit.engine.launch import find_launch
 from minivit.errors import UserError, one_line, printable, shown_path
 from minivit.files import WriteError
 

@@ -21,8 +21,9 @@ from minivit.commands.train import (
 from minivit.config import overlay
 from minivit.data import Augmentation, Dataset, find_source
 from minivit.engine import QUICK, Run, TrainConfig, Trainer, recipe_of
-from minivit.engine.distributed import find_world, require_alone
+from minivit.engine.distributed import SET_UP, find_world
 from minivit.engine.few_shot import few_shot_curve
+from minivit.engine.launch import require_alone
 from minivit.engine.trained import Pretrained
 from minivit.functional.interpolate import Mode
 from minivit.interop import load_start
@@ -93,6 +94,7 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
     path, world = _source(argv, prog), find_world()
     source = world.from_main(lambda: load_start(path))
     auto = parse_arguments(argv, source, path, {}, prog).train
+    world.wait_at_most(auto.timeout, SET_UP)
     name = world.from_main(lambda: choose_dataset(auto, load=True))
     images = find_source(name)
     arguments = parse_arguments(argv, source, path, recipe_of(name, images), prog)

@@ -19,7 +19,7 @@ from minivit.data.cifar10 import CIFAR10
 from minivit.data.places import folder_of
 from minivit.data.registry import is_place
 from minivit.engine import QUICK, RECIPES, Run, TensorBoard, TrainConfig, Trainer, recipe_of
-from minivit.engine.distributed import find_world
+from minivit.engine.distributed import SET_UP, find_world
 from minivit.engine.memory import require_training_memory, training_memory
 from minivit.engine.trainer import make_objective
 from minivit.errors import UserError, pasteable
@@ -78,6 +78,7 @@ def run(
     changes: what a related command changes of the recipe.
     """
     arguments, world = parse_arguments(argv, changes or {}, prog), find_world()
+    world.wait_at_most(arguments.train.timeout, SET_UP)
     if arguments.resume:
         return resume(arguments.resume, arguments.train, argv, arguments.log)
     train, load = arguments.train, not arguments.dry_run
@@ -282,7 +283,7 @@ def _test_with_main(trainer: Trainer) -> int:
 def announce(trainer: Trainer) -> None:
     """What is about to be trained, and on what."""
     config, vit = trainer.config, trainer.config.vit
-    where = config.device if config.device != "cpu" else in_ranks(trainer)
+    where = in_ranks(trainer)
     print(
         f"{trainer.run.path}: {vit.kind} {vit.dim} wide, {vit.depth} deep, "
         f"{trainer.model.num_parameters:,} parameters, on {trainer.dataset.name}: "
@@ -295,9 +296,12 @@ def announce(trainer: Trainer) -> None:
 
 
 def in_ranks(trainer: Trainer) -> str:
-    """Who computes: 2 threads, or 4 ranks of 2 threads."""
+    """Who computes: 2 threads, or 4 ranks of 2 threads, or 4 ranks of a GPU."""
     threads, ranks = trainer.layout.threads, trainer.world.size
-    return f"{ranks} ranks of " * (ranks > 1) + f"{threads} thread{'s' * (threads > 1)}"
+    each = f"{threads} thread{'s' * (threads > 1)}"
+    if trainer.config.device != "cpu":
+        each = "a GPU" if ranks > 1 else trainer.config.device
+    return f"{ranks} ranks of " * (ranks > 1) + each
 
 
 def _unequal(dataset: Dataset) -> bool:

@@ -112,7 +112,7 @@ class TrainConfig(Ranged):
     micro_batch: Annotated[int | None, BATCH] = None
     """Images at a time in a worker (gradient accumulation); None for about 1,024 tokens."""
     timeout: Annotated[int, PATIENCE] = 300
-    """Seconds that a process waits for the others in a step before all end, where there are several
+    """Seconds that a process waits for the others before all end, where there are several
     (docs/distributed.md)."""
     eval_every: Annotated[int, EPOCHS] = 1
     """Validate and save a checkpoint every N epochs, and after the last one."""

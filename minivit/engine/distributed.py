@@ -1,8 +1,8 @@
 """Ranks: the processes that train one model together, on one machine or on many.
 
 This file alone knows of MPI; the others ask a `World`. `mpiexec -n 4 minivit train` starts four
-processes and says so in the environment; where no launcher does, there is one process, and mpi4py
-is not even imported.
+processes and says so in the environment (`launch.py`); where no launcher does, there is one
+process, and mpi4py is not even imported.
 
 The ranks run the same program. What a step does is a function of (seed, step, place in the batch),
 so all agree on it without a word; they talk to add up gradients, and to stop together.
@@ -16,94 +16,30 @@ import importlib.util
 import os
 import platform
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from minivit.backend import Array
+from minivit.backend import Array, parse_device, use_device
+from minivit.backend.cuda import nccl
 from minivit.backend.machine import physical_cores
+from minivit.engine.launch import find_launch
+from minivit.engine.watch import Watch
+from minivit.engine.world import World
 from minivit.errors import UserError
 
 T = TypeVar("T")
-
-
-class Launch(NamedTuple):
-    """What a launcher says: how many processes it started, and the number of this one on its
-    machine."""
-
-    size: int
-    local_rank: int
-
-
-LAUNCHERS = (
-    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
-    ("PMI_SIZE", "MPI_LOCALRANKID"),  # MPICH, Intel MPI, srun --mpi=pmi2
-    ("SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),  # srun, whatever its --mpi
+PATIENCE = 300
+"""Seconds that a rank waits for the others, where nobody has said it yet."""
+SET_UP = (
+    "see what hangs, or still reads its data, then start again; --timeout says how long to wait"
 )
-"""The variables in which a launcher says it."""
-
-
-def find_launch() -> Launch:
-    """What the environment says; one process where it says nothing."""
-    for size, local_rank in LAUNCHERS:
-        if os.environ.get(size, "").isdecimal():
-            number = os.environ.get(local_rank, "")
-            return Launch(int(os.environ[size]), int(number) if number.isdecimal() else 0)
-    return Launch(1, 0)
-
-
-class World:
-    """One process alone: all that several do together, it has done at once.
-
-    rank: its number. size: how many there are. threads: workers that suit each; None for as many as
-    one alone would take.
-    """
-
-    rank, size = 0, 1
-    threads: int | None = None
-
-    @property
-    def main(self) -> bool:
-        """Whether this is rank 0, which writes the files and talks to people."""
-        return self.rank == 0
-
-    def rows(self, count: int) -> range:
-        """This rank's rows of `count`, which are cut as evenly as they can be."""
-        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
-
-    def add(self, array: Array) -> None:
-        """Replace an array by its sum over the ranks."""
-
-    def begin_add(self, array: Array) -> Callable[[], None]:
-        """Begin to `add`. Nobody may touch the array until what this returns has been called: it
-        waits for the end."""
-        return lambda: None
-
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is set on some rank."""
-        return flag
-
-    def from_main(self, function: Callable[[], T]) -> T:
-        """What the function returns on rank 0, which alone calls it."""
-        return function()
-
-    def in_turn(self, function: Callable[[], T]) -> T:
-        """The function's result: one rank of each machine calls it first, and may download or cache
-        what the others then find."""
-        return function()
-
-    def require_same(self, **told: str) -> None:
-        """Raises UserError where a rank tells another thing than rank 0 does."""
-
-    def watched(self, seconds: float, advice: str) -> contextlib.AbstractContextManager:
-        """While a rank waits longer than that for the others, all end; advice: what to do then."""
-        return contextlib.nullcontext()
+"""What to do about a rank that hangs before the first step."""
 
 
 class Ranks(World):
@@ -116,8 +52,11 @@ class Ranks(World):
         vendor, version = mpi.get_vendor()
         self.library = f"{vendor} {'.'.join(map(str, version))}"
         self.name = f"rank {self.rank} on {platform.node()}"
-        self.threads = _cores_each(self._here.allgather(_cpus()))
-        self._since: float | None = None
+        self._watch = Watch(self.name, self.patience, lambda: self.abort(2))
+        self.wait_at_most(PATIENCE, SET_UP)
+        with self._waiting():
+            self.threads = _cores_each(self._here.allgather(_cpus()))
+        self._gpus: nccl.Nccl | None = None
         self._overlaps = mpi.Query_thread() == mpi.THREAD_MULTIPLE
         self._background = ThreadPoolExecutor(1, "minivit-all-reduce")
 
@@ -129,22 +68,23 @@ class Ranks(World):
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[None]:
         """Around whatever needs the other ranks."""
-        self._since = time.monotonic()
         try:
-            yield
+            with self._watch.waiting():
+                yield
         except self._mpi.Exception as error:
             raise UserError(
                 f"{self.name} lost the others: {error}; the last checkpoint is whole: resume it"
             ) from None
-        finally:
-            self._since = None
 
     def add(self, array: Array) -> None:
         with self._waiting():
-            self._all.Allreduce(self._mpi.IN_PLACE, array)
+            if self._gpus is not None and self._gpus.has(array):
+                self._gpus.add(array)
+            else:
+                self._all.Allreduce(self._mpi.IN_PLACE, array)
 
     def begin_add(self, array: Array) -> Callable[[], None]:
-        if not self._overlaps:
+        if not self._overlaps or self._gpus is not None:
             return functools.partial(self.add, array)
         with self._waiting():
             request = self._all.Iallreduce(self._mpi.IN_PLACE, array)
@@ -163,13 +103,15 @@ class Ranks(World):
 
     def from_main(self, function: Callable[[], T]) -> T:
         found = function() if self.main else None
-        self._meet(self._all)
-        return self._all.bcast(found)
+        with self._waiting():
+            self._meet(self._all)
+            return self._all.bcast(found)
 
     def in_turn(self, function: Callable[[], T]) -> T:
         if self._here.rank == 0:
             found = function()
-        self._meet(self._here)
+        with self._waiting():
+            self._meet(self._here)
         if self._here.rank != 0:
             found = function()
         return found
@@ -192,22 +134,30 @@ class Ranks(World):
                         "need the same"
                     )
 
-    @contextlib.contextmanager
-    def watched(self, seconds: float, advice: str) -> Iterator[None]:
-        done = threading.Event()
+    def wait_at_most(self, seconds: float, advice: str) -> None:
+        self._watch.limit = seconds, advice
 
-        def watch() -> None:
-            while not done.wait(min(1.0, seconds / 10)):
-                since = self._since
-                if since and time.monotonic() - since > seconds + self.patience:
-                    _tell(f"{self.name} has waited {seconds:g} s for another rank; {advice}")
-                    self.abort(2)
-
-        threading.Thread(target=watch, name="minivit-watch", daemon=True).start()
-        try:
-            yield
-        finally:
-            done.set()
+    def own_device(self, device: str) -> str:
+        if parse_device(device) is None:
+            return device
+        if ":" in device:
+            raise UserError(
+                f"--device {device} is one GPU for {self.size} ranks; --device cuda gives each its "
+                "own"
+            )
+        index, place = nccl.find_gpu(self._here.rank)
+        with self._waiting():
+            places = self._here.allgather(place)
+        if len(set(places)) < len(places):
+            raise UserError(
+                f"{len(places)} ranks on {platform.node()}, which has {len(set(places))} GPU(s); "
+                "start one rank per GPU"
+            )
+        use_device(f"cuda:{index}")
+        identity = self.from_main(nccl.new_identity)
+        with self._waiting():
+            self._gpus = nccl.connect(self.rank, self.size, identity)
+        return f"cuda:{index}"
 
     def abort(self, status: int) -> NoReturn:
         """End all ranks, without MPI's own words about it."""
@@ -256,13 +206,6 @@ def describe_world() -> str:
     if importlib.util.find_spec("mpi4py") is None:
         return 'one process; for several: pip install "minivit[mpi]"'
     return f"one process; mpi4py {importlib.metadata.version('mpi4py')} for several"
-
-
-def require_alone(what: str) -> None:
-    """Raises UserError where a launcher started several processes of what is done by one."""
-    started = find_launch().size
-    if started > 1:
-        raise UserError(f"{what} is done by one process, {started} were started; leave mpiexec out")
 
 
 def program_digest() -> str:
@@ -314,10 +257,6 @@ def _see_to_end(request: Any) -> None:
     those who compute."""
     while not request.Test():
         time.sleep(2e-4)
-
-
-def _tell(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr, flush=True)
 
 
 def _cpus() -> set[int]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from minivit.backend import blocks
-from minivit.engine.distributed import World
+from minivit.engine.world import World
 from minivit.models import Model
 
 

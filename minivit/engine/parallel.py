@@ -22,9 +22,9 @@ from threadpoolctl import threadpool_limits
 
 from minivit.backend import RandomStream, get_xp, use_device, use_twins
 from minivit.backend.machine import physical_cores
-from minivit.engine.distributed import World
 from minivit.engine.gradient_sum import GradientSum, pieces
 from minivit.engine.objective import Done, Objective, StepResult
+from minivit.engine.world import World
 from minivit.functional.compiled import find_twins
 from minivit.layers.block import TOKENS_AT_A_TIME
 from minivit.models import Model, ViT, ViTConfig
@@ -227,7 +227,8 @@ class DataParallel:
         its own part of the arrays, each worker at its own part of those."""
         arrays = list(arrays)
         ends = np.cumsum([0, *(array.size for array in arrays)])
-        flat = np.zeros(ends[-1], arrays[0].dtype) if arrays else np.zeros(0)
+        xp = get_xp(arrays[0]) if arrays else np
+        flat = xp.zeros(int(ends[-1]), arrays[0].dtype if arrays else np.float32)
         found = [
             flat[a:b].reshape(array.shape)
             for array, (a, b) in zip(arrays, itertools.pairwise(ends), strict=True)

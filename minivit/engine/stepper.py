@@ -10,10 +10,10 @@ from minivit.backend.random import Purpose
 from minivit.data import Batches, Plan
 from minivit.data.rand_augment import rand_augment
 from minivit.engine.config import TrainConfig
-from minivit.engine.distributed import World
 from minivit.engine.fused import Device, FusedStep, require_kernels
 from minivit.engine.objective import Objective, StepResult
 from minivit.engine.parallel import DataParallel, Layout
+from minivit.engine.world import World
 from minivit.errors import UserError
 from minivit.functional import patchify_forward
 from minivit.models import Model, ViT

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from minivit.backend import get_xp, use_device, use_tf32
+from minivit.backend import get_xp, to_host, use_device, use_tf32
 from minivit.backend.machine import describe_arithmetic
 from minivit.backend.random import Purpose, generator
 from minivit.data import Batches, Dataset, Split, Statistics
 from minivit.engine.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
 from minivit.engine.config import TrainConfig
-from minivit.engine.distributed import World, find_world, program_digest
+from minivit.engine.distributed import find_world, program_digest
 from minivit.engine.evaluation import Evaluation
 from minivit.engine.interrupt import stop_request
 from minivit.engine.memory import require_training_memory
@@ -30,6 +30,7 @@ from minivit.engine.state import TrainState
 from minivit.engine.stepper import Parts, Stepper, make_stepper, require_fused
 from minivit.engine.trained import Pretrained, require_layers, restore_weights
 from minivit.engine.transfer import freeze_all_but, transfer
+from minivit.engine.world import World
 from minivit.errors import UserError, shown
 from minivit.functional.interpolate import Mode
 from minivit.models import Build, Model, ViT
@@ -97,11 +98,12 @@ class Trainer:
             config.seed,
             config.balance,
         )
-        use_device(config.device)
-        if config.device != "cpu":
+        device = world.own_device(config.device)
+        use_device(device)
+        if device != "cpu":
             use_tf32(config.precision == "tf32")
         self.objective = make_objective(config, statistics)
-        self.model: Model = self.objective.build(config.vit, config.seed, config.device, build)
+        self.model: Model = self.objective.build(config.vit, config.seed, device, build)
         self.changes: list[str] = []
         if start is not None:
             self.changes = transfer(self.model, start, dataset.class_names, mode)
@@ -154,8 +156,8 @@ class Trainer:
         )
         stepper = make_stepper(parts)
         progress = Progress(self.total_steps * B, self.step * B, self.world.main)
-        watched = self.world.watched(config.timeout, self._advice())
-        with stepper, progress, watched, stop_request() as stop:
+        self.world.wait_at_most(config.timeout, self._advice())
+        with stepper, progress, stop_request() as stop:
             for batch in self.batches.ahead(self.step, self.total_steps, stepper.prepare):
                 self._train_step(stepper, batch)
                 progress.advance(B)
@@ -192,7 +194,7 @@ class Trainer:
         )
 
     def _weights_digest(self) -> str:
-        return hashlib.sha256(self.model.flat.data.data).hexdigest()
+        return hashlib.sha256(to_host(self.model.flat.data).data).hexdigest()
 
     def _advice(self) -> str:
         """What to do about a rank that hangs."""
@@ -492,16 +494,11 @@ def make_optimizer(config: TrainConfig, model: Model) -> Adam | SGD:
 
 
 def _require_work_for_all(config: TrainConfig, world: World) -> None:
-    """Each rank computes some rows of each batch, on CPUs."""
+    """Each rank computes some rows of each batch."""
     if world.size > config.batch_size:
         raise UserError(
             f"{world.size} ranks for batches of {config.batch_size} images; start at most one rank "
             "per image, or choose a larger --batch-size"
-        )
-    if world.size > 1 and config.device != "cpu":
-        raise UserError(
-            f"several ranks train on CPUs, not on {config.device}; leave --device out, or start "
-            "one process"
         )
 
 

@@ -77,7 +77,7 @@ def test_astype_like_copies_only_where_it_must():
 @pytest.mark.parametrize(("word", "number"), [("cpu", None), ("cuda", 0), ("cuda:1", 1)])
 def test_words_for_devices(word, number, monkeypatch):
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(backend, "_count_gpus", lambda: 2)
+    monkeypatch.setattr(backend, "count_gpus", lambda: 2)
     assert parse_device(word) == number
 
 
@@ -98,7 +98,7 @@ def test_another_word_is_told_in_one_line(word):
 )
 def test_a_gpu_that_is_not_there_is_told_in_one_line(installed, gpus, words, monkeypatch):
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: installed)
-    monkeypatch.setattr(backend, "_count_gpus", lambda: gpus)
+    monkeypatch.setattr(backend, "count_gpus", lambda: gpus)
     with pytest.raises(UserError) as raised:
         parse_device("cuda:1")
     message = str(raised.value)
@@ -108,4 +108,4 @@ def test_a_gpu_that_is_not_there_is_told_in_one_line(installed, gpus, words, mon
 
 def test_counting_gpus_without_a_driver_is_no_error():
     pytest.importorskip("cupy")
-    assert backend._count_gpus() >= 0
+    assert backend.count_gpus() >= 0

@@ -1,9 +1,11 @@
 """`Gpu`: what of it can be tried without a GPU, and that CuPy has what it calls."""
 
 import ctypes
+import re
 
 import numpy as np
 import pytest
+from cuda import nccl_on_cpu
 
 from minivit.backend.cuda import HERE, kernels
 from minivit.backend.cuda.cublaslt import CublasLt
@@ -66,6 +68,7 @@ def test_arguments_have_the_parameters_size():
 def test_cupy_has_what_is_called():
     cupy, cupyx = pytest.importorskip("cupy"), pytest.importorskip("cupyx")
     for owner, names in {
+        cupy.cuda.Device: ("pci_bus_id",),
         cupy.cuda.Stream: ("begin_capture", "end_capture", "use", "synchronize"),
         cupy.cuda.Graph: ("launch",),
         cupy.cuda.Event: ("record", "synchronize"),
@@ -75,6 +78,20 @@ def test_cupy_has_what_is_called():
     }.items():
         for name in names:
             assert hasattr(owner, name), name
+
+
+def test_nccl_is_called_as_cupy_has_it():
+    nccl = pytest.importorskip("cupy.cuda.nccl")
+    if not nccl.available:
+        pytest.skip("NCCL is not installed (pip install nvidia-nccl-cu12)")
+    told = nccl.NcclCommunicator.allReduce.__doc__.splitlines()[0]
+    words = re.findall(r"(\w+)[,)]", told)
+    assert words == ["self", "sendbuf", "recvbuf", "count", "datatype", "op", "stream"]
+    ours = nccl_on_cpu.Nccl(None)
+    for name in ("NCCL_FLOAT32", "NCCL_FLOAT64", "NCCL_SUM"):
+        assert getattr(ours, name) == getattr(nccl, name)
+    assert issubclass(nccl.NcclError, Exception)
+    assert len(nccl.get_unique_id()) == len(ours.get_unique_id())
 
 
 def test_the_library_itself_knows_the_attributes():

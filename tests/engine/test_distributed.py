@@ -1,6 +1,7 @@
 """Several processes train what one would, started by a real mpiexec; whatever befalls one of them,
 all end in seconds, with one line, and what was saved is resumed."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -8,16 +9,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny
+from cuda import train_in_ranks
+from engine import kill_ranks
 from gradients import gradients
 
+from minivit.backend.cuda import nccl
 from minivit.commands.cli import guarded
 from minivit.commands.train import run as main
 from minivit.engine import Run, distributed, load_checkpoint
-from minivit.engine.distributed import Launch, World, find_launch, find_world
+from minivit.engine.distributed import find_world
+from minivit.engine.launch import LAUNCHERS, Launch, find_launch
+from minivit.engine.world import World
 from minivit.errors import UserError
 
 TESTS = Path(__file__).parents[1]
@@ -116,6 +123,60 @@ def test_two_ranks_train_what_one_process_does(tmp_path, monkeypatch, whole):
             assert one[key] == pytest.approx(two[key], rel=1e-4)
 
 
+# GPUs
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_ranks_of_gpus_train_what_one_does(tmp_path, mpiexec, optimizer):
+    """The kernels on a CPU, and what stands in for NCCL; erasing and mixing included."""
+    expected = train_in_ranks.train(optimizer, World())  # builds the kernels
+    done = mpiexec(2, "-m", "cuda.train_in_ranks", "found.npz", optimizer, where=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = np.load(tmp_path / "found.npz")
+    np.testing.assert_allclose(found["told"], expected["told"], rtol=1e-3)
+    for name in ("weights", "logits"):
+        error = np.linalg.norm(found[name] - expected[name]) / np.linalg.norm(expected[name])
+        assert error < 2e-3, name
+
+
+def ranks_on(places, monkeypatch):
+    """A rank of as many as there are places of GPUs on a bus."""
+    monkeypatch.setattr(distributed, "parse_device", lambda device: None if device == "cpu" else 0)
+    monkeypatch.setattr(distributed, "use_device", lambda device: None)
+    monkeypatch.setattr(nccl, "find_gpu", lambda number: (number % 2, places[number]))
+    monkeypatch.setattr(nccl, "new_identity", lambda: b"identity")
+    monkeypatch.setattr(nccl, "connect", lambda *words: words)
+    one = distributed.Ranks.__new__(distributed.Ranks)
+    one.rank, one.size, one._gpus = 1, len(places), None
+    one._here = SimpleNamespace(rank=1, allgather=lambda place: places)
+    one._waiting = contextlib.nullcontext
+    one.from_main = lambda function: function()
+    return one
+
+
+def test_each_rank_has_a_gpu_of_its_own(monkeypatch):
+    one = ranks_on(["0000:01", "0000:02"], monkeypatch)
+    assert one.own_device("cpu") == "cpu"
+    assert one._gpus is None
+    assert one.own_device("cuda") == "cuda:1"
+    assert one._gpus == (1, 2, b"identity")
+    with pytest.raises(UserError, match=r"cuda:1 is one GPU for 2 ranks; --device cuda gives"):
+        one.own_device("cuda:1")
+
+
+def test_more_ranks_than_gpus_are_refused(monkeypatch):
+    one = ranks_on(["0000:01", "0000:02", "0000:01"], monkeypatch)
+    with pytest.raises(UserError, match=r"3 ranks on .*, which has 2 GPU\(s\); start one rank per"):
+        one.own_device("cuda")
+
+
+def test_a_launcher_may_show_each_rank_its_gpu_alone(monkeypatch):
+    cupy = pytest.importorskip("cupy")
+    monkeypatch.setattr(nccl, "count_gpus", lambda: 1)
+    monkeypatch.setattr(cupy.cuda, "Device", lambda index: SimpleNamespace(pci_bus_id="0000:07"))
+    assert nccl.find_gpu(5) == (0, "0000:07")
+
+
 # Faults
 
 
@@ -143,6 +204,13 @@ def test_a_killed_rank_ends_all_and_any_number_resumes(tmp_path, train, whole, k
     assert run.tested()
 
 
+def test_a_random_rank_killed_at_a_random_moment(tmp_path, mpiexec, capsys, monkeypatch):
+    """docs/distributed.md says what 30 of them lead to."""
+    monkeypatch.setattr(kill_ranks, "FLAGS", [*kill_ranks.FLAGS, "--epochs", "8"])
+    assert kill_ranks.main(times=1, seed=2, folder=tmp_path) == 0
+    assert "1 of 1 whole" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("hung", [0, 1])
 def test_a_hung_rank_is_told_in_time(tmp_path, train, hung):
     began = time.monotonic()
@@ -153,6 +221,24 @@ def test_a_hung_rank_is_told_in_time(tmp_path, train, hung):
     assert f"rank {1 - hung} on " in line
     assert "has waited 3 s for another rank; the last checkpoint" in line
     assert load_checkpoint(only_run(tmp_path).last).state["step"] == 5
+
+
+@pytest.mark.parametrize(("moment", "hung"), [("load:0", 0), ("load:0", 1), ("digest:0", 1)])
+def test_a_rank_that_hangs_before_the_first_step_is_told_in_time(tmp_path, train, moment, hung):
+    began = time.monotonic()
+    done = train(2, tmp_path, *FLAGS, "--timeout", "2", fault="SIGSTOP", at=f"{moment}:{hung}")
+    assert 2 < time.monotonic() - began < 60
+    assert done.returncode != 0
+    (line,) = errors(done)
+    assert f"rank {1 - hung} on " in line
+    assert "has waited 2 s for another rank; see what hangs, or still reads its data" in line
+
+
+def test_a_rank_that_dies_before_the_first_step_ends_all(tmp_path, train):
+    done = train(2, tmp_path, *FLAGS, fault="SIGKILL", at="digest:0:1")
+    assert done.returncode != 0
+    assert errors(done) == []  # mpiexec says it
+    assert not only_run(tmp_path).last.exists()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -263,7 +349,7 @@ def test_kindred_commands_run_in_ranks_too(tmp_path, mpiexec):
 def launched(monkeypatch):
     """As if a launcher had started this process."""
     find_world.cache_clear()
-    for names in distributed.LAUNCHERS:
+    for names in LAUNCHERS:
         for name in names:
             monkeypatch.delenv(name, raising=False)
     yield monkeypatch.setenv

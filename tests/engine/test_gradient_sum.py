@@ -5,9 +5,9 @@ import pytest
 import tiny
 
 from minivit.engine import DataParallel
-from minivit.engine.distributed import World
 from minivit.engine.gradient_sum import pieces
 from minivit.engine.objective import Classification
+from minivit.engine.world import World
 from minivit.layers import Linear
 from minivit.models import MaskedViT, ViT
 

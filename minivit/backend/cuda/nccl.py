@@ -1,0 +1,96 @@
+"""Sums over several GPUs by NVIDIA's NCCL, as CuPy has it: a GPU for each process."""
+
+from collections.abc import Callable
+from typing import Any
+
+from minivit.backend.arrays import count_gpus
+from minivit.errors import UserError
+
+SLOTS = 4  # sums that may be under way
+
+
+class Nccl:
+    """The sums of all ranks, each with a GPU of its own: the current one.
+
+    A sum is queued behind what the GPU has to do, and whoever asked for it goes on at once; but not
+    further ahead than a few sums, so that a GPU that hangs is noticed.
+
+    Args:
+        cupy: the library, or in tests what stands in for it. nccl: its `cuda.nccl`. address: of an
+            array's first number. rank, size: of this process, and how many there are. identity:
+            `new_identity` of rank 0.
+    """
+
+    def __init__(
+        self,
+        cupy: Any,
+        nccl: Any,
+        address: Callable[[Any], int],
+        rank: int,
+        size: int,
+        identity: Any,
+    ):
+        self._cupy, self._nccl, self._address = cupy, nccl, address
+        self._types = {"float32": nccl.NCCL_FLOAT32, "float64": nccl.NCCL_FLOAT64}
+        self._communicator = nccl.NcclCommunicator(size, identity, rank)
+        self._ended = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
+        self._turn = 0
+
+    def has(self, array: Any) -> bool:
+        """Whether the array is on a GPU."""
+        return isinstance(array, self._cupy.ndarray)
+
+    def add(self, array: Any) -> None:
+        """Replace an array by its sum over the ranks, when the GPU comes to it.
+
+        Raises:
+            UserError: another rank, or its GPU, is gone.
+        """
+        ended = self._ended[self._turn % SLOTS]
+        self._turn += 1
+        ended.synchronize()
+        stream, place = self._cupy.cuda.get_current_stream(), self._address(array)
+        kind = self._types[str(array.dtype)]
+        try:
+            self._communicator.allReduce(
+                place, place, array.size, kind, self._nccl.NCCL_SUM, stream.ptr
+            )
+        except self._nccl.NcclError as error:
+            raise UserError(
+                f"the GPUs lost each other: {error}; the last checkpoint is whole: resume it"
+            ) from None
+        ended.record(stream)
+
+
+def new_identity() -> Any:
+    """What rank 0 tells the others, so that they find each other. Raises as `connect`."""
+    return _library().get_unique_id()
+
+
+def connect(rank: int, size: int, identity: Any) -> Nccl:
+    """For the current GPU. Raises UserError where CuPy does not find NCCL."""
+    import cupy
+
+    return Nccl(cupy, _library(), lambda array: array.data.ptr, rank, size, identity)
+
+
+def _library() -> Any:
+    try:
+        from cupy.cuda import nccl
+    except ImportError:
+        nccl = None
+    if nccl is None or not nccl.available:
+        raise UserError(
+            "several ranks on GPUs need NVIDIA's library NCCL, which CuPy does not find; pip "
+            "install nvidia-nccl-cu12 (or nvidia-nccl-cu13), or start one process"
+        )
+    return nccl
+
+
+def find_gpu(number: int) -> tuple[int, str]:
+    """The GPU for a machine's process of that number, and its place on the bus, by which another
+    process knows it; a launcher may show each process one GPU alone, as its first."""
+    import cupy
+
+    index = number % count_gpus()
+    return index, cupy.cuda.Device(index).pci_bus_id

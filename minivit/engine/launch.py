@@ -1,0 +1,38 @@
+"""What a launcher such as mpiexec or srun says in the environment."""
+
+import os
+from typing import NamedTuple
+
+from minivit.errors import UserError
+
+
+class Launch(NamedTuple):
+    """What a launcher says: how many processes it started, and the number of this one on its
+    machine."""
+
+    size: int
+    local_rank: int
+
+
+LAUNCHERS = (
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
+    ("PMI_SIZE", "MPI_LOCALRANKID"),  # MPICH, Intel MPI, srun --mpi=pmi2
+    ("SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),  # srun, whatever its --mpi
+)
+"""The variables in which a launcher says it."""
+
+
+def find_launch() -> Launch:
+    """What the environment says; one process where it says nothing."""
+    for size, local_rank in LAUNCHERS:
+        if os.environ.get(size, "").isdecimal():
+            number = os.environ.get(local_rank, "")
+            return Launch(int(os.environ[size]), int(number) if number.isdecimal() else 0)
+    return Launch(1, 0)
+
+
+def require_alone(what: str) -> None:
+    """Raises UserError where a launcher started several processes of what is done by one."""
+    started = find_launch().size
+    if started > 1:
+        raise UserError(f"{what} is done by one process, {started} were started; leave mpiexec out")

@@ -1,0 +1,45 @@
+"""A limit to how long a process waits for others."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+
+class Watch:
+    """Looks, in a thread of its own, how long this process has been waiting, and ends it.
+
+    name: who waits. patience: seconds more before it tells what others may tell, too. end: ends the
+    process, and the others with it.
+
+    Attributes:
+        limit: seconds, and what to do where somebody has waited longer.
+    """
+
+    def __init__(self, name: str, patience: float, end: Callable[[], object]):
+        self.name, self.patience, self.limit = name, patience, (float("inf"), "")
+        self._end, self._since = end, 0.0
+        threading.Thread(target=self._look, name="minivit-watch", daemon=True).start()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around whatever needs the others."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = 0.0
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(0.1)
+            since, (seconds, advice) = self._since, self.limit
+            if since and time.monotonic() - since > seconds + self.patience:
+                print(
+                    f"error: {self.name} has waited {seconds:g} s for another rank; {advice}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                self._end()
+                return
