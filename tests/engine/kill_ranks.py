@@ -1,0 +1,152 @@
+"""Kill a rank of a training at a random moment, again and again: what was saved goes on.
+
+    python tests/engine/kill_ranks.py --times 30 --seed 0
+
+Each time two ranks train a tiny model, one of them gets kill -9, and 1, 2 or 3 ranks in turn resume
+the run (or begin it again, where no checkpoint had been saved yet). It must end whole, and with two
+ranks with the bits of the undisturbed training. Exits with 1 where one did not.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+
+import tiny  # noqa: E402
+
+from minivit.commands.cli import guarded  # noqa: E402
+from minivit.commands.train import run as train  # noqa: E402
+from minivit.data import shapes  # noqa: E402
+from minivit.engine import Run, load_checkpoint  # noqa: E402
+from minivit.engine.distributed import find_world  # noqa: E402
+from minivit.errors import UserError  # noqa: E402
+
+MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
+FLAGS = [*tiny.FLAGS, "--dropout", "0.1", "--ema-decay", "0.9", "--optimizer", "muon"]
+FLAGS += ["--epochs", "40", "--eval-every", "10", "--save-every", "3"]
+RANKS = 2
+SECONDS = 120
+"""In which a training has ended, on a busy machine too."""
+
+
+def start(ranks: int, where: Path, *flags: str) -> subprocess.Popen:
+    """Train in so many ranks; each leaves its process's number in the folder."""
+    where.mkdir(exist_ok=True)
+    for old in where.glob("rank *"):
+        old.unlink()
+    return subprocess.Popen(
+        [MPIEXEC, "-n", str(ranks), sys.executable, __file__, "--as-rank", *flags],
+        cwd=where,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+
+
+def as_rank(flags: list[str]) -> int:
+    """What `start` starts."""
+    Path(f"rank {find_world().rank}").write_text(str(os.getpid()), encoding="utf-8")
+    shapes.load = tiny.dataset
+    return guarded(lambda: train(flags))
+
+
+def only_run(where: Path) -> Run | None:
+    """The run in a folder, where one has begun."""
+    found = [path for path in where.glob("runs/*") if (path / "config.json").exists()]
+    return Run(found[0]) if found else None
+
+
+def numbers(where: Path) -> list[int]:
+    """The processes of all ranks, once they have begun."""
+    files = [where / f"rank {rank}" for rank in range(RANKS)]
+    while not all(file.exists() and file.read_text(encoding="utf-8") for file in files):
+        time.sleep(0.01)
+    return [int(file.read_text(encoding="utf-8")) for file in files]
+
+
+def undisturbed(where: Path) -> tuple[float, tuple]:
+    """Seconds from the ranks' beginning to their end, and what they end with."""
+    ranks = start(RANKS, where, *FLAGS)
+    numbers(where)
+    began = time.monotonic()
+    told, _ = ranks.communicate(timeout=SECONDS)
+    if ranks.returncode:
+        raise UserError(f"the undisturbed training failed: {told}")
+    return time.monotonic() - began, tiny.contents(only_run(where))
+
+
+def kill_one(where: Path, seconds: float, rng: random.Random) -> str:
+    """Kill a rank, and see all of them end; in words, what was killed when."""
+    rank, moment = rng.randrange(RANKS), rng.uniform(0, seconds)
+    ranks = start(RANKS, where, *FLAGS)
+    victim = numbers(where)[rank]
+    time.sleep(moment)
+    if ranks.poll() is None:
+        os.kill(victim, signal.SIGKILL)
+    ranks.communicate(timeout=SECONDS)
+    return f"rank {rank} killed after {moment:4.1f} s" if ranks.returncode else ""
+
+
+def saved_step(run: Run | None) -> int | None:
+    """Of the last checkpoint, which must be whole; None: there is none."""
+    return load_checkpoint(run.last).state["step"] if run and run.last.exists() else None
+
+
+def go_on(where: Path, ranks: int) -> tuple[str, bool, tuple]:
+    """Resume the run in a folder; in words from where, whether it ended whole, and with what."""
+    run, flags, told = only_run(where), FLAGS, "no checkpoint yet, begun again"
+    step = saved_step(run)
+    if step is None:
+        where = where / "again"
+    else:
+        flags, told = ["--resume", str(run.path)], f"resumed at step {step:3}"
+    again = start(ranks, where, *flags)
+    said, _ = again.communicate(timeout=SECONDS)
+    run = only_run(where)
+    whole = again.returncode == 0 and run.tested() and "Traceback" not in said
+    return told, whole, tiny.contents(run) if whole else ()
+
+
+def main(times: int, seed: int, folder: Path) -> int:
+    """A line for each kill, then the sums; how many runs were not as they must be."""
+    rng, failed, resumed, equal = random.Random(seed), 0, 0, 0
+    seconds, expected = undisturbed(folder / "whole")
+    print(f"undisturbed: {seconds:.1f} s", flush=True)
+    done = 0
+    while done < times:
+        where = folder / f"killed {done}"
+        shutil.rmtree(where, ignore_errors=True)
+        what = kill_one(where, seconds, rng)
+        if not what:  # it had ended before
+            continue
+        ranks = done % 3 + 1
+        told, whole, found = go_on(where, ranks)
+        same = found == expected
+        good = whole and (same or ranks != RANKS)
+        resumed, equal, failed = resumed + ("resumed" in told), equal + same, failed + (not good)
+        verdict = "the same bits" if same else "whole" if good else "WRONG"
+        print(f"{what}; {told} by {ranks} ranks: {verdict}", flush=True)
+        done += 1
+    print(f"{times - failed} of {times} whole, {resumed} of them resumed; {equal} bit-equal")
+    return failed
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--as-rank"]:
+        sys.exit(as_rank(sys.argv[2:]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        sys.exit(bool(main(options.times, options.seed, Path(folder))))
