@@ -1,10 +1,27 @@
-"""What more machines could gain follows from what was measured, by formulas with known answers."""
+"""What more ranks could gain follows from what was measured, by formulas with known answers."""
+
+import json
 
 import pytest
 
-from benchmarks import scaling
-from benchmarks.scaling import Network, Options, all_reduce_seconds, main, step_seconds
+from benchmarks import report, scaling
+from benchmarks.scaling import Options, main
+from benchmarks.scaling_model import (
+    Cost,
+    Network,
+    all_reduce_seconds,
+    cost_of,
+    exposed_seconds,
+    network_of,
+    speed_ups,
+    step_seconds,
+)
+from benchmarks.scaling_report import Result, figure
+from minivit.engine.world import World
 from minivit.errors import UserError
+
+COST = Cost(per_image=0.01, fixed=0.2, prepare=0.001, bytes=1_000_000, pieces=5, shared=False)
+FREE = Network(0.0, 1e30)
 
 
 @pytest.mark.parametrize(
@@ -20,39 +37,139 @@ def test_an_all_reduce_of_a_megabyte(ranks, network, expected):
     assert all_reduce_seconds(ranks, 1e6, network) == pytest.approx(expected, rel=1e-3)
 
 
-def test_steps_of_a_part_of_the_batch_lie_on_a_line():
-    seconds = [step_seconds(ranks, 64, whole=10.0, part=3.0) for ranks in (1, 2, 8, 64)]
-    assert seconds == pytest.approx([10.0, 10 - 4, 3.0, 10 - 7 / 56 * 63])
-    assert step_seconds(8, 64, whole=1.0, part=2.0) == 1.0  # noise: more ranks are never slower
+@pytest.mark.parametrize(
+    ("whole", "backward", "expected"),
+    [
+        (1.0, 100.0, 0.2),  # the last of five pieces has nothing to hide behind
+        (1.0, 0.5, 0.6),  # four fifths of backward hide as much
+        (1.0, 0.0, 1.0),
+        (0.0, 1.0, 0.0),
+    ],
+)
+def test_what_backward_does_not_hide(whole, backward, expected):
+    assert exposed_seconds(whole, backward, 5) == pytest.approx(expected)
+
+
+def test_a_step_is_the_sum_of_its_parts():
+    assert step_seconds(1, 64, COST, FREE) == pytest.approx(0.64 + 0.2 + 0.064)
+    assert step_seconds(3, 64, COST, FREE) == pytest.approx(0.22 + 0.2 + 0.064)
+    slow = Network(0.0, 1e6)  # 4/3 s of all-reduce behind 0.22 · 2/3 · 4/5 s of backward
+    exposed = 4 / 3 - 0.22 * 2 / 3 * 0.8
+    assert step_seconds(3, 64, COST, slow) == pytest.approx(0.22 + 0.2 + 0.064 + exposed)
+    shared = COST._replace(shared=True)  # a third of the optimizer; directions are not hidden
+    expected = 0.22 + 0.2 / 3 + 0.064 + exposed + 4 / 3
+    assert step_seconds(3, 64, shared, slow) == pytest.approx(expected)
+
+
+def test_without_a_network_to_cross_ranks_gain_what_images_cost():
+    cost = COST._replace(fixed=0.0, prepare=0.0)
+    assert speed_ups([1, 2, 64], 64, cost, FREE) == pytest.approx([1, 2, 64])
+
+
+def test_costs_come_from_two_steps():
+    whole = {"step": 1.0, "images": 80, "prepare": 0.4, "bytes": 7, "pieces": 3, "shared": True}
+    assert cost_of(whole, {"step": 0.3, "images": 10}) == pytest.approx(
+        (0.01, 0.2, 0.005, 7, 3, True)
+    )
+    assert cost_of(whole, {"step": 2.0, "images": 10}).per_image == 0  # noise
+
+
+def test_the_network_between_two_ranks():
+    told = {"shortest": 20e-6, "all_reduce": 1020e-6, "bytes": 1_000_000}
+    assert network_of(told) == pytest.approx((10e-6, 1e9))
 
 
 def test_two_real_ranks_are_timed():
     pytest.importorskip("mpi4py")
     try:
-        found = scaling.started(Options(model="Nano/4", steps=1), ranks=2, threads=1, batch=8)
+        found = scaling.started("Nano/4", images=8, ranks=2, threads=1, steps=1)
     except UserError as error:
         pytest.skip(str(error))
-    assert 0 < found["all_reduce"] < found["step"]
+    assert found["ranks"] == 2
+    assert 0 < found["exposed"] < found["step"]
+    assert 0 < found["shortest"] < found["step"]
     assert found["bytes"] > 4 * 300_000
+    assert found["pieces"] > 1
 
 
-def test_the_tables_tell_measured_from_computed(monkeypatch, capsys):
-    times = {(1, 128): 0.8, (2, 128): 0.4, (1, 16): 0.1}
-    monkeypatch.setattr(
-        scaling,
-        "started",
-        lambda options, ranks, threads, batch: {
-            "step": times[ranks, batch],
-            "all_reduce": 0.02 * (ranks - 1),
-            "bytes": 3_200_000,
-        },
-    )
-    assert main(Options(threads=2)) == 0
-    told = capsys.readouterr().out
-    measured, computed = told.split("computed:")
-    assert "2 ranks, 1 thread each                       400.0 ms     20.0 ms (5.0%)" in measured
-    assert "ranks over threads 0.500 (0.500–0.500)" in measured
-    assert "128 machines" not in measured
-    assert computed.splitlines()[1].split() == ["1", "2", "4", "8", "16", "32", "64", "128"]
-    (slow,) = (line for line in computed.splitlines() if line.startswith("1 GbE"))
-    assert slow.split()[2] == "1.00"
+def test_a_clock_counts_sums_once():
+    class Slow(World):
+        def add(self, array):
+            pass
+
+        def begin_add(self, array):
+            return lambda: self.add(array)
+
+    world = Slow()
+    clock = scaling.Clock(world)
+    world.add(0)
+    first = clock.seconds
+    world.begin_add(0)()
+    assert 0 < first < clock.seconds
+    assert world.begin_add(0)() is None
+
+
+def measured(model, images, ranks, threads, steps):
+    """Times that a formula gives."""
+    step = 0.1 + 0.005 * images / (ranks * threads)
+    return {
+        "ranks": ranks,
+        "images": images,
+        "step": step,
+        "exposed": 0.02 * (ranks - 1),
+        "prepare": 1e-4 * images,
+        "all_reduce": 0.05,
+        "shortest": 1e-5,
+        "bytes": 3_200_000,
+        "pieces": 7,
+        "shared": True,
+    }
+
+
+def test_tables_and_figure_tell_measured_from_computed(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(scaling, "started", measured)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(scaling.scaling_report, "RESULTS", tmp_path)
+    options = Options(models=("Micro/4",), images=(128,), batches=(256,), write="here")
+    assert main(options) == 0
+    table = capsys.readouterr().out.split("## ")[-1]
+    told = (tmp_path / "here.md").read_text(encoding="utf-8")
+    row = "| Micro/4 | 128 | 740.0 ms | 180.0 ms | 420.0 ms | 50.0 ms | 20.0 ms, 4.8% | 60% | 1.00"
+    assert row in told.split("## Computed")[0]
+    assert "Computed: Micro/4, batch 256, 3.2 MB" in table
+    assert "| ranks | 1 | 2 | 4 | 8 | 16 | 32 | 64 | 128 | 256 |" in table
+    content = json.loads((tmp_path / "here.json").read_text(encoding="utf-8"))
+    assert content["results"][0]["cost"]["per_image"] == pytest.approx(0.005)
+    assert set(content["results"][0]["computed"]) == set(table_names(table))
+    assert (tmp_path / "here.png").stat().st_size > 10_000
+
+
+def table_names(table):
+    """The networks that have a row."""
+    return [line.split(" | ")[0][2:] for line in table.splitlines() if "| " in line][1:]
+
+
+def test_points_are_measured_and_lines_computed():
+    turns = {
+        name: measured("", images, ranks, threads, 1)
+        for name, (images, ranks, threads) in {
+            "one": (128, 1, 1),
+            "part": (16, 1, 1),
+            "two": (128, 2, 1),
+            "threads": (128, 1, 2),
+        }.items()
+    }
+    (axes,) = figure([Result("Micro/4", 1024, 1, turns)]).axes
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_label() for line in dots] == ["measured, one machine"]
+    assert list(dots[0].get_xdata()) == [1, 2]
+    assert dots[0].get_ydata()[1] == pytest.approx(0.74 / 0.42)
+    others = [line.get_label() for line in axes.lines if line not in dots]
+    assert others[0] == "ideal"
+    assert all(name.endswith(", computed") for name in others[1:])
+    assert all(max(line.get_xdata()) == 1024 for line in axes.lines if line not in dots)
+
+
+def test_as_many_batches_as_models():
+    with pytest.raises(UserError, match="2 --models, 1 --images, 1 --batches; give as many"):
+        Options(models=("Nano/4", "Micro/4"), images=(8,), batches=(8,))

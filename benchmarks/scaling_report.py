@@ -1,0 +1,160 @@
+"""What `benchmarks.scaling` measured and computed, as tables and as a figure."""
+
+import json
+import platform
+from datetime import date
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+from benchmarks.report import RESULTS
+from benchmarks.scaling_model import NETWORKS, Cost, cost_of, network_of, speed_ups
+from minivit.backend.machine import cpu_name
+from minivit.viz import save_figure
+from minivit.viz.style import BLUE, CLASSES, GREEN, ORANGE, Figure
+
+MOST = 1024
+COLORS = dict(zip(NETWORKS, (ORANGE, CLASSES[4], GREEN, BLUE), strict=True))
+
+
+class Result(NamedTuple):
+    """measured: of one rank ("one"), of one with fewer images ("part"), of two, of one with the
+    threads of two ("threads"). batch: what is computed."""
+
+    model: str
+    batch: int
+    threads: int
+    measured: dict[str, dict[str, Any]]
+
+    @property
+    def cost(self) -> Cost:
+        """Of a step on one rank."""
+        return cost_of(self.measured["one"], self.measured["part"])
+
+    @property
+    def ranks(self) -> list[int]:
+        """1, 2, 4, …, at most one per image."""
+        return [2**i for i in range(11) if 2**i <= min(MOST, self.batch)]
+
+    @property
+    def gain(self) -> float:
+        """Speed-up of two ranks over one, measured."""
+        return self.measured["one"]["step"] / self.measured["two"]["step"]
+
+    def computed(self) -> dict[str, list[float]]:
+        """Speed-ups for each network."""
+        return {
+            name: speed_ups(self.ranks, self.batch, self.cost, network)
+            for name, network in NETWORKS.items()
+        }
+
+
+def text(results: list[Result], command: str) -> str:
+    """What was measured, and what is computed from it."""
+    parts = ["## Measured", measured(results)]
+    parts += [between(result) for result in results[:1]]
+    for result in results:
+        size = f"{result.cost.bytes / 1e6:.1f} MB"
+        parts += [f"## Computed: {result.model}, batch {result.batch:,}, {size}", computed(result)]
+    parts.append(
+        f"{cpu_name()}, a rank of {result.threads} thread{'s' * (result.threads > 1)}; "
+        f"{date.today()}; `{command}`. Networks by typical latency and bandwidth."
+    )
+    return "\n\n".join(parts)
+
+
+def measured(results: list[Result]) -> str:
+    """A row for each model."""
+    lines = [
+        "| | images | 1 rank | an eighth of them | 2 ranks | all-reduce alone | exposed | hidden | "
+        "2 ranks over their threads in one |",
+        "|---" * 9 + "|",
+    ]
+    for model, _, _, (one, part, two) in (
+        (r.model, r.batch, r.threads, [r.measured[k] for k in ("one", "part", "two")])
+        for r in results
+    ):
+        alone, exposed = two["all_reduce"], two["exposed"]
+        middle, low, high = two["over_threads"]
+        lines.append(
+            f"| {model} | {one['images']} | {ms(one['step'])} | {ms(part['step'])} | "
+            f"{ms(two['step'])} | {ms(alone)} | {ms(exposed)}, {exposed / two['step']:.1%} | "
+            f"{max(0.0, 1 - exposed / alone):.0%} | {middle:.2f} ({low:.2f}–{high:.2f}) |"
+        )
+    return "\n".join(lines)
+
+
+def between(result: Result) -> str:
+    """The way from one rank to the other, as measured here."""
+    latency, bandwidth = network_of(result.measured["two"])
+    return (
+        f"Between the two ranks, in this machine's memory: {1e6 * latency:.0f} µs, "
+        f"{bandwidth / 1e9:.1f} GB/s."
+    )
+
+
+def computed(result: Result) -> str:
+    """Speed-ups over one rank."""
+    lines = [
+        "| ranks | " + " | ".join(f"{n:,}" for n in result.ranks) + " |",
+        "|---" * (len(result.ranks) + 1) + "|",
+    ]
+    for name, gains in result.computed().items():
+        lines.append(f"| {name} | " + " | ".join(f"{gain:.3g}" for gain in gains) + " |")
+    return "\n".join(lines)
+
+
+def ms(seconds: float) -> str:
+    return f"{1e3 * seconds:,.1f} ms" if seconds < 1 else f"{seconds:,.2f} s"
+
+
+def write(name: str, results: list[Result], command: str) -> None:
+    """NAME.json, NAME.md and NAME.png."""
+    RESULTS.mkdir(exist_ok=True)
+    content = {
+        "date": str(date.today()),
+        "command": command,
+        "cpu": cpu_name(),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "results": [
+            {**r._asdict(), "cost": r.cost._asdict(), "ranks": r.ranks, "computed": r.computed()}
+            for r in results
+        ],
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    told = f"# Scaling over ranks\n\n{text(results, command)}\n"
+    (RESULTS / f"{name}.md").write_text(told, encoding="utf-8")
+    save_figure(figure(results), RESULTS / f"{name}.png")
+
+
+def figure(results: list[Result]) -> Figure:
+    """A panel for each model: lines are computed, points measured."""
+    drawn = Figure(figsize=(3.5 * len(results) + 1.6, 4.2), layout="constrained")
+    panels = drawn.subplots(1, len(results), sharey=True, squeeze=False)[0]
+    for axes, result in zip(panels, results, strict=True):
+        _panel(axes, result)
+    panels[0].set_ylabel("speed-up over one rank")
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside right center", frameon=False)
+    return drawn
+
+
+def _panel(axes: Any, result: Result) -> None:
+    axes.plot([1, MOST], [1, MOST], ":", color="#bbbbbb", label="ideal")
+    for name, gains in reversed(result.computed().items()):
+        label = f"{name}, computed"
+        axes.plot(result.ranks, gains, color=COLORS[name], linewidth=1.8, label=label)
+    points = [1, 2], [1, result.gain]
+    axes.plot(*points, "o", color="black", markersize=6, zorder=3, label="measured, one machine")
+    ticks = [1, 4, 16, 64, 256, 1024]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks_position("none")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
+    axes.set_yticks(ticks, [f"{n:,}" for n in ticks])
+    axes.set_xlabel("ranks")
+    title = f"{result.model}, batch {result.batch:,}, {result.cost.bytes / 1e6:.0f} MB"
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
