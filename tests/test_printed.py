@@ -38,7 +38,7 @@ from printed import ROOT, Line
 from threadpoolctl import threadpool_limits
 
 import minivit.commands
-from benchmarks import report, runner, sweep, worker
+from benchmarks import report, runner, scaling, sweep, worker
 from minivit.commands import finetune, train
 from minivit.commands.cli import parse
 from minivit.data import Dataset, shapes
@@ -112,6 +112,10 @@ def check_flags(line: Line, tmp_path) -> None:
 
 def check_launched(line: Line, tmp_path) -> None:
     """It needs MPI: tests/engine/test_distributed.py starts it; here its flags are parsed."""
+    if "benchmarks.scaling" in line.words:
+        module = line.words.index("benchmarks.scaling")
+        parse(scaling.Options, line.words[module + 1 :], "benchmarks.scaling")
+        return
     words = line.words[line.words.index("minivit") :]
     assert words[1] == "train"
     train.parse_arguments(words[2:], {}, "minivit train")
@@ -122,6 +126,11 @@ def check_sizes(line: Line, tmp_path) -> None:
     assert (ROOT / line.words[1]).is_file()
     for name in line.words[2:] if line.words[2] != "--same" else ():
         preset_fields(name)
+
+
+def check_script(line: Line, tmp_path) -> None:
+    """It takes minutes, and a test calls it with less: the file is there."""
+    assert (ROOT / line.words[1]).is_file()
 
 
 def check_animation(line: Line, tmp_path) -> None:
@@ -144,6 +153,7 @@ NOT_RUN = {
     "python notebooks/map.py": check_file,
     "python notebooks/pages.py": check_script,
     "python tests/measure_live.py": check_sizes,
+    "python tests/engine/kill_ranks.py": check_script,
     "python tests/animate_live.py": check_animation,
     "python tests/course/measure_heldout.py": check_file,
     "jupyter lab": check_file,
