@@ -141,9 +141,10 @@ def figure(results: list[Result]) -> Figure:
 
 def _panel(axes: Any, result: Result) -> None:
     axes.plot([1, MOST], [1, MOST], ":", color="#bbbbbb", label="ideal")
-    for name, gains in reversed(result.computed().items()):
-        label = f"{name}, computed"
-        axes.plot(result.ranks, gains, color=COLORS[name], linewidth=1.8, label=label)
+    widths = (1.6, 1.6, 1.6, 4.0)  # the last two may be one line: the wider one lies below
+    for (name, gains), width in reversed(list(zip(result.computed().items(), widths, strict=True))):
+        label = f"computed, {name}"
+        axes.plot(result.ranks, gains, color=COLORS[name], linewidth=width, label=label)
     points = [1, 2], [1, result.gain]
     axes.plot(*points, "o", color="black", markersize=6, zorder=3, label="measured, one machine")
     ticks = [1, 4, 16, 64, 256, 1024]
@@ -154,7 +155,8 @@ def _panel(axes: Any, result: Result) -> None:
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
     axes.set_yticks(ticks, [f"{n:,}" for n in ticks])
     axes.set_xlabel("ranks")
-    title = f"{result.model}, batch {result.batch:,}, {result.cost.bytes / 1e6:.0f} MB"
-    axes.set_title(title, loc="left", fontsize=10)
+    size = f"batch {result.batch:,}, gradient {result.cost.bytes / 1e6:.0f} MB"
+    axes.set_title(f"{result.model}\n", loc="left", fontweight="bold", fontsize=11)
+    axes.text(0, 1.02, size, transform=axes.transAxes, fontsize=9, color="#555555")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

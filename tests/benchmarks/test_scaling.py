@@ -166,7 +166,7 @@ def test_points_are_measured_and_lines_computed():
     assert dots[0].get_ydata()[1] == pytest.approx(0.74 / 0.42)
     others = [line.get_label() for line in axes.lines if line not in dots]
     assert others[0] == "ideal"
-    assert all(name.endswith(", computed") for name in others[1:])
+    assert all(name.startswith("computed, ") for name in others[1:])
     assert all(max(line.get_xdata()) == 1024 for line in axes.lines if line not in dots)
 
 
