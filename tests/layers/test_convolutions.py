@@ -6,7 +6,14 @@ from helpers import draw, relative_error
 
 from minivit import UserError, ViT, ViTConfig
 from minivit.layers import ConvStem, FlatParameters, ResNet
+from minivit.layers.resnet import StandardizedConv
 from minivit.models.cost import num_parameters
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_a_convolution_keeps_the_grid(size):
+    conv = StandardizedConv(np.random.default_rng(0), 2, 3, size)
+    assert conv.forward(draw(0, 1, 6, 7, 2))[0].shape == (1, 6, 7, 3)
 
 
 def test_pytorch_agrees_on_a_resnet():

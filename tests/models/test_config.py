@@ -139,7 +139,8 @@ def test_what_forward_keeps_counted_by_hand(options, stem):
 def test_hybrids_by_name():
     config = ViTConfig.preset("hybrid-Micro/4", pool="seq")
     assert (config.stem, config.dim, config.patch_size) == ("conv", 128, 4)
-    assert ViTConfig.preset("Micro/4").stem == "patch"
+    assert config.kind == "hybrid"
+    assert (ViTConfig().stem, ViTConfig().kind) == ("patch", "ViT")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,11 @@ def test_hybrids_by_name():
             {"pos_embed": "learnt"},
             ["pos_embed", "learnt", "learned, sincos2d, relative, rel"],
         ),
+        *[
+            ({"distilled": True, **other}, ["distilled needs pool cls, no representation_size"])
+            for other in ({"pool": "mean"}, {"representation_size": 5}, {"final_norm": "pooled"})
+        ],
+        ({"dim": 24, "rope": "axial"}, ["rope", "4 divides, found 6"]),
         ({"norm": "batchnorm"}, ["norm", "batchnorm", "layernorm, rmsnorm"]),
         *[({"layer_scale": v}, ["layer_scale", str(v)]) for v in (0, -1.0, 2.0, float("nan"))],
         ({"activation": "relu"}, ["activation", "relu", "gelu, gelu_tanh"]),
@@ -222,7 +228,10 @@ def test_the_smallest_that_fits_is_taken_and_the_next_is_not(fits, does_not):
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("Tiny/16", "Ti/16"), ("micro/4", "Micro/4"), ("Micr/8", "Micro/8"), ("Lite", "Lite/4")],
+    [
+        *(("Tiny/16", "Ti/16"), ("Huge/14", "H/14"), ("micro/4", "Micro/4")),
+        *(("Micr/8", "Micro/8"), ("Lite", "Lite/4")),
+    ],
 )
 def test_a_name_nearly_right_is_suggested(name, meant):
     with pytest.raises(UserError, match=f'did you mean "{meant}"') as raised:
@@ -295,6 +304,13 @@ def test_what_is_not_asked_for_is_as_in_the_paper():
 def test_the_defaults_are_micro_4():
     assert ViTConfig() == ViTConfig.preset("Micro/4")
     assert ViTConfig().stages == ViTConfig.preset("resnet-20").stages
+
+
+def test_the_first_field_that_is_not_known_is_found():
+    known = {"dim": None, "pool": ("cls", "mean")}
+    assert ViTConfig(dim=64, pool="mean").outside(known) is None
+    assert ViTConfig(pool="seq", depth=3).outside(known) == ("depth", 3)
+    assert ViTConfig(pool="seq").outside(known) == ("pool", "seq")
 
 
 def test_height_comes_before_width():

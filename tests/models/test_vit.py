@@ -65,6 +65,8 @@ def test_weights_start_as_in_the_papers_code():
     assert not p["head.weight"].data.any()
     assert (p["norm.weight"].data == 1.0).all()
     assert p["pos_embed"].data.std() == pytest.approx(0.02, rel=0.05)
+    registers = ViT(ViTConfig(num_registers=9)).reg_token.data
+    assert registers.std() == pytest.approx(0.02, rel=0.1)
     limit = np.sqrt(6 / 128)  # of q, k and v each, not of the three together
     assert 0.99 * limit < np.abs(p["blocks.0.attn.qkv.weight"].data).max() <= limit
     assert not np.array_equal(model.flat.data, ViT(model.config, seed=1).flat.data)
@@ -319,6 +321,40 @@ def test_features_are_what_the_head_gets_and_tokens_what_the_last_norm_gives(poo
     seen, (tokens, _) = model.observe(images, lambda _: None)
     np.testing.assert_array_equal(seen, logits)
     np.testing.assert_array_equal(tokens, cache.tokens)
+
+
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_of_a_distilled_model_two_tokens_have_a_say(num_classes):
+    model, images = make(distilled=True, num_classes=num_classes), pictures()
+    one, two, *_ = model.tokens(images).swapaxes(0, 1)
+    np.testing.assert_allclose(model.features(images), (one + two) / 2, atol=1e-14)
+    if num_classes:
+        one, two = model.head.forward(one)[0], model.head_dist.forward(two)[0]
+    logits, cache = model.forward(images)
+    np.testing.assert_allclose(logits, (one + two) / 2, atol=1e-14)
+    dlogits, step = draw(1, *logits.shape), 1e-5 * draw(2, *images.shape)
+    change = (model(images + step) - model(images - step)) / 2
+    found = (model.backward(dlogits, cache) * step).sum()
+    assert found == pytest.approx((dlogits * change).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "each"), [("float32", 8 + 4), ("float64", 8 + 8)])
+def test_memory_is_needed_for_what_is_drawn_and_for_the_weights(dtype, each, monkeypatch):
+    asked = []
+    monkeypatch.setattr("minivit.models.vit.require_memory", lambda *args: asked.append(args))
+    count = make(dtype).num_parameters
+    assert asked == [(f"a model of {count:,} parameters", {"weights": each * count})]
+
+
+def test_of_all_stages_a_call_keeps_the_last():
+    images, peaks = draw(0, 64, 3, 8, 12), []
+    for depth in (2, 30):
+        model = make(depth=depth)
+        tracemalloc.start()
+        model(images)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
 
 
 def test_every_blocks_cache_is_shown():
