@@ -372,7 +372,7 @@ def _caller(frame: FrameType) -> str:
 def _line(code: CodeType) -> str:
     """The file and the line of a function's name, below its decorators."""
     first = code.co_firstlineno
-    while linecache.getline(code.co_filename, first).lstrip().startswith("@"):
+    while linecache.getline(code.co_filename, first).startswith("@"):
         first += 1
     return f"{_relative(code.co_filename)}:{first} {code.co_qualname}"
 

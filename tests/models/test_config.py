@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minivit import UserError, ViT, ViTConfig
+from minivit.functional.flash_attention import KEYS
 from minivit.models.cost import num_activations, num_parameters
 from minivit.models.summary import rows
 from minivit.ranges import numeric_fields
@@ -134,6 +135,32 @@ def test_what_forward_keeps_counted_by_hand(options, stem):
     T, C, F = config.num_tokens, config.dim, config.dim * 3 // 2
     block = 2 * T * T + 8 * T * C + 3 * T * F
     assert num_activations(config) == 2 * block + 2 * T * C + stem
+
+
+@pytest.mark.parametrize("stages", [(1,), (1, 3), (2, 1, 2)])
+@pytest.mark.parametrize("depth", [0, 1])
+def test_the_count_of_a_resnet_is_the_built_models(stages, depth):
+    P = 2 ** (len(stages) - 1)
+    sizes = {"image_size": 16, "patch_size": P, "in_channels": 2, "dim": 64}
+    config = ViTConfig(stem="resnet", stages=stages, depth=depth, **sizes)
+    assert ViT(config).num_parameters == num_parameters(config)
+
+
+def test_attention_in_blocks_keeps_a_number_for_each_query():
+    def numbers(tokens, device="cpu", **options):
+        sizes = {"image_size": (1, tokens), "patch_size": 1, "dim": 8, "depth": 1, "num_heads": 2}
+        config = ViTConfig(**sizes, pool="mean", mlp_ratio=1.0, **options)
+        return num_activations(config, device) - (8 + 3 + 2) * tokens * 8
+
+    T = KEYS + 1
+    assert numbers(KEYS) == 2 * KEYS**2, "the maps of two heads"
+    assert numbers(T) == 2 * T
+    assert numbers(T, "cuda") == 2 * T**2
+    for options in (
+        *({"pos_embed": name} for name in ("relative", "relative_bias")),
+        {"attn_dropout": 0.1},
+    ):
+        assert numbers(T, **options) == 2 * T**2
 
 
 def test_hybrids_by_name():

@@ -168,7 +168,11 @@ def test_tables():
         assert step.name in page
     assert "exp(s) / Σ exp(s)" in printed
     assert page.count("<tr>") == len(found) + 3, "a head, and a title for each pass"
-    assert len(found.only("blocks.0.attn")) < len(found)
+    digits = len(str(len(found) - 1))
+    assert printed.splitlines()[1].startswith(f"{'0':>{digits}}  image")
+    attention = [step.name for step in found if "blocks.0.attn" in step.name]
+    assert [step.name for step in found.only("blocks.0.attn")] == attention
+    assert len(repr(found.only("nothing")).splitlines()) == 1
 
 
 BY_HAND = Trace(
@@ -197,6 +201,7 @@ def test_a_page_by_hand():
         ["longer.name", "a number", "0.5", "0", "0.5", "0.5", "b", "f.py:20 h"],
     ]
     assert {len(row) for row in rows} == {1, 8}
+    assert BY_HAND.only("a")._repr_html_().count(">forward<") == 1
     assert {cell.get("colspan") for row in rows if len(row) == 1 for cell in row} == {"8"}
 
 
