@@ -11,6 +11,7 @@ from minivit.data import Statistics, denormalize, normalize, scale_and_offset
 from minivit.data import augment as au
 from minivit.data import mix as mx
 from minivit.errors import UserError
+from minivit.ranges import numeric_fields
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 STATISTICS = Statistics(MEAN, STD)
@@ -585,6 +586,18 @@ def test_fields_out_of_range_are_refused(field, value):
     with pytest.raises(UserError, match=f"{field} is {value}; expected 0 to ") as error:
         au.Augmentation(**{field: value})
     assert "\n" not in str(error.value)
+
+
+def test_the_numbers_go_from_and_to():
+    """Written out, as a range elsewhere is held against its own ends."""
+    found = {number.name: number.limits for number in numeric_fields(au.Augmentation)}
+    assert {name: (limits.low, limits.high) for name, limits in found.items()} == {
+        "crop": (0, 4096),
+        "rand_augment": (0, 16),
+        "magnitude": (0, 10),
+        **dict.fromkeys(("flip", "erasing", "mix_prob"), (0, 1)),
+        **dict.fromkeys(("mixup", "cutmix"), (0, 100)),
+    }
 
 
 def test_every_field_has_help_under_it():
