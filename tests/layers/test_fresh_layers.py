@@ -16,6 +16,7 @@ from minivit.layers import (
     Dropout,
     Gelu,
     LayerNorm,
+    LearnedPositions,
     Linear,
     Mlp,
     MultiHeadAttention,
@@ -68,7 +69,10 @@ def test_a_resnets_convolutions_start_normal_with_a_variance_of_one_over_the_fan
         assert_normal(weight, 1.0 / math.sqrt(weight[..., 0].size))
 
 
-def test_relative_positions_start_small():
+def test_positions_start_small():
+    learned = LearnedPositions(rng(), 50, 16).pos_embed.data
+    assert learned.shape == (1, 50, 16)
+    assert_normal(learned, 0.02)
     attention = MultiHeadAttention(rng(), 32, 2, relative_grid=(3, 5))
     table = dict(attention.named_parameters())["relative_table"].data
     assert table.shape == (5 * 9, 16)
