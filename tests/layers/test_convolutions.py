@@ -5,7 +5,7 @@ import pytest
 from helpers import draw, relative_error
 
 from minivit import UserError, ViT, ViTConfig
-from minivit.layers import ConvStem, FlatParameters, ResNet
+from minivit.layers import Bottleneck, ConvStem, FlatParameters, ResNet
 from minivit.layers.resnet import StandardizedConv
 from minivit.models.cost import num_parameters
 
@@ -14,6 +14,11 @@ from minivit.models.cost import num_parameters
 def test_a_convolution_keeps_the_grid(size):
     conv = StandardizedConv(np.random.default_rng(0), 2, 3, size)
     assert conv.forward(draw(0, 1, 6, 7, 2))[0].shape == (1, 6, 7, 3)
+
+
+def test_a_bottleneck_keeps_the_grid_unless_told_otherwise():
+    x = draw(0, 1, 6, 7, 8)
+    assert Bottleneck(np.random.default_rng(0), 8, 8).forward(x)[0].shape == x.shape
 
 
 def test_pytorch_agrees_on_a_resnet():
