@@ -18,6 +18,7 @@ from minivit.functional import (
     relative_offsets,
     split_heads,
 )
+from minivit.functional.attention import Extras
 
 few = st.integers(1, 4)
 
@@ -238,3 +239,24 @@ def test_many_heads_hand_out_the_gradient_of_the_map():
     dheads = (dy @ p["proj_weight"].T).reshape(B, T, H, D)
     expected = np.einsum("bqhd,bhkd->bhqk", dheads, cache.attention.v)
     np.testing.assert_allclose(dprobs, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("shifted", [True, False])
+def test_many_heads_normalize_their_queries_and_keys(shifted):
+    """By LayerNorm, or without β by RMSNorm, with the ε that is given."""
+    B, T, H, D, eps = 2, 5, 2, 3, 0.1
+    x, p = draw(0, B, T, H * D), projections(1, H * D)
+    gammas, betas = draw(2, 2, D), draw(3, 2, D) if shifted else (None, None)
+    norms = (gammas[0], betas[0], gammas[1], betas[1], eps)
+    y, _ = multi_head_attention_forward(x, *p.values(), H, extras=Extras(norms=norms))
+    packed = (x @ p["qkv_weight"] + p["qkv_bias"]).reshape(B, T, 3, H, D)
+    *asked, v = packed.transpose(2, 0, 3, 1, 4)
+    for i in range(2):
+        if shifted:
+            asked[i] = asked[i] - asked[i].mean(-1, keepdims=True)
+        rms = np.sqrt((asked[i] ** 2).mean(-1, keepdims=True) + eps)
+        asked[i] = gammas[i] * asked[i] / rms + (betas[i] if shifted else 0.0)
+    probs = np.exp(np.einsum("bhqd,bhkd->bhqk", *asked) / math.sqrt(D))
+    probs /= probs.sum(-1, keepdims=True)
+    merged = np.einsum("bhqk,bhkd->bqhd", probs, v).reshape(B, T, H * D)
+    np.testing.assert_allclose(y, merged @ p["proj_weight"] + p["proj_bias"], atol=1e-12)
