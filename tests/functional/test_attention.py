@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minivit.functional import (
+    Extras,
     attention_backward,
     attention_forward,
     dropout_mask,
@@ -18,7 +19,6 @@ from minivit.functional import (
     relative_offsets,
     split_heads,
 )
-from minivit.functional.attention import Extras
 
 few = st.integers(1, 4)
 
