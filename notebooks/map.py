@@ -25,7 +25,7 @@ ROWS = (
     {"From pixels to tokens": (0, 1, 2)},
     {"The parts, each with its gradient": (3, 4, 5, 6, 7)},
     {"Learning": (8, 9), "Looking inside": (10, 11, 12)},
-    {"The paper's experiments, and speed": (13, 14, 15, 16)},
+    {"The paper's experiments, speed, and models of others": (13, 14, 15, 16, 17)},
 )
 SHORT = {9: "Training", 12: "An explanation?"}
 """Titles that are too long for a card."""
@@ -226,9 +226,15 @@ def chip(axes: Axes) -> None:
     axes.set_aspect("equal")
 
 
+def published(axes: Axes) -> None:
+    """The first principal component of a figure's patches, about."""
+    heat = shapes_mask().reshape(16, 2, 16, 2).mean((1, 3)) - 0.5
+    axes.imshow(heat + 0.12 * rng.standard_normal(heat.shape), cmap="RdBu_r", vmin=-0.8, vmax=0.8)
+
+
 PICTURES: dict[int, Callable[[Axes], None]] = dict(enumerate((
     pixels, patches, positions, graph, gelu, head, heads, ladder, valley, curves, overlay, filters,
-    deletion, masked, finer, data, chip,
+    deletion, masked, finer, data, chip, published,
 )))  # fmt: skip
 
 

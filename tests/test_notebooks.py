@@ -43,7 +43,7 @@ def ids(paths):
 
 
 def test_the_course_is_complete():
-    assert [path.stem[:2] for path in CHAPTERS] == [f"{i:02}" for i in range(17)]
+    assert [path.stem[:2] for path in CHAPTERS] == [f"{i:02}" for i in range(18)]
     assert ids(SOLUTIONS) == ids(CHAPTERS)
 
 

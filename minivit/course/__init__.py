@@ -9,6 +9,7 @@ course.case("04.b")                                   # the arguments on which i
 from minivit.course.broken import broken
 from minivit.course.grader import Case, Verdict, case, check
 from minivit.course.notebook import begin, move_sliders, size, slide, trained
+from minivit.course.published import published
 from minivit.course.whole import block_forward, vit_forward
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "case",
     "check",
     "move_sliders",
+    "published",
     "size",
     "slide",
     "trained",

@@ -145,6 +145,8 @@ WITHIN: dict[Callable, dict[Callable, list[tuple[str, ...]]]] = {
 
 
 CELL = "text-align:left;white-space:nowrap"
+WRAPPED = "text-align:left"
+"""How a cell of the page's table is set; only equations and places may take two lines."""
 
 
 class Trace:
@@ -198,8 +200,12 @@ class Trace:
             if i == 0 or step.backward != self.steps[i - 1].backward:
                 title = "backward" if step.backward else "forward"
                 rows.append(f'<tr><th colspan="8" style="text-align:left">{title}</th></tr>')
-            cells = (html.escape(cell) for cell in _cells(step))
-            rows.append("<tr>" + "".join(f'<td style="{CELL}">{c}</td>' for c in cells) + "</tr>")
+            *narrow, equation, where = (html.escape(cell) for cell in _cells(step))
+            cells = [f'<td style="{CELL}">{cell}</td>' for cell in narrow]
+            cells.append(f'<td style="{WRAPPED}">{equation}</td>')
+            short = where.rsplit("/", 1)[-1]  # the folders would make the table wider than a page
+            cells.append(f'<td style="{WRAPPED}" title="{where}">{short}</td>')
+            rows.append("<tr>" + "".join(cells) + "</tr>")
         body = "".join(rows)
         return (
             '<div style="max-height:32em;overflow:auto"><table style="font-size:smaller">'

@@ -178,7 +178,7 @@ def test_tables():
 BY_HAND = Trace(
     [
         Step("a", np.array([[1.0, 2.0], [3.0, 6.0]]), False, "x < y", "f.py:1 g"),
-        Step("longer.name", np.array(0.5), True, "b", "f.py:20 h"),
+        Step("longer.name", np.array(0.5), True, "b", "in/a/f.py:20 h"),
     ]
 )
 
@@ -187,7 +187,7 @@ def test_a_table_by_hand():
     assert repr(BY_HAND).splitlines() == [
         "   name         shape     mean   std  min  max  equation  where",
         "0  a            2 × 2        3  1.87    1    6  x < y     f.py:1 g",
-        "1  longer.name  a number   0.5     0  0.5  0.5  b         f.py:20 h",
+        "1  longer.name  a number   0.5     0  0.5  0.5  b         in/a/f.py:20 h",
     ]
 
 
@@ -202,6 +202,7 @@ def test_a_page_by_hand():
     ]
     assert {len(row) for row in rows} == {1, 8}
     assert BY_HAND.only("a")._repr_html_().count(">forward<") == 1
+    assert rows[-1][-1].get("title") == "in/a/f.py:20 h", "the folders are seen on pointing at it"
     assert {cell.get("colspan") for row in rows if len(row) == 1 for cell in row} == {"8"}
 
 

@@ -1,0 +1,30 @@
+"""A published model for chapter 17, or a small one in its place."""
+
+from pathlib import Path
+
+from minivit.data import Preprocess, Statistics
+from minivit.engine import Trained
+from minivit.interop import load
+from minivit.models import ViT, ViTConfig
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, by which most published models have their images normalized."""
+
+
+def published(folder: str, side: int) -> Trained:
+    """The model of a folder, for images of side × side pixels.
+
+    Where there is no such folder, a small model of random weights takes its place, so that all
+    cells run. A line says which it is.
+    """
+    if Path(folder).exists():
+        found = load(folder, size=(side, side))
+        print(f"{folder}: {found.model.num_parameters:,} numbers, {', '.join(found.said)}")
+        return found
+    print(
+        f"{folder}: none here (docs/models.md says how to get one). A small model of random "
+        "weights takes its place, and what it gives means nothing"
+    )
+    config = ViTConfig(image_size=side, patch_size=14, num_classes=0, dim=32, depth=2, num_heads=2)
+    preprocess = Preprocess((side, side), 3)
+    return Trained(ViT(config, seed=0), Statistics(MEAN, STD), preprocess, (), "random weights")
