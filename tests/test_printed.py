@@ -95,7 +95,8 @@ def check_file(line: Line, tmp_path) -> None:
 
 
 def check_script(line: Line, tmp_path) -> None:
-    """It needs a package that tests do without, or writes where one says: the script is there."""
+    """It needs a package that tests do without, or takes minutes, and a test calls it with less: the
+    script is there."""
     assert (ROOT / line.words[1]).is_file()
 
 
@@ -126,11 +127,6 @@ def check_sizes(line: Line, tmp_path) -> None:
     assert (ROOT / line.words[1]).is_file()
     for name in line.words[2:] if line.words[2] != "--same" else ():
         preset_fields(name)
-
-
-def check_script(line: Line, tmp_path) -> None:
-    """It takes minutes, and a test calls it with less: the file is there."""
-    assert (ROOT / line.words[1]).is_file()
 
 
 def check_animation(line: Line, tmp_path) -> None:

@@ -346,9 +346,10 @@ class FusedStep:
 
     def _gelu(self, kernel: str, i: int, x: Any, y: Any) -> None:
         grid, (where, rate) = _ceil(x.size, THREADS * 8), self._dropout(site(i, HIDDEN))
-        options = {"TANH": int(self.config.activation == "gelu_tanh"), "SCALAR": "bf16"}
+        tanh = int(self.config.activation == "gelu_tanh")
         self.device.launch("gelu.cu", kernel, grid, THREADS, x, y, x.size, self.key, where,
-                           x.size // self.B, rate, **options, **_drop(rate))  # fmt: skip
+                           x.size // self.B, rate,
+                           TANH=tanh, SCALAR="bf16", **_drop(rate))  # fmt: skip
 
     def _norm(
         self, x: Any, branch: Any, name: str, total: Any, y: Any, stats: Any, keep: Keep
