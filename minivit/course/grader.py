@@ -167,7 +167,7 @@ def _grade_value(exercise: Exercise, answer: Any) -> str:
 def _grade_choice(exercise: Exercise, answer: Any) -> str:
     """A letter, with the reason for it or against it."""
     reasons = {mistake.wrong: mistake.words for mistake in exercise.mistakes}
-    chosen = answer if isinstance(answer, str) else ""
+    chosen = answer.strip().lower() if isinstance(answer, str) else ""
     if chosen == exercise.answer:
         return f"right: {exercise.because}"
     if chosen in reasons:

@@ -242,6 +242,7 @@ def test_a_question_with_choices():
     verdict = course.check("99.d", "b")
     assert verdict
     assert verdict.words == "right: both, as in the figure"
+    assert course.check("99.d", " B")
     assert said("99.d", "a") == "not a: too few"
     for other in ("e", 7, np.ones(3), "ab"):
         assert "expected one of the letters a, b, c" in said("99.d", other)
