@@ -343,6 +343,14 @@ def test_patches_in_another_order():
     np.testing.assert_array_equal(turned_round[:, :, :4, 4:8], images[:, :, 4:, 8:])
 
 
+def test_without_positions_their_vectors_are_zero():
+    """Not merely one number, of which LayerNorm would see nothing."""
+    for name in ("learned", "sincos2d"):
+        without = intervene(made(pos_embed=name)[0], positions="off")
+        table = without.pos_embed.data if name == "learned" else without.fixed_positions
+        assert not table[:, -N:].any()
+
+
 def test_without_positions_the_order_of_patches_does_not_matter():
     model, images = made()
     without = intervene(model, positions="off")
