@@ -14,7 +14,7 @@ from minivit.errors import UserError
 from minivit.functional.layernorm import layernorm_backward
 from minivit.gradcheck import check_gradients, check_layer, check_pair
 from minivit.gradcheck.cases import all_cases
-from minivit.layers import Linear
+from minivit.layers import Gelu, Linear
 
 X = draw(0, 3, 4, 4)
 VECTOR = draw(1, 4)
@@ -131,6 +131,24 @@ def test_one_direction_alone_finds_one_wrong_element():
 def test_a_gradient_that_is_not_a_number_is_wrong():
     (result,) = check_pair(f.tanh_forward, lambda dy, cache: dy * np.nan, {"x": X})
     assert not result.passed
+
+
+def test_gradients_of_nothing_but_zero_are_right():
+    (result,) = check_gradients(lambda: 3.0, {"x": np.zeros(3)}, {"x": np.ones(3)})
+    assert result.error == 0.0
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda **options: check_pair(f.tanh_forward, f.tanh_backward, {"x": X}, **options),
+        lambda **options: check_layer(Gelu(), X, **options),
+    ],
+    ids=["pair", "layer"],
+)
+def test_another_seed_tries_another_element(check):
+    tried = {check(seed=seed, directions=0, max_elements=1)[0].where for seed in range(4)}
+    assert len(tried) > 1
 
 
 def test_a_value_that_is_not_a_number_is_wrong_though_all_others_are_right():
