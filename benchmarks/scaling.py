@@ -175,7 +175,7 @@ def started(model: str, images: int, ranks: int, threads: int, steps: int) -> di
     command = [sys.executable, "-m", "benchmarks.scaling", "--as-rank", "--steps", str(steps)]
     try:
         told = subprocess.run(
-            (launch if ranks > 1 else []) + command + words.split(),
+            launch + command + words.split(),  # one rank, too: its share of the machine is alike
             cwd=Path(__file__).parents[1],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
