@@ -311,7 +311,7 @@ def swap_functions(path: str, code: str) -> None:
     """Gives the functions and methods of an imported module the code that they have here."""
     name = ".".join(Path(path).with_suffix("").parts)
     module, mutant = importlib.import_module(name), types.ModuleType(name)
-    mutant.__package__ = name.rpartition(".")[0]
+    mutant.__package__, mutant.__file__ = name.rpartition(".")[0], module.__file__
     exec(compile(code, str(module.__file__), "exec"), vars(mutant))
     mutants = functions_of(vars(mutant), name)
     for qualname, function in functions_of(vars(module), name).items():

@@ -346,6 +346,18 @@ def test_memory_is_needed_for_what_is_drawn_and_for_the_weights(dtype, each, mon
     assert asked == [(f"a model of {count:,} parameters", {"weights": each * count})]
 
 
+def test_it_is_told_when_the_gradients_of_a_block_are_there():
+    model, seen = make(depth=3), []
+
+    def done(i):
+        gradients = [block.mlp.fc1.weight.grad.any() for block in model.blocks]
+        seen.append((i, gradients))
+
+    logits, cache = model.forward(pictures())
+    model.backward(draw(1, *logits.shape), cache, done=done)
+    assert seen == [(i, [j >= i for j in range(3)]) for i in (2, 1, 0)]
+
+
 def test_of_all_stages_a_call_keeps_the_last():
     images, peaks = draw(0, 64, 3, 8, 12), []
     for depth in (2, 30):
