@@ -1,7 +1,7 @@
 """Write the notebooks as pages that work offline: formulas are MathML, figures are in the page.
 
     python notebooks/pages.py FOLDER                    all of them, with the outputs that they hold
-    python notebooks/pages.py FOLDER 03_backpropagation.ipynb
+    python notebooks/pages.py FOLDER notebooks/03_backpropagation.ipynb
 
 Needs nbconvert and latex2mathml: pip install -e ".[execute]"
 """
