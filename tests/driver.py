@@ -3,7 +3,8 @@
     python driver.py FAULT MOMENT FLAGS…
 
 FAULT: a signal that it sends itself, as SIGINT or SIGKILL; "full", a full disk; "bug", an exception
-of no user's making; "data", other pictures from the start; "lost", no pictures; "none". MOMENT:
+of no user's making; "slow", five seconds; "data", other images from the start; "lost", no images;
+"none". MOMENT:
 "load:0", before the pictures are loaded; "digest:0", before ranks compare theirs; "step:N", after
 step N; "save:N", when the checkpoint after step N is half-way to its place. Behind it ":RANK",
 where one rank of several has the fault.
@@ -13,6 +14,7 @@ import errno
 import os
 import signal
 import sys
+import time
 
 import tiny
 
@@ -36,6 +38,10 @@ def full() -> None:
 
 def bug() -> None:
     raise RuntimeError("a bug")
+
+
+def slow() -> None:
+    time.sleep(5)
 
 
 def lost() -> None:
@@ -80,8 +86,8 @@ if __name__ == "__main__":
             shapes.load = lambda: tiny.dataset(num_test=17)
         elif name == "lost":
             shapes.load = lost
-        elif name in ("full", "bug"):
-            fault_at(kind, step, {"full": full, "bug": bug}[name])
+        elif name in ("full", "bug", "slow"):
+            fault_at(kind, step, {"full": full, "bug": bug, "slow": slow}[name])
         elif name != "none":
             fault_at(kind, step, lambda: os.kill(os.getpid(), getattr(signal, name)))
     sys.exit(guarded(lambda: main(flags)))

@@ -16,6 +16,7 @@ import importlib.util
 import os
 import platform
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -36,10 +37,10 @@ from minivit.errors import UserError
 T = TypeVar("T")
 PATIENCE = 300
 """Seconds that a rank waits for the others, where nobody has said it yet."""
-SET_UP = (
-    "see what hangs, or still reads its data, then start again; --timeout says how long to wait"
-)
+SET_UP = "see what hangs, then start again; --timeout says how long to wait"
 """What to do about a rank that hangs before the first step."""
+SIGN_OF_LIFE = 1
+"""Tag of the messages by which a rank that works alone says that it is alive."""
 
 
 class Ranks(World):
@@ -52,12 +53,12 @@ class Ranks(World):
         vendor, version = mpi.get_vendor()
         self.library = f"{vendor} {'.'.join(map(str, version))}"
         self.name = f"rank {self.rank} on {platform.node()}"
-        self._watch = Watch(self.name, self.patience, lambda: self.abort(2))
+        self._overlaps = mpi.Query_thread() == mpi.THREAD_MULTIPLE
+        self._watch = Watch(self.name, self.patience, self._heard, lambda: self.abort(2))
         self.wait_at_most(PATIENCE, SET_UP)
         with self._waiting():
             self.threads = _cores_each(self._here.allgather(_cpus()))
         self._gpus: nccl.Nccl | None = None
-        self._overlaps = mpi.Query_thread() == mpi.THREAD_MULTIPLE
         self._background = ThreadPoolExecutor(1, "minivit-all-reduce")
 
     @property
@@ -102,19 +103,50 @@ class Ranks(World):
         return bool(found[0])
 
     def from_main(self, function: Callable[[], T]) -> T:
-        found = function() if self.main else None
+        found = None
+        if self.main:
+            with self._working():
+                found = function()
         with self._waiting():
             self._meet(self._all)
             return self._all.bcast(found)
 
     def in_turn(self, function: Callable[[], T]) -> T:
         if self._here.rank == 0:
-            found = function()
+            with self._working():
+                found = function()
         with self._waiting():
             self._meet(self._here)
         if self._here.rank != 0:
-            found = function()
+            with self._working():
+                found = function()
         return found
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        """Around what this rank does while others wait, a download perhaps: once a second they hear
+        from it, as long as it runs."""
+        done = threading.Event()
+
+        def send() -> None:
+            while not done.wait(1.0):
+                for rank in set(range(self.size)) - {self.rank}:
+                    self._all.Isend(bytearray(), rank, SIGN_OF_LIFE).Free()
+
+        if self._overlaps:
+            threading.Thread(target=send, name="minivit-alive", daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def _heard(self) -> bool:
+        """Whether a rank has said since the last call that it is alive."""
+        heard = False
+        while self._overlaps and self._all.Iprobe(tag=SIGN_OF_LIFE):
+            self._all.Recv(bytearray(), tag=SIGN_OF_LIFE)
+            heard = True
+        return heard
 
     def _meet(self, ranks: Any) -> None:
         """Wait for all, and let those who still work have the cores: MPI itself waits busily."""

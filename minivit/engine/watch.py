@@ -10,16 +10,19 @@ from collections.abc import Callable, Iterator
 class Watch:
     """Looks, in a thread of its own, how long this process has been waiting, and ends it.
 
-    name: who waits. patience: seconds more before it tells what others may tell, too. end: ends the
-    process, and the others with it.
+    name: who waits. patience: seconds more before it says what others may say, too. heard: whether,
+    since it was last called, a process that is waited for has sent a sign of life; the time begins
+    anew then. end: ends the process, and the others with it.
 
     Attributes:
         limit: seconds, and what to do where somebody has waited longer.
     """
 
-    def __init__(self, name: str, patience: float, end: Callable[[], object]):
+    def __init__(
+        self, name: str, patience: float, heard: Callable[[], bool], end: Callable[[], object]
+    ):
         self.name, self.patience, self.limit = name, patience, (float("inf"), "")
-        self._end, self._since = end, 0.0
+        self._heard, self._end, self._since = heard, end, 0.0
         threading.Thread(target=self._look, name="minivit-watch", daemon=True).start()
 
     @contextlib.contextmanager
@@ -35,7 +38,9 @@ class Watch:
         while True:
             time.sleep(0.1)
             since, (seconds, advice) = self._since, self.limit
-            if since and time.monotonic() - since > seconds + self.patience:
+            if since and self._heard():
+                self._since = time.monotonic()
+            elif since and time.monotonic() - since > seconds + self.patience:
                 print(
                     f"error: {self.name} has waited {seconds:g} s for another rank; {advice}",
                     file=sys.stderr,

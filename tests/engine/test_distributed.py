@@ -231,7 +231,12 @@ def test_a_rank_that_hangs_before_the_first_step_is_told_in_time(tmp_path, train
     assert done.returncode != 0
     (line,) = errors(done)
     assert f"rank {1 - hung} on " in line
-    assert "has waited 2 s for another rank; see what hangs, or still reads its data" in line
+    assert "has waited 2 s for another rank; see what hangs, then start again" in line
+
+
+def test_a_rank_that_loads_its_data_for_long_does_not_hang(tmp_path, train):
+    done = train(2, tmp_path, *FLAGS, "--timeout", "2", fault="slow", at="load:0:0")
+    assert (done.returncode, errors(done)) == (0, [])
 
 
 def test_a_rank_that_dies_before_the_first_step_ends_all(tmp_path, train):
