@@ -74,6 +74,8 @@ LOOK = 0.01
 """Seconds between two looks at whether a process has ended."""
 PATIENCE = 4
 """A process that waits gets so many times the seconds that it may compute."""
+TEST_SECONDS = 60
+"""A test that computes for longer is taken to go round for ever."""
 DAY = 86_400
 
 
@@ -270,6 +272,9 @@ class Order:
         failed = self.file.read_text(encoding="utf-8").splitlines()
         rank = {test: -i for i, test in enumerate(failed)}
         items.sort(key=lambda item: rank.get(item.nodeid, 1))
+
+    def pytest_runtest_setup(self) -> None:
+        signal.setitimer(signal.ITIMER_PROF, TEST_SECONDS)  # whose signal ends the process
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

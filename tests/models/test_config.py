@@ -116,6 +116,7 @@ def test_the_count_of_a_hybrid_is_the_built_models(patch_size):
     config = ViTConfig(image_size=16, patch_size=patch_size, dim=12, depth=1, stem="conv")
     model = ViT(config)
     assert model.flat.num_parameters == num_parameters(config)
+    assert type(num_parameters(config)) is int
     assert sum(row.parameters for row in rows(model)) == num_parameters(config)
 
 
@@ -135,6 +136,7 @@ def test_what_forward_keeps_counted_by_hand(options, stem):
     T, C, F = config.num_tokens, config.dim, config.dim * 3 // 2
     block = 2 * T * T + 8 * T * C + 3 * T * F
     assert num_activations(config) == 2 * block + 2 * T * C + stem
+    assert type(num_activations(config)) is int
 
 
 @pytest.mark.parametrize("stages", [(1,), (1, 3), (2, 1, 2)])
@@ -144,6 +146,7 @@ def test_the_count_of_a_resnet_is_the_built_models(stages, depth):
     sizes = {"image_size": 16, "patch_size": P, "in_channels": 2, "dim": 64}
     config = ViTConfig(stem="resnet", stages=stages, depth=depth, **sizes)
     assert ViT(config).num_parameters == num_parameters(config)
+    assert type(num_parameters(config)) is int
 
 
 def test_attention_in_blocks_keeps_a_number_for_each_query():
