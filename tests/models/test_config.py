@@ -10,6 +10,7 @@ import pytest
 
 from minivit import UserError, ViT, ViTConfig
 from minivit.functional.flash_attention import KEYS
+from minivit.models.config import preset_fields
 from minivit.models.cost import num_activations, num_parameters
 from minivit.models.summary import rows
 from minivit.ranges import numeric_fields
@@ -53,6 +54,7 @@ def test_a_resnets_number_counts_its_layers(name):
     assert len(set(config.stages)) == 1
     assert (config.grid, config.num_tokens, config.num_classes) == ((8, 8), 64, 10)
     assert (config.kind, config.pool, config.pos_embed) == ("ResNet", "mean", "none")
+    assert preset_fields(name)["num_classes"] == 10
 
 
 @pytest.mark.parametrize(
