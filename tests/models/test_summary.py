@@ -1,6 +1,7 @@
 """The summary: parameters, operations and memory against other ways of counting them."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from minivit import ViT, ViTConfig, trace
 from minivit.models import MaskedViT
 from minivit.models.cost import num_parameters
-from minivit.models.summary import rows
+from minivit.models.summary import Row, rows, summary
 
 SMALL = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2}
 RESNET = {"stem": "resnet", "depth": 0, "dim": 64, "pool": "mean", "pos_embed": "none"}
@@ -142,6 +143,13 @@ def test_the_table_has_the_numbers_of_the_rows_in_millions_and_thousands():
     said = [float(word.replace(",", "")) for word in total.split()[2:]]
     assert said == pytest.approx([sums[0], sums[1] / 1e6, sums[2] / 1e3], abs=0.06)
     assert "float64" in note
+
+
+def test_millions_and_thousands_are_exact(monkeypatch):
+    row = Row("all", (1,), 2, 350_000_000_000, 4_500_000_000)
+    monkeypatch.setattr(sys.modules[Row.__module__], "rows", lambda model: [row])
+    _, line, _, total, _ = summary(make()).splitlines()
+    assert line.split()[-2:] == total.split()[-2:] == ["350000.00", "4500000.0"]
 
 
 def test_the_memory_is_that_of_the_arrays_that_backward_needs():
