@@ -85,7 +85,8 @@ def _take(chapter: Chapter, statement: ast.stmt) -> None:
     if isinstance(statement, ast.Import | ast.ImportFrom):
         if "matplotlib" not in ast.unparse(statement):
             before = set(chapter.scope)
-            exec(code, chapter.scope)
+            with contextlib.suppress(ModuleNotFoundError):  # IPython, which only shows
+                exec(code, chapter.scope)
             new = {name: chapter.scope[name] for name in chapter.scope.keys() - before}
             chapter.functions.update({k: f for k, f in new.items() if inspect.isfunction(f)})
     elif isinstance(statement, ast.FunctionDef):

@@ -23,7 +23,7 @@ PUBLISHED = {
     "L/16": (16, 304_326_632),
     "H/14": (16, 632_045_800),
 }
-README = Path(__file__).parents[2] / "README.md"
+SIZES = Path(__file__).parents[2] / "docs" / "commands.md"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -33,9 +33,9 @@ def test_the_papers_sizes_have_the_published_heads_and_number_of_parameters(name
     assert (config.image_hw, config.num_classes) == ((224, 224), 1000)
 
 
-def test_the_small_sizes_are_those_of_the_readme():
+def test_the_small_sizes_are_those_of_the_table():
     row = r"^\| `(\w+/4)` \| (\d+) \| (\d+) \| (\d+) \| ×(\d) \| ([\d.]+) M \| 32×32;"
-    found = re.findall(row, README.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.findall(row, SIZES.read_text(encoding="utf-8"), re.MULTILINE)
     assert {name for name, *_ in found} == {"Nano/4", "Micro/4", "Mini/4", "Lite/4"}
     for name, *sizes, millions in found:
         config = ViTConfig.preset(name)
