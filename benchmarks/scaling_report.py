@@ -69,14 +69,12 @@ def measured(results: list[Result]) -> str:
         "2 ranks over their threads in one |",
         "|---" * 9 + "|",
     ]
-    for model, _, _, (one, part, two) in (
-        (r.model, r.batch, r.threads, [r.measured[k] for k in ("one", "part", "two")])
-        for r in results
-    ):
+    for result in results:
+        one, part, two = (result.measured[name] for name in ("one", "part", "two"))
         alone, exposed = two["all_reduce"], two["exposed"]
         middle, low, high = two["over_threads"]
         lines.append(
-            f"| {model} | {one['images']} | {ms(one['step'])} | {ms(part['step'])} | "
+            f"| {result.model} | {one['images']} | {ms(one['step'])} | {ms(part['step'])} | "
             f"{ms(two['step'])} | {ms(alone)} | {ms(exposed)}, {exposed / two['step']:.1%} | "
             f"{max(0.0, 1 - exposed / alone):.0%} | {middle:.2f} ({low:.2f}–{high:.2f}) |"
         )

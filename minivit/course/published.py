@@ -5,10 +5,8 @@ from pathlib import Path
 from minivit.data import Preprocess, Statistics
 from minivit.engine import Trained
 from minivit.interop import load
+from minivit.interop.timm import IMAGENET
 from minivit.models import ViT, ViTConfig
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, by which most published models have their images normalized."""
 
 
 def published(folder: str, side: int) -> Trained:
@@ -27,4 +25,4 @@ def published(folder: str, side: int) -> Trained:
     )
     config = ViTConfig(image_size=side, patch_size=14, num_classes=0, dim=32, depth=2, num_heads=2)
     preprocess = Preprocess((side, side), 3)
-    return Trained(ViT(config, seed=0), Statistics(MEAN, STD), preprocess, (), "random weights")
+    return Trained(ViT(config, seed=0), Statistics(**IMAGENET), preprocess, (), "random weights")

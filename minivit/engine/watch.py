@@ -11,8 +11,8 @@ class Watch:
     """Looks, in a thread of its own, how long this process has been waiting, and ends it.
 
     name: who waits. patience: seconds more before it says what others may say, too. heard: whether,
-    since it was last called, a process that is waited for has sent a sign of life; the time begins
-    anew then. end: ends the process, and the others with it.
+    since it was last called, a process that is waited for has sent a sign of life; the time counts
+    from the last one. end: ends the process, and the others with it.
 
     Attributes:
         limit: seconds, and what to do where somebody has waited longer.
@@ -35,12 +35,14 @@ class Watch:
             self._since = 0.0
 
     def _look(self) -> None:
+        last_heard = 0.0
         while True:
             time.sleep(0.1)
             since, (seconds, advice) = self._since, self.limit
             if since and self._heard():
-                self._since = time.monotonic()
-            elif since and time.monotonic() - since > seconds + self.patience:
+                last_heard = time.monotonic()
+            waited = time.monotonic() - max(since, last_heard)
+            if since and waited > seconds + self.patience:
                 print(
                     f"error: {self.name} has waited {seconds:g} s for another rank; {advice}",
                     file=sys.stderr,

@@ -211,26 +211,28 @@ def test_a_random_rank_killed_at_a_random_moment(tmp_path, mpiexec, capsys, monk
     assert "1 of 1 whole" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("hung", [0, 1])
-def test_a_hung_rank_is_told_in_time(tmp_path, train, hung):
+def told_of_a_hung_rank(train, where, seconds, moment, hung):
+    """The line that the other of two ranks ends with."""
     began = time.monotonic()
-    done = train(2, tmp_path, *FLAGS, "--timeout", "3", fault="SIGSTOP", at=f"step:7:{hung}")
-    assert 3 < time.monotonic() - began < 60
+    flags = [*FLAGS, "--timeout", seconds]
+    done = train(2, where, *flags, fault="SIGSTOP", at=f"{moment}:{hung}")
+    assert seconds < time.monotonic() - began < 60
     assert done.returncode != 0
     (line,) = errors(done)
     assert f"rank {1 - hung} on " in line
+    return line
+
+
+@pytest.mark.parametrize("hung", [0, 1])
+def test_a_hung_rank_is_told_in_time(tmp_path, train, hung):
+    line = told_of_a_hung_rank(train, tmp_path, 3, "step:7", hung)
     assert "has waited 3 s for another rank; the last checkpoint" in line
     assert load_checkpoint(only_run(tmp_path).last).state["step"] == 5
 
 
 @pytest.mark.parametrize(("moment", "hung"), [("load:0", 0), ("digest:0", 1)])
 def test_a_rank_that_hangs_before_the_first_step_is_told_in_time(tmp_path, train, moment, hung):
-    began = time.monotonic()
-    done = train(2, tmp_path, *FLAGS, "--timeout", "2", fault="SIGSTOP", at=f"{moment}:{hung}")
-    assert 2 < time.monotonic() - began < 60
-    assert done.returncode != 0
-    (line,) = errors(done)
-    assert f"rank {1 - hung} on " in line
+    line = told_of_a_hung_rank(train, tmp_path, 2, moment, hung)
     assert "has waited 2 s for another rank; see what hangs, then start again" in line
 
 

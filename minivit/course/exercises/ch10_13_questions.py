@@ -74,7 +74,7 @@ question(
 question(
     "13.e", "a",
     a="what helps to guess a patch's mean colour is the colour of its surroundings, and no "
-      "class of the shapes is told by it. A pretext teaches what it needs, and that need not be "
+      "class of the shapes shows in it. A pretext teaches what it needs, and that need not be "
       "what is wanted afterwards",
     b="both are measured on images that were not learned from",
     c="the encoder is trained by the pretext; only mask token and decoder are thrown away",

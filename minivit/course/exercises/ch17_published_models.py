@@ -138,7 +138,7 @@ add(
                     _by(lambda f, q: -_cosines(f, q))),
             Mistake("the size of the cosine was taken (abs): the opposite direction is not alike",
                     _by(lambda f, q: np.abs(_cosines(f, q)))),
-            Mistake("the places in the list were returned, and not the labels that stand there",
+            Mistake("the places in the list were returned, and not the labels that are there",
                     lambda f, y, q: _cosines(f, q).argmax(1)),
             Mistake("the mean of each class was asked; here it is the nearest single example",
                     _by_means),
