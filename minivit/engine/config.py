@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,9 +14,11 @@ from minivit.data.preprocess import Resize
 from minivit.data.registry import is_place, require_name
 from minivit.errors import UserError
 from minivit.models import ViTConfig
+from minivit.models.config import SIDE
 from minivit.ranges import Range, Ranged
 
 IMAGES = Range(1, 1_000_000_000, "the largest data sets have as many", "images")
+TRAIN_SIZES = replace(SIDE, count=(0, 100))  # more stages than anybody has published
 EPOCHS = Range(1, 100_000, "no training of images is known to take as many", "epochs")
 WARMUP = Range(0, EPOCHS.high, EPOCHS.why, "epochs")
 BATCH = Range(1, 1_000_000, "larger batches are not known to train", "images")
@@ -68,6 +70,9 @@ class TrainConfig(Ranged):
     their 4×4 cells, or their pixels; none: classes. See minivit pretrain."""
     vit: ViTConfig = field(default_factory=ViTConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    train_sizes: Annotated[tuple[int, ...], TRAIN_SIZES] = ()
+    """Progressive resizing: sides of the training images in pixels, each for an equal part of the
+    training, such as 16 24 32; empty: all at the model's size."""
     epochs: Annotated[int, EPOCHS] = 20
     """Passes over the training set."""
     batch_size: Annotated[int, BATCH] = 128
@@ -202,8 +207,24 @@ class TrainConfig(Ranged):
             raise UserError(
                 f"--precision {self.precision} needs --device cuda; a CPU computes in fp32"
             )
+        if self.train_sizes:
+            self._check_train_sizes()
         if self.augmentation.crop > min(self.vit.image_hw):
             raise UserError(
                 f"crop is {self.augmentation.crop}; expected at most the {min(self.vit.image_hw)} "
                 "pixels of the image: most crops would be black"
+            )
+
+    def _check_train_sizes(self) -> None:
+        H, W = self.vit.image_hw
+        P, found = self.vit.patch_size, " ".join(map(str, self.train_sizes))
+        if H != W or self.train_sizes[-1] != H or any(size % P for size in self.train_sizes):
+            raise UserError(
+                f"train_sizes is {found}; expected multiples of the patch size {P} that end in the "
+                f"side of square images, found {H}×{W}"
+            )
+        if not self.vit.positions_are_added or self.pretext != "none":
+            raise UserError(
+                "train_sizes needs pos_embed learned, sincos2d or none, rope none and pretext "
+                f"none, found {self.vit.pos_embed}, {self.vit.rope}, {self.pretext}"
             )

@@ -11,6 +11,7 @@ threads, and gradients are summed over the threads first, then over the processe
 
 import contextlib
 import itertools
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -164,15 +165,18 @@ class DataParallel:
         def work(replica: Model, rows: range) -> StepResult:
             if train:
                 replica.flat.zero_grad()
+            model = replica
+            if isinstance(replica, ViT):  # which may be trained on images of another size
+                model = replica.at(images.shape[2:])
             xp = get_xp(replica.flat.data)
             loss: Any = 0.0
             correct: Any = 0.0
-            for part in _split(rows, self.micro_batch):
+            for part in _split(rows, self._images_at_a_time(model, train)):
                 chunk, share = slice(part.start, part.stop), len(part) / B
                 inputs = xp.asarray(images[chunk], replica.dtype)
                 stream = RandomStream(seed, step, part.start)
                 wanted = xp.asarray(targets[chunk])
-                one, backward = objective(replica, inputs, wanted, train, stream)
+                one, backward = objective(model, inputs, wanted, train, stream)
                 if train:
                     backward(share, done if part.stop == rows.stop else None)
                 loss, correct = loss + one.loss * share, correct + one.correct
@@ -180,6 +184,14 @@ class DataParallel:
 
         results = self._on_all(work, B)
         return StepResult(sum(r.loss for r in results), sum(r.correct for r in results))
+
+    def _images_at_a_time(self, model: Model, train: bool) -> int | None:
+        """As many tokens as in a micro-batch of whole images."""
+        if self.micro_batch is None:
+            return None
+        full, config = self.replicas[0].config.num_tokens, model.config
+        kept = config.num_tokens - train * config.patch_dropout * math.prod(config.grid)
+        return max(1, int(self.micro_batch * full / kept))
 
     def _over_ranks(self, result: StepResult) -> StepResult:
         """The sums of what all processes measured."""

@@ -13,6 +13,7 @@ from minivit.engine.config import TrainConfig
 from minivit.engine.fused import Device, FusedStep, require_kernels
 from minivit.engine.objective import Objective, StepResult
 from minivit.engine.parallel import DataParallel, Layout
+from minivit.engine.progressive import Progressive
 from minivit.engine.world import World
 from minivit.errors import UserError
 from minivit.functional import patchify_forward
@@ -59,7 +60,8 @@ class PairStepper:
         if isinstance(parts.optimizer, Muon):
             several = parts.world.size > 1
             parts.optimizer.share = self.workers.share if several else self.workers.map
-        self.prepare = parts.batches.batch
+        total_steps = parts.config.epochs * parts.batches.per_epoch
+        self.progressive = Progressive(parts.config.train_sizes, total_steps)
         self.logits, self.loss = self.workers.logits, self.workers.loss
 
     def __enter__(self) -> "PairStepper":
@@ -68,6 +70,11 @@ class PairStepper:
 
     def __exit__(self, *error: object) -> None:
         self.workers.__exit__(*error)
+
+    def prepare(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The batch, at the size of the step's stage."""
+        images, targets = self.parts.batches.batch(step)
+        return self.progressive.resized(images, step), targets
 
     def train(self, batch: tuple[np.ndarray, np.ndarray], step: int, lr: float) -> StepResult:
         seed, objective = self.parts.config.seed, self.parts.objective
@@ -195,6 +202,8 @@ class FusedStepper:
 
 def require_fused(config: TrainConfig) -> None:
     """Raises UserError for a training that only the pairs can do."""
+    if config.train_sizes:
+        raise UserError("there is no bf16 for train_sizes; train with --precision fp32 or tf32")
     if config.pretext != "none":
         raise UserError("there is no bf16 for masked patches; train with --precision fp32 or tf32")
     require_kernels(config.vit)

@@ -1,6 +1,7 @@
 """Weights from one training into another model: another image size, other classes."""
 
 import dataclasses
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from minivit.backend import to_device, to_host
 from minivit.engine.trained import Pretrained, Trained, require_layers
 from minivit.errors import UserError
-from minivit.functional import interpolate_forward
+from minivit.functional import interpolate_forward, resize_positions_forward
 from minivit.functional.interpolate import Mode
 from minivit.models import Model, ViTConfig
 
@@ -22,6 +23,7 @@ MAY_DIFFER = {
     "dropout": "no weights",
     "attn_dropout": "no weights",
     "drop_path": "no weights",
+    "patch_dropout": "no weights",
 }
 """Fields of `ViTConfig` in which the new model may differ from the one whose weights it takes, with
 the reason. In every other field the two must agree."""
@@ -113,11 +115,8 @@ def resize_positions(
     pos_embed: np.ndarray, old: ViTConfig, new: ViTConfig, mode: Mode = "bicubic"
 ) -> np.ndarray:
     """Position embeddings (1, T, C) of one grid for another: (1, T', C)."""
-    first = old.num_prefix if old.embed_prefix else 0
-    grid = pos_embed[:, first:].reshape(1, *old.grid, -1)
-    resized, _ = interpolate_forward(grid, new.grid, mode)
-    patches = resized.reshape(1, -1, pos_embed.shape[-1])
-    return np.concatenate([pos_embed[:, :first], patches], 1)
+    prefix = old.num_positions - math.prod(old.grid)
+    return resize_positions_forward(pos_embed, prefix, old.grid, new.grid, mode)[0]
 
 
 def resize_offsets(

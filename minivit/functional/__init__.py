@@ -55,6 +55,8 @@ from minivit.functional.interpolate import (
     interpolate_backward,
     interpolate_forward,
     interpolation_matrix,
+    resize_positions_backward,
+    resize_positions_forward,
 )
 from minivit.functional.layer_scale import layer_scale_backward, layer_scale_forward
 from minivit.functional.layernorm import layernorm_backward, layernorm_forward
@@ -172,6 +174,8 @@ __all__ = [
     "relative_offsets",
     "relu_backward",
     "relu_forward",
+    "resize_positions_backward",
+    "resize_positions_forward",
     "rmsnorm_backward",
     "rmsnorm_forward",
     "rotary_axial",

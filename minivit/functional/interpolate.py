@@ -46,6 +46,38 @@ def interpolate_backward(dy: Array, cache: tuple) -> Array:
     return _along_both(dy, rows.T, columns.T)
 
 
+def resize_positions_forward(
+    pos_embed: Array,
+    prefix: int,
+    old: tuple[int, int],
+    new: tuple[int, int],
+    mode: Mode = "bicubic",
+) -> tuple[Array, tuple]:
+    """Position embeddings of one grid for another (paper, section 3.2).
+
+    Args:
+        pos_embed: (1, T, C). prefix: its first rows, of the tokens before the patches, which are
+            left alone. old, new: rows and columns of the grids. mode: see `interpolate_forward`.
+
+    Returns:
+        (1, T', C), cache. Raises as `interpolate_forward`.
+    """
+    xp = get_xp(pos_embed)
+    C = pos_embed.shape[-1]
+    resized, cache = interpolate_forward(pos_embed[:, prefix:].reshape(1, *old, C), new, mode)
+    out = xp.concatenate([pos_embed[:, :prefix], resized.reshape(1, -1, C)], 1)
+    return out, (prefix, new, cache)
+
+
+def resize_positions_backward(dout: Array, cache: tuple) -> Array:
+    """dout (1, T', C) -> dpos_embed (1, T, C)."""
+    xp = get_xp(dout)
+    prefix, new, resized = cache
+    C = dout.shape[-1]
+    dgrid = interpolate_backward(dout[:, prefix:].reshape(1, *new, C), resized)
+    return xp.concatenate([dout[:, :prefix], dgrid.reshape(1, -1, C)], 1)
+
+
 def _along_both(x: Array, rows: Array, columns: Array) -> Array:
     """rows (H, h) and columns (W, w) applied to x (B, h, w, C) -> (B, H, W, C)."""
     B, h, w, C = x.shape

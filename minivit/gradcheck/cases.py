@@ -24,6 +24,7 @@ from minivit.layers import (
     Linear,
     Mlp,
     MultiHeadAttention,
+    PatchDropout,
     PatchEmbed,
     QuickGelu,
     ResNet,
@@ -94,6 +95,8 @@ def pairs() -> Iterator[tuple[str, Case]]:
     hidden = functional.corruption(rng.random((B, 3, T)))
     selection, masked = hidden.selection.astype(float), hidden.masked.astype(float)
     yield pair("corrupt", {"x": x, "mask_token": draw(1, 1, C)}, selection, masked)
+    table = {"pos_embed": draw(1, 7, C)}
+    yield pair("resize_positions", table, 1, (2, 3), (4, 2))
     yield pair("take_tokens", {"x": x}, hidden.chosen)
     yield pair("squared_error", {"predicted": x}, draw(B, T, C))
     image, kernel = draw(B, 5, 6, C), draw(3, 2, C, K)
@@ -132,6 +135,7 @@ def layers() -> Iterator[tuple[str, Case]]:
         (GeluTanh(), x),
         (Dropout(0.3), x),
         (DropPath(0.5), x),
+        (PatchDropout(0.5, 1), x),
         (Mlp(rng, 12, 20, dropout=0.2), x),
         (MultiHeadAttention(rng, 12, 3, attn_dropout=0.2), x),
         (Block(rng, 12, 3, 20, **block), x),
@@ -226,12 +230,16 @@ def models() -> Iterator[tuple[str, Case]]:
             },
         ),
         ("no head, no last norm", {"num_classes": 0, "final_norm": "none"}),
+        ("ViT, PatchDropout", {"patch_dropout": 0.5, **drops}),
     ):
         model = ViT(ViTConfig(**{**small, **options}), dtype="float64")
         images = draw(2, 3, 8, 12)
         step = STEP if model.config.stem == "patch" else STEP_AT_KINKS
         fixed = {"layer": model, "x": images, "step": step}
         yield name, lambda fixed=fixed, **b: check_layer(**fixed, **b)
+    model = ViT(ViTConfig(**small), dtype="float64")
+    resized: dict[str, Any] = {"layer": model.at((12, 8)), "x": draw(2, 3, 12, 8)}
+    yield "ViT, images of another size", lambda **b: check_layer(**resized, **b)
     masked = MaskedViT(ViTConfig(**small, **drops), 5, dtype="float64")
     yield "MaskedViT, dropout", lambda **b: check_layer(masked, images, **b)
 

@@ -18,6 +18,7 @@ from minivit.models.config import SIZES
 
 TRANSFORMERS: Mapping[str, tuple | None] = {
     **SIZES,
+    "patch_dropout": None,
     "pool": ("cls", "mean"),
     "pos_embed": ("learned", "sincos2d"),
     "activation": ("gelu", "gelu_tanh"),

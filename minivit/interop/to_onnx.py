@@ -24,6 +24,7 @@ OPSET = 20
 
 ONNX: Mapping[str, tuple | None] = {
     **SIZES,
+    "patch_dropout": None,
     "pool": ("cls", "mean", "seq"),
     "pos_embed": ("learned", "sincos2d", "none"),
     "activation": ("gelu", "gelu_tanh"),

@@ -10,14 +10,14 @@ from minivit.layers.attention import MultiHeadAttention, Rotary
 from minivit.layers.attention_pool import AttentionPool
 from minivit.layers.block import Block, BlockCache
 from minivit.layers.conv_stem import ConvStem
-from minivit.layers.dropout import Dropout, DropPath
+from minivit.layers.dropout import Dropout, DropPath, PatchDropout
 from minivit.layers.layer import FlatParameters, Identity, Layer, Parameter, run, run_backward
 from minivit.layers.layer_scale import LayerScale
 from minivit.layers.linear import Linear
 from minivit.layers.mlp import Mlp, MlpCache
 from minivit.layers.norm import LayerNorm, RMSNorm
 from minivit.layers.patch_embed import PatchEmbed, PatchEmbedCache
-from minivit.layers.positions import FixedPositions, LearnedPositions
+from minivit.layers.positions import FixedPositions, LearnedPositions, ResizedPositions
 from minivit.layers.resnet import Bottleneck, ResNet
 from minivit.layers.sequence_pool import SequencePool
 
@@ -43,11 +43,13 @@ __all__ = [
     "MlpCache",
     "MultiHeadAttention",
     "Parameter",
+    "PatchDropout",
     "PatchEmbed",
     "PatchEmbedCache",
     "QuickGelu",
     "RMSNorm",
     "ResNet",
+    "ResizedPositions",
     "Rotary",
     "SequencePool",
     "Swiglu",

@@ -1,8 +1,10 @@
-"""Dropout and drop path as layers: they own no parameter, but a rate.
+"""Dropout, drop path and PatchDropout as layers: they own no parameter, but a rate.
 
 In training a layer gets a `RandomStream` to draw its mask from; without one it is at rest and
 passes its input through.
 """
+
+import numpy as np
 
 from minivit.backend import Array, RandomStream, get_xp
 from minivit.functional import (
@@ -11,6 +13,8 @@ from minivit.functional import (
     dropout_backward,
     dropout_forward,
     dropout_mask,
+    take_tokens_backward,
+    take_tokens_forward,
 )
 from minivit.layers.layer import Layer
 
@@ -51,3 +55,37 @@ class DropPath(Dropout):
     def backward(self, dout: Array, cache: Array | None) -> Array:
         """dout (B, T, C) -> dx (B, T, C)."""
         return dout if cache is None else drop_path_backward(dout, cache)
+
+
+class PatchDropout(Layer):
+    """In training, each image keeps a random part of its patches (Liu et al., 2023).
+
+    What is dropped is never computed: at rate 0.5 a step costs about half, and in the same time
+    the model sees twice as many images. Each image draws its own. The number kept,
+    round((1 - rate) · N), is the same for all, so a batch stays an array.
+
+    Args:
+        rate: share of the patches to drop. prefix: tokens before the patches, which all stay.
+    """
+
+    def __init__(self, rate: float, prefix: int):
+        self.rate, self.prefix = rate, prefix
+
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, tuple | None]:
+        """x (B, T, C) -> (B, T', C), the kept in their order, cache (None at rest)."""
+        if self.rate == 0.0 or stream is None:
+            return x, None
+        kept = self.kept(stream.uniform((len(x), x.shape[1] - self.prefix)))
+        return take_tokens_forward(x, get_xp(x).asarray(kept))
+
+    def kept(self, uniform: np.ndarray) -> np.ndarray:
+        """uniform (B, N), in [0, 1) -> int64 (B, T'): the tokens that stay, in ascending order.
+        Those patches stay that drew the smallest numbers."""
+        B, N = uniform.shape
+        count = max(1, round(N * (1.0 - self.rate)))
+        patches = np.sort(uniform.argsort(1, kind="stable")[:, :count], 1) + self.prefix
+        return np.concatenate([np.tile(np.arange(self.prefix), (B, 1)), patches], 1)
+
+    def backward(self, dout: Array, cache: tuple | None) -> Array:
+        """dout (B, T', C) -> dx (B, T, C)."""
+        return dout if cache is None else take_tokens_backward(dout, cache)

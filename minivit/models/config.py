@@ -108,6 +108,8 @@ class ViTConfig(Ranged):
     """Dropout on the attention map."""
     drop_path: Annotated[float, RATE] = 0.0
     """Stochastic depth: rate of the last block; the first has 0, the others lie between."""
+    patch_dropout: Annotated[float, RATE] = 0.0
+    """PatchDropout: share of the patches that each image goes without in training, for speed."""
 
     def __post_init__(self) -> None:
         for name in ("image_size", "stages"):  # JSON knows no tuples
@@ -158,6 +160,11 @@ class ViTConfig(Ranged):
             raise UserError(
                 "distilled needs pool cls, no representation_size, and no norm after pooling"
             )
+        if self.patch_dropout and not self.positions_are_added:
+            raise UserError(
+                f"patch_dropout needs positions that are added to the tokens, found pos_embed "
+                f"{self.pos_embed}, rope {self.rope}; use learned or sincos2d without rope"
+            )
         head_dim = self.dim // self.num_heads
         if self.rope != "none" and head_dim % 4:
             raise UserError(f"rope needs heads of a width that 4 divides, found {head_dim}")
@@ -193,6 +200,11 @@ class ViTConfig(Ranged):
         """Rows and columns of patches."""
         H, W = self.image_hw
         return H // self.patch_size, W // self.patch_size
+
+    @property
+    def positions_are_added(self) -> bool:
+        """Whether all that a model knows of places is added to its tokens before the blocks."""
+        return self.pos_embed in ("learned", "sincos2d", "none") and self.rope == "none"
 
     def outside(self, known: Mapping[str, tuple | None]) -> tuple[str, Any] | None:
         """The first field that something does not know, and its value; None: it knows this model.

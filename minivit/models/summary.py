@@ -90,6 +90,9 @@ class _Rows:
         yield from self.layer("positions", (self.T, self.C), cached.positions)
         yield from self.layer("norm_pre", (self.T, self.C), cached)
 
+    def patch_drop(self, cached: Any) -> Iterator[Row]:
+        yield from ()  # at rest
+
     def blocks(self, cached: Any) -> Iterator[Row]:
         T, C, F = self.T, self.C, self.config.hidden
         projections, maps = 2 * T * C * 4 * C, 2 * 2 * T * T * C

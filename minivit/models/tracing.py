@@ -88,7 +88,7 @@ SPECS: dict[Callable, Spec] = {
     F.mean_pool_forward: Spec(("pooled",), "mean of the tokens"),
     F.sequence_pool_forward: Spec(("pooled",), "mean of the tokens, each by its own share"),
     F.corrupt_forward: Spec(("corrupted",), "S x + m mask_token"),
-    F.take_tokens_forward: Spec(("taken",), "the rows of the corrupted patches"),
+    F.take_tokens_forward: Spec(("taken",), "the rows of some tokens"),
     F.cross_entropy_forward: Spec(("loss",), "-log p[label]"),
     F.squared_error_forward: Spec(("loss",), "mean of (predicted - target)²"),
     F.squared_error_backward: Spec(("dpredicted",), "2 (predicted - target) / n"),

@@ -1,5 +1,8 @@
 """The Vision Transformer (Dosovitskiy et al., 2021)."""
 
+import copy
+import dataclasses
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -30,6 +33,8 @@ from minivit.layers import (
     LearnedPositions,
     Linear,
     Parameter,
+    PatchDropout,
+    ResizedPositions,
     SequencePool,
 )
 from minivit.layers.initialize import normal, weights_from
@@ -71,6 +76,7 @@ class ViTCache(NamedTuple):
 
     patch_embed: tuple | list
     place: PlaceCache
+    patch_drop: tuple | None
     blocks: list[BlockCache]
     norm: Any
     tokens: Array
@@ -121,6 +127,7 @@ class ViT(Model):
         self.positions = (positions or make_positions)(rng, config)
         self.patch_embed = make_stem(rng, config)
         self.pos_drop = Dropout(config.dropout)
+        self.patch_drop = PatchDropout(config.patch_dropout, config.num_prefix)
         self.norm_pre = norm(C) if config.pre_norm else Identity()
         self.blocks = [make_block(rng, config, i) for i in range(config.depth)]
         self.norm = norm(C) if config.final_norm == "tokens" else Identity()
@@ -226,9 +233,10 @@ class ViT(Model):
         stream = self._masks_from(stream) if train else None
         x, patch_embed = self.patch_embed.forward(images)
         x, place = self.place_forward(x, stream)
+        x, patch_drop = self.patch_drop.forward(x, stream)
         x, blocks = self.blocks_forward(x, stream)
         logits, tail = self._classify(x)
-        return logits, ViTCache(patch_embed, place, blocks, *tail)
+        return logits, ViTCache(patch_embed, place, patch_drop, blocks, *tail)
 
     def backward(
         self,
@@ -257,8 +265,40 @@ class ViT(Model):
             )
         dx = self._classify_backward(dlogits, cache)
         dx = self.blocks_backward(dx, cache.blocks, dprobs, done)
+        dx = self.patch_drop.backward(dx, cache.patch_drop)
         dx = self.place_backward(dx, cache.place)
         return self.patch_embed.backward(dx, cache.patch_embed)
+
+    def at(self, image_hw: tuple[int, int]) -> "ViT":
+        """This model for images of another (height, width): the same parameters and gradients, its
+        positions interpolated (paper, section 3.2).
+
+        Raises:
+            UserError: the patches do not divide the size, or attention itself knows the places.
+        """
+        if image_hw == self.config.image_hw:
+            return self
+        twin = copy.copy(self)
+        twin.config = dataclasses.replace(self.config, image_size=image_hw)
+        twin.positions = self._positions_at(twin.config)
+        return twin
+
+    def _positions_at(self, config: ViTConfig) -> Layer:
+        """The positions for another grid."""
+        positions, grids = self.positions, (self.config.grid, config.grid)
+        if config.positions_are_added:
+            if isinstance(positions, Identity):
+                return positions
+            if isinstance(positions, LearnedPositions):
+                prefix = config.num_positions - math.prod(config.grid)
+                return ResizedPositions(positions, prefix, *grids)
+            if isinstance(positions, FixedPositions):
+                return positions.resized(config.num_prefix, *grids)
+        raise UserError(
+            "positions can be interpolated where minivit adds them to the tokens; found pos_embed "
+            f"{config.pos_embed}, rope {config.rope}, {type(positions).__name__}; use pos_embed "
+            "learned or sincos2d, or train at one image size"
+        )
 
     def observe(self, images: Array, visit: Callable[[BlockCache], None]) -> tuple[Array, Any]:
         """images (B, channels, H, W) -> logits (B, K), (tokens of the final norm, its cache). Each

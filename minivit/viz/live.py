@@ -30,6 +30,7 @@ from minivit.viz.style import SIGNED
 
 KNOWN: dict[str, tuple | None] = {
     **SIZES,
+    "patch_dropout": None,
     "in_channels": (1, 3),
     "pool": ("cls", "mean", "seq"),
     "pos_embed": ("learned", "sincos2d", "relative", "none"),

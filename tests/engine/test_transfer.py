@@ -149,7 +149,7 @@ OTHER = {
     "norm": "rmsnorm", "layer_scale": 0.1, "dropout": 0.1, "attn_dropout": 0.1, "drop_path": 0.1,
     "mlp": "swiglu", "num_registers": 1, "distilled": True, "embed_prefix": False, "rope": "axial",
     "rope_theta": 9.0, "rope_grid": 4, "norm_eps": 1e-5, "pre_norm": True, "final_norm": "none",
-    "qkv_bias": False, "qk_norm": True,
+    "qkv_bias": False, "qk_norm": True, "patch_dropout": 0.5,
 }  # fmt: skip
 """Another value than `CONFIG`'s for every field of a model."""
 

@@ -139,6 +139,7 @@ OTHER = {
     "pre_norm": True, "final_norm": "none", "qkv_bias": False, "qk_norm": True,
     "activation": "quick_gelu", "pos_embed": "relative_bias", "stages": (1, 1),
     "norm": "rmsnorm", "layer_scale": 0.1, "representation_size": 8,
+    "patch_dropout": 0.5,
 }  # fmt: skip
 """Another value than the default for every field that is not a size."""
 

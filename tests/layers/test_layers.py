@@ -34,6 +34,7 @@ from minivit.layers import (
     Linear,
     Mlp,
     MultiHeadAttention,
+    PatchDropout,
     PatchEmbed,
     QuickGelu,
     ResNet,
@@ -269,7 +270,7 @@ def test_of_fixed_positions_fewer_tokens_get_the_last():
 # Dropout
 
 
-@pytest.mark.parametrize("layer", [Dropout(0.5), DropPath(0.5)])
+@pytest.mark.parametrize("layer", [Dropout(0.5), DropPath(0.5), PatchDropout(0.5, 1)])
 def test_without_a_stream_dropout_is_at_rest(layer):
     x = draw(0, 4, 5, 8)
     out, cache = layer.forward(x)
@@ -278,7 +279,7 @@ def test_without_a_stream_dropout_is_at_rest(layer):
     assert layer.backward(x, cache) is x
 
 
-@pytest.mark.parametrize("layer", [Dropout(0.0), DropPath(0.0)])
+@pytest.mark.parametrize("layer", [Dropout(0.0), DropPath(0.0), PatchDropout(0.0, 1)])
 def test_a_rate_of_zero_draws_nothing(layer):
     stream, x = RandomStream(0), draw(0, 4, 5, 8)
     out, _ = layer.forward(x, stream)
@@ -295,6 +296,26 @@ def test_dropout_drops_numbers_and_drop_path_whole_images():
     assert len(np.unique(numbers[0])) == 2
     assert mask.shape == (64,)
     assert {tuple(np.unique(image)) for image in images} == {(0.0,), (np.float32(1 / 0.75),)}
+
+
+def test_patch_dropout_keeps_as_many_patches_of_each_image_and_all_before_them():
+    x = np.tile(np.arange(18.0)[:, None], (64, 1, 2))  # a token is its place
+    out, cache = PatchDropout(0.75, 2).forward(x, RandomStream(0))
+    places = out[..., 0].astype(int)
+    assert places.shape == (64, 2 + 4)
+    assert (places[:, :2] == [0, 1]).all()
+    assert (np.diff(places) > 0).all()
+    assert len(np.unique(places, axis=0)) > 50  # each image draws its own
+    counts = np.bincount(places[:, 2:].ravel(), minlength=18)[2:]
+    assert counts.min() > 4  # of 16 expected: every patch is kept now and then
+    assert counts.max() < 32
+    dx = PatchDropout(0.75, 2).backward(np.ones_like(out), cache)
+    assert dx.shape == x.shape
+    np.testing.assert_array_equal(dx.any(-1).sum(1), 6)
+
+
+def test_patch_dropout_keeps_at_least_one_patch():
+    assert PatchDropout(0.9, 1).forward(draw(0, 2, 4, 3), RandomStream(0))[0].shape == (2, 2, 3)
 
 
 def test_every_dropout_of_a_block_draws_a_mask_of_its_own():

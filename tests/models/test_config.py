@@ -311,6 +311,7 @@ def test_the_numbers_go_from_and_to():
         "dropout": (0, 0.99),
         "attn_dropout": (0, 0.99),
         "drop_path": (0, 0.99),
+        "patch_dropout": (0, 0.99),
     }
     assert found["stages"].count == (1, 13)  # 13 stages make one token of 4,096 pixels
     assert {name: limits.unit for name, limits in found.items() if limits.unit} == {

@@ -123,6 +123,7 @@ def test_no_function_of_a_model_is_forgotten():
     elsewhere = {
         "interpolate", "unpatchify",  # not of a model
         "dropout", "drop_path",  # at rest
+        "resize_positions",  # at another size than the model's
         "multi_head_attention",  # its parts are steps
         "softmax", "patchify",
     }  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 from helpers import arrays_in, draw, relative_error
 
 from minivit import RandomStream, UserError, ViT, ViTConfig
+from minivit.engine.transfer import resize_positions
 from minivit.functional import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -404,3 +405,59 @@ def test_two_backwards_add_up():
     np.testing.assert_allclose(model.flat.grad, 2.0 * once, atol=1e-12)
     gradients = model.flat.views(model.flat.grad)
     assert all(gradients[name].any() for name in ("cls_token", "dist_token", "reg_token"))
+
+
+# Images of another size
+
+
+@pytest.mark.parametrize("options", [{}, {"pool": "mean", "num_registers": 2}])
+def test_at_another_size_it_is_the_model_with_interpolated_positions(options):
+    model = make(**options)
+    other = ViT(ViTConfig(**{**SMALL, "image_size": (12, 16), **options}), dtype="float64")
+    views, theirs = (m.flat.views(m.flat.data) for m in (model, other))
+    for name in views:
+        theirs[name][...] = views[name] if name != "pos_embed" else 0
+    theirs["pos_embed"][...] = resize_positions(views["pos_embed"], model.config, other.config)
+    images = draw(0, 4, 3, 12, 16)
+    np.testing.assert_allclose(model.at((12, 16))(images), other(images), rtol=1e-12)
+
+
+def test_at_another_size_gradients_go_to_the_models_own_parameters():
+    model, dlogits = make(), draw(1, 4, 3)
+    model.flat.zero_grad()
+    small = model.at((4, 8))
+    assert small.at((4, 8)) is small
+    _, cache = small.forward(draw(0, 4, 3, 4, 8))
+    small.backward(dlogits, cache)
+    grads = model.flat.views(model.flat.grad)
+    assert all(grads[name].any() for name in ("pos_embed", "patch_embed.proj.weight", "cls_token"))
+    np.testing.assert_allclose(  # every patch has one gradient, spread over those it was mixed of
+        grads["pos_embed"][0, 1:].sum(0), grads["patch_embed.proj.bias"], rtol=1e-9
+    )
+
+
+def test_sines_are_interpolated_too():
+    model = make(pos_embed="sincos2d")
+    places = model.at((16, 24)).fixed_positions
+    assert places.shape == (1, 1 + 4 * 6, 8)
+    assert not places[:, :1].any()
+    assert model.fixed_positions.shape == (1, 1 + 2 * 3, 8)  # its own are as they were
+
+
+@pytest.mark.parametrize("options", [{"pos_embed": "relative"}, {"rope": "axial", "dim": 16}])
+def test_where_attention_knows_the_places_there_is_no_other_size(options):
+    with pytest.raises(UserError, match="positions can be interpolated where minivit adds them"):
+        make(**options).at((4, 8))
+
+
+def test_patch_dropout_needs_positions_that_are_added():
+    with pytest.raises(UserError, match="patch_dropout needs positions that are added"):
+        ViTConfig(patch_dropout=0.5, pos_embed="relative")
+
+
+def test_patch_dropout_is_for_training_alone():
+    model, images = make(patch_dropout=0.5), pictures()
+    rest, _ = model.forward(images)
+    _, cache = model.forward(images, train=True, stream=RandomStream(0))
+    assert cache.tokens.shape == (4, 1 + 3, 8)
+    np.testing.assert_array_equal(rest, make()(images))
