@@ -1,6 +1,6 @@
-"""NumPy or CuPy, chosen by the array type; the host tuned before NumPy loads."""
+"""NumPy or CuPy, chosen by the array type; tunes the host before NumPy is loaded."""
 
-# ruff: noqa: E402  (the tuning only takes if it comes before NumPy is first imported)
+# ruff: noqa: E402  (the tuning has an effect only before NumPy is first imported)
 from minivit.backend import host
 
 host.tune()

@@ -12,24 +12,24 @@ from minivit.errors import UserError
 Array: TypeAlias = np.ndarray
 """A `numpy.ndarray`, or a `cupy.ndarray`, which has the same methods.
 
-(CuPy need not be installed, so for the type checker it is NumPy's.)
+(CuPy may not be installed, so the type checker sees NumPy's.)
 """
 
 
 def get_xp(x: Array) -> ModuleType:
     """The library that `x` belongs to: `numpy` or `cupy`.
 
-    CuPy is only looked up where somebody has imported it: no array can be CuPy's before that.
+    CuPy is considered only once it has been imported: before that no array can belong to it.
     """
     cupy = sys.modules.get("cupy")
     return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
 
 
 def require_same_xp(**arrays: Array) -> ModuleType:
-    """The one library of all these arrays; arrays of both at once are a mistake.
+    """The library that all these arrays belong to; a mixture of both is an error.
 
     Raises:
-        UserError: names one array of each library.
+        UserError: the arrays belong to both libraries.
     """
     owner = {name: get_xp(array) for name, array in arrays.items()}
     if len(set(owner.values())) > 1:
@@ -39,12 +39,12 @@ def require_same_xp(**arrays: Array) -> ModuleType:
 
 
 def astype_like(x: Array, like: Array) -> Array:
-    """`x` in the dtype of `like`, without a copy where it has that already."""
+    """`x` in the dtype of `like`; not copied if it has that dtype already."""
     return x.astype(like.dtype, copy=False)
 
 
 def to_host(x: Array) -> np.ndarray:
-    """`x` as a NumPy array (a CuPy array is copied, and the GPU waited for)."""
+    """`x` as a NumPy array (a CuPy array is copied, which waits for the GPU)."""
     return x if get_xp(x) is np else x.get()  # type: ignore[attr-defined]  # CuPy's
 
 
@@ -60,7 +60,7 @@ def to_device(x: Array, device: str) -> Array:
 
 
 def use_device(device: str) -> None:
-    """Make `device` the one that this thread's new CuPy arrays belong to; nothing for a CPU."""
+    """Make `device` the current CuPy device of this thread; does nothing for a CPU."""
     index = parse_device(device)
     if index is not None:
         import cupy
@@ -69,9 +69,9 @@ def use_device(device: str) -> None:
 
 
 def use_tf32(wanted: bool) -> None:
-    """Whether CuPy's products of float32 matrices may round their factors to TF32's 10 bits.
+    """Whether CuPy's float32 matrix products may round their inputs to TF32 (10 bits).
 
-    The setting of CuPy's environment variable CUPY_TF32, which is read too early for a flag.
+    Sets what CuPy's environment variable CUPY_TF32 sets, which is read too early for a flag.
     """
     from cupy._core import set_compute_type
     from cupy._core._routines_linalg import COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32
@@ -83,7 +83,7 @@ def parse_device(device: str) -> int | None:
     """None for "cpu", the GPU's number for "cuda" (0) or "cuda:N".
 
     Raises:
-        UserError: another word, CuPy not installed, no driver, or no GPU of that number.
+        UserError: an unknown device, CuPy not installed, no driver, or no such GPU.
     """
     if device == "cpu":
         return None
@@ -105,7 +105,7 @@ def parse_device(device: str) -> int | None:
 
 
 def count_gpus() -> int:
-    """How many CuPy sees."""
+    """The number of GPUs that CuPy sees."""
     import cupy
 
     try:

@@ -1,8 +1,8 @@
 """Element-wise work in blocks that stay in the CPU's cache.
 
 NumPy runs each operation over the whole array before the next one starts. A formula of ten steps
-over a large array therefore walks ten times through memory. Cut into blocks, the steps of one block
-find their operands in cache.
+over a large array therefore reads the memory ten times. In blocks, all steps of a block find their
+operands in the cache.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,12 +12,13 @@ import numpy as np
 from minivit.backend.arrays import Array, get_xp
 
 BLOCK = 64 * 1024
-"""Elements a block: a few float32 operands of this length fit into 1 MiB of second-level cache, and
-an operation on one takes several times as long as Python takes to start it."""
+"""Elements per block: a few float32 operands of this length fit into 1 MiB of L2 cache, and an
+operation on one takes several times as long as Python's overhead per call.
+"""
 
 
 def blocks(array: Array, part: slice | None = None) -> Iterator[slice]:
-    """Slices that cover a flat array, or `part` of it (start:stop); on a GPU a single one."""
+    """Slices that cover a flat array, or `part` of it (start:stop); on a GPU a single slice."""
     first, last = (0, len(array)) if part is None else (part.start, part.stop)
     step = BLOCK if get_xp(array) is np else max(last - first, 1)
     return pieces(last, step, first)
@@ -32,7 +33,7 @@ def blockwise(function: Callable[..., None], num_outputs: int, *inputs: Array) -
     """Run `function(*inputs, *outputs)` block by block; on a GPU in one go.
 
     Args:
-        function: element-wise; fills its last `num_outputs` arguments.
+        function: element-wise; writes to its last `num_outputs` arguments.
         inputs: of one shape and dtype.
 
     Returns:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WITHOUT_AVX512 = {"Haswell", "Zen"}
-"""The kernels that older OpenBLAS takes for a Zen 4 or 5 which it does not know."""
+"""The kernels that an older OpenBLAS chooses on a Zen 4 or 5, which it does not know."""
 
 SWITCH = "MINIVIT_TUNE"
 CORETYPE = "OPENBLAS_CORETYPE"
@@ -30,7 +30,7 @@ MMAP_THRESHOLD = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Tuning:
-    """What `tune` did, for people to read: each a sentence without its full stop."""
+    """What `tune` did, in words: each a sentence without its period."""
 
     openblas: str = "not tried"
     malloc: str = "not tried"
@@ -40,7 +40,7 @@ tuning = Tuning()
 
 
 def tune() -> Tuning:
-    """Tune this process once, as early as possible; says so in `host.tuning`."""
+    """Tune this process once, as early as possible; records it in `host.tuning`."""
     global tuning
     if os.environ.get(SWITCH, "1") == "0":
         tuning = Tuning(f"off ({SWITCH}=0)", f"off ({SWITCH}=0)")
@@ -50,17 +50,17 @@ def tune() -> Tuning:
 
 
 def _choose_openblas_kernels() -> str:
-    """Ask OpenBLAS for its AVX-512 kernels where it would not take them by itself.
+    """Select OpenBLAS's AVX-512 kernels where it would not choose them itself.
 
-    Many versions take AMD's Zen 4 or 5 for a Haswell and leave half of their arithmetic unused.
-    Intel's CPUs with AVX-512 they know, and an older Zen has none.
+    Many versions treat AMD's Zen 4 or 5 as a Haswell and leave half of their arithmetic unused.
+    They recognize Intel's CPUs with AVX-512, and an older Zen has no AVX-512.
     """
     if CORETYPE in os.environ:
         return f"{CORETYPE}={os.environ[CORETYPE]} was set already"
     if not _is_amd_with_avx512():
         return "left alone: OpenBLAS chooses well for this CPU"
     if not _numpy_brings_openblas():
-        return "left alone: NumPy does not bring OpenBLAS"
+        return "left alone: NumPy does not bundle OpenBLAS"
     if "numpy" in sys.modules:
         kernels = _loaded_kernels()
         if not kernels or not kernels <= WITHOUT_AVX512:
@@ -91,7 +91,7 @@ def _is_amd_with_avx512() -> bool:
 
 
 def instruction_set() -> str:
-    """The widest vectors of this CPU: AVX-512, AVX2 or neither; Arm's are NEON."""
+    """The widest vector instructions of this CPU: AVX-512, AVX2 or neither; Arm has NEON."""
     if platform.machine().lower() in ("aarch64", "arm64"):
         return "NEON"
     if not _is_x86():
@@ -101,7 +101,7 @@ def instruction_set() -> str:
     known = _cpuinfo().split()
     if "avx2" in known:
         return "AVX2"
-    return "neither AVX2 nor AVX-512" if known else "AVX2 or AVX-512 (only Linux says which)"
+    return "neither AVX2 nor AVX-512" if known else "AVX2 or AVX-512 (only Linux reports which)"
 
 
 def _is_x86() -> bool:
@@ -115,7 +115,7 @@ def cpu_has_avx512() -> bool:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 numbers itself: x86-64 by either name, Arm by `bf16`."""
+    """Whether this CPU has bfloat16 products: two flags on x86-64, `bf16` on Arm."""
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_cpuinfo().split())
 
 
@@ -127,7 +127,9 @@ def _cpuinfo() -> str:
 
 
 def _numpy_brings_openblas() -> bool:
-    """NumPy's wheels carry their BLAS in a folder beside the package; MKL's or Apple's do not."""
+    """NumPy's wheels have their BLAS in a folder next to the package; builds with MKL or Apple's do
+    not.
+    """
     spec = importlib.util.find_spec("numpy")
     if spec is None or spec.origin is None:
         return False
@@ -137,9 +139,9 @@ def _numpy_brings_openblas() -> bool:
 
 
 def _keep_freed_memory() -> str:
-    """Tell glibc to keep what is freed, so that temporaries cost no page faults.
+    """Tell glibc to keep freed memory, so that temporaries cause no page faults.
 
-    All threads share one heap: one that a thread has to itself is given back whenever it is empty.
+    All threads share one heap: a thread's own heap is returned to the system whenever it is empty.
     """
     if platform.libc_ver()[0] != "glibc":
         return "left alone: the C library is not glibc"

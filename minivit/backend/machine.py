@@ -36,7 +36,7 @@ def physical_cores() -> int:
 
 
 def memory_bytes(device: str = "cpu") -> float:
-    """Bytes of memory that this machine, or its GPU, has; infinity where it does not say.
+    """Bytes of memory of this machine, or its GPU; infinity if unknown.
 
     Raises as `parse_device` does.
     """
@@ -58,7 +58,7 @@ def memory_bytes(device: str = "cpu") -> float:
 
 
 def require_memory(what: str, needs: Mapping[str, int], device: str = "cpu") -> None:
-    """Raise UserError where `needs`, bytes by their purpose, are more than there are."""
+    """Raise UserError if `needs`, bytes by purpose, exceed the memory."""
     has = memory_bytes(device)
     if sum(needs.values()) > has:
         raise UserError(
@@ -80,7 +80,7 @@ def size(count: float) -> str:
 
 
 def cpu_name() -> str:
-    """As the system calls it."""
+    """The CPU's name, as the system reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
@@ -90,17 +90,17 @@ def cpu_name() -> str:
 
 
 def blas_libraries() -> list[dict]:
-    """The BLAS libraries that NumPy loaded, as threadpoolctl knows them."""
+    """The BLAS libraries that NumPy loaded, as threadpoolctl reports them."""
     return [library for library in threadpool_info() if library["user_api"] == "blas"]
 
 
 def describe_blas(library: dict) -> str:
-    """Name, version and kernels of one."""
+    """Name, version and kernels of a BLAS library."""
     kernels = library.get("architecture")
     return f"{library['internal_api']} {library['version']}" + f" ({kernels})" * bool(kernels)
 
 
-@functools.cache  # a checkpoint after the other says it
+@functools.cache  # every checkpoint records it
 def describe_arithmetic(device: str = "cpu") -> str:
     """What decides how products are rounded on a device: "cpu", "cuda" or "cuda:N"."""
     if device != "cpu":
@@ -131,7 +131,7 @@ def gemm_rate(cores: int, side: int = 1024) -> float:
 
 
 def memory_bandwidth(cores: int, megabytes: int = 128) -> float:
-    """GB/s of copying arrays larger than the cache; what is read and what is written count."""
+    """GB/s of copying arrays larger than the cache; reads and writes both count."""
     source = np.ones((cores, megabytes * 2**20), np.uint8)
     target = np.empty_like(source)
     seconds = _median_seconds(lambda core: np.copyto(target[core], source[core]), cores)

@@ -1,9 +1,9 @@
-"""Random numbers that do not hang on who draws them.
+"""Random numbers that do not depend on who draws them.
 
 Dropout's masks must be the same whether a batch is computed at once or in pieces, by one thread or
 two, on a CPU or a GPU, before or after a restart. So they come from a counter-based generator
-(Philox; Salmon et al., 2011): a number is a function of its place, not of what was drawn
-before it.
+(Philox; Salmon et al., 2011): a number is a function of its position, not of what was drawn before
+it.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """One stream a purpose, so that a change in one never shifts the numbers of another."""
+    """One stream per purpose, so that a change in one never shifts the numbers of another."""
 
     INIT = 0
     ORDER = 1
@@ -24,7 +24,9 @@ class Purpose(IntEnum):
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:
-    """A fresh host generator for one purpose at one place (an epoch, a step): nothing to save."""
+    """A new host generator for one purpose at one point (an epoch, a step): there is no state to
+    save.
+    """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(purpose), *place)))
 
 
@@ -41,7 +43,7 @@ class RandomStream:
             2, np.uint64
         )
         self.step, self.first = step, first
-        self.draws = 0  # how many layers have drawn: each gets numbers of its own
+        self.draws = 0  # how many layers have drawn: each gets its own numbers
 
     def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
         """float32 (B, …) in [0, 1): row i depends on seed, step, draw and `first + i` alone."""

@@ -1,11 +1,11 @@
-"""Compiled twins of the pairs, and who computes with them.
+"""Compiled twins of the pairs, and when they are used.
 
-A formula in NumPy's steps walks through its numbers once per step. Its twin, the same formula as a
-loop compiled by Numba, walks once. `functional/` stays what is read; what is fast lives in
-`functional/compiled/`, with the same signature and held to its pair by tests.
+A formula in NumPy's steps reads its arrays once per step. Its twin, the same formula as a loop
+compiled by Numba, reads them once. `functional/` is the code to read; the fast version lives in
+`functional/compiled/`, with the same signature, tested against its pair.
 
-The pair decides nothing: `has_twin` decorates it, and a thread that computes large batches asks
-for twins (`use_twins`). Everywhere else, in a notebook for instance, it is the pair that runs.
+The pair is only decorated with `has_twin`; a thread that computes large batches turns twins on
+(`use_twins`). Everywhere else, in a notebook for instance, the pair itself runs.
 """
 
 import functools
@@ -24,13 +24,13 @@ Twins = Mapping[str, Callable]
 
 SWITCH = "MINIVIT_NUMBA"
 LARGE = 16 * 1024
-"""Numbers from which on a twin is taken: with fewer, all the time is Python's."""
+"""Array size from which a twin is used: below it, Python's overhead dominates."""
 
 _thread = threading.local()
 
 
 def has_twin(pair: Callable[P, T]) -> Callable[P, T]:
-    """The function itself, or its twin: in a thread that uses them, for large float32 arrays."""
+    """The function, or its twin in a thread that uses twins, for large float32 arrays."""
 
     @functools.wraps(pair)
     def chosen(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -47,13 +47,14 @@ def _is_large(x: Any) -> bool:
 
 
 def use_twins(find_twins: Callable[[], Twins]) -> None:
-    """From now on in this thread; find_twins: twins by the names of their pairs, asked when the
-    first is needed, as compiling takes seconds."""
+    """Use twins in this thread from now on; find_twins: returns twins by the names of their pairs,
+    called when the first is needed, as compiling takes seconds.
+    """
     _thread.find_twins = find_twins
 
 
 def why_none() -> str | None:
-    """Why nothing is compiled here; None where it is."""
+    """Why nothing is compiled here; None if twins are available."""
     if os.environ.get(SWITCH, "1") == "0":
         return f"off ({SWITCH}=0)"
     if importlib.util.find_spec("numba") is None:
@@ -64,6 +65,6 @@ def why_none() -> str | None:
 
 
 def describe_twins() -> str:
-    """What computes large batches beside BLAS, in words."""
+    """What computes large batches besides BLAS, in words."""
     reason = why_none()
     return f"NumPy; {reason}" if reason else f"Numba {importlib.metadata.version('numba')}"

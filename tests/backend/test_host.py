@@ -86,7 +86,7 @@ def test_a_system_without_proc_is_left_alone(zen5, monkeypatch):
 
 def test_another_blas_is_left_alone(zen5, monkeypatch):
     monkeypatch.setattr(host, "_numpy_brings_openblas", lambda: False)
-    assert "does not bring OpenBLAS" in host.tune().openblas
+    assert "does not bundle OpenBLAS" in host.tune().openblas
     assert host.CORETYPE not in os.environ
 
 

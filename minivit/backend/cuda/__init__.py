@@ -1,4 +1,4 @@
-"""Kernels for an NVIDIA GPU, one idea a file; `functional/` is what they are held against."""
+"""Kernels for an NVIDIA GPU, one idea per file; tested against `functional/`."""
 
 import re
 from functools import cache
@@ -14,7 +14,7 @@ KERNEL = re.compile(
 
 @cache
 def source(file: str) -> str:
-    """The text of a kernel file, with what kernels share before it."""
+    """The source of a kernel file, preceded by what all kernels share."""
     parts = ("common.cuh", "mma.cuh", "philox.cuh", file)
     return "\n".join(
         f'#line 1 "{name}"\n{(HERE / name).read_text(encoding="utf-8")}' for name in parts
@@ -36,8 +36,9 @@ def _type_of(parameter: str) -> str:
 
 
 def to_bf16(x: np.ndarray) -> np.ndarray:
-    """float32 -> bfloat16's bits in uint16 (NumPy has no bfloat16): the upper half, rounded to the
-    nearest, of two equally near to the even one."""
+    """float32 -> bfloat16's bits in uint16 (NumPy has no bfloat16): the upper half, rounded to
+    nearest, ties to even.
+    """
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 

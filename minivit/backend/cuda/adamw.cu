@@ -1,11 +1,11 @@
 // AdamW over all of a model's parameters in one launch; optim/adam.py and optim/clip.py are the
-// oracles. The gradient is shortened to clip_norm on the way (0: it is not), and the weights are
-// copied to bf16 for the next step's products (copy: null where they are not wanted).
+// oracles. The gradient is clipped to clip_norm on the way (0: no clipping), and the weights are
+// copied to bf16 for the next step's products (copy: null for none).
 //
 //     m ← β₁ m + (1 - β₁) g,   v ← β₂ v + (1 - β₂) g²
 //     θ ← θ - η λ θ - η (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε)
 //
-// What changes from step to step lies in device memory, so that a captured graph can be replayed:
+// What changes from step to step is in device memory, so that a captured graph can be replayed:
 // state = {η, 1 - β₁ᵗ, 1 - β₂ᵗ}. partial: from sum_of_squares.
 
 extern "C" __global__ void adamw(
@@ -14,7 +14,7 @@ extern "C" __global__ void adamw(
     const float* __restrict__ partial, int partials, long long count, long long decayed,
     float beta1, float beta2, float eps, float weight_decay, float clip_norm) {
     float scale = 1.0f;
-    if (clip_norm > 0.0f) {  // every warp adds up the same few numbers, in the same order
+    if (clip_norm > 0.0f) {  // every warp sums the same few numbers in the same order
         float squares = 0.0f;
         for (int i = threadIdx.x & 31; i < partials; i += 32) squares += partial[i];
         squares = warp_sum(squares);

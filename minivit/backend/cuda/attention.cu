@@ -1,27 +1,28 @@
-// Attention forward and backward straight from packed qkv; functional/attention.py is the oracle.
+// Attention forward and backward, directly on packed qkv; functional/attention.py is the oracle.
 //
 //     S = q kᵀ / √D,   P = softmax(S),   out = P v
 //
 // No T×T matrix is ever written. Forward goes through the keys 64 at a time and keeps, for each
 // query, the largest score so far and the sum of the exponentials (Milakov & Gimelshein, 2018; Dao et
-// al., 2022): when a larger score comes, what was summed is scaled down. Backward computes P again from
+// al., 2022): when a larger score comes, the sum so far is scaled down. Backward recomputes P from
 // the logarithm of that sum:
 //
 //     P = exp(S - lse),   dv = Pᵀ dout,   dS = P ∘ (dout vᵀ - delta) / √D,   delta = rowsum(dout ∘ out)
 //     dq = dS k,   dk = dSᵀ q
 //
-// With dropout on the map, P is multiplied by `keep` where it meets v, and dP = keep ∘ (dout vᵀ).
+// With dropout on the map, P is multiplied by `keep` before the product with v, and dP = keep ∘
+// (dout vᵀ).
 //
-// Products run on tensor cores (mma.cuh). A block is four warps, a warp has 16 rows of a tile of 64.
-// qkv (B, T, 3, H, D) and out (B, T, H, D) are bf16; HEAD is D, a multiple of 16.
+// Products run on tensor cores (mma.cuh). A block has four warps; each warp has 16 rows of a tile
+// of 64. qkv (B, T, 3, H, D) and out (B, T, H, D) are bf16; HEAD is D, a multiple of 16.
 
 constexpr int TILE = 64, WARPS = 4, THREADS = 32 * WARPS;
-constexpr int STRIDE = HEAD + 8;   // of a row in shared memory: 8 more, so that banks do not collide
+constexpr int STRIDE = HEAD + 8;   // of a row in shared memory; the 8 avoid bank conflicts
 constexpr int STEPS = HEAD / 16;   // products over D
 constexpr int COLUMNS = HEAD / 8;  // tiles of 8 columns of D
 constexpr int PACKS = HEAD / 8;    // loads of 16 bytes in a row
 
-// Copy rows first … first + 63 of a matrix whose rows lie `step` apart; past `rows` they are zero.
+// Copy rows first … first + 63 of a matrix whose rows are `step` apart; rows past `rows` are zero.
 __device__ __forceinline__ void load_tile(bf16* tile, const bf16* from, int first, int rows, int step) {
     for (int i = threadIdx.x; i < TILE * PACKS; i += THREADS) {
         const int row = i / PACKS, c = i % PACKS * 8;
@@ -32,8 +33,8 @@ __device__ __forceinline__ void load_tile(bf16* tile, const bf16* from, int firs
     }
 }
 
-// Which row of 16 bytes this lane brings to load_matrices, of four matrices that lie two by two. The
-// second is the one below the first (so an a wants them, and a b that is turned), or the one beside it.
+// Which row of 16 bytes this lane passes to load_matrices, of four matrices in a 2 × 2 arrangement.
+// The second is below the first (as for an a, or a transposed b), or beside it.
 struct Lane {
     int row, column;
 };
@@ -42,7 +43,7 @@ __device__ __forceinline__ Lane lane_of(bool below_first) {
     return below_first ? Lane{lane % 8 + one, two} : Lane{lane % 8 + two, one};
 }
 
-// d (16 × 64) = (16 rows of `left`) · (64 rows of `right`, of which `count` are wanted)ᵀ, over D
+// d (16 × 64) = (16 rows of `left`) · (64 rows of `right`, of which `count` are needed)ᵀ, over D
 __device__ __forceinline__ void product_over_head(
     float (&d)[TILE / 8][4], const bf16* left, int row, const bf16* right, int count) {
     const Lane of_a = lane_of(true), of_b = lane_of(false);
@@ -95,7 +96,7 @@ __device__ __forceinline__ float row_max(float x) {
     return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
 }
 
-// Rows row, row + 8 of (16 × D), scaled, to a matrix whose rows lie `step` apart.
+// Rows row, row + 8 of (16 × D), scaled, to a matrix whose rows are `step` apart.
 __device__ __forceinline__ void save_rows(
     bf16* to, const float (&d)[COLUMNS][4], int row, int rows, int step, float scale, float scale8) {
     const int pair = threadIdx.x % 4 * 2;
@@ -110,7 +111,7 @@ __device__ __forceinline__ void save_rows(
     }
 }
 
-// Dropout of the map's number (image, head, query, key).
+// Dropout of the attention weight (image, head, query, key).
 __device__ __forceinline__ float kept_at(
     const unsigned* key, unsigned site, float rate, int T, int H, int query, int of) {
     const long long map = (long long)blockIdx.z * H + blockIdx.y;
@@ -133,11 +134,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
     const float scale = rsqrtf((float)HEAD);
     float sums[COLUMNS][4] = {}, most[2] = {lowest(), lowest()}, total[2] = {0.0f, 0.0f};
     for (int j = 0; j < T; j += TILE) {
-        __syncthreads();  // nobody reads the tiles of the turn before
+        __syncthreads();  // no thread still reads the previous tiles
         load_tile(keys, q + width, j, T, step);
         load_tile(values, q + 2 * width, j, T, step);
         __syncthreads();
-        if (first + warp_row >= T) continue;  // none of this warp's queries is one
+        if (first + warp_row >= T) continue;  // all of this warp's queries are padding
         float p[TILE / 8][4];
         product_over_head(p, queries, warp_row, keys, T - j);
         float larger[2] = {most[0], most[1]};
@@ -165,7 +166,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 p[n][i] = __expf(p[n][i] - most[i / 2]);
-                total[i / 2] += p[n][i];  // the softmax is of all, dropped or not
+                total[i / 2] += p[n][i];  // softmax sums over all weights, dropped or not
                 p[n][i] *= kept_at(key, site, rate, T, H, first + warp_row + group + i / 2 * 8,
                                    j + 8 * n + pair + i % 2);
             }
@@ -186,7 +187,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
     if (pair == 0 && row + 8 < T) own[row + 8] = most[1] + logf(sum8);
 }
 
-// grid (1, H, B): one block does all of a head, so that sums have one order. dqkv as qkv.
+// grid (1, H, B): one block per head, so that sums have a fixed order. dqkv: laid out as qkv.
 // Shared memory: five tiles (the fifth 64 × 72), and per token D + 2 floats, tokens rounded up to 64.
 extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
     const bf16* __restrict__ qkv, const bf16* __restrict__ out, const bf16* __restrict__ dout,
@@ -230,7 +231,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
             load_tile(queries, q, i, T, step);
             load_tile(douts, d_o, i, T, width);
             __syncthreads();
-            if (j + warp_row < T) {  // this warp's 16 keys against 64 queries: all is transposed
+            if (j + warp_row < T) {  // 16 keys per warp against 64 queries: all transposed
                 float p[TILE / 8][4], ds[TILE / 8][4];
                 product_over_head(p, keys, warp_row, queries, T - i);
                 product_over_head(ds, values, warp_row, douts, T - i);
@@ -261,7 +262,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
                     *reinterpret_cast<unsigned*>(place + 8 * ACROSS) = pair_of(ds[n][2], ds[n][3]);
                 }
             }
-            // dq sums over keys, which are spread over the warps: by way of shared memory
+            // dq sums over keys, which are distributed over the warps: through shared memory
             __syncthreads();
             if (i + warp_row >= T) continue;
             const Lane of_a = lane_of(false);
@@ -295,7 +296,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
     }
 }
 
-// The map itself, for people to look at: probs (B, H, T, T). grid and shared memory as forward's.
+// The attention map itself, for figures: probs (B, H, T, T). Grid and shared memory as in forward.
 extern "C" __global__ void __launch_bounds__(THREADS) attention_map(
     const bf16* __restrict__ qkv, const float* __restrict__ lse, float* __restrict__ probs, int T,
     int H) {

@@ -1,19 +1,19 @@
-// A training batch out of pictures that lie in device memory, in one pass: crop, flip, erase,
-// normalize, mix, cut into patches. data/augment.py is the oracle, and draws what is done: `draws`
-// is Plan.packed of data/batches.py, int (fields, B).
+// A training batch from images in device memory, in one pass: crop, flip, erase, normalize, mix,
+// cut into patches. data/augment.py is the oracle and draws the random choices: `draws` is
+// Plan.packed of data/batches.py, int (fields, B).
 //
-// CHANNELS, HEIGHT, WIDTH_PX: of a picture. PADDING: black pixels around it, out of which it is
-// cropped. PATCH: the side of a patch. One thread a number of the result.
+// CHANNELS, HEIGHT, WIDTH_PX: of an image. PADDING: black pixels added on each side before
+// cropping. PATCH: the side of a patch. One thread per number of the result.
 
-enum Field {  // the rows of `draws`; blend and kept are the bits of a float
+enum Field {  // the rows of `draws`; blend and kept are floats, stored as their bits
     ROW, DY, DX, FLIPPED,
     ERASED_TOP, ERASED_BOTTOM, ERASED_LEFT, ERASED_RIGHT,
     PARTNER, PASTED_TOP, PASTED_BOTTOM, PASTED_LEFT, PASTED_RIGHT, BLEND,
     FIRST, SECOND, KEPT,  // the target: for cross_entropy.cu
 };
 
-constexpr int NUMBERS = CHANNELS * HEIGHT * WIDTH_PX;  // of a picture
-constexpr unsigned NOISE = 0xffffffffu;  // stands where a mask has its layer: no layer has this one
+constexpr int NUMBERS = CHANNELS * HEIGHT * WIDTH_PX;  // of an image
+constexpr unsigned NOISE = 0xffffffffu;  // in place of a mask's layer: no layer has this number
 
 struct Batch {
     const unsigned char* pictures;
@@ -29,14 +29,14 @@ struct Batch {
                x < drawn(top + 3, b);
     }
 
-    // The noise at a place is a function of seed and step: a partner sees the same.
+    // The noise at a place depends only on seed and step, so that a partner sees the same.
     __device__ __forceinline__ int noise(int b, int c, int y, int x) const {
         const unsigned long long seed = state[0] | (unsigned long long)state[1] << 32;
         const long long place = (long long)b * NUMBERS + (c * HEIGHT + y) * WIDTH_PX + x;
         return philox(seed, state[2], NOISE, place).words[0] >> 24;
     }
 
-    // 0 … 255: picture b of the batch, cropped, flipped and erased as drawn for it.
+    // 0 … 255: image b of the batch, cropped, flipped and erased as drawn for it.
     __device__ __forceinline__ int pixel(int b, int c, int y, int x) const {
         if (inside(ERASED_TOP, b, y, x)) return noise(b, c, y, x);
         if (drawn(FLIPPED, b)) x = WIDTH_PX - 1 - x;

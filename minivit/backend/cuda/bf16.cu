@@ -1,4 +1,4 @@
-// float to bf16, number by number.
+// float to bf16, element by element.
 
 extern "C" __global__ void to_bf16_kernel(
     const float* __restrict__ x, bf16* __restrict__ y, long long count) {

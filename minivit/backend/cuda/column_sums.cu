@@ -1,5 +1,5 @@
-// Sums over the rows of a matrix, always in the same order: first each block over its own rows, then
-// one block for each 32 columns over what the blocks have summed.
+// Sums over the rows of a matrix, always in the same order: first each block over its own rows,
+// then one block per 32 columns over the partial sums.
 
 // partial (gridDim.y, columns): the sums over rows blockIdx.y, blockIdx.y + gridDim.y, …
 extern "C" __global__ void column_sums(
@@ -12,9 +12,9 @@ extern "C" __global__ void column_sums(
     partial[(long long)blockIdx.y * columns + c] = sum;
 }
 
-// out[c] += Σ partial[r · stride + c]; with blockIdx.y 1: second, from the columns that come next. A
-// block of warps, grid (ceil(columns / 32), 1 or 2): warp w sums rows w, w + warps, …, and the first
-// adds up the warps.
+// out[c] += Σ partial[r · stride + c]; with blockIdx.y 1: second, from the columns after those of
+// `first`. A block of warps, grid (ceil(columns / 32), 1 or 2): warp w sums rows w, w + warps, …,
+// and the first adds up the warps.
 extern "C" __global__ void add_column_sums(
     const float* __restrict__ partial, float* __restrict__ out, float* __restrict__ second,
     int rows, int columns, int stride) {

@@ -1,8 +1,8 @@
 // What all kernels share: numbers, loads of 16 bytes, sums over a warp.
 //
-// A kernel is compiled for one shape: sizes that decide about registers are macros (-DWIDTH=192), so
-// that loops over them unroll. SCALAR is what activations are stored as: float or bf16. Arithmetic
-// is float always.
+// A kernel is compiled for one shape: sizes that affect registers are macros (-DWIDTH=192), so that
+// loops over them unroll. SCALAR is the type that activations are stored in: float or bf16.
+// Arithmetic is always float.
 //
 // Everything here also compiles for a CPU (tests/cuda/cuda_on_cpu.h), where __CUDA_ARCH__ is not
 // defined.
@@ -16,7 +16,7 @@ struct bf16 {  // the upper half of a float
 __device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(bf16 x) { return __uint_as_float((unsigned)x.bits << 16); }
 
-// To the nearest, of two equally near to the even one.
+// Rounded to nearest, ties to even.
 __device__ __forceinline__ bf16 to_bf16(float x) {
     bf16 y;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
@@ -39,7 +39,7 @@ typedef SCALAR scalar;
 __device__ __forceinline__ void store(float& place, float x) { place = x; }
 __device__ __forceinline__ void store(bf16& place, float x) { place = to_bf16(x); }
 
-// As many numbers as 16 bytes hold, where rows of `width` of them stay aligned; else one.
+// As many numbers as 16 bytes hold if rows of `width` stay aligned; else one.
 template <typename T> __host__ __device__ constexpr int pack_of(int width) {
     return width % (16 / (int)sizeof(T)) == 0 ? 16 / (int)sizeof(T) : 1;
 }
@@ -96,7 +96,7 @@ template <int PACK> __device__ __forceinline__ void save(bf16* to, const float (
     }
 }
 
-// The sum over a warp's 32 threads, in every one of them; always in the same order.
+// The sum over a warp's 32 threads, returned to all of them; always in the same order.
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll
     for (int by = 16; by; by /= 2) x += __shfl_xor_sync(0xffffffffu, x, by);

@@ -2,13 +2,13 @@
 //
 //     L_b = -Σ_k t_k log p_k,   dz = (p - t) / B,   t = (1 - ε)·(λ·[k = first] + (1 - λ)·[k = second]) + ε/K
 //
-// One warp a row of CLASSES logits. Labels come as two classes and the share λ of the first, which
-// is what MixUp and CutMix make: 12 bytes an image instead of a row of shares.
+// One warp per row of CLASSES logits. Labels come as two classes and the weight λ of the first, as
+// MixUp and CutMix produce: 12 bytes per image instead of a row of probabilities.
 
 constexpr int STEPS = (CLASSES + 31) / 32;
 
-// rows: this rank's, of a batch of `images`. losses, correct (rows): of each image; correct: is the
-// largest logit that of the likelier label?
+// rows: this rank's, of a batch of `images`. losses, correct (rows): of each image; correct:
+// whether the largest logit is that of the likelier label.
 extern "C" __global__ void cross_entropy(
     const scalar* __restrict__ logits, const int* __restrict__ first,
     const int* __restrict__ second, const float* __restrict__ share, scalar* __restrict__ dlogits,
@@ -27,7 +27,7 @@ extern "C" __global__ void cross_entropy(
     most = warp_max(most);
     float total = 0.0f;
 #pragma unroll
-    for (int k = 0; k < STEPS; ++k) total += expf(own[k] - most);  // of the lowest: 0
+    for (int k = 0; k < STEPS; ++k) total += expf(own[k] - most);  // of padding, the lowest float: 0
     total = warp_sum(total);
     const float log_total = logf(total), one = 1.0f / total, of_batch = 1.0f / images;
     const int label = first[row], other = second[row];

@@ -1,8 +1,9 @@
-"""Matrix products by cuBLASLt, through ctypes: CuPy's own cannot do bf16 and cannot be captured.
+"""Matrix products by cuBLASLt, through ctypes: CuPy's own products do not support bf16 or graph
+capture.
 
-cuBLASLt thinks in columns. A row-major matrix is, read by columns, its transpose; so for
-out = a b it is asked for outᵀ = bᵀ aᵀ, and nothing is ever moved. What follows a product (bias,
-GELU and its derivative, the gradient of the bias) it does in the same kernel: an epilogue.
+cuBLASLt is column-major. A row-major matrix read by columns is its transpose; so for out = a b we
+request outᵀ = bᵀ aᵀ, and nothing is ever transposed in memory. What follows a product (bias, GELU
+and its derivative, the gradient of the bias) runs in the same kernel: an epilogue.
 """
 
 import ctypes
@@ -38,7 +39,7 @@ class Heuristic(ctypes.Structure):
 
 
 class Plan(NamedTuple):
-    """How cuBLASLt does products of certain shapes."""
+    """How cuBLASLt computes products of given shapes."""
 
     operation: c_void_p
     layouts: tuple[c_void_p, c_void_p, c_void_p]
@@ -46,12 +47,11 @@ class Plan(NamedTuple):
 
 
 class CublasLt:
-    """Products of row-major, contiguous matrices, float32 or bf16 (as uint16), that begin at
-    multiples of 16 bytes.
+    """Products of row-major, contiguous matrices, float32 or bf16 (as uint16), aligned to 16 bytes.
 
     Args:
         library: libcublasLt as ctypes loads it. address: of an array's first number.
-        workspace: an array on the device for it to work in.
+        workspace: a device array that cuBLASLt may use.
     """
 
     def __init__(self, library: Any, address: Callable[[Any], int], workspace: Any):
@@ -74,7 +74,9 @@ class CublasLt:
         turn_a: bool = False,
         turn_b: bool = False,
     ) -> bool:
-        """out = op(a) op(b), and what `Device.matmul` says; whether the extra was done too."""
+        """out = op(a) op(b), with the extra of `Device.matmul`; returns whether the extra was
+        done.
+        """
         if gelu is not None:
             epilogue, vector, result, aux = GELU_AUX_BIAS, bias, gelu, out
         elif dgelu is not None:
@@ -140,7 +142,7 @@ class CublasLt:
         self._set(operation, EPILOGUE, c_uint32(epilogue))
         if aux is not None:
             self._set(operation, AUX_LD, c_int64(aux.shape[1]))
-        self._point(operation, vector, aux)  # the choice hangs on how they are aligned
+        self._point(operation, vector, aux)  # the choice depends on their alignment
         layouts = self._layout(b), self._layout(a), self._layout(out)
         found, count = Heuristic(), c_int()
         first, second, third = layouts
@@ -153,7 +155,7 @@ class CublasLt:
         return Plan(operation, layouts, found.algorithm)
 
     def _wishes(self) -> c_void_p:
-        """How much memory there is to work in, and how matrices are aligned."""
+        """The size of the workspace and the alignment of the matrices."""
         preference = c_void_p()
         self._call("cublasLtMatmulPreferenceCreate", byref(preference))
         wishes = {MAX_WORKSPACE_BYTES: c_size_t(self.workspace.nbytes)}
@@ -163,7 +165,7 @@ class CublasLt:
         return preference
 
     def _layout(self, x: Any) -> c_void_p:
-        """Of a row-major matrix, read by columns."""
+        """The layout of a row-major matrix, read by columns."""
         rows, columns = x.shape
         layout = c_void_p()
         self._call("cublasLtMatrixLayoutCreate", byref(layout), TYPES[str(x.dtype)],

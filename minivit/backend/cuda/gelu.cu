@@ -1,6 +1,6 @@
 // GELU element by element, and the dropout after it; functional/gelu.py is the oracle. TANH: 1 for the
-// tanh form, else exact. of_image: how many elements an image has.
-// Four threads' worth of 16 bytes: each thread does one pack, and a tail of single numbers.
+// tanh form, else exact. of_image: the number of elements per image.
+// Each thread handles one pack of 16 bytes, then a tail of single numbers.
 
 constexpr int PACK = 16 / (int)sizeof(scalar);
 
@@ -40,7 +40,7 @@ extern "C" __global__ void gelu_forward(
     }
 }
 
-// dy is replaced by dx.
+// dx overwrites dy.
 extern "C" __global__ void gelu_backward(
     const scalar* __restrict__ x, scalar* __restrict__ dy, long long count,
     const unsigned* __restrict__ key, unsigned site, long long of_image, float rate) {

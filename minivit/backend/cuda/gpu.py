@@ -19,18 +19,19 @@ SCALARS = {
     "long long": np.int64,
     "unsigned long long": np.uint64,
 }
-WORKSPACE_BYTES = 32 * 1024 * 1024  # what cuBLAS advises for Hopper
-WITHOUT_ASKING = 48 * 1024  # bytes of shared memory that a block gets
-SLOTS = 4  # uploads that may be under way
+WORKSPACE_BYTES = 32 * 1024 * 1024  # as cuBLAS recommends for Hopper
+WITHOUT_ASKING = 48 * 1024  # bytes of shared memory per block without opting in for more
+SLOTS = 4  # uploads that may be in flight
 
 
 class Gpu:
-    """The current CuPy device; all its work goes to one stream, which becomes the thread's own.
+    """The current CuPy device; all its work goes to one stream, which becomes the thread's current
+    one.
 
-    It is a stream that waits for the default one and is waited for by it: other threads' arrays are
-    ready when they are used. (The default one itself cannot be captured.)
+    The stream synchronizes with the default one, so that other threads' arrays are ready when they
+    are used. (The default stream itself cannot be captured.)
 
-    graph: whether `replay` captures what it is given; without, it is launched anew each time.
+    graph: whether `replay` captures a CUDA graph; without it, kernels are launched each time.
 
     Raises:
         UserError: cuBLASLt is not installed.
@@ -84,12 +85,12 @@ class Gpu:
 
 @cache
 def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple) -> Any:
-    """A kernel for some sizes, on the current GPU (of that index)."""
+    """A kernel compiled for these sizes, on the current GPU (of that index)."""
     import cupy
 
     options = ("--std=c++17", *(f"-D{name}={value}" for name, value in sizes))
     function = cupy.RawModule(code=source(file), options=options).get_function(kernel)
-    # CuPy hands out one kernel for all that ask with the same options: it is never given less again
+    # CuPy shares one kernel among all callers with the same options: the limit is only ever raised
     if shared > max(WITHOUT_ASKING, function.max_dynamic_shared_size_bytes):
         function.max_dynamic_shared_size_bytes = shared
     return function
@@ -97,7 +98,9 @@ def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple) -> 
 
 @cache
 def _stream_and_products(index: int) -> tuple[Any, CublasLt]:
-    """The one stream of a GPU, of that index and current now: two would not wait for each other."""
+    """The one stream of the current GPU, which has that index: two streams would not wait for each
+    other.
+    """
     import cupy
 
     workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
@@ -119,10 +122,10 @@ def _load_cublaslt() -> ctypes.CDLL:
 
 
 class _Inbox:
-    """Copies host arrays to a device array without anybody waiting.
+    """Copies host arrays to a device array asynchronously.
 
-    The copy runs when the GPU comes to it, so what is copied must stay as it is until then: it
-    lies in one of a few buffers that the driver cannot move, used in turn.
+    The copy runs when the GPU comes to it, so the source must not change until then: it is held in
+    one of a few pinned buffers, used in turn.
     """
 
     def __init__(self, cupy: ModuleType, array: Any, stream: Any):
@@ -142,10 +145,10 @@ class _Inbox:
 
 
 class _Replay:
-    """A function of launches alone as one CUDA graph.
+    """A function that only launches kernels, as one CUDA graph.
 
-    The first call runs it as it is, so that kernels are compiled and products planned, which a
-    capture does not allow; the second captures it; from then on one launch starts all of it.
+    The first call runs it normally, so that kernels are compiled and products planned, which a
+    capture does not allow; the second captures it; from then on a single launch runs all of it.
     """
 
     def __init__(self, function: Callable[[], None], stream: Any):
@@ -167,13 +170,13 @@ class _Replay:
         try:
             self.function()
         except BaseException:
-            self.stream.end_capture()  # half a function is no graph
+            self.stream.end_capture()  # a failed capture must not be replayed
             raise
         return self.stream.end_capture()
 
 
 def _pass(argument: Any, kind: str) -> Any:
-    """As the kernel's parameter of this type: CuPy passes NumPy's scalars by their bytes."""
+    """The argument as a NumPy scalar of the parameter's type, which CuPy passes by its bytes."""
     if kind.endswith("*"):
         return np.int64(0) if argument is None else argument
     return SCALARS[kind](argument)

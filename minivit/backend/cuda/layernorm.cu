@@ -2,15 +2,15 @@
 //
 //     sum = x + keep·branch,   y = γ·x̂ + β,   x̂ = (sum - mean) · rstd
 //
-// keep: dropout of the branch, number by number, times its drop path, image by image (of T rows).
-// One warp a row of WIDTH numbers, which stay in its registers: read once, written once. Backward
-// computes x̂ again from `sum` instead of keeping it.
+// keep: dropout of the branch, per number, times its drop path, per image (of T rows). One warp per
+// row of WIDTH numbers, which stay in its registers: read once, written once. Backward recomputes
+// x̂ from `sum` instead of keeping it.
 
 constexpr int PACK = pack_of<scalar>(WIDTH);
 constexpr int STEPS = (WIDTH + 32 * PACK - 1) / (32 * PACK);
 constexpr float SHARE = 1.0f / WIDTH;
 
-// Where this thread's k-th pack of a row begins; WIDTH or more: it has none.
+// Where this thread's k-th pack of a row begins; WIDTH or more if it has none.
 __device__ __forceinline__ int place(int k) { return (k * 32 + (threadIdx.x & 31)) * PACK; }
 
 __device__ __forceinline__ int first_row() {
@@ -69,10 +69,10 @@ extern "C" __global__ void residual_layernorm_forward(
     }
 }
 
-// dresidual (rows, WIDTH), float, gets dx added to it: both ways of the fork. dbranch: the same times
-// keep, as scalars, for the branch's products. partial (grid, 2, WIDTH): this block's share of dgamma
-// and dbeta, which `add_column_sums` adds up; always in the same order, so that the same step gives
-// the same bits.
+// dresidual (rows, WIDTH), float: dx is added to it, the sum of both paths. dbranch: the same times
+// keep, as scalars, for the branch's products. partial (grid, 2, WIDTH): this block's part of
+// dgamma and dbeta, which `add_column_sums` adds up; always in the same order, so that the same
+// step gives the same bits.
 extern "C" __global__ void layernorm_backward(
     const scalar* __restrict__ dy, const scalar* __restrict__ sum,
     const float2* __restrict__ statistics, const float* __restrict__ gamma,
@@ -122,7 +122,7 @@ extern "C" __global__ void layernorm_backward(
             save(dbranch + offset + c, dx);
         }
     }
-    // the block's warps add their sums one after the other
+    // the block's warps add their sums in turn
     DYNAMIC_SHARED(float, sums);  // (2, WIDTH)
     for (int c = threadIdx.x; c < 2 * WIDTH; c += blockDim.x) sums[c] = 0.0f;
     for (int warp = 0; warp < (int)blockDim.x / 32; ++warp) {

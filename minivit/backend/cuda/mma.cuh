@@ -7,8 +7,9 @@
 //     b[0]: rows pair, pair + 1 of column group             a[2]: row group,     columns pair + 8, + 9
 //     b[1]: rows pair + 8, + 9                              a[3]: row group + 8, the same
 //
-// An a or b is two neighbours, the first in the lower half. So the d of two products side by side,
-// rounded to bf16, is the a of a next one: softmax's result never leaves the registers.
+// Each element of a or b is a pair of neighbors, the first in the lower half. So the d of two
+// products side by side, rounded to bf16, is the a of the next product: softmax's result never
+// leaves the registers.
 
 __device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #ifdef __CUDA_ARCH__
@@ -30,9 +31,9 @@ __device__ __forceinline__ unsigned pair_of(float low, float high) {
     return pair_of(to_bf16(low), to_bf16(high));
 }
 
-// Four 8×8 matrices from shared memory to where mma wants them: lane 8i + r says where row r of the
-// i-th begins (16 bytes, aligned so). A thread gets of each matrix row `group`, columns pair, pair + 1;
-// turned: the matrix transposed, so rows pair, pair + 1 of column `group`.
+// Four 8×8 matrices from shared memory to the registers that mma reads: lane 8i + r gives the
+// address of row r of the i-th (16 bytes, aligned). Of each matrix a thread gets row `group`,
+// columns pair, pair + 1; turned: the matrix transposed, so rows pair, pair + 1 of column `group`.
 template <bool TURNED>
 __device__ __forceinline__ void load_matrices(unsigned (&four)[4], const bf16* row) {
 #ifdef __CUDA_ARCH__

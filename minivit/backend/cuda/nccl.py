@@ -1,4 +1,4 @@
-"""Sums over several GPUs by NVIDIA's NCCL, as CuPy has it: a GPU for each process."""
+"""Sums over several GPUs by NVIDIA's NCCL, through CuPy: one GPU per process."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 from minivit.backend.arrays import count_gpus
 from minivit.errors import UserError
 
-SLOTS = 4  # sums that may be under way
+SLOTS = 4  # sums that may be in flight
 
 
 class Nccl:
     """The sums of all ranks, each with a GPU of its own: the current one.
 
-    A sum is queued behind what the GPU has to do, and whoever asked for it goes on at once; but not
-    further ahead than a few sums, so that a GPU that hangs is noticed.
+    A sum is queued behind the GPU's other work, and the call returns at once; but only a few sums
+    may be pending, so that a GPU that hangs is noticed.
 
     Args:
-        cupy: the library, or in tests what stands in for it. nccl: its `cuda.nccl`. address: of an
+        cupy: the library, or a stand-in for it in tests. nccl: its `cuda.nccl`. address: of an
             array's first number. rank, size: of this process, and how many there are. identity:
             `new_identity` of rank 0.
     """
@@ -41,10 +41,10 @@ class Nccl:
         return isinstance(array, self._cupy.ndarray)
 
     def add(self, array: Any) -> None:
-        """Replace an array by its sum over the ranks, when the GPU comes to it.
+        """Replace an array by its sum over the ranks, asynchronously.
 
         Raises:
-            UserError: another rank, or its GPU, is gone.
+            UserError: another rank or its GPU is lost.
         """
         ended = self._ended[self._turn % SLOTS]
         self._turn += 1
@@ -57,18 +57,19 @@ class Nccl:
             )
         except self._nccl.NcclError as error:
             raise UserError(
-                f"the GPUs lost each other: {error}; the last checkpoint is whole: resume it"
+                f"the GPUs lost contact with each other: {error}; the last checkpoint is whole: "
+                "resume it"
             ) from None
         ended.record(stream)
 
 
 def new_identity() -> Any:
-    """What rank 0 tells the others, so that they find each other. Raises as `connect`."""
+    """What rank 0 sends to the others so that they can connect. Raises as `connect`."""
     return _library().get_unique_id()
 
 
 def connect(rank: int, size: int, identity: Any) -> Nccl:
-    """For the current GPU. Raises UserError where CuPy does not find NCCL."""
+    """Connect the current GPU. Raises UserError if CuPy does not find NCCL."""
     import cupy
 
     return Nccl(cupy, _library(), lambda array: array.data.ptr, rank, size, identity)
@@ -88,8 +89,9 @@ def _library() -> Any:
 
 
 def find_gpu(number: int) -> tuple[int, str]:
-    """The GPU for a machine's process of that number, and its place on the bus, by which another
-    process knows it; a launcher may show each process one GPU alone, as its first."""
+    """The GPU for a machine's process of that number, and its PCI bus ID, which identifies it to
+    other processes; a launcher may show each process only one GPU, as number 0.
+    """
     import cupy
 
     index = number % count_gpus()

@@ -1,5 +1,5 @@
-// Random numbers that are a function of where they stand: Philox4x32-10 (Salmon et al., 2011).
-// Backward computes a mask again from (seed, step, place) instead of reading it.
+// Random numbers that are a function of their position: Philox4x32-10 (Salmon et al., 2011).
+// Backward recomputes a mask from (seed, step, place) instead of reading it.
 
 struct Philox {
     unsigned words[4];
@@ -26,11 +26,11 @@ __device__ __forceinline__ Philox philox(unsigned long long seed, unsigned step,
 // 24 random bits as a number in [0, 1)
 __device__ __forceinline__ float uniform(unsigned bits) { return (bits >> 8) * (1.0f / 16777216.0f); }
 
-// Dropout (functional/dropout.py): what the number at this place is multiplied by, 0 with probability
-// `rate`, else 1 / (1 - rate). key: {seed, its low and its high half; step; the first image, by its
-// place in the batch of all ranks}, in device memory, so that a captured graph can be replayed. site:
-// each use in a model has numbers of its own. place: in this rank's array, of which an image has
-// `of_image` numbers. DROP: 0 leaves all of it out.
+// Dropout (functional/dropout.py): the factor at this place, 0 with probability `rate`, else 1/(1 -
+// rate). key: {seed, low and high half; step; index of the first image in the batch of all ranks},
+// in device memory, so that a captured graph can be replayed. site: each use in a model has random
+// numbers of its own. place: the index in this rank's array, which has `of_image` numbers per
+// image. DROP: 0 compiles dropout out.
 #ifndef DROP
 #define DROP 0
 #endif

@@ -1,5 +1,5 @@
-// Sums of a whole array, always in the same order: each thread takes every so-manieth number, a
-// block adds its threads up, and whoever needs the result adds up the few blocks.
+// Sums of a whole array, always in the same order: each thread sums with a fixed stride, a block
+// sums its threads, and the reader of the result sums the few blocks.
 
 __device__ __forceinline__ float block_sum(float x) {  // in thread 0
     __shared__ float of_warps[32];
@@ -10,7 +10,7 @@ __device__ __forceinline__ float block_sum(float x) {  // in thread 0
     return threadIdx.x < 32 ? warp_sum(x) : 0.0f;
 }
 
-// partial (grid): Σ x² of each block's share; for the global norm of a gradient.
+// partial (grid): Σ x² over each block's part; for the global norm of a gradient.
 extern "C" __global__ void sum_of_squares(
     const float* __restrict__ x, float* __restrict__ partial, long long count) {
     const long long stride = (long long)gridDim.x * blockDim.x;
@@ -21,7 +21,8 @@ extern "C" __global__ void sum_of_squares(
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// out[i] = Σ x[i] of x (2, count), in one block; the first is scaled: mean loss, right answers.
+// out[i] = Σ x[i] of x (2, count), in one block; the first is scaled: mean loss, correct
+// predictions.
 extern "C" __global__ void two_sums(
     const float* __restrict__ x, float* __restrict__ out, int count, float scale) {
     for (int row = 0; row < 2; ++row) {

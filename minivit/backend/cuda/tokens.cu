@@ -1,5 +1,6 @@
-// Both ends of the row of tokens; functional/tokens.py is the oracle. One thread a number of a token.
-// CLS: 1 where a class token stands before the patches. T tokens, of which T - CLS are patches.
+// The tokens' way into and out of the encoder; functional/tokens.py is the oracle. One thread per
+// number of a token. CLS: 1 if there is a class token before the patches. T tokens, of which T -
+// CLS are patches.
 
 // x[b, t] = keep · ((class token or patch) + position); positions (T, C), or null for none.
 extern "C" __global__ void embed_forward(
@@ -15,8 +16,8 @@ extern "C" __global__ void embed_forward(
     store(x[i], v * kept(key, site, i, T * C, rate));
 }
 
-// dx (B, T, C), float, times keep, in place; and as scalars without the class token: dpatches. What
-// positions and class token get is the sum of dx over the batch: column_sums.cu.
+// dx (B, T, C), float, times keep, in place; and as scalars without the class token: dpatches. The
+// gradient of positions and class token is the sum of dx over the batch: column_sums.cu.
 extern "C" __global__ void embed_backward(
     float* __restrict__ dx, scalar* __restrict__ dpatches, int B, int T, int C,
     const unsigned* __restrict__ key, unsigned site, float rate) {
