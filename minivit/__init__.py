@@ -6,11 +6,11 @@ logits, cache = model.forward(images)       # images (B, 3, 32, 32), float32
 dimages = model.backward(dlogits, cache)    # every Parameter's .grad is filled
 cache.blocks[0].attn.probs                  # (B, H, T, T): what each token looks at
 minivit.trace(model, images[0])             # every tensor of both passes, in order
-minivit.intervene(model, heads_off=[(0, 1)])  # a model of its own, with a head off
-minivit.load("dinov2.safetensors")          # a run, or a published Vision Transformer
+minivit.intervene(model, heads_off=[(0, 1)])  # a copy of the model with one head off
+minivit.load("dinov2.safetensors")          # a run, or published weights
 """
 
-from minivit.backend import RandomStream  # first: it tunes the host before NumPy loads
+from minivit.backend import RandomStream  # first: it tunes NumPy's libraries before they load
 from minivit.errors import UserError
 from minivit.interop import load
 from minivit.models import ViT, ViTCache, ViTConfig, intervene, trace

@@ -24,10 +24,10 @@ def overlay(base: Config, values: Mapping[str, Any], where: str = "") -> Config:
     Args:
         base: a dataclass instance; it is not changed. values: settings by name, as JSON has them
             (lists for tuples, strings for paths), grouped by section or not.
-        where: what to begin an error message with, such as the file that the values come from.
+        where: the beginning of an error message, such as the file that the values come from.
 
     Raises:
-        UserError: an unknown name, a value of another type, or one that the class refuses.
+        UserError: an unknown name, a value of another type, or one that the class rejects.
     """
     prefix = f"{where}: " if where else ""
     hints = dict(_settings(type(base)))
@@ -43,7 +43,7 @@ def overlay(base: Config, values: Mapping[str, Any], where: str = "") -> Config:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as a dict that JSON can hold, grouped by section."""
+    """A configuration as a JSON-compatible dict, grouped by section."""
     return _plain(dataclasses.asdict(config))
 
 
@@ -63,7 +63,7 @@ def _sections(cls: type) -> dict[str, Any]:
 
 
 def _settings(cls: type) -> Iterator[tuple[str, Any]]:
-    """(name, type) of every setting, those of its sections included."""
+    """(name, type) of every setting, including those of its sections."""
     hints, sections = get_type_hints(cls), _sections(cls)
     for field in dataclasses.fields(cls):
         if field.name in sections:
@@ -93,14 +93,14 @@ def _convert(name: str, value: Any, hint: Any, prefix: str) -> Any:
 
 
 def _path(kind: type, value: Any) -> Any:
-    """What JSON has no type for: a path is a string there."""
+    """Convert what JSON has no type for: a path becomes a string."""
     if kind is Path and isinstance(value, str | Path):
         return Path(value)
     raise msgspec.ValidationError(f"expected `{kind.__name__}`, got `{type(value).__name__}`")
 
 
 def _replace(base: Config, values: dict[str, Any]) -> Config:
-    """`dataclasses.replace`, each setting in the section that has it."""
+    """`dataclasses.replace`, with each setting put into its section."""
     changes: dict[str, Any] = {}
     sections = _sections(type(base))
     for field in dataclasses.fields(base):  # type: ignore[arg-type]

@@ -118,8 +118,8 @@ def test_evaluate_on_other_images_than_those_of_the_training_is_told(command, tr
     assert status == 0
     assert "accuracy" in out
     assert re.fullmatch(
-        "warning: Tints: not the images that the run was trained with; some of the test images "
-        "may be among those that it was trained on\n",
+        "warning: Tints: these are not the images that the run was trained with; some of the test "
+        "images may have been training images\n",
         message,
     )
 

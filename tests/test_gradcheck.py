@@ -241,5 +241,5 @@ def test_the_command_exits_with_1_where_a_gradient_is_wrong(monkeypatch, capsys)
 
 
 def test_a_name_that_nothing_has_is_told():
-    with pytest.raises(UserError, match="--only no such thing is in no name"):
+    with pytest.raises(UserError, match="--only no such thing matches no name"):
         main(Options(only="no such thing"))

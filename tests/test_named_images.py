@@ -147,7 +147,7 @@ def test_a_table_never_takes_an_images_place(command, trained, folder):
         assert f"expected a name that ends in .{form}, or -" in err
     status, _, err = command(predict, trained, folder, "--csv", "-", "--json", "-")
     assert status == 2
-    assert "one standard output" in err
+    assert "both write to standard output" in err
 
 
 def test_weights_that_overflow_are_no_prediction(command, trained, folder, monkeypatch):

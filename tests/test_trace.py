@@ -44,8 +44,8 @@ def test_only_and_label(trained):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--label", "dog"], "--label dog: this model knows"),
-        (["--only", "cnn"], "--only cnn is in no name"),
+        (["--label", "dog"], "--label dog: the model's classes are"),
+        (["--only", "cnn"], "--only cnn matches no name"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(trained, flags, message):

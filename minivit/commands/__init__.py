@@ -1,8 +1,8 @@
-"""The commands: `minivit COMMAND`, a file for each.
+"""The commands: `minivit COMMAND`, one file per command.
 
-A command turns flags into a config or options, and calls the library; it returns an exit status.
-0: done. 1: done, and something was wrong (see its `--help`). 2: a mistake of its user, in one line.
-130: interrupted.
+A command turns flags into a config or options and calls the library; it returns an exit status. 0:
+done. 1: done, but something was wrong (see its `--help`). 2: a user's mistake, reported in one
+line. 130: interrupted.
 """
 
 import difflib
@@ -19,21 +19,21 @@ from minivit.errors import UserError, shown
 COMMANDS = {
     "train": "train a Vision Transformer; without flags, with a good recipe",
     "pretrain": "learn from images without labels, by predicting hidden patches",
-    "finetune": "begin with a trained model: other classes, larger images",
+    "finetune": "start from a trained model: other classes, larger images",
     "study": "trainings that differ in one thing: data, positions, pooling, shape, …",
     "evaluate": "accuracy of a trained model on the test set, class by class",
     "predict": "the most probable classes of images",
-    "attention": "where a trained model looks: figures, scores, a page to explore",
+    "attention": "what a trained model attends to: figures, scores, a page to explore",
     "live": "the model itself in a page: cover patches, turn heads off, see what changes",
-    "models": "which published Vision Transformers are read",
-    "export": "a trained model for timm, Hugging Face or ONNX",
+    "models": "the published Vision Transformers that can be loaded",
+    "export": "convert a trained model for timm, Hugging Face or ONNX",
     "trace": "every tensor of a forward and a backward pass, step by step",
     "gradcheck": "every hand-written gradient against finite differences",
-    "doctor": "what this machine is, and how fast it could be",
+    "doctor": "this machine: CPU, BLAS, GPU, speed, and what would make it faster",
 }
-"""What each does, in a line."""
+"""What each command does, in one line."""
 TOGETHER = ("train", "pretrain", "finetune", "doctor")
-"""Those that several processes do together, started by mpiexec."""
+"""Commands that several processes can run together, started by mpiexec."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, flags: Sequence[str]) -> int:
-    """Run the command of that name; what its user can fix is one line on standard error."""
+    """Run a command; a mistake that the user can fix is reported in one line on standard error."""
     return guarded(lambda: _find(name).run(list(flags), f"minivit {name}"))
 
 
 def _find(name: str) -> Any:
-    """The module of a command. Raises UserError where there is none of the name."""
+    """The module of a command. Raises UserError if there is no such command."""
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean minivit {close[0]}? " if close else ""
@@ -68,7 +68,7 @@ def _say(text: str) -> int:
 
 
 def usage() -> str:
-    """The commands, a line each."""
+    """The commands, one per line."""
     lines = ["A Vision Transformer whose every gradient is written by hand.", ""]
     lines += [f"  minivit {name:10} {what}" for name, what in COMMANDS.items()]
     return "\n".join([*lines, "", "minivit COMMAND --help explains the flags."])

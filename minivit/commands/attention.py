@@ -1,4 +1,4 @@
-"""`minivit attention RUN IMAGE…`: where a trained model looks."""
+"""`minivit attention RUN IMAGE…`: what a trained model attends to."""
 
 import sys
 from dataclasses import dataclass, fields, replace
@@ -27,11 +27,11 @@ LAYERS = Range(1, 1_000, "no model has more", count=(1, 1_000))
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Attention maps of a trained model: figures, a page to explore, and how good the maps are.
+    """Draw attention maps of a trained model: figures, a page to explore, and scores of the maps.
 
-    Without --save-dir, --html and --score: figures and page, into RUN/attention. Where some of
-    several images cannot be read, each is reported in a line, the others are shown, and the exit
-    status is 1.
+    Without --save-dir, --html and --score, figures and page are written to RUN/attention. If some
+    of several images cannot be read, each is reported in one line, the others are shown, and the
+    exit status is 1.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -48,32 +48,37 @@ class Options(Ranged):
     html: Path | None = None
     """Where to write the page, one file that works offline."""
     live: bool = False
-    """Let the model itself run in the page, as minivit live does; without --html it is live.html in
-    the run's directory."""
+    """Write a page in which the model itself runs, as minivit live does; without --html it is
+    live.html in the run's directory.
+    """
     score: bool = False
-    """Print how good each method's map is, measured on test images."""
+    """Print scores of each method's map, measured on test images."""
     knock_out: bool = False
-    """Draw how the probability of the predicted class changes with each head off, a forward pass
-    per head: a figure more."""
-    test: Annotated[int, Range(1, 1_000, "a page of more would not open", "images")] = 8
-    """How many test images to show where none is named."""
+    """Also draw how the probability of the predicted class changes with each head switched off (one
+    forward pass per head).
+    """
+    test: Annotated[int, Range(1, 1_000, "a larger page would not open", "images")] = 8
+    """How many test images to show if none is named."""
     count: Annotated[int, Range(1, 1_000_000, "no test set has more", "images")] = 200
-    """How many test images --score measures."""
+    """How many test images --score uses."""
     methods: tuple[str, ...] = tuple(viz.METHODS)
-    """The ways to a map."""
+    """The attribution methods to draw."""
     image_size: Annotated[tuple[int, ...] | None, SIDES] = None
-    """Give the model images of this size: one number, or height and width, that its patches divide;
-    positions are interpolated. None: the size that it was trained at."""
+    """Size of the images given to the model: one number, or height and width, multiples of the
+    patch size; position embeddings are interpolated. None: the size that it was trained with.
+    """
     keep_aspect_ratio: bool = False
-    """Give it whole images, in the proportions of the first: the shorter side is that of
-    --image-size, the longer one a whole number of patches."""
+    """Use whole images, in the proportions of the first: the shorter side has --image-size pixels,
+    the longer one a whole number of patches.
+    """
     query: Annotated[tuple[int, int] | None, Range(1, 4_096, "no grid has more")] = None
-    """Row and column, from 1, of the patch whose heads are drawn; None for the class token, or the
-    middle where there is none."""
+    """Row and column, from 1, of the query patch; None for the class token, or the middle patch if
+    there is none.
+    """
     layers: Annotated[tuple[int, ...] | None, LAYERS] = None
     """The layers on the page, from 1; None for all."""
     data_dir: Path | None = None
-    """Where the data set lies, if it has moved since."""
+    """Where the data set is, if it has moved since."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
     threads: Annotated[int | None, THREADS] = None
@@ -81,9 +86,9 @@ class Options(Ranged):
 
 
 def main(options: Options) -> int:
-    """Write what was asked for, and say where."""
+    """Write what was requested, and print where."""
     for name in options.methods:
-        method(name)  # complain before anything is computed
+        method(name)  # fail before anything is computed
     if options.html:
         require_ending(f"--html {options.html}", options.html, ".html")
     if options.live:
@@ -109,11 +114,13 @@ def main(options: Options) -> int:
 
 
 SHARED = "run", "html", "live", "test", "data_dir"
-"""What --live takes besides the images; the page has every layer, query and size itself."""
+"""Flags that --live accepts besides the images; the page itself offers every layer, query and
+size.
+"""
 
 
 def live_page(options: Options) -> int:
-    """`minivit live` with these images and this place."""
+    """`minivit live` with these images and this output path."""
     usual = Options(options.run)
     for field in fields(Options):
         if field.name in (*SHARED, "images"):
@@ -133,9 +140,9 @@ def live_page(options: Options) -> int:
 
 
 def at_size(trained: Trained, options: Options) -> Trained:
-    """The model for images of the size and shape that the flags ask for.
+    """The model for images of the size and shape given by the flags.
 
-    Raises UserError for a size that the patches do not divide, and as `image_shape`.
+    Raises UserError for a size that is not a multiple of the patch size, and as `image_shape`.
     """
     size = trained.preprocess.size
     if options.image_size:
@@ -150,7 +157,7 @@ def at_size(trained: Trained, options: Options) -> Trained:
 
 
 def _in_proportion(images: tuple[Path, ...], shorter: int, patch: int) -> tuple[int, int]:
-    """Height and width as the first image's, the shorter one as asked, to whole patches."""
+    """Height and width in the first image's proportions, rounded to whole patches."""
     shape = image_shape(image_files(images)[0])
     height, width = (max(1, round(side * shorter / min(shape) / patch)) * patch for side in shape)
     return height, width
@@ -163,7 +170,7 @@ def _images(options: Options, trained: Trained) -> Images:
 
 
 def write_figures(folder: Path, trained: Trained, images: Images, options: Options) -> None:
-    """Every figure as PNG and SVG."""
+    """Write every figure as PNG and SVG."""
     config = trained.model.config
     query = query_token(options.query, config)
     found = attention_figures(
@@ -176,7 +183,7 @@ def write_figures(folder: Path, trained: Trained, images: Images, options: Optio
 
 
 def write_page(path: Path, trained: Trained, images: Images, options: Options) -> None:
-    """The explorer into one file."""
+    """Write the explorer to one file."""
     page = viz.explore(
         trained.model,
         images.pixels,
@@ -194,7 +201,7 @@ def write_page(path: Path, trained: Trained, images: Images, options: Options) -
 
 
 def page_layers(numbers: tuple[int, ...] | None, depth: int) -> list[int] | None:
-    """--layers, counted from 1, as indices. Raises UserError where the model has no such layer."""
+    """--layers, counted from 1, as indices. Raises UserError if the model has no such layer."""
     if numbers is None:
         return None
     for number in numbers:

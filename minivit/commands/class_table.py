@@ -1,4 +1,4 @@
-"""How large each class is, and how well it is recognized, as text."""
+"""How many images each class has and how well it is recognized, as text."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ BAR = 20
 
 
 LISTED = 10
-"""Classes up to which each one's size is printed."""
+"""Up to this many classes, each one's size is printed."""
 UNBALANCED = 2
-"""How many times larger than the smallest class the largest is when --balance is suggested."""
+"""Ratio of the largest class to the smallest from which --balance is suggested."""
 
 
 def class_sizes(counts: np.ndarray, class_names: Sequence[str], balance: bool) -> str:
-    """A line: the training images of each class; of many classes, of three.
+    """One line: the number of training images of each class, or of three if there are many.
 
-    balance: whether each is drawn equally often.
+    balance: whether each class is drawn equally often.
     """
     order = np.argsort(counts, kind="stable")
     if len(counts) <= LISTED:
@@ -38,8 +38,9 @@ def class_sizes(counts: np.ndarray, class_names: Sequence[str], balance: bool) -
 
 
 def class_table(found: Evaluation, class_names: Sequence[str]) -> str:
-    """A line per class: its test images, accuracy (recall), precision, F1, and a bar of the
-    accuracy. A share of nothing is "–"."""
+    """One line per class: its test images, accuracy (recall), precision, F1, and a bar of the
+    accuracy. A fraction of zero images is "–".
+    """
     wide = max(map(width, (*class_names, "class")))
     lines = [f"{padded('class', wide)}  images  accuracy (recall)  precision      F1"]
     columns = zip(class_names, found.counts, found.recall, found.precision, found.f1, strict=True)
@@ -59,5 +60,5 @@ def percent(share: float) -> str:
 
 
 def padded(text: str, columns: int) -> str:
-    """Text with spaces after it, as wide as so many letters."""
+    """Text padded with spaces to this width."""
     return text + " " * (columns - width(text))

@@ -1,4 +1,6 @@
-"""What all commands share: flags from a dataclass, and one line for a mistake of the user."""
+"""What all commands share: flags from a dataclass, and one-line messages for mistakes of the
+user.
+"""
 
 import contextlib
 import errno
@@ -28,19 +30,19 @@ def run_command(main: Callable[[Any], int], options: type, prog: str) -> int:
 
 
 def parse(options: type, args: Iterable[str], prog: str, default: Any = None) -> Any:
-    """An instance of the dataclass `options` from flags; a wrong flag exits with 2.
+    """An instance of the dataclass `options` from flags; a wrong flag exits with status 2.
 
-    default: an instance that holds what is not given as a flag; None for the class's defaults.
+    default: an instance with the values of flags that are not given; None for the class's defaults.
     """
     return _parse(options, args, prog, **({} if default is None else {"default": default}))
 
 
 def parse_some(options: type, args: Iterable[str], prog: str) -> Any:
-    """As `parse`, from the flags that the dataclass `options` has; all others are passed over.
+    """As `parse`, from the flags that the dataclass `options` has; all others are ignored.
 
     For flags that decide what the defaults of the others are.
     """
-    words = [word for word in args if word not in ("-h", "--help")]  # whose answer is `parse`'s
+    words = [word for word in args if word not in ("-h", "--help")]  # handled by `parse`
     known, _ = _parse(options, words, prog, return_unknown_args=True)
     return known
 
@@ -55,7 +57,7 @@ def _parse(options: type, args: Iterable[str], prog: str, **how: Any) -> Any:
             return tyro.cli(options, args=words, prog=prog, config=CONFIG, **how)
     except SystemExit as stop:
         mistake = _mistake_behind(stop)
-        if mistake is not None:  # a value that a config refuses: one line, not tyro's box
+        if mistake is not None:  # a value that a config rejects: one line, not tyro's box
             raise mistake from None
         if stop.code:
             if may_speak():
@@ -66,25 +68,26 @@ def _parse(options: type, args: Iterable[str], prog: str, **how: Any) -> Any:
 
 
 def _mistake_behind(error: BaseException | None) -> UserError | None:
-    """The UserError that an exception was raised for, where there is one."""
+    """The UserError behind an exception, if there is one."""
     while error is not None and not isinstance(error, UserError):
         error = error.__context__
     return error
 
 
 def require_ending(named: str, path: Path, ending: str, others: str = "") -> None:
-    """Raises UserError unless the name of what will be written ends so. One that ends otherwise may
-    be an image, put in by a shell for a `*`, and would be lost.
+    """Raises UserError unless the output path has this ending. With another ending it may be an
+    image that a shell put in for a `*`, and would be overwritten.
 
-    named: the path as a message has it, with its flag. others: what else may be written.
+    named: the path as shown in the message, with its flag. others: what else may be written.
     """
     if path.suffix.lower() != ending:
         raise UserError(f"{named}: expected a name that ends in {ending}{others}")
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command; what its user can fix is one line instead of a traceback. Where it fails, the
-    ranks that run it with this one end, too."""
+    """Run a command; a mistake that the user can fix is one line instead of a traceback. If it
+    fails, the other ranks end, too.
+    """
     never_fail_to_print()
     try:
         with warnings.catch_warnings(), only_main_speaks():
@@ -92,7 +95,7 @@ def guarded(command: Callable[[], int]) -> int:
             return command()
     except UserError as error:
         return _fail(str(error))
-    except BrokenPipeError:  # whoever read our output, `head` for one, has enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, is done
         _discard_output()
         end_all(0)
         return 0
@@ -107,7 +110,7 @@ def guarded(command: Callable[[], int]) -> int:
         end_all(130)
         return 130
     except Exception:
-        if find_launch().size > 1:  # a mistake of ours, which the other ranks must not wait for
+        if find_launch().size > 1:  # a bug, which the other ranks must not wait for
             traceback.print_exc()
             end_all(1)
         raise
@@ -115,14 +118,15 @@ def guarded(command: Callable[[], int]) -> int:
 
 @contextlib.contextmanager
 def unread_output() -> Iterator[None]:
-    """For work that goes on when nobody reads its output any more, as after `| head`: what is
-    printed from then on is discarded."""
+    """For work that goes on after the reader of its output has ended, as with `| head`: what is
+    printed from then on is discarded.
+    """
     with contextlib.redirect_stdout(_Patient(sys.stdout)):
         yield
 
 
 class _Patient:
-    """A stream like another, that survives the end of its reader."""
+    """A wrapper of a stream that survives the end of its reader."""
 
     def __init__(self, stream: Any):
         self.stream = stream
@@ -145,7 +149,7 @@ class _Patient:
 
 
 def _discard_output() -> None:
-    """Send standard output nowhere; what Python has buffered would fail again at exit."""
+    """Discard standard output; what Python has buffered would fail again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""`minivit doctor`: what this machine is, what minivit made of it, what you could do."""
+"""`minivit doctor`: this machine, how minivit uses it, and what would make it faster."""
 
 import importlib.util
 import os
@@ -25,11 +25,11 @@ from minivit.engine.distributed import describe_world, find_world
 
 @dataclass(frozen=True)
 class Options:
-    """Look at this machine: CPU, BLAS, speed, GPU, and what is tuned."""
+    """Report on this machine: CPU, BLAS, speed, GPU, and what is tuned."""
 
 
 def main(options: Options) -> int:
-    """Print the findings, then the advice; of several ranks one does."""
+    """Print the findings, then the advice; with several ranks, only rank 0 does."""
     return find_world().from_main(look)
 
 
@@ -40,7 +40,7 @@ def look() -> int:
     print(f"{'CPU':18}{cpu_name()}, {cores} physical core{'s' * (cores > 1)} to use")
     print(f"{'instructions':18}{host.instruction_set()}; {kernels_of(blas)}")
     print(f"{'Python':18}{platform.python_version()}, NumPy {np.__version__}")
-    print(f"{'BLAS':18}{', '.join(map(describe_blas, blas)) or 'not recognised'}")
+    print(f"{'BLAS':18}{', '.join(map(describe_blas, blas)) or 'not recognized'}")
     print(f"{'products':18}{gemm_rate(cores):.0f} GFLOP/s in float32 on {cores} cores")
     print(f"{'memory':18}{memory_bandwidth(cores):.0f} GB/s, read and written")
     print(f"{'GPU':18}{gpu()}")
@@ -57,24 +57,24 @@ def look() -> int:
 
 
 def architectures(blas: list[dict]) -> set[str]:
-    """The CPUs that the loaded OpenBLAS has kernels for, and took."""
+    """The CPUs whose kernels the loaded OpenBLAS chose."""
     return {str(one["architecture"]) for one in blas if one.get("architecture")}
 
 
 def kernels_of(blas: list[dict]) -> str:
-    """Which of its kernels OpenBLAS took."""
+    """Which of its kernels OpenBLAS chose."""
     took = " and ".join(sorted(architectures(blas)))
     return f"OpenBLAS took its {took} kernels" if took else "no OpenBLAS"
 
 
 def leaves_avx512_unused(blas: list[dict]) -> bool:
-    """Whether this CPU has AVX-512, and OpenBLAS has not noticed."""
+    """Whether this CPU has AVX-512 but OpenBLAS does not use it."""
     took = architectures(blas)
     return host.cpu_has_avx512() and bool(took) and took <= host.WITHOUT_AVX512
 
 
 def column(blas: list[dict]) -> str:
-    """The column of a CPU as fast as this one with these kernels: "AVX-512", "AVX2" or "others"."""
+    """The table column for a CPU with these kernels: "AVX-512", "AVX2" or "others"."""
     if leaves_avx512_unused(blas):
         return "AVX2"
     found = host.instruction_set()
@@ -82,7 +82,7 @@ def column(blas: list[dict]) -> str:
 
 
 def advise(blas: list[dict]) -> Iterator[str]:
-    """What would make this machine faster, as far as we can tell."""
+    """What would make minivit faster on this machine, as far as we can tell."""
     if leaves_avx512_unused(blas):
         variable = os.environ.get(host.CORETYPE)
         how = f"unset {host.CORETYPE}" if variable else f"set {host.CORETYPE}=SkylakeX"
@@ -96,7 +96,7 @@ def advise(blas: list[dict]) -> Iterator[str]:
     if importlib.util.find_spec("numba") is None:
         yield 'Training takes a fifth less time with Numba: pip install "minivit[fast]"'
     if not blas:
-        yield "NumPy's BLAS is not one that threadpoolctl can limit: try NumPy from PyPI"
+        yield "threadpoolctl cannot limit the threads of NumPy's BLAS: try NumPy from PyPI"
     if importlib.util.find_spec("cupy") is None:
         yield (
             'With an NVIDIA GPU: pip install "cupy-cuda12x[ctk]" (or "cupy-cuda13x[ctk]"), '

@@ -21,16 +21,16 @@ from minivit.viz.mistakes import save_mistakes
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Measure a run's best weights on the test set of its data set.
+    """Evaluate a run's best weights on the test set of its data set.
 
-    Prints the accuracy, and each class's; writes mistakes.png and mistakes.csv into the run's
-    directory: the images that are classified wrongly, and those that it is least certain of.
+    Prints the accuracy, overall and per class; writes mistakes.png and mistakes.csv to the run's
+    directory: the images that are misclassified, and those that the model is least certain of.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
     """A directory that minivit train made."""
     data_dir: Path | None = None
-    """Where the data set lies, if it has moved since."""
+    """Where the data set is, if it has moved since."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
     threads: Annotated[int | None, THREADS] = None
@@ -58,18 +58,18 @@ def main(options: Options) -> int:
     print(class_table(found, dataset.class_names))
     try:
         print(f"\n{shown_path(options.run)}: {save_mistakes(dataset, found, options.run)}")
-    except WriteError as error:  # a run that somebody else made may be read-only
+    except WriteError as error:  # somebody else's run may be read-only
         name = shown_path(str(error.filename))
         warnings.warn(f"{name}: cannot be written ({error.strerror})", stacklevel=2)
     return 0
 
 
 def _tell_other_data(trained: Trained, dataset: Dataset) -> None:
-    """A folder that gained files is split anew: what was trained on may be in its test set."""
+    """A folder with new files is split anew: training images may end up in its test set."""
     if trained.data_digest not in ("", dataset.digest):
         warnings.warn(
-            f"{dataset.name}: not the images that the run was trained with; some of the test "
-            "images may be among those that it was trained on",
+            f"{dataset.name}: these are not the images that the run was trained with; some of the "
+            "test images may have been training images",
             stacklevel=2,
         )
 

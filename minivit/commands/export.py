@@ -27,11 +27,11 @@ class Options:
     """timm: weights for its VisionTransformer. huggingface: a folder for from_pretrained. onnx: a
     graph that normalizes its images itself, with the class names in its metadata."""
     attention: bool = False
-    """With onnx: the attention maps as further outputs."""
+    """With onnx: also output the attention maps."""
 
 
 def main(options: Options) -> int:
-    """Write the file, and say how it is loaded."""
+    """Write the file, and print how to load it."""
     if options.attention and options.to != "onnx":
         raise UserError(f"--attention belongs to --to onnx; leave it out with {options.to}")
     _check_target(options.file, options.to)
@@ -45,12 +45,13 @@ def main(options: Options) -> int:
 
 
 ENDINGS = {"timm": ".safetensors", "onnx": ".onnx"}
-"""Of the formats that are a file."""
+"""The endings of the formats that are single files."""
 
 
 def _check_target(file: Path, form: str) -> None:
-    """Raises UserError for a name of another format, and for what cannot be trained again in a
-    moment."""
+    """Raises UserError for a name of another format, and for a run or checkpoint, which would be
+    overwritten.
+    """
     if form in ENDINGS:
         require_ending(str(file), file, ENDINGS[form])
     if file.exists() and is_own(file):

@@ -1,4 +1,4 @@
-"""`minivit finetune --from RUN`: begin with a trained model."""
+"""`minivit finetune --from RUN`: start from a trained model."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -41,7 +41,9 @@ RECIPE: Mapping[str, Any] = {
     "clip_norm": 1.0,
     "label_smoothing": 0.0,
 }
-"""As the paper fine-tunes: SGD with momentum, cosine, no weight decay, clipped at 1."""
+"""The paper's fine-tuning recipe: SGD with momentum, cosine schedule, no weight decay, clipping at
+1.
+"""
 
 
 SHOTS = Range(1, 1_000_000, "no class has more", "images per class", count=(0, 100))
@@ -49,7 +51,7 @@ SHOTS = Range(1, 1_000_000, "no class has more", "images per class", count=(0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(TrainConfig):
-    """A training that learns classes: without --pretext."""
+    """A training configuration without --pretext: fine-tuning learns classes."""
 
     pretext: tyro.conf.Suppress[tyro.conf.Fixed[Literal["none"]]] = "none"
 
@@ -66,31 +68,33 @@ class Names:
 class Arguments(Ranged):
     """Fine-tune a trained model on larger images, other classes, or both.
 
-    The model is that of --from. With --image-size, images are resized and position embeddings
-    interpolated. Where the classes are others, the head is new, at zero. minivit train --resume
-    resumes what begins here.
+    The model is the one given by --from. With --image-size, images are resized and position
+    embeddings interpolated. If the classes differ, the head is replaced and initialized to zero.
+    minivit train --resume resumes a fine-tuning, too.
     """
 
     source: Annotated[Path, tyro.conf.arg(name="from")]
     """A directory that minivit train made, a .safetensors file of it, or a published Vision
     Transformer (see minivit models)."""
     interpolation: Mode = "bicubic"
-    """How position embeddings get to another grid."""
+    """How position embeddings are interpolated to another grid."""
     few_shot: Annotated[tuple[int, ...], SHOTS] = ()
-    """Train nothing: fit a linear classifier to frozen features of so many images per class, and
-    test it; several numbers make a curve."""
+    """Do not train: fit a linear classifier to frozen features of this many images per class, and
+    test it; several numbers give a curve.
+    """
     quick: bool = False
-    """One epoch of 2,000 images, to see that it works."""
+    """Train one epoch of 2,000 images, as a quick check."""
     log: Log = "none"
-    """Write the metrics for another program too: tensorboard, event files in the run's folder
-    tensorboard (needs pip install "minivit[tensorboard]")."""
+    """Also write the metrics for another program: tensorboard, event files in the run's folder
+    tensorboard (requires pip install "minivit[tensorboard]").
+    """
     runs: Path = Path("runs")
-    """Folder in which the run's directory is made."""
+    """Folder in which the run's directory is created."""
     train: FinetuneConfig = field(default_factory=FinetuneConfig)
 
 
 def run(argv: list[str], prog: str = "minivit finetune") -> int:
-    """Parse, take the weights over, train, test; 130 if interrupted."""
+    """Parse, transfer the weights, train, test; returns 130 if interrupted."""
     path, world = _source(argv, prog), find_world()
     source = world.from_main(lambda: load_start(path))
     auto = parse_arguments(argv, source, path, {}, prog).train
@@ -120,9 +124,9 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
 
 
 def _source(argv: list[str], prog: str) -> Path:
-    """The value of --from, which decides what the other flags' defaults are."""
+    """The value of --from, which determines the other flags' defaults."""
     found = parse_some(Names, argv, prog).source
-    return Path(found) if found else parse(Arguments, argv, prog).source  # says what is missing
+    return Path(found) if found else parse(Arguments, argv, prog).source  # reports what is missing
 
 
 def parse_arguments(
@@ -132,8 +136,9 @@ def parse_arguments(
     known: Mapping[str, Any],
     prog: str = "minivit finetune",
 ) -> Arguments:
-    """What `known`, the recipe of the data set, says of batches and augmentation, the recipe here,
-    the model of the source, each overriding the one before; then the flags."""
+    """Batches and augmentation from `known`, the recipe of the data set; the recipe here; the model
+    of the source, each overriding the one before; then the flags.
+    """
     kept = {one.name for one in dataclasses.fields(Augmentation)}
     kept |= {"batch_size", "val_fraction", "stratify"}
     own = {key: v for key, v in known.items() if key in kept}
@@ -147,7 +152,7 @@ def parse_arguments(
 
 
 def _for_classes(config: TrainConfig, dataset: Dataset, source: Pretrained) -> TrainConfig:
-    """The head that the data set needs: the paper puts a single layer there for other classes."""
+    """The head that the data set needs: for other classes the paper uses a single linear layer."""
     if source.class_names == dataset.class_names:
         return config
     vit = dataclasses.replace(config.vit, representation_size=None)

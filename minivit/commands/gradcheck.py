@@ -15,15 +15,17 @@ class Options(Ranged):
     """Check every hand-written gradient against central finite differences in float64."""
 
     only: str = ""
-    """Check only what has this in its name, such as layernorm."""
+    """Check only what has this in its name, for example layernorm."""
     elements: Annotated[int | None, Range(1, 1_000_000, "no tensor here has more")] = 40
-    """Single elements to check in each tensor, besides random directions; None for all of them."""
-    directions: Annotated[int, Range(0, 1_000, "a few show as much")] = 2
-    """Random directions to check in each tensor."""
+    """Number of single elements to check in each tensor, besides random directions; None for
+    all.
+    """
+    directions: Annotated[int, Range(0, 1_000, "a few suffice")] = 2
+    """Number of random directions to check in each tensor."""
 
 
 def main(options: Options) -> int:
-    """Print the table; 1 if a gradient is wrong, else 0."""
+    """Print the table; returns 1 if a gradient is wrong, else 0."""
     print(f"{'kind':6}{'what':31}{'tensor':28}{'rel. error':>11}  worst at")
     worst, count, failed = 0.0, 0, 0
     for kind, name, case in all_cases():
@@ -40,7 +42,7 @@ def main(options: Options) -> int:
             worst, count = max(worst, result.error), count + 1
             failed += not result.passed
     if not count:
-        raise UserError(f"--only {options.only} is in no name; try layernorm, attention or ViT")
+        raise UserError(f"--only {options.only} matches no name; try layernorm, attention or ViT")
     print(f"\n{count} gradients, {failed} wrong; worst relative error {worst:.1e}", end="")
     print(f" (at most {TOLERANCE:.0e} is right)")
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""The images that the user of a command names, read batch by batch; or a run's test images."""
+"""The images given to a command, read batch by batch; or a run's test images."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,16 @@ from minivit.errors import UserError, shown_path
 from minivit.interop.published import is_own
 
 BATCH = 32
-"""Images that are in memory at a time."""
+"""Number of images in memory at a time."""
 MOST_IMAGES = 64
-"""Images on a figure: every map of each is in memory, and a figure of more cannot be read."""
+"""Most images in a figure: all their maps are in memory, and a larger figure would be
+unreadable.
+"""
 
 
 class NamedImages:
-    """Files, and the images directly in folders. Of several, those that cannot be read are each
-    reported in a line on standard error and skipped.
+    """Files, and the images directly in folders. If there are several, those that cannot be read
+    are skipped, each reported in one line on standard error.
 
     files: all of them. failed: how many could not be read so far.
     """
@@ -31,13 +33,13 @@ class NamedImages:
 
     @property
     def status(self) -> int:
-        """The exit status of a command that did all the rest."""
+        """The exit status of a command that otherwise succeeded."""
         return 1 if self.failed else 0
 
     def batches(self, preprocess: Preprocess) -> Iterator[tuple[list[Path], np.ndarray]]:
         """(paths, pixels: uint8 (N, channels, H, W)), at most BATCH at a time.
 
-        Raises UserError where the only image cannot be read.
+        Raises UserError if the only image cannot be read.
         """
         for start in range(0, len(self.files), BATCH):
             read = [
@@ -60,8 +62,8 @@ class NamedImages:
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows. names: (N,).
-    failed: how many others could not be read.
+    """pixels: uint8 (N, channels, H, W). labels: (N,), or None if unknown. names: (N,).
+    failed: how many other images could not be read.
     """
 
     pixels: np.ndarray
@@ -73,9 +75,9 @@ class Images:
 def choose_images(
     run: Path, named: Sequence[Path], test: int, data_dir: Path | None, preprocess: Preprocess
 ) -> Images:
-    """The images named, else the first `test` of the run's test set.
+    """The given images, else the first `test` of the run's test set.
 
-    Raises UserError where there are more than MOST_IMAGES, or none of them can be read.
+    Raises UserError if there are more than MOST_IMAGES, or none can be read.
     """
     if named:
         images = NamedImages(named)
@@ -99,7 +101,7 @@ def _check_count(count: int, advice: str) -> None:
 
 
 def test_split(run: Path, data_dir: Path | None) -> Split:
-    """The test set that the run was trained beside."""
+    """The test set of the run's data set."""
     if not is_own(run):
         raise UserError(f"{shown_path(run)} has no test set; name some images")
     config = Run.open(run).read_config()

@@ -17,10 +17,10 @@ from minivit.ranges import Range, Ranged
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """A page in which a trained model runs: cover patches, turn heads off, and see what it attends
-    to and predicts. One file, which works offline.
+    """Write a page in which a trained model runs: cover patches, switch heads off, and see what it
+    attends to and predicts. The page is one file and works offline.
 
-    Where some of several images cannot be read, each is reported in a line, the others are shown,
+    If some of several images cannot be read, each is reported in one line, the others are shown,
     and the exit status is 1.
     """
 
@@ -38,22 +38,25 @@ class Options(Ranged):
     """The page's heading; None: what the model was trained on, or its name."""
     tour: Path | None = None
     """A JSON list of slides, [{"text": "A sentence.", "state": "cover=3.4&show=lens"}]; a state is
-    what the page's address has after its #. None: a tour through what can be tried."""
+    the part of the page's address after the #. None: a tour of what can be tried.
+    """
     float32: bool = False
-    """Store the weights as float32, twice the size, so that the numbers are Python's to 1e-5."""
-    test: Annotated[int, Range(1, 1_000, "a page of more would not open", "images")] = 8
-    """How many test images to show where none is named."""
+    """Store the weights as float32, at twice the size, so that the numbers agree with Python's to
+    1e-5.
+    """
+    test: Annotated[int, Range(1, 1_000, "a larger page would not open", "images")] = 8
+    """How many test images to show if none is named."""
     data_dir: Path | None = None
-    """Where the data set lies, if it has moved since."""
+    """Where the data set is, if it has moved since."""
 
 
 def main(options: Options) -> int:
-    """Write the page, and say where."""
+    """Write the page, and print where."""
     if options.html:
         require_ending(f"--html {options.html}", options.html, ".html")
     tour = viz.read_tour(options.tour) if options.tour else None
     trained = load_any(options.run)
-    viz.require_known(trained.model)  # complain before images are read
+    viz.require_known(trained.model)  # fail before images are read
     images = choose_images(
         options.run, options.image, options.test, options.data_dir, trained.preprocess
     )

@@ -1,4 +1,4 @@
-"""`minivit models`: which published Vision Transformers are read."""
+"""`minivit models`: the published Vision Transformers that can be loaded."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,13 @@ from minivit.interop.timm import REFUSED
 
 @dataclass(frozen=True)
 class Options:
-    """List the published Vision Transformers that minivit reads, and those of which a part is
-    missing here. Nothing is downloaded: docs/models.md says where the files are."""
+    """List the published Vision Transformers that minivit can load, and those that need a part that
+    is not implemented. Nothing is downloaded; docs/models.md lists where to get the files.
+    """
 
 
 def main(options: Options) -> int:
-    """Print a line for each family."""
+    """Print one line per family."""
     print("A .safetensors file, or a folder with one and its config.json, of")
     print(
         f"  {'timm':22} vit_* and deit*: ViT, AugReg, DeiT, DINO, DINOv2, DINOv3, CLIP, SigLIP, …"

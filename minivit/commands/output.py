@@ -1,4 +1,6 @@
-"""What is printed where the output's encoding has no such character, as Windows' pipes often."""
+"""Replacements for characters that the output's encoding lacks, as is common with pipes on
+Windows.
+"""
 
 import codecs
 import io
@@ -16,8 +18,9 @@ _PLAIN = {
 
 
 def never_fail_to_print() -> None:
-    """From now on a character that standard output or error cannot encode is replaced: a sign by
-    one in ASCII, anything else, a class name in another script say, by its number."""
+    """From now on replace characters that standard output or error cannot encode: a symbol by
+    ASCII, anything else, such as a class name in another script, by its code point.
+    """
     codecs.register_error(HANDLER, _replace)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

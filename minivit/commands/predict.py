@@ -26,10 +26,10 @@ STDOUT = Path("-")
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Name the most probable classes of images.
+    """Print the most probable classes of images.
 
-    Where some of several images cannot be read, each is reported in a line, the others are
-    predicted, and the exit status is 1.
+    If some of several images cannot be read, each is reported in one line, the others are
+    classified, and the exit status is 1.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -40,12 +40,13 @@ class Options(Ranged):
         tyro.conf.arg(help=f"Image files, or folders of them: {FORMATS}."),
     ]
     top: Annotated[int, Range(1, 100_000, "no model has more", "classes")] = 5
-    """How many classes to name."""
+    """How many classes to print per image."""
     csv: Path | None = None
-    """Write a table instead: path, class, probability, and each class's probability. A .csv file,
-    or - for the standard output."""
+    """Write a table instead: path, class, probability, and the probability of each class. A .csv
+    file, or - for standard output.
+    """
     json: Path | None = None
-    """Write the same as JSON. A .json file, or - for the standard output."""
+    """Write the same as JSON. A .json file, or - for standard output."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
 
@@ -66,8 +67,8 @@ def main(options: Options) -> int:
     trained = load_any(options.run, options.device)
     if not trained.class_names:
         raise UserError(
-            f"{shown_path(options.run)}: has no head that names classes; minivit attention shows "
-            "what it sees, minivit finetune teaches it classes"
+            f"{shown_path(options.run)}: has no classification head; minivit attention shows what "
+            "it attends to, minivit finetune trains a head"
         )
     found = predictions(images, trained, options.device)
     if not targets:
@@ -83,28 +84,28 @@ def main(options: Options) -> int:
 
 
 def predictions(images: NamedImages, trained: Trained, device: str) -> Iterator[Prediction]:
-    """What the model says of each image that can be read, batch by batch."""
+    """Predictions for each image that can be read, batch by batch."""
     for paths, pixels in images.batches(trained.preprocess):
         batch = to_device(trained.statistics.normalize(pixels), device)
         probs = to_host(softmax_forward(trained.model(batch))[0])
         bad = np.flatnonzero(~np.isfinite(probs).all(1))
         if len(bad):
             raise UserError(
-                f"{shown_path(paths[bad[0]])}: the model gives numbers that are not finite; its "
-                "weights are damaged"
+                f"{shown_path(paths[bad[0]])}: the model's outputs are not finite; its weights are "
+                "damaged"
             )
         yield from map(Prediction, paths, probs)
 
 
 def print_top(one: Prediction, class_names: Sequence[str], top: int) -> None:
-    """For people: the path, and the most probable classes."""
+    """As text: the path, and the most probable classes."""
     print(shown_path(one.path))
     for k in np.argsort(-one.probs)[:top]:
         print(f"{one.probs[k]:7.1%}  {class_names[k]}")
 
 
 def to_csv(found: Iterable[Prediction], class_names: Sequence[str]) -> bytes:
-    """A row per image."""
+    """As CSV: one row per image."""
     rows: list[list[object]] = [
         ["path", "class", "probability", *(f"p({name})" for name in class_names)]
     ]
@@ -130,12 +131,12 @@ FORMS = {"csv": to_csv, "json": to_json}
 
 
 def _rounded(probs: np.ndarray) -> list[float]:
-    """To the digits that a float32 has."""
+    """Rounded to the digits that a float32 has."""
     return [float(f"{p:.7g}") for p in probs]
 
 
 def _targets(options: Options) -> dict[str, Path]:
-    """Where to write each form."""
+    """Where to write each format."""
     targets = {}
     for form in FORMS:
         path = getattr(options, form)
@@ -145,7 +146,7 @@ def _targets(options: Options) -> dict[str, Path]:
             require_ending(f"--{form} {path}", path, f".{form}", ", or -")
         targets[form] = path
     if list(targets.values()).count(STDOUT) > 1:
-        raise UserError("--csv - and --json -: one standard output; write one of them to a file")
+        raise UserError("--csv - and --json -: both write to standard output; write one to a file")
     return targets
 
 

@@ -18,15 +18,15 @@ from minivit.models import trace
 
 @dataclass(frozen=True)
 class Options:
-    """Step through a trained model: names, shapes, numbers, equations, places in the code."""
+    """Step through a trained model: names, shapes, values, equations, places in the code."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """A directory that minivit train made, or published weights (see minivit models)."""
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help=f"An image file: {FORMATS}.")]
     label: str | None = None
-    """The true class, for the loss; None: the most probable one."""
+    """The true class, for the loss; None: the most probable class."""
     only: str = ""
-    """Only steps that have this in their names, as blocks.0.attn."""
+    """Only steps whose names contain this, for example blocks.0.attn."""
 
 
 def main(options: Options) -> int:
@@ -34,17 +34,17 @@ def main(options: Options) -> int:
     trained = load_any(options.run)
     if not trained.class_names:
         raise UserError(
-            "this model has no head, so no loss to trace; minivit finetune gives it one"
+            "this model has no head, so there is no loss to trace; minivit finetune adds one"
         )
     names = trained.class_names
     if options.label is not None and options.label not in names:
-        raise UserError(f"--label {options.label}: this model knows {', '.join(names)}")
+        raise UserError(f"--label {options.label}: the model's classes are {', '.join(names)}")
     label = None if options.label is None else names.index(options.label)
     pixels = read_image(options.image, trained.preprocess)
     steps = trace(trained.model, trained.statistics.normalize(pixels[None]), label)
     found = steps.only(options.only)
     if not len(found):
-        raise UserError(f"--only {options.only} is in no name; leave it out to see them all")
+        raise UserError(f"--only {options.only} matches no name; leave it out to see all steps")
     print(found)
     return 0
 

@@ -1,4 +1,4 @@
-"""Weights that a user names: a run's, or published ones."""
+"""Weights given by the user: a run's, or published ones."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from minivit.interop.published import is_own
 
 
 def load_any(path: Path, device: str = "cpu") -> Trained:
-    """See `interop.load`; what was assumed of a published file is printed on standard error."""
+    """See `interop.load`; assumptions about a published file are printed on standard error."""
     trained = load(path, device)
     if trained.said:
         family, *assumed = trained.said
@@ -18,6 +18,8 @@ def load_any(path: Path, device: str = "cpu") -> Trained:
 
 
 def name_of(path: Path, trained: Trained, article: str = "A") -> str:
-    """What a page calls a model: a run's by what it was trained on, published weights by name."""
+    """The title of a model on a page: what a run was trained on, or the name of published
+    weights.
+    """
     own = f"{article} Vision Transformer trained on {trained.data}"
     return own if is_own(path) else trained.data
