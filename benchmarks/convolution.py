@@ -25,22 +25,22 @@ CASES = (
     (32, 64, 32, 1, 1),
     (32, 32, 64, 3, 2),
 )
-"""Side of the picture, channels in and out, side of the kernel, stride."""
+"""Side of the image, channels in and out, side of the kernel, stride."""
 
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Time convolutions of float32 pictures on one thread, in turn with PyTorch."""
+    """Time convolutions of float32 images on one thread, in turn with PyTorch."""
 
     batch: Annotated[int, BATCH] = 16
-    """Pictures."""
+    """Images."""
     rounds: Annotated[int, ROUNDS] = 15
     """Rounds in which both take turns; the medians count."""
 
 
 def main(options: Options) -> int:
     """Print a row a case: milliseconds of each, and the ratio."""
-    print("| pictures | channels | kernel | minivit | PyTorch | ratio |\n" + "|---" * 6 + "|")
+    print("| images | channels | kernel | minivit | PyTorch | ratio |\n" + "|---" * 6 + "|")
     for side, fan_in, fan_out, kernel, stride in CASES:
         shape = (options.batch, side, side, fan_in)
         ours, theirs = contenders(shape, fan_out, kernel, stride)

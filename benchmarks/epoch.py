@@ -26,10 +26,10 @@ from minivit.ranges import Ranged
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Time an epoch of the default model on pictures of CIFAR-10's size, and its bare steps."""
+    """Time an epoch of the default model on images of CIFAR-10's size, and its bare steps."""
 
     images: Annotated[int, IMAGES] = 12_800
-    """Pictures in the epoch, of which a twentieth is held out for validation."""
+    """Images in the epoch, of which a twentieth is held out for validation."""
     epochs: Annotated[int, EPOCHS] = 1
     """Epochs; on a GPU one is over too soon to be timed."""
     rounds: Annotated[int, ROUNDS] = 3

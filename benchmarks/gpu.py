@@ -40,7 +40,7 @@ class Options(Ranged):
     """Time training steps at several batch sizes, then one step by kernel."""
 
     model: str = "Lite/4"
-    """A size by name, on pictures of 32×32 with ten classes."""
+    """A size by name, on images of 32×32 with ten classes."""
     batches: Annotated[tuple[int, ...], BATCHES] = (128, 256, 512, 1024, 2048)
     """Images a step."""
     rounds: Annotated[int, ROUNDS] = 5

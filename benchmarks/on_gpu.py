@@ -8,7 +8,7 @@ GEMM = 8192
 """Side of the matrices by which the rate of products is measured: large, so nothing else counts."""
 COPIED = 2**31
 """Bytes of the array by whose copies the memory is measured: many times what caches hold."""
-PICTURES = 50_000
+IMAGES = 50_000
 
 
 def contender(name: str, shape: Shape):
@@ -43,7 +43,7 @@ def make_stepper(shape: Shape, precision: str, device=None):
     batch, where, vit = shape.batch, shape.device, ViTConfig(**shape.vit)
     config = TrainConfig(vit=vit, batch_size=batch, device=where, precision=precision)
     rng = np.random.default_rng(0)
-    size = max(batch, PICTURES if where == "cuda" else 0), 3, shape.image_size, shape.image_size
+    size = max(batch, IMAGES if where == "cuda" else 0), 3, shape.image_size, shape.image_size
     images = rng.integers(256, size=size, dtype=np.uint8)
     split = Split(images, rng.integers(shape.num_classes, size=len(images)))
     statistics = Statistics((0.5,) * 3, (0.25,) * 3)

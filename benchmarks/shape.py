@@ -23,7 +23,7 @@ class Shape:
     patch_size: int = 4
     """Side of a patch in pixels."""
     image_size: int = 32
-    """Side of a picture in pixels."""
+    """Side of an image in pixels."""
     num_classes: int = 10
     """Classes."""
     activation: Literal["gelu", "gelu_tanh"] = "gelu"

@@ -1,6 +1,6 @@
 """Draw the way through the course: python notebooks/map.py writes docs/images/course.png.
 
-Titles and minutes are read from the notebooks; each has a small picture of what it is about.
+Titles and minutes are read from the notebooks; each has a small image of what it is about.
 """
 
 import json
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def draw_card(figure: Figure, place, size, number: int, title: str, minutes: str) -> None:
-    """A picture, under it number, title and minutes."""
+    """An image, under it number, title and minutes."""
     (x, y), (W, H) = place, size
     box = FancyBboxPatch(
         (x / W, y / H), CARD / W, (CARD + 0.22) / H, boxstyle="round,pad=0,rounding_size=0.006",
@@ -73,7 +73,7 @@ def draw_card(figure: Figure, place, size, number: int, title: str, minutes: str
     axes = figure.add_axes(((x + (CARD - side) / 2) / W, (y + 0.68) / H, side / W, side / H))
     bare(axes)
     axes.patch.set_alpha(0)
-    PICTURES[number](axes)
+    IMAGES[number](axes)
     middle = (x + CARD / 2) / W
     figure.text(middle, (y + 0.5) / H, f"{number:02}", fontsize=8, color=GREY, ha="center")
     lines = wrap(title)
@@ -90,22 +90,22 @@ def wrap(title: str, most: int = 21) -> str:
     return f"{title[:cut]}\n{title[cut + 1 :]}"
 
 
-# --- the small pictures
+# --- the small images
 
 DATA = shapes.load(num_train=40, num_test=1).train
 STAR = next(image for image, label in zip(DATA.images, DATA.labels, strict=True) if label == 3)
-PICTURE = STAR.transpose(1, 2, 0)
+IMAGE = STAR.transpose(1, 2, 0)
 rng = np.random.default_rng(4)
 
 
 def pixels(axes: Axes) -> None:
-    axes.imshow(PICTURE[8:20, 8:20])
+    axes.imshow(IMAGE[8:20, 8:20])
 
 
 def patches(axes: Axes) -> None:
     gap = np.full((39, 39, 4), 0.0)
     for r, c in np.ndindex(8, 8):
-        gap[5 * r : 5 * r + 4, 5 * c : 5 * c + 4, :3] = PICTURE[4 * r : 4 * r + 4,
+        gap[5 * r : 5 * r + 4, 5 * c : 5 * c + 4, :3] = IMAGE[4 * r : 4 * r + 4,
                                                                4 * c : 4 * c + 4] / 255  # fmt: skip
         gap[5 * r : 5 * r + 4, 5 * c : 5 * c + 4, 3] = 1
     axes.imshow(gap)
@@ -175,7 +175,7 @@ def curves(axes: Axes) -> None:
 
 def overlay(axes: Axes) -> None:
     heat = shapes_mask().reshape(8, 4, 8, 4).mean((1, 3))
-    axes.imshow(PICTURE.mean(-1), cmap="gray")
+    axes.imshow(IMAGE.mean(-1), cmap="gray")
     axes.imshow(heat, cmap=HEAT, alpha=0.65, extent=(-0.5, 31.5, 31.5, -0.5),
                 interpolation="bilinear")  # fmt: skip
 
@@ -200,14 +200,14 @@ def deletion(axes: Axes) -> None:
 
 
 def masked(axes: Axes) -> None:
-    hidden = PICTURE.copy().reshape(8, 4, 8, 4, 3)
+    hidden = IMAGE.copy().reshape(8, 4, 8, 4, 3)
     for r, c in np.argwhere(rng.random((8, 8)) < 0.5):
         hidden[r, :, c] = 200
     axes.imshow(hidden.reshape(32, 32, 3))
 
 
 def finer(axes: Axes) -> None:
-    axes.imshow(PICTURE)
+    axes.imshow(IMAGE)
     for place in 32 * np.arange(1, 12) / 12 - 0.5:
         axes.axhline(place, color="white", lw=0.5)
         axes.axvline(place, color="white", lw=0.5)
@@ -232,7 +232,7 @@ def published(axes: Axes) -> None:
     axes.imshow(heat + 0.12 * rng.standard_normal(heat.shape), cmap="RdBu_r", vmin=-0.8, vmax=0.8)
 
 
-PICTURES: dict[int, Callable[[Axes], None]] = dict(enumerate((
+IMAGES: dict[int, Callable[[Axes], None]] = dict(enumerate((
     pixels, patches, positions, graph, gelu, head, heads, ladder, valley, curves, overlay, filters,
     deletion, masked, finer, data, chip, published,
 )))  # fmt: skip

@@ -100,7 +100,7 @@ def play(
 
 
 class Camera:
-    """Moves the mouse of a page, and takes pictures."""
+    """Moves the mouse of a page, and takes screenshots."""
 
     def __init__(self, tab):
         self.tab, self.frames, self.at = tab, [], (640.0, 420.0)

@@ -1,11 +1,11 @@
-"""minivit.train on tiny pictures, in a process of its own, with a fault at a given moment.
+"""minivit.train on tiny images, in a process of its own, with a fault at a given moment.
 
     python driver.py FAULT MOMENT FLAGS…
 
 FAULT: a signal that it sends itself, as SIGINT or SIGKILL; "full", a full disk; "bug", an exception
 of no user's making; "slow", five seconds; "data", other images from the start; "lost", no images;
 "none". MOMENT:
-"load:0", before the pictures are loaded; "digest:0", before ranks compare theirs; "step:N", after
+"load:0", before the images are loaded; "digest:0", before ranks compare theirs; "step:N", after
 step N; "save:N", when the checkpoint after step N is half-way to its place. Behind it ":RANK",
 where one rank of several has the fault.
 """
@@ -45,7 +45,7 @@ def slow() -> None:
 
 
 def lost() -> None:
-    raise UserError("the pictures are lost")
+    raise UserError("the images are lost")
 
 
 def fault_at(kind: str, step: str, act) -> None:

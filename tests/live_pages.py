@@ -24,13 +24,13 @@ def model(**changes):
     return one
 
 
-def pictures(count=2, channels=3):
+def sample_images(count=2, channels=3):
     return np.random.default_rng(0).integers(0, 256, (count, channels, 8, 12), dtype=np.uint8)
 
 
 def made(one=None, images=None, **options):
     options = {"statistics": STATISTICS, "class_names": NAMES, **options}
-    return live_page(one or model(), pictures() if images is None else images, **options)
+    return live_page(one or model(), sample_images() if images is None else images, **options)
 
 
 def settle(page):

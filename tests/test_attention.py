@@ -32,7 +32,7 @@ FIGURES = {
 }
 
 
-def pictures():
+def sample_images():
     """`tiny.dataset()` with masks: the left half."""
     data = tiny.dataset(num_test=20)
     masks = np.zeros((20, 8, 8), bool)
@@ -54,7 +54,7 @@ def trained(request, tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
     flags = [*request.param, "--lr", "1e-3", "--runs", str(root)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minivit.data.shapes.load", pictures)
+        patch.setattr("minivit.data.shapes.load", sample_images)
         assert train([*tiny.FLAGS, *flags]) == 0
     (path,) = root.iterdir()
     return Run(path)
@@ -63,7 +63,7 @@ def trained(request, tmp_path_factory):
 @pytest.fixture
 def command(capsys, monkeypatch):
     """Run it with arguments; returns its exit status, output and errors."""
-    monkeypatch.setattr("minivit.data.shapes.load", pictures)
+    monkeypatch.setattr("minivit.data.shapes.load", sample_images)
 
     def run(*arguments):
         capsys.readouterr()
@@ -107,11 +107,11 @@ def test_without_flags_figures_and_page_lie_in_the_run(command, trained):
         str(folder / name) for name in [*(f"{e}.png" for e in expected), "explorer.html"]
     }
     found = content(folder / "explorer.html")
-    assert [image["label"] for image in found["images"]] == pictures().test.labels[:3].tolist()
+    assert [image["label"] for image in found["images"]] == sample_images().test.labels[:3].tolist()
     assert found["classes"] == list(tiny.NAMES)
 
 
-def test_pictures_by_name(command, trained, tmp_path):
+def test_images_by_name(command, trained, tmp_path):
     for name, colour in (("red.png", "red"), ("blue.jpg", "blue")):
         Image.new("RGB", (20, 16), colour).save(tmp_path / name)
     page = tmp_path / "pages" / "one.html"

@@ -29,7 +29,7 @@ from minivit.errors import UserError
 HERE = Path(__file__).parent
 
 
-def pictures():
+def sample_images():
     return tiny.dataset(num_test=102)
 
 
@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
     """A finished run."""
     root = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minivit.data.shapes.load", pictures)
+        patch.setattr("minivit.data.shapes.load", sample_images)
         assert main([*tiny.FLAGS, "--lr", "1e-3", "--runs", str(root)]) == 0
     (path,) = root.iterdir()
     return Run(path)
@@ -47,7 +47,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def command(capsys, monkeypatch):
     """Run evaluate or predict with arguments; returns its exit status, output and errors."""
-    monkeypatch.setattr("minivit.data.shapes.load", pictures)
+    monkeypatch.setattr("minivit.data.shapes.load", sample_images)
 
     def run(module, *arguments):
         capsys.readouterr()
@@ -68,7 +68,7 @@ def told(result):
     return message
 
 
-def picture(path, mode="RGB", size=(8, 8), **options):
+def write_image(path, mode="RGB", size=(8, 8), **options):
     pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
     Image.fromarray(pixels).convert(mode).save(path, **options)
     return path
@@ -167,7 +167,7 @@ def test_evaluate_of_a_truncated_checkpoint_is_told(command, trained, tmp_path):
 
 
 def lines(out):
-    """{class: percent} of each picture."""
+    """{class: percent} of each image."""
     found = []
     for line in out.splitlines():
         match = re.fullmatch(r" *(\d+\.\d)%  (\w+)", line)
@@ -178,8 +178,8 @@ def lines(out):
     return found
 
 
-def test_predict_names_the_most_probable_classes_of_each_picture(command, trained, tmp_path):
-    paths = [picture(tmp_path / "a.png"), tmp_path / "b.png"]
+def test_predict_names_the_most_probable_classes_of_each_image(command, trained, tmp_path):
+    paths = [write_image(tmp_path / "a.png"), tmp_path / "b.png"]
     Image.new("RGB", (8, 8), (200, 40, 40)).save(paths[1])
     status, out, _ = command(predict, trained.path, *paths)
     assert status == 0
@@ -196,7 +196,7 @@ def test_predict_names_the_most_probable_classes_of_each_picture(command, traine
 
 
 def test_predict_of_a_few_sums_to_less_than_one(command, trained, tmp_path):
-    _, out, _ = command(predict, trained.path, picture(tmp_path / "a.png"), "--top", "2")
+    _, out, _ = command(predict, trained.path, write_image(tmp_path / "a.png"), "--top", "2")
     (told,) = lines(out)
     assert len(told) == 2
     first, second = told.values()
@@ -205,13 +205,13 @@ def test_predict_of_a_few_sums_to_less_than_one(command, trained, tmp_path):
 
 
 def test_predict_takes_a_checkpoint_file_too(command, trained, tmp_path):
-    path = picture(tmp_path / "a.png")
+    path = write_image(tmp_path / "a.png")
     assert command(predict, trained.best, path) == command(predict, trained.path, path)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
 @pytest.mark.parametrize("size", [(8, 8), (300, 200), (3, 50)])
-def test_any_picture_is_brought_into_shape(tmp_path, mode, size):
+def test_any_image_is_brought_into_shape(tmp_path, mode, size):
     """One that is darker on the left."""
     width, height = size
     levels = np.repeat(np.linspace(20, 230, width).astype(np.uint8)[None], height, 0)
@@ -225,20 +225,20 @@ def test_any_picture_is_brought_into_shape(tmp_path, mode, size):
         np.testing.assert_array_equal(found[0], found[2])
 
 
-def test_a_picture_of_the_right_size_is_left_as_it_is(tmp_path):
-    path = picture(tmp_path / "a.png", size=(12, 8))
+def test_an_image_of_the_right_size_is_left_as_it_is(tmp_path):
+    path = write_image(tmp_path / "a.png", size=(12, 8))
     expected = np.asarray(Image.open(path)).transpose(2, 0, 1)
     np.testing.assert_array_equal(read_image(path, Preprocess((8, 12))), expected)
 
 
-def test_the_middle_of_a_wide_picture_is_looked_at(tmp_path):
+def test_the_middle_of_a_wide_image_is_looked_at(tmp_path):
     pixels = np.zeros((8, 24, 3), np.uint8)
     pixels[:, 8:16] = 250
     Image.fromarray(pixels).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png", Preprocess((8, 8))).min() > 200
 
 
-def test_a_picture_is_turned_as_its_camera_was(tmp_path):
+def test_an_image_is_turned_as_its_camera_was(tmp_path):
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, :4] = 255  # light on the left
     exif = Image.Exif()
@@ -256,13 +256,13 @@ def test_sixteen_bits_of_grey_keep_their_shades(tmp_path):
     np.testing.assert_allclose(found[0, 0], ramp / 257, atol=1)
 
 
-def test_a_missing_picture_is_told(command, trained, tmp_path):
+def test_a_missing_image_is_told(command, trained, tmp_path):
     path = tmp_path / "nowhere.png"
     assert f"{path}: no such file" in told(command(predict, trained.path, path))
     assert "no image given" in told(command(predict, trained.path))
 
 
-def test_what_is_no_picture_is_told(command, trained, tmp_path):
+def test_what_is_no_image_is_told(command, trained, tmp_path):
     path = tmp_path / "a.png"
     for content in (b"", b"words", b"P6\n8"):
         path.write_bytes(content)
@@ -271,8 +271,8 @@ def test_what_is_no_picture_is_told(command, trained, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm"])
-def test_a_truncated_picture_is_told(command, trained, tmp_path, kind):
-    path = picture(tmp_path / f"a.{kind}", size=(64, 64))
+def test_a_truncated_image_is_told(command, trained, tmp_path, kind):
+    path = write_image(tmp_path / f"a.{kind}", size=(64, 64))
     whole = path.read_bytes()
     for share in (0.3, 0.6):
         path.write_bytes(whole[: int(share * len(whole))])
@@ -280,8 +280,8 @@ def test_a_truncated_picture_is_told(command, trained, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif", "ppm"])
-def test_a_spoilt_picture_is_a_users_mistake_at_worst(tmp_path, kind):
-    rng, path = np.random.default_rng(0), picture(tmp_path / f"a.{kind}", size=(12, 12))
+def test_a_spoilt_image_is_a_users_mistake_at_worst(tmp_path, kind):
+    rng, path = np.random.default_rng(0), write_image(tmp_path / f"a.{kind}", size=(12, 12))
     whole, spoilt = path.read_bytes(), 0
     for _ in range(60):
         content = bytearray(whole)

@@ -59,7 +59,7 @@ def test_without_a_step_it_is_the_source(tune, source):
     assert run.metrics()[-1]["test_accuracy"] == last["test_accuracy"]
 
 
-def test_pictures_are_varied_as_the_data_set_wants(source):
+def test_images_are_varied_as_the_data_set_wants(source):
     start = load_pretrained(source)
     for name, crop in (("shapes", 0), ("cifar10", 4)):
         flags, recipe = ["--from", str(source)], recipe_of(name)
@@ -70,7 +70,7 @@ def test_pictures_are_varied_as_the_data_set_wants(source):
     assert own.augmentation.crop == 2
 
 
-def test_larger_pictures(tune):
+def test_larger_images(tune):
     status, out, _, run = tune("--image-size", "12", "--interpolation", "bilinear")
     assert status == 0
     assert "position embeddings: 2×2 -> 3×3, bilinear" in out

@@ -16,7 +16,7 @@ from minivit.errors import UserError
 
 
 def stripes(num_train=96, num_test=16):
-    """Each picture has one colour: a hidden patch is what its neighbours are."""
+    """Each image has one colour: a hidden patch is what its neighbours are."""
     rng = np.random.default_rng(0)
 
     def split(count):

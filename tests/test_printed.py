@@ -221,7 +221,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def places(small, tmp_path_factory):
-    """RUN: a trained model. IMAGE: a picture. PHOTOS: a folder of class folders. TOUR: the slides
+    """RUN: a trained model. IMAGE: an image. PHOTOS: a folder of class folders. TOUR: the slides
     that docs/live.md prints."""
     root = tmp_path_factory.mktemp("printed")
     tiny = {**TRAINING, "--dim": "16", "--depth": "1", "--num-heads": "2", "--runs": str(root)}

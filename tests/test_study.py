@@ -61,7 +61,7 @@ def test_a_row_a_member_with_all_its_seeds(run):
             member = Run(folder / f"positions-{row['value']}-seed{seed}")
             assert member.metrics()[-1]["test_accuracy"] == accuracy
             config = member.read_config()
-            assert (config.seed, config.epochs) == (seed, 2), "128 pictures are two passes over 64"
+            assert (config.seed, config.epochs) == (seed, 2), "128 images are two passes over 64"
             assert config.vit.pos_embed == row["value"]
         mean = 100 * np.mean(row["accuracy"])
         assert f"| {row['value']} | {mean:.2f} ±" in (folder / "table.md").read_text(

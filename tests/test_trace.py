@@ -12,7 +12,7 @@ from minivit.commands.train import run as main
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished run's directory, and a picture."""
+    """A finished run's directory, and an image."""
     root = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("minivit.data.shapes.load", tiny.dataset)

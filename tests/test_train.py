@@ -230,7 +230,7 @@ def test_none_of_a_name_is_none_and_the_last_of_a_flag_holds():
     assert found.dim == preset_fields("Micro/4")["dim"]
 
 
-def test_a_models_name_leaves_pictures_and_classes_alone():
+def test_a_models_name_leaves_images_and_classes_alone():
     found = parse_arguments(["--model", "S/16", "--num-classes", "4"], {}).train.vit
     assert (found.dim, found.patch_size, found.image_size, found.num_classes) == (384, 16, 32, 4)
 
@@ -332,9 +332,7 @@ def test_the_recipe_is_that_of_the_data_set(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("by", ["flag", "environment"])
-def test_without_pictures_and_network_the_shapes_are_trained_on_inside_a_box(
-    capsys, monkeypatch, by
-):
+def test_without_images_and_network_the_shapes_are_trained_on_inside_a_box(capsys, monkeypatch, by):
     flags = [*tiny.FLAGS, "--dataset", "auto", "--epochs", "1"]
     if by == "flag":
         flags += ["--data-url", UNREACHABLE]
@@ -466,7 +464,7 @@ def test_a_damaged_checkpoint_is_told(told):
 # What can go wrong
 
 
-def test_pictures_are_scaled_to_the_models_size(capsys, tmp_path):
+def test_images_are_scaled_to_the_models_size(capsys, tmp_path):
     flags = [*tiny.FLAGS, "--image-size", "12", "--epochs", "1", "--runs", str(tmp_path)]
     assert main(flags) == 0
     assert "test accuracy" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What several tests share: pictures, models and trainings so small that they take no time."""
+"""What several tests share: images, models and trainings so small that they take no time."""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +25,7 @@ CONFIG = TrainConfig(
     threads=1,
     log_every=3,
 )
-"""On the 80 pictures of `dataset()`: 16 to validate, four steps an epoch."""
+"""On the 80 images of `dataset()`: 16 to validate, four steps an epoch."""
 
 
 def as_flags(settings: dict) -> list[str]:

@@ -193,15 +193,15 @@ class FusedStep:
         count = self.weights.size
         self._each("bf16.cu", "to_bf16_kernel", count, self.flat.data, self.weights, count)
 
-    def augment(self, pictures: Any, scale: Any, offset: Any, padding: int) -> None:
-        """patches, of uint8 pictures (any number, C, H, W) on the device, by `draws`.
+    def augment(self, images: Any, scale: Any, offset: Any, padding: int) -> None:
+        """patches, of uint8 images (any number, C, H, W) on the device, by `draws`.
 
         scale, offset: (C,) float32, from `scale_and_offset`. padding: the crop's.
         """
-        _, channels, H, W = pictures.shape
+        _, channels, H, W = images.shape
         sizes = {"CHANNELS": channels, "HEIGHT": H, "WIDTH_PX": W, "SCALAR": "bf16"}
         sizes |= {"PATCH": self.config.patch_size, "PADDING": padding}
-        self._each("augment.cu", "augment", self.patches.size, pictures, self.draws, scale, offset,
+        self._each("augment.cu", "augment", self.patches.size, images, self.draws, scale, offset,
                    self.key, self.patches, self.batch, self.B, **sizes)  # fmt: skip
 
     # --- forward

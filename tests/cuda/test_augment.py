@@ -30,7 +30,7 @@ OTHER = STATE + np.array([1, 0, 0, 0], np.uint32)
 
 
 def loader(shape, augmentation, seed=0):
-    """Batches of B pictures out of a few more."""
+    """Batches of B images out of a few more."""
     B, C, H, W = shape
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (B + 4, C, H, W), dtype=np.uint8)
@@ -39,7 +39,7 @@ def loader(shape, augmentation, seed=0):
 
 
 def on_host(batches, plan):
-    """The batch's pictures, float32 (B, C, H, W)."""
+    """The batch's images, float32 (B, C, H, W)."""
     statistics = batches.statistics
     images = batches.split.images[plan.rows]
     return plan.drawn.images(images, statistics)
@@ -59,18 +59,18 @@ def in_kernel(call, batches, packed, P, state=STATE, kind="float", rows=None):
     return patches if kind == "float" else from_bf16(patches)
 
 
-def as_pictures(patches, shape, P):
+def as_images(patches, shape, P):
     """(B·N, P·P·C) -> (B, C, H, W)."""
     return patchify_backward(patches.reshape(shape[0], -1, patches.shape[1]), (shape, P))
 
 
-def without_noise(batches, plan, pictures):
-    """The pictures, 0 wherever noise may have a part in a pixel; and bool (B, H, W), where."""
-    drawn, size = plan.drawn, pictures.shape[2:]
+def without_noise(batches, plan, sample_images):
+    """The images, 0 wherever noise may have a part in a pixel; and bool (B, H, W), where."""
+    drawn, size = plan.drawn, sample_images.shape[2:]
     noise = rectangles(*drawn.erased.T, size)
     if drawn.mix:
         noise |= noise[drawn.mix.partner]
-    return np.where(noise[:, None], 0, pictures), noise
+    return np.where(noise[:, None], 0, sample_images), noise
 
 
 @pytest.mark.parametrize("size", SHAPES)
@@ -102,8 +102,8 @@ def test_erasing_touches_its_rectangle_alone(call, size, mix):
     shape, P = SHAPES[size]
     batches = loader(shape, Augmentation(crop=2, erasing=0.6, **mix))
     plan = batches.plan(1)
-    found = as_pictures(in_kernel(call, batches, plan.packed(), P), shape, P)
-    other = as_pictures(in_kernel(call, batches, plan.packed(), P, OTHER), shape, P)
+    found = as_images(in_kernel(call, batches, plan.packed(), P), shape, P)
+    other = as_images(in_kernel(call, batches, plan.packed(), P, OTHER), shape, P)
     expected, noise = without_noise(batches, plan, on_host(batches, plan))
     assert 0.02 < noise.mean() < 0.7
     np.testing.assert_allclose(without_noise(batches, plan, found)[0], expected, rtol=0, atol=1e-6)
@@ -113,24 +113,24 @@ def test_erasing_touches_its_rectangle_alone(call, size, mix):
 
 
 def test_mixed_noise_is_the_partners_own(call):
-    """What is blended in is what stands in the partner's own picture."""
+    """What is blended in is what stands in the partner's own image."""
     shape, P = (6, 3, 8, 8), 2
     batches = loader(shape, Augmentation(crop=0, flip=0, erasing=1.0, mixup=0.8))
     plan = batches.plan(0)
     unmixed = plan._replace(drawn=plan.drawn._replace(mix=None)).packed()
-    alone = as_pictures(in_kernel(call, batches, unmixed, P), shape, P)
-    found = as_pictures(in_kernel(call, batches, plan.packed(), P), shape, P)
+    alone = as_images(in_kernel(call, batches, unmixed, P), shape, P)
+    found = as_images(in_kernel(call, batches, plan.packed(), P), shape, P)
     np.testing.assert_allclose(found, plan.drawn.mix.images(alone), rtol=0, atol=1e-6)
 
 
 def noise_bytes(call, state, shape=(24, 3, 16, 16)):
-    """uint8 (B, C, H, W) of pictures that are nothing but noise."""
+    """uint8 (B, C, H, W) of images that are nothing but noise."""
     batches = loader(shape, Augmentation(**OFF))
     _, C, H, W = shape
     batches.statistics = Statistics((0.0,) * C, (1 / 255,) * C)  # a byte stays as it is
     packed = batches.plan(0).packed()
     packed[Field.ERASED_BOTTOM], packed[Field.ERASED_RIGHT] = H, W
-    found = as_pictures(in_kernel(call, batches, packed, 4, state), shape, 4)
+    found = as_images(in_kernel(call, batches, packed, 4, state), shape, 4)
     np.testing.assert_array_equal(found, np.rint(found))
     assert found.min() >= 0
     assert found.max() <= 255
@@ -143,7 +143,7 @@ def test_noise_is_uniform_and_differs_by_place(call):
     expected = noise.size / 256
     assert ((counts - expected) ** 2 / expected).sum() < 255 + 5 * np.sqrt(2 * 255)
     assert abs(noise.mean() - 127.5) < 5 * 73.9 / np.sqrt(noise.size)
-    for axis in range(4):  # picture, channel, row, column: neighbours agree once in 256
+    for axis in range(4):  # image, channel, row, column: neighbours agree once in 256
         same = (noise == np.roll(noise, 1, axis)).mean()
         assert same < 2 / 256, f"along axis {axis}"
 

@@ -18,7 +18,7 @@ STATISTICS = Statistics(MEAN, STD)
 ALL_ON = au.Augmentation(erasing=0.5, mixup=0.8, cutmix=1.0, rand_augment=2)
 
 
-def pictures(B=64, C=3, H=32, W=32, seed=0):
+def sample_images(B=64, C=3, H=32, W=32, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (B, C, H, W), dtype=np.uint8)
 
 
@@ -37,7 +37,7 @@ def close_to_uniform(counts):
 def test_crop_is_slicing_at_every_offset():
     padding, (H, W) = 3, (5, 8)
     side = 2 * padding + 1
-    padded = pictures(side * side, 3, H + 2 * padding, W + 2 * padding)
+    padded = sample_images(side * side, 3, H + 2 * padding, W + 2 * padding)
     dy, dx = np.divmod(np.arange(side * side), side)
     out = au.crop(padded, dy, dx, (H, W))
     for b, (y, x) in enumerate(zip(dy, dx, strict=True)):
@@ -47,7 +47,7 @@ def test_crop_is_slicing_at_every_offset():
 
 @pytest.mark.parametrize("fill", [0, 9])
 def test_pad_crop_offsets_are_uniform_and_the_rest_is_fill(fill):
-    """A picture whose pixels number themselves tells by what it shows where it was cut."""
+    """An image whose pixels number themselves tells by what it shows where it was cut."""
     B, p, H, W = 5000, 2, 6, 7
     image = np.arange(100, 100 + H * W, dtype=np.uint8).reshape(1, 1, H, W)
     out = au.pad_crop(np.repeat(image, B, 0), p, rng(), fill)
@@ -71,8 +71,8 @@ def test_flip_mirrors_left_to_right():
 
 
 @pytest.mark.parametrize("p", [0.5, 0.2])
-def test_flip_is_drawn_for_each_picture(p):
-    images = pictures(4000, 1, 2, 4)
+def test_flip_is_drawn_for_each_image(p):
+    images = sample_images(4000, 1, 2, 4)
     out = au.flip(images, rng(), p)
     flipped = (out == images[..., ::-1]).all((1, 2, 3))
     kept = (out == images).all((1, 2, 3))
@@ -116,8 +116,8 @@ def test_erased_pixels_are_fresh_uniform_noise():
     assert close_to_uniform(np.bincount(noise, minlength=256))
 
 
-def test_erasing_keeps_the_other_pictures_and_pixels():
-    images = pictures(2000, 3, 8, 8)
+def test_erasing_keeps_the_other_images_and_pixels():
+    images = sample_images(2000, 3, 8, 8)
     out = au.random_erasing(images, rng(), p=0.25)
     touched = (out != images).any((1, 2, 3))
     assert abs(touched.mean() - 0.25) < 0.04
@@ -125,13 +125,13 @@ def test_erasing_keeps_the_other_pictures_and_pixels():
         assert (before != after).any(0).sum() <= 8 * 8 / 3 * 1.3
 
 
-def test_erasing_fits_any_picture():
-    out = au.random_erasing(pictures(500, 1, 4, 40), rng(), 1.0, (0.9, 1.0), (0.1, 10.0))
+def test_erasing_fits_any_image():
+    out = au.random_erasing(sample_images(500, 1, 4, 40), rng(), 1.0, (0.9, 1.0), (0.1, 10.0))
     assert out.shape == (500, 1, 4, 40)
 
 
-def erased_picture_by_picture(images, r, p, area, aspect):
-    """`random_erasing` once more, its draws in their order, then a loop over pictures."""
+def erased_image_by_image(images, r, p, area, aspect):
+    """`random_erasing` once more, its draws in their order, then a loop over images."""
     B, _, H, W = images.shape
     rows = [b for b, number in enumerate(r.random(B)) if number < p]
     areas = r.uniform(*area, len(rows)) * H * W
@@ -156,10 +156,10 @@ def erased_picture_by_picture(images, r, p, area, aspect):
 
 @pytest.mark.parametrize("size", [(3, 3), (4, 40), (32, 32)])
 def test_a_seed_always_erases_the_same(size):
-    images = pictures(200, 3, *size)
+    images = sample_images(200, 3, *size)
     for options in ({}, {"p": 0.6}, {"p": 1.0, "area": (0.01, 0.9), "aspect": (0.1, 4.0)}):
         paper = {"p": 0.25, "area": (0.02, 1 / 3), "aspect": (0.3, 3.3)}
-        expected = erased_picture_by_picture(images, rng(), **paper | options)
+        expected = erased_image_by_image(images, rng(), **paper | options)
         np.testing.assert_array_equal(au.random_erasing(images, rng(), **options), expected)
 
 
@@ -173,7 +173,7 @@ class Half(np.random.Generator):
 def test_a_probability_is_that_of_a_draw_below_it():
     """So 0 is never and 1 always, as draws lie in [0, 1)."""
     above = np.nextafter(0.5, 1.0)
-    half, images = Half(np.random.PCG64(0)), pictures(4)
+    half, images = Half(np.random.PCG64(0)), sample_images(4)
     assert not au.draw_flip(4, half, 0.5).any()
     assert au.draw_flip(4, half, above).all()
     assert not au.draw_erasing(images.shape, half, 0.5)[0].any()
@@ -201,15 +201,15 @@ def test_interpolate_is_linear():
     np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_mixup_blends_pictures_and_targets_alike():
-    """With targets that name the picture (K = B), they say how the picture was made."""
+def test_mixup_blends_images_and_targets_alike():
+    """With targets that name the image (K = B), they say how the image was made."""
     x, _ = batch(64)
     mixed, share = mx.mixup(x, np.eye(64, dtype=np.float32), rng(), 1.0)
     np.testing.assert_allclose(mixed, np.tensordot(share, x, 1), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(share.sum(1), 1, rtol=1e-6)
     assert ((share > 0).sum(1) <= 2).all()
     own = share.diagonal()
-    assert len(np.unique(own)) > 55, "one draw of lambda for each picture"
+    assert len(np.unique(own)) > 55, "one draw of lambda for each image"
     assert mixed.dtype == share.dtype == np.float32
 
 
@@ -228,7 +228,7 @@ def test_mixup_share_is_beta(alpha):
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 9), (32, 32)])
 def test_cutmix_targets_are_the_share_of_pixels(size):
-    """Picture b is filled with the number b, so the pixels can be counted."""
+    """Image b is filled with the number b, so the pixels can be counted."""
     B = 200
     numbers = np.arange(B, dtype=np.float32)
     x = np.broadcast_to(numbers[:, None, None, None], (B, 3, *size)).copy()
@@ -317,12 +317,12 @@ def test_denormalize_clips():
 )
 def test_normalize_refuses_what_does_not_fit(mean, std):
     with pytest.raises(UserError, match="3 channels"):
-        normalize(pictures(2), mean, std)
+        normalize(sample_images(2), mean, std)
 
 
 def test_normalize_refuses_what_was_normalized():
     with pytest.raises(UserError, match=r"float32.*uint8"):
-        normalize(normalize(pictures(2), MEAN, STD), MEAN, STD)
+        normalize(normalize(sample_images(2), MEAN, STD), MEAN, STD)
 
 
 def test_one_hot():
@@ -355,7 +355,7 @@ PIXEL = {
     seed=st.integers(0, 2**32 - 1),
 )
 def test_pixel_augmentations_are_pure(name, shape, seed):
-    images = pictures(*shape, seed)
+    images = sample_images(*shape, seed)
     before = images.copy()
     out = PIXEL[name](images, rng(seed))
     assert out.shape == shape
@@ -366,10 +366,10 @@ def test_pixel_augmentations_are_pure(name, shape, seed):
 
 
 @pytest.mark.parametrize("name", PIXEL)
-def test_equal_pictures_come_out_different_and_no_picture_leaks(name):
-    images = np.repeat(pictures(1), 32, 0)
-    assert len({picture.tobytes() for picture in PIXEL[name](images, rng())}) > 1
-    images = pictures(32)
+def test_equal_images_come_out_different_and_no_image_leaks(name):
+    images = np.repeat(sample_images(1), 32, 0)
+    assert len({image.tobytes() for image in PIXEL[name](images, rng())}) > 1
+    images = sample_images(32)
     changed = images.copy()
     changed[7] = 255 - changed[7]
     one, other = PIXEL[name](images, rng()), PIXEL[name](changed, rng())
@@ -406,7 +406,7 @@ def apply(augmentation, images, labels, seed=0):
 
 
 def test_all_off_is_normalize():
-    images, labels = pictures(8), np.arange(8)
+    images, labels = sample_images(8), np.arange(8)
     x, targets = apply(au.Augmentation(crop=0, flip=0), images, labels)
     np.testing.assert_array_equal(x, normalize(images, MEAN, STD))
     np.testing.assert_array_equal(targets, labels)
@@ -414,7 +414,7 @@ def test_all_off_is_normalize():
 
 
 def test_defaults_crop_then_flip_and_keep_labels():
-    images, labels = pictures(32), np.arange(32) % 10
+    images, labels = sample_images(32), np.arange(32) % 10
     x, targets = apply(au.Augmentation(), images, labels)
     r = rng()
     expected = normalize(au.flip(au.pad_crop(images, 4, r), r), MEAN, STD)
@@ -423,7 +423,7 @@ def test_defaults_crop_then_flip_and_keep_labels():
 
 
 def test_everything_on_runs_in_the_stated_order():
-    images, labels = pictures(16), np.arange(16) % 10
+    images, labels = sample_images(16), np.arange(16) % 10
     x, targets = apply(ALL_ON, images, labels)
     r = rng()
     pixels = au.flip(au.pad_crop(au.rand_augment(images, r, 2, 9), 4, r), r)
@@ -437,15 +437,15 @@ def test_everything_on_runs_in_the_stated_order():
 
 @pytest.mark.parametrize("magnitude", [2, 10])
 def test_rand_augment_is_as_strong_as_asked(magnitude):
-    images, labels = pictures(16), np.arange(16) % 10
+    images, labels = sample_images(16), np.arange(16) % 10
     augmentation = au.Augmentation(crop=0, flip=0, rand_augment=3, magnitude=magnitude)
     expected = normalize(au.rand_augment(images, rng(), 3, magnitude), MEAN, STD)
     np.testing.assert_array_equal(apply(augmentation, images, labels)[0], expected)
 
 
-def picture_by_picture(augmentation, images, labels, r):
+def image_by_image(augmentation, images, labels, r):
     """`Augmentation.apply` without erasing and RandAugment, once more: draws in their order, then a
-    loop over pictures. A seed must give the same training in every version of this package."""
+    loop over images. A seed must give the same training in every version of this package."""
     B, _, H, W = images.shape
     padding = augmentation.crop
     dy, dx = r.integers(2 * padding + 1, size=(2, B)) if padding else np.zeros((2, B), int)
@@ -488,10 +488,10 @@ def picture_by_picture(augmentation, images, labels, r):
 @pytest.mark.parametrize("crop", [0, 1, 4])
 @pytest.mark.parametrize("flip", [0.0, 0.5])
 def test_a_seed_always_gives_the_same_batch(shape, crop, flip, mix):
-    images, labels = pictures(*shape), np.arange(shape[0]) % 10
+    images, labels = sample_images(*shape), np.arange(shape[0]) % 10
     for mix_prob, seed in ((1.0, 0), (0.5, 1), (0.5, 2)):
         augmentation = au.Augmentation(crop=crop, flip=flip, mix_prob=mix_prob, **mix)
-        expected = picture_by_picture(augmentation, images, labels, rng(seed))
+        expected = image_by_image(augmentation, images, labels, rng(seed))
         for found, right in zip(apply(augmentation, images, labels, seed), expected, strict=True):
             np.testing.assert_array_equal(found, right)
             assert found.dtype == right.dtype
@@ -501,7 +501,7 @@ def test_a_seed_always_gives_the_same_batch(shape, crop, flip, mix):
 def test_what_is_drawn_is_what_is_applied(mix):
     """Drawing looks at no pixel, leaves `rng` where `apply` leaves it, and can be applied twice."""
     augmentation = au.Augmentation(erasing=0.5, **mix)
-    images, labels = pictures(16), np.arange(16) % 10
+    images, labels = sample_images(16), np.arange(16) % 10
     one, other = rng(), rng()
     expected = augmentation.apply(images, labels, 10, one, STATISTICS)
     drawn = augmentation.draw(images.shape, other)
@@ -533,7 +533,7 @@ def test_no_mix_changes_nothing():
 
 
 def test_apply_is_pure_and_seeded():
-    images, labels = pictures(16), np.arange(16) % 10
+    images, labels = sample_images(16), np.arange(16) % 10
     before = images.copy()
     one, again, other = (apply(ALL_ON, images, labels, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one[0], again[0])

@@ -16,11 +16,11 @@ from minivit.errors import UserError
 PLAIN = Augmentation(crop=0, flip=0.0)
 RICH = Augmentation(erasing=0.5, mixup=0.8, cutmix=1.0, rand_augment=1)
 NUM, B, PER_EPOCH = 23, 5, 4
-ASIS = Statistics((0.0, 0.0, 0.0), (1 / 255,) * 3)  # a picture keeps its numbers
+ASIS = Statistics((0.0, 0.0, 0.0), (1 / 255,) * 3)  # an image keeps its numbers
 
 
 def numbered():
-    """Every pixel of picture i is i, and so is its label."""
+    """Every pixel of image i is i, and so is its label."""
     labels = np.arange(NUM)
     return Split(
         np.broadcast_to(labels[:, None, None, None], (NUM, 3, 8, 8)).astype(np.uint8), labels

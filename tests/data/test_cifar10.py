@@ -33,21 +33,21 @@ def name_without_warning(dataset, path):
 
 
 @pytest.fixture
-def pictures(monkeypatch):
-    """Six batches of four pictures."""
+def sample_images(monkeypatch):
+    """Six batches of four images."""
     monkeypatch.delenv(CIFAR10.url_variable, raising=False)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6, ROWS, 3, 32, 32), np.uint8)
     return images, rng.integers(0, 10, (6, ROWS))
 
 
-def files_of(layout, pictures) -> dict[str, bytes]:
-    images, labels = pictures
+def files_of(layout, sample_images) -> dict[str, bytes]:
+    images, labels = sample_images
     return cifar_files(SMALL, layout, images.reshape(-1, 3, 32, 32), {"labels": labels.ravel()})
 
 
-def assert_holds(dataset, pictures):
-    images, labels = pictures
+def assert_holds(dataset, sample_images):
+    images, labels = sample_images
     np.testing.assert_array_equal(dataset.train.images, images[:5].reshape(-1, 3, 32, 32))
     np.testing.assert_array_equal(dataset.train.labels, labels[:5].reshape(-1))
     np.testing.assert_array_equal(dataset.test.images, images[5])
@@ -63,15 +63,15 @@ layouts = pytest.mark.parametrize("layout", CIFAR10.layouts, ids=["binary", "pyt
 @layouts
 @pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("packed", [False, True])
-def test_reads_folders_and_archives(tmp_path, pictures, layout, packed, direct):
-    files = files_of(layout, pictures)
+def test_reads_folders_and_archives(tmp_path, sample_images, layout, packed, direct):
+    files = files_of(layout, sample_images)
     if packed:
         path = write_archive(tmp_path / layout.archive, layout.folder, files)
     else:
         path = write_folder(tmp_path / layout.folder, files)
     assert SMALL.find(path if direct else tmp_path) == path
     dataset = SMALL.load(path if direct else tmp_path, download=False)
-    assert_holds(dataset, pictures)
+    assert_holds(dataset, sample_images)
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
 
 
@@ -94,8 +94,8 @@ def official(archive: Path):
 
 
 @layouts
-def test_unofficial_bytes_load_with_one_line(tmp_path, pictures, layout):
-    path = write_folder(tmp_path / layout.folder, files_of(layout, pictures))
+def test_unofficial_bytes_load_with_one_line(tmp_path, sample_images, layout):
+    path = write_folder(tmp_path / layout.folder, files_of(layout, sample_images))
     with pytest.warns(UserWarning, match="could not be verified") as caught:
         dataset = SMALL.load(tmp_path)
     assert len(caught) == 1
@@ -105,14 +105,14 @@ def test_unofficial_bytes_load_with_one_line(tmp_path, pictures, layout):
     assert dataset.name == "CIFAR-10 (unofficial bytes)"
 
 
-def test_official_archive(tmp_path, pictures):
-    files = files_of(BINARY, pictures)
+def test_official_archive(tmp_path, sample_images):
+    files = files_of(BINARY, sample_images)
     archive = write_archive(tmp_path / "my.tar.gz", BINARY.folder, files)
     assert name_without_warning(official(archive), archive) == "CIFAR-10"
 
 
-def test_official_python_folder(tmp_path, pictures):
-    files = files_of(PYTHON, pictures)
+def test_official_python_folder(tmp_path, sample_images):
+    files = files_of(PYTHON, sample_images)
     md5 = {name: hashlib.md5(raw).hexdigest() for name, raw in files.items()}
     known = dataclasses.replace(SMALL, python=dataclasses.replace(PYTHON, md5=md5))
     folder = write_folder(tmp_path / PYTHON.folder, files)
@@ -122,11 +122,11 @@ def test_official_python_folder(tmp_path, pictures):
         assert known.load(tmp_path).name == "CIFAR-10 (unofficial bytes)"
 
 
-def test_class_names_without_metadata(tmp_path, pictures):
-    files = files_of(BINARY, pictures)
+def test_class_names_without_metadata(tmp_path, sample_images):
+    files = files_of(BINARY, sample_images)
     del files["batches.meta.txt"]
     write_archive(tmp_path / BINARY.archive, "cifar-10-batches-bin", files)
-    assert_holds(SMALL.load(tmp_path), pictures)
+    assert_holds(SMALL.load(tmp_path), sample_images)
 
 
 def test_nothing_there_and_no_download(tmp_path):
@@ -144,15 +144,15 @@ def test_named_archive_that_is_absent(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_downloads_from_the_address_in_the_environment(tmp_path, pictures, monkeypatch):
+def test_downloads_from_the_address_in_the_environment(tmp_path, sample_images, monkeypatch):
     (tmp_path / "mirror").mkdir()
-    files = files_of(BINARY, pictures)
+    files = files_of(BINARY, sample_images)
     name = BINARY.archive
     archive = write_archive(tmp_path / "mirror" / name, "cifar-10-batches-bin", files)
     known = official(archive)
     monkeypatch.setenv(CIFAR10.url_variable, archive.parent.as_uri() + "/")
     dataset = known.load(tmp_path / "new" / "data")
-    assert_holds(dataset, pictures)
+    assert_holds(dataset, sample_images)
     assert dataset.name == "CIFAR-10"
     assert (tmp_path / "new" / "data" / name).read_bytes() == archive.read_bytes()
 
@@ -161,7 +161,7 @@ def test_downloads_from_the_address_in_the_environment(tmp_path, pictures, monke
     assert (tmp_path / "other" / name).exists()
 
 
-def test_a_python_archive_is_checked_as_one(tmp_path, pictures):
+def test_a_python_archive_is_checked_as_one(tmp_path, sample_images):
     name = PYTHON.archive
     (tmp_path / name).write_bytes(b"wrong")
     with pytest.raises(UserError, match="170,498,071"):
@@ -199,8 +199,8 @@ def nine_names(files):
         (nine_names, r"batches\.meta\.txt: expected the names of 10"),
     ],
 )
-def test_wrong_binary_files(tmp_path, pictures, damage, message, packed):
-    files = files_of(BINARY, pictures)
+def test_wrong_binary_files(tmp_path, sample_images, damage, message, packed):
+    files = files_of(BINARY, sample_images)
     damage(files)
     if packed:
         write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
@@ -223,8 +223,8 @@ def test_wrong_binary_files(tmp_path, pictures, damage, message, packed):
         (python_batch(np.zeros((4, 3072), np.uint8), labels=[1, 1, 10, 1]), "outside 0 to 9"),
     ],
 )
-def test_wrong_python_files(tmp_path, pictures, raw, message):
-    files = files_of(PYTHON, pictures) | {"data_batch_4": raw}
+def test_wrong_python_files(tmp_path, sample_images, raw, message):
+    files = files_of(PYTHON, sample_images) | {"data_batch_4": raw}
     write_folder(tmp_path / PYTHON.folder, files)
     with pytest.raises(UserError, match=message) as caught:
         SMALL.load(tmp_path)
@@ -244,8 +244,8 @@ def test_not_a_gzip(tmp_path):
         SMALL.load(tmp_path)
 
 
-def test_every_kind_of_truncated_archive(tmp_path, pictures):
-    files = files_of(BINARY, pictures)
+def test_every_kind_of_truncated_archive(tmp_path, sample_images):
+    files = files_of(BINARY, sample_images)
     path = write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
     raw = path.read_bytes()
     for length in (0, 5, 100, len(raw) // 2, len(raw) - 9, len(raw) - 1):
@@ -276,10 +276,10 @@ def test_archive_with_a_link(tmp_path, kind):
         SMALL.load(tmp_path)
 
 
-def test_archive_unpacks_nothing(tmp_path, pictures):
-    files = files_of(BINARY, pictures) | {"../../outside": b"x"}
+def test_archive_unpacks_nothing(tmp_path, sample_images):
+    files = files_of(BINARY, sample_images) | {"../../outside": b"x"}
     write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
-    assert_holds(SMALL.load(tmp_path), pictures)
+    assert_holds(SMALL.load(tmp_path), sample_images)
     assert not list(tmp_path.parent.rglob("outside"))
 
 
@@ -301,8 +301,10 @@ def test_archive_with_two_members_of_a_name(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["", "cifar-10-batches-bin/test_batch.bin"])
-def test_a_pipe_is_not_waited_for(tmp_path, pictures, place):
-    folder = write_folder(tmp_path / "data" / "cifar-10-batches-bin", files_of(BINARY, pictures))
+def test_a_pipe_is_not_waited_for(tmp_path, sample_images, place):
+    folder = write_folder(
+        tmp_path / "data" / "cifar-10-batches-bin", files_of(BINARY, sample_images)
+    )
     path = folder.parent / place
     if path.is_dir():
         path.rename(tmp_path / "moved")
@@ -315,8 +317,8 @@ def test_a_pipe_is_not_waited_for(tmp_path, pictures, place):
 
 @layouts
 @pytest.mark.parametrize("bad", ["", "c\x1b[2Jat", "x" * 65, "c\xe4t"])
-def test_class_names_that_cannot_be_printed(tmp_path, pictures, layout, bad):
-    files = files_of(layout, pictures)
+def test_class_names_that_cannot_be_printed(tmp_path, sample_images, layout, bad):
+    files = files_of(layout, sample_images)
     (meta,) = layout.metas
     raw = files[meta]
     cat = b"cat" if layout is BINARY else text("cat")
@@ -327,8 +329,8 @@ def test_class_names_that_cannot_be_printed(tmp_path, pictures, layout, bad):
         SMALL.load(tmp_path)
 
 
-def test_metadata_of_megabytes(tmp_path, pictures):
-    files = files_of(BINARY, pictures) | {"batches.meta.txt": b"a " * 1_000_000}
+def test_metadata_of_megabytes(tmp_path, sample_images):
+    files = files_of(BINARY, sample_images) | {"batches.meta.txt": b"a " * 1_000_000}
     write_folder(tmp_path / BINARY.folder, files)
     with pytest.raises(UserError, match=r"batches\.meta\.txt: 2,000,000 bytes, longer"):
         SMALL.load(tmp_path)
@@ -349,8 +351,8 @@ def test_unreadable(tmp_path):
         SMALL.load(tmp_path)
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real pictures are not here")
-def test_real_pictures_are_the_same_in_both_layouts(monkeypatch):
+@pytest.mark.skipif(not REAL.exists(), reason="the real images are not here")
+def test_real_images_are_the_same_in_both_layouts(monkeypatch):
     spec = importlib.util.spec_from_file_location("make_cifar10", REAL)
     make = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make)

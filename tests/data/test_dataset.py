@@ -1,4 +1,4 @@
-"""Splits: a sample of them, and another picture size."""
+"""Splits: a sample of them, and another image size."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from minivit.models import ViTConfig
 
 
 def uneven():
-    """Classes of 40, 20 and 10 pictures; every picture is its own number."""
+    """Classes of 40, 20 and 10 images; every image is its own number."""
     labels = np.repeat([0, 1, 2], [40, 20, 10])
     images = np.broadcast_to(np.arange(70, dtype=np.uint8)[:, None, None, None], (70, 3, 4, 4))
     return Split(images, labels, np.zeros((70, 4, 4), bool))

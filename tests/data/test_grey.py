@@ -14,8 +14,10 @@ RGB = np.random.default_rng(0).integers(0, 256, (7, 3, 5, 6), np.uint8)
 
 
 def by_pillow(images: np.ndarray, mode: str) -> np.ndarray:
-    pictures = [Image.fromarray(one.transpose(1, 2, 0).squeeze()).convert(mode) for one in images]
-    return np.stack([np.asarray(one).reshape(*images.shape[2:], -1) for one in pictures])
+    sample_images = [
+        Image.fromarray(one.transpose(1, 2, 0).squeeze()).convert(mode) for one in images
+    ]
+    return np.stack([np.asarray(one).reshape(*images.shape[2:], -1) for one in sample_images])
 
 
 def test_every_colour_becomes_pillows_grey():

@@ -12,7 +12,7 @@ from minivit.errors import UserError
 NAMES = list(ra.OPERATIONS)
 
 
-def pictures(B=24, C=3, H=32, W=32, seed=0):
+def sample_images(B=24, C=3, H=32, W=32, seed=0):
     """Noise over various ranges, some smooth, the last of one colour only."""
     rng = np.random.default_rng(seed)
     low, high = np.sort(rng.integers(0, 257, (2, B, 1, 1, 1)), axis=0)
@@ -23,7 +23,7 @@ def pictures(B=24, C=3, H=32, W=32, seed=0):
 
 
 def by_pillow(images, operation, *parameters):
-    """Run `operation(picture, *parameter of that picture)` on each with Pillow."""
+    """Run `operation(image, *parameter of that image)` on each with Pillow."""
     done = [
         operation(Image.fromarray(image.transpose(1, 2, 0).squeeze()), *values)
         for image, *values in zip(images, *parameters, strict=True)
@@ -52,7 +52,7 @@ SHAPES = pytest.mark.parametrize(
 
 @SHAPES
 def test_affine_equals_pillow(shape):
-    images = pictures(*shape)
+    images = sample_images(*shape)
     rng = np.random.default_rng(1)
     matrix = np.array([1, 0, 0, 0, 1, 0]) + rng.normal(size=(len(images), 6)) * [
         *(0.3, 0.3, 5),
@@ -85,7 +85,7 @@ GEOMETRIC = {
 @pytest.mark.parametrize("name", GEOMETRIC)
 @pytest.mark.parametrize("magnitude", [0, 3, 9, 10])
 def test_geometry_equals_pillow(name, magnitude, shape):
-    images = pictures(*shape)
+    images = sample_images(*shape)
     level = np.where(np.arange(len(images)) % 2, 1, -1) * magnitude / 10
     operation, most = GEOMETRIC[name]
     if name.startswith("translate"):
@@ -117,7 +117,7 @@ TOLERANCE = {"color": 1, "contrast": 1, "brightness": 1, "sharpness": 1}
 @SHAPES
 @pytest.mark.parametrize("name", POINTWISE)
 def test_pointwise_equals_pillow(name, shape):
-    images = pictures(*shape)
+    images = sample_images(*shape)
     level = np.random.default_rng(2).uniform(-1, 1, len(images))
     level[:3] = -1, 0, 1
     operation, parameter = POINTWISE[name]
@@ -134,7 +134,7 @@ def test_pointwise_equals_pillow(name, shape):
     [("autocontrast", ImageOps.autocontrast), ("equalize", ImageOps.equalize)],
 )
 def test_tone_equals_pillow(name, operation, shape):
-    images = pictures(*shape)
+    images = sample_images(*shape)
     level = np.full(len(images), 0.5)
     np.testing.assert_array_equal(ra.OPERATIONS[name](images, level), by_pillow(images, operation))
 
@@ -165,7 +165,7 @@ def test_tone_of_few_pixels_and_few_levels_equals_pillow(name, operation, levels
 
 
 def test_sharpness_zero_is_pillows_smooth():
-    images = pictures()
+    images = sample_images()
     np.testing.assert_array_equal(
         ra.sharpness(images, np.zeros(len(images))),
         by_pillow(images, lambda image: image.filter(ImageFilter.SMOOTH)),
@@ -173,14 +173,14 @@ def test_sharpness_zero_is_pillows_smooth():
 
 
 def test_rotation_by_right_angles_is_rot90():
-    images = pictures()
+    images = sample_images()
     for turns in range(4):
         turned = ra.rotate(images, np.full(len(images), 90.0 * turns))
         np.testing.assert_array_equal(turned, np.rot90(images, turns, axes=(2, 3)))
 
 
-def test_translation_shows_gray_where_the_picture_left():
-    images = pictures(2, 3, 8, 8)
+def test_translation_shows_gray_where_the_image_left():
+    images = sample_images(2, 3, 8, 8)
     moved = ra.translate_x(images, np.array([3.0, -2.0]))
     np.testing.assert_array_equal(moved[0, :, :, :5], images[0, :, :, 3:])
     np.testing.assert_array_equal(moved[1, :, :, 2:], images[1, :, :, :6])
@@ -197,8 +197,8 @@ def test_the_fourteen_of_the_paper():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_level_zero_leaves_the_picture(name):
-    images = pictures()
+def test_level_zero_leaves_the_image(name):
+    images = sample_images()
     out = ra.OPERATIONS[name](images, np.zeros(len(images)))
     assert np.array_equal(out, images) == (name not in ("autocontrast", "equalize"))
 
@@ -211,8 +211,8 @@ def test_level_zero_leaves_the_picture(name):
     ),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_each_picture_for_itself(name, shape, seed):
-    """A picture's result does not hang on the others in the batch; the input is left alone."""
+def test_each_image_for_itself(name, shape, seed):
+    """An image's result does not hang on the others in the batch; the input is left alone."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, shape, dtype=np.uint8)
     level = rng.uniform(-1, 1, len(images))
@@ -226,8 +226,8 @@ def test_each_picture_for_itself(name, shape, seed):
     np.testing.assert_array_equal(out, np.concatenate(alone))
 
 
-def test_apply_operations_sends_each_picture_to_its_own():
-    images = pictures(2 * len(NAMES))
+def test_apply_operations_sends_each_image_to_its_own():
+    images = sample_images(2 * len(NAMES))
     which = np.random.default_rng(3).permutation(len(images)) % len(NAMES)
     levels = np.linspace(-1, 1, len(images))
     before = images.copy()
@@ -246,11 +246,11 @@ def recorded(monkeypatch, B, num_ops, magnitude):
     monkeypatch.setattr(
         ra, "apply_operations", lambda images, *drawn: (rounds.append(drawn), images)[1]
     )
-    ra.rand_augment(pictures(B), np.random.default_rng(0), num_ops, magnitude)
+    ra.rand_augment(sample_images(B), np.random.default_rng(0), num_ops, magnitude)
     return np.stack([which for which, _ in rounds]), np.stack([level for _, level in rounds])
 
 
-def test_draws_are_uniform_for_each_picture_and_round(monkeypatch):
+def test_draws_are_uniform_for_each_image_and_round(monkeypatch):
     which, levels = recorded(monkeypatch, 2800, 2, 7)
     assert which.shape == (2, 2800)
     for row in which:
@@ -264,8 +264,8 @@ def test_draws_are_uniform_for_each_picture_and_round(monkeypatch):
 
 
 def test_rounds_follow_each_other():
-    """N = 2 is operation 2 of operation 1's result, not of the picture."""
-    images = pictures(64)
+    """N = 2 is operation 2 of operation 1's result, not of the image."""
+    images = sample_images(64)
     out = ra.rand_augment(images, np.random.default_rng(5), 2, 6)
     rng = np.random.default_rng(5)
     which = rng.integers(14, size=(2, 64))
@@ -275,13 +275,13 @@ def test_rounds_follow_each_other():
 
 
 def test_two_operations_of_strength_nine_unless_told_otherwise():
-    images = pictures(40)
+    images = sample_images(40)
     expected = ra.rand_augment(images, np.random.default_rng(0), 2, 9)
     np.testing.assert_array_equal(ra.rand_augment(images, np.random.default_rng(0)), expected)
 
 
-def test_same_seed_same_pictures_and_inputs_unchanged():
-    images = pictures(40)
+def test_same_seed_same_images_and_inputs_unchanged():
+    images = sample_images(40)
     before = images.copy()
     one, again, other = (ra.rand_augment(images, np.random.default_rng(s)) for s in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
@@ -290,10 +290,10 @@ def test_same_seed_same_pictures_and_inputs_unchanged():
     assert not np.shares_memory(ra.rand_augment(images, np.random.default_rng(0), 0), images)
 
 
-def test_equal_pictures_come_out_different():
+def test_equal_images_come_out_different():
     image = np.sort(np.random.default_rng(0).integers(0, 256, (1, 3, 16, 16), np.uint8))
     out = ra.rand_augment(image.repeat(32, 0), np.random.default_rng(0), 2, 9)
-    assert len({picture.tobytes() for picture in out}) > 25
+    assert len({image.tobytes() for image in out}) > 25
 
 
 def test_other_channels_are_refused():

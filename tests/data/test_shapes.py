@@ -50,11 +50,11 @@ def test_one_split_does_not_hang_on_the_length_of_the_other():
     assert as_bytes(one.test) == as_bytes(other.test)
 
 
-def test_every_picture_is_another(small):
+def test_every_image_is_another(small):
     other = shapes.load(seed=4, num_train=100, num_test=100)
     splits = (small.train, small.test, other.train, other.test)
-    pictures = [image.tobytes() for split in splits for image in split.images]
-    assert len(set(pictures)) == len(pictures)
+    sample_images = [image.tobytes() for split in splits for image in split.images]
+    assert len(set(sample_images)) == len(sample_images)
 
 
 def test_classes_are_balanced_and_shuffled(small):
@@ -134,7 +134,7 @@ def test_masks_show_the_figure_of_their_label(small):
 
 
 def test_figures_are_whole(small):
-    """A figure that the picture cut off would cover pixels along its edge."""
+    """A figure that the image cut off would cover pixels along its edge."""
     masks = small.train.masks
     assert masks.sum((1, 2)).min() > 35
     border = np.ones((32, 32), bool)
@@ -167,7 +167,7 @@ def test_a_linear_classifier_fails(small):
     def features(split):
         return np.c_[split.images.reshape(len(split), -1) / 127.5 - 1, np.ones(len(split))]
 
-    # Ridge regression on the labels, solved for a weight a picture: fewer than a weight a pixel.
+    # Ridge regression on the labels, solved for a weight an image: fewer than a weight a pixel.
     x, target = features(small.train[:2000]), np.eye(10)[small.train.labels[:2000]]
     products, test_products = x @ x.T, features(small.test) @ x.T
     for ridge in (1e2, 1e3, 1e4):

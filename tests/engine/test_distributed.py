@@ -279,7 +279,7 @@ def test_a_mistake_of_all_is_told_once(tmp_path, train):
 def test_a_mistake_of_one_rank_ends_all(tmp_path, train):
     done = train(3, tmp_path, *FLAGS, fault="lost", at="step:0:1")
     assert done.returncode == 2
-    assert errors(done) == ["error: the pictures are lost"]
+    assert errors(done) == ["error: the images are lost"]
 
 
 def test_a_bug_on_one_rank_ends_all_with_one_traceback(tmp_path, train):

@@ -67,7 +67,7 @@ def test_on_metrics_gets_what_metrics_jsonl_gets(tmp_path):
 
 
 def test_32_images_are_learnt_by_heart(tmp_path):
-    """Labels that have nothing to do with the pictures."""
+    """Labels that have nothing to do with the images."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (33, 3, 8, 8), dtype=np.uint8)
     noise = Split(images, np.arange(33) % 4)
@@ -126,7 +126,7 @@ def test_the_validation_split_has_each_class_in_its_share_if_told_to(tmp_path):
 
 
 class Watched(Split):
-    """Counts how often its pictures are looked at."""
+    """Counts how often its images are looked at."""
 
     looks = 0
 
@@ -284,7 +284,7 @@ def test_metrics_hold_a_line_a_log_step_and_one_an_epoch(tmp_path):
     assert lines[3]["val_loss"] > 0
 
 
-def test_what_is_learnt_holds_for_pictures_never_seen(tmp_path):
+def test_what_is_learnt_holds_for_images_never_seen(tmp_path):
     training = tiny.trainer(tmp_path, epochs=15, lr=1e-2, threads=2)
     training.fit()
     assert training.test().accuracy >= 0.9
@@ -299,7 +299,7 @@ def test_what_is_learnt_holds_for_pictures_never_seen(tmp_path):
         ({"in_channels": 1}, "in_channels is 1, but Tints has 3"),
     ],
 )
-def test_a_model_that_does_not_fit_the_pictures_is_refused(tmp_path, vit, words):
+def test_a_model_that_does_not_fit_the_images_is_refused(tmp_path, vit, words):
     with pytest.raises(UserError, match=words) as error:
         tiny.trainer(tmp_path, vit=vit)
     assert "\n" not in str(error.value)

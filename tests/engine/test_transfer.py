@@ -43,7 +43,7 @@ def test_the_same_size_and_classes_give_exactly_the_same_logits(pool, pos_embed)
     np.testing.assert_array_equal(model(images), source(images))
 
 
-def test_a_larger_picture_resizes_the_positions_and_nothing_else():
+def test_a_larger_image_resizes_the_positions_and_nothing_else():
     source = trained()
     model = ViT(dataclasses.replace(CONFIG, image_size=(12, 16)))
     (said,) = transfer(model, pretrained(source), NAMES)
@@ -60,7 +60,7 @@ def test_a_larger_picture_resizes_the_positions_and_nothing_else():
     assert corner < np.abs(found[0, 1] - before[0, 4]).max(), "corners stay near corners"
 
 
-def test_a_larger_picture_resizes_relative_positions_around_the_middle():
+def test_a_larger_image_resizes_relative_positions_around_the_middle():
     source = trained(dataclasses.replace(CONFIG, pos_embed="relative"))
     model = ViT(dataclasses.replace(source.config, image_size=16))
     (said,) = transfer(model, pretrained(source), NAMES)

@@ -46,7 +46,7 @@ def test_half_are_corrupted_of_those_80_percent_masked_10_swapped_10_kept():
     assert corrupted.mean(0).std() < 0.05, "every place is hidden about as often"
 
 
-def test_each_picture_hides_other_patches():
+def test_each_image_hides_other_patches():
     chosen = corruption(uniform(5, 64)).chosen
     assert len({tuple(rows) for rows in chosen}) == 5
     assert (np.diff(chosen) > 0).all()

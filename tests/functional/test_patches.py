@@ -1,4 +1,4 @@
-"""Pictures into patches and back."""
+"""Images into patches and back."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_patchify_is_the_slow_loop(B, C, rows, columns, P, seed):
     np.testing.assert_array_equal(patchify_forward(images, P)[0], patchify_slowly(images, P))
 
 
-def test_patch_order_on_a_picture_that_can_be_read():
+def test_patch_order_on_an_image_that_can_be_read():
     red = np.arange(8).reshape(2, 4)
     images = np.stack([red, red + 100])[None]  # two channels, 2×4 pixels
     patches, _ = patchify_forward(images, 2)
@@ -74,7 +74,7 @@ def test_a_patch_size_below_one_is_refused(patch_size):
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 12), (1, 6, 13)])
-def test_patches_that_do_not_fill_the_picture_are_refused(shape):
+def test_patches_that_do_not_fill_the_image_are_refused(shape):
     with pytest.raises(UserError, match="do not fill 4×6"):
         unpatchify_forward(np.zeros(shape), 2, (4, 6))
 

@@ -9,14 +9,14 @@ from minivit.functional import cross_entropy_backward, cross_entropy_forward
 
 CASES = {
     "defaults": {"num_heads": 3},
-    "one token a picture": {"num_heads": 2, "patch_size": 8, "depth": 1},
-    "wide picture, tanh": {
+    "one token an image": {"num_heads": 2, "patch_size": 8, "depth": 1},
+    "wide image, tanh": {
         "image_size": (4, 12),
         "patch_size": 2,
         "num_heads": 2,
         "activation": "gelu_tanh",
     },
-    "tall picture, sines": {"image_size": (12, 8), "num_heads": 4, "pos_embed": "sincos2d"},
+    "tall image, sines": {"image_size": (12, 8), "num_heads": 4, "pos_embed": "sincos2d"},
     "mean, sines, one channel": {
         "image_size": (8, 12),
         "in_channels": 1,

@@ -36,7 +36,7 @@ def make(dtype="float64", **options):
     return model
 
 
-def pictures(B=4, dtype="float64"):
+def sample_images(B=4, dtype="float64"):
     return draw(0, B, 3, 8, 12).astype(dtype)
 
 
@@ -90,7 +90,7 @@ def test_the_decayed_parameters_come_first_in_the_flat_array():
 def test_a_replica_shares_weights_and_owns_gradients(options):
     model = make(**options)
     twin = model.replica()
-    images = pictures()
+    images = sample_images()
     assert np.shares_memory(twin.flat.data, model.flat.data)
     assert not np.shares_memory(twin.flat.grad, model.flat.grad)
     model.flat.data *= 0.5
@@ -120,7 +120,7 @@ def test_a_replica_costs_the_memory_of_its_gradients(kind):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_at_test_time_dropout_is_off(dtype):
-    model, images = make(dtype, **DROPS), pictures(dtype=dtype)
+    model, images = make(dtype, **DROPS), sample_images(dtype=dtype)
     logits, cache = model.forward(images)
     np.testing.assert_array_equal(logits, model(images))
     np.testing.assert_array_equal(logits, model.forward(images, stream=RandomStream(0))[0])
@@ -132,7 +132,7 @@ def test_at_test_time_dropout_is_off(dtype):
 
 
 def test_masks_differ_from_step_to_step_and_repeat_within_one():
-    model, images = make(**DROPS), pictures()
+    model, images = make(**DROPS), sample_images()
     first, again, later = (
         model.forward(images, train=True, stream=RandomStream(0, step))[0] for step in (0, 0, 1)
     )
@@ -141,7 +141,7 @@ def test_masks_differ_from_step_to_step_and_repeat_within_one():
 
 
 def test_the_cache_holds_every_blocks_attention_map():
-    _, cache = make().forward(pictures())
+    _, cache = make().forward(sample_images())
     maps = [block.attn.probs for block in cache.blocks]
     assert [probs.shape for probs in maps] == [(4, 2, 7, 7)] * 2
     for probs in maps:
@@ -151,7 +151,7 @@ def test_the_cache_holds_every_blocks_attention_map():
 
 def test_a_cache_serves_one_backward():
     model = make()
-    logits, cache = model.forward(pictures())
+    logits, cache = model.forward(sample_images())
     model.backward(np.ones_like(logits), cache)
     assert cache.blocks == []
     with pytest.raises(UserError, match="run forward again"):
@@ -180,8 +180,8 @@ def test_images_that_do_not_fit_are_told_in_one_line(images, words):
 @pytest.mark.parametrize("rate", DROPS)
 def test_training_with_dropout_needs_a_stream(rate):
     with pytest.raises(UserError, match="RandomStream"):
-        make(**{rate: 0.1}).forward(pictures(), train=True)
-    make().forward(pictures(), train=True)  # nothing to draw, nothing needed
+        make(**{rate: 0.1}).forward(sample_images(), train=True)
+    make().forward(sample_images(), train=True)  # nothing to draw, nothing needed
 
 
 def masks_of(cache):
@@ -192,7 +192,7 @@ def masks_of(cache):
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 def test_micro_batches_are_the_whole_batch(pool):
-    model, images, labels = make(pool=pool, **DROPS), pictures(8), np.arange(8) % 3
+    model, images, labels = make(pool=pool, **DROPS), sample_images(8), np.arange(8) % 3
 
     def run(rows, first):
         stream = RandomStream(5, 2, first)
@@ -221,7 +221,7 @@ def test_micro_batches_are_the_whole_batch(pool):
 
 
 def test_images_do_not_see_each_other():
-    model, images = make(), pictures()
+    model, images = make(), sample_images()
     logits = model(images)
     _, cache = model.forward(images)
     assert np.abs(cache.blocks[1].attn.probs[0] - cache.blocks[1].attn.probs[1]).max() > 1e-3
@@ -230,7 +230,7 @@ def test_images_do_not_see_each_other():
 
 
 def test_the_class_token_and_the_positions_learn():
-    model, images = make("float32"), pictures(dtype="float32")
+    model, images = make("float32"), sample_images(dtype="float32")
     logits, cache = model.forward(images)
     model.backward(np.ones_like(logits), cache)
     token, places = model.cls_token, model.pos_embed
@@ -254,7 +254,7 @@ def test_the_class_token_and_the_positions_learn():
     ],
 )
 def test_no_float64_leaks_into_a_float32_model(options):
-    model, images = make("float32", **options, **DROPS), pictures(dtype="float32")
+    model, images = make("float32", **options, **DROPS), sample_images(dtype="float32")
     logits, cache = model.forward(images, train=True, stream=RandomStream(0))
     caches = [array for array in arrays_in(cache) if array.dtype.kind == "f"]
     dimages = model.backward(np.ones_like(logits), cache)
@@ -313,7 +313,7 @@ def test_positions_that_are_not_learned_are_found_where_there_are_some():
 
 @pytest.mark.parametrize("pool", ["cls", "mean", "seq", "map"])
 def test_features_are_what_the_head_gets_and_tokens_what_the_last_norm_gives(pool):
-    model, images = make(pool=pool, num_registers=2, final_norm="tokens"), pictures()
+    model, images = make(pool=pool, num_registers=2, final_norm="tokens"), sample_images()
     logits, cache = model.forward(images)
     np.testing.assert_array_equal(model.tokens(images), cache.tokens)
     features = model.features(images)
@@ -326,7 +326,7 @@ def test_features_are_what_the_head_gets_and_tokens_what_the_last_norm_gives(poo
 
 @pytest.mark.parametrize("num_classes", [0, 3])
 def test_of_a_distilled_model_two_tokens_have_a_say(num_classes):
-    model, images = make(distilled=True, num_classes=num_classes), pictures()
+    model, images = make(distilled=True, num_classes=num_classes), sample_images()
     one, two, *_ = model.tokens(images).swapaxes(0, 1)
     np.testing.assert_allclose(model.features(images), (one + two) / 2, atol=1e-14)
     if num_classes:
@@ -354,7 +354,7 @@ def test_it_is_told_when_the_gradients_of_a_block_are_there():
         gradients = [block.mlp.fc1.weight.grad.any() for block in model.blocks]
         seen.append((i, gradients))
 
-    logits, cache = model.forward(pictures())
+    logits, cache = model.forward(sample_images())
     model.backward(draw(1, *logits.shape), cache, done=done)
     assert seen == [(i, [j >= i for j in range(3)]) for i in (2, 1, 0)]
 
@@ -371,7 +371,7 @@ def test_of_all_stages_a_call_keeps_the_last():
 
 
 def test_every_blocks_cache_is_shown():
-    model, images, maps = make(), pictures(), []
+    model, images, maps = make(), sample_images(), []
     model.observe(images, lambda cache: maps.append(cache.attn.probs))
     _, cache = model.forward(images)
     np.testing.assert_array_equal(maps, [block.attn.probs for block in cache.blocks])
@@ -379,7 +379,7 @@ def test_every_blocks_cache_is_shown():
 
 def test_the_gradients_of_all_maps_are_handed_out():
     model = make()
-    logits, cache = model.forward(pictures())
+    logits, cache = model.forward(sample_images())
     dprobs = np.full((2, 4, 2, 7, 7), np.nan)
     model.backward(np.ones_like(logits), cache, dprobs)
     assert np.isfinite(dprobs).all()
@@ -392,7 +392,7 @@ def test_positions_of_ones_own_draw_from_the_stream_in_training(embed_prefix):
     model = ViT(config, positions=lambda rng, config: Dropout(0.5))
     for train in (False, True):
         stream = RandomStream(0)
-        model.forward(pictures(dtype="float32"), train, stream)
+        model.forward(sample_images(dtype="float32"), train, stream)
         assert stream.draws == train
 
 
@@ -400,7 +400,7 @@ def test_two_backwards_add_up():
     model = make(distilled=True, num_registers=2)
     for _ in range(2):
         once = model.flat.grad.copy()
-        logits, cache = model.forward(pictures())
+        logits, cache = model.forward(sample_images())
         model.backward(np.ones_like(logits), cache)
     np.testing.assert_allclose(model.flat.grad, 2.0 * once, atol=1e-12)
     gradients = model.flat.views(model.flat.grad)

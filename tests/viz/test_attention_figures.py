@@ -17,7 +17,7 @@ from minivit.viz import (
 )
 from minivit.viz.weights import Filters
 
-PICTURES = np.arange(2 * 3 * 8 * 12, dtype=np.uint8).reshape(2, 3, 8, 12)
+IMAGES = np.arange(2 * 3 * 8 * 12, dtype=np.uint8).reshape(2, 3, 8, 12)
 MAPS = np.abs(draw(0, 2, 2, 3))
 
 
@@ -32,11 +32,11 @@ def scaled(heat):
 
 def test_overlays_stand_in_their_row_and_column():
     maps = {"one": MAPS, "two": MAPS[::-1]}
-    figure = overlay_figure(PICTURES, maps, ["a", "b"], ["blue", "red"])
+    figure = overlay_figure(IMAGES, maps, ["a", "b"], ["blue", "red"])
     *panels, bar = figure.axes
     axes = np.array(panels).reshape(2, 3)
     for row in range(2):
-        np.testing.assert_array_equal(images(axes[row, 0])[0], PICTURES[row].transpose(1, 2, 0))
+        np.testing.assert_array_equal(images(axes[row, 0])[0], IMAGES[row].transpose(1, 2, 0))
         for column, found in enumerate(maps.values(), 1):
             shown = images(axes[row, column])[-1]
             np.testing.assert_allclose(shown, scaled(found[row]))
@@ -49,7 +49,7 @@ def test_overlays_stand_in_their_row_and_column():
 
 
 def test_a_map_without_contrast_is_dark_and_no_error():
-    figure = rollout_figure(PICTURES[0], np.ones((1, 2, 3)))
+    figure = rollout_figure(IMAGES[0], np.ones((1, 2, 3)))
     assert images(figure.axes[1])[-1].max() == 0.0
 
 
@@ -115,17 +115,17 @@ def test_filters_are_scaled_about_grey():
 
 def test_the_gallery_says_what_is_right_and_what_is_not():
     probs = np.array([[0.9, 0.1], [0.7, 0.3]])
-    figure = gallery_figure(PICTURES, probs, ["cat", "dog"], labels=[0, 1])
+    figure = gallery_figure(IMAGES, probs, ["cat", "dog"], labels=[0, 1])
     first, second = figure.axes
     assert first.get_title() == "cat 90 %"
     assert second.get_title() == "✗ cat 70 %\ntrue: dog"
     assert first.title.get_color() != second.title.get_color()
-    unknown = gallery_figure(PICTURES, probs, ["cat", "dog"]).axes[1]
+    unknown = gallery_figure(IMAGES, probs, ["cat", "dog"]).axes[1]
     assert unknown.get_title() == "cat 70 %"
 
 
 def test_one_channel_is_drawn_grey():
-    grey = PICTURES[:, :1]
+    grey = IMAGES[:, :1]
     assert images(gallery_figure(grey, np.ones((2, 1)), ["a"]).axes[0])[0].shape == (8, 12)
     components = draw(5, 2, 1, 4, 4)
     assert images(filters_figure(Filters(components, np.ones(2))).axes[0])[0].shape == (4, 4)
@@ -134,6 +134,6 @@ def test_one_channel_is_drawn_grey():
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_figures_are_saved_into_folders_that_are_made(tmp_path, suffix):
     path = tmp_path / "new" / f"gallery.{suffix}"
-    save_figure(gallery_figure(PICTURES, np.ones((2, 1)), ["a"]), path)
+    save_figure(gallery_figure(IMAGES, np.ones((2, 1)), ["a"]), path)
     start = path.read_bytes()[:100]
     assert start.startswith(b"\x89PNG") if suffix == "png" else b"<?xml" in start

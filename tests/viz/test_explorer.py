@@ -49,14 +49,14 @@ def test_the_page_names_no_host():
     assert "default-src 'none'" in page
 
 
-def test_the_same_pictures_give_the_same_page(tmp_path):
+def test_the_same_images_give_the_same_page(tmp_path):
     first, again = (explore(model(), images(2)) for _ in range(2))
     assert first.html == again.html
     first.save(tmp_path / "new" / "page.html")
     assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == first.html
 
 
-def test_bytes_and_floats_of_one_picture_are_the_same_page():
+def test_bytes_and_floats_of_one_image_are_the_same_page():
     pixels = np.arange(192, dtype=np.uint8).reshape(1, 3, 8, 8)
     pixels.flat[-1] = 255
     from_bytes = explore(model(), pixels, statistics=Statistics((0.0,) * 3, (1.0,) * 3))
@@ -111,8 +111,8 @@ def test_a_page_that_is_far_too_large_is_refused_before_it_is_computed(monkeypat
 
 
 def test_the_size_is_the_one_promised():
-    """65 tokens, 6 layers of 8 heads: about 0.3 MB a picture."""
+    """65 tokens, 6 layers of 8 heads: about 0.3 MB an image."""
     one = model(image_size=32, depth=6, num_heads=8)
-    pictures = np.zeros((3, 3, 32, 32), np.float32)
-    sizes = [len(explore(one, pictures[:n]).html) for n in (1, 3)]
+    sample_images = np.zeros((3, 3, 32, 32), np.float32)
+    sizes = [len(explore(one, sample_images[:n]).html) for n in (1, 3)]
     assert 0.25e6 < (sizes[1] - sizes[0]) / 2 < 0.32e6

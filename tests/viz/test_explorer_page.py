@@ -26,16 +26,16 @@ def model(**changes):
     return one
 
 
-def pictures(count=2):
+def sample_images(count=2):
     rng = np.random.default_rng(0)
     return rng.standard_normal((count, 3, 8, 12), np.float32)
 
 
-def weights_on_the_page(page, picture, layer, name):
+def weights_on_the_page(page, image, layer, name):
     script = (
         """([image, layer, name]) => { set({image}); return Array.from(maps()[layer][name]) }"""
     )
-    numbers = page.evaluate(script, [picture, layer, name])
+    numbers = page.evaluate(script, [image, layer, name])
     side = round(len(numbers) ** 0.5)
     return np.array(numbers).reshape(side, side)
 
@@ -43,28 +43,28 @@ def weights_on_the_page(page, picture, layer, name):
 def test_a_model_without_a_head_says_nothing(open_page):
     for changes, shown in (({}, True), ({"num_classes": 0}, False)):
         one = tiny.lively(ViT(ViTConfig(**SIZES | changes)))
-        page = open_page(explore(one, pictures(), labels=[0, 1]))
+        page = open_page(explore(one, sample_images(), labels=[0, 1]))
         assert page.get_by_text("What the model says").is_visible() == shown
         assert page.locator("#answers li").count() == 3 * shown
 
 
 @pytest.mark.parametrize("prefix", [{}, {"pool": "mean"}, {"distilled": True, "num_registers": 2}])
 def test_every_number_is_numpys(open_page, prefix):
-    one, images = model(**prefix), pictures()
+    one, images = model(**prefix), sample_images()
     page, maps = open_page(explore(one, images)), look(one, images).maps
     rolled = rollout(maps)
     L, N, H = maps.shape[:3]
-    for layer, picture in np.ndindex(L, N):
+    for layer, image in np.ndindex(L, N):
         for head in range(H):
-            found = weights_on_the_page(page, picture, layer, head)
-            np.testing.assert_allclose(found, maps[layer, picture, head], atol=STEP)
-        heads = maps[layer, picture]
+            found = weights_on_the_page(page, image, layer, head)
+            np.testing.assert_allclose(found, maps[layer, image, head], atol=STEP)
+        heads = maps[layer, image]
         for name, expected in (
             ("mean", heads.mean(0)),
             ("max", heads.max(0)),
-            ("rollout", rolled[layer, picture]),
+            ("rollout", rolled[layer, image]),
         ):
-            found = weights_on_the_page(page, picture, layer, name)
+            found = weights_on_the_page(page, image, layer, name)
             np.testing.assert_allclose(found, expected, atol=2 * STEP)
 
 
@@ -79,7 +79,7 @@ def read_out(page):
 @pytest.mark.parametrize("direction", ["to", "by"])
 def test_every_patch_and_head_is_read_out_by_keyboard_alone(open_page, direction):
     """Tab to the grid, arrows to a patch, Enter, arrows to another: NumPy's number is said."""
-    one, images = model(), pictures(1)
+    one, images = model(), sample_images(1)
     page, maps = open_page(explore(one, images)), look(one, images).maps[:, 0]
     if direction == "by":
         page.focus("input[value=to]")
@@ -140,7 +140,7 @@ def walk(page, row, column):
 
 
 def test_tab_reaches_everything(open_page):
-    page = open_page(explore(model(), pictures()))
+    page = open_page(explore(model(), sample_images()))
     reached = set()
     for _ in range(20):
         page.keyboard.press("Tab")
@@ -155,7 +155,7 @@ def test_tab_reaches_everything(open_page):
 
 
 def test_the_mouse_points_locks_and_unlocks(open_page):
-    one, images = model(), pictures(1)
+    one, images = model(), sample_images(1)
     page, maps = open_page(explore(one, images)), look(one, images).maps[1, 0].mean(0)
     box = page.locator("#stage").bounding_box()
     at = lambda row, column: (  # noqa: E731
@@ -178,7 +178,7 @@ def test_the_mouse_points_locks_and_unlocks(open_page):
 
 
 def test_tokens_before_the_patches_can_be_asked(open_page):
-    one, images = model(distilled=True, num_registers=2), pictures(1)
+    one, images = model(distilled=True, num_registers=2), sample_images(1)
     page, maps = open_page(explore(one, images)), look(one, images).maps[1, 0].mean(0)
     names = ["the class token", "the distillation token", "register 1", "register 2"]
     for token, name in enumerate(names):
@@ -204,7 +204,7 @@ def test_tokens_before_the_patches_can_be_asked(open_page):
 
 
 def test_registers_alone_are_no_class_token(open_page):
-    page = open_page(explore(model(pool="mean", num_registers=2), pictures(1)))
+    page = open_page(explore(model(pool="mean", num_registers=2), sample_images(1)))
     assert "Row 2, column 2." in page.text_content("#readout")  # the middle
     assert page.locator("#class-token").count() == 0
     page.click("#register-2")
@@ -213,7 +213,7 @@ def test_registers_alone_are_no_class_token(open_page):
 
 def test_the_stage_shows_the_map_where_the_patch_is(open_page):
     """The patch with the largest weight is clear, the others are paler the less they have."""
-    one, images = model(), pictures(1)
+    one, images = model(), sample_images(1)
     page, maps = open_page(explore(one, images)), look(one, images).maps[:, 0]
     page.evaluate("set({layer: 0, map: 1, query: 3, locked: true})")
     script = """() => { const c = document.querySelector('#heat');
@@ -241,7 +241,7 @@ def features_of(one, images):
 
 @pytest.mark.parametrize("prefix", [{}, {"pool": "mean"}, {"num_registers": 2}])
 def test_likeness_on_the_page_is_numpys(open_page, prefix):
-    one, images = model(**prefix), pictures(3)
+    one, images = model(**prefix), sample_images(3)
     page, features = open_page(explore(one, images)), features_of(one, images)
     first = one.config.num_prefix
     for source, patch in ((0, 0), (1, 4), (2, 5)):
@@ -253,8 +253,8 @@ def test_likeness_on_the_page_is_numpys(open_page, prefix):
     assert np.ptp(expected) > 0.5
 
 
-def test_a_patch_clicked_in_one_picture_shows_its_like_in_all(open_page):
-    one, images = model(), pictures(3)
+def test_a_patch_clicked_in_one_image_shows_its_like_in_all(open_page):
+    one, images = model(), sample_images(3)
     page, features = open_page(explore(one, images)), features_of(one, images)
     page.check("input[value=like]")
     box = page.locator("#stage").bounding_box()
@@ -291,7 +291,7 @@ def test_a_patch_clicked_in_one_picture_shows_its_like_in_all(open_page):
 
 
 def test_a_link_brings_the_view_back(open_page):
-    page = open_page(explore(model(), pictures()))
+    page = open_page(explore(model(), sample_images()))
     page.evaluate(
         "set({image: 1, layer: 0, map: 1, query: 4, target: 2, locked: true, show: 'by'})"
     )
@@ -300,18 +300,23 @@ def test_a_link_brings_the_view_back(open_page):
     address, said = page.get_attribute("#link", "href"), page.text_content("#readout")
     page.wait_for_timeout(400)
     assert page.url.endswith(address)
-    again = open_page(explore(model(), pictures()), address)
+    again = open_page(explore(model(), sample_images()), address)
     assert again.text_content("#readout") == said
     assert again.is_checked("#smooth")
     assert again.input_value("#opacity") == "30"
     assert again.get_attribute("#link", "href") == address
     wild = "#image=99&layer=-1&map=x&query=1e9&opacity=no&target=7.5"
-    assert "Layer 2" in open_page(explore(model(), pictures()), wild).text_content("#readout")
+    assert "Layer 2" in open_page(explore(model(), sample_images()), wild).text_content("#readout")
 
 
 def test_a_hostile_name_stays_text(open_page):
     explorer = explore(
-        model(), pictures(1), labels=[1], class_names=["a", EVIL, "c"], names=[EVIL], title=EVIL
+        model(),
+        sample_images(1),
+        labels=[1],
+        class_names=["a", EVIL, "c"],
+        names=[EVIL],
+        title=EVIL,
     )
     page = open_page(explorer)
     page.wait_for_timeout(200)
@@ -326,7 +331,7 @@ def test_a_hostile_name_stays_text(open_page):
 
 def test_nothing_can_be_loaded(open_page):
     """The policy in the page forbids it, whatever a script might try."""
-    page = open_page(explore(model(), pictures(1)))
+    page = open_page(explore(model(), sample_images(1)))
     answer = page.evaluate("fetch('https://example.com/').then(() => 'loaded', () => 'refused')")
     assert answer == "refused"
     assert "Content Security Policy" in page.said[0]
@@ -335,26 +340,26 @@ def test_nothing_can_be_loaded(open_page):
 
 
 def test_answers_are_the_models(open_page):
-    one, images = model(), pictures()
+    one, images = model(), sample_images()
     page = open_page(explore(one, images, labels=[0, 2], class_names=["cat", "dog", "owl"]))
     logits = one(images)
     probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    for picture in range(2):
-        page.evaluate(f"set({{image: {picture}}})")
+    for image in range(2):
+        page.evaluate(f"set({{image: {image}}})")
         rows = page.locator("#answers li")
-        order = np.argsort(-probs[picture])
+        order = np.argsort(-probs[image])
         for place, k in enumerate(order):
             text = rows.nth(place).inner_text().split("\n")
             assert text[0] == ["cat", "dog", "owl"][k]
             assert float(text[-1].removesuffix(" %")) == pytest.approx(
-                100 * probs[picture, k], abs=0.06
+                100 * probs[image, k], abs=0.06
             )
-        agrees = [0, 2][picture] == order[0]
+        agrees = [0, 2][image] == order[0]
         assert ("agrees" if agrees else "wrong") in page.text_content("#truth")
 
 
 def test_a_png_is_saved(open_page, tmp_path):
-    page = open_page(explore(model(), pictures(1)))
+    page = open_page(explore(model(), sample_images(1)))
     with page.expect_download() as download:
         page.click("#export")
     download.value.save_as(tmp_path / "view.png")
@@ -365,7 +370,7 @@ def test_a_png_is_saved(open_page, tmp_path):
 
 
 def test_a_wrong_answer_is_marked_everywhere(open_page, tmp_path):
-    one, images = model(), pictures(3)
+    one, images = model(), sample_images(3)
     right = one(images).argmax(-1)
     labels = [int(right[0]), (int(right[1]) + 1) % 3, None]
     page = open_page(explore(one, images, labels=labels, class_names=["cat", "dog", "owl"]))
@@ -380,7 +385,7 @@ def test_a_wrong_answer_is_marked_everywhere(open_page, tmp_path):
 
 
 def test_the_strip_fades_where_it_goes_on(open_page):
-    page = open_page(explore(model(), pictures(12)), viewport={"width": 360, "height": 700})
+    page = open_page(explore(model(), sample_images(12)), viewport={"width": 360, "height": 700})
     fades = "$('images').classList.contains('more')"
     assert page.evaluate(fades)
     page.evaluate("$('images').scrollLeft = 10000")
@@ -388,7 +393,7 @@ def test_the_strip_fades_where_it_goes_on(open_page):
     assert not page.evaluate(fades)
     page.set_viewport_size({"width": 1280, "height": 800})
     page.evaluate("$('images').scrollLeft = 0")
-    few = open_page(explore(model(), pictures(2)))
+    few = open_page(explore(model(), sample_images(2)))
     assert not few.evaluate(fades)
 
 
@@ -409,7 +414,7 @@ def test_image_and_maps_are_large_enough(open_page, width, height):
 @pytest.mark.parametrize("width", [360, 1280])
 def test_narrow_and_dark(open_page, scheme, width):
     size = {"width": width, "height": 800}
-    page = open_page(explore(model(), pictures(3)), viewport=size, color_scheme=scheme)
+    page = open_page(explore(model(), sample_images(3)), viewport=size, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     red = int(re.search(r"\d+", ground)[0])
@@ -423,7 +428,7 @@ def test_narrow_and_dark(open_page, scheme, width):
 
 
 def test_motion_is_reduced_on_request(open_page):
-    page = open_page(explore(model(), pictures(1)), reduced_motion="reduce")
+    page = open_page(explore(model(), sample_images(1)), reduced_motion="reduce")
     durations = (
         "[...document.querySelectorAll('*')].map(e => getComputedStyle(e).transitionDuration)"
     )
@@ -431,7 +436,7 @@ def test_motion_is_reduced_on_request(open_page):
 
 
 def test_some_layers_only_means_no_rollout(open_page):
-    one, images = model(), pictures(1)
+    one, images = model(), sample_images(1)
     page = open_page(explore(one, images, layers=[1]))
     assert page.evaluate("MAPS.includes('rollout')") is False
     assert "Layer 2" in page.text_content("#readout")
@@ -440,7 +445,7 @@ def test_some_layers_only_means_no_rollout(open_page):
 
 
 def test_a_frame_in_a_notebook_works(browser, tmp_path):
-    cell = explore(model(), pictures(1))._repr_html_()
+    cell = explore(model(), sample_images(1))._repr_html_()
     (tmp_path / "notebook.html").write_text(
         f"<!doctype html><title>n</title>{cell}", encoding="utf-8"
     )
@@ -453,7 +458,7 @@ def test_a_frame_in_a_notebook_works(browser, tmp_path):
 
 def test_the_data_is_what_python_wrote(open_page):
     """The script reads exactly the JSON that the page holds."""
-    explorer = explore(model(), pictures(1), title="é ✓ \u2028 <b>")
+    explorer = explore(model(), sample_images(1), title="é ✓ \u2028 <b>")
     page = open_page(explorer)
     content = json.loads(page.evaluate("JSON.stringify(data)"))
     assert content["title"] == "é ✓ \u2028 <b>"

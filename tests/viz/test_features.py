@@ -65,8 +65,8 @@ def test_a_patch_finds_its_like():
 
 def test_figures_have_a_panel_for_each():
     features, _ = scene()
-    pictures = np.zeros((2, 3, 32, 48), np.uint8)
-    assert len(components_figure(pictures, patch_components(features)).axes) == 4
-    *maps, bar = class_token_figure(pictures[0], np.ones((6, 8, 8))).axes
+    sample_images = np.zeros((2, 3, 32, 48), np.uint8)
+    assert len(components_figure(sample_images, patch_components(features)).axes) == 4
+    *maps, bar = class_token_figure(sample_images[0], np.ones((6, 8, 8))).axes
     assert len(maps) == 7
     assert bar.get_ylabel().startswith("each map")

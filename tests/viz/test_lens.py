@@ -83,8 +83,8 @@ def test_the_figure_has_a_panel_per_stage_in_the_colors_of_the_classes():
     patches[..., 1] = 1.0
     patches[1, 0, 0, 0] = 0.5, 0.5
     patches[1, 0, 1, 2] = 1.0, 0.0
-    pictures = np.zeros((1, 3, 8, 12), np.uint8)
-    figure = lens_figure(pictures, Lens(pooled, patches), ["cat", "dog"], [0])
+    sample_images = np.zeros((1, 3, 8, 12), np.uint8)
+    figure = lens_figure(sample_images, Lens(pooled, patches), ["cat", "dog"], [0])
     image, before, after = figure.axes
     assert (image.get_title(), before.get_title(), after.get_title()) == (
         *("cat", "✗ dog 90 %", "cat 70 %"),

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from live_pages import STATISTICS, made, model, numbers, pictures, same, settle
+from live_pages import STATISTICS, made, model, numbers, same, sample_images, settle
 from PIL import Image
 
 from minivit.functional import softmax_forward
@@ -40,7 +40,7 @@ MEAN = np.rint(255 * np.array(STATISTICS.mean)).astype(np.uint8)[:, None, None]
 
 
 def test_two_patches_are_swapped_by_a_drag_and_by_two_clicks(show):
-    one, images = model(), pictures()[:1]
+    one, images = model(), sample_images()[:1]
     page = show(made(one))
     swapped = images.copy()
     patch(swapped, 0, 0)[...], patch(swapped, 1, 2)[...] = patch(images, 1, 2), patch(images, 0, 0)
@@ -54,7 +54,7 @@ def test_two_patches_are_swapped_by_a_drag_and_by_two_clicks(show):
 
 
 def test_a_patch_is_moved_from_the_keyboard(show):
-    one, images = model(), pictures()[:1]
+    one, images = model(), sample_images()[:1]
     page = show(made(one))
     page.check("input[value=move]")
     page.focus("#stage")
@@ -69,7 +69,7 @@ def test_a_patch_is_moved_from_the_keyboard(show):
 
 
 def test_a_patch_is_blurred(show):
-    one, images = model(), pictures()[:1]
+    one, images = model(), sample_images()[:1]
     page = show(made(one))
     page.check("input[value=blur]")
     page.mouse.click(*patch_box(page, 0, 2))
@@ -84,12 +84,12 @@ def test_paint_on_moved_patches_is_where_it_is_seen(show):
     page.mouse.click(*patch_box(page, 0, 0))
     seen = np.array(page.evaluate("[...visible(state)]")).reshape(8, 12, 3)
     assert (seen[1:3, 1:3] == [0xD0, 0x1C, 0x1C]).all()
-    expected = pictures()[0].transpose(1, 2, 0)[0:4, 0:4]
+    expected = sample_images()[0].transpose(1, 2, 0)[0:4, 0:4]
     np.testing.assert_array_equal(seen[4:, 8:], expected)
 
 
 def test_the_class_token_is_forced_by_clicks(show, monkeypatch):
-    one, images = model(), pictures()[:1]
+    one, images = model(), sample_images()[:1]
     page = show(made(one))
     page.check("input[value=force]")
     page.mouse.click(*patch_box(page, 0, 1))
@@ -132,8 +132,8 @@ def give(page, event, encoded, name="own.png"):
 
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_an_image_is_dropped_and_pasted(show, event):
-    one, images = model(), pictures()[1:]
-    page = show(made(one, pictures()[:1]))
+    one, images = model(), sample_images()[1:]
+    page = show(made(one, sample_images()[:1]))
     give(page, event, as_png(Image.fromarray(images[0].transpose(1, 2, 0))))
     page.locator("#images button").nth(1).wait_for()
     same(numbers(page).logits, says(one, images))
@@ -156,7 +156,7 @@ def test_grey_and_transparent_images(show):
     page.locator("#images button").nth(2).wait_for()
     seen = np.where(half[None, ..., 3] > 0, 0, 255)[:, None].repeat(3, 1).astype(np.uint8)
     same(numbers(page).logits, says(one, seen))
-    grey = pictures(channels=1)[0, 0]
+    grey = sample_images(channels=1)[0, 0]
     give(page, "drop", as_png(Image.fromarray(grey)))
     page.locator("#images button").nth(3).wait_for()
     same(numbers(page).logits, says(one, np.stack([grey] * 3)[None]))

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from live_pages import NAMES, SETTLED, STATISTICS, made, model, numbers, pictures, same, settle
+from live_pages import NAMES, SETTLED, STATISTICS, made, model, numbers, same, sample_images, settle
 
 from minivit import trace
 from minivit.functional import softmax_forward
@@ -20,7 +20,7 @@ def steps(page):
 
 
 def test_the_slider_goes_from_pixels_to_logits(show):
-    one, image = model(), STATISTICS.normalize(pictures())[:1]
+    one, image = model(), STATISTICS.normalize(sample_images())[:1]
     page = show(made(one))
     page.click("#tab-steps")
     settle(page)
@@ -75,7 +75,7 @@ def test_every_equation_gives_its_number(show, changes):
 
 
 def test_number_by_number(show):
-    one, image = model(), STATISTICS.normalize(pictures())[:1]
+    one, image = model(), STATISTICS.normalize(sample_images())[:1]
     page = show(made(one), viewport={"width": 1280, "height": 2000})
     page.click("#tab-steps")
     settle(page)
@@ -105,7 +105,7 @@ def test_arrow_keys_move_in_a_tensor(show):
 
 @pytest.mark.parametrize("changes", [{}, {"pool": "mean"}, {"representation_size": 6}])
 def test_the_logit_lens_is_the_head_between_the_layers(show, changes):
-    one, image = model(**changes), STATISTICS.normalize(pictures())[:1]
+    one, image = model(**changes), STATISTICS.normalize(sample_images())[:1]
     page = show(made(one))
     page.click("#tab-lens")
     settle(page)
@@ -142,7 +142,7 @@ def test_the_effect_of_each_head_is_that_of_turning_it_off(show):
         page.evaluate(f"toggleHead({layer}, {head})")
         same(numbers(page).probs[k] - p, found[layer, head])
         page.evaluate("undo()")
-    same(found, knock_out(one, STATISTICS.normalize(pictures())[:1])[0])
+    same(found, knock_out(one, STATISTICS.normalize(sample_images())[:1])[0])
     settle(page)
     layer, head = np.unravel_index(found.argmin(), found.shape)
     name = f"layer {layer + 1}, head {head + 1}: "

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from live_pages import NAMES, SETTLED, STATISTICS, made, model, numbers, pictures, same
+from live_pages import NAMES, SETTLED, STATISTICS, made, model, numbers, same, sample_images
 from PIL import Image
 
 from minivit.data import Preprocess, Statistics
@@ -15,7 +15,7 @@ EVIL = '</script><img src=x onerror="window.evil=1">'
 
 @pytest.mark.parametrize("changes", [{}, {"pool": "mean"}, {"pos_embed": "relative"}])
 def test_the_prediction_and_the_maps_are_pythons(show, changes):
-    one, images = model(**changes), pictures()
+    one, images = model(**changes), sample_images()
     page = show(made(one, images, labels=[0, 1]))
     seen = look(one, STATISTICS.normalize(images))
     for i in range(2):
@@ -30,7 +30,7 @@ def test_the_prediction_and_the_maps_are_pythons(show, changes):
 
 
 def test_grey_images(show):
-    one, images = model(in_channels=1), pictures(channels=1)
+    one, images = model(in_channels=1), sample_images(channels=1)
     statistics = Statistics((0.4,), (0.2,))
     page = show(made(one, images, statistics=statistics))
     same(numbers(page).logits, one(statistics.normalize(images))[0])
@@ -57,7 +57,7 @@ def covered(images, *patches):
 
 
 def test_patches_are_covered_by_a_drag_and_uncovered_by_undo(show):
-    one, images = model(), pictures()
+    one, images = model(), sample_images()
     page = show(made(one, images))
     before = numbers(page)
     page.check("input[value=cover]")
@@ -77,7 +77,7 @@ def test_patches_are_covered_by_a_drag_and_uncovered_by_undo(show):
 
 
 def test_all_patches_covered_change_the_prediction(show):
-    one, images = model(), pictures()
+    one, images = model(), sample_images()
     page = show(made(one, images))
     before = numbers(page)
     page.click("#cover-all")
@@ -138,7 +138,7 @@ def test_every_change_is_undone_to_the_exact_numbers(show):
 
 
 def test_the_query_is_chosen_and_read_out(show):
-    one, images = model(), pictures()
+    one, images = model(), sample_images()
     page = show(made(one, images))
     maps = look(one, STATISTICS.normalize(images)).maps[:, 0]
     page.click("#maps button[aria-label='layer 3, head 2']")
@@ -156,7 +156,7 @@ def test_the_query_is_chosen_and_read_out(show):
 
 
 def test_the_keyboard_does_it_all(show):
-    one, images = model(), pictures()
+    one, images = model(), sample_images()
     page = show(made(one, images))
     page.check("input[name=tool][value=cover]")
     page.focus("#stage")
@@ -202,7 +202,7 @@ def test_everything_has_a_name_and_is_reached_by_tab(show):
 
 
 def test_an_image_file_is_opened_as_python_reads_it(show, tmp_path):
-    one, image = model(), pictures(1)
+    one, image = model(), sample_images(1)
     Image.fromarray(image[0].transpose(1, 2, 0)).save(tmp_path / "own.png")
     page = show(made(one))
     page.set_input_files("#file", tmp_path / "own.png")

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pytest
 import tiny
-from live_pages import STATISTICS, made, model, numbers, pictures, same, settle
+from live_pages import STATISTICS, made, model, numbers, same, sample_images, settle
 
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
@@ -119,7 +119,7 @@ def test_every_preset_shows_something(show):
     assert first.text_content() == "Cover the owl"
     first.click()
     settle(page)
-    received = look(model(), STATISTICS.normalize(pictures())).maps[-1, 0].mean(0)[0, 1:]
+    received = look(model(), STATISTICS.normalize(sample_images())).maps[-1, 0].mean(0)[0, 1:]
     expected = sorted(np.argsort(-received)[:2].tolist())
     assert page.evaluate("state.covered") == expected
     for button in page.locator("#try button").all():
@@ -133,11 +133,11 @@ def test_every_preset_shows_something(show):
 def test_the_head_that_finds_edges_is_found(show):
     page = show(made(), address="#find=edges")
     settle(page)
-    pixels = pictures()[0].astype(float)
+    pixels = sample_images()[0].astype(float)
     edges = [
         pixels[:, 4 * r : 4 * r + 4, 4 * c : 4 * c + 4].std() for r in range(2) for c in range(3)
     ]
-    maps = look(model(), STATISTICS.normalize(pictures())).maps[:, 0, :, 0, 1:]
+    maps = look(model(), STATISTICS.normalize(sample_images())).maps[:, 0, :, 0, 1:]
     alike = [[np.corrcoef(head, edges)[0, 1] for head in layer] for layer in maps]
     layer, head = np.unravel_index(np.argmax(alike), (3, 2))
     assert page.evaluate("[view.layer, view.head]") == [layer, head]
@@ -197,7 +197,7 @@ def test_teaching_is_large_and_fits(show, width):
 def test_the_answer_after_a_preset_is_pythons(show):
     one = model()
     page = show(made(one), address="#patches=2,1,3,4,5,6")
-    image = pictures()[:1]
+    image = sample_images()[:1]
     swapped = image.copy()
     swapped[..., :4, :4], swapped[..., :4, 4:8] = image[..., :4, 4:8], image[..., :4, :4]
     same(numbers(page).logits, one(STATISTICS.normalize(swapped))[0])

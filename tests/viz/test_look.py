@@ -41,7 +41,7 @@ def test_maps_are_each_blocks_own_first_block_first():
     assert seen.dmaps is None
 
 
-def test_pictures_do_not_see_one_another():
+def test_images_do_not_see_one_another():
     one, images = model(), draw(0, 3, 3, 8, 12)
     together = look(one, images, gradients=True)
     for i in range(3):
@@ -61,23 +61,23 @@ def test_gradients_of_maps_against_finite_differences(changes, monkeypatch):
 
     softmax, nudge = attention.softmax_forward, 1e-6
     rng = np.random.default_rng(0)
-    for layer, picture in ((0, 0), (1, 1), (2, 0)):
+    for layer, image in ((0, 0), (1, 1), (2, 0)):
         place = tuple(int(rng.integers(n)) for n in seen.maps.shape[2:])
         moved = []
         for sign in (1, -1):
             calls = iter(range(3))
 
-            def nudged(scores, calls=calls, sign=sign, layer=layer, at=(picture, *place)):
+            def nudged(scores, calls=calls, sign=sign, layer=layer, at=(image, *place)):
                 probs, cache = softmax(scores)
                 if next(calls) == layer:
                     probs[at] += sign * nudge
                 return probs, cache
 
             monkeypatch.setattr(attention, "softmax_forward", nudged)
-            moved.append(one(images)[picture, classes[picture]])
+            moved.append(one(images)[image, classes[image]])
             monkeypatch.setattr(attention, "softmax_forward", softmax)
         slope = (moved[0] - moved[1]) / (2 * nudge)
-        assert seen.dmaps[(layer, picture, *place)] == pytest.approx(slope, rel=1e-5, abs=1e-9)
+        assert seen.dmaps[(layer, image, *place)] == pytest.approx(slope, rel=1e-5, abs=1e-9)
 
 
 def test_gradients_through_dropout_are_of_the_map_before_it():
@@ -114,7 +114,7 @@ def test_a_resnet_has_no_attention_to_look_at():
 
 @pytest.mark.parametrize("changes", PREFIXES.values(), ids=PREFIXES)
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_gives_a_map_with_contrast_for_each_picture(name, changes):
+def test_every_method_gives_a_map_with_contrast_for_each_image(name, changes):
     one = model(**changes)
     seen = look(one, draw(0, 2, 3, 8, 12), gradients=True)
     maps = method(name)(seen, one.config)
@@ -125,7 +125,7 @@ def test_every_method_gives_a_map_with_contrast_for_each_picture(name, changes):
 
 
 def softmax_matrices(one, images):
-    """(L, N, T, T): the mean of the heads, from the weights, a picture and a head at a time."""
+    """(L, N, T, T): the mean of the heads, from the weights, an image and a head at a time."""
     _, cache = one.forward(images)
     D, layers = one.config.dim // one.config.num_heads, []
     for block, kept in zip(one.blocks, cache.blocks, strict=True):

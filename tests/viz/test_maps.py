@@ -31,7 +31,7 @@ def random_maps(*shape):
 
 
 def by_hand(maps, heads=np.mean, discard=0.0):
-    """Rollout of one picture (L, H, T, T), a number at a time."""
+    """Rollout of one image (L, H, T, T), a number at a time."""
     T = maps.shape[-1]
     total = np.eye(T)
     for layer in maps:
@@ -55,11 +55,11 @@ def test_rollout_is_the_one_done_by_hand(heads, discard):
     maps = random_maps(3, 2, 4, 5, 5)
     found = rollout(maps, heads, discard)
     hand = {"mean": np.mean, "max": max, "min": min}[heads]
-    for picture in range(2):  # each its own: not the first one's map for the whole batch
-        expected = by_hand(maps[:, picture], hand, discard)
-        np.testing.assert_allclose(found[-1, picture], expected, atol=1e-12)
-        first = by_hand(maps[:1, picture], hand, discard)
-        np.testing.assert_allclose(found[0, picture], first, atol=1e-12)
+    for image in range(2):  # each its own: not the first one's map for the whole batch
+        expected = by_hand(maps[:, image], hand, discard)
+        np.testing.assert_allclose(found[-1, image], expected, atol=1e-12)
+        first = by_hand(maps[:1, image], hand, discard)
+        np.testing.assert_allclose(found[0, image], first, atol=1e-12)
 
 
 @pytest.mark.parametrize("discard", [0.0, 0.5, 0.95])
@@ -86,14 +86,14 @@ def test_rollout_of_maps_that_pass_on_one_token():
 def test_relevance_by_hand():
     maps, dmaps = random_maps(3, 2, 2, 4, 4), draw(9, 3, 2, 2, 4, 4)
     found = relevance(maps, dmaps)
-    for picture in range(2):
+    for image in range(2):
         total = np.eye(4)
         for layer in range(3):
             positive = [
-                np.clip(maps[layer, picture, h] * dmaps[layer, picture, h], 0, None) for h in (0, 1)
+                np.clip(maps[layer, image, h] * dmaps[layer, image, h], 0, None) for h in (0, 1)
             ]
             total = total + (positive[0] + positive[1]) / 2 @ total
-            np.testing.assert_allclose(found[layer, picture], total - np.eye(4), atol=1e-12)
+            np.testing.assert_allclose(found[layer, image], total - np.eye(4), atol=1e-12)
 
 
 def test_a_reversed_list_of_gradients_is_another_answer():

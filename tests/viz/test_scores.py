@@ -57,7 +57,7 @@ def test_a_map_without_contrast_gets_the_figures_share():
     assert energy_inside(np.ones((1, 2, 2)), MASK)[0] == pytest.approx(0.25)
 
 
-def test_each_picture_has_its_own_mask():
+def test_each_image_has_its_own_mask():
     masks = np.concatenate([MASK, ~MASK])
     maps = np.concatenate([on(0, 1), on(0, 1)])
     np.testing.assert_array_equal(pointing_game(maps, masks), [True, False])

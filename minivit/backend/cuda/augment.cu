@@ -16,7 +16,7 @@ constexpr int NUMBERS = CHANNELS * HEIGHT * WIDTH_PX;  // of an image
 constexpr unsigned NOISE = 0xffffffffu;  // in place of a mask's layer: no layer has this number
 
 struct Batch {
-    const unsigned char* pictures;
+    const unsigned char* images;
     const int* draws;
     const unsigned* state;
     int B;
@@ -43,16 +43,16 @@ struct Batch {
         y += drawn(DY, b) - PADDING;
         x += drawn(DX, b) - PADDING;
         if (y < 0 || y >= HEIGHT || x < 0 || x >= WIDTH_PX) return 0;
-        return pictures[(long long)drawn(ROW, b) * NUMBERS + (c * HEIGHT + y) * WIDTH_PX + x];
+        return images[(long long)drawn(ROW, b) * NUMBERS + (c * HEIGHT + y) * WIDTH_PX + x];
     }
 };
 
-// pictures (all of the split, C, H, W); scale, offset (C): x · scale - offset normalizes; state:
+// images (all of the split, C, H, W); scale, offset (C): x · scale - offset normalizes; state:
 // {lower half of the seed, upper half, step, first of the rows}, in device memory so that a captured
 // graph can be replayed; patches (rows·N, P·P·C), of this rank's rows of the batch, a patch's numbers
 // in (row, column, channel) order.
 extern "C" __global__ void augment(
-    const unsigned char* __restrict__ pictures, const int* __restrict__ draws,
+    const unsigned char* __restrict__ images, const int* __restrict__ draws,
     const float* __restrict__ scale, const float* __restrict__ offset,
     const unsigned* __restrict__ state, scalar* __restrict__ patches, int B,
     int rows) {
@@ -64,7 +64,7 @@ extern "C" __global__ void augment(
     const int y = patch / (WIDTH_PX / PATCH) * PATCH + in_patch / PATCH;
     const int x = patch % (WIDTH_PX / PATCH) * PATCH + in_patch % PATCH;
 
-    const Batch batch = {pictures, draws, state, B};
+    const Batch batch = {images, draws, state, B};
     const int partner = batch.drawn(PARTNER, b);
     const bool pasted = batch.inside(PASTED_TOP, b, y, x);
     const float blend = __uint_as_float(batch.drawn(BLEND, b));

@@ -30,7 +30,7 @@ add(
 )
 
 
-# 09.b: how many pictures until the accuracy's standard error is one point, at 80 %
+# 09.b: how many images until the accuracy's standard error is one point, at 80 %
 
 add(
     Exercise(
@@ -49,7 +49,7 @@ add(
 
 # 09.c: confusion(labels, predictions, K) -> counts
 
-CASES = ((12, 3), (40, 5), (25, 7))  # pictures, classes
+CASES = ((12, 3), (40, 5), (25, 7))  # images, classes
 
 
 def _draw_answers(rng: np.random.Generator, size: int) -> tuple:
@@ -162,9 +162,9 @@ add(
             Mistake("the pieces were added up: each is a mean already, so the sum grows with their "
                     "number", _weighted(np.ones_like)),
             Mistake("the division by the whole batch is missing: that is the sum over all "
-                    "pictures, not their mean", _weighted(lambda n: n)),
-            Mistake("the sum over all pictures was divided by the number of pieces, not by the "
-                    "number of pictures", _weighted(lambda n: n / len(n))),
+                    "images, not their mean", _weighted(lambda n: n)),
+            Mistake("the sum over all images was divided by the number of pieces, not by the "
+                    "number of images", _weighted(lambda n: n / len(n))),
             Mistake("the last piece was left out", _weighted(_last_dropped)),
             Mistake("each piece took the place of the one before (=), and only the last is left; "
                     "they are added (+=)", _weighted(_last_alone)),
@@ -212,18 +212,18 @@ add(
         outputs=("the result",),
         inputs=_draw_splits,
         mistakes=(
-            Mistake("the pictures were normalised by their own mean and spread; the model has "
-                    "learned from pictures normalised by those of the training set",
+            Mistake("the images were normalised by their own mean and spread; the model has "
+                    "learned from images normalised by those of the training set",
                     _by(_others, (0, 2, 3))),
-            Mistake("each picture was normalised by itself: then it no longer shows whether it "
+            Mistake("each image was normalised by itself: then it no longer shows whether it "
                     "was a light or a dark one", _by(_others, (2, 3))),
             Mistake("mean and spread were taken over both sets together: nothing of the "
-                    "validation pictures may be learned from",
+                    "validation images may be learned from",
                     _by(lambda t, o: np.concatenate([t, o]), (0, 2, 3))),
             Mistake("one mean and one spread were taken for all three colours; each has its own",
                     _by(_training, None)),
             Mistake("every pixel got a mean and spread of its own (axis 0 alone); they are taken "
-                    "over pictures, rows and columns", _by(_training, 0)),
+                    "over images, rows and columns", _by(_training, 0)),
             Mistake("it was divided by the variance; its root is missing",
                     _by(_training, (0, 2, 3), 2)),
             Mistake("the division by the standard deviation is missing",

@@ -27,7 +27,7 @@ def _draw_grid(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _laid_out(cut):
-    """An answer from the numbers of a picture: cut(probs) -> (B, H, rows·columns)."""
+    """An answer from the numbers of an image: cut(probs) -> (B, H, rows·columns)."""
 
     def answer(probs, rows, columns):
         return cut(probs).reshape(*probs.shape[:2], rows, columns)
@@ -59,7 +59,7 @@ add(
             ),
             Mistake(
                 "the last token was left out and the class token kept: it is token 0, and has no "
-                "place in the picture",
+                "place in the image",
                 _laid_out(lambda probs: probs[:, :, 0, :-1]),
             ),
             Mistake(

@@ -32,7 +32,7 @@ def _per_pixel(maps, masks):
 
 
 def _of_figure(maps, masks):
-    """The figure's share of the picture, whatever the map."""
+    """The figure's share of the image, whatever the map."""
     return masks.mean((1, 2), dtype=maps.dtype)
 
 
@@ -55,8 +55,8 @@ add(
                     lambda maps, masks: (maps * masks).mean((1, 2))),
             Mistake("that is the share outside the figure",
                     lambda maps, masks: 1 - _share(maps, masks)),
-            Mistake("that is the figure's share of the picture: the map is not in it", _of_figure),
-            Mistake("one share was taken of all pictures together; each picture has its own",
+            Mistake("that is the figure's share of the image: the map is not in it", _of_figure),
+            Mistake("one share was taken of all images together; each image has its own",
                     lambda maps, masks: _inside(maps, masks) / maps.sum()),
             Mistake("each map's smallest number was taken away first; the map counts as it is",
                     _from_zero),
@@ -65,7 +65,7 @@ add(
 )  # fmt: skip
 
 
-# 12.b: iou(heat, mask, count) -> a number, of one picture
+# 12.b: iou(heat, mask, count) -> a number, of one image
 
 
 def _draw_iou(rng: np.random.Generator, size: int) -> tuple:
@@ -110,7 +110,7 @@ add(
             Mistake("it was divided by the number of pixels kept: that is precision, and a single "
                     "pixel on the figure would be perfect", _both_over(lambda kept, mask: kept)),
             Mistake("it was divided by the number of the figure's pixels: that is recall, and "
-                    "keeping the whole picture would be perfect",
+                    "keeping the whole image would be perfect",
                     _both_over(lambda kept, mask: mask)),
             Mistake("it was divided by kept and figure added up: what lies in both was counted "
                     "twice; take it away once", _both_over(lambda kept, mask: kept + mask)),
@@ -125,11 +125,11 @@ add(
 
 # 12.c: delete(images, maps, count, P) -> images without their `count` most important patches
 
-PICTURES = ((2, 1, 2, 3, 2), (3, 2, 4, 2, 3), (2, 3, 3, 5, 2))  # N, channels, rows, columns, P
+IMAGES = ((2, 1, 2, 3, 2), (3, 2, 4, 2, 3), (2, 3, 3, 5, 2))  # N, channels, rows, columns, P
 
 
-def _draw_pictures(rng: np.random.Generator, size: int) -> tuple:
-    N, channels, rows, columns, P = PICTURES[size]
+def _draw_images(rng: np.random.Generator, size: int) -> tuple:
+    N, channels, rows, columns, P = IMAGES[size]
     images = rng.standard_normal((N, channels, rows * P, columns * P))
     return images, rng.random((N, rows, columns)), 2 + size, P
 
@@ -160,8 +160,8 @@ add(
     Exercise(
         name="12.c",
         answer=right_further.deletion,
-        outputs=("the pictures",),
-        inputs=_draw_pictures,
+        outputs=("the images",),
+        inputs=_draw_images,
         mistakes=(
             Mistake("the least important patches are gone; it begins with the most important",
                     lambda x, m, count, P: _keep(x, m, ~_kept(m, count, True), P)),
@@ -171,9 +171,9 @@ add(
                     lambda x, m, count, P: _keep(x, m, ~_kept(m, count - 1), P)),
             Mistake("one patch more is gone than asked for",
                     lambda x, m, count, P: _keep(x, m, ~_kept(m, count + 1), P)),
-            Mistake("the same patches are gone from every picture; each has a map of its own",
+            Mistake("the same patches are gone from every image; each has a map of its own",
                     _same_for_all),
-            Mistake("the patches hold the mean colour of this picture; normalised, the mean colour "
+            Mistake("the patches hold the mean colour of this image; normalised, the mean colour "
                     "of the data set is 0", _greyed),
             Mistake("the map was read down the columns; patches are numbered along the rows",
                     _down_columns),

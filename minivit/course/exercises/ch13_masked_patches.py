@@ -156,7 +156,7 @@ add(
                     _with_dmask(lambda dy, m: dy.sum((0, 1), keepdims=True))),
             Mistake("dmask_token is the sum over the places where it did not stand",
                     _with_dmask(lambda dy, m: (dy * (1 - m)).sum((0, 1), keepdims=True))),
-            Mistake("dmask_token was summed over the places of the first picture only",
+            Mistake("dmask_token was summed over the places of the first image only",
                     _with_dmask(lambda dy, m: (dy * m)[:1].sum((0, 1), keepdims=True))),
         ),
     )
@@ -171,7 +171,7 @@ def _draw_taken(rng: np.random.Generator, size: int) -> tuple:
     M = T // 2 + size
     M = min(M, T - 1)
     rows = np.sort(np.stack([rng.permutation(T)[:M] for _ in range(B)]), axis=1)
-    rows[0], rows[1] = np.arange(M) + 1, np.arange(M)  # not the same in each picture
+    rows[0], rows[1] = np.arange(M) + 1, np.arange(M)  # not the same in each image
     return rng.standard_normal((B, M, C)), rows, T
 
 
@@ -190,7 +190,7 @@ def _reversed_rows(dy, rows, T):
     return _scatter(dy, rows[:, ::-1], T)
 
 
-def _mixed_pictures(dy, rows, T):
+def _mixed_images(dy, rows, T):
     dx = np.zeros((len(dy), T, dy.shape[-1]), dy.dtype)
     for b in range(len(dy)):
         dx[:, rows[b]] += dy[b]
@@ -216,15 +216,15 @@ add(
         mistakes=(
             Mistake('the rows were sorted; gradient m belongs to rows[m], in whatever order',
                     lambda dy, rows, T: _scatter(dy, np.sort(rows, 1), T)),
-            Mistake("the first picture's rows were used for all; each picture has rows of its own",
+            Mistake("the first image's rows were used for all; each image has rows of its own",
                     _first_rows),
             Mistake("the gradients were put at the first M places; they belong where their tokens "
                     "were taken from", _at_the_front),
             Mistake("the rows are one too far: were class tokens counted twice?",
                     lambda dy, rows, T: _scatter(dy, (rows + 1) % T, T)),
             Mistake("the rows were used from behind", _reversed_rows),
-            Mistake("dx[:, rows] takes every picture with every row; pair them: "
-                    "dx[np.arange(B)[:, None], rows]", _mixed_pictures),
+            Mistake("dx[:, rows] takes every image with every row; pair them: "
+                    "dx[np.arange(B)[:, None], rows]", _mixed_images),
             Mistake("tokens that were not taken got a gradient too: they have no part in the loss, "
                     "theirs is zero",
                     lambda dy, rows, T: _scatter(dy, rows, T) + dy.mean(1, keepdims=True)),

@@ -241,7 +241,7 @@ add(
                     lambda x, y, r: np.linalg.solve(x.T @ x + r, x.T @ y)),
             Mistake("λ was taken away; it is added", lambda x, y, r: _ridge(x, y, -r)),
             Mistake("λ was squared", lambda x, y, r: _ridge(x, y, r, 2)),
-            Mistake("the squares were averaged over the pictures and λ was not; here they are a "
+            Mistake("the squares were averaged over the images and λ was not; here they are a "
                     "sum", lambda x, y, r: _ridge(x, y, r * len(x))),
             Mistake("the inverse of XᵀX + λI was not applied: XᵀY alone is not the solution",
                     lambda x, y, r: x.T @ y),

@@ -48,16 +48,16 @@ add(
 
 # 15.b: im2col(x, k, stride) -> rows
 
-PICTURES = ((2, 5, 7, 3), (3, 8, 6, 2), (2, 9, 7, 4))  # B, H, W, I
+IMAGES = ((2, 5, 7, 3), (3, 8, 6, 2), (2, 9, 7, 4))  # B, H, W, I
 KERNELS = ((3, 1), (2, 2), (3, 2))  # k, stride
 
 
 def _draw_im2col(rng: np.random.Generator, size: int) -> tuple:
-    return rng.standard_normal(PICTURES[size]), *KERNELS[size]
+    return rng.standard_normal(IMAGES[size]), *KERNELS[size]
 
 
 def _rows(*order):
-    """im2col whose axes (picture, row, column, i, j, channel) were first put in another order."""
+    """im2col whose axes (image, row, column, i, j, channel) were first put in another order."""
 
     def im2col(x, k, stride):
         view = windows(x, (k, k), stride).transpose(order)
@@ -93,11 +93,11 @@ add(
                     _rows(0, 1, 2, 4, 3, 5)),
             Mistake("the places were gone through column by column; reading order is row by row",
                     _rows(0, 2, 1, 3, 4, 5)),
-            Mistake("the pictures come last of all: all windows of the first picture come before "
+            Mistake("the images come last of all: all windows of the first image come before "
                     "those of the second", _rows(1, 2, 0, 3, 4, 5)),
             Mistake("the windows are one pixel apart; they are `stride` pixels apart", _all_places),
             Mistake("each window is turned by half a circle, as mathematicians convolve; here the "
-                    "kernel lies on the picture as it is", _mirrored),
+                    "kernel lies on the image as it is", _mirrored),
             Mistake("the offsets of the window stand in axes 0 and 1: reshape did not bring them "
                     "behind the place, it only cut the same order anew",
                     _rows(3, 4, 0, 1, 2, 5)),
@@ -168,13 +168,13 @@ add(
                     "with slices dx[i:…, j:…] += dy @ w[i, j].T nothing is turned", _with(_turned)),
             Mistake("the windows' gradients were averaged over a pixel; they add up",
                     _with(_mean_of_windows)),
-            Mistake("only the first picture of the batch is in it: all pictures used the same "
+            Mistake("only the first image of the batch is in it: all images used the same "
                     "kernel",
                     _with(dweight=lambda dy, x, w: _backward(dy[:1], x[:1], w)[1])),
-            Mistake("it was averaged over the pictures; every picture used the kernel, so their "
+            Mistake("it was averaged over the images; every image used the kernel, so their "
                     "gradients are summed",
                     _with(dweight=lambda dy, x, w: _backward(dy, x, w)[1] / len(x))),
-            Mistake("it was averaged over the places of a picture; every place used the kernel, so "
+            Mistake("it was averaged over the places of an image; every place used the kernel, so "
                     "their gradients are summed",
                     _with(dweight=lambda dy, x, w: _backward(dy, x, w)[1]
                           / (dy.shape[1] * dy.shape[2]))),
@@ -256,7 +256,7 @@ add(
                     2),
             Mistake("every layer had stride 1: with stride 2 a shift by one pixel brings other "
                     "places under the window", 1),
-            Mistake("the picture were halved three times: with three stages there are two halvings",
+            Mistake("the image was halved three times: with three stages there are two halvings",
                     8),
             Mistake("the map had to come back to where it was; it may be shifted by one place", 32),
         ),

@@ -62,7 +62,7 @@ wrong(
 right("00.c", 128 * 3 * 32 * 32 * 4, 1572864.0, np.int64(1_572_864))
 wrong("00.c", "uint8|4 bytes|how many numbers", 393216)
 wrong("00.c", "bits", 128 * 3 * 32 * 32 * 32)
-wrong("00.c", "one picture|batch", 3 * 32 * 32 * 4)
+wrong("00.c", "one image|batch", 3 * 32 * 32 * 4)
 wrong("00.c", "channel", 128 * 32 * 32 * 4)
 wrong("00.c", "float64|8 bytes", 128 * 3 * 32 * 32 * 8)
 wrong("00.c", "float16|2 bytes|two bytes", 128 * 3 * 32 * 32 * 2)
@@ -190,7 +190,7 @@ def _scatter(d, order):
 right("01.c", _scatter)
 wrong(
     "01.c",
-    "batch|axis|picture|used for all",
+    "batch|axis|image|used for all",
     lambda d, order: np.stack([d[0][np.argsort(order)]] * len(d)),
 )
 wrong("01.c", "twice|argsort|same|once more", lambda d, order: d[:, np.argsort(np.argsort(order))])
@@ -288,7 +288,7 @@ wrong(
     "mean|average",
     lambda d: (d[:, 1:], d[:, :1].mean(0, keepdims=True), d.mean(0, keepdims=True)),
 )
-wrong("02.b", "first|one picture|sum|batch", lambda d: (d[:, 1:], d[:1, :1], d[:1]))
+wrong("02.b", "first|one image|sum|batch", lambda d: (d[:, 1:], d[:1, :1], d[:1]))
 wrong(
     "02.b",
     "last|end|front",

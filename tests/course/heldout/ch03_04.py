@@ -165,7 +165,7 @@ wrong(
 )
 wrong(
     "03.c",
-    "first|last|one picture|batch|only",
+    "first|last|one image|batch|only",
     lambda dy, x, w: (dy @ w.T, x[0].T @ dy[0], dy[0].sum(0)),
 )
 wrong(

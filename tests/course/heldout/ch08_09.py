@@ -559,7 +559,7 @@ right(
     lambda t, o: np.stack([(o[:, c] - t[:, c].mean()) / t[:, c].std() for c in range(3)], axis=1),
 )
 wrong("09.e", "own|others|training", lambda t, o: _by(o, o))
-wrong("09.e", "each picture|own|training", lambda t, o: _by(o, o, (2, 3)))
+wrong("09.e", "each image|own|training", lambda t, o: _by(o, o, (2, 3)))
 wrong("09.e", "channel|colours", lambda t, o: (o - t.mean()) / t.std())
 wrong("09.e", "pixel|place|axis|axes", lambda t, o: (o - t.mean(0)) / t.std(0))
 wrong("09.e", "both|together|training", lambda t, o: _by(o, np.concatenate([t, o])))

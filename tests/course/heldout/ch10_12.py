@@ -51,7 +51,7 @@ wrong("10.b", "mean|max|largest", lambda p: p.mean(axis=1))
 wrong("10.b", "column|axis|row", lambda p: p.max(1) / p.max(1).sum(1, keepdims=True))
 wrong("10.b", "whole|all|map|row", lambda p: p.max(1) / p.max(1).sum((1, 2), keepdims=True))
 wrong("10.b", "min|smallest", lambda p: p.min(1) / p.min(1).sum(-1, keepdims=True))
-wrong("10.b", "batch|picture|axis|shape", lambda p: p.max(0) / p.max(0).sum(-1, keepdims=True))
+wrong("10.b", "batch|image|axis|shape", lambda p: p.max(0) / p.max(0).sum(-1, keepdims=True))
 wrong("10.b", "softmax|exp", lambda p: np.exp(p.max(1)) / np.exp(p.max(1)).sum(-1, keepdims=True))
 wrong("10.b", "heads|number of|H|sum to|normal", lambda p: p.max(1) / p.shape[1])
 
@@ -375,7 +375,7 @@ wrong(
 )
 wrong(
     "11.c",
-    "batch|shape|picture|axis",
+    "batch|shape|image|axis",
     lambda p, r, c, P: _attention_distance(p, _grid(r, c, P), over=2),
 )
 wrong("11.c", "sum|mean", lambda p, r, c, P: _attention_distance(p, _grid(r, c, P)) * r * c)
@@ -448,11 +448,11 @@ wrong(
 )
 wrong("12.a", "outside|mask", lambda m, k: (m * ~k).sum((1, 2)) / m.sum((1, 2)))
 wrong("12.a", "divi|whole|sum", lambda m, k: (m * k).sum((1, 2)))
-wrong("12.a", "all pictures|own|each picture|every", lambda m, k: (m * k).sum((1, 2)) / m.sum())
+wrong("12.a", "all images|own|each image|every", lambda m, k: (m * k).sum((1, 2)) / m.sum())
 wrong("12.a", "mask|area|figure|size", lambda m, k: (m * k).sum((1, 2)) / k.sum((1, 2)))
 wrong(
     "12.a",
-    "shape|one number|mean|every picture",
+    "shape|one number|mean|every image",
     lambda m, k: ((m * k).sum((1, 2)) / m.sum((1, 2))).mean(),
 )
 wrong("12.a", "outside|ratio|whole", lambda m, k: (m * k).sum((1, 2)) / (m * ~k).sum((1, 2)))
@@ -553,7 +553,7 @@ wrong(
 wrong("12.c", "kept|insert|only|instead|other", lambda im, m, n, P: _delete(im, m, n, P, keep=True))
 wrong("12.c", "row|column", _rows_for_columns)
 wrong("12.c", "P|pixel|patch", _pixels_only)
-wrong("12.c", "first picture|own|every|each|used for all", _own_places_for_all)
+wrong("12.c", "first image|own|every|each|used for all", _own_places_for_all)
 wrong("12.c", "channel", _one_channel)
 wrong(
     "12.c", "one (patch )?(less|fewer|more|too)|count", lambda im, m, n, P: _delete(im, m, n + 1, P)

@@ -155,7 +155,7 @@ def _in_order(dy, rows, T):
     return _put(dy, np.sort(rows, 1), T)
 
 
-def _first_picture(dy, rows, T):
+def _first_image(dy, rows, T):
     return _put(dy, np.repeat(rows[:1], len(rows), 0), T)
 
 
@@ -172,7 +172,7 @@ def _all_batches(dy, rows, T):
 
 wrong("13.d", "sort|order", _in_order)
 wrong("13.d", "first places|front|rows|start|order|first M places", _padded)
-wrong("13.d", "every picture|all pictures|:, rows|each picture|batch|own", _all_batches)
+wrong("13.d", "every image|all images|:, rows|each image|batch|own", _all_batches)
 wrong("13.d", "gather|take|again|forward", _take_again)
 wrong("13.d", "mean|divi|M", lambda dy, r, T: _put(dy, r, T) / r.shape[1])
 wrong("13.d", "revers|order|from behind", lambda dy, r, T: _put(dy, r[:, ::-1], T))
@@ -454,7 +454,7 @@ wrong("15.b", "channel", lambda x, k, s: _windows(x, k, s).reshape(-1, k * k * x
 wrong("15.b", "stride|shape", lambda x, k, s: _cols(x, k, 1))
 wrong("15.b", "column|order|reading|transposed", lambda x, k, s: _cols(x, k, s, (0, 2, 1, 4, 5, 3)))
 wrong("15.b", "inside|window|transposed|order", lambda x, k, s: _cols(x, k, s, (0, 1, 2, 5, 4, 3)))
-wrong("15.b", "batch|picture|order", lambda x, k, s: _cols(x, k, s, (1, 2, 0, 4, 5, 3)))
+wrong("15.b", "batch|image|order", lambda x, k, s: _cols(x, k, s, (1, 2, 0, 4, 5, 3)))
 wrong(
     "15.b",
     "flip|turned|revers",
@@ -523,7 +523,7 @@ wrong(
 )
 wrong(
     "15.c",
-    "first|batch|picture|sum",
+    "first|batch|image|sum",
     lambda dy, x, w: (_conv_back(dy, x, w)[0], _conv_back(dy[:1], x[:1], w)[1]),
 )
 wrong("15.c", "order|swapped|shape", lambda dy, x, w: _conv_back(dy, x, w)[::-1])
