@@ -1,4 +1,4 @@
-"""Three trainings of chapter 09 in which one thing is wrong: found out from their curves."""
+"""Three training runs of chapter 09, each with one fault, to be diagnosed from their curves."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from minivit.errors import UserError
 
 
 class Patient(NamedTuple):
-    """What a training is given: images to learn from, images to validate by, learning rates."""
+    """The inputs of a training run: training images, validation images, learning rates."""
 
     train: Split
     val: Split
@@ -16,7 +16,7 @@ class Patient(NamedTuple):
 
 
 def broken(name: str, train: Split, val: Split, schedule: Callable[[int], float]) -> Patient:
-    """The same with a fault in it, "A", "B" or "C". Look into it after your diagnosis.
+    """The same with fault "A", "B" or "C". Read this after your diagnosis.
 
     Raises:
         UserError: there is no such training.
@@ -28,4 +28,4 @@ def broken(name: str, train: Split, val: Split, schedule: Callable[[int], float]
             return Patient(train, val, lambda step: schedule(0))
         case "C":
             return Patient(train, train[: len(val)], schedule)
-    raise UserError(f"there is no training {name!r:.20}; expected A, B or C")
+    raise UserError(f"there is no training run {name!r:.20}; expected A, B or C")

@@ -1,8 +1,8 @@
 """What a wrong answer looks like, in words.
 
-A cause is named only where it explains the answer on all arguments that it was tried on: the usual
-mistakes of the exercise first, then slips of the right answer's own code, then two of them at once.
-What no cause explains is described: where it differs, and by how much.
+A cause is named only if it explains the answer on all arguments that were tried: first the usual
+mistakes of the exercise, then slips in the code of the right answer, then two of them at once. If
+no cause explains the answer, the message says where it differs and by how much.
 """
 
 import itertools
@@ -17,11 +17,11 @@ from minivit.course.slips import Code, confusions, read, slips
 from minivit.course.trial import Trial, as_array, copied, same, unpacked
 
 PAIRS = 500
-"""How many pairs of mistakes are tried at most."""
+"""Maximum number of pairs of mistakes to try."""
 
 
 def diagnose(exercise: Exercise, trials: list[Trial], wrong: list[int]) -> str:
-    """What the wrong results look like; what several have in common is said once."""
+    """Describe the wrong results; a cause that several share is named once."""
     names: dict[str, list[str]] = {}
     causes = _causes(exercise, trials, wrong)
     for i in wrong:
@@ -34,8 +34,7 @@ def diagnose(exercise: Exercise, trials: list[Trial], wrong: list[int]) -> str:
 
 
 def _causes(exercise: Exercise, trials: list[Trial], wrong: list[int]) -> dict[int, str]:
-    """The cause of each wrong result that has a known one: one cause for all of them, if there is
-    one, before several."""
+    """The cause of each wrong result, where known: preferably one cause for all of them."""
     causes: dict[int, str] = {}
     for find in (_usual, _moved, _slipped, _scaled, _argued, _confused, _two):
         found: dict[int, str] = {}
@@ -55,8 +54,10 @@ def _causes(exercise: Exercise, trials: list[Trial], wrong: list[int]) -> dict[i
 
 
 def _explained(candidate: Callable, trials: list[Trial], results: list[int]) -> list[int]:
-    """Which of the results are, on all arguments, those of the candidate. None, where it gives for
-    another result what is neither right nor given: then it is not what was done."""
+    """Which of the results equal those of the candidate on all arguments. None if for another
+    result the candidate gives something that is neither right nor the given answer: then it is not
+    the cause.
+    """
     for trial in trials:
         found = _results(candidate, trial)
         if found is None or len(found) != len(trial.given):
@@ -72,7 +73,7 @@ def _explained(candidate: Callable, trials: list[Trial], results: list[int]) -> 
 
 
 def _tells(trials: list[Trial], i: int) -> bool:
-    """Whether a wrong result is finite anywhere: what is NaN throughout is like all that is."""
+    """Whether a wrong result is finite anywhere: results that are all NaN cannot be told apart."""
     return any(
         np.isfinite(as_array(t.given[i]).astype(float)).all()
         and not same(t.given[i], t.right[i], t.rtol)
@@ -84,31 +85,31 @@ def _results(candidate: Callable, trial: Trial) -> tuple | None:
     try:
         with np.errstate(all="ignore"):
             return unpacked(candidate(*copied(trial.arguments)), len(trial.right))
-    except Exception:  # a mistake need not be possible with every shape
+    except Exception:  # some mistakes are impossible with some shapes
         return None
 
 
 Candidates = Iterator[tuple[str, Callable]]
 
 OF_RESULTS: dict[str, Callable] = {
-    "the sign is the wrong way round": np.negative,
+    "the sign is reversed": np.negative,
     "it is zero everywhere": lambda r: np.zeros_like(r) if np.ndim(r) else None,
     "it is the square of what it should be": np.square,
-    "it is the root of what it should be": np.sqrt,
+    "it is the square root of what it should be": np.sqrt,
     "it is 1 minus what it should be": lambda r: 1 - r,
-    "it is the inverse, upside down: 1 divided by what it should be": lambda r: 1 / r,
-    "it is the exponential, a power of what it should be": np.exp,
+    "it is the reciprocal: 1 divided by what it should be": lambda r: 1 / r,
+    "it is the exponential of what it should be": np.exp,
     "it is 2 to the power of what it should be": np.exp2,
     "it is the logarithm of what it should be": np.log,
     "it is the absolute value of what it should be": np.abs,
-    "it is added up, cumulative": lambda r: np.cumsum(r, -1),
-    "softmax was taken of it": lambda r: np.exp(r) / np.exp(r).sum(-1, keepdims=True),
+    "it is a cumulative sum": lambda r: np.cumsum(r, -1),
+    "softmax was applied to it": lambda r: np.exp(r) / np.exp(r).sum(-1, keepdims=True),
     "it is divided by its sum along the last axis": lambda r: r / r.sum(-1, keepdims=True),
     "it is divided by its largest number along the last axis": (
         lambda r: r / r.max(-1, keepdims=True)
     ),
 }
-"""What may be done to a right result once too often."""
+"""Operations that may have been applied to a right result once too often."""
 
 OF_ARGUMENTS: dict[str, Callable] = {
     "{} is left out": lambda a: 0 * a,
@@ -117,8 +118,8 @@ OF_ARGUMENTS: dict[str, Callable] = {
     "{} counts half": lambda a: a / 2,
     "the sign of {} is wrong": lambda a: -a,
     "{} is squared": lambda a: a * a,
-    "the root of {} is taken": np.sqrt,
-    "it is divided by {} where it should be multiplied, or the other way": lambda a: 1 / a,
+    "the square root of {} is taken": np.sqrt,
+    "it is divided by {} where it should be multiplied, or vice versa": lambda a: 1 / a,
     "{} is one too large": lambda a: a + 1,
     "{} is one too small": lambda a: a - 1,
     "{} is read in reverse order": lambda a: a[::-1],
@@ -126,9 +127,9 @@ OF_ARGUMENTS: dict[str, Callable] = {
     "{} is transposed": lambda a: a.swapaxes(-1, -2),
     "the first of {} is used for all": lambda a: np.repeat(a[:1], len(a), 0),
     "only the mean of {} is used": lambda a: np.full_like(a, a.mean()),
-    "the mean of {} was taken away first": lambda a: a - a.mean(-1, keepdims=True),
+    "the mean of {} was subtracted first": lambda a: a - a.mean(-1, keepdims=True),
 }
-"""What may be done to an argument that should be used as it is."""
+"""Operations that may have been applied to an argument that should be used unchanged."""
 
 
 def _usual(exercise: Exercise, trials: list[Trial]) -> Candidates:
@@ -137,7 +138,7 @@ def _usual(exercise: Exercise, trials: list[Trial]) -> Candidates:
 
 
 def _moved(exercise: Exercise, trials: list[Trial]) -> Candidates:
-    """Right, but in another place, direction or order."""
+    """Right numbers in another place, direction or order."""
 
     count = len(exercise.outputs)
     for i, j in itertools.permutations(range(count), 2):
@@ -153,7 +154,7 @@ def _moved(exercise: Exercise, trials: list[Trial]) -> Candidates:
             yield words, lambda *a, i=i, c=change: _change(exercise.answer(*a), i, c, count)
     for i, argument in enumerate(trials[0].arguments):
         if isinstance(argument, np.ndarray):
-            words = f"the argument {_parameter(exercise, i)} was returned as it came"
+            words = f"the argument {_parameter(exercise, i)} was returned unchanged"
             yield words, lambda *a, i=i: (a[i],) * count
 
 
@@ -183,7 +184,7 @@ def _slipped(exercise: Exercise, trials: list[Trial]) -> Candidates:
 
 
 def _argued(exercise: Exercise, trials: list[Trial]) -> Candidates:
-    """Right, for another argument."""
+    """Right for other arguments."""
     for i, argument in enumerate(trials[0].arguments):
         if isinstance(argument, np.ndarray | int | float):
             for words, change in OF_ARGUMENTS.items():
@@ -214,7 +215,7 @@ def _run(changes: Callable, code: Code | None) -> Candidates:
 
 
 def _scaled(exercise: Exercise, trials: list[Trial]) -> Candidates:
-    """Off by a factor that is a length of some argument's axis, or the same everywhere."""
+    """Off by a constant factor, or by the length of an argument's axis."""
     for i in range(len(exercise.outputs)):
         factors = [_factor(trial, i) for trial in trials if np.any(as_array(trial.right[i]))]
         if len(factors) < 3 or None in factors:
@@ -227,7 +228,7 @@ def _scaled(exercise: Exercise, trials: list[Trial]) -> Candidates:
 
 def _factor_words(exercise: Exercise, trials: list[Trial], factors: list[float]) -> str:
     if np.allclose(factors, factors[0], rtol=1e-6) and not np.isclose(factors[0], 1):
-        return f"it is {factors[0]:.6g} times what it should be: a factor is missing or too many"
+        return f"it is {factors[0]:.6g} times what it should be: a factor is missing or superfluous"
     trials = [trial for trial in trials if np.any(as_array(trial.right[0]))]
     for i, argument in enumerate(trials[0].arguments):
         for axis in range(np.ndim(argument) if isinstance(argument, np.ndarray) else 0):
@@ -241,7 +242,7 @@ def _factor_words(exercise: Exercise, trials: list[Trial], factors: list[float])
             if np.allclose(factors, 1 / sizes, rtol=1e-6):
                 return f"it was divided by {axis_words}, as for a mean"
             if np.allclose(factors, sizes, rtol=1e-6):
-                return f"the division by {axis_words} is missing: a sum, and not a mean"
+                return f"the division by {axis_words} is missing: a sum instead of a mean"
     return ""
 
 
@@ -258,8 +259,7 @@ def _factor(trial: Trial, i: int) -> float | None:
 
 
 def _two(exercise: Exercise, trials: list[Trial]) -> Candidates:
-    """Two mistakes at once: a usual one made with a right answer that has another or a slip;
-    two slips."""
+    """Two mistakes at once: a usual one combined with another or with a slip; or two slips."""
     code = read(exercise.answer)
     singles = list(slips(code)) if code else []
     seconds = [(words, changed.run()) for words, changed in singles]
@@ -272,7 +272,7 @@ def _two(exercise: Exercise, trials: list[Trial]) -> Candidates:
 
 
 def _within(outer: list, inner: list, exercise: Exercise) -> Candidates:
-    """A mistake that calls the right answer calls a wrong one in its place."""
+    """A mistake that calls the right answer, made to call a wrong one instead."""
     for (a, first), (b, second) in itertools.product(outer, inner):
         changed = _calling(first, exercise.answer, second) if first is not second else None
         if changed is not None:
@@ -280,7 +280,7 @@ def _within(outer: list, inner: list, exercise: Exercise) -> Candidates:
 
 
 def _calling(function: Any, right: Callable, other: Callable) -> Callable | None:
-    """The function with a call of `right` replaced, also inside functions it closes over."""
+    """The function with calls of `right` replaced, also inside functions it closes over."""
     if not isinstance(function, types.FunctionType) or function is right:
         return None
     closure = function.__closure__
@@ -303,7 +303,7 @@ def _calling(function: Any, right: Callable, other: Callable) -> Callable | None
 
 
 def _describe(exercise: Exercise, trials: list[Trial], i: int) -> str:
-    """Where result i is off, and by how much."""
+    """Where result i is wrong, and by how much."""
     wrong = [trial for trial in trials if not same(trial.given[i], trial.right[i], trial.rtol)]
     first = wrong[0]
     only = ""
@@ -312,14 +312,14 @@ def _describe(exercise: Exercise, trials: list[Trial], i: int) -> str:
     given, right = as_array(first.given[i]), as_array(first.right[i])
     name = exercise.outputs[i]
     if given.dtype.kind not in "biuf":
-        return f"{only}It is no array of numbers, but {given.dtype}"
+        return f"{only}It is not an array of numbers, but {given.dtype}"
     if given.shape != right.shape:
         return only + _shape_words(name, given.shape, right.shape)
     given, right = given.astype(float), right.astype(float)
     if not np.isfinite(given).all() and np.isfinite(right).all():
         kind = "NaN" if np.isnan(given).any() else "infinite"
         return (
-            f"{only}It has numbers that are {kind}: a division by zero, a root of a negative "
+            f"{only}Some of its numbers are {kind}: a division by zero, a root of a negative "
             "number, or an exponential that overflows"
         )
     difference = np.abs(given - right)
@@ -336,11 +336,11 @@ def _shape_words(name: str, found: tuple, expected: tuple) -> str:
         return f"{words}. It looks transposed"
     if len(found) > len(expected) and found[len(found) - len(expected) :] == expected:
         return (
-            f"{words}. A sum over the leading axes is missing: what every row shares gets the sum "
-            "of all rows' gradients"
+            f"{words}. A sum over the leading axes is missing: a parameter shared by all rows gets "
+            "the sum of their gradients"
         )
     if len(found) == len(expected) and all(
         a == b or a == 1 for a, b in zip(found, expected, strict=True)
     ):
-        return f"{words}. It was summed over an axis too many"
+        return f"{words}. It was summed over one axis too many"
     return words

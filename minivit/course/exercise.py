@@ -1,4 +1,4 @@
-"""What an exercise is: the right answer, arguments to try it on, and the usual wrong answers."""
+"""An exercise: the right answer, arguments to try it on, and the usual wrong answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mistake:
-    """A usual wrong answer, by which one that gives the same numbers is recognised.
+    """A usual wrong answer; an answer that gives the same numbers is recognized as it.
 
-    words: what was done, as said to whoever did it: "the mean over the token is missing …".
-    wrong: computes it, with the arguments and results of the exercise's answer; or, where a number
-        is asked for, the wrong number.
+    words: the description for the reader: "the mean over the token is missing …".
+    wrong: computes it, with the arguments and results of the exercise's answer; or, if the answer
+    is a number, the wrong number.
     """
 
     words: str
@@ -22,9 +22,9 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Hard:
-    """Arguments on which answers fail that are right everywhere else.
+    """Arguments on which answers fail that are right elsewhere.
 
-    words: what is hard about them: "where one row has large logits and the others have not".
+    words: what is hard about them: "where one row has large logits and the others do not".
     draw: draws them.
     """
 
@@ -37,25 +37,22 @@ class Exercise:
     """One exercise of the course.
 
     name: chapter and letter, "04.b".
-    answer: the right function, or the right number where one is asked for. A function that is
-        written as `def` in plain NumPy is read, too: see `minivit.course.slips`.
-    outputs: the names of what it returns, for messages.
-    inputs: draws arguments: (generator, size) -> tuple; size 0, 1, 2 … asks for other shapes.
-    hard: further arguments, which find out answers that are right by chance.
+    answer: the right function or number. The source of a function written as `def` in plain NumPy
+    is analyzed, too: see `minivit.course.slips`. outputs: the names of what it returns, for
+    messages.
+    inputs: draws arguments: (generator, size) -> tuple; size 0, 1, 2 … gives different shapes.
+    hard: further arguments, which catch answers that are right by chance.
     mistakes: the usual ones.
-    forward: where `answer` is a gradient: the function of `inputs` that it is the gradient of, as
-        (args) -> (function, tensors): `function()` is the loss as a number, `tensors` what is
-        moved, in the order of `outputs`. See `minivit.course.grader`.
-    grown: where loops are not allowed: draws arguments that are larger the larger the number is,
-        (generator, number) -> tuple; as many lines must run for each.
-    warm_up: the chapter prints the answer.
-    grade: where results are many and have names: grades an answer in the grader's place. See
-        `minivit.course.whole`.
-    because: of a question whose answers are chosen by letters: why the right one is right. What the
-        mistakes say is then why the others are not.
-    parts: where the answer is several functions that other exercises ask for: their names. Each is
-        graded first.
-    rtol: how exact a result must be, beside the largest number of it.
+    forward: if `answer` is a gradient: the function whose gradient it is, as
+        (args) -> (function, tensors): `function()` returns the loss as a number, `tensors` are the
+        arrays to perturb, in the order of `outputs`. See `minivit.course.grader`.
+    grown: if loops are not allowed: draws arguments that grow with the number, (generator, number)
+    -> tuple; the number of lines run must stay the same. warm_up: whether the chapter prints the
+    answer. grade: for answers with many named results: grades the answer instead of the default
+    grader. See `minivit.course.whole`. because: for a multiple-choice question: why the right
+    answer is right. The mistakes then say why the others are wrong. parts: if the answer consists
+    of functions from other exercises: the names of those exercises. Each function is graded first.
+    rtol: tolerance relative to the largest number of the result.
     """
 
     name: str
@@ -77,7 +74,7 @@ EXERCISES: dict[str, Exercise] = {}
 
 
 def add(*exercises: Exercise) -> None:
-    """Make exercises known by their names."""
+    """Register exercises by their names."""
     for exercise in exercises:
         if exercise.name in EXERCISES:
             raise ValueError(f"there are two exercises {exercise.name}")
@@ -85,19 +82,19 @@ def add(*exercises: Exercise) -> None:
 
 
 def question(name: str, right: str, **reasons: str) -> None:
-    """Add a question whose answers are chosen by letters, with what is to be said of each.
+    """Add a multiple-choice question, with a reason for each letter.
 
-    reasons: by letter, why it is right or why it is not: question("09.g", "b", a="…", b="…").
+    reasons: by letter, why it is right or wrong: question("09.g", "b", a="…", b="…").
     """
     wrong = (Mistake(words, letter) for letter, words in reasons.items() if letter != right)
     add(Exercise(name=name, answer=right, mistakes=tuple(wrong), because=reasons[right]))
 
 
 def gradient_of(function: Callable, *names: str) -> Callable:
-    """`Exercise.forward` of an answer `backward(dout, *arguments)` to `function(*arguments)`: the
-    loss is Σ dout·function(*arguments).
+    """`Exercise.forward` for an answer `backward(dout, *arguments)`, the backward of
+    `function(*arguments)`: the loss is Σ dout·function(*arguments).
 
-    names: of the leading arguments whose gradients the answer returns, in that order.
+    names: of the leading arguments whose gradients the answer returns, in order.
     """
 
     def forward(

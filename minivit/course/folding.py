@@ -1,13 +1,15 @@
-"""Which cells of a notebook are folded: those of which most lines draw a figure."""
+"""Which cells of a notebook are folded: those in which most lines draw a figure."""
 
 import ast
 from typing import Any
 
 FOLDED: dict[str, Any] = {"cellView": "form", "jupyter": {"source_hidden": True}}
-"""The metadata of such a cell: Colab reads the first, JupyterLab and what follows it the second."""
+"""The metadata of such a cell: Colab reads the first, JupyterLab and tools that follow it the
+second.
+"""
 
 FEWEST = 6
-"""Lines; a shorter cell is read in passing."""
+"""Minimum number of lines; shorter cells are not folded."""
 
 
 def is_drawing(source: str) -> bool:
@@ -19,7 +21,7 @@ def is_drawing(source: str) -> bool:
 
 
 class _Lines(ast.NodeVisitor):
-    """Counts lines of code, and those that draw: that name pyplot, or what was made with it."""
+    """Counts lines of code, and lines that draw: those that use pyplot or objects made with it."""
 
     def __init__(self) -> None:
         self.names = {"plt", "figure", "axes", "panels"}
@@ -44,7 +46,7 @@ class _Lines(ast.NodeVisitor):
         return bool(names & self.names)
 
     def _bind(self, node: ast.AST) -> None:
-        """What it makes is drawn with, too: panels, a panel of them, its bars."""
+        """Objects made by drawing are also drawn with: panels, one of them, its bars."""
         targets = getattr(node, "targets", [getattr(node, "target", None)])
         for target in filter(None, targets):
             self.names |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}

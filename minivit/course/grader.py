@@ -1,8 +1,8 @@
-"""Exercises that grade themselves, and say what a wrong answer looks like.
+"""Exercises that grade themselves and explain wrong answers.
 
 `check("04.b", my_layernorm_backward)` calls the function on hidden arguments, usual and hard ones,
-and compares what it returns with the right answer and, where it is a gradient, with finite
-differences. `case("04.b")` hands out the arguments on which it failed.
+and compares the result with the right answer and, if it is a gradient, with finite differences.
+`case("04.b")` returns the arguments on which it failed.
 """
 
 import inspect
@@ -32,12 +32,12 @@ from minivit.course.trial import (
 from minivit.gradcheck.check import check_gradients
 
 SIZES = 3
-"""How many usual shapes an answer is tried on."""
+"""Number of usual shapes that an answer is tried on."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of an answer; true where it is right. Shows itself in a notebook."""
+    """The result of a check; true if the answer is right. Displays itself in a notebook."""
 
     name: str
     passed: bool
@@ -52,9 +52,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Case:
-    """One call of an answer, to print and to plot: arguments and results by their names.
+    """One call of an answer, for printing and plotting: arguments and results by name.
 
-    found: what the answer returned; empty where it was not called, or failed.
+    found: what the answer returned; empty if it was not called or raised an exception.
     """
 
     arguments: dict[str, Any]
@@ -70,10 +70,10 @@ def check(name: str, answer: Any = None) -> Verdict:
     """Grade an answer to an exercise of the course.
 
     Args:
-        name: of the exercise, as "04.b". answer: the function, or the number, that it asks for.
+        name: of the exercise, such as "04.b". answer: the function or number that it asks for.
 
     Returns:
-        a verdict that says what is wrong; it is true where nothing is.
+        a verdict that says what is wrong; it is true if nothing is.
 
     Raises:
         UserError: there is no such exercise.
@@ -88,9 +88,9 @@ def check(name: str, answer: Any = None) -> Verdict:
 
 
 def case(name: str) -> Case:
-    """The arguments on which the last answer failed, the right results and those that it gave.
+    """The arguments on which the last answer failed, with the right results and its own.
 
-    Before a check, and after one that passed, the first arguments of all, without an answer.
+    Before a check, and after one that passed: the first arguments, without an answer.
 
     Raises:
         UserError: there is no such exercise.
@@ -116,7 +116,7 @@ def _as_case(exercise: Exercise, arguments: tuple, given: tuple) -> Case:
 
 def _grade(exercise: Exercise, answer: Any) -> str:
     if answer is None or answer is Ellipsis:
-        raise WrongAnswerError("not done yet: replace the dots by your answer")
+        raise WrongAnswerError("not done yet: replace the dots with your answer")
     if exercise.parts:
         _grade_parts(exercise.parts, answer)
     elif not callable(exercise.answer):
@@ -135,12 +135,12 @@ def _grade(exercise: Exercise, answer: Any) -> str:
     note = _try_float32(exercise, answer)
     words = f"right, on {len(trials)} sets of arguments"
     if exercise.forward is not None:
-        words += f", and as finite differences say (to {_slopes(exercise, answer):.0e})"
+        words += f", and confirmed by finite differences (to {_slopes(exercise, answer):.0e})"
     return words + note
 
 
 def _grade_parts(names: tuple[str, ...], answer: Any) -> None:
-    """Each of several functions, as the exercise that asks for it."""
+    """Grade each of several functions by the exercise that asks for it."""
     if not isinstance(answer, tuple | list) or len(answer) != len(names):
         raise WrongAnswerError(
             f"expected {len(names)} functions, the answers to {' and '.join(names)}; found "
@@ -153,19 +153,19 @@ def _grade_parts(names: tuple[str, ...], answer: Any) -> None:
 
 
 def _grade_value(exercise: Exercise, answer: Any) -> str:
-    """A number, a tuple of numbers, a letter. Whole numbers are exact."""
+    """Grade a number, a tuple of numbers or a letter. Integers must be exact."""
     if exercise.because:
         return _grade_choice(exercise, answer)
     if _same_value(answer, exercise.answer):
         return "right"
     for mistake in exercise.mistakes:
         if _same_value(answer, mistake.wrong):
-            raise WrongAnswerError(f"{answer} is not it. It looks as if {mistake.words}")
-    raise WrongAnswerError(f"{answer} is not it{_near(answer, exercise.answer)}")
+            raise WrongAnswerError(f"{answer} is not right. It looks as if {mistake.words}")
+    raise WrongAnswerError(f"{answer} is not right{_near(answer, exercise.answer)}")
 
 
 def _grade_choice(exercise: Exercise, answer: Any) -> str:
-    """A letter, with the reason for it or against it."""
+    """Grade a letter, with the reason for or against it."""
     reasons = {mistake.wrong: mistake.words for mistake in exercise.mistakes}
     chosen = answer.strip().lower() if isinstance(answer, str) else ""
     if chosen == exercise.answer:
@@ -177,18 +177,18 @@ def _grade_choice(exercise: Exercise, answer: Any) -> str:
 
 
 def _near(answer: Any, right: Any) -> str:
-    """How a number that is wrong comes near."""
+    """How close a wrong number is."""
     a, b = as_array(answer), as_array(right)
     if a.dtype.kind not in "iuf" or b.dtype.kind not in "iuf" or a.shape != b.shape:
         return ""
     if a.ndim and _same_value(np.sort(a), np.sort(b)):
-        return ": the numbers are right, but their order is another"
+        return ": the numbers are right, but in another order"
     if _same_value(-a, b):
-        return ": the sign is the wrong way round, or a minus is missing"
+        return ": the sign is reversed, or a minus sign is missing"
     if not a.ndim and _same_value(b, np.round(b)) and abs(a - b) == 1:
         return f": it is one too {'large' if a > b else 'small'}"
     if _same_value(answer, right, rtol=0.05):
-        return ", but near: the number is asked for exactly, not rounded"
+        return ", but close: give the exact number, not a rounded one"
     if a.ndim:
         wrong = [i for i in range(len(a)) if not _same_value(a[i], b[i])]
         return f": number {' and '.join(str(i + 1) for i in wrong)} of {len(a)} is wrong"
@@ -205,7 +205,7 @@ def _same_value(a: Any, b: Any, rtol: float | None = None) -> bool:
 
 
 def _all_trials(exercise: Exercise, answer: Callable) -> list[Trial]:
-    """The answer on all arguments, usual and hard ones."""
+    """Run the answer on all arguments, usual and hard ones."""
     trials = []
     for size in range(SIZES):
         trials.append(_try(exercise, answer, draw(exercise, size)))
@@ -217,7 +217,7 @@ def _all_trials(exercise: Exercise, answer: Callable) -> list[Trial]:
         except CallError:
             if all(_right(t, n) for t in usual for n in range(len(exercise.outputs))):
                 raise
-            return usual  # wrong already, which says more
+            return usual  # wrong without floating-point issues, which says more
     return trials
 
 
@@ -241,7 +241,7 @@ def _count_words(exercise: Exercise, found: int) -> str:
     if expected == 1:
         return (
             f"expected 1 result, found a tuple of {found}. The functions of minivit return "
-            "(out, cache): is a cache still in it? Unpack: out, _ = …"
+            "(out, cache): is the cache still in the result? Unpack: out, _ = …"
         )
     return f"expected {expected} results ({', '.join(exercise.outputs)}), found {found}"
 
@@ -251,7 +251,7 @@ def _right(trial: Trial, i: int) -> bool:
 
 
 def _refuse_loops(exercise: Exercise, answer: Callable) -> None:
-    """Where loops are not allowed, larger arguments must not run more lines."""
+    """If loops are not allowed, larger arguments must not run more lines."""
     if exercise.grown is None:
         return
     few, many = (
@@ -260,28 +260,29 @@ def _refuse_loops(exercise: Exercise, answer: Callable) -> None:
     if many > few:
         raise WrongAnswerError(
             f"right, but with a loop: larger arguments run {many} lines and smaller ones {few}. "
-            "Here it is asked for without loops: one operation on whole arrays"
+            "This exercise allows no loops: use operations on whole arrays"
         )
 
 
 def _try_float32(exercise: Exercise, answer: Callable) -> str:
-    """float32 in must give about the same numbers; a note where it gives float64."""
+    """float32 in must give about the same numbers; a note if it gives float64."""
     wide = draw(exercise, 0, "float32")
     trial = _try(exercise, answer, wide)
     for i, name in enumerate(exercise.outputs):
         given, right = as_array(trial.given[i]), as_array(trial.right[i])
         if not same(given, right, max(exercise.rtol, FLOAT32_RTOL)):
-            raise WrongAnswerError(f"{name} is right in float64, but too inexact in float32")
+            raise WrongAnswerError(f"{name} is right in float64, but too inaccurate in float32")
         if right.dtype == np.float32 and given.dtype == np.float64 and given.ndim:
             return (
                 f". (A note: {name} is float64 where the arguments are float32. np.sqrt(2) and "
-                "np.zeros(3) are float64; math.sqrt(2) and np.zeros_like(x) follow the array)"
+                "np.zeros(3) are float64; math.sqrt(2) and np.zeros_like(x) keep the array's "
+                "dtype)"
             )
     return ""
 
 
 def _slopes(exercise: Exercise, answer: Callable) -> float:
-    """The worst relative error beside finite differences."""
+    """The worst relative error compared with finite differences."""
     assert exercise.forward is not None
     arguments = draw(exercise, 0)
     objective, tensors = exercise.forward(*arguments)
@@ -290,7 +291,7 @@ def _slopes(exercise: Exercise, answer: Callable) -> float:
     worst = max(check_gradients(objective, gradients, tensors), key=lambda result: result.error)
     if not worst.passed:
         raise WrongAnswerError(
-            f"{worst.tensor} is not what finite differences say: {worst.analytic:.6g} along "
+            f"{worst.tensor} disagrees with finite differences: {worst.analytic:.6g} along "
             f"{worst.where}, where they measure {worst.numeric:.6g}"
         )
     return worst.error

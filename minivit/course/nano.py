@@ -1,6 +1,6 @@
-"""Nano trained on the shapes with gradients and an Adam that the reader wrote; graded by accuracy.
+"""Train Nano on the shapes with gradients and an Adam written by the reader; graded by accuracy.
 
-Chapter 09 shows `train_by_hand`; a test holds the two together.
+Chapter 09 shows `train_by_hand`; a test keeps the two in sync.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from minivit.models import ViT, ViTConfig
 from minivit.optim import Schedule
 
 ENOUGH = 0.9
-"""The share of test images that must be classified correctly."""
+"""The fraction of test images that must be classified correctly."""
 
 
 def train_by_hand(backward, adam, images, labels, epochs):
@@ -51,14 +51,14 @@ def train_by_hand(backward, adam, images, labels, epochs):
 
 
 def accuracy(w: Arrays, images: np.ndarray, labels: np.ndarray) -> float:
-    """The share that is classified correctly."""
+    """The fraction classified correctly."""
     parts = np.array_split(np.arange(len(images)), len(images) // 50)
     logits = [vit_forward(images[rows], w, patch_size=4, num_heads=4)["head"] for rows in parts]
     return float((np.concatenate(logits).argmax(-1) == labels).mean())
 
 
 def grade_training(answer: tuple[Callable, Callable], remember: Callable) -> str:
-    """`Exercise.grade` of (backward, adam), both known to be right: train Nano with them."""
+    """`Exercise.grade` for (backward, adam), both known to be right: train Nano with them."""
     data = shapes.load(num_train=size(12_000, 64), num_test=size(1000, 50))
     normalize = Statistics.of(data.train.images).normalize
     images, tests = normalize(data.train.images), normalize(data.test.images)
@@ -72,6 +72,6 @@ def grade_training(answer: tuple[Callable, Callable], remember: Callable) -> str
         remember({}, {}, {"accuracy": np.array(reached)})
         raise WrongAnswerError(
             f"{reached[-1]:.1%} of the test images classified correctly; expected at least "
-            f"{ENOUGH:.0%}. Are both functions right in float32, and is their result finite?"
+            f"{ENOUGH:.0%}. Are both functions right in float32, and are their results finite?"
         )
     return f"right: {reached[-1]:.1%} of the test images classified correctly"

@@ -1,4 +1,4 @@
-"""What the notebooks share, and what is no part of a Vision Transformer."""
+"""What the notebooks share and is not part of a Vision Transformer."""
 
 import contextlib
 import io
@@ -13,27 +13,27 @@ import numpy as np
 from minivit.engine import RECIPES, TrainConfig, Trained, load_model, train_once
 
 SMALL = "MINIVIT_COURSE_SMALL"
-"""The environment variable that makes the notebooks' trainings short, to see that they work."""
+"""The environment variable that shortens the notebooks' training runs, for tests."""
 
 
 def size(full: Any, small: Any) -> Any:
-    """How much to compute: `full`, or `small` where MINIVIT_COURSE_SMALL is set."""
+    """How much to compute: `full`, or `small` if MINIVIT_COURSE_SMALL is set."""
     return small if os.environ.get(SMALL) else full
 
 
 def begin() -> None:
-    """How figures and arrays look in this course."""
+    """Set up figures and arrays for this course."""
     with contextlib.suppress(ImportError):
         from IPython import get_ipython
 
-        if get_ipython() is not None:  # figures of minivit.viz, too, show where a cell ends in one
+        if get_ipython() is not None:  # also show figures of minivit.viz at the end of a cell
             get_ipython().run_line_magic("matplotlib", "inline")
             get_ipython().run_line_magic("config", "InlineBackend.figure_formats = ['retina']")
     import matplotlib as mpl
 
     mpl.rcParams.update(
         {
-            "figure.dpi": 100,  # doubled by "retina", and shown at half the size
+            "figure.dpi": 100,  # "retina" doubles it and displays at half the size
             "figure.constrained_layout.use": True,
             "figure.figsize": (6, 3.2),
             "axes.spines.top": False,
@@ -49,12 +49,13 @@ def begin() -> None:
 
 
 _slides: list[tuple[Callable[..., Any], dict[str, tuple]]] = []
-"""Every figure with sliders so far: what draws it, and its choices."""
+"""Every figure with sliders so far: the function that draws it, and its choices."""
 
 
 def move_sliders() -> None:
-    """Draw every figure with each value of each of its sliders, as a reader may who has run all
-    cells: what `draw` reads may have been bound anew since."""
+    """Draw every figure with each value of each of its sliders, as a reader may after running all
+    cells: globals that `draw` reads may have been rebound since.
+    """
     import matplotlib.pyplot as plt
 
     for draw, choices in _slides:
@@ -67,11 +68,11 @@ def move_sliders() -> None:
 def slide(draw: Callable[..., Any], **choices: tuple) -> None:
     """Show a figure, with a slider for each argument of `draw`.
 
-    The figure is shown without widgets too, drawn with the first choice of each.
+    Without widgets the figure is shown, too, with the first choice of each.
 
     Args:
-        draw: makes a matplotlib figure; called with a choice of each name.
-        choices: the values of each argument; the first is the one to begin with.
+        draw: makes a matplotlib figure; called with one choice per name.
+        choices: the values of each argument; the first is the initial one.
     """
     import matplotlib.pyplot as plt
     from IPython.display import display
@@ -110,13 +111,13 @@ def _orderly(values: tuple) -> bool:
 
 
 def trained(name: str = "nano", **changes: Any) -> Trained:
-    """A small model of the shapes, trained by the recipe of that data set with `changes`.
+    """A small model trained on the shapes with that data set's recipe and `changes`.
 
-    The first call trains it, in two minutes, into the folder runs/course-NAME, and shows how far it
-    is in one line; then it is read.
+    The first call trains it in the folder runs/course-NAME, in two minutes, with one line of
+    progress; later calls load it.
 
     Args:
-        name: of the folder. changes: settings of a training, as `pos_embed="none"`.
+        name: of the folder. changes: training settings, such as `pos_embed="none"`.
     """
     short = size({}, {"train_images": 2000, "epochs": 1})
     config = TrainConfig.from_dict({**RECIPES["shapes"], **short, **changes})
@@ -129,7 +130,7 @@ def trained(name: str = "nano", **changes: Any) -> Trained:
 
 
 class _OneLine(io.TextIOBase):
-    """Shows each line in the place of the one before."""
+    """Overwrites the previous line with each new one."""
 
     def __init__(self, shown: TextIO):
         self.shown, self.widest = shown, 0

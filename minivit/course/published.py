@@ -1,4 +1,4 @@
-"""A published model for chapter 17, or a small one in its place."""
+"""A published model for chapter 17, or a small substitute."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ from minivit.models import ViT, ViTConfig
 
 
 def published(folder: str, side: int) -> Trained:
-    """The model of a folder, for images of side × side pixels.
+    """The model in a folder, for images of side × side pixels.
 
-    Where there is no such folder, a small model of random weights takes its place, so that all
-    cells run. A line says which it is.
+    If there is no such folder, a small model with random weights is used instead, so that all cells
+    run. A printed line says which it is.
     """
     if Path(folder).exists():
         found = load(folder, size=(side, side))
         print(f"{folder}: {found.model.num_parameters:,} numbers, {', '.join(found.said)}")
         return found
     print(
-        f"{folder}: none here (docs/models.md says how to get one). A small model of random "
-        "weights takes its place, and what it gives means nothing"
+        f"{folder}: not found (see docs/models.md for how to get one). A small model with random "
+        "weights is used instead; its outputs mean nothing"
     )
     config = ViTConfig(image_size=side, patch_size=14, num_classes=0, dim=32, depth=2, num_heads=2)
     preprocess = Preprocess((side, side), 3)

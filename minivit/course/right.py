@@ -1,7 +1,7 @@
-"""The right answers of chapters 00 to 08, in plain NumPy, as a reader writes them.
+"""The right answers for chapters 00 to 08, in plain NumPy, as a reader would write them.
 
-They are read as well as run: `minivit.course.slips` finds what a slip in one of their lines gives.
-`tests/course/test_right.py` holds them against minivit's own functions.
+Their source is analyzed as well as run: `minivit.course.slips` computes what a slip in one of their
+lines gives. `tests/course/test_right.py` compares them with minivit's own functions.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The right answers of chapters 09 to 17, in plain NumPy: see `minivit.course.right`."""
+"""The right answers for chapters 09 to 17, in plain NumPy: see `minivit.course.right`."""
 
 import numpy as np
 

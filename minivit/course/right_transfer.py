@@ -1,4 +1,4 @@
-"""The right answers of the exercises that go beyond their chapter: see `minivit.course.right`."""
+"""The right answers for the exercises that go beyond their chapter: see `minivit.course.right`."""
 
 import math
 

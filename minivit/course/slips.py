@@ -1,7 +1,8 @@
-"""Slips of the pen: small changes of a right answer's own code, each with words for it.
+"""Slips of the pen: small changes to the code of a right answer, each with a description.
 
-A usual mistake is usually a small one: a term left out, a sign turned, a sum for a mean, another
-axis. `slips` finds them in the source of the right answer, so that no exercise has to list them.
+A common mistake is usually a small one: a missing term, a flipped sign, a sum instead of a mean,
+another axis. `slips` finds them in the source of the right answer, so that no exercise has to list
+them.
 """
 
 import ast
@@ -23,37 +24,37 @@ LEFT_OUT = {
     "transpose": "`{}` is not transposed",
     "swapaxes": "`{}` is not transposed",
     "_t": "`{}` is not transposed",
-    "clip": "`{}` is not bounded",
+    "clip": "`{}` is not clipped",
 }
-"""What it means to leave a function out; `{}` is its argument."""
+"""The description of a missing function; `{}` is its argument."""
 
 TWINS = {
-    "sum": ("mean", "a mean is in the place of the sum: `{}`"),
-    "mean": ("sum", "a sum is in the place of the mean: `{}`"),
-    "max": ("min", "the smallest is taken and not the largest: `{}`"),
-    "maximum": ("minimum", "the smaller is taken and not the larger: `{}`"),
-    "minimum": ("maximum", "the larger is taken and not the smaller: `{}`"),
-    "sin": ("cos", "a cosine is in the place of the sine: `{}`"),
-    "cos": ("sin", "a sine is in the place of the cosine: `{}`"),
+    "sum": ("mean", "a mean was used instead of a sum: `{}`"),
+    "mean": ("sum", "a sum was used instead of a mean: `{}`"),
+    "max": ("min", "the minimum was taken instead of the maximum: `{}`"),
+    "maximum": ("minimum", "the smaller was taken instead of the larger: `{}`"),
+    "minimum": ("maximum", "the larger was taken instead of the smaller: `{}`"),
+    "sin": ("cos", "a cosine was used instead of a sine: `{}`"),
+    "cos": ("sin", "a sine was used instead of a cosine: `{}`"),
 }
 
 
 @dataclass(frozen=True)
 class Code:
-    """A function as a syntax tree that can be changed and run."""
+    """A function as a syntax tree that can be modified and run."""
 
     tree: ast.Module
     function: Callable
 
     def run(self) -> Callable:
-        """The function of this tree, among the names of the original."""
+        """The function that this tree defines, with the original's names in scope."""
         scope = dict(self.function.__globals__)
         code = compile(ast.fix_missing_locations(self.tree), "<slip>", "exec")
         exec(code, scope)
         return scope[self.function.__name__]
 
     def put(self, node: ast.AST, new: ast.AST) -> "Code":
-        """The same with one node replaced."""
+        """A copy with one node replaced."""
         memo: dict[int, Any] = {}
         tree = copy.deepcopy(self.tree, memo)
         _Put(memo[id(node)], new).visit(tree)
@@ -70,7 +71,7 @@ class _Put(ast.NodeTransformer):
 
 @functools.cache
 def read(function: Callable) -> Code | None:
-    """The code of a function that is written as `def`; None where there is none to be had."""
+    """The source of a function written as `def`; None if it is not available."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
@@ -81,7 +82,7 @@ def read(function: Callable) -> Code | None:
 
 
 def slips(code: Code) -> Iterator[tuple[str, Code]]:
-    """Each small change, as (words, changed code)."""
+    """Each small change, as (description, changed code)."""
     (body,) = code.tree.body
     assert isinstance(body, ast.FunctionDef)
     for statement in body.body:
@@ -91,7 +92,7 @@ def slips(code: Code) -> Iterator[tuple[str, Code]]:
 
 
 def confusions(code: Code) -> Iterator[tuple[str, Code]]:
-    """Each use of a name replaced by each other name of the function."""
+    """Each use of a name, replaced by each of the function's other names."""
     (body,) = code.tree.body
     assert isinstance(body, ast.FunctionDef)
     names = {argument.arg for argument in body.args.args}
@@ -100,7 +101,7 @@ def confusions(code: Code) -> Iterator[tuple[str, Code]]:
     for use in uses:
         if isinstance(use.ctx, ast.Load) and use.id in names:
             for other in sorted(names - {use.id}):
-                words = f"`{other}` is in the place of `{use.id}`"
+                words = f"`{other}` was used instead of `{use.id}`"
                 yield words, code.put(use, ast.Name(other, ast.Load()))
 
 
@@ -135,7 +136,7 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
             ast.BinOp(left, ast.Add() if minus else ast.Sub(), right),
         )
         if minus:
-            yield f"the sign is wrong: `{whole}` is the wrong way round", ast.BinOp(right, op, left)
+            yield f"the sign is wrong: `{whole}` is reversed", ast.BinOp(right, op, left)
     elif isinstance(op, ast.Mult):
         for factor, other in ((right, left), (left, right)):
             yield f"the factor `{_text(factor)}` is missing in `{whole}`", other
@@ -148,7 +149,7 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
                 ast.BinOp(other, ast.Div(), factor),
             )
         for mixed in _spread(left, right):
-            yield f"the brackets are missing: `{_text(mixed)}` and not `{whole}`", mixed
+            yield f"the parentheses are missing: `{_text(mixed)}` and not `{whole}`", mixed
     elif isinstance(op, ast.Div | ast.FloorDiv):
         yield f"the division by `{b}` is missing", left
         yield (
@@ -158,9 +159,9 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
         yield f"it is divided by `{b}` twice", ast.BinOp(node, op, right)
         yield f"`{whole}` is upside down", ast.BinOp(right, op, left)
         for mixed in _spread(left, right, op):
-            yield f"the brackets are missing: `{_text(mixed)}` and not `{whole}`", mixed
+            yield f"the parentheses are missing: `{_text(mixed)}` and not `{whole}`", mixed
     elif isinstance(op, ast.MatMult):
-        yield f"`{whole}` is the wrong way round", ast.BinOp(right, op, left)
+        yield f"`{whole}` is reversed", ast.BinOp(right, op, left)
         for operand in (left, right):
             if (
                 not (isinstance(operand, ast.Attribute) and operand.attr == "T")
@@ -175,7 +176,7 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _spread(left: ast.expr, right: ast.expr, op: ast.operator | None = None) -> Iterator[ast.expr]:
-    """(a + b) * c with the brackets left out: a + b * c."""
+    """(a + b) * c without the parentheses: a + b * c."""
     op = op or ast.Mult()
     if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add | ast.Sub):
         yield ast.BinOp(left.left, left.op, ast.BinOp(left.right, op, right))
@@ -188,7 +189,7 @@ def _spread(left: ast.expr, right: ast.expr, op: ast.operator | None = None) -> 
 
 
 def _swapped(node: ast.BinOp, operand: ast.expr) -> ast.BinOp:
-    """The product with one operand's last two axes exchanged."""
+    """The product with the last two axes of one operand swapped."""
     turned = ast.Call(
         ast.Attribute(operand, "swapaxes", ast.Load()), [ast.Constant(-1), ast.Constant(-2)], []
     )
@@ -200,7 +201,7 @@ def _swapped(node: ast.BinOp, operand: ast.expr) -> ast.BinOp:
 
 
 def _called(node: ast.AST) -> str:
-    """The last name of what is called."""
+    """The last part of the name of the function called."""
     if not isinstance(node, ast.Call):
         return ""
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -217,7 +218,7 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
     elif len(node.args) == 1 and not method and not node.keywords and name not in TWINS:
         yield f"`{name}` is left out: `{_text(subject)}` and not `{whole}`", subject
     if name in ("maximum", "minimum"):
-        yield f"`{_text(subject)}` is not bounded as in `{whole}`", subject
+        yield f"`{_text(subject)}` is not clipped as in `{whole}`", subject
     if name in TWINS:
         twin, words = TWINS[name]
         yield words.format(whole), _named(node, twin)
@@ -231,15 +232,17 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
             order = [*parts[:i], parts[i + 1], parts[i], *parts[i + 2 :]]
             changed = copy.copy(node)
             changed.args = [ast.List(order, ast.Load()), *node.args[1:]]
-            yield f"the parts are in another order than in `{whole}`", changed
+            yield f"the parts are in a different order than in `{whole}`", changed
     if name in ("var", "std") and not any(k.arg == "ddof" for k in node.keywords):
         changed = copy.copy(node)
         changed.keywords = [*node.keywords, ast.keyword("ddof", ast.Constant(1))]
-        yield f"it is divided by n - 1 and not by n (ddof=1) in `{whole}`", changed
+        yield f"it is divided by n - 1 instead of n (ddof=1) in `{whole}`", changed
 
 
 def _other_axes(node: ast.Call, name: str, whole: str) -> Iterator[tuple[str, ast.AST]]:
-    """The same over other axes; the axis is the last positional argument, as in `x.sum(-1)`."""
+    """The same reduction over other axes; the axis is the last positional argument, as in
+    `x.sum(-1)`.
+    """
     places = [i for i, a in enumerate(node.args) if _literal(a) is not ...]
     if not places:
         return
@@ -255,7 +258,7 @@ def _other_axes(node: ast.Call, name: str, whole: str) -> Iterator[tuple[str, as
 
 
 def _literal(node: ast.AST) -> Any:
-    """The value of a number or a tuple of numbers; else ... ."""
+    """The value of a literal number or tuple of numbers; else `...`."""
     try:
         value = ast.literal_eval(node)
     except ValueError:

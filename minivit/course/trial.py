@@ -1,4 +1,4 @@
-"""One call of an answer beside the right one, and when two results are the same."""
+"""One call of an answer compared with the right one, and when two results are equal."""
 
 import linecache
 import sys
@@ -14,17 +14,17 @@ import minivit
 from minivit.course.exercise import Exercise
 
 FLOAT32_RTOL = 1e-3
-"""How far a result may be off in float32: adding in another order is no mistake."""
+"""Tolerance in float32: a different order of summation is not a mistake."""
 
 ROUNDING = 1e-12
-"""How far a whole number may be off that was computed with fractions: 0.8 * 0.2 / 0.01**2."""
+"""Tolerance for an integer that was computed with fractions: 0.8 * 0.2 / 0.01**2."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One call of an answer: with which arguments, what it returned, what is right.
+    """One call of an answer: its arguments, what it returned, what is right.
 
-    hard: what is hard about the arguments; empty where nothing is.
+    hard: what is hard about the arguments; empty for usual ones.
     """
 
     arguments: tuple
@@ -35,7 +35,7 @@ class Trial:
 
 
 class WrongAnswerError(Exception):
-    """The message says how."""
+    """An answer that cannot be graded; the message says why."""
 
 
 class CallError(WrongAnswerError):
@@ -43,32 +43,32 @@ class CallError(WrongAnswerError):
 
 
 def call(answer: Callable, arguments: tuple, outputs: int) -> tuple:
-    """What the answer returns, as a tuple; see that it leaves its arguments alone."""
+    """What the answer returns, as a tuple; checks that its arguments are unchanged."""
     handed = copied(arguments)
     try:
         with np.errstate(all="ignore"):
             given = answer(*handed)
     except NotImplementedError:
         raise WrongAnswerError(
-            "not done yet: replace raise NotImplementedError by your code"
+            "not done yet: replace raise NotImplementedError with your code"
         ) from None
     except Exception as error:
         raise CallError(
             f"{type(error).__name__}: {error}{_place(error)} (called with {describe(arguments)})"
         ) from None
     if given is None or given is Ellipsis:
-        raise WrongAnswerError("not done yet: the function returns nothing; is a return missing?")
+        raise WrongAnswerError("not done yet: the function returns None; is a return missing?")
     for before, after in zip(_arrays(arguments), _arrays(handed), strict=True):
         if not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
             raise CallError(
-                "an argument was changed in place: it belongs to the caller, who may need it "
-                "again; write x = x + 1 instead of x += 1, or copy it first"
+                "an argument was changed in place: the caller may need it again; write x = x + 1 "
+                "instead of x += 1, or copy it first"
             )
     return unpacked(given, outputs)
 
 
 def unpacked(given: Any, outputs: int) -> tuple:
-    """Results as a tuple: several may come as a tuple, a list or one stacked array."""
+    """Results as a tuple: several results may be a tuple, a list or one stacked array."""
     if outputs > 1:
         stacked = isinstance(given, np.ndarray) and given.shape[:1] == (outputs,)
         return tuple(given) if stacked or isinstance(given, tuple | list) else (given,)
@@ -76,7 +76,7 @@ def unpacked(given: Any, outputs: int) -> tuple:
 
 
 def _place(error: BaseException) -> str:
-    """Where in the reader's own code it happened: its line."""
+    """The line of the reader's own code where it happened."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
     own = [frame for frame in frames if not _is_library(frame.filename)]
     if not own:
@@ -93,8 +93,9 @@ def _is_library(filename: str) -> bool:
 
 
 def lines_run(answer: Callable, arguments: tuple) -> int:
-    """How many lines of the reader's own code one call runs through: a loop runs its lines
-    again and again."""
+    """The number of lines of the reader's own code that one call runs: a loop runs its lines
+    repeatedly.
+    """
     count = 0
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
@@ -114,7 +115,7 @@ def lines_run(answer: Callable, arguments: tuple) -> int:
 
 
 def same(given: Any, right: Any, rtol: float) -> bool:
-    """Whether two results are the same: whole numbers exactly, others beside the largest."""
+    """Whether two results are equal: integers exactly, others relative to the largest number."""
     a, b = as_array(given), as_array(right)
     if a.shape != b.shape or a.dtype.kind not in "biuf" or b.dtype.kind not in "biuf":
         return a.shape == b.shape and a.dtype.kind == b.dtype.kind and np.array_equal(a, b)
@@ -132,7 +133,7 @@ def same(given: Any, right: Any, rtol: float) -> bool:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """As an array; of objects where it is none of numbers."""
+    """As an array; of objects if it is not numeric."""
     try:
         return np.asarray(value)
     except ValueError:  # lists of unequal lengths
@@ -140,19 +141,21 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def cast(value: Any, dtype: str) -> Any:
-    """Floating-point arrays in another type."""
+    """Floating-point arrays converted to another dtype."""
     if isinstance(value, np.ndarray):
         return value.astype(dtype) if value.dtype.kind == "f" else value
     return _map(value, lambda part: cast(part, dtype))
 
 
 def copied(value: Any) -> Any:
-    """All arrays inside copied."""
+    """A copy of all arrays inside."""
     return value.copy() if isinstance(value, np.ndarray) else _map(value, copied)
 
 
 def _map(value: Any, change: Callable) -> Any:
-    """Change the members of a tuple, named or not, a list or a dict; leave all else."""
+    """Apply a function to the members of a tuple (named or not), list or dict; leave everything
+    else unchanged.
+    """
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*map(change, value))
     if isinstance(value, tuple | list):
@@ -173,7 +176,7 @@ def _arrays(value: Any) -> list[np.ndarray]:
 
 
 def describe(arguments: tuple) -> str:
-    """The arguments in words: arrays by their shapes."""
+    """A description of the arguments: arrays by their shapes."""
 
     def one(value: Any) -> str:
         if isinstance(value, np.ndarray):
@@ -186,5 +189,5 @@ def describe(arguments: tuple) -> str:
 
 
 def draw(exercise: Exercise, size: int, dtype: str = "float64") -> tuple:
-    """The arguments of one call; floating-point arrays in the dtype asked for."""
+    """The arguments of one call; floating-point arrays in the requested dtype."""
     return cast(exercise.inputs(np.random.default_rng(100 + size), size), dtype)

@@ -1,8 +1,8 @@
 """The capstone: the backward pass of attention, of a block and of a whole ViT, tensor by tensor.
 
-An answer returns a dict of gradients: those of weights by the weights' names, and any tensors in
-between by the names that `minivit.trace` gives them. They are compared in the order of the trace,
-so that the first wrong one is where the mistake is.
+An answer returns a dict of gradients: those of weights by the weights' names, and any intermediate
+tensors by their names in `minivit.trace`. They are compared in the order of the trace, so that the
+first wrong one shows where the mistake is.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Arrays = dict[str, np.ndarray]
 
 def vit_forward(images: np.ndarray, w: Arrays, patch_size: int, num_heads: int) -> Arrays:
     """Every tensor of a forward pass, by its name in `minivit.trace`; the last is "head", the
-    logits. images: (B, channels, H, W), normalised. w: the weights of a ViT by their names."""
+    logits. images: (B, channels, H, W), normalized. w: the weights of a ViT by their names."""
     s = {"image": images, "patch_embed.patches": right.patchify(images, patch_size)}
     x = s["patch_embed.patches"] @ w["patch_embed.proj.weight"] + w["patch_embed.proj.bias"]
     s["patch_embed.proj"] = x
@@ -42,7 +42,7 @@ def vit_forward(images: np.ndarray, w: Arrays, patch_size: int, num_heads: int) 
 
 
 def block_forward(x: np.ndarray, w: Arrays, num_heads: int) -> Arrays:
-    """Every tensor of a block, by its name inside it; "" is what comes out."""
+    """Every tensor of a block, by its name inside the block; "" is the output."""
     s = {"x": x, "norm1": right.layernorm(x, w["norm1.weight"], w["norm1.bias"], EPS)}
     s["attn.qkv"] = s["norm1"] @ w["attn.qkv.weight"] + w["attn.qkv.bias"]
     q, k, v = right.split_heads(s["attn.qkv"], num_heads)
@@ -60,20 +60,21 @@ def block_forward(x: np.ndarray, w: Arrays, num_heads: int) -> Arrays:
 
 
 def inside(arrays: Arrays, prefix: str) -> Arrays:
-    """Those whose names begin with the prefix, by the rest of their names."""
+    """The items whose names begin with the prefix, by the rest of their names."""
     return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
 class Steps(dict):
-    """Gradients in their order. origin: of some, the exercise that asks for this very step: (name,
-    arguments, which result)."""
+    """Gradients in order. origin: for some, the exercise that asks for exactly this step: (name,
+    arguments, which result).
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.origin: dict[str, tuple[str, tuple, int]] = {}
 
     def take(self, names: tuple[str, ...], exercise: str, *arguments: Any) -> Any:
-        """Write down the results of a step that an exercise asks for; returns the first."""
+        """Record the results of a step that an exercise asks for; returns the first."""
         results = EXERCISES[exercise].answer(*arguments)
         results = results if isinstance(results, tuple) else (results,)
         for i, (name, array) in enumerate(zip(names, results, strict=False)):
@@ -81,19 +82,19 @@ class Steps(dict):
         return results[0]
 
     def linear(self, name: str, dy: np.ndarray, x: np.ndarray, w: Arrays, dx: str = "") -> Any:
-        """A linear layer's step."""
+        """The step of a linear layer."""
         names = (dx or f"{name}.dx", f"{name}.weight", f"{name}.bias")
         return self.take(names, "03.c", dy, x, w[f"{name}.weight"])
 
     def norm(self, name: str, dy: np.ndarray, x: np.ndarray, w: Arrays) -> Any:
-        """A LayerNorm's step."""
+        """The step of a LayerNorm."""
         rstd = 1 / np.sqrt(x.var(-1, keepdims=True) + EPS)
         xhat = (x - x.mean(-1, keepdims=True)) * rstd
         names = (f"{name}.dx", f"{name}.weight", f"{name}.bias")
         return self.take(names, "04.b", dy, xhat, rstd, w[f"{name}.weight"])
 
     def add_inside(self, prefix: str, others: "Steps") -> None:
-        """Take over another's steps, under a prefix."""
+        """Add another record's steps, under a prefix."""
         for name, array in others.items():
             self[prefix + name] = array
         for name, origin in others.origin.items():
@@ -101,7 +102,7 @@ class Steps(dict):
 
 
 def attention_backward(dy: np.ndarray, s: Arrays, w: Arrays) -> Steps:
-    """Of all of attention, from what comes out to what LayerNorm handed in."""
+    """Backward of attention, from its output to its input."""
     g = Steps()
     dmerged = g.linear("attn.proj", dy, s["attn.merged"], w, dx="attn.dmerged")
     B, H, T, D = s["attn.q"].shape
@@ -118,7 +119,7 @@ def attention_backward(dy: np.ndarray, s: Arrays, w: Arrays) -> Steps:
 
 
 def block_backward(dy: np.ndarray, s: Arrays, w: Arrays) -> Steps:
-    """Of a block, with the gradients of all its weights."""
+    """Backward of a block, with the gradients of all its weights."""
     g = Steps()
     dact = g.linear("mlp.fc2", dy, s["mlp.act.gelu"], w)
     dfc1 = g.take(("mlp.act.dgelu",), "04.c", dact, s["mlp.fc1"])
@@ -130,7 +131,7 @@ def block_backward(dy: np.ndarray, s: Arrays, w: Arrays) -> Steps:
 
 
 def vit_backward(dlogits: np.ndarray, s: Arrays, w: Arrays) -> Steps:
-    """Of a whole ViT: from the logits to the image."""
+    """Backward of a whole ViT, from the logits to the image."""
     g = Steps()
     depth = sum(name.endswith(".norm1") for name in s)
     last = s[f"blocks.{depth - 1}"]
@@ -189,7 +190,7 @@ def _block_shapes(C: int) -> dict[str, tuple[int, ...]]:
 
 
 def grade(reference: Callable, draw: Callable) -> Callable:
-    """`Exercise.grade` of a whole backward pass."""
+    """`Exercise.grade` for a whole backward pass."""
 
     def graded(answer: Callable, remember: Callable) -> str:
         cases = []
@@ -222,7 +223,7 @@ def _require_names(found: Any, w: Arrays) -> None:
 
 
 def _is_of_other_part(name: str, found: dict) -> bool:
-    """Attention alone has no gradients for the rest of its block."""
+    """For attention alone, leave out the gradients of the rest of the block."""
     return "attn.dx" in found and "dx" not in found and not name.startswith(("attn", "blocks"))
 
 
@@ -234,18 +235,18 @@ def _words(cases: list, before: list[str], name: str) -> str:
     skipped = len(before) - len(given)
     hint = ""
     if skipped and before[-1] not in given:
-        hint = f". Return {before[-1]}, too, to come closer to the mistake"
+        hint = f". Return {before[-1]}, too, to narrow down the mistake"
     return f"{until}: {_cause(cases, name)}{hint}"
 
 
 def _cause(cases: list, name: str) -> str:
-    """What the step looks like, by the exercise that asks for it."""
+    """The diagnosis of the step, by the exercise that asks for it."""
     origin = cases[0][1].origin.get(name)
     if origin is None or any(
         as_array(c[2][name]).shape != c[1][name].shape or name not in c[1].origin for c in cases
     ):
         found, expected = cases[0][2][name], cases[0][1][name]
-        return f"its shape is {np.shape(found)}, expected {expected.shape}, or its numbers are off"
+        return f"its shape is {np.shape(found)}, expected {expected.shape}, or it is inaccurate"
     exercise, _, i = origin
     trials = []
     for _, expected, found in cases:

@@ -14,8 +14,8 @@ def test_a_small_model_takes_the_place_of_one_that_is_not_there(tmp_path, capsys
     assert found.model.tokens(images).shape == (2, 17, 32)
     assert found.statistics.mean == (0.485, 0.456, 0.406)
     told = capsys.readouterr().out
-    assert "none here (docs/models.md says how to get one)" in told
-    assert "means nothing" in told
+    assert "not found (see docs/models.md for how to get one)" in told
+    assert "mean nothing" in told
 
 
 def test_a_published_model_is_opened_for_the_size(tmp_path, capsys):

@@ -1,4 +1,5 @@
-"""The exercises, a file per chapter: the right answer, and the usual wrong ones with their names.
+"""The exercises, one file per chapter: the right answers and the usual wrong ones with their
+descriptions.
 
 Importing a chapter adds its exercises to `minivit.course.exercise.EXERCISES`.
 """
@@ -14,7 +15,7 @@ for module in pkgutil.iter_modules(__path__):
 
 
 def find(name: str) -> Exercise:
-    """The exercise of a name. Raises UserError where there is none."""
+    """The exercise with this name. Raises UserError if there is none."""
     if name not in EXERCISES:
         chapter = sorted(known for known in EXERCISES if known[:2] == str(name)[:2])
         raise UserError(

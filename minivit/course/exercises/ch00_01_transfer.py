@@ -1,4 +1,4 @@
-"""Chapters 00 and 01, beyond what they print: pooled statistics, overlapping patches."""
+"""Chapters 00 and 01, beyond the text: pooled statistics, overlapping patches."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ add(
         hard=(
             Hard("of a single file",
                  lambda rng: (rng.random((1, 3)), rng.random((1, 3)), np.array([7]))),
-            Hard("of two files whose images are all grey, of another grey in each",
+            Hard("of two files whose images are all gray, a different gray in each",
                  lambda rng: (np.array([[0.1, 0.2], [0.7, 0.9]]), np.zeros((2, 2)),
                               np.array([30, 10]))),
         ),
@@ -49,15 +49,16 @@ add(
                     _pooled_by(_right_mean, lambda m, s, share, mean: (share @ s) ** 2)),
             Mistake("the variances were averaged, but the spread of the files' means is missing",
                     _pooled_by(_right_mean, lambda m, s, share, mean: share @ s**2)),
-            Mistake("every file counted alike, whatever its size",
+            Mistake("every file has the same weight, whatever its size",
                     lambda m, s, sizes: right_transfer.pooled(m, s, np.ones_like(sizes))),
-            Mistake("the mean is right by the sizes, but in the variance every file counted alike",
+            Mistake("the mean is weighted by the sizes, but in the variance every file has the "
+                    "same weight",
                     _pooled_by(_right_mean, lambda m, s, share, mean: (
                         s**2 + (m - mean) ** 2).mean(0))),
-            Mistake("the root is missing: the variance was returned",
+            Mistake("the square root is missing: the variance was returned",
                     lambda m, s, sizes: (right_transfer.pooled(m, s, sizes)[0],
                                          right_transfer.pooled(m, s, sizes)[1] ** 2)),
-            Mistake("the mean's square was not taken away from the mean of the squares",
+            Mistake("the square of the mean was not subtracted from the mean of the squares",
                     _pooled_by(_right_mean, lambda m, s, share, mean: share @ (s**2 + m**2))),
         ),
     )
@@ -85,7 +86,7 @@ def _dwindows(rng, shape, P, S):
 
 
 def _ordered(*axes):
-    """A wrong answer: the axes (B, C, row of patches, column, row inside, column) like this."""
+    """A wrong answer: the axes (B, C, row of patches, column, row inside, column) in this order."""
 
     def wrong(images, P, S):
         B, C = images.shape[:2]
@@ -133,7 +134,7 @@ def _average(dimages, place, part, used):
 
 
 def _windows_as(order):
-    """A wrong answer: a patch's numbers are taken for another order."""
+    """A wrong answer: a patch's numbers are assumed to be in another order."""
 
     def wrong(dpatches, shape, P, S):
         return right_transfer.overlapping_backward(order(dpatches, P, shape[1]), shape, P, S)
@@ -167,7 +168,7 @@ add(
         outputs=("patches",),
         inputs=_draw_windows,
         hard=(
-            Hard("where the last rows and columns are too few for one more patch",
+            Hard("where the last rows and columns do not fill another patch",
                  lambda rng: (rng.standard_normal((2, 1, 8, 6)), 3, 2)),
             Hard("where patches do not overlap (S = P)",
                  lambda rng: (rng.standard_normal((1, 3, 4, 6)), 2, 2)),
@@ -176,16 +177,16 @@ add(
             Mistake("the last patch of each row and column is missing: there are "
                     "(H - P) // S + 1 of them, as the first begins at 0",
                     _only(lambda length, P, S: max((length - P) // S, 1))),
-            Mistake("in a patch the channels come first; the order is row, column, channel",
+            Mistake("within a patch the channels come first; the order is row, column, channel",
                     _ordered(0, 2, 3, 1, 4, 5)),
-            Mistake("the patches are in the order of columns; reading order goes along the rows",
+            Mistake("the patches are in column order; reading order goes along the rows",
                     _ordered(0, 3, 2, 4, 5, 1)),
-            Mistake("inside a patch the columns come before the rows",
+            Mistake("within a patch the columns come before the rows",
                     _ordered(0, 2, 3, 5, 4, 1)),
             Mistake("the stride was not used: a patch begins at every pixel",
                     lambda images, P, S: right_transfer.overlapping(images, P, 1)),
-            Mistake("the patches lie side by side, a step of P, and do not overlap; the next one "
-                    "begins S pixels on", lambda images, P, S: right_transfer.overlapping(
+            Mistake("the patches are P pixels apart and do not overlap; the next one begins S "
+                    "pixels further on", lambda images, P, S: right_transfer.overlapping(
                         images, P, P)),
         ),
     ),
@@ -205,10 +206,10 @@ add(
             Mistake("a patch's gradient overwrote that of the patch before where they overlap; "
                     "they add up: +=", _back_by(_overwrite)),
             Mistake("the gradients of a pixel were averaged over the patches that it is in; what "
-                    "is used many times gets their sum", _back_by(_average)),
-            Mistake("a patch's numbers were taken for (channel, row, column); they are in the "
-                    "order row, column, channel", _windows_as(_channels_first)),
-            Mistake("rows and columns inside a patch were exchanged", _windows_as(_mirrored)),
+                    "is used many times gets the sum", _back_by(_average)),
+            Mistake("a patch's numbers were read as (channel, row, column); the order is row, "
+                    "column, channel", _windows_as(_channels_first)),
+            Mistake("rows and columns within a patch were swapped", _windows_as(_mirrored)),
         ),
     ),
 )  # fmt: skip

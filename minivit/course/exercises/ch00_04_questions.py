@@ -1,25 +1,23 @@
-"""Questions of chapters 00 to 04 whose answers are chosen: predictions (p) and reasons (w)."""
+"""Multiple-choice questions of chapters 00 to 04: predictions (p) and reasons (w)."""
 
 from minivit.course.exercise import question
 
 question(
     "00.p", "c",
     a="266 needs more than the 8 bits of a uint8, and the result is a uint8 again",
-    b="NumPy does not stop at the largest number; np.clip would do that, on numbers that have "
-      "room above 255",
-    c="246 + 20 is 266, minus 256 is 10: uint8 goes on counting at 0, and the brightest number "
+    b="NumPy does not saturate at the largest number; np.clip would, on a type with room above 255",
+    c="246 + 20 is 266, minus 256 is 10: uint8 wraps around to 0, and one of the brightest numbers "
       "has become one of the darkest",
-    d="arrays of whole numbers wrap around without an error or a warning, which is what makes it "
-      "a trap",
+    d="integer arrays wrap around without an error or a warning, which makes this a trap",
 )  # fmt: skip
 
 question(
     "00.w", "b",
-    a="what counts is the difference between images beside their spread, and both are halved",
-    b="mean and standard deviation are halved with the images, so (x - μ)/σ is what it was: the "
-      "images that the classifier sees are the same",
-    c="they are nearer to one another, but those of different classes are so, too",
-    d="they are computed from the training images, which are half as bright, too",
+    a="what counts is the difference between images relative to their spread, and both are halved",
+    b="mean and standard deviation are halved with the images, so (x - μ)/σ is unchanged: the "
+      "classifier sees the same images",
+    c="they are closer to one another, but so are those of different classes",
+    d="they are computed from the training images, which are also half as bright",
 )  # fmt: skip
 
 question(
@@ -34,10 +32,10 @@ question(
 
 question(
     "01.w", "b",
-    a="a square matrix need not have its transpose for an inverse: think of one with two ones in "
-      "a column",
-    b="backward is Mᵀ for every move, and with a single 1 in each column of M is MᵀM the "
-      "identity; where patches overlap there are several, and gradients add up",
+    a="the inverse of a square matrix need not be its transpose: think of one with two ones in a "
+      "column",
+    b="backward is Mᵀ in every case, and MᵀM is the identity if each column of M has a single 1; "
+      "where patches overlap there are several, and gradients add up",
     c="overlapping patches are linear, too, and backward is Mᵀ for both; the question is when "
       "that is an inverse",
     d="that holds for overlapping patches as well",
@@ -45,56 +43,56 @@ question(
 
 question(
     "02.p", "d",
-    a="to our eyes it is; but every operation treats its tokens alike, wherever in the row they "
-      "are",
-    b="all patches are still there, and nothing else is known of them",
-    c="no feature can look at an edge between two patches, for which of them are neighbours is "
-      "not known",
-    d="attention adds up over a set of tokens, and all else acts on one token at a time, so their "
-      "order has no part in what is computed",
+    a="to our eyes it is; but every operation treats all tokens alike, wherever they are in the "
+      "sequence",
+    b="all patches are still there, and the model knows nothing else about them",
+    c="no feature can depend on the edge between two patches, because the model does not know "
+      "which patches are neighbors",
+    d="attention sums over a set of tokens, and everything else acts on one token at a time, so "
+      "the order of tokens does not matter",
 )  # fmt: skip
 
 question(
     "02.w", "c",
-    a="they would: a sum hands the gradient on to both of its terms, wherever it is",
-    b="tokens have the shape (B, T, C) at the end as at the beginning",
-    c="attention happens inside the blocks: where a patch is must be known there, and what is "
+    a="they would: a sum passes the gradient on to both terms, wherever it is",
+    b="tokens have the shape (B, T, C) at the end, too",
+    c="attention happens inside the blocks: that is where positions must be known, and what is "
       "added to the class token afterwards is the same for every image",
     d="what is added at the end is a constant: it says nothing about which content was where",
 )  # fmt: skip
 
 question(
     "03.p", "b",
-    a="that is the forward difference: its error is the parabola, in proportion to h",
-    b="the parabola cancels, and what stays is the cubic, in proportion to h²",
-    c="the smaller the step, the more a smooth curve is like its tangent",
+    a="that is the forward difference: its error is the quadratic term, proportional to h",
+    b="the quadratic terms cancel; what remains is the cubic term, proportional to h²",
+    c="the smaller the step, the closer a smooth curve is to its tangent",
     d="it grows only where the step is so small that rounding is all that is left",
 )  # fmt: skip
 
 question(
     "03.w", "d",
-    a="numbers between 0 and 1 can add up to anything",
+    a="numbers between 0 and 1 can sum to anything",
     b="a common factor does not make a sum zero",
-    c="it holds everywhere, far from any minimum",
-    d="the sum of a row is how fast the loss changes when all its logits move together, and "
-      "softmax does not see such a move",
+    c="it holds everywhere, also far from any minimum",
+    d="the sum of a row is how fast the loss changes when all its logits change by the same "
+      "amount, and softmax is invariant to such a change",
 )  # fmt: skip
 
 question(
     "04.p", "a",
-    a="mean and standard deviation are ten times as large, too, and x̂ is what it was: LayerNorm "
-      "does not see the size of a token",
-    b="what is divided by grows as much as what is divided",
-    c="it is divided by a σ ten times as large, but the numerator is ten times as large, too",
+    a="mean and standard deviation are ten times as large, too, so x̂ is unchanged: LayerNorm is "
+      "invariant to the scale of a token",
+    b="the divisor grows as much as the dividend",
+    c="σ is ten times as large, but so is the numerator",
     d="γ multiplies x̂, and x̂ has not changed",
 )  # fmt: skip
 
 question(
     "04.w", "c",
-    a="in front of LayerNorm's backward is 1/σ, and σ has doubled",
-    b="y is the same, but not how y answers to a small change of W: beside numbers twice as large "
-      "it counts half",
-    c="y does not change, and dx has the factor 1/σ, which is halved; so weights that grow get "
+    a="LayerNorm's backward has the factor 1/σ, and σ has doubled",
+    b="y is the same, but its response to a small change of W is not: relative to numbers twice as "
+      "large, the change counts half",
+    c="y does not change, and dx has the factor 1/σ, which is halved; so growing weights get "
       "smaller and smaller gradients",
-    d="only its part along W is zero; to turn W still changes y",
+    d="only its component along W is zero; rotating W still changes y",
 )  # fmt: skip

@@ -39,27 +39,27 @@ add(
         outputs=("grey",),
         inputs=_draw_grey,
         mistakes=(
-            Mistake("the channels were brought last by reshape: that keeps the order of the "
-                    "numbers and only breaks it elsewhere, so one pixel got three numbers of one "
+            Mistake("the channels were moved last by reshape: that keeps the numbers in the same "
+                    "order and only cuts them differently, so one pixel got three numbers of one "
                     "channel; transpose(0, 2, 3, 1) moves an axis", _reshaped),
             Mistake("the weights were left out: every channel counted as 1",
                     lambda images, weights: images.sum(1)),
             Mistake("the weights were left out and the channels averaged",
                     lambda images, weights: images.mean(1)),
-            Mistake("the weighted channels were averaged; a weighted sum is asked for",
+            Mistake("the weighted channels were averaged; the answer is a weighted sum",
                     lambda images, weights: _grey(images, weights) / 3),
             Mistake("the weights are in the wrong order, blue first",
                     lambda images, weights: _grey(images, weights[::-1])),
             Mistake("the sum was divided by the sum of the weights; they are used as they are",
                     _by_the_sum),
-            Mistake("only one channel, the first, was taken",
+            Mistake("only the first channel was used",
                     lambda images, weights: images[:, 0] * weights[0]),
         ),
     )
 )  # fmt: skip
 
 
-# 00.b: normalize(images, mean, std) -> normalised
+# 00.b: normalize(images, mean, std) -> normalized
 
 
 def _draw_normalize(rng: np.random.Generator, size: int) -> tuple:
@@ -75,7 +75,7 @@ _normalize = right.normalize
 
 
 def _own(axes):
-    """Normalised by mean and standard deviation of the images at hand."""
+    """Normalized by the mean and standard deviation of these images."""
 
     def wrong(images, mean, std):
         centred = images - images.mean(axes, keepdims=True)
@@ -96,21 +96,21 @@ add(
                     lambda images, mean, std: _normalize(255 * images, mean, std)),
             Mistake("the pixels were divided by 256; the largest uint8 is 255",
                     lambda images, mean, std: _normalize(images * (255 / 256), mean, std)),
-            Mistake("the mean was taken off after the division by std, and so is not divided by it",
+            Mistake("the mean was subtracted after the division by std, so it is not divided by it",
                     lambda images, mean, std: (
                         images / 255 / _of_channel(std) - _of_channel(mean))),
             Mistake("the division by the standard deviation is missing",
                     lambda images, mean, std: images / 255 - _of_channel(mean)),
-            Mistake("it was multiplied by the standard deviation and not divided",
+            Mistake("it was multiplied by the standard deviation instead of divided",
                     lambda images, mean, std: _normalize(images, mean, 1 / std)),
             Mistake("it was divided by the variance, the square of the standard deviation",
                     lambda images, mean, std: _normalize(images, mean, std**2)),
-            Mistake("the mean was added; it has to go, so that what remains lies around 0",
+            Mistake("the mean was added; subtract it, so that the result is centered at 0",
                     lambda images, mean, std: _normalize(images, -mean, std)),
-            Mistake("mean and std of these very images were used, and not those that are given: "
-                    "those of the training images, so that every image is treated alike",
+            Mistake("the mean and std of these images were used instead of the given ones; those "
+                    "are of the training images, so that every image is treated alike",
                     _own((0, 2, 3))),
-            Mistake("each image was normalised by its own mean and std; use those that are given",
+            Mistake("each image was normalized by its own mean and std; use the given ones",
                     _own((2, 3))),
         ),
     )
@@ -133,7 +133,7 @@ add(
             Mistake("every pixel was counted as one number; it has three channels",
                     4 * NUMBERS // 3),
             Mistake("that is one image; the batch has 128", 4 * NUMBERS // 128),
-            Mistake("that is float64, with 8 bytes a number", 8 * NUMBERS),
+            Mistake("that is float64, with 8 bytes per number", 8 * NUMBERS),
         ),
     )
 )  # fmt: skip

@@ -17,7 +17,7 @@ def _draw_images(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _in_order(*axes):
-    """A wrong answer that orders the six axes (B, C, H/P, P, W/P, P) like this."""
+    """A wrong answer that puts the six axes (B, C, H/P, P, W/P, P) in this order."""
 
     def wrong(images, P):
         B, C, H, W = images.shape
@@ -38,7 +38,7 @@ add(
         name="01.a",
         warm_up=True,
         hard=(
-            Hard("of one image that is wider than high",
+            Hard("of one image that is wider than tall",
                  lambda rng: (rng.standard_normal((1, 1, 2, 8)), 2)),
         ),
         grown=lambda rng, n: (rng.standard_normal((2, 3, 2 * n, 4 * n)), 2),
@@ -47,18 +47,19 @@ add(
         inputs=_draw_images,
         mistakes=(
             Mistake("there is no transpose: reshape alone keeps the numbers in their order, so a "
-                    "'patch' is a piece of the image's rows and no square", _in_order(*range(6))),
-            Mistake("in a patch the channels come first; the order is row, column, channel",
+                    "'patch' is a piece of the image's rows and not a square",
+                    _in_order(*range(6))),
+            Mistake("within a patch the channels come first; the order is row, column, channel",
                     _in_order(0, 2, 4, 1, 3, 5)),
-            Mistake("the patches are in the order of columns; reading order goes along the rows, "
-                    "so the axis H/P comes before W/P", _in_order(0, 4, 2, 3, 5, 1)),
-            Mistake("inside a patch the columns come before the rows: every patch is mirrored "
+            Mistake("the patches are in column order; reading order goes along the rows, so the "
+                    "axis H/P comes before W/P", _in_order(0, 4, 2, 3, 5, 1)),
+            Mistake("within a patch the columns come before the rows: every patch is mirrored "
                     "along its diagonal", _in_order(0, 2, 4, 5, 3, 1)),
             Mistake("the axes inside the patch and those of the grid are mixed up: P went in front "
                     "of H/P and W/P", _in_order(0, 3, 5, 2, 4, 1)),
-            Mistake("H was split into (P, H/P) and not (H/P, P): so a patch has every (H/P)-th row "
-                    "of the image, and is no square of neighbours", _combed),
-            Mistake("the six axes are in the order of the way back, (0, 5, 1, 3, 2, 4)",
+            Mistake("H was split into (P, H/P) instead of (H/P, P): a patch has every (H/P)-th row "
+                    "of the image and is not a square of neighboring pixels", _combed),
+            Mistake("the six axes are in the order of backward, (0, 5, 1, 3, 2, 4)",
                     _in_order(0, 5, 1, 3, 2, 4)),
         ),
     )
@@ -75,7 +76,7 @@ def _draw_dpatches(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _back(*axes):
-    """A wrong answer that orders the six axes (B, H/P, W/P, P, P, C) like this."""
+    """A wrong answer that puts the six axes (B, H/P, W/P, P, P, C) in this order."""
 
     def wrong(dpatches, shape, P):
         B, C, H, W = shape
@@ -111,7 +112,7 @@ add(
         name="01.b",
         warm_up=True,
         hard=(
-            Hard("of one image that is wider than high",
+            Hard("of one image that is wider than tall",
                  lambda rng: (rng.standard_normal((1, 4, 4)), (1, 1, 2, 8), 2)),
         ),
         answer=right.patchify_backward,
@@ -121,18 +122,19 @@ add(
         mistakes=(
             Mistake("there is no transpose: the gradients were not taken back to their pixels",
                     _back(*range(6))),
-            Mistake("the transpose of forward was applied once more, (0, 2, 4, 3, 5, 1), and not "
-                    "its inverse; np.argsort of the order gives that", _back(0, 2, 4, 3, 5, 1)),
+            Mistake("the transpose of forward, (0, 2, 4, 3, 5, 1), was applied again instead of "
+                    "its inverse; np.argsort of the order gives the inverse",
+                    _back(0, 2, 4, 3, 5, 1)),
             Mistake("the two P were mixed up: rows inside a patch belong to H/P, columns to W/P",
                     _back(0, 5, 1, 4, 2, 3)),
-            Mistake("rows and columns were exchanged, in the grid and in the patch",
+            Mistake("rows and columns were swapped, in the grid and in the patch",
                     _back(0, 5, 2, 4, 1, 3)),
-            Mistake("a patch's numbers were taken for (channel, row, column); they are in the "
-                    "order row, column, channel", _channel_first_back),
-            Mistake("the patches were taken for the order of columns; they are in reading order",
+            Mistake("a patch's numbers were read as (channel, row, column); the order is row, "
+                    "column, channel", _channel_first_back),
+            Mistake("the patches were read in column order; they are in reading order",
                     _columns_first_back),
-            Mistake("the gradient was divided by the number of patches; a pixel is in one patch, "
-                    "and gets that gradient as it is", _averaged),
+            Mistake("the gradient was divided by the number of patches; a pixel is in one patch "
+                    "and gets that gradient unchanged", _averaged),
         ),
     )
 )  # fmt: skip
@@ -162,15 +164,15 @@ add(
         inputs=_draw_shuffle,
         forward=_shuffle_slopes,
         mistakes=(
-            Mistake("the shuffle was applied once more, and not undone",
+            Mistake("the shuffle was applied again instead of undone",
                     lambda dshuffled, order: dshuffled[:, order]),
-            Mistake("the gradients stayed where they are; they must go back to the patches that "
+            Mistake("the gradients stayed where they are; they must return to the patches that "
                     "they belong to", lambda dshuffled, order: dshuffled),
-            Mistake("order was read backwards ([::-1]); its inverse says for each patch to which "
-                    "place it went", lambda dshuffled, order: dshuffled[:, order[::-1]]),
+            Mistake("order was read backward ([::-1]); its inverse says where each patch went",
+                    lambda dshuffled, order: dshuffled[:, order[::-1]]),
             Mistake("the patches were put in the opposite order, whatever the shuffle was",
                     lambda dshuffled, order: dshuffled[:, ::-1]),
-            Mistake("the gradient was sorted by its own numbers; it is order that has to be sorted",
+            Mistake("the gradient was sorted by its own numbers; sort order instead",
                     lambda dshuffled, order: np.sort(dshuffled, 1)),
         ),
     )
@@ -190,13 +192,13 @@ add(
                     (14, 768, 14**2)),
             Mistake("the channels were left out: each pixel has three numbers",
                     (196, 256, 196**2)),
-            Mistake("each pair was counted once and nobody was paired with itself; attention "
-                    "compares each with each, both ways", (196, 768, 196 * 195 // 2)),
-            Mistake("nobody was paired with itself; attention does that too",
+            Mistake("each pair was counted once and no token was paired with itself; attention "
+                    "compares every token with every token, both ways", (196, 768, 196 * 195 // 2)),
+            Mistake("no token was paired with itself; attention does that too",
                     (196, 768, 196 * 195)),
-            Mistake("the image was divided by P and not by P²: a patch has P² pixels",
+            Mistake("the image was divided by P instead of P²: a patch has P² pixels",
                     (224 * 224 // 16, 768, (224 * 224 // 16) ** 2)),
-            Mistake("the class token of chapter 02 was counted; here it is patches alone",
+            Mistake("the class token of chapter 02 was counted; here only patches count",
                     (197, 768, 197**2)),
         ),
     )

@@ -70,18 +70,18 @@ add(
         outputs=("tokens",),
         inputs=_draw_embed,
         mistakes=(
-            Mistake("the class token is behind the patches; it comes first, where the end of "
-                    "the model looks for it", _class_token_last),
+            Mistake("the class token is after the patches; it comes first, where the head expects "
+                    "it", _class_token_last),
             Mistake("the bias is missing: a linear layer is x W + b", _without_bias),
             Mistake("the class token got the bias too; it was never projected, the bias is for "
                     "the patches", _bias_for_all),
             Mistake("the class token has no position; it has the first row of pos_embed, as there "
                     "are N + 1 rows", _no_place_for_class),
-            Mistake("the positions were added before the class token came: patch n got row n and "
-                    "not row n + 1, and the class token none", _shifted_places),
+            Mistake("the positions were added before the class token: patch n got row n instead of "
+                    "row n + 1, and the class token got none", _shifted_places),
             Mistake("the positions are missing: the tokens are a set without order",
                     _without_places),
-            Mistake("the first token is there, but the numbers of cls_token are not in it",
+            Mistake("the first token is there, but it does not contain cls_token",
                     _zero_class_token),
         ),
     )
@@ -135,22 +135,23 @@ add(
         forward=_embed_slopes,
         mistakes=(
             Mistake("the patches' gradients were taken from the first N tokens; the class token "
-                    "is in front, so they are the last N", _but(0, lambda d: d[:, :-1])),
-            Mistake("the class token's share was taken off the patches; a token's gradient is "
-                    "handed on as it is", _but(0, lambda d: d[:, 1:] - d[:, :1])),
+                    "comes first, so they are the last N", _but(0, lambda d: d[:, :-1])),
+            Mistake("the class token's gradient was subtracted from the patches'; a token's "
+                    "gradient is passed on unchanged", _but(0, lambda d: d[:, 1:] - d[:, :1])),
             Mistake("the class token's gradient was averaged over the batch; every image used "
                     "it, so it is the sum", _but(1, lambda d: d[:, :1].mean(0, keepdims=True))),
-            Mistake("only the first image was asked for the class token's gradient; every "
-                    "image used it, so it is the sum over the batch",
+            Mistake("the class token's gradient was taken from the first image only; every image "
+                    "used it, so it is the sum over the batch",
                     _but(1, lambda d: d[:1, :1])),
-            Mistake("the class token's gradient was taken from the last token; it is in front",
+            Mistake("the class token's gradient was taken from the last token; the class token "
+                    "comes first",
                     _but(1, lambda d: d[:, -1:].sum(0, keepdims=True))),
-            Mistake("the class token's gradient is a sum over all tokens too; it went to place 0 "
-                    "alone", _but(1, lambda d: d.sum((0, 1), keepdims=True))),
+            Mistake("the class token's gradient was summed over all tokens, too; it is at place 0 "
+                    "only", _but(1, lambda d: d.sum((0, 1), keepdims=True))),
             Mistake("the positions' gradient was averaged over the batch; every image used them, "
                     "so it is the sum", _but(2, lambda d: d.mean(0, keepdims=True))),
-            Mistake("only the first image was asked for the positions' gradient; every image "
-                    "used them, so it is the sum over the batch", _but(2, lambda d: d[:1])),
+            Mistake("the positions' gradient was taken from the first image only; every image used "
+                    "them, so it is the sum over the batch", _but(2, lambda d: d[:1])),
             Mistake("the first row of the positions' gradient is missing: the class token has a "
                     "position too", _but(2, lambda d: np.concatenate(
                         [np.zeros_like(d[:1, :1]), d[:, 1:].sum(0, keepdims=True)], 1))),
@@ -191,7 +192,7 @@ add(
         outputs=("table",),
         inputs=_draw_places,
         mistakes=(
-            Mistake("row and column are in each other's place: the column x comes first",
+            Mistake("row and column are swapped: the column x comes first",
                     _parts(lambda x, y: _beside(np.sin(y), np.cos(y), np.sin(x), np.cos(x)))),
             Mistake("the cosines come before the sines; here the sine is first",
                     _parts(lambda x, y: _beside(np.cos(x), np.sin(x), np.cos(y), np.sin(y)))),
@@ -200,11 +201,11 @@ add(
                     _parts(lambda x, y: _beside(np.sin(x), np.sin(y), np.cos(x), np.cos(y)))),
             Mistake("the four numbers of one hand are side by side; here the n sines of the "
                     "column come first, then its n cosines, and so on", _parts(_one_after_another)),
-            Mistake("the places were divided by omega; a hand that turns by omega a place has "
+            Mistake("the places were divided by omega; a hand that turns by omega per place has "
                     "turned by x·omega", lambda x, y, omega: _sincos_of(x, y, 1 / omega)),
             Mistake("the angles were multiplied by 2π; omega is an angle already, in radians",
                     lambda x, y, omega: _sincos_of(x, y, 2 * np.pi * omega)),
-            Mistake("the angles were taken for degrees and turned into radians; they are radians",
+            Mistake("the angles were read as degrees and converted to radians; they are radians",
                     lambda x, y, omega: _sincos_of(x, y, np.pi / 180 * omega)),
             Mistake("the column was used twice; the last two parts are of the row y",
                     lambda x, y, omega: _sincos_of(x, x, omega)),
@@ -233,11 +234,12 @@ add(
                     (PROJECTION - C, C, POSITIONS)),
             Mistake("the class token was given no position: there are 65 places, not 64",
                     (PROJECTION, C, POSITIONS - C)),
-            Mistake("the pixels of a patch were counted once and not for each of the three colours",
+            Mistake("the pixels of a patch were counted once instead of for each of the three "
+                    "colors",
                     (4 * 4 * C + C, C, POSITIONS)),
-            Mistake("the bias was counted once for each number of the patch; it is one for each "
+            Mistake("the bias was counted once per number of the patch; it has one number per "
                     "output", (4 * 4 * 3 * C + 4 * 4 * 3, C, POSITIONS)),
-            Mistake("the projection was counted once for each patch; all 64 share one",
+            Mistake("the projection was counted once per patch; all 64 share one",
                     (64 * PROJECTION, C, POSITIONS)),
         ),
     )

@@ -1,4 +1,4 @@
-"""Chapter 02, beyond what it prints: registers, mean pooling."""
+"""Chapter 02, beyond the text: registers, mean pooling."""
 
 import numpy as np
 
@@ -59,12 +59,12 @@ add(
             Hard("without registers", lambda rng: _registers(rng, 2, 3, 0, 4)),
         ),
         mistakes=(
-            Mistake("the registers are behind the patches; they come after the class token",
+            Mistake("the registers are after the patches; they come right after the class token",
                     _in_order(0, 2, 1)),
-            Mistake("the registers are in front of the class token, where the end of the model "
-                    "looks for it", _in_order(1, 0, 2)),
-            Mistake("the positions were added to the first N + 1 tokens, registers and all: a "
-                    "register has no position, and each patch its own", _first_positions),
+            Mistake("the registers come before the class token; the head expects the class token "
+                    "first", _in_order(1, 0, 2)),
+            Mistake("the positions were added to the first N + 1 tokens, including registers: a "
+                    "register has no position, and each patch has its own", _first_positions),
             Mistake("the class token has no position; it has the first row of pos_embed",
                     _no_class_position),
             Mistake("the registers got the class token's position; they have none",
@@ -105,19 +105,19 @@ add(
         forward=_pool_slopes,
         hard=(
             Hard("of one token", lambda rng: (rng.standard_normal((1, 3)), 1, 0)),
-            Hard("where all tokens but one are in front",
+            Hard("where all tokens but one are prefix tokens",
                  lambda rng: (rng.standard_normal((2, 3)), 4, 3)),
         ),
         mistakes=(
-            Mistake("every token was given the whole gradient: in a mean each counts 1/n, and so "
-                    "does its gradient", _scaled(lambda T, prefix: T - prefix)),
-            Mistake("it was divided by all T tokens; the mean is of the T - prefix that are in it",
+            Mistake("every token was given the whole gradient: in a mean each token has the weight "
+                    "1/n, and so does its gradient", _scaled(lambda T, prefix: T - prefix)),
+            Mistake("it was divided by T; the mean is over T - prefix tokens",
                     _scaled(lambda T, prefix: (T - prefix) / T)),
-            Mistake("the tokens in front got a gradient, too; they have no part in the mean",
+            Mistake("the prefix tokens got a gradient, too; they are not part of the mean",
                     lambda d, T, prefix: np.repeat(d[:, None] / (T - prefix), T, 1)),
-            Mistake("all T tokens share the gradient, as if the mean were of all",
+            Mistake("all T tokens share the gradient, as if the mean were over all tokens",
                     lambda d, T, prefix: np.repeat(d[:, None] / T, T, 1)),
-            Mistake("the gradient went to the first token alone, as from a class token",
+            Mistake("the gradient went to the first token only, as for a class token",
                     lambda d, T, prefix: np.pad(d[:, None], ((0, 0), (0, T - 1), (0, 0)))),
         ),
     )

@@ -1,4 +1,4 @@
-"""Chapters 03 to 05, beyond what they print: label smoothing, RMSNorm, attention with a bias."""
+"""Chapters 03 to 05, beyond the text: label smoothing, RMSNorm, attention with a bias."""
 
 import math
 
@@ -45,28 +45,28 @@ add(
         inputs=_draw_smoothed,
         forward=_smoothed_slopes,
         hard=(
-            Hard("where one row has large logits and the others have not: each row needs its own "
+            Hard("where one row has large logits and the others do not: each row needs its own "
                  "maximum",
                  lambda rng: (rng.standard_normal((3, 4)) + np.array([[0.0], [1000.0], [0.0]]),
                               rng.integers(0, 4, 3), 0.1)),
-            Hard("of one image, smoothed away altogether (ε = 1)",
+            Hard("of one image, smoothed completely (ε = 1)",
                  lambda rng: (rng.standard_normal((1, 3)), rng.integers(0, 3, 1), 1.0)),
         ),
         mistakes=(
             Mistake("the targets were not smoothed",
                     _towards(lambda hot, s, K: hot)),
-            Mistake("the right class lost ε and the others got ε/(K - 1): here all K share the ε, "
-                    "the right one too", _towards(lambda hot, s, K: (
+            Mistake("the true class lost ε and the others got ε/(K - 1): here all K classes share "
+                    "ε, including the true one", _towards(lambda hot, s, K: (
                         hot * (1 - s) + (1 - hot) * s / (K - 1)))),
-            Mistake("every class was given ε and not ε/K: the targets do not add up to 1",
+            Mistake("every class was given ε instead of ε/K: the targets do not sum to 1",
                     _towards(lambda hot, s, K: hot * (1 - s) + s)),
-            Mistake("the ε/K was added, but the one-hot target was not made smaller by 1 - ε",
+            Mistake("ε/K was added, but the one-hot target was not multiplied by 1 - ε",
                     _towards(lambda hot, s, K: hot + s / K)),
-            Mistake("the one-hot target was made smaller, but the ε is not shared out",
+            Mistake("the one-hot target was multiplied by 1 - ε, but ε/K was not added",
                     _towards(lambda hot, s, K: hot * (1 - s))),
             Mistake("ε and 1 - ε were mixed up",
                     _towards(lambda hot, s, K: hot * s + (1 - s) / K)),
-            Mistake("the softmax was smoothed and not the target", lambda z, y, s: (
+            Mistake("the softmax was smoothed instead of the target", lambda z, y, s: (
                 (1 - s) * right.softmax(z) + s / z.shape[1] - np.eye(z.shape[1])[y]) / len(z)),
             Mistake("the division by B is missing: the loss is a mean over the batch",
                     _times(lambda B, K: B)),
@@ -124,22 +124,22 @@ add(
                 rng.standard_normal((2, 1, 3)), np.zeros((2, 1, 3)), rng.standard_normal(3), 0.1)),
         ),
         mistakes=(
-            Mistake("that is LayerNorm's backward: RMSNorm takes no mean away, so the term "
-                    "mean(dxhat) does not occur",
+            Mistake("that is LayerNorm's backward: RMSNorm subtracts no mean, so there is no term "
+                    "mean(dxhat)",
                     _with_dx(lambda d, h, r: r * (d - _mean(d) - h * _mean(d * h)))),
-            Mistake("x̂ and σ are LayerNorm's, with the mean taken away; here it is x divided by "
-                    "the root of its mean square", _as_layernorm),
-            Mistake("the root mean square was taken for a constant: it changes with every number "
-                    "of the token", _with_dx(lambda d, h, r: r * d)),
-            Mistake("a sum is in the place of the mean of dxhat·x̂",
+            Mistake("x̂ and σ are LayerNorm's, with the mean subtracted; here x̂ is x divided by "
+                    "its root mean square", _as_layernorm),
+            Mistake("the root mean square was treated as a constant: it depends on every number of "
+                    "the token", _with_dx(lambda d, h, r: r * d)),
+            Mistake("a sum was used instead of the mean of dxhat·x̂",
                     _with_dx(lambda d, h, r: r * (d - h * (d * h).sum(-1, keepdims=True)))),
-            Mistake("the mean of dxhat·x̂ was added; the gradient loses its part along x̂",
+            Mistake("the mean of dxhat·x̂ was added; the component along x̂ is subtracted",
                     _with_dx(lambda d, h, r: r * (d + h * _mean(d * h)))),
             Mistake("the mean of dxhat·x̂ is not multiplied by x̂",
                     _with_dx(lambda d, h, r: r * (d - _mean(d * h)))),
             Mistake("the division by the root mean square is missing in dx",
                     _with_dx(lambda d, h, r: d - h * _mean(d * h))),
-            Mistake("dgamma is of x and not of x̂, which is x divided by its root mean square",
+            Mistake("dgamma uses x instead of x̂, which is x divided by its root mean square",
                     _of_x),
         ),
     )
@@ -154,7 +154,7 @@ def _draw_biased(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _offsets(T):
-    """For each pair (t, s) of T places in a row: which of the 2T - 1 distances it has."""
+    """For each pair (t, s) of T places in a row: which of the 2T - 1 offsets it has."""
     place = np.arange(T)
     return place - place[:, None] + T - 1
 
@@ -197,20 +197,20 @@ add(
         inputs=_draw_biased,
         hard=(
             Hard("of one token", lambda rng: _biased(rng, 2, 1, 3)),
-            Hard("where a large bias decides: each row needs its own maximum", _large_bias),
+            Hard("where a large bias dominates: each row needs its own maximum", _large_bias),
         ),
         mistakes=(
             Mistake("the bias is missing", _scored(lambda s, root, b: s / root)),
-            Mistake("the bias was divided by √D, too; only the dot product is",
+            Mistake("the bias was divided by √D, too; only the dot product should be",
                     _scored(lambda s, root, b: (s + b) / root)),
             Mistake("the scores were not divided by √D", _scored(lambda s, root, b: s + b)),
-            Mistake("the bias was multiplied; it is added to the scores",
+            Mistake("the scores were multiplied by the bias; it is added",
                     _scored(lambda s, root, b: s / root * b)),
-            Mistake("the bias is transposed: index[t, s] belongs to token t that asks s",
+            Mistake("the bias is transposed: index[t, s] belongs to query t and key s",
                     _scored(lambda s, root, b: s / root + b.T)),
-            Mistake("the bias was added after softmax, so that the rows do not add up to 1",
+            Mistake("the bias was added after softmax, so the rows do not sum to 1",
                     _after_softmax),
-            Mistake("the rows of probs do not add up to 1: the bias came after softmax",
+            Mistake("the rows of probs do not sum to 1: the bias was added after softmax",
                     _times_softmax),
             Mistake("the bias was subtracted", _scored(lambda s, root, b: s / root - b)),
         ),
@@ -238,7 +238,7 @@ def _last_alone(dscores, index, R):
 
 
 def _over(change):
-    """A wrong answer from the pairs' gradients changed."""
+    """A wrong answer from modified gradients of the pairs."""
     return lambda dscores, index, R: right_transfer.table_backward(change(dscores), index, R)
 
 
@@ -255,22 +255,22 @@ add(
         inputs=_draw_table,
         forward=_table_slopes,
         hard=(
-            Hard("where some numbers of the table are used by no pair", lambda rng: (
+            Hard("where some numbers of the table are not used by any pair", lambda rng: (
                 rng.standard_normal((2, 3, 3)), rng.integers(0, 4, (3, 3)) * 2, 9)),
-            Hard("of one image, with one number for all pairs", lambda rng: (
+            Hard("of one image, with the same number for all pairs", lambda rng: (
                 rng.standard_normal((1, 3, 3)), np.zeros((3, 3), int), 1)),
         ),
         mistakes=(
-            Mistake("only the last pair of each distance was counted: dtable[index] += … adds once "
-                    "for each place, however often it occurs in index; np.add.at or a loop adds "
-                    "every time", _last_alone),
+            Mistake("only the last pair of each offset was counted: dtable[index] += … adds once "
+                    "per index, however often it occurs; np.add.at or a loop adds every time",
+                    _last_alone),
             Mistake("only the first image was counted; all of them used the table",
                     _over(lambda d: d[:1])),
             Mistake("the images were averaged; what is used many times gets the sum",
                     _over(lambda d: d.mean(0, keepdims=True))),
-            Mistake("the pairs of a distance were averaged; what is used many times gets the sum",
+            Mistake("the pairs of an offset were averaged; what is used many times gets the sum",
                     _mean_of_uses),
-            Mistake("dscores is transposed: index[t, s] belongs to token t that asks s",
+            Mistake("dscores is transposed: index[t, s] belongs to query t and key s",
                     _over(lambda d: d.swapaxes(1, 2))),
         ),
     )

@@ -1,4 +1,4 @@
-"""Chapter 03: the chain rule, finite differences, a way past a layer."""
+"""Chapter 03: the chain rule, finite differences, a skip connection."""
 
 import numpy as np
 
@@ -12,13 +12,13 @@ add(
         name="03.a",
         answer=(-2.0, 4.0, 2.0),
         mistakes=(
-            Mistake("a reached the loss by its second way alone, as the factor of v; the way "
-                    "through u is missing", (4.0, 4.0, 2.0)),
-            Mistake("a reached the loss through u alone; it is a factor of v as well",
+            Mistake("only the second path from a to the loss was used, as the factor of v; the "
+                    "path through u is missing", (4.0, 4.0, 2.0)),
+            Mistake("only the path from a through u was used; a is also a factor of v",
                     (-6.0, 4.0, 2.0)),
-            Mistake("the two ways of a were multiplied. Links of one chain multiply; ways side by "
-                    "side add up", (-24.0, 4.0, 2.0)),
-            Mistake("the gradients stop one box early: what arrives from the loss, dv = a, was not "
+            Mistake("the two paths from a were multiplied. Links of one chain multiply; parallel "
+                    "paths add up", (-24.0, 4.0, 2.0)),
+            Mistake("the gradients stop one box early: the upstream gradient, dv = a, was not "
                     "multiplied in", (1.0, 2.0, 1.0)),
         ),
     )
@@ -29,7 +29,7 @@ add(
 
 
 class _Function:
-    """A smooth function of an array, with a name that can be printed."""
+    """A smooth function of an array, with a printable name."""
 
     def __init__(self, weights: np.ndarray):
         self.weights = weights
@@ -47,7 +47,7 @@ def _draw_function(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _moves(x, h):
-    """For every element: its index, and the array that moves it by h."""
+    """For every element: its index, and the array that shifts it by h."""
     for index in np.ndindex(x.shape):
         move = np.zeros_like(x)
         move[index] = h
@@ -86,20 +86,20 @@ add(
         outputs=("dx",),
         inputs=_draw_function,
         mistakes=(
-            Mistake("the number was moved forward only; move it both ways, so that the curve's "
-                    "bend cancels",
+            Mistake("the number was shifted forward only; shift it both ways, so that the "
+                    "curvature cancels",
                     _differences(lambda f, x, move, h: (f(x + move) - f(x)) / h)),
-            Mistake("the number was moved backward only; move it both ways, so that the curve's "
-                    "bend cancels",
+            Mistake("the number was shifted backward only; shift it both ways, so that the "
+                    "curvature cancels",
                     _differences(lambda f, x, move, h: (f(x) - f(x - move)) / h)),
             Mistake("the difference was divided by h: from x - h to x + h it is 2h",
                     _differences(lambda f, x, move, h: (f(x + move) - f(x - move)) / h)),
             Mistake("the difference was not divided by the step",
                     _differences(lambda f, x, move, h: f(x + move) - f(x - move))),
-            Mistake("all numbers were moved at once; a partial derivative moves one and holds the "
-                    "others still",
+            Mistake("all numbers were shifted at once; a partial derivative shifts one and holds "
+                    "the others fixed",
                     _differences(lambda f, x, move, h: (f(x + h) - f(x - h)) / (2 * h))),
-            Mistake("a number that was moved was not put back before the next one moves",
+            Mistake("a number was not restored before the next one was shifted",
                     _never_put_back),
         ),
     )
@@ -121,7 +121,9 @@ def _residual(x, weight, bias):
 def _residual_with(
     slope=lambda s: 1 - np.tanh(s) ** 2, skip=lambda dy, dx: dy + dx, turn=np.transpose
 ):
-    """A wrong answer: another slope of tanh, another way past the layer, a weight not turned."""
+    """A wrong answer: another derivative of tanh, another skip connection, a weight not
+    transposed.
+    """
 
     def wrong(dy, x, weight, bias):
         ds = dy * slope(x @ weight + bias)
@@ -144,17 +146,18 @@ add(
         inputs=_draw_residual,
         forward=_residual_slopes,
         mistakes=(
-            Mistake("the way past the layer is missing: x is used twice, and dy also goes straight "
-                    "to it", _residual_with(skip=lambda dy, dx: dx)),
-            Mistake("the way through the layer is missing: x is used twice",
+            Mistake("the path around the layer is missing: x is used twice, and dy also goes "
+                    "straight to it", _residual_with(skip=lambda dy, dx: dx)),
+            Mistake("the path through the layer is missing: x is used twice",
                     _residual_with(skip=lambda dy, dx: dy)),
-            Mistake("the two ways were multiplied; ways side by side add up",
+            Mistake("the two paths were multiplied; parallel paths add up",
                     _residual_with(skip=lambda dy, dx: dy * dx)),
-            Mistake("weight was not transposed: here it is square, and the shapes cannot tell",
+            Mistake("weight was not transposed: here it is square, so the shapes do not reveal it",
                     _residual_with(turn=lambda weight: weight)),
-            Mistake("tanh was taken for a straight line: its slope 1 - tanh² is missing",
+            Mistake("the derivative of tanh, 1 - tanh², is missing",
                     _residual_with(slope=np.ones_like)),
-            Mistake("the slope is 1 - s² with s from before the tanh; it is 1 - tanh(s)²",
+            Mistake("the derivative was taken as 1 - s² with s from before the tanh; it is 1 - "
+                    "tanh(s)²",
                     _residual_with(slope=lambda s: 1 - s * s)),
         ),
     )

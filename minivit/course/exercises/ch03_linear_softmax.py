@@ -74,7 +74,7 @@ add(
         forward=_linear_slopes,
         mistakes=(
             Mistake("weight was given the right shape by reshape. Reshape keeps the numbers in "
-                    "their order; weight.T exchanges rows and columns", _reshaped_weight),
+                    "order; weight.T swaps rows and columns", _reshaped_weight),
             Mistake("dyᵀx was given the right shape by reshape. It is xᵀdy, whose rows belong to "
                     "the inputs", _reshaped_dweight),
             Mistake("the rows were averaged; every row used weight and bias, so their gradients "
@@ -83,7 +83,7 @@ add(
                     "gradients are sums", _averaged((0,))),
             Mistake("only the first image was counted; the sum goes over all rows of all "
                     "images", _first_image),
-            Mistake("dy was left out: the chain rule multiplies by what arrives from above",
+            Mistake("dy was left out: the chain rule multiplies by the upstream gradient",
                     _without_dy),
         ),
     )
@@ -123,20 +123,22 @@ add(
         inputs=_draw_softmax,
         forward=_softmax_slopes,
         mistakes=(
-            Mistake("each share was taken to hang on its own score alone (only the diagonal, "
-                    "p·(1 - p)); a score moves all shares of its row",
+            Mistake("only the diagonal p·(1 - p) was used, as if each probability depended only on "
+                    "its own score; a score changes all probabilities of its row",
                     lambda dp, p: dp * p * (1 - p)),
-            Mistake("the sum is missing: a score is also in everybody's denominator",
+            Mistake("the sum is missing: every score is also in the denominator of all others",
                     lambda dp, p: dp * p),
-            Mistake("the sum is of dp; it is of dp·p, the mean of dp with the shares as weights",
+            Mistake("the sum is over dp; it is over dp·p, the mean of dp weighted by the "
+                    "probabilities",
                     lambda dp, p: p * (dp - _sum(dp))),
-            Mistake("the sum is over the batch (axis 0); shares compete within their row, axis=-1",
+            Mistake("the sum is over the batch (axis 0); probabilities compete within their row, "
+                    "axis=-1",
                     lambda dp, p: p * (dp - _sum(dp * p, 0))),
-            Mistake("a mean is in the place of the sum: the shares are its weights already",
+            Mistake("a mean was used instead of a sum: the probabilities are already its weights",
                     lambda dp, p: p * (dp - (dp * p).mean(-1, keepdims=True))),
-            Mistake("the factor p in front of the bracket is missing",
+            Mistake("the factor p in front of the parenthesis is missing",
                     lambda dp, p: dp - _sum(dp * p)),
-            Mistake("the sum was added; what one share wins, the others lose",
+            Mistake("the sum was added; what one probability gains, the others lose",
                     lambda dp, p: p * (dp + _sum(dp * p))),
         ),
     )
@@ -174,7 +176,7 @@ def _logit_slopes(logits, labels):
 
 
 def _less(largest):
-    """A wrong answer that takes largest(logits) away."""
+    """A wrong answer that subtracts largest(logits)."""
 
     def wrong(logits, labels):
         weights = np.exp(logits - largest(logits))
@@ -195,8 +197,8 @@ add(
         name="03.e",
         warm_up=True,
         hard=(
-            Hard("where one row has large logits and the others have not: each row needs its own"
-                 " maximum",
+            Hard("where one row has large logits and the others have not: each row needs its own "
+                 "maximum",
                  lambda rng: (
                      rng.standard_normal((3, 4)) + np.array([[0.0], [1000.0], [0.0]]),
                      rng.integers(0, 4, 3))),
@@ -208,21 +210,21 @@ add(
         inputs=_draw_logits,
         forward=_logit_slopes,
         mistakes=(
-            Mistake("the largest logit of the whole batch was taken away, and not that of each row:"
-                    " all exponentials of another row can vanish",
+            Mistake("the largest logit of the whole batch was subtracted instead of each row's: "
+                    "all exponentials of another row can underflow to zero",
                     _less(lambda z: z.max())),
-            Mistake('no maximum was taken away before the exponential, which overflows',
+            Mistake('no maximum was subtracted before the exponential, which overflows',
                     _less(lambda z: 0)),
-            Mistake("the logits' labels count in every row: dlogits[:, labels] takes whole columns;"
-                    " pair them, dlogits[np.arange(B), labels]",
+            Mistake("the labels were applied to every row: dlogits[:, labels] selects whole "
+                    "columns; pair them: dlogits[np.arange(B), labels]",
                     _every_row),
             Mistake("the division by B is missing: the loss is a mean over the batch",
                     _parts(lambda p, t, B, K: p - t)),
             Mistake("it was divided by B·K: the loss is a mean over the images, but a sum over "
                     "the classes", _parts(lambda p, t, B, K: (p - t) / (B * K))),
-            Mistake("the difference is the wrong way round: the gradient points uphill, so a class "
-                    "that got too much has a positive one", _parts(lambda p, t, B, K: (t - p) / B)),
-            Mistake("the target was not taken away: the right class, too, is pushed down",
+            Mistake("the difference is reversed: the gradient points uphill, so a class with too "
+                    "much probability has a positive one", _parts(lambda p, t, B, K: (t - p) / B)),
+            Mistake("the target was not subtracted: the true class is pushed down, too",
                     _parts(lambda p, t, B, K: p / B)),
             Mistake("that is the gradient with respect to p, -t/p; softmax's own backward is still "
                     "to come", _parts(lambda p, t, B, K: -t / p / B)),

@@ -82,7 +82,7 @@ add(
         outputs=("y",),
         inputs=_draw_forward,
         mistakes=(
-            Mistake('the mean was not taken away, and the squares are those of x: that is RMSNorm',
+            Mistake('the mean was not subtracted, and the squares are those of x: that is RMSNorm',
                     _rms),
             Mistake('eps was squared',
                     lambda x, gamma, beta, eps: right.layernorm(x, gamma, beta, eps * eps)),
@@ -92,7 +92,7 @@ add(
                     lambda x, gamma, beta, eps: right.layernorm(x, gamma, 0 * beta, eps)),
             Mistake(
                 "mean and variance were taken over the batch (axis 0): that is BatchNorm; "
-                "LayerNorm looks at one token's C numbers, axis=-1",
+                "LayerNorm averages over one token's C numbers, axis=-1",
                 _over(0),
             ),
             Mistake(
@@ -105,11 +105,12 @@ add(
                 "own, axis=-1 alone",
                 _over((1, 2)),
             ),
-            Mistake("eps was added to the standard deviation; it goes under the root",
+            Mistake("eps was added to the standard deviation; it belongs under the square root",
                     _eps_outside),
-            Mistake("x was divided by the variance; its root is missing", _no_root),
+            Mistake("x was divided by the variance; the square root is missing", _no_root),
             Mistake("the variance was divided by C - 1 (ddof=1); here it is C", _one_fewer),
-            Mistake("eps was left out: a token of equal numbers would divide by zero", _no_eps),
+            Mistake("eps was left out: a token of equal numbers would cause a division by zero",
+                    _no_eps),
             Mistake("gamma and beta were left out", _no_scale),
         ),
     )
@@ -132,7 +133,7 @@ def _mean(a):
 
 
 def _backward(dy, xhat, rstd, gamma, *, dx=None):
-    """The right one, but for a dx that is given."""
+    """The right answer, except for the given dx."""
     dxhat = dy * gamma
     if dx is None:
         dx = rstd * (dxhat - _mean(dxhat) - xhat * _mean(dxhat * xhat))
@@ -194,28 +195,29 @@ add(
         inputs=_draw_backward,
         forward=_slopes,
         mistakes=(
-            Mistake('sums are in the place of the means',
+            Mistake('sums were used instead of the means',
                     _with_dx(
                         lambda dy, d, xhat, rstd, g: rstd * (
                             d - d.sum(-1, keepdims=True)
                             - xhat * (d * xhat).sum(-1, keepdims=True)))),
-            Mistake("the means were taken over the tokens (axis 1) and not over the token's numbers"
-                    " (axis -1)",
+            Mistake("the means were taken over the tokens (axis 1) instead of over the token's "
+                    "numbers (axis -1)",
                     _with_dx(
                         lambda dy, d, xhat, rstd, g: rstd * (
                             d - d.mean(1, keepdims=True)
                             - xhat * (d * xhat).mean(1, keepdims=True)))),
             Mistake(
-                "the term mean(dxhat) is missing: x̂ has mean 0 whatever x is, so dx must not push "
-                "all of a token's numbers the same way",
+                "the term mean(dxhat) is missing: x̂ has mean 0 whatever x is, so dx must not "
+                "shift all of a token's numbers together",
                 _with_dx(lambda dy, d, xhat, rstd, g: rstd * (d - xhat * _mean(d * xhat))),
             ),
             Mistake(
-                "the term x̂·mean(dxhat·x̂) is missing: σ, too, hangs on every number of the token",
+                "the term x̂·mean(dxhat·x̂) is missing: σ, too, depends on every number of the "
+                "token",
                 _with_dx(lambda dy, d, xhat, rstd, g: rstd * (d - _mean(d))),
             ),
             Mistake(
-                "mean and standard deviation were taken for constants: both means are missing",
+                "mean and standard deviation were treated as constants: both means are missing",
                 _with_dx(lambda dy, d, xhat, rstd, g: rstd * d),
             ),
             Mistake(
@@ -237,14 +239,14 @@ add(
                 _with_dx(lambda dy, d, xhat, rstd, g: d - _mean(d) - xhat * _mean(d * xhat)),
             ),
             Mistake(
-                "the means were taken over the batch (axis 0) and not over the token (axis -1)",
+                "the means were taken over the batch (axis 0) instead of over the token (axis -1)",
                 _with_dx(
                     lambda dy, d, xhat, rstd, g: (
                         rstd * (d - d.mean(0) - xhat * (d * xhat).mean(0))
                     )
                 ),
             ),
-            Mistake("dgamma and dbeta are in each other's place", _swapped),
+            Mistake("dgamma and dbeta are swapped", _swapped),
             Mistake("gamma was multiplied into its own gradient; dgamma is Σ dy·x̂", _dgamma_of_x),
             Mistake("the rows were averaged; every row used gamma and beta, so their gradients are "
                     "sums", _averaged),
@@ -291,7 +293,7 @@ add(
         name="04.c",
         warm_up=True,
         hard=(
-            Hard("far from zero, where the density vanishes",
+            Hard("far from zero, where the density is almost zero",
                  lambda rng: (rng.standard_normal(6), np.linspace(-9, 9, 6))),
         ),
         answer=right.gelu_backward,
@@ -307,16 +309,16 @@ add(
                     _of_sigmoid),
             Mistake('that is GELU itself, forward, times dy',
                     lambda dy, x: dy * x * _cdf(x)),
-            Mistake("Φ was taken for a constant: the product rule has a second term, x·φ(x)",
+            Mistake("Φ was treated as a constant: the product rule has a second term, x·φ(x)",
                     lambda dy, x: dy * _cdf(x)),
             Mistake("the first term of the product rule, Φ(x), is missing",
                     lambda dy, x: dy * x * _density(x)),
             Mistake("φ(x) is not multiplied by x", lambda dy, x: dy * (_cdf(x) + _density(x))),
             Mistake("the factor 1/√(2π) of the normal density is missing",
                     lambda dy, x: dy * (_cdf(x) + x * np.exp(-0.5 * x * x))),
-            Mistake("the exponent is -x² and not -x²/2",
+            Mistake("the exponent is -x² instead of -x²/2",
                     lambda dy, x: dy * (_cdf(x) + x * np.exp(-x * x) / math.sqrt(2 * math.pi))),
-            Mistake("dy was left out: the chain rule multiplies by what arrives from above",
+            Mistake("dy was left out: the chain rule multiplies by the upstream gradient",
                     lambda dy, x: _cdf(x) + x * _density(x)),
             Mistake("that is ReLU's derivative; GELU has no kink",
                     lambda dy, x: dy * (x > 0)),

@@ -20,7 +20,7 @@ def _softmax(scores, axis=-1):
     return weights / weights.sum(axis, keepdims=True)
 
 
-# 05.a: a share with pencil and paper: scores 4/2 and 2/2
+# 05.a: an attention weight with pencil and paper: scores 4/2 and 2/2
 
 add(
     Exercise(
@@ -28,10 +28,10 @@ add(
         answer=1 / (1 + math.exp(-1)),
         mistakes=(
             Mistake("the scores were not divided by √D", 1 / (1 + math.exp(-2))),
-            Mistake("the scores were divided by D; it is its root", 1 / (1 + math.exp(-0.5))),
-            Mistake("this is the share of token 1; what is left over goes to token 0",
+            Mistake("the scores were divided by D instead of √D", 1 / (1 + math.exp(-0.5))),
+            Mistake("this is the weight of token 1; token 0 gets the rest",
                     1 / (1 + math.exp(1))),
-            Mistake("the scores themselves were made to add up to one, without the exponential",
+            Mistake("the scores themselves were normalized to sum to one, without the exponential",
                     2 / 3),
             Mistake("this is the score of token 0; softmax is still to come", 2.0),
         ),
@@ -86,8 +86,8 @@ add(
     Exercise(
         name="05.b",
         hard=(
-            Hard("where one row has large scores and the others have not: each row needs its own"
-                 " maximum",
+            Hard("where one row has large scores and the others do not: each row needs its own "
+                 "maximum",
                  lambda rng: _large_scores(rng)),
             Hard("of one token",
                  lambda rng: tuple(rng.standard_normal((3, 2, 1, 4)))),
@@ -96,34 +96,34 @@ add(
         outputs=("out", "probs"),
         inputs=_draw_forward,
         mistakes=(
-            Mistake("the largest score of all was taken away, and not that of each row: all "
-                    "exponentials of another row can vanish",
+            Mistake("the largest score of all was subtracted instead of each row's: all "
+                    "exponentials of another row can underflow to zero",
                     _with_probs(lambda q, k: _bare(_scores(q, k) - _scores(q, k).max()))),
-            Mistake('no maximum was taken away before the exponential, which overflows',
+            Mistake('no maximum was subtracted before the exponential, which overflows',
                     _with_probs(lambda q, k: _bare(_scores(q, k)))),
-            Mistake('the scores were returned in place of their softmax',
+            Mistake('the scores were returned instead of their softmax',
                     lambda q, k, v: (right.attention(q, k, v)[0], _scores(q, k))),
-            Mistake("the scores were not divided by √D: their spread grows with the head size, "
-                    "and softmax gives nearly all to one token",
+            Mistake("the scores were not divided by √D: their spread grows with the head size, and "
+                    "softmax gives nearly all weight to one token",
                     _with_probs(lambda q, k: _softmax(q @ _t(k)))),
-            Mistake("the scores were divided by D; it is its root",
+            Mistake("the scores were divided by D instead of √D",
                     _with_probs(lambda q, k: _softmax(q @ _t(k) / q.shape[-1]))),
-            Mistake("the scores were divided by √T, the number of tokens; their spread hangs on "
+            Mistake("the scores were divided by √T, the number of tokens; their spread depends on "
                     "the head size D, q.shape[-1]",
                     _with_probs(lambda q, k: _softmax(q @ _t(k) / math.sqrt(q.shape[-2])))),
-            Mistake("the scores were multiplied by √D; divide",
+            Mistake("the scores were multiplied by √D instead of divided",
                     _with_probs(lambda q, k: _softmax(q @ _t(k) * math.sqrt(q.shape[-1])))),
-            Mistake("the keys ask and the queries are asked: k qᵀ instead of q kᵀ",
+            Mistake("queries and keys are swapped: k qᵀ instead of q kᵀ",
                     _with_probs(lambda q, k: _softmax(_scores(k, q)))),
-            Mistake("softmax was taken down the columns (axis -2): it is the shares of one asking "
-                    "token, a row, that add up to one",
+            Mistake("softmax was taken down the columns (axis -2): the weights of one query, a "
+                    "row, sum to one",
                     _with_probs(lambda q, k: _softmax(_scores(q, k), -2))),
-            Mistake("softmax was taken over the whole matrix; each row adds up to one by itself",
+            Mistake("softmax was taken over the whole matrix; each row sums to one",
                     _with_probs(lambda q, k: _softmax(_scores(q, k), (-2, -1)))),
             Mistake("the exponentials were not divided by the sum of their row",
                     _with_probs(_no_softmax_norm)),
-            Mistake("the values were gathered by the columns of probs (its transpose); "
-                    "row t holds the shares that token t takes", _column_out),
+            Mistake("the values were weighted by the columns of probs (its transpose); row t holds "
+                    "the weights of query t", _column_out),
         ),
     )
 )  # fmt: skip
@@ -158,24 +158,25 @@ add(
         inputs=_draw_softmax,
         forward=_softmax_slopes,
         mistakes=(
-            Mistake("only the share's own score was looked at, P(1 - P)·dP: a score moves all "
-                    "other shares of its row too", lambda d, p: d * p * (1 - p)),
-            Mistake("the mean of the row is missing: the shares add up to one, so what one gains "
-                    "the others lose", lambda d, p: p * d),
-            Mistake("the factor probs in front of the bracket is missing",
+            Mistake("only the weight's own score was considered, P(1 - P)·dP: a score changes all "
+                    "other weights of its row, too", lambda d, p: d * p * (1 - p)),
+            Mistake("the mean of the row is missing: the weights sum to one, so what one gains the "
+                    "others lose", lambda d, p: p * d),
+            Mistake("the factor probs in front of the parenthesis is missing",
                     lambda d, p: d - (d * p).sum(-1, keepdims=True)),
-            Mistake("the plain mean of dprobs was taken away; it is the mean by the shares, "
-                    "Σ dprobs·probs", lambda d, p: p * (d - d.mean(-1, keepdims=True))),
-            Mistake("the plain sum of dprobs was taken away; each has to be weighted by its share",
+            Mistake("the plain mean of dprobs was subtracted instead of the weighted mean, Σ "
+                    "dprobs·probs", lambda d, p: p * (d - d.mean(-1, keepdims=True))),
+            Mistake("the plain sum of dprobs was subtracted; each must be weighted by its "
+                    "probability",
                     lambda d, p: p * (d - d.sum(-1, keepdims=True))),
-            Mistake("Σ dprobs·probs was divided by the number of tokens; the shares add up to one, "
-                    "so the sum is the mean already",
+            Mistake("Σ dprobs·probs was divided by the number of tokens; the weights sum to one, "
+                    "so the sum is already the mean",
                     lambda d, p: p * (d - (d * p).mean(-1, keepdims=True))),
-            Mistake("the sum was taken over another axis than the row's own (axis=-1)",
+            Mistake("the sum was taken over an axis other than the row's own (axis=-1)",
                     lambda d, p: p * (d - (d * p).sum(-2, keepdims=True))),
             Mistake("the sum was taken over all rows together; each row has its own",
                     lambda d, p: p * (d - (d * p).sum())),
-            Mistake("the sign of the row's mean is wrong: it is taken away",
+            Mistake("the sign of the row's mean is wrong: subtract it",
                     lambda d, p: p * (d + (d * p).sum(-1, keepdims=True))),
         ),
     )
@@ -191,7 +192,7 @@ def _draw_backward(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _variant(*, dscores=softmax_backward, dprobs=None, dv=None, scale=None, dq=None, dk=None):
-    """A wrong answer: each step the right one, but for those that are given."""
+    """A wrong answer: every step is right except the given ones."""
 
     def wrong(dout, q, k, v, probs):
         root = math.sqrt(q.shape[-1]) if scale is None else scale(q)
@@ -224,33 +225,35 @@ add(
         forward=_slopes,
         mistakes=(
             Mistake("the division by √D is missing: the scores have it, so their gradients have "
-                    "it, in dq and in dk", _variant(scale=lambda q: 1.0)),
-            Mistake("√D was divided out twice: once from dscores is enough for dq and dk",
+                    "it, too, in dq and in dk", _variant(scale=lambda q: 1.0)),
+            Mistake("the division by √D was done twice: once, in dscores, is enough for dq and dk",
                     _variant(scale=lambda q: q.shape[-1])),
-            Mistake("√D was multiplied; the scores were divided by it, and so are their gradients",
+            Mistake("dscores was multiplied by √D; the scores were divided by it, and so are their "
+                    "gradients",
                     _variant(scale=lambda q: 1 / math.sqrt(q.shape[-1]))),
             Mistake("softmax's backward lacks the mean of the row, Σ dprobs·probs",
                     _variant(dscores=lambda d, p: d * p)),
-            Mistake("softmax's backward lacks the factor probs in front of the bracket",
+            Mistake("softmax's backward lacks the factor probs in front of the parenthesis",
                     _variant(dscores=lambda d, p: d - (d * p).sum(-1, keepdims=True))),
-            Mistake("softmax's backward takes its sum down the columns; a row is what adds up to "
-                    "one (axis=-1)",
+            Mistake("softmax's backward sums down the columns; it is the rows that sum to one "
+                    "(axis=-1)",
                     _variant(dscores=lambda d, p: p * (d - (d * p).sum(-2, keepdims=True)))),
-            Mistake("softmax was left out of the way back: dprobs was taken for dscores",
+            Mistake("softmax's backward was left out: dprobs was used as dscores",
                     _variant(dscores=lambda d, p: d)),
-            Mistake("dprobs is v doutᵀ, the wrong way round: row t belongs to dout of the token "
-                    "that asks", _variant(dprobs=lambda dout, v: v @ _t(dout))),
-            Mistake("dscores is transposed: a query gathers along its row, dscores @ k",
+            Mistake("dprobs is v doutᵀ, which is transposed: row t belongs to dout of query t",
+                    _variant(dprobs=lambda dout, v: v @ _t(dout))),
+            Mistake("dscores is transposed: a query sums along its row, dscores @ k",
                     _variant(dq=lambda ds, q, k: _t(ds) @ k)),
-            Mistake("dscores is not transposed: a key is paid back by its column",
+            Mistake("dscores is not transposed: a key's gradient sums down its column",
                     _variant(dk=lambda ds, q, k: ds @ q)),
-            Mistake("the query met itself: in a product, each factor gets the other one, so dq is "
-                    "made of k", _variant(dq=lambda ds, q, k: ds @ q)),
-            Mistake("the key met itself: in a product, each factor gets the other one, so dk is "
-                    "made of q", _variant(dk=lambda ds, q, k: _t(ds) @ k)),
-            Mistake("probs is not transposed: a value is paid back by the column of those who took "
-                    "a share of it", _variant(dv=lambda p, dout: p @ dout)),
-            Mistake("probs is missing from dv: each token took only its share",
+            Mistake("dq was computed from q: in a product, each factor's gradient contains the "
+                    "other one, so dq is computed from k", _variant(dq=lambda ds, q, k: ds @ q)),
+            Mistake("dk was computed from k: in a product, each factor's gradient contains the "
+                    "other one, so dk is computed from q",
+                    _variant(dk=lambda ds, q, k: _t(ds) @ k)),
+            Mistake("probs is not transposed: a value's gradient sums down its column, over the "
+                    "queries that used it", _variant(dv=lambda p, dout: p @ dout)),
+            Mistake("probs is missing from dv: each query took only a weighted part",
                     _variant(dv=lambda p, dout: np.broadcast_to(dout.sum(-2, keepdims=True),
                                                                 dout.shape))),
         ),

@@ -1,4 +1,4 @@
-"""Chapters 06 and 07, beyond what they print: grouped keys, blocks of other kinds."""
+"""Chapters 06 and 07, beyond the text: grouped keys, blocks of other kinds."""
 
 import numpy as np
 
@@ -80,13 +80,13 @@ add(
                  lambda rng: _grouped(rng, 1, 3, 3, 2, 4)),
         ),
         mistakes=(
-            Mistake("the heads took the groups in turns, 0 1 0 1: heads side by side share a "
-                    "group, 0 0 1 1 (np.repeat and not np.tile)", _with_heads(_in_turns)),
-            Mistake("the values were taken in turns, 0 1 0 1; heads side by side share a group, "
-                    "0 0 1 1", _values_in_turns),
-            Mistake("the keys were taken in turns, 0 1 0 1; heads side by side share a group, "
+            Mistake("the heads were assigned to the groups alternately, 0 1 0 1: neighboring heads "
+                    "share a group, 0 0 1 1 (np.repeat, not np.tile)", _with_heads(_in_turns)),
+            Mistake("the values were assigned alternately, 0 1 0 1; neighboring heads share a "
+                    "group, 0 0 1 1", _values_in_turns),
+            Mistake("the keys were assigned alternately, 0 1 0 1; neighboring heads share a group, "
                     "0 0 1 1", _keys_in_turns),
-            Mistake("all heads were given the first group", _with_heads(_first_group)),
+            Mistake("all heads use the first group", _with_heads(_first_group)),
             Mistake("the groups were averaged; each serves its own heads",
                     _with_heads(_mean_group)),
         ),
@@ -106,18 +106,18 @@ add(
         mistakes=(
             Mistake("the heads of a group were averaged; what is used many times gets the sum",
                     lambda dk, G: right_transfer.group_backward(dk, G) * G / dk.shape[1]),
-            Mistake("the heads were added up in turns, 0 1 0 1; heads side by side share a group",
+            Mistake("the heads were summed alternately, 0 1 0 1; neighboring heads share a group",
                     _taken_in_turns),
             Mistake("only the first head of each group was counted",
                     lambda dk, G: dk[:, :: dk.shape[1] // G]),
-            Mistake("all heads were added up for every group",
+            Mistake("all heads were summed for every group",
                     lambda dk, G: np.repeat(dk.sum(1, keepdims=True), G, 1)),
         ),
     ),
 )  # fmt: skip
 
 
-# 07.h: post_block_backward(dy, norm1, attn, norm2, mlp) -> dx: LayerNorm is on the line
+# 07.h: post_block_backward(dy, norm1, attn, norm2, mlp) -> dx: LayerNorm is on the residual stream
 
 SHAPES = ((2, 3, 4), (3, 5, 6), (1, 4, 8))  # B, T, C
 
@@ -148,7 +148,7 @@ def _halves(**changed):
 
 
 def _half(dy, norm, branch, *, line=1.0, weight=1.0, norm_is="first"):
-    """Half of the block backward, or something else."""
+    """Backward of half a block, possibly modified."""
     dsum = norm(dy) if norm_is == "first" else dy
     past = dy if norm_is == "in the branch" else dsum
     into = norm(dy) if norm_is == "in the branch" else dsum
@@ -157,7 +157,7 @@ def _half(dy, norm, branch, *, line=1.0, weight=1.0, norm_is="first"):
 
 
 def _lines(second, first):
-    """A wrong answer: how often the line of each half counts."""
+    """A wrong answer: how often the residual of each half is counted."""
 
     def wrong(dy, norm1, attn, norm2, mlp):
         return _half(_half(dy, norm2, mlp, line=second), norm1, attn, line=first)
@@ -177,12 +177,12 @@ add(
         inputs=_draw_pieces,
         forward=_post_slopes,
         mistakes=(
-            Mistake("that is the backward of the block of this chapter, with LayerNorm in the "
-                    "branches; here it is on the line, behind each sum", right.block_backward),
-            Mistake("the line went past LayerNorm: here what comes to a sum has gone through the "
-                    "LayerNorm behind it", _halves(norm_is="in the branch")),
-            Mistake("LayerNorm came last in each half; forward it is the last, so backward it is "
-                    "the first", _halves(norm_is="last")),
+            Mistake("that is the backward of this chapter's block, with LayerNorm in the branches; "
+                    "here it is after each sum", right.block_backward),
+            Mistake("the residual bypassed LayerNorm: here the gradient reaches a sum through the "
+                    "LayerNorm after it", _halves(norm_is="in the branch")),
+            Mistake("LayerNorm came last in each half; it is last in forward, so it comes first in "
+                    "backward", _halves(norm_is="last")),
             Mistake("both residuals are missing", _halves(line=0.0)),
             Mistake("the residual around the MLP is missing", _lines(0.0, 1.0)),
             Mistake("the residual around attention is missing", _lines(1.0, 0.0)),
@@ -235,19 +235,21 @@ add(
         inputs=_draw_scaled,
         forward=_scale_slopes,
         mistakes=(
-            Mistake("the residual is missing: dy also runs along the line",
+            Mistake("the residual is missing: dy also flows along the residual stream",
                     _scaled_with(dx=lambda dy, h, scale, branch: branch(scale * dy))),
-            Mistake("the branch was given dy; what arrives at h is scale·dy",
+            Mistake("the branch was given dy; the gradient at h is scale·dy",
                     _scaled_with(dx=lambda dy, h, scale, branch: dy + branch(dy))),
-            Mistake("scale was multiplied in after the branch; forward it comes after h, so "
-                    "backward it comes first",
+            Mistake("scale was applied after the branch; it comes after h in forward, so it comes "
+                    "first in backward",
                     _scaled_with(dx=lambda dy, h, scale, branch: dy + scale * branch(dy))),
-            Mistake("the line was scaled, too; scale is in the branch alone",
+            Mistake("the residual was scaled, too; scale is only in the branch",
                     _scaled_with(dx=lambda dy, h, scale, branch: scale * dy + branch(scale * dy))),
-            Mistake("dscale has the scale in it; in a product each factor gets the other one, h",
+            Mistake("dscale contains scale; in a product each factor's gradient contains the other "
+                    "one, h",
                     _scaled_with(dscale=lambda dy, h, scale, branch: (
                         (dy * h * scale).sum((0, 1))))),
-            Mistake("h was left out of dscale: in a product each factor gets the other one",
+            Mistake("h was left out of dscale: in a product each factor's gradient contains the "
+                    "other one",
                     _scaled_with(dscale=lambda dy, h, scale, branch: dy.sum((0, 1)))),
             Mistake("the tokens were averaged in dscale; what is used many times gets the sum",
                     _scaled_with(dscale=lambda dy, h, scale, branch: (dy * h).mean((0, 1)))),

@@ -23,8 +23,8 @@ add(
             Mistake("the packed layer was counted without its bias", 4 * 192**2 + 192),
             Mistake("only one of q, k and v was counted; the packed layer makes all three",
                     2 * 192**2 + 2 * 192),
-            Mistake("each head was given the whole width: the heads share it, so their number "
-                    "does not matter", 3 * (4 * 192**2 + 4 * 192)),
+            Mistake("each head was given the whole width; the heads divide it among themselves, so "
+                    "their number does not matter", 3 * (4 * 192**2 + 4 * 192)),
             Mistake("one head alone was counted, with matrices (C, D)",
                     4 * 192 * 64 + 4 * 64),
         ),
@@ -41,7 +41,7 @@ def _draw_packed(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _split(*shape_and_order):
-    """A wrong answer: reshape to the named axes, then to the order 3, B, H, T, D by name."""
+    """A wrong answer: reshape to the named axes, then transpose to 3, B, H, T, D."""
     names, order = shape_and_order
 
     def wrong(qkv, num_heads):
@@ -74,19 +74,19 @@ add(
         outputs=("q", "k", "v"),
         inputs=_draw_packed,
         mistakes=(
-            Mistake("the array was reshaped to (3, B, H, T, D) at once: reshape moves no number, "
-                    "so tokens and heads are mixed up; cut first, then transpose",
+            Mistake("the array was reshaped to (3, B, H, T, D) at once: reshape moves no numbers, "
+                    "so tokens and heads are mixed up; split first, then transpose",
                     _split("3BHTD", "3BHTD")),
-            Mistake("the array was reshaped to (B, 3, H, T, D): a token's numbers lie side by "
-                    "side, so T must come before them", _split("B3HTD", "3BHTD")),
+            Mistake("the array was reshaped to (B, 3, H, T, D): a token's numbers are contiguous, "
+                    "so T must come before them", _split("B3HTD", "3BHTD")),
             Mistake("the columns were cut as (H, 3, D), each head with its own q, k and v; here "
                     "all queries come first, then all keys, then all values",
                     _split("BTH3D", "3BHTD")),
-            Mistake("the columns were cut as (3, D, H): the numbers of one head lie next to each "
-                    "other, so D is the last axis", _split("BT3DH", "3BHTD")),
-            Mistake("the columns were cut as (H, D, 3): q, k and v were taken in turns",
+            Mistake("the columns were cut as (3, D, H): the numbers of one head are contiguous, so "
+                    "D is the last axis", _split("BT3DH", "3BHTD")),
+            Mistake("the columns were cut as (H, D, 3): q, k and v were taken alternately",
                     _split("BTHD3", "3BHTD")),
-            Mistake("keys and queries are in each other's place", _keys_first),
+            Mistake("keys and queries are swapped", _keys_first),
             Mistake("the order is v, k, q; the packed columns are q, k, v", _values_first),
         ),
     )
@@ -118,12 +118,12 @@ add(
         outputs=("merged",),
         inputs=_draw_heads,
         mistakes=(
-            Mistake("the heads were reshaped without swapping axes first: T is between H and "
-                    "D, and reshape joins only neighbours", lambda h: _joined(h, (0, 1, 2, 3))),
-            Mistake("the numbers of the heads were taken in turns; a head's D numbers stay "
-                    "together, so D is the last axis before they are joined",
+            Mistake("the heads were reshaped without swapping axes first: T is between H and D, "
+                    "and reshape merges only adjacent axes", lambda h: _joined(h, (0, 1, 2, 3))),
+            Mistake("the numbers of the heads were interleaved; a head's D numbers stay together, "
+                    "so D is the last axis before merging",
                     lambda h: _joined(h, (0, 2, 3, 1))),
-            Mistake("the last two axes were swapped and not heads and tokens",
+            Mistake("the last two axes were swapped instead of heads and tokens",
                     lambda h: _joined(h, (0, 1, 3, 2))),
             Mistake("the heads are in the reverse order", lambda h: merge_heads(h[:, ::-1])),
         ),
@@ -221,7 +221,7 @@ add(
         forward=_slopes,
         mistakes=(
             Mistake("the stacked gradients were reshaped without a transpose: reshape moves no "
-                    "number, so tokens and heads are mixed up", _with_packed(_plain_reshape)),
+                    "numbers, so tokens and heads are mixed up", _with_packed(_plain_reshape)),
             Mistake("each of dq, dk and dv was reshaped to (B, T, C) without swapping heads and "
                     "tokens first", _with_packed(_reshaped_heads)),
             Mistake("the columns were packed head by head, each with its q, k and v; here all "
@@ -230,18 +230,18 @@ add(
             Mistake("dk was packed before dq", _with_packed(lambda q, k, v: _packed(k, q, v))),
             Mistake("dv was packed first and dq last",
                     _with_packed(lambda q, k, v: _packed(v, k, q))),
-            Mistake("dx holds the query's part alone: x was used three times, so three gradients "
+            Mistake("dx contains only the query's part: x was used three times, so three gradients "
                     "add up", _only(0)),
-            Mistake("dx holds the key's part alone: x was used three times, so three gradients "
+            Mistake("dx contains only the key's part: x was used three times, so three gradients "
                     "add up", _only(1)),
-            Mistake("dx holds the value's part alone: x was used three times, so three gradients "
+            Mistake("dx contains only the value's part: x was used three times, so three gradients "
                     "add up", _only(2)),
             Mistake("the tokens were averaged; each of them used the weight, so the gradients of "
                     "weight and bias are sums", _averaged),
             Mistake("the images were averaged; each of them used the weight, so the gradients of "
                     "weight and bias are sums", _mean_over_batch),
-            Mistake("only the last image counts for weight and bias: was the gradient "
-                    "overwritten in a loop? The batch adds up", _last_image),
+            Mistake("only the last image counts for weight and bias: was the gradient overwritten "
+                    "in a loop? Sum over the batch", _last_image),
         ),
     )
 )  # fmt: skip
@@ -256,10 +256,10 @@ add(
         mistakes=(
             Mistake("only the packed projection was counted, 6TC²; the output projection is the "
                     "second one", 1.5 * 768),
-            Mistake("only one of the two products with the map was counted; there are the scores, "
-                    "and the shares times the values", 4 * 768),
+            Mistake("only one of the two products with the map was counted; they are the scores, "
+                    "and the weights times the values", 4 * 768),
             Mistake("T² was set equal to C²; their factors are 4C and 8T", 768),
-            Mistake("this is with the size of one head, 64; all 12 heads together have C numbers",
+            Mistake("this uses the size of one head, 64; all 12 heads together have C numbers",
                     2 * 64),
         ),
     )

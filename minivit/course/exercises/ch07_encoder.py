@@ -21,7 +21,7 @@ add(
                     (1 + 1.2, 0.1**12)),
             Mistake("there is one residual around all twelve layers; each has its own",
                     (1 + 0.1**12, 0.1**12)),
-            Mistake("the two are in each other's place: with residuals comes first",
+            Mistake("the two are swapped: the one with residuals comes first",
                     (0.1**12, 1.1**12)),
             Mistake("this is one layer; there are twelve", (1.1, 0.1)),
         ),
@@ -63,24 +63,24 @@ add(
         inputs=_draw_half,
         mistakes=(
             Mistake("GELU is its tanh approximation; here it is the exact one, with erf", _of_tanh),
-            Mistake("the residual is missing: x is to be added to what the MLP gives",
+            Mistake("the residual is missing: x is added to the output of the MLP",
                     lambda x, g, b, *mlp: _mlp(_norm(x, g, b), *mlp)),
-            Mistake("the MLP's result was added to the normalised tokens; LayerNorm is in the "
-                    "branch, the line carries x itself",
+            Mistake("the MLP's output was added to the normalized tokens; LayerNorm is in the "
+                    "branch, the residual stream carries x itself",
                     lambda x, g, b, *mlp: _norm(x, g, b) + _mlp(_norm(x, g, b), *mlp)),
-            Mistake("LayerNorm was taken after the sum: that is the first Transformer's order "
+            Mistake("LayerNorm was applied after the sum: that is the original Transformer's order "
                     "(post-LayerNorm); here it comes before the MLP",
                     lambda x, g, b, *mlp: _norm(x + _mlp(x, *mlp), g, b)),
-            Mistake("LayerNorm was taken of what the MLP gave; it comes before the MLP",
+            Mistake("LayerNorm was applied to the output of the MLP; it comes before the MLP",
                     lambda x, g, b, *mlp: x + _norm(_mlp(x, *mlp), g, b)),
             Mistake("LayerNorm is missing", lambda x, g, b, *mlp: x + _mlp(x, *mlp)),
             Mistake("GELU is missing: two linear layers in a row are one",
                     lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp, bend=None)),
-            Mistake("the bend is a ReLU; here it is GELU",
+            Mistake("the activation is ReLU; here it is GELU",
                     lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp, bend=relu_forward)),
-            Mistake("GELU was also taken after the second layer; it is between the two",
+            Mistake("GELU was also applied after the second layer; it belongs between the two",
                     lambda x, g, b, *mlp: x + gelu_forward(_mlp(_norm(x, g, b), *mlp))[0]),
-            Mistake("GELU was taken of the sum; it is between the two linear layers",
+            Mistake("GELU was applied to the sum; it belongs between the two linear layers",
                     lambda x, g, b, *mlp: gelu_forward(x + _mlp(_norm(x, g, b), *mlp))[0]),
         ),
     )
@@ -91,9 +91,9 @@ add(
 
 
 class _Piece:
-    """A stand-in for a piece of a block: linear, so that it has the same slope everywhere.
+    """A stand-in for a part of a block: linear, so that its derivative is the same everywhere.
 
-    Called with the gradient of what came out, it gives the gradient of what went in.
+    Called with the gradient of its output, it returns the gradient of its input.
     """
 
     def __init__(self, matrix: np.ndarray):
@@ -172,24 +172,25 @@ add(
         inputs=_draw_pieces,
         forward=_slopes,
         mistakes=(
-            Mistake("both residuals are missing: the gradient also runs along the line",
+            Mistake("both residuals are missing: the gradient also flows along the residual stream",
                     lambda dy, norm1, attn, norm2, mlp: norm1(attn(norm2(mlp(dy))))),
-            Mistake("the residual around the MLP is missing: dy itself runs along the line, too",
+            Mistake("the residual around the MLP is missing: dy itself flows along the residual "
+                    "stream, too",
                     _forgot_second),
-            Mistake("the residual around attention is missing: what arrives there also runs along "
-                    "the line",
+            Mistake("the residual around attention is missing: the gradient there also flows along "
+                    "the residual stream",
                     lambda dy, norm1, attn, norm2, mlp: norm1(attn(dy + norm2(mlp(dy))))),
-            Mistake("attention's branch was given dy; it gets all that has arrived at x', the line "
-                    "and the MLP's branch together", _reads_dy),
-            Mistake("at attention's residual dy was added; the line carries all that has arrived "
-                    "at x'", _line_is_dy),
-            Mistake("dy was added twice: what arrives at x' has it already", _line_twice),
+            Mistake("attention's branch was given dy; it gets the whole gradient at x', from the "
+                    "residual and the MLP's branch together", _reads_dy),
+            Mistake("dy was added at attention's residual; add the whole gradient at x'",
+                    _line_is_dy),
+            Mistake("dy was added twice: the gradient at x' already contains it", _line_twice),
             Mistake("attention came before the MLP; backward begins with the last half",
                     _first_half_first),
-            Mistake("LayerNorm came before its MLP or attention; forward it is the first of a "
-                    "branch, so backward it is the last", _norm_first),
+            Mistake("LayerNorm came before its MLP or attention; it is first in a branch's "
+                    "forward, so it is last in its backward", _norm_first),
             Mistake("the LayerNorms are missing", _no_norms),
-            Mistake("the LayerNorms were put on the line; they are in the branches",
+            Mistake("the LayerNorms were put on the residual stream; they belong in the branches",
                     _norm_on_line),
         ),
     )
@@ -205,7 +206,7 @@ _count = right.count
 
 
 def _off(change):
-    """A wrong answer: the right one, and change(N, P, K, C, L, F)."""
+    """A wrong answer: the right one plus change(N, P, K, C, L, F)."""
 
     def wrong(image_size, patch_size, num_classes, dim, depth, hidden):
         N = (image_size // patch_size) ** 2
@@ -237,18 +238,18 @@ add(
             Mistake("the bias of qkv was left out in every block; it has 3C numbers",
                     _off(lambda N, P, K, C, L, F: -3 * C * L)),
             Mistake("the bias of attention's output projection was left out, or one of the MLP's "
-                    "(C a block)", _off(lambda N, P, K, C, L, F: -C * L)),
-            Mistake("attention's output projection was left out, C·C + C a block",
+                    "(C per block)", _off(lambda N, P, K, C, L, F: -C * L)),
+            Mistake("attention's output projection was left out, C·C + C per block",
                     _off(lambda N, P, K, C, L, F: -(C * C + C) * L)),
             Mistake("both LayerNorms of the blocks were left out",
                     _off(lambda N, P, K, C, L, F: -4 * C * L)),
-            Mistake("a block was given one LayerNorm, or each of its two only one array; there are "
-                    "four arrays of C", _off(lambda N, P, K, C, L, F: -2 * C * L)),
-            Mistake("the MLP's biases were left out, F + C a block",
+            Mistake("each block was given one LayerNorm, or each of its two only one array; there "
+                    "are four arrays of length C", _off(lambda N, P, K, C, L, F: -2 * C * L)),
+            Mistake("the MLP's biases were left out, F + C per block",
                     _off(lambda N, P, K, C, L, F: -(F + C) * L)),
-            Mistake("the bias of the MLP's first layer was left out, F a block",
+            Mistake("the bias of the MLP's first layer was left out, F per block",
                     _off(lambda N, P, K, C, L, F: -F * L)),
-            Mistake("the images have three colours: a patch is 3·P·P numbers",
+            Mistake("the images have three color channels: a patch has 3·P·P numbers",
                     _off(lambda N, P, K, C, L, F: -2 * P * P * C)),
             Mistake("the bias of the head was left out",
                     _off(lambda N, P, K, C, L, F: -K)),

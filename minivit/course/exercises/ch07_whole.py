@@ -1,4 +1,6 @@
-"""Chapter 07, the capstone: attention, a block and a whole ViT backward, every tensor of it."""
+"""Chapter 07, the capstone: the backward pass of attention, of a block and of a whole ViT, tensor
+by tensor.
+"""
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from minivit.course.whole import (
 
 
 def _changed(reference, end, change):
-    """A wrong answer: the tensors whose names end like this are changed, all else is right."""
+    """A wrong answer: tensors whose names end like this are changed, everything else is right."""
 
     def wrong(dout, s, w):
         g = reference(dout, s, w)
@@ -25,8 +27,8 @@ def _changed(reference, end, change):
 
 def _mistakes(reference):
     return (
-        Mistake("the sign is the wrong way round", _changed(reference, "dprobs", np.negative)),
-        Mistake("it is 2 times what it should be: a factor is missing or too many",
+        Mistake("the sign is reversed", _changed(reference, "dprobs", np.negative)),
+        Mistake("it is 2 times what it should be: a factor is missing or superfluous",
                 _changed(reference, "dscores", lambda a: 2 * a)),
         Mistake("it is zero everywhere", _changed(reference, "dv", np.zeros_like)),
     )  # fmt: skip

@@ -51,34 +51,34 @@ add(
         outputs=("theta", "velocity"),
         inputs=_draw_sgd,
         mistakes=(
-            Mistake("theta went by the gradient alone; it goes by the velocity", _plain),
-            Mistake("theta went by the old velocity; this step's gradient is added first",
+            Mistake("theta was updated by the gradient; update it by the velocity", _plain),
+            Mistake("theta was updated by the old velocity; add this step's gradient first",
                     _old_velocity),
             Mistake("the gradient was weighted by 1 - μ. That is a running average; a velocity "
                     "adds up, u = μu + g", _averaged),
-            Mistake("the learning rate went into the velocity. It is outside, in θ - ηu, so "
-                    "that a rate that changes holds for old gradients, too", _lr_inside),
-            Mistake("theta went uphill: the step is taken away, not added", _uphill),
-            Mistake("that is Nesterov's form, which looks ahead by g + μu; plain momentum goes "
-                    "by u", _nesterov),
+            Mistake("the learning rate was put into the velocity. It belongs in θ - ηu, so that a "
+                    "changed rate applies to old gradients, too", _lr_inside),
+            Mistake("theta moved uphill: subtract the step", _uphill),
+            Mistake("that is Nesterov momentum, which steps by g + μu; plain momentum steps by u",
+                    _nesterov),
         ),
     )
 )  # fmt: skip
 
 
-# 08.b: the learning rate from which on gradient descent runs away on ½(3θ₁² + 50θ₂²)
+# 08.b: the learning rate above which gradient descent diverges on ½(3θ₁² + 50θ₂²)
 
 add(
     Exercise(
         name="08.b",
         answer=2 / 50,
         mistakes=(
-            Mistake("the flat direction was asked; the steep one runs away first", 2 / 3),
-            Mistake("that is the rate that gets across the steep direction in one step; it may "
-                    "overshoot, as long as it lands lower than it was", 1 / 50),
-            Mistake("the ½ in front of the loss was taken for part of the slope; the derivative "
-                    "of ½·50·θ² is 50·θ", 2 / 25),
-            Mistake("the curvatures were averaged; each direction runs away by itself",
+            Mistake("that is for the flat direction; the steep one diverges first", 2 / 3),
+            Mistake("that rate reaches the minimum of the steep direction in one step; a larger "
+                    "one may overshoot, as long as the loss still decreases", 1 / 50),
+            Mistake("the ½ in front of the loss was counted in the slope; the derivative of "
+                    "½·50·θ² is 50·θ", 2 / 25),
+            Mistake("the curvatures were averaged; each direction diverges by itself",
                     2 / 26.5),
         ),
     )
@@ -152,25 +152,26 @@ add(
         outputs=("theta", "m", "v"),
         inputs=_draw_adam,
         mistakes=(
-            Mistake('1 - β·t is in the place of 1 - βᵗ: a power, not a product',
+            Mistake('1 - β·t was used instead of 1 - βᵗ: a power, not a product',
                     _adam_product),
-            Mistake("theta went by the old m and v; this step's gradient comes first",
+            Mistake("theta was updated by the old m and v; update them with this step's gradient "
+                    "first",
                     _adam_old),
             Mistake("both bias corrections are missing: m and v began at zero, and are too small "
                     "at first", _adam_with(lambda m, v, a, b, eps: m / (np.sqrt(v) + eps))),
-            Mistake("v was not corrected for its start at zero; divide it by 1 - β₂ᵗ",
+            Mistake("v has no bias correction; divide it by 1 - β₂ᵗ",
                     _adam_with(lambda m, v, a, b, eps: m / a / (np.sqrt(v) + eps))),
-            Mistake("m was not corrected for its start at zero; divide it by 1 - β₁ᵗ",
+            Mistake("m has no bias correction; divide it by 1 - β₁ᵗ",
                     _adam_with(lambda m, v, a, b, eps: m / (np.sqrt(v / b) + eps))),
-            Mistake("the steps were counted from 0 in the correction; the first step has t = 1",
+            Mistake("the bias correction counts steps from 0; the first step has t = 1",
                     _from_zero),
-            Mistake("the root of v is missing: v is a mean of squares",
+            Mistake("the square root of v is missing: v is a mean of squares",
                     _adam_with(lambda m, v, a, b, eps: m / a / (v / b + eps))),
-            Mistake("eps is under the root; Adam adds it after",
+            Mistake("eps is under the square root; Adam adds it after the root",
                     _adam_with(lambda m, v, a, b, eps: m / a / np.sqrt(v / b + eps))),
-            Mistake("the corrected averages were returned, and would be corrected again at the "
-                    "next step; what is kept is m and v themselves", _corrected_returned),
-            Mistake("β₁ and β₂ are in each other's place", _betas_swapped),
+            Mistake("the corrected averages were returned and would be corrected again at the next "
+                    "step; return m and v themselves", _corrected_returned),
+            Mistake("β₁ and β₂ are swapped", _betas_swapped),
             Mistake("v averages |g|; it averages g²", _not_squared),
         ),
     )
@@ -185,7 +186,7 @@ def _l2(theta, grad, m, v, t, lr, betas, eps, weight_decay):
 
 
 def _decayed(change):
-    """A wrong answer: theta = change(theta before, Adam's theta, lr, weight decay)."""
+    """A wrong answer: theta = change(old theta, Adam's theta, lr, weight decay)."""
 
     def wrong(theta, grad, m, v, t, lr, betas, eps, weight_decay):
         stepped, m, v = _adam(theta, grad, m, v, t, lr, betas, eps)
@@ -201,11 +202,11 @@ add(
         outputs=("theta", "m", "v"),
         inputs=lambda rng, size: (*_draw_adam(rng, size), (0.3, 0.5, 0.2)[size]),
         mistakes=(
-            Mistake("the decay went into the gradient (L2), so that √v divides it away; AdamW "
+            Mistake("the decay was added to the gradient (L2), so √v divides it away; AdamW "
                     "shrinks the weights themselves", _l2),
             Mistake("the decay was not multiplied by the learning rate: it is 1 - ηλ",
                     _decayed(lambda old, new, lr, decay: new - decay * old)),
-            Mistake("the decay came after Adam's step, and shrank that step, too; it comes before",
+            Mistake("the decay came after Adam's step and shrank that step, too; it comes before",
                     _decayed(lambda old, new, lr, decay: new * (1 - lr * decay))),
             Mistake("the weights grow: the decay was added",
                     _decayed(lambda old, new, lr, decay: new + lr * decay * old)),

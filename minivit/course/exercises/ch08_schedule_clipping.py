@@ -23,7 +23,9 @@ def _fallen(share, peak, final):
 
 
 def _after_warmup(fall):
-    """A wrong answer that is right until `warmup`, then fall(step, peak, warmup, total, final)."""
+    """A wrong answer that is right during the warm-up, then fall(step, peak, warmup, total,
+    final).
+    """
 
     def wrong(step, *arguments):
         return _rate(step, *arguments) if step < arguments[1] else fall(step, *arguments)
@@ -76,18 +78,18 @@ add(
         outputs=("rate",),
         inputs=_draw_step,
         mistakes=(
-            Mistake("the warm-up begins at zero, and its first step does nothing; it is "
-                    "(step + 1)/warmup", _from_zero),
-            Mistake("the fall was counted from step 0: after the warm-up the rate jumps. It has "
-                    "come (step - warmup)/(total - warmup) of its way",
+            Mistake("the warm-up begins at zero, so the first step does nothing; use (step + "
+                    "1)/warmup", _from_zero),
+            Mistake("the decay was counted from step 0: the rate jumps after the warm-up. Its "
+                    "progress is (step - warmup)/(total - warmup)",
                     _after_warmup(_from_start)),
             Mistake("the warm-up is missing", _no_warmup),
-            Mistake("the rate falls to 0 and not to final", _after_warmup(_final_ignored)),
-            Mistake("final was added to a fall from peak to 0: it should fall from peak to final",
+            Mistake("the rate decays to 0 instead of final", _after_warmup(_final_ignored)),
+            Mistake("final was added to a decay from peak to 0; it should decay from peak to final",
                     _after_warmup(_final_added)),
-            Mistake("the cosine was not stopped at step total, after which it rises again",
+            Mistake("the cosine was not clamped at step total, after which it rises again",
                     _after_warmup(_unbounded)),
-            Mistake("the rate falls in a straight line; a cosine was asked for", _straight),
+            Mistake("the rate decays linearly; it should follow a cosine", _straight),
         ),
     )
 )  # fmt: skip
@@ -138,20 +140,20 @@ add(
         outputs=("dweight", "dbias"),
         inputs=_draw_gradients,
         mistakes=(
-            Mistake('the norm is that of the weight alone; it is one norm of both',
+            Mistake('the norm is that of the weight alone; use one norm of both',
                     _by_weight),
-            Mistake("each gradient was clipped by its own length. The norm is that of all numbers "
-                    "together, so that the direction stays", _each),
-            Mistake("every number was clipped by itself, which bends the direction; shorten all "
-                    "by one factor",
+            Mistake("each gradient was clipped by its own norm. Use the norm of all numbers "
+                    "together, so that the direction is preserved", _each),
+            Mistake("every number was clipped by itself, which changes the direction; scale all by "
+                    "one factor",
                     lambda dweight, dbias, c: (dweight.clip(-c, c), dbias.clip(-c, c))),
-            Mistake("a gradient that is short enough was stretched; it stays as it is",
+            Mistake("a gradient that is short enough was stretched; leave it unchanged",
                     _scaled(lambda g, c: c / np.linalg.norm(g))),
-            Mistake("the root is missing: the norm is the root of the sum of squares",
+            Mistake("the square root is missing: the norm is the root of the sum of squares",
                     _scaled(lambda g, c: min(1, c / (g @ g)))),
-            Mistake("the norm was taken from a mean of squares; it is their sum",
+            Mistake("the norm was computed from the mean of squares instead of their sum",
                     _scaled(lambda g, c: min(1, c / np.sqrt((g * g).mean())))),
-            Mistake("the gradient was divided by its norm: its length is 1 and not max_norm",
+            Mistake("the gradient was divided by its norm: its length is 1 instead of max_norm",
                     _scaled(lambda g, c: min(1, 1 / np.linalg.norm(g)))),
         ),
     )

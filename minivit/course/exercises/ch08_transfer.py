@@ -1,4 +1,4 @@
-"""Chapter 08, beyond what it prints: Lion."""
+"""Chapter 08, beyond the text: Lion."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def _draw_lion(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _lion(direction, kept=lambda m, g, b1, b2: b2 * m + (1 - b2) * g, shrink=None):
-    """A wrong answer: direction(m, g, β₁, β₂), what is kept, what shrinks the weights."""
+    """A wrong answer: direction(m, g, β₁, β₂), the stored m, the weight decay."""
 
     def wrong(theta, grad, m, lr, betas, weight_decay):
         step = direction(m, grad, *betas)
@@ -41,15 +41,15 @@ add(
                 rng.standard_normal(3), np.zeros(3), np.zeros(3), 0.1, (0.9, 0.99), 0.2)),
         ),
         mistakes=(
-            Mistake("the step's sign was taken from the new m; it is that of a mixture of its own, "
-                    "by β₁, of the old m and the gradient",
+            Mistake("the step's sign was taken from the new m; take it from a separate mix, by β₁, "
+                    "of the old m and the gradient",
                     _lion(lambda m, g, b1, b2: np.sign(b2 * m + (1 - b2) * g))),
-            Mistake("β₁ and β₂ are in each other's place",
+            Mistake("β₁ and β₂ are swapped",
                     _lion(lambda m, g, b1, b2: _sign(m, g, b2, b1),
                           lambda m, g, b1, b2: b1 * m + (1 - b1) * g)),
-            Mistake("one β was used for both: m is kept by β₂, the step is mixed by β₁",
+            Mistake("one β was used for both: m is updated with β₂, the step is mixed with β₁",
                     _lion(_sign, lambda m, g, b1, b2: b1 * m + (1 - b1) * g)),
-            Mistake("the sign is missing: every weight moves by the same length, whatever the size "
+            Mistake("the sign is missing: every weight moves by the same amount, whatever the size "
                     "of its gradient", _lion(lambda m, g, b1, b2: b1 * m + (1 - b1) * g)),
             Mistake("the sign is that of the gradient alone",
                     _lion(lambda m, g, b1, b2: np.sign(g))),

@@ -16,13 +16,13 @@ add(
         name="09.a",
         answer=math.log(100),
         mistakes=(
-            Mistake("the classes are ten; here there are a hundred", math.log(10)),
+            Mistake("that is for ten classes; here there are a hundred", math.log(10)),
             Mistake(
-                "only the right class's share of the target, 0.9, was counted; the other 0.1 is "
-                "spread over classes whose logarithm is the same",
+                "only the true class's part of the target, 0.9, was counted; the other 0.1 is "
+                "spread over classes with the same logarithm",
                 0.9 * math.log(100),
             ),
-            Mistake("the logarithm is to base 10; cross-entropy takes the natural one", 2.0),
+            Mistake("the logarithm is to base 10; cross-entropy uses the natural one", 2.0),
             Mistake("the logarithm is to base 2; that counts bits", math.log2(100)),
             Mistake("that is the probability of each class; the loss is minus its logarithm", 0.01),
         ),
@@ -38,8 +38,8 @@ add(
         answer=1600,
         mistakes=(
             Mistake("the standard error was not squared before it was solved for n", 16),
-            Mistake("the root was taken twice: p(1 - p) stands there without one", 40),
-            Mistake("p = 0.5 was put in, the worst case; here p is 0.8", 2500),
+            Mistake("the root was taken twice: p(1 - p) has none", 40),
+            Mistake("p = 0.5 was used, the worst case; here p is 0.8", 2500),
             Mistake("1 - p was left out", 8000),
             Mistake("p was left out", 2000),
         ),
@@ -56,7 +56,7 @@ def _draw_answers(rng: np.random.Generator, size: int) -> tuple:
     N, K = CASES[size]
     labels = rng.integers(K, size=N)
     predictions = np.where(rng.random(N) < 0.5, labels, rng.integers(K, size=N))
-    labels[:3], predictions[:3] = (0, 0, 1), (1, 1, 0)  # one mistake twice, its opposite once
+    labels[:3], predictions[:3] = (0, 0, 1), (1, 1, 0)  # one confusion twice, its reverse once
     return labels, predictions, K
 
 
@@ -102,17 +102,18 @@ add(
         outputs=("counts",),
         inputs=_draw_answers,
         mistakes=(
-            Mistake('the table has as many rows as there are classes in this batch, and not K',
+            Mistake('the table has as many rows as there are classes in this batch instead of K',
                     _of_seen),
             Mistake("rows and columns are swapped: the row is the true class, the column what was "
                     "predicted", lambda y, p, K: _confusion(p, y, K)),
-            Mistake("counts[labels, predictions] += 1 adds once where a pair comes several times; "
-                    "np.add.at adds each time", _once),
-            Mistake("the right answers are left out: they stand on the diagonal", _mistakes_alone),
-            Mistake("only the right answers were counted",
+            Mistake("counts[labels, predictions] += 1 adds once even if a pair occurs several "
+                    "times; np.add.at adds each time", _once),
+            Mistake("the correct predictions are left out: they belong on the diagonal",
+                    _mistakes_alone),
+            Mistake("only the correct predictions were counted",
                     lambda y, p, K: np.diag(np.diag(_confusion(y, p, K)))),
-            Mistake("each row was divided by its sum; counts are asked for", _shares(1)),
-            Mistake("each column was divided by its sum; counts are asked for", _shares(0)),
+            Mistake("each row was divided by its sum; return counts", _shares(1)),
+            Mistake("each column was divided by its sum; return counts", _shares(0)),
         ),
     )
 )  # fmt: skip
@@ -157,17 +158,17 @@ add(
         outputs=("dweight", "loss"),
         inputs=_draw_pieces,
         mistakes=(
-            Mistake("every piece counted alike: a mean of means is the mean of all only where the "
-                    "pieces are equally large", _weighted(lambda n: np.ones_like(n) / len(n))),
-            Mistake("the pieces were added up: each is a mean already, so the sum grows with their "
+            Mistake("every piece has the same weight: a mean of means is the overall mean only if "
+                    "the pieces are equally large", _weighted(lambda n: np.ones_like(n) / len(n))),
+            Mistake("the pieces were summed: each is already a mean, so the sum grows with their "
                     "number", _weighted(np.ones_like)),
             Mistake("the division by the whole batch is missing: that is the sum over all "
                     "images, not their mean", _weighted(lambda n: n)),
             Mistake("the sum over all images was divided by the number of pieces, not by the "
                     "number of images", _weighted(lambda n: n / len(n))),
             Mistake("the last piece was left out", _weighted(_last_dropped)),
-            Mistake("each piece took the place of the one before (=), and only the last is left; "
-                    "they are added (+=)", _weighted(_last_alone)),
+            Mistake("each piece overwrote the one before (=), so only the last is left; add them "
+                    "(+=)", _weighted(_last_alone)),
         ),
     )
 )  # fmt: skip
@@ -187,7 +188,7 @@ def _draw_splits(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _by(source, axis, power=1):
-    """others normalised by mean and std**power of source(training, others) over `axis`."""
+    """others normalized by mean and std**power of source(training, others) over `axis`."""
 
     def normalise(training, others):
         seen = source(training, others)
@@ -212,19 +213,20 @@ add(
         outputs=("the result",),
         inputs=_draw_splits,
         mistakes=(
-            Mistake("the images were normalised by their own mean and spread; the model has "
-                    "learned from images normalised by those of the training set",
+            Mistake("the images were normalized by their own mean and standard deviation; the "
+                    "model was trained on images normalized by those of the training set",
                     _by(_others, (0, 2, 3))),
-            Mistake("each image was normalised by itself: then it no longer shows whether it "
-                    "was a light or a dark one", _by(_others, (2, 3))),
-            Mistake("mean and spread were taken over both sets together: nothing of the "
-                    "validation images may be learned from",
+            Mistake("each image was normalized by itself, which hides whether it was light or dark",
+                    _by(_others, (2, 3))),
+            Mistake("mean and standard deviation were taken over both sets together: nothing may "
+                    "be learned from the validation images",
                     _by(lambda t, o: np.concatenate([t, o]), (0, 2, 3))),
-            Mistake("one mean and one spread were taken for all three colours; each has its own",
+            Mistake("one mean and one standard deviation were taken for all three channels; each "
+                    "channel has its own",
                     _by(_training, None)),
-            Mistake("every pixel got a mean and spread of its own (axis 0 alone); they are taken "
+            Mistake("every pixel got its own mean and standard deviation (axis 0 only); take them "
                     "over images, rows and columns", _by(_training, 0)),
-            Mistake("it was divided by the variance; its root is missing",
+            Mistake("it was divided by the variance; the square root is missing",
                     _by(_training, (0, 2, 3), 2)),
             Mistake("the division by the standard deviation is missing",
                     _by(_training, (0, 2, 3), 0)),
@@ -233,7 +235,7 @@ add(
 )  # fmt: skip
 
 
-# 09.f: (my_vit_backward, my_adam), with which Nano is trained; the accuracy is the grade
+# 09.f: (my_vit_backward, my_adam), used to train Nano; graded by accuracy
 
 
 def _doubled(dlogits, s, w):
@@ -260,8 +262,8 @@ add(
         mistakes=(
             Mistake("the first wrong one is blocks.1.attn.dscores: It looks as if it is 2 times "
                     "what it should be", (_doubled, right.adam)),
-            Mistake("the first one, head.dx, is wrong already: It looks as if the sign is the "
-                    "wrong way round", (_uphill, right.adam)),
+            Mistake("the first one, head.dx, is wrong already: It looks as if the sign is reversed",
+                    (_uphill, right.adam)),
             Mistake("both bias corrections are missing", (vit_backward, _uncorrected)),
         ),
     )

@@ -27,7 +27,7 @@ def _draw_grid(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _laid_out(cut):
-    """An answer from the numbers of an image: cut(probs) -> (B, H, rows·columns)."""
+    """An answer from the numbers of each image: cut(probs) -> (B, H, rows·columns)."""
 
     def answer(probs, rows, columns):
         return cut(probs).reshape(*probs.shape[:2], rows, columns)
@@ -53,22 +53,22 @@ add(
         inputs=_draw_grid,
         mistakes=(
             Mistake(
-                "column 0 was taken: that is who asks the class token. What the class token asks "
-                "stands in row 0",
+                "column 0 was used: that is which tokens attend to the class token. What the "
+                "class token attends to is row 0",
                 _laid_out(lambda probs: probs[:, :, 1:, 0]),
             ),
             Mistake(
-                "the last token was left out and the class token kept: it is token 0, and has no "
-                "place in the image",
+                "the last token was left out and the class token kept: the class token is token 0 "
+                "and has no place in the image",
                 _laid_out(lambda probs: probs[:, :, 0, :-1]),
             ),
             Mistake(
-                "the last row was taken, which is what the last patch asks; the class token is the "
+                "the last row was used, which is the last patch's query; the class token comes "
                 "first",
                 _laid_out(lambda probs: probs[:, :, -1, 1:]),
             ),
             Mistake(
-                "the mean of all rows was taken: so one does where there is no class token",
+                "the mean of all rows was used, as for a model without a class token",
                 _laid_out(lambda probs: probs[..., 1:].mean(2)),
             ),
             Mistake(
@@ -76,8 +76,8 @@ add(
                 _swapped_grid,
             ),
             Mistake(
-                "each map was made to sum to 1; then one no longer sees how much the class token "
-                "kept for itself",
+                "each map was normalized to sum to 1, which hides how much the class token "
+                "attends to itself",
                 _laid_out(_to_sum_one),
             ),
         ),
@@ -106,17 +106,17 @@ add(
         outputs=("the fused map",),
         inputs=_draw_probs,
         mistakes=(
-            Mistake("the rows do not sum to 1: the largest of several shares add up to more than 1",
+            Mistake("the rows do not sum to 1: the maxima of several weights sum to more than 1",
                     lambda probs: probs.max(1)),
-            Mistake("the mean of the heads was taken; here it is the largest",
+            Mistake("the mean of the heads was taken instead of the maximum",
                     lambda probs: probs.mean(1)),
-            Mistake("the smallest of the heads was taken; here it is the largest",
+            Mistake("the minimum of the heads was taken instead of the maximum",
                     lambda probs: _shares(probs.min(1))),
-            Mistake("the columns were made to sum to 1; a token's shares are a row, axis=-1",
+            Mistake("the columns were normalized to sum to 1; a token's weights are a row, axis=-1",
                     lambda probs: _shares(probs.max(1), -2)),
-            Mistake("each map was divided by its whole sum; every row sums to 1 by itself",
+            Mistake("each map was divided by its total sum; each row should sum to 1",
                     lambda probs: _shares(probs.max(1), (-2, -1))),
-            Mistake("each row was divided by its largest share and not by its sum",
+            Mistake("each row was divided by its largest weight instead of its sum",
                     lambda probs: probs.max(1) / probs.max(1).max(-1, keepdims=True)),
         ),
     )
@@ -134,7 +134,7 @@ def _draw_maps(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _rolled(maps, *, fuse="mean", own=1, axis=-1, upwards=True):
-    """Rollout, right but for what is said."""
+    """Rollout, right except for the given change."""
     steps = fuse_heads(maps, fuse) + own * np.eye(maps.shape[-1], dtype=maps.dtype)
     if axis is not None:
         steps = steps / steps.sum(axis, keepdims=True)
@@ -156,18 +156,18 @@ add(
         outputs=("the rollout",),
         inputs=_draw_maps,
         mistakes=(
-            Mistake("the identity was left out: through the residual connection a token also hands "
-                    "on itself", lambda maps: _rolled(maps, own=0)),
-            Mistake("the rows were not made to sum to 1 again after the identity was added",
+            Mistake("the identity was left out: through the residual connection a token also "
+                    "passes on itself", lambda maps: _rolled(maps, own=0)),
+            Mistake("the rows were not renormalized to sum to 1 after adding the identity",
                     lambda maps: _rolled(maps, axis=None)),
-            Mistake("the columns were made to sum to 1; a token's shares are a row, axis=-1",
+            Mistake("the columns were normalized to sum to 1; a token's weights are a row, axis=-1",
                     lambda maps: _rolled(maps, axis=-2)),
-            Mistake("the layers were multiplied in the wrong order: a later layer asks for what "
-                    "the earlier ones have mixed, so it stands on the left",
+            Mistake("the layers were multiplied in the wrong order: a later layer attends to what "
+                    "the earlier ones have mixed, so it goes on the left",
                     lambda maps: _rolled(maps, upwards=False)),
-            Mistake("only the last layer was taken; rollout goes through all of them",
+            Mistake("only the last layer was used; rollout multiplies all of them",
                     lambda maps: _rolled(maps[-1:])),
-            Mistake("the largest of the heads was taken; here it is their mean",
+            Mistake("the maximum of the heads was taken instead of their mean",
                     lambda maps: _rolled(maps, fuse="max")),
         ),
     )
@@ -187,7 +187,7 @@ def _draw_head(rng: np.random.Generator, size: int) -> tuple:
 
 def _dprobs(dout, probs, v):
     dprobs = np.empty_like(probs)
-    nothing = np.zeros_like(v)  # queries and keys, which this gradient does not ask for
+    nothing = np.zeros_like(v)  # queries and keys, which this gradient does not need
     attention_backward(dout, AttentionCache(nothing, nothing, v, probs, None), dprobs=dprobs)
     return dprobs
 
@@ -204,16 +204,16 @@ add(
         inputs=_draw_head,
         forward=gradient_of(lambda probs, v: probs @ v, "dprobs"),
         mistakes=(
-            Mistake("it is transposed: row i belongs to the token that asks, and dout[i] to row i",
+            Mistake("it is transposed: row i belongs to query i, and dout[i] to row i",
                     lambda dout, probs, v: v @ _turned(dout)),
-            Mistake("that is the gradient of the scores, on the other side of softmax; here it is "
-                    "the map itself that moves",
+            Mistake("that is the gradient of the scores, before softmax; here the gradient is with "
+                    "respect to the map itself",
                     lambda dout, probs, v: softmax_backward(dout @ _turned(v), probs)),
-            Mistake("it was divided by √D, which belongs to the scores and not to the map",
+            Mistake("it was divided by √D, which belongs to the scores, not to the map",
                     lambda dout, probs, v: dout @ _turned(v) / math.sqrt(v.shape[-1])),
-            Mistake("it was multiplied by the map: relevance does that, but it is no part of the "
+            Mistake("it was multiplied by the map: relevance does that, but it is not part of the "
                     "gradient", lambda dout, probs, v: probs * (dout @ _turned(v))),
-            Mistake("dout was left out: the chain rule multiplies by what arrives from above",
+            Mistake("dout was left out: the chain rule multiplies by the upstream gradient",
                     lambda dout, probs, v: np.ones_like(dout) @ _turned(v)),
         ),
     )
@@ -229,7 +229,7 @@ def _draw_both(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _related(weigh, *, keep=False, upwards=True, mix=True):
-    """Relevance, right but for what is said. weigh(maps, dmaps) -> (L, N, T, T)."""
+    """Relevance, right except for the given change. weigh(maps, dmaps) -> (L, N, T, T)."""
 
     def answer(maps, dmaps):
         weighted = weigh(maps, dmaps)
@@ -254,23 +254,23 @@ add(
         outputs=("the relevance",),
         inputs=_draw_both,
         mistakes=(
-            Mistake("the mean over the heads was taken before the negative part was cut off: heads "
-                    "that speak against the class then cancel those that speak for it",
+            Mistake("the mean over the heads was taken before clipping the negative part: heads "
+                    "that oppose the class then cancel those that support it",
                     _related(lambda p, dp: np.maximum((p * dp).mean(2), 0))),
-            Mistake("the negative part was not cut off",
+            Mistake("the negative part was not clipped",
                     _related(lambda p, dp: (p * dp).mean(2))),
-            Mistake("the size was taken (abs): what speaks against the class then counts for it",
+            Mistake("the absolute value was taken: what opposes the class then counts for it",
                     _related(lambda p, dp: np.abs(p * dp).mean(2))),
             Mistake("the gradient was left out: that map is the same for every class",
                     _related(lambda p, dp: p.mean(2))),
-            Mistake("the map was left out: a gradient counts by as much as is attended to",
+            Mistake("the map was left out: weight the gradient by the attention",
                     _related(lambda p, dp: np.maximum(dp, 0).mean(2))),
-            Mistake("the identity is still there; it is taken away at the end",
+            Mistake("the identity is still there; subtract it at the end",
                     _related(_positive, keep=True)),
-            Mistake("the new layer was multiplied from the right; a later layer asks for what the "
-                    "earlier ones have gathered, so it stands on the left",
+            Mistake("the new layer was multiplied from the right; a later layer attends to what "
+                    "the earlier ones have gathered, so it goes on the left",
                     _related(_positive, upwards=False)),
-            Mistake("the layers were added up without a product: what was gathered before must go "
+            Mistake("the layers were added without a product: what was gathered before must pass "
                     "through the new layer", _related(_positive, mix=False)),
         ),
     )

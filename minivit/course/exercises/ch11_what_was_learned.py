@@ -23,7 +23,7 @@ def _products(x):
 
 
 def _over_length(power):
-    """Products divided by the product of the lengths to a power."""
+    """Dot products divided by a power of the product of the lengths."""
 
     def wrong(x):
         squares = (x * x).sum(-1)
@@ -48,24 +48,24 @@ add(
         outputs=("the similarity",),
         inputs=_draw_tokens,
         mistakes=(
-            Mistake("those are the products alone: a long token is then like everything",
+            Mistake("those are the dot products: a long token would then be similar to everything",
                     _products),
-            Mistake("it was divided by the squares of the lengths; their root is missing",
+            Mistake("it was divided by the squared lengths; the square root is missing",
                     _over_length(1.0)),
             Mistake("only one of the two tokens was divided by its length: the diagonal is not 1",
                     lambda x: _unit(x, -1) @ x.swapaxes(-1, -2)),
-            Mistake("the length was taken over the tokens (axis 1); it is that of one token's "
-                    "numbers, axis=-1", lambda x: _products(_unit(x, 1))),
-            Mistake("the mean was taken away first: that is a correlation",
+            Mistake("the length was taken over the tokens (axis 1) instead of one token's numbers, "
+                    "axis=-1", lambda x: _products(_unit(x, 1))),
+            Mistake("the mean was subtracted first: that is a correlation",
                     _correlation),
-            Mistake("it was divided by C: that makes a mean of the products, but not a cosine",
+            Mistake("it was divided by C: that gives the mean of the products, not a cosine",
                     lambda x: _products(x) / x.shape[-1]),
         ),
     )
 )  # fmt: skip
 
 
-# 11.b: explained(filters) -> (k,), the shares of variance, the largest first
+# 11.b: explained(filters) -> (k,), the fractions of variance, largest first
 
 CLOUDS = ((9, 4), (12, 5), (20, 3))  # points, numbers of each
 
@@ -91,19 +91,20 @@ add(
         outputs=("the shares",),
         inputs=_draw_cloud,
         mistakes=(
-            Mistake("the mean point was not taken away: the first direction then points at the "
-                    "cloud, and not along it",
+            Mistake("the mean point was not subtracted: the first direction then points toward the "
+                    "cloud instead of along it",
                     lambda points: _parts(np.linalg.svd(points, compute_uv=False) ** 2)),
-            Mistake("the singular values were not squared: they are spreads, and variance is a "
-                    "spread squared", lambda points: _parts(_singular(points))),
-            Mistake("they stand the smallest first",
+            Mistake("the singular values were not squared: they are proportional to standard "
+                    "deviations, and variance is the square",
+                    lambda points: _parts(_singular(points))),
+            Mistake("they are sorted smallest first",
                     lambda points: _parts(_singular(points) ** 2)[::-1]),
-            Mistake("they were added up: that is what the first k explain together",
+            Mistake("they were accumulated: that is what the first k explain together",
                     lambda points: _parts(_singular(points) ** 2).cumsum()),
-            Mistake("those are the variances, not yet shares of their sum",
+            Mistake("those are the variances, not yet divided by their sum",
                     lambda points: _singular(points) ** 2 / len(points)),
-            Mistake("those are the variances along the given axes; the question is along the "
-                    "principal directions",
+            Mistake("those are the variances along the given axes, not along the principal "
+                    "directions",
                     lambda points: np.sort(_parts(points.var(0)))[::-1]),
         ),
     )
@@ -159,19 +160,20 @@ add(
         mistakes=(
             Mistake("the distances are in patches; multiply by P for pixels",
                     lambda p, rows, columns, P: _distance(p, rows, columns, 1)),
-            Mistake("the shares of a row no longer sum to 1 once the class token is left out; "
-                    "divide by what is left",
+            Mistake("the weights of a row no longer sum to 1 once the class token is left out; "
+                    "divide by their sum",
                     lambda p, rows, columns, P: _from(p, P * patch_distances((rows, columns)),
                                                       renormalise=False)),
-            Mistake("rows and columns were added up (as a taxi drives); the distance is the root "
-                    "of the sum of squares",
+            Mistake("rows and columns were added (Manhattan distance); the distance is the root of "
+                    "the sum of squares",
                     lambda p, rows, columns, P: _from(p, P * sum(_steps(rows, columns)))),
-            Mistake("the root is missing: those are squares of distances",
+            Mistake("the square root is missing: those are squared distances",
                     lambda p, rows, columns, P: _from(p, (P * patch_distances((rows, columns)))
                                                       ** 2)),
             Mistake("the patches were laid out down the columns; they are numbered along the rows",
                     _by_columns),
-            Mistake("the distance to the strongest patch was taken; all count, by their shares",
+            Mistake("the distance to the patch with the largest weight was taken; average over all "
+                    "patches by their weights",
                     _farthest),
         ),
     )
@@ -184,7 +186,7 @@ add(
 def _draw_probs(rng: np.random.Generator, size: int) -> tuple:
     B, H, T = ((2, 3, 5), (3, 2, 6), (1, 4, 9))[size]
     scores = 1.5 * rng.standard_normal((B, H, T, T))
-    scores[..., 1] -= 1000.0 * (rng.random((B, H, T)) < 0.5)  # shares of exactly zero
+    scores[..., 1] -= 1000.0 * (rng.random((B, H, T)) < 0.5)  # weights of exactly zero
     return (softmax_forward(scores)[0],)
 
 
@@ -199,17 +201,17 @@ add(
         outputs=("the entropy",),
         inputs=_draw_probs,
         mistakes=(
-            Mistake("that is in nats; bits need the logarithm to base 2",
+            Mistake("that is in nats; for bits use the logarithm to base 2",
                     lambda probs: -(probs * _logs(probs, np.log)).sum(-1)),
-            Mistake("the sign is missing: logarithms of shares are negative, and entropy is not",
+            Mistake("the sign is missing: logarithms of weights are negative, and entropy is not",
                     lambda probs: (probs * _logs(probs)).sum(-1)),
-            Mistake("the sum was taken over the tokens that ask (axis -2); a token's shares are a "
-                    "row, axis=-1", lambda probs: -(probs * _logs(probs)).sum(-2)),
-            Mistake("the mean over the tokens was taken, and not the sum",
+            Mistake("the sum was taken over the queries (axis -2); a token's weights are a row, "
+                    "axis=-1", lambda probs: -(probs * _logs(probs)).sum(-2)),
+            Mistake("the mean over the tokens was taken instead of the sum",
                     lambda probs: -(probs * _logs(probs)).mean(-1)),
-            Mistake("the logarithms were not weighted by the shares",
+            Mistake("the logarithms were not multiplied by the weights",
                     lambda probs: -_logs(probs).sum(-1)),
-            Mistake("it was divided by its largest value log2 T: that is a share, not bits",
+            Mistake("it was divided by its maximum, log2 T: that is a fraction, not bits",
                     lambda probs: entropy(probs) / math.log2(probs.shape[-1])),
         ),
     )
@@ -224,11 +226,11 @@ add(
         warm_up=True,
         answer=128 / 9,
         mistakes=(
-            Mistake("the patch itself was left out: it, too, gets its third, at distance 0",
+            Mistake("the patch itself was left out: it also gets a third, at distance 0",
                     128 / 6),
-            Mistake("only the patch in the middle was asked; take the mean of all three", 32 / 3),
-            Mistake("only a patch at the end was asked; take the mean of all three", 16.0),
-            Mistake("it is in patches and not in pixels", 8 / 9),
+            Mistake("only the patch in the middle was used; take the mean of all three", 32 / 3),
+            Mistake("only a patch at the end was used; take the mean of all three", 16.0),
+            Mistake("it is in patches instead of pixels", 8 / 9),
         ),
     )
 )  # fmt: skip

@@ -32,7 +32,7 @@ def _per_pixel(maps, masks):
 
 
 def _of_figure(maps, masks):
-    """The figure's share of the image, whatever the map."""
+    """The figure's fraction of the image, whatever the map."""
     return masks.mean((1, 2), dtype=maps.dtype)
 
 
@@ -48,17 +48,18 @@ add(
         outputs=("the shares",),
         inputs=_draw_masked,
         mistakes=(
-            Mistake("that is the sum inside; divide it by the map's whole sum", _inside),
+            Mistake("that is the sum inside; divide it by the map's total sum", _inside),
             Mistake("it was divided by the number of the figure's pixels: that is the mean inside, "
-                    "and says nothing of what lies outside", _per_pixel),
-            Mistake("it was divided by the number of all pixels, and not by the map's sum",
+                    "which ignores what is outside", _per_pixel),
+            Mistake("it was divided by the number of all pixels instead of the map's sum",
                     lambda maps, masks: (maps * masks).mean((1, 2))),
-            Mistake("that is the share outside the figure",
+            Mistake("that is the fraction outside the figure",
                     lambda maps, masks: 1 - _share(maps, masks)),
-            Mistake("that is the figure's share of the image: the map is not in it", _of_figure),
-            Mistake("one share was taken of all images together; each image has its own",
+            Mistake("that is the figure's fraction of the image: it does not depend on the map",
+                    _of_figure),
+            Mistake("one fraction was computed for all images together; each image has its own",
                     lambda maps, masks: _inside(maps, masks) / maps.sum()),
-            Mistake("each map's smallest number was taken away first; the map counts as it is",
+            Mistake("each map's minimum was subtracted first; use the map as it is",
                     _from_zero),
         ),
     )
@@ -89,7 +90,7 @@ def _iou(kept, mask):
 
 
 def _both_over(divisor):
-    """What lies in both, over something else: divisor(count, size of the mask)."""
+    """The intersection over a different divisor: divisor(count, size of the mask)."""
 
     def wrong(heat, mask, count):
         return float((_top(heat, count) & mask).sum() / divisor(count, mask.sum()))
@@ -105,19 +106,20 @@ add(
         outputs=("the IoU",),
         inputs=_draw_iou,
         mistakes=(
-            Mistake("the lowest pixels were kept, and not the highest",
+            Mistake("the lowest pixels were kept instead of the highest",
                     lambda heat, mask, count: _iou(_top(heat, count, True), mask)),
             Mistake("it was divided by the number of pixels kept: that is precision, and a single "
                     "pixel on the figure would be perfect", _both_over(lambda kept, mask: kept)),
             Mistake("it was divided by the number of the figure's pixels: that is recall, and "
                     "keeping the whole image would be perfect",
                     _both_over(lambda kept, mask: mask)),
-            Mistake("it was divided by kept and figure added up: what lies in both was counted "
-                    "twice; take it away once", _both_over(lambda kept, mask: kept + mask)),
-            Mistake("that is the Dice coefficient, 2·both / (kept + figure), a relative of IoU",
+            Mistake("it was divided by the sum of kept and figure pixels: the intersection was "
+                    "counted twice; subtract it once", _both_over(lambda kept, mask: kept + mask)),
+            Mistake("that is the Dice coefficient, 2·both / (kept + figure), which is related to "
+                    "IoU",
                     _both_over(lambda kept, mask: (kept + mask) / 2)),
-            Mistake("the pixels above half of the largest were kept; it asks for the `count` "
-                    "highest", lambda heat, mask, count: _iou(heat > heat.max() / 2, mask)),
+            Mistake("the pixels above half of the maximum were kept instead of the `count` highest",
+                    lambda heat, mask, count: _iou(heat > heat.max() / 2, mask)),
         ),
     )
 )  # fmt: skip
@@ -163,18 +165,18 @@ add(
         outputs=("the images",),
         inputs=_draw_images,
         mistakes=(
-            Mistake("the least important patches are gone; it begins with the most important",
+            Mistake("the least important patches were deleted; begin with the most important",
                     lambda x, m, count, P: _keep(x, m, ~_kept(m, count, True), P)),
             Mistake("only the most important patches are left: that is insertion",
                     lambda x, m, count, P: _keep(x, m, _kept(m, count), P)),
-            Mistake("one patch fewer is gone than asked for",
+            Mistake("one patch too few was deleted",
                     lambda x, m, count, P: _keep(x, m, ~_kept(m, count - 1), P)),
-            Mistake("one patch more is gone than asked for",
+            Mistake("one patch too many was deleted",
                     lambda x, m, count, P: _keep(x, m, ~_kept(m, count + 1), P)),
-            Mistake("the same patches are gone from every image; each has a map of its own",
+            Mistake("the same patches were deleted from every image; each has its own map",
                     _same_for_all),
-            Mistake("the patches hold the mean colour of this image; normalised, the mean colour "
-                    "of the data set is 0", _greyed),
+            Mistake("the patches have the mean color of this image; in normalized images, the mean "
+                    "color of the data set is 0", _greyed),
             Mistake("the map was read down the columns; patches are numbered along the rows",
                     _down_columns),
         ),
@@ -219,19 +221,21 @@ add(
         outputs=("the correlation",),
         inputs=_draw_pair,
         mistakes=(
-            Mistake("that is the correlation of the numbers; take their ranks first", _correlation),
-            Mistake("argsort was used once: it gives the order, which number is the smallest, the "
-                    "second …; a rank is the place of each number, argsort of that argsort",
+            Mistake("that is the correlation of the values; compute their ranks first",
+                    _correlation),
+            Mistake("argsort was used once: it gives the order, that is which number is smallest, "
+                    "second smallest …; the rank of each number is argsort of that argsort",
                     lambda a, b: _correlation(_order(a), _order(b))),
-            Mistake("the mean rank was not taken away: two maps that have nothing in common then "
-                    "seem alike", lambda a, b: _cosine(_ranks(a) + 1, _ranks(b) + 1)),
-            Mistake("the ranks count from 0, and their mean was not taken away: two maps that have "
-                    "nothing in common then seem alike",
+            Mistake("the mean rank was not subtracted: two unrelated maps then seem similar",
+                    lambda a, b: _cosine(_ranks(a) + 1, _ranks(b) + 1)),
+            Mistake("the ranks count from 0, and their mean was not subtracted: two unrelated maps "
+                    "then seem similar",
                     lambda a, b: _cosine(_ranks(a), _ranks(b))),
-            Mistake("that is a covariance; divide by both spreads",
+            Mistake("that is a covariance; divide by both standard deviations",
                     lambda a, b: float((_centred(_ranks(a)) * _centred(_ranks(b))).mean())),
-            Mistake("one map was ranked upwards and the other downwards: the sign is the wrong way "
-                    "round", lambda a, b: -_correlation(_ranks(a), _ranks(b))),
+            Mistake("one map was ranked in ascending order and the other in descending order: the "
+                    "sign is reversed",
+                    lambda a, b: -_correlation(_ranks(a), _ranks(b))),
         ),
     )
 )  # fmt: skip

@@ -16,8 +16,10 @@ add(
         name="13.a",
         answer=25.6,
         mistakes=(
-            Mistake("the 80 % were taken of all patches; they are 80 % of the corrupted", 51.2),
-            Mistake("that is how many are corrupted; not all of those become the mask", 32),
+            Mistake(
+                "that is 80 % of all patches; 80 % of the corrupted patches become the mask", 51.2
+            ),
+            Mistake("that is how many are corrupted; not all of them become the mask", 32),
             Mistake("those that are replaced by another patch were counted too", 28.8),
             Mistake("that is how many are replaced by another patch", 3.2),
         ),
@@ -25,7 +27,7 @@ add(
 )
 
 
-# 13.b: colours(pixels, P) -> the class of each patch's mean colour
+# 13.b: colours(pixels, P) -> the class of each patch's mean color
 
 SIZES = ((2, 4, 6, 2), (3, 8, 4, 4), (2, 6, 9, 3))  # B, H, W, P
 
@@ -34,7 +36,7 @@ def _draw_pixels(rng: np.random.Generator, size: int) -> tuple:
     B, H, W, P = SIZES[size]
     coarse = rng.random((B, 3, H // P, W // P)).repeat(P, axis=2).repeat(P, axis=3)
     pixels = np.clip(coarse + 0.3 * rng.standard_normal((B, 3, H, W)), 0.0, 1.0)
-    pixels[:, :, :P, :P] = 1.0  # a white patch: the last step of each channel
+    pixels[:, :, :P, :P] = 1.0  # a white patch: the highest level of each channel
     return pixels, P
 
 
@@ -66,21 +68,23 @@ add(
         outputs=("colours",),
         inputs=_draw_pixels,
         mistakes=(
-            Mistake("a mean of exactly 1 gives the step 8; there are only 0 to 7",
+            Mistake("a mean of exactly 1 gives level 8; there are only 0 to 7",
                     lambda x, P: _number(np.floor(8 * _means(x, P)))),
-            Mistake("the mean was multiplied by 7 and cut off: then only pure white gets to step 7",
+            Mistake("the mean was multiplied by 7 and truncated: then only pure white reaches "
+                    "level 7",
                     lambda x, P: _number(np.floor(7 * _means(x, P)))),
-            Mistake("the steps were rounded; they are cut off, so that all eight are equally wide",
+            Mistake("the levels were rounded; truncate them, so that all eight are equally wide",
                     lambda x, P: _number(np.minimum(np.rint(8 * _means(x, P)), 7))),
             Mistake("blue counts 64 and red 1; red comes first",
                     lambda x, P: _number(_steps(x, P), (1, 8, 64))),
-            Mistake("the three steps were added without places: many colours share a number then",
+            Mistake("the three levels were added without place values: many colors then have the "
+                    "same number",
                     lambda x, P: _number(_steps(x, P), (1, 1, 1))),
-            Mistake("the places count 100 and 10; with eight steps they count 64 and 8",
+            Mistake("the place values are 100 and 10; with eight levels they are 64 and 8",
                     lambda x, P: _number(_steps(x, P), (100, 10, 1))),
-            Mistake("each pixel was cut to three bits before the mean was taken; the mean comes "
-                    "first", _steps_first),
-            Mistake("the patches are in the order of columns; reading order is row by row",
+            Mistake("each pixel was reduced to three bits before averaging; average first",
+                    _steps_first),
+            Mistake("the patches are in column order; reading order is row by row",
                     lambda x, P: _number(_steps(x, P).swapaxes(2, 3))),
         ),
     )
@@ -97,7 +101,7 @@ def _draw_corrupted(rng: np.random.Generator, size: int) -> tuple:
     masked = (rng.random((B, N)) < 0.4).astype(float)
     masked[:, :3] = (1.0, 0.0, 0.0)
     source = np.where(rng.random((B, N)) < 0.6, rng.integers(N, size=(B, N)), np.arange(N))
-    source[:, 1:3] = (0, 0)  # one token takes two places
+    source[:, 1:3] = (0, 0)  # one token in two places
     selection = np.eye(N)[source] * (1.0 - masked)[..., None]
     return rng.standard_normal((B, N, C)), selection, masked
 
@@ -140,23 +144,23 @@ add(
         inputs=_draw_corrupted,
         forward=_corrupt_slopes,
         mistakes=(
-            Mistake("S was not transposed: forward brings j's token to place i, so backward brings "
-                    "i's gradient to j", _with_dx(lambda dy, S, m: S @ dy)),
-            Mistake("dy was handed on as it is: a hidden token was not used and gets nothing, one "
-                    "that took another's place gets that place's gradient",
+            Mistake("S was not transposed: forward moves token j to place i, so backward moves i's "
+                    "gradient to j", _with_dx(lambda dy, S, m: S @ dy)),
+            Mistake("dy was passed on unchanged: a hidden token was not used and gets zero; one "
+                    "that replaced another gets that place's gradient",
                     _with_dx(lambda dy, S, m: dy)),
-            Mistake("dy was only set to zero where the mask stands; tokens that took another's "
-                    "place were forgotten", _with_dx(lambda dy, S, m: dy * (1 - m)[..., None])),
+            Mistake("dy was only set to zero at masked places; tokens that replaced others were "
+                    "forgotten", _with_dx(lambda dy, S, m: dy * (1 - m)[..., None])),
             Mistake("the mask's gradient went to the hidden tokens as well",
                     _with_dx(lambda dy, S, m: S.swapaxes(1, 2) @ dy + m[..., None] * dy)),
-            Mistake("dmask_token was averaged; one token served in many places, so its gradient "
-                    "is the sum over all of them",
+            Mistake("dmask_token was averaged; the token was used in many places, so its gradient "
+                    "is the sum over them",
                     _with_dmask(lambda dy, m: (dy * m).sum((0, 1), keepdims=True) / m.sum())),
-            Mistake("dmask_token is the sum over all places; only those count where it stood",
+            Mistake("dmask_token is the sum over all places; only masked places count",
                     _with_dmask(lambda dy, m: dy.sum((0, 1), keepdims=True))),
-            Mistake("dmask_token is the sum over the places where it did not stand",
+            Mistake("dmask_token is the sum over the places that were not masked",
                     _with_dmask(lambda dy, m: (dy * (1 - m)).sum((0, 1), keepdims=True))),
-            Mistake("dmask_token was summed over the places of the first image only",
+            Mistake("dmask_token was summed over the first image only",
                     _with_dmask(lambda dy, m: (dy * m)[:1].sum((0, 1), keepdims=True))),
         ),
     )
@@ -214,19 +218,19 @@ add(
         inputs=_draw_taken,
         forward=_take_slopes,
         mistakes=(
-            Mistake('the rows were sorted; gradient m belongs to rows[m], in whatever order',
+            Mistake('the rows were sorted; gradient m belongs to rows[m], in any order',
                     lambda dy, rows, T: _scatter(dy, np.sort(rows, 1), T)),
             Mistake("the first image's rows were used for all; each image has rows of its own",
                     _first_rows),
             Mistake("the gradients were put at the first M places; they belong where their tokens "
-                    "were taken from", _at_the_front),
-            Mistake("the rows are one too far: were class tokens counted twice?",
+                    "came from", _at_the_front),
+            Mistake("the rows are off by one: was the class token counted twice?",
                     lambda dy, rows, T: _scatter(dy, (rows + 1) % T, T)),
-            Mistake("the rows were used from behind", _reversed_rows),
-            Mistake("dx[:, rows] takes every image with every row; pair them: "
+            Mistake("the rows were used in reverse order", _reversed_rows),
+            Mistake("dx[:, rows] combines every image with every row; pair them: "
                     "dx[np.arange(B)[:, None], rows]", _mixed_images),
-            Mistake("tokens that were not taken got a gradient too: they have no part in the loss, "
-                    "theirs is zero",
+            Mistake("tokens that were not taken got a gradient, too: they do not affect the loss, "
+                    "so theirs is zero",
                     lambda dy, rows, T: _scatter(dy, rows, T) + dy.mean(1, keepdims=True)),
         ),
     )

@@ -17,19 +17,19 @@ add(
         name="14.a",
         answer=80 * 96,
         mistakes=(
-            Mistake("the class token's position was counted anew; it stays", 81 * 96),
+            Mistake("the class token's position was counted again; it stays the same", 81 * 96),
             Mistake("those are all positions of patches at 48 px; 64 of them were there before",
                     144 * 96),
             Mistake("those are all positions at 48 px; 65 of them were there before", 145 * 96),
-            Mistake("the grid was counted along one side only: 12 - 8 places", 4 * 96),
-            Mistake("those are the new places; each holds 96 numbers", 80),
+            Mistake("the grid was counted along one side only: 12 - 8 positions", 4 * 96),
+            Mistake("those are the new positions; each has 96 numbers", 80),
             Mistake("the pixels were counted, not the patches", (48 * 48 - 32 * 32) * 96),
         ),
     )
 )  # fmt: skip
 
 
-# 14.b: bilinear(x, new) -> x on another number of cells, in one dimension
+# 14.b: bilinear(x, new) -> x resampled to another number of cells, in one dimension
 
 LINES = ((4, 7, 3), (5, 9, 2), (7, 4, 5))  # old, new, C
 
@@ -40,7 +40,7 @@ def _draw_line(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _mixed_at(centres, *, swap=False, zero=False):
-    """A mixture of both neighbours of centres(new, old); zero: beyond the edge there is nothing."""
+    """Interpolation between both neighbors of centres(new, old); zero: zeros beyond the edge."""
 
     def wrong(x, new):
         old = len(x)
@@ -75,19 +75,19 @@ add(
         outputs=("y",),
         inputs=_draw_line,
         mistakes=(
-            Mistake("the cells' left edges were laid over one another, not their centres: the half "
-                    "cells are missing", _mixed_at(lambda i, new, old: i * old / new)),
-            Mistake("the first and the last cells were laid over one another; here the edges of "
-                    "the whole are, and the centres are half a cell inside",
+            Mistake("the cells' left edges were aligned instead of their centers: the half cells "
+                    "are missing", _mixed_at(lambda i, new, old: i * old / new)),
+            Mistake("the centers of the first and last cells were aligned; align the outer edges, "
+                    "with the centers half a cell inside",
                     _mixed_at(lambda i, new, old: i * (old - 1) / (new - 1))),
-            Mistake("the last half cell was not taken away again: (i + ½)·old/new is measured "
-                    "from the edge, the old centres lie half a cell inside",
+            Mistake("the last half cell was not subtracted: (i + ½)·old/new is measured from the "
+                    "edge, and the old centers are half a cell inside",
                     _mixed_at(lambda i, new, old: (i + 0.5) * old / new)),
-            Mistake("the two weights stand in each other's place: the nearer neighbour counts more",
+            Mistake("the two weights are swapped: the nearer neighbor counts more",
                     _mixed_at(_by_centres, swap=True)),
-            Mistake("beyond the edge zeros were mixed in; there the edge's value goes on",
+            Mistake("zeros were mixed in beyond the edge; the edge value extends there",
                     _mixed_at(_by_centres, zero=True)),
-            Mistake("the nearest old cell was taken; two neighbours are mixed", _nearest),
+            Mistake("the nearest old cell was used; interpolate between two neighbors", _nearest),
         ),
     )
 )  # fmt: skip
@@ -106,7 +106,9 @@ def _draw_positions(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _resized(pos_embed, old, rows, columns, *, order="ij", last=False, token=1.0):
-    """The right one, but for the order of the patches, and the class token's place and factor."""
+    """The right answer, except for the order of the patches and the class token's place and
+    factor.
+    """
     C = pos_embed.shape[-1]
     first, patches = pos_embed[:, :1], pos_embed[:, 1:]
     if order == "ij":
@@ -139,16 +141,16 @@ add(
         outputs=("the result",),
         inputs=_draw_positions,
         mistakes=(
-            Mistake("the class token stands last; it comes first, before the patches",
+            Mistake("the class token comes last; it belongs first, before the patches",
                     lambda *a: _resized(*a, last=True)),
-            Mistake("the class token's position was set to zero; it lies on no grid and stays as "
-                    "it is", lambda *a: _resized(*a, token=0.0)),
+            Mistake("the class token's position was set to zero; it is not on the grid and stays "
+                    "unchanged", lambda *a: _resized(*a, token=0.0)),
             Mistake("the patches were laid out column by column; reading order is row by row",
                     lambda *a: _resized(*a, order="ji")),
             Mistake("the new grid was read column by column; reading order is row by row",
                     _columns_last_out),
-            Mistake("the patches were reshaped to (C, h, w): their numbers lie as (h, w, C), and "
-                    "reshape moves none", _channels_first),
+            Mistake("the patches were reshaped to (C, h, w): their numbers are laid out as (h, w, "
+                    "C), and reshape moves none", _channels_first),
         ),
     )
 )  # fmt: skip
@@ -164,7 +166,7 @@ def _draw_dgrid(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _back(change=lambda matrix: matrix.T):
-    """Backward with change(matrix) where the transposed matrices belong."""
+    """Backward with change(matrix) instead of the transposed matrices."""
 
     def backward(dy, rows, columns):
         taken = [change(matrix).T.astype(dy.dtype) for matrix in (rows, columns)]
@@ -195,14 +197,14 @@ add(
         inputs=_draw_dgrid,
         forward=_grid_slopes,
         mistakes=(
-            Mistake("the inverse was taken: backward does not undo forward, it asks how far each "
-                    "old value moved each new one, and that is the transposed matrix",
+            Mistake("the inverse was used: backward does not undo forward; it needs how much each "
+                    "old value affects each new one, which is the transposed matrix",
                     _back(np.linalg.pinv)),
-            Mistake("each old cell got an average; it moved several new cells, and gets the sum",
+            Mistake("each old cell got an average; it affects several new cells and gets the sum",
                     _back(_averaging)),
-            Mistake("each gradient went to the one old cell that weighed most; all that were "
-                    "mixed in get their share", _back(_heaviest)),
-            Mistake("the weights were taken without their sign: a bicubic one may be negative",
+            Mistake("each gradient went only to the old cell with the largest weight; all "
+                    "contributing cells get their part", _back(_heaviest)),
+            Mistake("the weights were used without their sign: bicubic weights may be negative",
                     _back(lambda matrix: np.abs(matrix).T)),
         ),
     )
@@ -239,13 +241,13 @@ add(
             Mistake("λ is missing: that is plain least squares", lambda x, y, r: _ridge(x, y, 0.0)),
             Mistake("λ was added to every number of XᵀX; it belongs on the diagonal, λI",
                     lambda x, y, r: np.linalg.solve(x.T @ x + r, x.T @ y)),
-            Mistake("λ was taken away; it is added", lambda x, y, r: _ridge(x, y, -r)),
+            Mistake("λ was subtracted; it is added", lambda x, y, r: _ridge(x, y, -r)),
             Mistake("λ was squared", lambda x, y, r: _ridge(x, y, r, 2)),
-            Mistake("the squares were averaged over the images and λ was not; here they are a "
-                    "sum", lambda x, y, r: _ridge(x, y, r * len(x))),
+            Mistake("the squares were averaged over the images and λ was not; use their sum",
+                    lambda x, y, r: _ridge(x, y, r * len(x))),
             Mistake("the inverse of XᵀX + λI was not applied: XᵀY alone is not the solution",
                     lambda x, y, r: x.T @ y),
-            Mistake("the means were taken away first; here X and Y are used as they are",
+            Mistake("the means were subtracted first; use X and Y as they are",
                     _centred),
         ),
     )

@@ -30,11 +30,11 @@ add(
         mistakes=(
             Mistake("the + 1 is missing: the window at place 0 counts, too",
                     _sides(lambda n, k, s, p: (n + 2 * p - k) // s)),
-            Mistake("the padding was counted once; it stands on both sides, 2p",
+            Mistake("the padding was counted once; it is on both sides, 2p",
                     _sides(lambda n, k, s, p: (n + p - k) // s + 1)),
             Mistake("the padding was left out",
                     _sides(lambda n, k, s, p: (n - k) // s + 1)),
-            Mistake("it was rounded up: a window that sticks out at the end is no window",
+            Mistake("it was rounded up: a window that extends beyond the edge does not count",
                     _sides(lambda n, k, s, p: -(-(n + 2 * p - k) // s) + 1)),
             Mistake("the stride was left out",
                     _sides(lambda n, k, s, p: n + 2 * p - k + 1)),
@@ -57,7 +57,7 @@ def _draw_im2col(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _rows(*order):
-    """im2col whose axes (image, row, column, i, j, channel) were first put in another order."""
+    """im2col with the axes (image, row, column, i, j, channel) permuted first."""
 
     def im2col(x, k, stride):
         view = windows(x, (k, k), stride).transpose(order)
@@ -68,7 +68,7 @@ def _rows(*order):
 
 
 def _all_places(x, k, stride):
-    """As many windows as there should be, but one pixel apart."""
+    """The right number of windows, but one pixel apart."""
     rows, columns = ((side - k) // stride + 1 for side in x.shape[1:3])
     view = windows(x, (k, k), 1)[:, :rows, :columns]
     return view.reshape(-1, k * k * x.shape[-1])
@@ -87,19 +87,19 @@ add(
         outputs=("the rows",),
         inputs=_draw_im2col,
         mistakes=(
-            Mistake("in each row the channels come first, then the places of the window; the "
-                    "weight (k, k, I, O) has them last", _rows(0, 1, 2, 5, 3, 4)),
+            Mistake("in each row the channels come first, then the positions in the window; the "
+                    "weight (k, k, I, O) has channels last", _rows(0, 1, 2, 5, 3, 4)),
             Mistake("each window was read column by column; reading order is row by row",
                     _rows(0, 1, 2, 4, 3, 5)),
-            Mistake("the places were gone through column by column; reading order is row by row",
+            Mistake("the windows were taken column by column; reading order is row by row",
                     _rows(0, 2, 1, 3, 4, 5)),
-            Mistake("the images come last of all: all windows of the first image come before "
-                    "those of the second", _rows(1, 2, 0, 3, 4, 5)),
+            Mistake("the image axis comes last: all windows of the first image come before those "
+                    "of the second", _rows(1, 2, 0, 3, 4, 5)),
             Mistake("the windows are one pixel apart; they are `stride` pixels apart", _all_places),
-            Mistake("each window is turned by half a circle, as mathematicians convolve; here the "
-                    "kernel lies on the image as it is", _mirrored),
-            Mistake("the offsets of the window stand in axes 0 and 1: reshape did not bring them "
-                    "behind the place, it only cut the same order anew",
+            Mistake("each window is rotated by 180°, as in a mathematical convolution; here the "
+                    "kernel is not flipped", _mirrored),
+            Mistake("the offsets of the window are in axes 0 and 1: reshape does not move them "
+                    "after the position, it only cuts the same order differently",
                     _rows(3, 4, 0, 1, 2, 5)),
         ),
     )
@@ -122,7 +122,7 @@ _backward = right_further.conv2d_backward
 
 
 def _overwritten(dy, x, weight):
-    """dx where the last window wins."""
+    """dx in which the last window overwrites the others."""
     dx, (rows, columns) = np.zeros_like(x), dy.shape[1:3]
     for i, j in np.ndindex(weight.shape[:2]):
         dx[:, i : i + rows, j : j + columns] = dy @ weight[i, j].T
@@ -130,7 +130,7 @@ def _overwritten(dy, x, weight):
 
 
 def _with(dx=None, dweight=None):
-    """The right answer, but for one of the two, given as function(dy, x, weight)."""
+    """The right answer, except for one of the two, given as function(dy, x, weight)."""
 
     def wrong(dy, x, weight):
         right = _backward(dy, x, weight)
@@ -147,7 +147,7 @@ def _turned(dy, x, weight):
 
 
 def _mean_of_windows(dy, x, weight):
-    """Divided by how many windows each pixel is in."""
+    """Divided by the number of windows that each pixel is in."""
     ones = np.ones_like(weight[..., :1])
     counts = _backward(np.ones_like(dy[..., :1]), x, ones)[0]
     return _backward(dy, x, weight)[0] / counts
@@ -162,23 +162,22 @@ add(
         inputs=_draw_backward,
         forward=gradient_of(lambda x, weight: conv2d_forward(x, weight)[0], "x", "weight"),
         mistakes=(
-            Mistake("a later window overwrites what an earlier one has left (= in place of +=): a "
-                    "pixel gets the gradients of all windows that it stands in", _overwritten),
-            Mistake("the kernel was turned by half a circle and then laid down as in forward; "
+            Mistake("a later window overwrites an earlier one (= instead of +=): a pixel gets the "
+                    "gradients of all windows that it is in", _overwritten),
+            Mistake("the kernel was rotated by 180° and then laid down as in forward; "
                     "with slices dx[i:…, j:…] += dy @ w[i, j].T nothing is turned", _with(_turned)),
             Mistake("the windows' gradients were averaged over a pixel; they add up",
                     _with(_mean_of_windows)),
-            Mistake("only the first image of the batch is in it: all images used the same "
-                    "kernel",
+            Mistake("only the first image of the batch counts: all images used the same kernel",
                     _with(dweight=lambda dy, x, w: _backward(dy[:1], x[:1], w)[1])),
             Mistake("it was averaged over the images; every image used the kernel, so their "
                     "gradients are summed",
                     _with(dweight=lambda dy, x, w: _backward(dy, x, w)[1] / len(x))),
-            Mistake("it was averaged over the places of an image; every place used the kernel, so "
-                    "their gradients are summed",
+            Mistake("it was averaged over the positions of an image; every position used the "
+                    "kernel, so their gradients are summed",
                     _with(dweight=lambda dy, x, w: _backward(dy, x, w)[1]
                           / (dy.shape[1] * dy.shape[2]))),
-            Mistake("i and j stand in each other's place: the kernel is mirrored at its diagonal",
+            Mistake("i and j are swapped: the kernel is transposed",
                     _with(lambda dy, x, w: _backward(dy, x, w.swapaxes(0, 1))[0],
                           lambda dy, x, w: _backward(dy, x, w)[1].swapaxes(0, 1))),
         ),
@@ -229,16 +228,17 @@ add(
                     "output channel has its own, over the axes 0, 1 and 2", _over(-1)),
             Mistake("mean and variance were taken over all weights together; each output channel "
                     "has its own, over the axes 0, 1 and 2", _over((0, 1, 2, 3))),
-            Mistake("each input channel was taken by itself; the axes are 0, 1 and 2",
+            Mistake("each input channel was standardized by itself; the axes are 0, 1 and 2",
                     _over((0, 1))),
-            Mistake("each place of the kernel was taken by itself; the axes are 0, 1 and 2",
+            Mistake("each position of the kernel was standardized by itself; the axes are 0, 1 and "
+                    "2",
                     _over(2)),
-            Mistake("the mean was not taken away: the weights of an output must add up to zero",
+            Mistake("the mean was not subtracted: the weights of an output must sum to zero",
                     _spread_only),
-            Mistake("it was divided by the variance; its root is missing", _no_root),
-            Mistake("eps was added to the standard deviation; it stands under the root",
+            Mistake("it was divided by the variance; the square root is missing", _no_root),
+            Mistake("eps was added to the standard deviation; it belongs under the square root",
                     _eps_outside),
-            Mistake("the variance was divided by one fewer than there are weights (ddof=1)",
+            Mistake("the variance was divided by the number of weights minus one (ddof=1)",
                     _over((0, 1, 2), ddof=1)),
         ),
     )
@@ -252,13 +252,13 @@ add(
         name="15.e",
         answer=4,
         mistakes=(
-            Mistake("there was only one halving: the second halves again what the first has halved",
+            Mistake("there was only one halving: the second halves the result of the first again",
                     2),
-            Mistake("every layer had stride 1: with stride 2 a shift by one pixel brings other "
-                    "places under the window", 1),
+            Mistake("that assumes stride 1 in every layer: with stride 2 a shift by one pixel puts "
+                    "other pixels under the window", 1),
             Mistake("the image was halved three times: with three stages there are two halvings",
                     8),
-            Mistake("the map had to come back to where it was; it may be shifted by one place", 32),
+            Mistake("that requires the map to be unchanged; it may be shifted by one place", 32),
         ),
     )
 )  # fmt: skip

@@ -11,7 +11,7 @@ SHAPES = ((3, 40), (70,), (4, 5, 6))
 
 
 def _draw_numbers(rng: np.random.Generator, size: int) -> tuple:
-    """Of both signs, some exactly half-way between two neighbours; all are float32 numbers."""
+    """Numbers of both signs, some exactly halfway between two neighbors; all are float32."""
     shape = SHAPES[size]
     x = rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 4.0, shape)
     x = x.astype(np.float32)
@@ -49,20 +49,20 @@ add(
         outputs=("the rounded numbers",),
         inputs=_draw_numbers,
         mistakes=(
-            Mistake("the lower bits were cut off without rounding: all numbers move towards zero",
+            Mistake("the lower bits were truncated without rounding: all numbers move toward zero",
                     _rounded(lambda bits: 0)),
-            Mistake("an exact half always goes up (away from zero); of two equally near neighbours "
-                    "take the even one: add 0x7FFF and the lowest bit that stays",
+            Mistake("an exact half always goes up (away from zero); round ties to even: add 0x7FFF "
+                    "and the lowest bit that stays",
                     _rounded(lambda bits: 0x8000)),
-            Mistake("an exact half always goes down; of two equally near neighbours take the even "
-                    "one: add 0x7FFF and the lowest bit that stays",
+            Mistake("an exact half always goes down; round ties to even: add 0x7FFF and the lowest "
+                    "bit that stays",
                     _rounded(lambda bits: 0x7FFF)),
-            Mistake("everything that is no bfloat16 already goes away from zero: 0xFFFF was added, "
-                    "a whole place and not half of one", _rounded(lambda bits: 0xFFFF)),
+            Mistake("every number that is not already a bfloat16 is rounded away from zero: 0xFFFF "
+                    "was added, a whole unit instead of half", _rounded(lambda bits: 0xFFFF)),
             Mistake("ten bits of fraction were kept, as in TF32 and float16; bfloat16 has seven",
                     _rounded(_even_of_ten, 0xFFFFE000)),
-            Mistake("they were rounded to decimal places: a floating-point number keeps digits, "
-                    "and not places behind the point", _decimal),
+            Mistake("they were rounded to decimal places: a floating-point number keeps "
+                    "significant digits, not decimal places", _decimal),
         ),
     )
 )  # fmt: skip
@@ -90,23 +90,23 @@ add(
         mistakes=(
             Mistake("a multiply-add was counted as one flop; it is two",
                     lambda r, i, o, s: (r * i * o + r * o) / (s * _numbers(r, i, o))),
-            Mistake("numbers were counted and not bytes: each has `size` of them",
+            Mistake("numbers were counted instead of bytes: each has `size` bytes",
                     lambda r, i, o, s: _flops(r, i, o) / _numbers(r, i, o)),
-            Mistake("y is missing among the bytes: what comes out has to be written",
+            Mistake("y is missing from the bytes: the output has to be written",
                     lambda r, i, o, s: _flops(r, i, o)
                     / (s * (_numbers(r, i, o) - r * o))),
-            Mistake("the weight is missing among the bytes: it has to be read, too",
+            Mistake("the weight is missing from the bytes: it has to be read, too",
                     lambda r, i, o, s: _flops(r, i, o)
                     / (s * (_numbers(r, i, o) - i * o))),
-            Mistake("the bias was left out, of the flops and of the bytes",
+            Mistake("the bias was left out of the flops and the bytes",
                     lambda r, i, o, s: 2 * r * i * o / (s * (_numbers(r, i, o) - o))),
-            Mistake("the bias is missing among the flops: one addition for each number of y",
+            Mistake("the bias is missing from the flops: one addition per number of y",
                     lambda r, i, o, s: 2 * r * i * o / (s * _numbers(r, i, o))),
-            Mistake("the bias had a pass of its own: y was written, read and written again. Fused, "
-                    "it is written once",
+            Mistake("the bias was counted as a separate pass: y was written, read and written "
+                    "again. Fused, it is written once",
                     lambda r, i, o, s: _flops(r, i, o)
                     / (s * (_numbers(r, i, o) + 2 * r * o))),
-            Mistake("bytes were divided by flops; intensity is flops for each byte",
+            Mistake("bytes were divided by flops; intensity is flops per byte",
                     lambda r, i, o, s: s * _numbers(r, i, o) / _flops(r, i, o)),
         ),
     )
@@ -125,7 +125,7 @@ add(
     Exercise(
         name="16.c",
         hard=(
-            Hard("where bytes take longer",
+            Hard("where memory traffic takes longer",
                  lambda rng: (rng.uniform(1, 5, 4), rng.uniform(30, 60, 4), 7.0, 3.0, 1.0)),
             Hard("of one operation",
                  lambda rng: (np.array([9.0]), np.array([5.0]), 2.0, 4.0, 0.5)),
@@ -134,21 +134,21 @@ add(
         outputs=("the time",),
         inputs=_draw_operations,
         mistakes=(
-            Mistake("arithmetic and bytes were added up within an operation; they overlap, and the "
-                    "slower one counts",
+            Mistake("arithmetic and memory time were added within an operation; they overlap, and "
+                    "the slower one counts",
                     lambda f, m, p, b, t: (t + f / p + m / b).sum()),
             Mistake("the maximum was taken of the two sums: each operation waits for its own "
-                    "slower part, so it is taken for each, and then summed",
+                    "slower part, so take the maximum for each, then sum",
                     lambda f, m, p, b, t: len(f) * t + max((f / p).sum(), (m / b).sum())),
-            Mistake("there is one launch in all; every operation has one",
+            Mistake("only one launch was counted; every operation has one",
                     lambda f, m, p, b, t: t + np.maximum(f / p, m / b).sum()),
             Mistake("the launches are missing",
                     lambda f, m, p, b, t: np.maximum(f / p, m / b).sum()),
-            Mistake("the launch was overlapped, too: it comes before the work, and is added",
+            Mistake("the launch was overlapped, too: it comes before the work and is added",
                     lambda f, m, p, b, t: np.maximum(np.maximum(f / p, m / b), t).sum()),
-            Mistake("the faster of the two counts (minimum); it is the slower one",
+            Mistake("the faster of the two was counted (minimum) instead of the slower",
                     lambda f, m, p, b, t: (t + np.minimum(f / p, m / b)).sum()),
-            Mistake("peak and bandwidth stand in each other's place: flops / peak, bytes / "
+            Mistake("peak and bandwidth are swapped: flops / peak, bytes / "
                     "bandwidth",
                     lambda f, m, p, b, t: (t + np.maximum(f / b, m / p)).sum()),
         ),
@@ -165,15 +165,15 @@ add(
         name="16.d",
         answer=7 * 4 * PARAMETERS,
         mistakes=(
-            Mistake("only what is read was counted: weight and moments are written back",
+            Mistake("only reads were counted: weight and moments are also written back",
                     4 * 4 * PARAMETERS),
-            Mistake("three numbers a parameter were counted: there are four to read (weight, "
+            Mistake("three numbers per parameter were counted: there are four to read (weight, "
                     "gradient, both moments) and three to write", 3 * 4 * PARAMETERS),
             Mistake("the gradient, too, was written back: AdamW only reads it", 8 * 4 * PARAMETERS),
-            Mistake("six numbers a parameter were counted: the gradient is read, both moments and "
-                    "the weight are read and written, which is seven", 6 * 4 * PARAMETERS),
-            Mistake("numbers were counted and not bytes: a float32 has four", 7 * PARAMETERS),
-            Mistake("a number has two bytes, as a bfloat16; a float32 has four",
+            Mistake("six numbers per parameter were counted: the gradient is read, both moments "
+                    "and the weight are read and written, which is seven", 6 * 4 * PARAMETERS),
+            Mistake("numbers were counted instead of bytes: a float32 has four", 7 * PARAMETERS),
+            Mistake("that is with two bytes per number, as in bfloat16; a float32 has four",
                     7 * 2 * PARAMETERS),
         ),
     ),
@@ -181,10 +181,11 @@ add(
         name="16.e",
         answer=2048,
         mistakes=(
-            Mistake("the 1 before the fraction was forgotten: it is a digit, too", 1024),
-            Mistake("it is bfloat16's, which has 7 bits of fraction; float16 has 10", 256),
-            Mistake("that is where float16 ends altogether; digits run out long before", 65_504),
-            Mistake("neighbours were 4 apart: from where they are 2 apart, adding 1 is lost", 4096),
+            Mistake("the leading 1 was forgotten: it is a digit, too", 1024),
+            Mistake("that is for bfloat16, which has 7 bits of fraction; float16 has 10", 256),
+            Mistake("that is the largest float16; digits run out long before", 65_504),
+            Mistake("that is where neighbors are 4 apart; adding 1 is already lost where they are "
+                    "2 apart", 4096),
         ),
     ),
 )  # fmt: skip

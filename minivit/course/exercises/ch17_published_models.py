@@ -5,13 +5,13 @@ import numpy as np
 from minivit.course import right_further
 from minivit.course.exercise import Exercise, Hard, Mistake, add, question
 
-# 17.a: first_component(tokens, rows, columns) -> (rows, columns), negative around
+# 17.a: first_component(tokens, rows, columns) -> (rows, columns), negative at the border
 
 GRIDS = ((5, 7, 6), (6, 4, 9), (8, 6, 5))  # rows, columns, C
 
 
 def _draw_tokens(rng: np.random.Generator, size: int, away: float = 3.0) -> tuple:
-    """Tokens of an object in the middle and of what surrounds it."""
+    """Tokens of an object in the middle and of its surroundings."""
     rows, columns, C = GRIDS[size]
     inside = np.zeros((rows, columns, 1))
     inside[1:-1, 1:-1] = 1
@@ -58,21 +58,21 @@ add(
         name="17.a",
         warm_up=True,
         hard=(
-            Hard("where what surrounds the object has the longer tokens",
+            Hard("where the surroundings have the longer tokens",
                  lambda rng: _draw_tokens(rng, 0, away=0.2)),
         ),
         answer=right_further.first_component,
         outputs=("the map",),
         inputs=_draw_tokens,
         mistakes=(
-            Mistake("the mean token was not taken away; then the first direction is that of the "
-                    "mean, and tells nothing apart", _along(0, center=False)),
-            Mistake("the directions are right, but the tokens were multiplied without taking their "
-                    "mean away", _not_centred_product),
-            Mistake("the second component was taken; the first has the number 0", _along(1)),
-            Mistake("the last component was taken; they come with the largest first", _along(-1)),
-            Mistake("U was taken without its singular value: it is in units of it", _unit),
-            Mistake("the sign is the other way round: what is around the object should be negative",
+            Mistake("the mean token was not subtracted; then the first direction is that of the "
+                    "mean and separates nothing", _along(0, center=False)),
+            Mistake("the directions are right, but the tokens were multiplied without subtracting "
+                    "their mean", _not_centred_product),
+            Mistake("the second component was used; the first has index 0", _along(1)),
+            Mistake("the last component was used; they are sorted largest first", _along(-1)),
+            Mistake("U was used without its singular value: multiply by it", _unit),
+            Mistake("the sign is reversed: the surroundings should be negative",
                     lambda *a: -right_further.first_component(*a)),
             Mistake("the patches were laid out down the columns; they are numbered along the rows",
                     _down),
@@ -91,7 +91,7 @@ add(
             Mistake("the registers were left out; they are tokens, too", 1370),
             Mistake("the class token was left out", 1373),
             Mistake("the class token and the registers were left out", 1369),
-            Mistake("the patches of one row were counted; there are as many rows", 42),
+            Mistake("only the patches of one row were counted; there are as many rows", 42),
             Mistake("16 × 16 patches were counted, as in an image of 224 pixels", 261),
         ),
     )
@@ -130,17 +130,18 @@ add(
         outputs=("labels",),
         inputs=_draw_features,
         mistakes=(
-            Mistake("the features were not divided by their lengths: the longest wins",
+            Mistake("the features were not divided by their lengths: the longest always wins",
                     _by(lambda f, q: q @ f.T)),
-            Mistake("distances were compared, and not angles",
+            Mistake("distances were compared instead of angles",
                     _by(lambda f, q: -((q[:, None] - f) ** 2).sum(-1))),
-            Mistake("the smallest cosine was taken: the most unlike",
+            Mistake("the smallest cosine was taken: the least similar",
                     _by(lambda f, q: -_cosines(f, q))),
-            Mistake("the size of the cosine was taken (abs): the opposite direction is not alike",
+            Mistake("the absolute value of the cosine was taken: the opposite direction is not "
+                    "similar",
                     _by(lambda f, q: np.abs(_cosines(f, q)))),
-            Mistake("the places in the list were returned, and not the labels that are there",
+            Mistake("the indices were returned instead of the labels at those indices",
                     lambda f, y, q: _cosines(f, q).argmax(1)),
-            Mistake("the mean of each class was asked; here it is the nearest single example",
+            Mistake("the mean of each class was compared; use the nearest single example",
                     _by_means),
         ),
     )
@@ -149,23 +150,23 @@ add(
 
 question(
     "17.d", "b",
-    a="22 million weights can be trained on any machine, only slowly",
-    b="22 million numbers fit a hundred images in countless ways, most of which are wrong for "
-      "the next image; a matrix of 384 × 10, held small by λ, has far fewer. With thousands of "
-      "labels it is the other way round, see chapter 14",
-    c="its gradients are as good as any other model's, by all layers (see the tests of interop)",
-    d="the head that it was trained with is not in the file, but a new one can be put on it",
+    a="22 million weights can be trained on any machine, just slowly",
+    b="22 million numbers fit a hundred images in countless ways, most of which are wrong for the "
+      "next image; a matrix of 384 × 10, kept small by λ, has far fewer. With thousands of labels "
+      "it is the other way around; see chapter 14",
+    c="its gradients are as exact as any other model's, in all layers (see the tests of interop)",
+    d="the head that it was trained with is not in the file, but it can be given a new one",
 )  # fmt: skip
 
 question(
     "17.e", "b",
-    a="it begins high: the patch projection hands on how light a patch is, and here that is the "
-      "figure",
-    b="the figure is lighter than all else, so the pixels themselves find it, and so do the "
-      "first blocks. In the middle the tokens are about other things. What the last blocks say "
-      "of objects was learned from photographs, and it holds for drawings, too. So a riddle "
-      "that the pixels solve is no test of a model: hence the control with pixels in section 3",
-    c="the tokens of the middle are spread along other directions than that of the object",
-    d="so it would be if blocks only lost what the pixels say; the last ones have found the "
-      "object anew",
+    a="it starts high: the patch projection passes on how light a patch is, and here that shows "
+      "the figure",
+    b="the figure is lighter than everything else, so the pixels themselves find it, and so do the "
+      "first blocks. In the middle blocks the tokens represent other things. What the last blocks "
+      "know about objects was learned from photographs and holds for drawings, too. So a task that "
+      "pixels alone can solve is no test of a model: hence the control with pixels in section 3",
+    c="the tokens of the middle blocks vary mostly along directions other than that of the object",
+    d="that would hold if blocks only lost what the pixels show; the last ones have found the "
+      "object again",
 )  # fmt: skip

@@ -193,16 +193,16 @@ wrong(
     "batch|axis|image|used for all",
     lambda d, order: np.stack([d[0][np.argsort(order)]] * len(d)),
 )
-wrong("01.c", "twice|argsort|same|once more", lambda d, order: d[:, np.argsort(np.argsort(order))])
+wrong("01.c", "twice|argsort|same|again", lambda d, order: d[:, np.argsort(np.argsort(order))])
 
 # 01.d: 196, 768, 38416
 right("01.d", (196, 768, 38416), [14 * 14, 16 * 16 * 3, 196**2], np.array([196, 768, 38416]))
 wrong("01.d", "channel", (196, 256, 38416))
 wrong("01.d", "class token", (197, 768, 197 * 197))
-wrong("01.d", "itself|unordered|once|half|each with each", (196, 768, 196 * 195 // 2))
+wrong("01.d", "itself|unordered|once|half|every token", (196, 768, 196 * 195 // 2))
 wrong("01.d", "square|side|row", (14, 768, 196))
 wrong("01.d", "itself", (196, 768, 196 * 195))
-wrong("01.d", "pairs|not it", (196, 768, 38400))
+wrong("01.d", "pairs|not right", (196, 768, 38400))
 wrong("01.d", "order|swapped", (768, 196, 38416))
 
 
@@ -264,7 +264,7 @@ def _no_cls_added(patches, weight, bias, cls_token, pos_embed):
     return patches @ weight + bias + pos_embed[:, 1:]
 
 
-wrong("02.a", "last|end|front|behind", _cls_last)
+wrong("02.a", "last|end|front|after", _cls_last)
 wrong("02.a", "position", _no_pos)
 wrong("02.a", "position", _pos_before_cls, _pos_shifted)
 wrong("02.a", "class token|cls_token", _zeros_cls)
@@ -374,4 +374,4 @@ wrong("02.d", "class token|65|position", (4704, 96, 6144))
 wrong("02.d", "channel|3|colour", (16 * 96 + 96, 96, 6240))
 wrong("02.d", "class token", (4704, 1, 6240))
 wrong("02.d", "positions", (4704, 96, 65))
-wrong("02.d", "exact|round|not it", (4700, 96, 6240))
+wrong("02.d", "exact|round|not right", (4700, 96, 6240))

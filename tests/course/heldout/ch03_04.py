@@ -228,7 +228,7 @@ right(
     lambda z, y: (_softmax(z) - (np.arange(z.shape[1]) == y[:, None])) / len(z),
 )
 wrong("03.e", "batch|mean|divi|B", lambda z, y: _softmax(z) - _hot(z, y))
-wrong("03.e", "sign|turned|wrong way", lambda z, y: (_hot(z, y) - _softmax(z)) / len(z))
+wrong("03.e", "sign|reversed", lambda z, y: (_hot(z, y) - _softmax(z)) / len(z))
 wrong("03.e", "one-hot|target|right class|subtract|1", lambda z, y: _softmax(z) / len(z))
 
 

@@ -192,7 +192,7 @@ def _dv_from_scores(dout, q, k, v, p):
 
 wrong("05.d", "dk.*transpos", _dk_not_transposed)
 wrong("05.d", "dk.*(√|root|scal)", _scale_once)
-wrong("05.d", "swapped|k and q|q and k|queries|keys|itself", _dq_from_q)
+wrong("05.d", "swapped|k and q|q and k|queries|keys|from q|from k", _dq_from_q)
 wrong("05.d", "scores|softmax|probs", _dv_from_scores)
 
 # 06.a: 4C² + 4C = 148,224
@@ -202,7 +202,7 @@ wrong("06.a", "bias", 4 * 192**2 + 192, 4 * 192**2 + 3 * 192)
 wrong("06.a", "output|projection|proj", 3 * 192**2 + 3 * 192)
 wrong("06.a", "head", 3 * (4 * 192**2 + 4 * 192))
 wrong("06.a", "MLP", 12 * 192**2 + 13 * 192)
-wrong("06.a", "exact|round|not it", 148100, 148000)
+wrong("06.a", "exact|round|not right", 148100, 148000)
 wrong("06.a", "one|packed|q, k|three", 2 * (192**2 + 192))
 
 # 06.b: split_heads(qkv, num_heads) -> q, k, v

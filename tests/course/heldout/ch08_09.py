@@ -446,7 +446,7 @@ wrong("09.b", "0.2|1 ?[-−] ?p|p\\(1", 8000, 6400)
 wrong("09.b", "0.5|half|1/4", 2500)
 wrong("09.b", "root|standard dev|square", 4000, 40)
 wrong("09.b", "95|two|1.96|2", 6400)
-wrong("09.b", "not it|exact", 1500)
+wrong("09.b", "not right|exact", 1500)
 
 # 09.c: confusion(labels, predictions, K)
 

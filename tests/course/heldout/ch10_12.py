@@ -232,7 +232,7 @@ right(
         / (np.linalg.norm(x, axis=2)[:, :, None] * np.linalg.norm(x, axis=2)[:, None])
     ),
 )
-wrong("11.a", "length|norm|divi|products alone", lambda x: x @ x.transpose(0, 2, 1))
+wrong("11.a", "length|norm|divi|dot products", lambda x: x @ x.transpose(0, 2, 1))
 wrong(
     "11.a",
     "square|root",

@@ -10,7 +10,7 @@ wrong("13.a", "all|half|corrupted", 51.2)
 wrong("13.a", "80|all|corrupted|swapped", 32)
 wrong("13.a", "10|swapped|kept|replaced", 3.2)
 wrong("13.a", "swapped|10|kept|not", 28.8)
-wrong("13.a", "exact|round|average|25.6|not it", 26, 25)
+wrong("13.a", "exact|round|average|25.6|not right", 26, 25)
 wrong("13.a", "share|patches|64|how many", 0.4)
 wrong("13.a", "not|without|other", 38.4)
 
@@ -175,7 +175,7 @@ wrong("13.d", "first places|front|rows|start|order|first M places", _padded)
 wrong("13.d", "every image|all images|:, rows|each image|batch|own", _all_batches)
 wrong("13.d", "gather|take|again|forward", _take_again)
 wrong("13.d", "mean|divi|M", lambda dy, r, T: _put(dy, r, T) / r.shape[1])
-wrong("13.d", "revers|order|from behind", lambda dy, r, T: _put(dy, r[:, ::-1], T))
+wrong("13.d", "revers|order", lambda dy, r, T: _put(dy, r[:, ::-1], T))
 wrong("13.d", "ones|1|zero|empty", lambda dy, r, T: _put(dy - 1, r, T) + 1)
 
 # 14.a: (144 - 64) · 96 = 7680
@@ -513,7 +513,7 @@ wrong(
 )
 wrong(
     "15.c",
-    "mean|places|divi",
+    "mean|positions|divi",
     lambda dy, x, w: (_conv_back(dy, x, w)[0], _conv_back(dy, x, w)[1] / dy[..., 0].size),
 )
 wrong(
@@ -653,7 +653,7 @@ wrong("16.d", "byte|4|numbers", 7 * 311338)
 wrong("16.d", "written|read|back", 16 * 311338)
 wrong("16.d", "written|read", 12 * 311338)
 wrong("16.d", "moment|weight|six", 20 * 311338, 24 * 311338)
-wrong("16.d", "exact|round|not it", 8_717_000, 8_700_000)
+wrong("16.d", "exact|round|not right", 8_717_000, 8_700_000)
 wrong("16.d", "float64|8 byte", 56 * 311338)
 wrong("16.d", "float16|bfloat|2 byte|half", 14 * 311338)
 
