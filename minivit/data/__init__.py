@@ -1,4 +1,4 @@
-"""Images: where they come from, how they are varied, and how they come in batches."""
+"""Images: data sets, augmentation, and batches."""
 
 from minivit.data.augment import Augmentation, Drawn
 from minivit.data.batches import Batches, Field, Plan

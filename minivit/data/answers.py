@@ -1,9 +1,9 @@
-"""A server's answer, or a file's bytes, behind one small class that trusts neither.
+"""A server's response, or a file's bytes, behind one small class that trusts neither.
 
 `urllib` follows redirects to ftp and reads their bodies whole; `http.client` waits a minute for
-each byte of a header, takes a chunk of negative size, and hands on the server's text as it came.
-Here only http and https are followed, what may come in has a bound, each time that something comes
-in is a chance to give up, and every header is read by a pattern.
+each byte of a header, accepts a chunk of negative size, and passes on the server's text unchanged.
+Here only http and https are followed, the amount of data is bounded, the download may give up
+whenever data arrives, and every header is parsed by a pattern.
 """
 
 import http.client
@@ -22,7 +22,7 @@ from minivit.files import open_plain
 
 LONGEST_URL = 2000
 MOST_REDIRECTS = 5
-OVERHEAD = 1 << 20  # bytes of headers, and of what chunks add to a body besides as much again
+OVERHEAD = 1 << 20  # bytes of headers, and of chunk overhead on top of twice the body
 
 _URL = re.compile(rf"[!-~]{{1,{LONGEST_URL}}}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
@@ -30,21 +30,21 @@ _RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)")
 
 
 class BrokenError(Exception):
-    """The connection failed in a way that another try may not."""
+    """The connection failed, but another attempt may succeed."""
 
 
 class NoRangeError(BrokenError):
-    """The server will not go on at that byte (416); it may still send everything."""
+    """The server cannot resume at that byte (416); it may still send the whole file."""
 
 
 class TooSlowError(Exception):
-    """Too little comes in to go on; not an OSError or a ValueError, which `http.client` catches."""
+    """The download is too slow; not an OSError or a ValueError, which `http.client` catches."""
 
 
 class Answer(NamedTuple):
-    """The bytes from `start` on, and the size of the whole file as far as the server said.
+    """The bytes from `start` on, and the size of the whole file if the server reported it.
 
-    some: gives at most as many bytes as asked for, as soon as there are any; none at the end.
+    some: returns at most the requested number of bytes, as soon as there are any; none at the end.
     """
 
     some: Callable[[int], bytes]
@@ -53,7 +53,7 @@ class Answer(NamedTuple):
 
 
 def check_url(url: str) -> None:
-    """Raises UserError unless `url` is a whole http, https or file address."""
+    """Raises UserError unless `url` is a complete http, https or file address."""
     expected = "expected an http, https or file address"
     if not _URL.fullmatch(url):
         raise UserError(
@@ -77,11 +77,11 @@ def check_url(url: str) -> None:
 def answer_to(
     url: str, have: int, expected: int, timeout: float, tick: Callable[[], None]
 ) -> Iterator[Answer]:
-    """Asks for a file of `expected` bytes from byte `have` on; the answer may start at 0 instead.
+    """Requests a file of `expected` bytes from byte `have` on; the response may start at 0 instead.
 
-    `tick` is called whenever something comes in, and may raise TooSlowError.
+    `tick` is called whenever data arrives, and may raise TooSlowError.
 
-    Raises BrokenError, its NoRangeError, and UserError for what will be no better the next time.
+    Raises BrokenError, NoRangeError, and UserError for failures that will recur.
     """
     if urlsplit(url).scheme == "file":
         with _translated(url), _opened_file(url) as file:
@@ -112,34 +112,36 @@ def _reader(url: str, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
-    """Whatever the standard library raises becomes BrokenError, or UserError if it is final."""
+    """Turns whatever the standard library raises into BrokenError, or UserError if it is final."""
     try:
         yield
     except (UserError, BrokenError, TooSlowError):
         raise
     except urllib.error.HTTPError as error:
         error.close()
-        answer = f"the server answers {error.code} {shown(error.reason)}"
+        answer = f"the server responds {error.code} {shown(error.reason)}"
         if error.code == 416:
             raise NoRangeError(answer) from None
         if error.code in (408, 429) or error.code >= 500:
             raise BrokenError(answer) from None
         raise UserError(f"cannot download {url}: {answer}; check the address") from None
-    except Exception as error:  # of a server's nonsense, `http.client` makes many kinds
+    except Exception as error:  # `http.client` raises many kinds on malformed responses
         reason = getattr(error, "reason", error)
         raise BrokenError(shown(reason)) from None
 
 
 def _place(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
-    """Where the answer starts in the file, and the size of the file if it says so."""
+    """Where the response starts in the file, and the size of the file if known."""
     length = _number(response.headers.get("Content-Length"))
     if response.status == 200:
         return 0, length
     found = _RANGE.fullmatch(str(response.headers.get("Content-Range", "")))
     if response.status != 206 or not have or not found or int(found[1]) != have:
-        raise NoRangeError(f"the server answers {response.status}, with other bytes than asked for")
+        raise NoRangeError(
+            f"the server responds {response.status}, with bytes other than requested"
+        )
     if length is not None and length != int(found[2]) - have + 1:
-        raise NoRangeError("the server's Content-Length is not that of its Content-Range")
+        raise NoRangeError("the server's Content-Length does not match its Content-Range")
     if found[3] != "*":
         return have, int(found[3])
     return have, None if length is None else have + length
@@ -154,7 +156,7 @@ def _number(header: object) -> int | None:
 
 
 def _opener(tick: Callable[[], None], most: int) -> urllib.request.OpenerDirector:
-    """What opens http and https, the environment's proxies included, and no other scheme."""
+    """An opener for http and https, including the environment's proxies, and no other scheme."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -170,7 +172,7 @@ def _opener(tick: Callable[[], None], most: int) -> urllib.request.OpenerDirecto
 
 
 class _Redirects(urllib.request.BaseHandler):
-    """Follows to http and https only, and reads nothing of the body in between."""
+    """Follows redirects to http and https only, and does not read their bodies."""
 
     def http_error_302(
         self, request: Any, response: Any, code: int, reason: str, headers: Any
@@ -198,7 +200,7 @@ class _Redirects(urllib.request.BaseHandler):
 
 
 class _Watching:
-    """Has each connection's answer read through `_Watched`."""
+    """Makes each connection read its response through `_Watched`."""
 
     def __init__(self, tick: Callable[[], None], most: int):
         super().__init__()
@@ -228,7 +230,7 @@ class _Https(_Watching, urllib.request.HTTPSHandler):  # type: ignore[misc]
 
 
 class _Watched(io.RawIOBase):
-    """A socket's bytes: at most `most` of them, and a `tick` each time that some come in."""
+    """A socket's bytes: at most `most` of them, with a `tick` whenever some arrive."""
 
     def __init__(self, raw: io.RawIOBase, tick: Callable[[], None], most: int):
         self.raw, self.tick, self.left = raw, tick, most

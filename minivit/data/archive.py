@@ -1,9 +1,10 @@
-"""Reads a few known files out of a .tar.gz, in memory, whatever else the archive holds; or a .gz.
+"""Reads a few known files from a .tar.gz, in memory, whatever else it contains; or a .gz.
 
-The standard library's `gzip` and `tarfile` take what they are given: a header of 3 GB, a chain of
-5,000 headers, names read one byte at a time. Here everything has a bound: the file, what it unpacks
-to, the members, and the headers that extend a member's own. What CIFAR is published in, and what
-tar programs write when someone packs it again, is read; the rest is refused by name.
+The standard library's `gzip` and `tarfile` accept anything: a header of 3 GB, a chain of 5,000
+headers, names read one byte at a time. Here everything has a limit: the file, its unpacked size,
+the members, and the extended headers of a member. The formats that CIFAR is published in, and those
+that tar programs write when it is repacked, are read; everything else is refused with a message
+that names it.
 
 Source: POSIX.1-2024, `pax`, "ustar Interchange Format" and "pax Extended Header".
 """
@@ -24,16 +25,16 @@ BLOCK = 512
 CHUNK = 1 << 18
 MOST_MEMBERS = 1000
 LONGEST_EXTENSION = 1 << 16  # bytes of one extended header
-MOST_EXTENSIONS = 4  # of one member: pax's, and GNU's of a long name and of a long link
+MOST_EXTENSIONS = 4  # of one member: pax, and GNU's long name and long link
 
-# By the kind that a header gives: the types of ustar, and the extended headers of pax and of GNU.
+# By the type flag of a header: the types of ustar, and the extended headers of pax and GNU.
 _FILE, _FOLDER, _OTHER = "0\0", "5", "12346"  # other: links, devices, pipes
 _PAX, _GNU_NAME = "x", "L"
 _EXTENSIONS = "xgLK"
 
 
 class Member(NamedTuple):
-    """What a header says of one member."""
+    """The header of one member."""
 
     name: str
     kind: str
@@ -46,7 +47,7 @@ class Member(NamedTuple):
 
 
 class DamagedError(Exception):
-    """The bytes are no .tar.gz, or no longer."""
+    """The bytes are not a .tar.gz, or are damaged."""
 
 
 def read_members(
@@ -54,8 +55,8 @@ def read_members(
 ) -> Iterator[tuple[str, bytes]]:
     """The name and the bytes of each of the `wanted` members, in the archive's order.
 
-    `longest` bounds one wanted member. Raises UserError where one is not a regular file, and as
-    `walk_members`.
+    `longest` limits the size of a wanted member. Raises UserError if one is not a regular file, and
+    as `walk_members`.
     """
     for name, member, read in walk_members(path, most):
         if name in wanted:
@@ -69,13 +70,14 @@ def read_members(
 def walk_members(
     path: Path, most: int, most_members: int = MOST_MEMBERS
 ) -> Iterator[tuple[str, Member, Callable[[], bytes]]]:
-    """Each member's name, what its header says, and what reads its bytes, then or never.
+    """Each member's name, its header, and a function that reads its bytes, to be called before the
+    next member or not at all.
 
-    A member's "./" in front is left out. `most` bounds what all unpack to; the archive itself may
-    be no longer than that. Read to the end, where gzip has a checksum.
+    A leading "./" is removed. `most` limits the unpacked size of all members; the archive itself
+    may be no longer. Reads to the end, where gzip has its checksum.
 
-    Raises UserError for a damaged archive, one beyond the bounds, and one with two members of a
-    name; OSError as `open` does.
+    Raises UserError for a damaged archive, one beyond the limits, and one with two members of the
+    same name; OSError as `open` does.
     """
     seen: set[str] = set()
     shown_as = shown_path(path)
@@ -102,7 +104,7 @@ def _read_member(stream: "_Unpacked", size: int, shown_as: str) -> bytes:
 
 @contextlib.contextmanager
 def _refusing(name: str, expected: str) -> Iterator[None]:
-    """Around whatever reads an archive: a damaged one is a UserError that names it."""
+    """Wraps code that reads an archive: damage becomes a UserError that names the archive."""
     try:
         yield
     except (DamagedError, zlib.error) as error:
@@ -110,9 +112,9 @@ def _refusing(name: str, expected: str) -> Iterator[None]:
 
 
 def unzip(raw: bytes, most: int, where: str) -> bytes:
-    """What the bytes of a .gz file unpack to; at most `most` bytes.
+    """The unpacked bytes of a .gz file; at most `most`.
 
-    Raises UserError for a damaged file and one beyond the bound; `where` is what it calls it.
+    Raises UserError for a damaged file and one beyond the limit; `where` is its name in messages.
     """
     stream = _Unpacked(io.BytesIO(raw), most, len(raw))
     parts = bytearray()
@@ -124,7 +126,7 @@ def unzip(raw: bytes, most: int, where: str) -> bytes:
 
 
 def check_length(where: str, length: int, longest: int) -> None:
-    """Raises UserError for a file that is longer than any of its name can be."""
+    """Raises UserError for a file that is longer than any file of its name."""
     if length > longest:
         raise UserError(
             f"{where}: {length:,} bytes, longer than any file of CIFAR, expected at most "
@@ -133,16 +135,16 @@ def check_length(where: str, length: int, longest: int) -> None:
 
 
 class _Unpacked:
-    """What a gzip file unpacks to, up to `most` bytes.
+    """The unpacked contents of a gzip file, up to `most` bytes.
 
-    One gzip stream only: a chain of millions of empty ones would take minutes to read as nothing.
+    One gzip stream only: reading a chain of millions of empty ones would take minutes.
     """
 
     def __init__(self, file: BinaryIO, most: int, most_packed: int):
         self.file, self.left, self.most = file, most, most
         self.packed_left = self.most_packed = most_packed
         self.unzip = zlib.decompressobj(wbits=31)
-        self.waiting = b""  # compressed, read and not yet unpacked
+        self.waiting = b""  # compressed bytes, read but not yet unpacked
 
     def some(self, count: int) -> bytes:
         """At least one and at most `count` of the next bytes; none only at the end."""
@@ -150,7 +152,7 @@ class _Unpacked:
             if not self.waiting:
                 self.waiting = self.packed()
                 if not self.waiting:
-                    raise DamagedError("it is cut short")
+                    raise DamagedError("it is truncated")
             part = self.unzip.decompress(self.waiting, count)
             self.waiting = self.unzip.unconsumed_tail
             if part:
@@ -161,7 +163,7 @@ class _Unpacked:
         return b""
 
     def packed(self) -> bytes:
-        """The next piece of the file; none at its end."""
+        """The next chunk of the file; empty at its end."""
         part = self.file.read(CHUNK)
         self.packed_left -= len(part)
         if self.packed_left < 0:
@@ -169,7 +171,7 @@ class _Unpacked:
         return part
 
     def read(self, count: int) -> bytes:
-        """The next `count` bytes, or fewer at the end of all."""
+        """The next `count` bytes, or fewer at the end."""
         if count > self.left:
             raise DamagedError(f"it unpacks to more than {self.most:,} bytes")
         parts = bytearray()
@@ -180,7 +182,7 @@ class _Unpacked:
         return bytes(parts)
 
     def skip(self, size: int) -> None:
-        """Passes over `size` bytes; a size from a header, so not one to read at once."""
+        """Skips `size` bytes; the size comes from a header, so they are not read at once."""
         if size > self.left:
             raise DamagedError(f"it unpacks to more than {self.most:,} bytes")
         while size and (part := self.some(min(CHUNK, size))):
@@ -189,18 +191,18 @@ class _Unpacked:
             raise DamagedError("it ends in the middle of a member")
 
     def finish(self) -> None:
-        """On to the end of the gzip stream; then only the zeros that tapes are filled with."""
+        """Reads to the end of the gzip stream; only zero padding may follow."""
         while self.some(CHUNK):
             pass
         rest = self.unzip.unused_data
         while rest:
             if rest.strip(b"\0"):
-                raise DamagedError("something follows its end")
+                raise DamagedError("there is data after its end")
             rest = self.packed()
 
 
 def _next_member(stream: _Unpacked) -> Member | None:
-    """The next member, its extended headers applied; None at the archive's end."""
+    """The next member, with its extended headers applied; None at the end of the archive."""
     records: dict[str, str] = {}
     for _ in range(MOST_EXTENSIONS + 1):
         block = stream.read(BLOCK)
@@ -208,7 +210,7 @@ def _next_member(stream: _Unpacked) -> Member | None:
             return None
         member = _header(block)
         if member.kind not in _EXTENSIONS:
-            # Whatever its header says, no bytes follow a folder or a link.
+            # No data follows a folder or a link, whatever its header says.
             size = member.size if member.kind in _FILE else 0
             return Member(records.get("path", member.name), member.kind, size)
         if member.size > LONGEST_EXTENSION:
@@ -226,14 +228,15 @@ def _next_member(stream: _Unpacked) -> Member | None:
 
 
 def _header(block: bytes) -> Member:
-    """What a block of 512 bytes says, if its checksum is right."""
+    """The header in a block of 512 bytes, if its checksum is right."""
     blank = block[:148] + b" " * 8 + block[156:]
-    signed = sum(blank) - 256 * sum(byte > 127 for byte in blank)  # as some old programs add
+    # some old programs sum signed bytes
+    signed = sum(blank) - 256 * sum(byte > 127 for byte in blank)
     if _octal(block[148:156]) not in (sum(blank), signed):
         raise DamagedError("it has a header whose checksum is wrong")
     kind = chr(block[156])
     if kind not in _FILE + _FOLDER + _OTHER + _EXTENSIONS:
-        raise DamagedError(f"it has a member of kind {shown(kind)}, which CIFAR's do not have")
+        raise DamagedError(f"it has a member of type {shown(kind)}, which CIFAR's do not have")
     name = _text(block[:100])
     if block[257:263] == b"ustar\0" and block[345]:
         name = f"{_text(block[345:500])}/{name}"
@@ -242,7 +245,7 @@ def _header(block: bytes) -> Member:
 
 def _octal(field: bytes) -> int:
     digits = field.strip(b" \0")
-    if not re.fullmatch(rb"[0-7]{0,12}", digits):  # also what GNU writes from 8 GiB on
+    if not re.fullmatch(rb"[0-7]{0,12}", digits):  # also GNU's encoding from 8 GiB on
         raise DamagedError("it has a header with a number that is not octal")
     return int(digits or b"0", 8)
 
@@ -258,7 +261,7 @@ def _pax_records(raw: bytes) -> dict[str, str]:
         start = re.match(rb"([1-9][0-9]{0,5}) ([^=]+)=", raw)
         length = int(start[1]) if start else 0
         if not start or raw[length - 1 : length] != b"\n" or length <= start.end():
-            raise DamagedError("it has an extended header that is not one")
+            raise DamagedError("it has a malformed extended header")
         key = start[2].decode("latin-1")
         if key == "size" or key.startswith("GNU.sparse"):
             raise DamagedError("it has a sparse member, or one of over 8 GiB")

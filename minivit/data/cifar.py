@@ -1,11 +1,11 @@
 """Reads CIFAR-10 and CIFAR-100: 60,000 images of 32×32 pixels, from either official layout.
 
-Both layouts hold training and test batches. In the binary one a batch is rows of 1 byte per kind of
-label and 3,072 pixel bytes; in the Python one, which torchvision keeps, a pickle (see
+Both layouts hold training and test batches. In the binary layout a batch is rows of 1 byte per kind
+of label and 3,072 pixel bytes; in the Python layout, which torchvision uses, it is a pickle (see
 `pickle_reader`). Archives are read in memory: nothing is unpacked to disk.
 
-Official is an archive whose SHA-256 is the official one, or a Python folder whose files have the
-MD5s that torchvision checks. No official hash of the single binary files is published, so an
+An archive is official if it has the official SHA-256, a Python folder if its files have the MD5s
+that torchvision checks. No official hashes of the individual binary files are published, so an
 unpacked binary folder cannot be distinguished from an altered one.
 
 Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009),
@@ -33,8 +33,8 @@ from minivit.files import check_regular, read_plain
 URL = "https://www.cs.toronto.edu/~kriz/"
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
-# What keeps a file that claims terabytes, or unpacks to them, from filling the memory: unpacked,
-# an archive has 186 MB.
+# Limits that keep a file that claims or unpacks to terabytes from filling the memory: unpacked, an
+# archive has 186 MB.
 MOST_UNPACKED = 1 << 28
 LONGEST_META = 1 << 16
 LONGEST_CLASS_NAME = 64
@@ -42,10 +42,10 @@ LONGEST_CLASS_NAME = 64
 
 @dataclass(frozen=True)
 class Layout:
-    """One of the two forms in which a data set is published.
+    """One of the two layouts in which a data set is published.
 
-    suffix: what its batch files have after their name; metas: the files with names of classes;
-    md5: by file name, empty if none is known.
+    suffix: of the batch files; metas: the files with class names; md5: by file name, empty if none
+    are known.
     """
 
     folder: str
@@ -58,10 +58,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Labels:
-    """One kind of label, by the names that the layouts have for it.
+    """One kind of label, with its names in the layouts.
 
-    key: in a Python batch; meta: the binary layout's file with the names of the classes; meta_key:
-    in the Python layout's; class_names: those of a folder or an archive without that file.
+    key: in a Python batch; meta: the binary layout's file of class names; meta_key: in the Python
+    layout's; class_names: used for a folder or an archive without that file.
     """
 
     key: str
@@ -72,10 +72,11 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar(Published):
-    """CIFAR-10, or CIFAR-100 by one of its two kinds of label.
+    """CIFAR-10, or CIFAR-100 with one of its two kinds of label.
 
-    batches: how many images each has; the last is the test set. labels: all kinds, in the order of
-    their bytes in a binary row; kind: which of them is the class. longest: bytes of a file.
+    batches: the number of images in each; the last is the test set. labels: all kinds, in the order
+    of their bytes in a binary row; kind: which of them is the class. longest: largest size of a
+    file in bytes.
     """
 
     url: str = URL
@@ -118,7 +119,9 @@ class Cifar(Published):
         )
 
     def _fetch(self, url: str, data_dir: Path) -> Path:
-        """From an archive's address, or one ending in "/", of the folder with the binary one."""
+        """Downloads from the address of an archive, or of a folder with the binary archive, ending
+        in "/".
+        """
         if data_dir.suffix in (".gz", ".tgz"):
             raise UserError(
                 f"no archive {shown_path(data_dir)}: expected a file, or a folder to download into"
@@ -165,7 +168,7 @@ class Cifar(Published):
         return Read(train, Split(images[test], labels[test]), class_names, official)
 
     def _rows(self) -> dict[str, slice]:
-        """Where each batch's images lie among all."""
+        """The slice of each batch among all images."""
         ends = accumulate(self.batches.values())
         return {
             batch: slice(end - count, end)
@@ -173,7 +176,7 @@ class Cifar(Published):
         }
 
     def _folder_files(self, path: Path) -> Iterator[tuple[Layout, str, bytes]]:
-        """The layout and the name of each of its files that are there, and their bytes."""
+        """The layout, and the names and bytes of its files that are present."""
         binary = path.name == self.binary.folder or (path / self.files(self.binary)[0]).exists()
         layout = self.binary if binary else self.python
         for name in self.files(layout):
@@ -181,7 +184,7 @@ class Cifar(Published):
                 yield layout, name, read_plain(path / name, self.longest, "a file of CIFAR")
 
     def _archive_files(self, path: Path) -> Iterator[tuple[Layout, str, bytes]]:
-        """The same from an archive, in its order; other members are passed over."""
+        """The same from an archive, in its order; other members are skipped."""
         known = {
             f"{layout.folder}/{name}": (layout, name)
             for layout in self.layouts
@@ -195,11 +198,13 @@ class Cifar(Published):
                 yield layout, name, raw
 
     def _binary_batch(self, raw: bytes, count: int, where: str) -> tuple[np.ndarray, np.ndarray]:
-        """Images (count, 3, 32, 32) and labels (count,) of a binary batch; both views of `raw`."""
+        """Images (count, 3, 32, 32) and labels (count,) of a binary batch; both are views of
+        `raw`.
+        """
         width = len(self.labels) + PIXELS
         if len(raw) != count * width:
             raise UserError(
-                f"{where}: {len(raw):,} bytes, expected {count * width:,}; is it cut short?"
+                f"{where}: {len(raw):,} bytes, expected {count * width:,}; is it truncated?"
             )
         rows = np.frombuffer(raw, np.uint8).reshape(count, width)
         for column, labels in enumerate(self.labels):
@@ -207,19 +212,19 @@ class Cifar(Published):
         return rows[:, len(self.labels) :].reshape(count, *SHAPE), rows[:, self.kind]
 
     def _python_batch(self, raw: bytes, count: int, where: str) -> tuple[np.ndarray, np.ndarray]:
-        """The same of a Python batch: a dict with "data", an array (count, 3072), and lists."""
+        """The same for a Python batch: a dict with "data", an array (count, 3072), and lists."""
         value = read_pickle(raw, where)
         batch = value if type(value) is dict else {}
         data = batch.get("data")
         if not isinstance(data, np.ndarray) or data.shape != (count, PIXELS):
             raise UserError(
-                f'{where}: no batch of CIFAR, expected "data" of shape ({count}, {PIXELS})'
+                f'{where}: not a CIFAR batch, expected "data" of shape ({count}, {PIXELS})'
             )
         for labels in self.labels:
             found = batch.get(labels.key)
             if type(found) is not list or len(found) != count:
                 raise UserError(
-                    f'{where}: no batch of CIFAR, expected "{labels.key}", a list of {count}'
+                    f'{where}: not a CIFAR batch, expected "{labels.key}", a list of {count}'
                 )
             valid = all(type(label) is int and label >= 0 for label in found)
             _check_labels(max(found) if valid else -1, labels, where)
@@ -229,7 +234,9 @@ class Cifar(Published):
     def _class_names(
         self, layout: Layout, name: str, raw: bytes, where: str
     ) -> tuple[str, ...] | None:
-        """The names, a line each, or a list of a pickled dict; None in those of another kind."""
+        """The class names: one per line, or a list in a pickled dict; None for those of another
+        kind.
+        """
         labels = self.labels[self.kind]
         check_length(where, len(raw), LONGEST_META)
         if layout is self.binary:
@@ -251,12 +258,12 @@ class Cifar(Published):
 def _check_labels(largest: int, labels: Labels, where: str) -> None:
     if not 0 <= largest < len(labels.class_names):
         raise UserError(
-            f"{where}: holds a label outside 0 to {len(labels.class_names) - 1}; is it damaged?"
+            f"{where}: contains a label outside 0 to {len(labels.class_names) - 1}; is it damaged?"
         )
 
 
 def _is_class_name(name: object) -> bool:
-    """Whether a name may be printed: one from a file could also move a terminal's cursor."""
+    """Whether a name may be printed: one from a file could contain terminal control sequences."""
     return (
         type(name) is str
         and 0 < len(name) <= LONGEST_CLASS_NAME

@@ -1,9 +1,9 @@
-"""A folder of class folders, as torchvision's ImageFolder has it: what its file names say.
+"""A folder of class folders, as in torchvision's ImageFolder: classes and splits from file names.
 
-    photos/cats/1.jpg                    a class per folder, at any depth below it
-    photos/train/cats/1.jpg              the same for each of train, val and test
+    photos/cats/1.jpg                    one folder per class, images at any depth
+    photos/train/cats/1.jpg              the same within train, val and test
 
-Names alone are looked at, so a folder, a .zip and a .tar.gz are read in the same way.
+Only names matter, so a folder, a .zip and a .tar.gz are read in the same way.
 """
 
 import unicodedata
@@ -17,7 +17,7 @@ from minivit.data.dataset import is_name
 from minivit.errors import UserError, shown
 
 MOST_FILES = 1_500_000
-"""Of a folder, an archive or a table: ImageNet has 1,281,167."""
+"""Most files in a folder, an archive or a table: ImageNet has 1,281,167."""
 MOST_CLASSES = 100_000
 SPLITS = {
     "train": "train",
@@ -28,18 +28,18 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
-"""What a split may be called: by its folder, in a table, in the name of an array."""
+"""Names that a split may have: as a folder, in a table, in the name of an array."""
 
 CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
-"""What systems put beside images, besides hidden files."""
+"""Files that operating systems add next to images, besides hidden files."""
 
 
 class Listing(NamedTuple):
     """The images of a data set, by file name.
 
-    names: of their files, "/" between folders. labels: int (N,), places in class_names. splits:
-    str (N,), "train", "val" or "test"; all "train" where nothing is said. left_out: how many files
-    lie in no class folder.
+    names: of their files, "/" between folders. labels: int (N,), indices into class_names. splits:
+    str (N,), "train", "val" or "test"; all "train" if there are no splits. left_out: how many files
+    are not in a class folder.
     """
 
     names: list[str]
@@ -50,24 +50,24 @@ class Listing(NamedTuple):
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file is hidden, lies in a hidden folder, or is one that systems make."""
+    """Whether a file is hidden, in a hidden folder, or created by an operating system."""
     parts = name.split("/")
     return any(part.startswith(".") or part.casefold() in CLUTTER for part in parts)
 
 
 def list_classes(names: Iterable[str]) -> Listing:
-    """What the names of image files say.
+    """Classes and splits from the names of image files.
 
-    Images are in the order of their own names, then of their folders: those that are numbered
-    across classes, as 00001.png, keep their order.
+    Images are sorted by their own names, then by their folders: images numbered across classes,
+    such as 00001.png, keep their order.
 
     Raises:
-        UserError: no images, no class folders, a single class, two that differ in case alone, or a
-            class of val or test that train does not have.
+        UserError: no images, no class folders, a single class, two that differ only in case, or a
+        class of val or test that is not in train.
     """
     parts = [tuple(name.split("/")) for name in names]
     if not parts:
-        raise UserError("no images in it; expected a folder per class, with images")
+        raise UserError("no images in it; expected one folder of images per class")
     parts, above = _without_wrapping(parts)
     in_splits = _has_splits(parts)
     found: list[tuple[str, str, str]] = []  # file, split, class
@@ -77,7 +77,9 @@ def list_classes(names: Iterable[str]) -> Listing:
         if split and len(inner) >= 2:
             found.append(("/".join((*above, *one)), split, inner[0]))
     if not found:
-        raise UserError(f"{len(parts):,} images in no class folder; expected a folder per class")
+        raise UserError(
+            f"{len(parts):,} images are not in a class folder; expected one folder per class"
+        )
     found.sort(key=lambda one: (one[0].rsplit("/", 1)[-1], one[0]))
     class_names = _class_names(found)
     places = {name: i for i, name in enumerate(class_names)}
@@ -93,16 +95,19 @@ def list_classes(names: Iterable[str]) -> Listing:
 def _without_wrapping(
     parts: list[tuple[str, ...]],
 ) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
-    """Without the folders that hold all of the others, as archives often have one; and those."""
-    most = min(map(len, parts)) - 2  # a class and a file are left
+    """Paths without the outer folders that contain everything, which archives often have; and those
+    folders.
+    """
+    most = min(map(len, parts)) - 2  # leave a class and a file
     first = parts[0]
     depth = next((d for d in range(most) if any(one[d] != first[d] for one in parts)), max(most, 0))
     return [one[depth:] for one in parts], first[:depth]
 
 
 def _has_splits(parts: list[tuple[str, ...]]) -> bool:
-    """Whether there is a training split: its folder has class folders in it, and another split, or
-    nothing else, lies beside it. A class may be called train, too."""
+    """Whether there is a training split: its folder contains class folders, and next to it is
+    another split or nothing. A class may be called train, too.
+    """
     folders: defaultdict[str, bool] = defaultdict(bool)
     for one in parts:
         if len(one) >= 2:
@@ -118,16 +123,16 @@ def _class_names(found: list[tuple[str, str, str]]) -> tuple[str, ...]:
     if others:
         raise UserError(
             f"class {shown(others[0])} is in the val or test folder, but not in the train folder; "
-            "add images of it there, or take it away"
+            "add images of it there, or remove it"
         )
     require_classes(names)
     return tuple(names)
 
 
 def require_classes(names: list[str]) -> None:
-    """Raises UserError unless these are the names of two or more classes that differ."""
+    """Raises UserError unless these are the names of two or more distinct classes."""
     if not names:
-        raise UserError("no images in it; expected some of each of two classes or more")
+        raise UserError("no images in it; expected images of two or more classes")
     if len(names) == 1:
         raise UserError(f"a single class, {shown(names[0])}; expected two or more")
     if len(names) > MOST_CLASSES:
@@ -139,6 +144,6 @@ def require_classes(names: list[str]) -> None:
         other = same.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if other is not name:
             raise UserError(
-                f"classes {shown(other)} and {shown(name)} differ in case alone; expected one "
+                f"classes {shown(other)} and {shown(name)} differ only in case; expected one "
                 "folder for both, or other names"
             )

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the house: images, labels and the names of the classes."""
+"""Data sets: images, labels and class names."""
 
 import hashlib
 from collections.abc import Callable
@@ -18,7 +18,8 @@ LONGEST_NAME = 200
 
 def is_name(name: str) -> bool:
     """Whether a name, such as a class's, may be printed: in any script, on one line of bounded
-    length; one from a file could also move a terminal's cursor."""
+    length; one from a file could contain terminal control sequences.
+    """
     return 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
 
@@ -27,11 +28,11 @@ class Split:
     """Images and their labels.
 
     images: uint8 (N, C, H, W), in memory or in a file; `pixels` has them in memory. labels: int64
-    (N,). masks: bool (N, H, W), True where the labelled figure is, or None where nobody drew them.
-    names: str (N,), of the images' files, or None where they have none.
+    (N,). masks: bool (N, H, W), True where the labeled figure is, or None if there are none.
+    names: str (N,), of the image files, or None if there are none.
 
     Raises:
-        UserError: not as many labels as images.
+        UserError: the numbers of labels and images differ.
     """
 
     images: Images
@@ -44,7 +45,7 @@ class Split:
         for name, array in arrays.items():
             if array is not None and len(array) != len(self.labels):
                 raise UserError(
-                    f"{len(array)} {name} and {len(self.labels)} labels; expected as many of each"
+                    f"{len(array)} {name} and {len(self.labels)} labels; expected equal numbers"
                 )
 
     def __len__(self) -> int:
@@ -60,23 +61,23 @@ class Split:
         return np.asarray(self.images)
 
     def class_counts(self, num_classes: int) -> np.ndarray:
-        """Images of each class, int (K,)."""
+        """The number of images of each class, int (K,)."""
         return np.bincount(self.labels, minlength=num_classes)
 
     def num_held_out(self, fraction: float) -> int:
-        """How many images `hold_out` takes: at least one, or none where the fraction is 0."""
+        """How many images `hold_out` takes: at least one, or none if the fraction is 0."""
         return max(1, round(fraction * len(self))) if fraction else 0
 
     def hold_out(
         self, fraction: float, rng: np.random.Generator, *, stratify: bool = False
     ) -> tuple["Split", "Split"]:
-        """(the rest, the share held out), drawn at random: at least one image, or none where
-        the fraction is 0.
+        """(rest, held out), drawn at random: at least one image is held out, or none if the
+        fraction is 0.
 
-        stratify: hold out each class in its share (to within one image).
+        stratify: hold out classes in proportion (to within one image).
 
         Raises:
-            UserError: nothing would be left.
+            UserError: nothing would be left to train on.
         """
         order = self._in_shares(rng) if stratify else rng.permutation(len(self))
         count = self.num_held_out(fraction)
@@ -90,11 +91,11 @@ class Split:
     def hold_out_of_each(
         self, fraction: float, rng: np.random.Generator
     ) -> tuple["Split", "Split"]:
-        """(the rest, the share held out of each class), drawn at random: at least one image of a
-        class, but of a class of one none.
+        """(rest, held out), drawn at random within each class: at least one image of a class, but
+        none of a class with a single image.
 
         Raises:
-            UserError: no class has two.
+            UserError: no class has two images.
         """
         order = rng.permutation(len(self))
         held: list[np.ndarray] = []
@@ -104,21 +105,27 @@ class Split:
         out = np.zeros(len(self), bool)
         out[np.concatenate(held)] = True
         if not out.any():
-            raise UserError("a single image of each class; expected two, one to test with")
+            raise UserError(
+                "only one image of each class; expected at least two, one of them for testing"
+            )
         return self[np.flatnonzero(~out)], self[np.flatnonzero(out)]
 
     def sample(self, count: int, rng: np.random.Generator) -> "Split":
-        """`count` of the images drawn at random, each class in its share (to within one image).
+        """`count` images drawn at random, classes in proportion (to within one image).
 
         Raises:
-            UserError: there are not as many.
+            UserError: there are fewer.
         """
         if count > len(self):
-            raise UserError(f"{count} images wanted, there are {len(self)}; choose at most as many")
+            raise UserError(
+                f"{count} images requested, there are {len(self)}; choose at most that many"
+            )
         return self[self._in_shares(rng)[:count]]
 
     def _in_shares(self, rng: np.random.Generator) -> np.ndarray:
-        """All rows at random, but so that the first n, for any n, have each class in its share."""
+        """All rows in random order, such that the first n, for any n, have the classes in
+        proportion.
+        """
         order = rng.permutation(len(self))
         labels = self.labels[order]
         by_class = np.argsort(labels, kind="stable")
@@ -128,21 +135,21 @@ class Split:
         return order[by_class[np.argsort((turn + 0.5) / sizes, kind="stable")]]
 
     def resized(self, size: tuple[int, int], resize: Resize = "crop") -> "Split":
-        """The same images at another (height, width), as `Preprocess` does it; masks by their
+        """The same images at another (height, width), resized as by `Preprocess`; masks by the
         nearest pixel.
 
         Raises:
-            UserError: the memory is too small for them.
+            UserError: not enough memory.
         """
         preprocess = Preprocess(size, self.images.shape[1], resize)
         masks = None if self.masks is None else preprocess.of_masks(self.masks)
         return Split(preprocess.of_arrays(self.pixels), self.labels, masks, self.names)
 
     def with_channels(self, channels: int) -> "Split":
-        """The same images in grey (1) or as RGB (3); see `grey.with_channels`.
+        """The same images as grayscale (1) or RGB (3); see `grey.with_channels`.
 
         Raises:
-            UserError: other channels, or the memory is too small for them.
+            UserError: another number of channels, or not enough memory.
         """
         count, _, H, W = self.images.shape
         require_memory(f"a set of {count:,} images", {"images": count * channels * H * W})
@@ -151,13 +158,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split over the same classes, and one for validation where it comes with
-    one: else a part of the training split is held out for it.
+    """A training and a test split over the same classes, and a validation split if the data set
+    comes with one; else part of the training split is held out for it.
 
-    name: what to call it wherever a result measured on it is quoted.
+    name: to be quoted with every result measured on it.
 
     Raises:
-        UserError: an empty split, or a label that is no class.
+        UserError: an empty split, or a label outside the classes.
     """
 
     name: str
@@ -179,7 +186,7 @@ class Dataset:
 
     @property
     def splits(self) -> dict[str, Split]:
-        """Those that it has, by name: training, test, validation."""
+        """The existing splits by name: training, test, validation."""
         found = {"training": self.train, "test": self.test, "validation": self.val}
         return {name: split for name, split in found.items() if split is not None}
 
@@ -189,7 +196,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the class names, and of all images and labels in their order."""
+        """SHA-256 of the class names and of all images and labels in order."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         for split in self.splits.values():
             images, labels = split.images, split.labels
@@ -201,16 +208,16 @@ class Dataset:
         return digest.hexdigest()
 
     def resized(self, size: tuple[int, int], resize: Resize = "crop") -> "Dataset":
-        """The same with images of another (height, width); itself where they have it.
+        """The same with images of another (height, width); itself if they already have it.
 
-        resize: how images of another shape get it, see `Preprocess`.
+        resize: how the aspect ratio is changed, see `Preprocess`.
         """
         if self.train.images.shape[2:] == size:
             return self
         return self._changed(lambda split: split.resized(size, resize))
 
     def with_channels(self, channels: int) -> "Dataset":
-        """The same with grey (1) or RGB images (3); itself where it has them."""
+        """The same with grayscale (1) or RGB images (3); itself if it already has them."""
         if self.train.images.shape[1] == channels:
             return self
         return self._changed(lambda split: split.with_channels(channels))

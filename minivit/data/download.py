@@ -1,9 +1,9 @@
-"""Brings one known file from the network: resumed where it broke off, checked, then put in place.
+"""Downloads one known file: resumed after an interruption, verified, then moved into place.
 
-The file grows as NAME.part beside its place and is renamed only once its SHA-256 is right, so a
-file under its own name is always whole. The part only ever grows: a server that cannot go on in the
-middle sends everything again, and what is here already is passed over. A lock beside it lets one
-run at a time download.
+The file grows as NAME.part next to its destination and is renamed only once its SHA-256 is right,
+so a file under its own name is always complete. The part only ever grows: a server that cannot
+resume sends everything again, and what is already here is skipped. A lock file lets only one
+process download at a time.
 """
 
 import hashlib
@@ -28,28 +28,29 @@ from minivit.data.answers import (
 from minivit.errors import UserError, shown, shown_path
 from minivit.files import check_regular, open_plain
 
-TRIES = 4  # in a row that bring nothing new; a try that brings something starts the count again
+TRIES = 4  # consecutive attempts without new data; an attempt that brings some resets the count
 MOST_TRIES = 500  # in all
-PAUSE = 1.0  # seconds after the first such try, doubled after each
+PAUSE = 1.0  # seconds after the first such attempt, doubled after each
 TIMEOUT = 60.0  # seconds of silence after which a connection counts as broken
-PATIENCE = 300.0  # seconds in which LEAST bytes have to come in, over all tries: 1 kB/s
+PATIENCE = 300.0  # seconds in which LEAST bytes have to arrive, over all attempts: 1 kB/s
 LEAST = 300_000
 CHUNK = 1 << 18
-SAY_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
+SAY_EVERY = 30.0  # seconds between two lines of progress without a terminal
 
 
 class Expected(NamedTuple):
-    """What the complete file must be."""
+    """The properties of the complete file."""
 
     size: int
     sha256: str
 
 
 def fetch(url: str, target: Path, expected: Expected, *, otherwise: str = "") -> None:
-    """Makes `target` the file at `url` (http, https or file); does nothing if it is there already.
+    """Downloads the file at `url` (http, https or file) to `target`; does nothing if it is already
+    there.
 
-    A run that finds another one at work waits for it, then finds the finished file. Everything that
-    can go wrong raises UserError, whose end says how to go on; `otherwise` adds a way.
+    If another process is downloading it, waits and then uses the finished file. Every failure
+    raises a UserError that ends with how to proceed; `otherwise` adds an alternative.
     """
     check_url(url)
     part = target.with_name(target.name + ".part")
@@ -76,7 +77,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def _lock(target: Path) -> Iterator[None]:
-    """Holds `target`'s lock; the operating system frees it even if the run that holds it dies."""
+    """Holds `target`'s lock; the operating system releases it even if the process dies."""
     path = target.with_name(target.name + ".lock")
     _check_part(path, target)
     lock = FileLock(path)
@@ -92,22 +93,26 @@ def _lock(target: Path) -> Iterator[None]:
 
 
 def _check_part(path: Path, target: Path) -> None:
-    """Raises UserError if something is there that is not a file of this folder, a link for one."""
+    """Raises UserError if something other than a regular file of this folder is there, such as a
+    link.
+    """
     if not os.path.lexists(path):
         return
     try:
         check_regular(path, follow=False)
     except UserError as error:
         raise UserError(
-            f"cannot write {shown_path(target)}: beside it is {error}; remove that, and run again"
+            f"cannot write {shown_path(target)}: {error} is in the way; remove it and run again"
         ) from None
 
 
 def _complete(url: str, part: Path, expected: Expected, go_on: str) -> None:
-    """Tries until `part` has the expected size, or TRIES tries in a row brought nothing new."""
+    """Retries until `part` has the expected size, or TRIES consecutive attempts brought nothing
+    new.
+    """
     tries = 1 if url.lower().startswith("file:") else TRIES
     failed, have, ranges, pace = 0, _size(part), True, _Pace()
-    if have > expected.size:  # whatever it was; the hash shows whether its beginning is the file
+    if have > expected.size:  # whatever it was; the hash shows whether its beginning is right
         os.truncate(part, expected.size)
     with _Progress(url, have, expected.size) as progress:
         for _ in range(MOST_TRIES):
@@ -129,16 +134,16 @@ def _complete(url: str, part: Path, expected: Expected, go_on: str) -> None:
                 raise UserError(f"cannot download {url}: {broken}; {go_on}")
             if broken:
                 time.sleep(PAUSE * 2 ** (failed - 1))
-    raise UserError(f"cannot download {url}: {MOST_TRIES} tries did not bring all of it; {go_on}")
+    raise UserError(f"cannot download {url}: {MOST_TRIES} attempts did not complete it; {go_on}")
 
 
 def _pull(
     url: str, part: Path, expected: Expected, progress: "_Progress", pace: "_Pace", ranges: bool
 ) -> None:
-    """One request for what is missing, or for everything; what is new is added as it comes.
+    """One request for what is missing, or for everything; new data is appended as it arrives.
 
-    Raises BrokenError if it ends early, UserError if the server will not or has another file, and
-    OSError only for what goes wrong on the disk: the network's own are turned into the others.
+    Raises BrokenError if it ends early, UserError if the server refuses or has another file, and
+    OSError only for errors of the disk: network errors are converted to the others.
     """
     size, have = expected.size, _size(part)
     with answer_to(url, have if ranges else 0, size, TIMEOUT, pace.check) as answer:
@@ -149,8 +154,8 @@ def _pull(
             )
         at = answer.start
         if at < have:
-            progress.say(f"sends everything again; {have / 1e6:,.1f} MB are here already")
-        # Unbuffered: what was received is on disk when the connection breaks.
+            progress.say(f"sends everything again; {have / 1e6:,.1f} MB are already here")
+        # Unbuffered: received data is on disk when the connection breaks.
         with open(part, "ab", buffering=0) as file:
             while at < size and (chunk := answer.some(min(CHUNK, size - at))):
                 new = chunk[max(have - at, 0) :]
@@ -164,7 +169,7 @@ def _pull(
 
 
 class _Pace:
-    """Gives up where too little comes in: a byte per second would take five years."""
+    """Gives up if data arrives too slowly: at a byte per second it would take five years."""
 
     def __init__(self) -> None:
         self.since, self.got = time.monotonic(), 0
@@ -178,7 +183,7 @@ class _Pace:
 
 
 def _write(file: IO[bytes], chunk: bytes) -> None:
-    """All of `chunk`: an unbuffered write may take less, on a disk that is nearly full."""
+    """Write all of `chunk`: an unbuffered write may write less, on a nearly full disk."""
     view = memoryview(chunk)
     while view:
         view = view[file.write(view) :]
@@ -187,7 +192,7 @@ def _write(file: IO[bytes], chunk: bytes) -> None:
 def _check(url: str, part: Path, expected: Expected, by_hand: str) -> None:
     found = sha256_of(part)
     if found != expected.sha256:
-        part.unlink()  # it would be in the way of the next try
+        part.unlink()  # it would be in the way of the next attempt
         raise UserError(
             f"{url} is not the file that was expected, and is removed: found SHA-256 {found}, "
             f"expected {expected.sha256}; check the address and run again, {by_hand}"
@@ -203,7 +208,9 @@ def _say(line: str) -> None:
 
 
 class _Progress:
-    """A bar on a terminal; in a log file, a plain line at the start and now and then."""
+    """A progress bar in a terminal; in a log file, a plain line at the start and from time to
+    time.
+    """
 
     def __init__(self, url: str, have: int, size: int):
         self.have, self.size, self.said = have, size, time.monotonic()
@@ -223,12 +230,12 @@ class _Progress:
         self.bar.close()
 
     def say(self, what: str) -> None:
-        """A line of the server's doing."""
+        """Print a line about the server."""
         self.bar.clear()
         _say(f"{self.name}: the server {what}")
 
     def update(self, count: int) -> None:
-        """Notes `count` more bytes."""
+        """Count `count` more bytes."""
         self.have += count
         self.bar.update(count)
         if self.lines and time.monotonic() - self.said > SAY_EVERY:

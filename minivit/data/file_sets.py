@@ -1,4 +1,4 @@
-"""Many files by name: those of a folder, a .zip or a .tar.gz, each within bounds.
+"""Sets of files by name: in a folder, a .zip or a .tar.gz, read within limits.
 
 Archives are read in memory: nothing is unpacked to disk.
 """
@@ -19,26 +19,28 @@ from minivit.errors import UserError, shown_path
 from minivit.files import read_plain, reading
 
 MOST_UNPACKED = 1 << 40
-"""Bytes: of what an archive unpacks to, no more is read."""
+"""Most unpacked bytes that are read from an archive."""
 
 
 class FileSet(Protocol):
-    """Image files, "/" between the folders in their names."""
+    """Image files, with "/" between the folders in their names."""
 
     path: Path
 
     def names(self) -> list[str]:
-        """Of all that are images by suffix or beginning, in any order, clutter left out."""
+        """The names of all files that are images by suffix or signature, in any order, without
+        clutter.
+        """
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
-        """(place in `names`, the bytes of the file, or why they cannot be read), in any order."""
+        """(index in `names`, the file's bytes or why they cannot be read), in any order."""
 
     def digest(self, names: Sequence[str]) -> str:
-        """SHA-256 of what the files hold."""
+        """SHA-256 of the files' contents."""
 
 
 class FolderFiles:
-    """Those in a folder and the folders in it; links are followed, each folder once."""
+    """Image files in a folder and its subfolders; links are followed, each folder once."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -49,7 +51,7 @@ class FolderFiles:
         seen: set[tuple[int, int]] = set()
         count = 0
         with reading(self.path, "a folder of class folders"):
-            os.listdir(self.path)  # `walk` passes over what cannot be listed
+            os.listdir(self.path)  # `walk` skips what cannot be listed
         for folder, inside, files in os.walk(self.path, followlinks=True):
             status = os.stat(folder)
             place = status.st_dev, status.st_ino
@@ -73,7 +75,7 @@ class FolderFiles:
         return found
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
-        """One after the other."""
+        """Read one after another."""
         for place, name in enumerate(names):
             yield place, self._read(self.path / name)
 
@@ -85,7 +87,7 @@ class FolderFiles:
             return error
 
     def digest(self, names: Sequence[str]) -> str:
-        """Of each file's name, length and bytes."""
+        """SHA-256 of each file's name, length and bytes."""
         digest = hashlib.sha256()
         for place, raw in self.read(names):
             raw = str(raw).encode() if isinstance(raw, UserError) else raw
@@ -95,29 +97,33 @@ class FolderFiles:
 
 
 class _ArchiveFiles:
-    """What both kinds of archives have in common."""
+    """The common base of both kinds of archives."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def digest(self, names: Sequence[str]) -> str:
-        """Of the archive."""
+        """SHA-256 of the archive."""
         with reading(self.path):
             return sha256_of(self.path)
 
     def _chosen(self, names: list[str]) -> list[str]:
-        """Those of images. Raises UserError where there are too many, or one is there twice."""
+        """The names of images. Raises UserError if there are too many, or one occurs twice."""
         if len(names) > MOST_FILES:
             raise UserError(f"{shown_path(self.path)}: more than {MOST_FILES:,} members")
         found = [name for name in names if not is_clutter(name)]
         found = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
         if len(found) > len(set(found)):
-            raise UserError(f"{shown_path(self.path)}: two members have one name; pack it again")
+            raise UserError(
+                f"{shown_path(self.path)}: two members have the same name; pack it again"
+            )
         return found
 
 
 class TarFiles(_ArchiveFiles):
-    """Those in a .tar.gz; it is unpacked in memory once to list them, and once to read them."""
+    """Image files in a .tar.gz; it is unpacked in memory once to list them and once to read
+    them.
+    """
 
     def names(self) -> list[str]:
         """Raises UserError as `walk_members`."""
@@ -126,7 +132,7 @@ class TarFiles(_ArchiveFiles):
             return self._chosen([name for name, member, _ in walk if member.is_file])
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
-        """In the archive's order."""
+        """Read in the archive's order."""
         places = {name: place for place, name in enumerate(names)}
         with reading(self.path):
             for name, member, read in walk_members(self.path, MOST_UNPACKED, MOST_FILES):
@@ -136,15 +142,15 @@ class TarFiles(_ArchiveFiles):
 
 
 class ZipFiles(_ArchiveFiles):
-    """Those in a .zip."""
+    """Image files in a .zip."""
 
     def names(self) -> list[str]:
-        """Raises UserError for what is no .zip."""
+        """Raises UserError if it is not a .zip."""
         with open_zip(self.path) as archive:
             return self._chosen(archive.namelist())
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
-        """One after the other."""
+        """Read one after another."""
         with open_zip(self.path) as archive:
             for place, name in enumerate(names):
                 try:

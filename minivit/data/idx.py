@@ -1,12 +1,12 @@
-"""Reads IDX, the format of MNIST and of what copies it: four files, gzipped or not.
+"""Reads IDX, the format of MNIST and of data sets modeled on it: four files, gzipped or not.
 
 A file is a header in big-endian numbers of 4 bytes, then the bytes of one array. The first number
 gives the type and the number of axes: 0x0803, three axes of unsigned bytes, for images;
 0x0801, one axis of them, for labels. The next are the lengths of the axes.
 
-Official are the four gzipped files if each has its SHA-256. No official hash of the unpacked files
-is published, so those cannot be distinguished from altered ones; where both are there, the gzipped
-are read.
+The four gzipped files are official if each has its SHA-256. No official hashes of the unpacked
+files are published, so they cannot be distinguished from altered ones; if both are present, the
+gzipped files are read.
 
 Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits",
 http://yann.lecun.com/exdb/mnist/.
@@ -35,10 +35,11 @@ _UNSIGNED_BYTES = 0x0800
 
 @dataclass(frozen=True, kw_only=True)
 class Idx(Published):
-    """A data set of grey images in IDX files.
+    """A data set of grayscale images in IDX files.
 
-    folders: where its files lie in a folder of data sets; the first is downloaded to. counts: how
-    many images "train" and "t10k", the test set, have. expected: each .gz, by the name without.
+    folders: where its files are in a folder of data sets; downloads go to the first. counts: the
+    number of images in "train" and "t10k", the test set. expected: each .gz file's hash, by the
+    name without .gz.
     """
 
     folders: tuple[str, ...]
@@ -48,7 +49,7 @@ class Idx(Published):
 
     @property
     def looked_for(self) -> str:
-        """All four files have to be in one of the folders."""
+        """All four files must be in one of the folders."""
         folders = " or ".join(f"{folder}/" for folder in self.folders)
         return f"{', '.join(self.expected)} in {folders}, each with .gz or without"
 
@@ -62,7 +63,7 @@ class Idx(Published):
         return all(_either(folder, name).is_file() for name in self.expected)
 
     def _fetch(self, url: str, data_dir: Path) -> Path:
-        """From the address of the folder that has all files, which ends in "/"."""
+        """Downloads from the address of the folder with all files, which ends in "/"."""
         if not url.endswith("/"):
             raise UserError(
                 f"cannot download {self.name} from {url}: expected the address of the folder with "
@@ -79,7 +80,9 @@ class Idx(Published):
         return Read(train, test, self.class_names, official and official_too)
 
     def _split(self, path: Path, name: str) -> tuple[Split, bool]:
-        """The images and labels of "train" or "t10k", and whether the bytes are the official."""
+        """The images and labels of "train" or "t10k", and whether the bytes are the official
+        ones.
+        """
         count, official, arrays = self.counts[name], True, []
         for kind, shape in (("images-idx3", (count, SIDE, SIDE)), ("labels-idx1", (count,))):
             file = f"{name}-{kind}-ubyte"
@@ -89,28 +92,29 @@ class Idx(Published):
         images, labels = arrays
         if labels.max() >= len(self.class_names):
             raise UserError(
-                f"{shown_path(place)}: holds a label outside 0 to {len(self.class_names) - 1}; is "
+                f"{shown_path(place)}: contains a label outside 0 to {len(self.class_names) - 1}; "
+                "is "
                 "it damaged?"
             )
         return Split(images[:, None], labels.astype(np.int64)), official
 
 
 def _either(folder: Path, name: str) -> Path:
-    """The gzipped file, whose hash is known, where it is there; else the unpacked one."""
+    """The gzipped file, whose hash is known, if present; else the unpacked one."""
     packed = folder / f"{name}.gz"
     return packed if packed.exists() else folder / name
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
-    """The array of unsigned bytes in an IDX file, which must be of that shape, and the SHA-256 of
+    """The array of unsigned bytes in an IDX file, which must have this shape, and the SHA-256 of
     the file. A file whose name ends in .gz is unpacked in memory.
 
-    Raises UserError for a file that is longer, shorter, of another shape, or no IDX, and OSError.
+    Raises UserError for a file of another length or shape, or one that is not IDX, and OSError.
     """
     where = shown_path(path)
     header = struct.pack(f">{1 + len(shape)}I", _UNSIGNED_BYTES | len(shape), *shape)
     length = len(header) + math.prod(shape)
-    # Bytes that cannot be compressed are a little longer gzipped.
+    # Incompressible bytes get slightly longer when gzipped.
     raw = file = read_plain(path, length + (1 << 16), "an IDX file of this name")
     if path.suffix == ".gz":
         raw = unzip(file, length, where)
@@ -120,7 +124,7 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
     if len(raw) != length:
         raise UserError(
             f"{where}: {len(raw):,} bytes, expected {length:,} for the shape that it claims; is it "
-            "cut short?"
+            "truncated?"
         )
     array = np.frombuffer(raw, np.uint8, offset=len(header)).reshape(shape)
     return array, hashlib.sha256(file).hexdigest()
@@ -129,7 +133,7 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
 def _described(header: bytes) -> str:
     """An IDX header in words."""
     if len(header) % 4 or len(header) // 4 < 2:
-        return f"{len(header)} bytes, too few for a header of IDX"
+        return f"{len(header)} bytes, too few for an IDX header"
     magic, *shape = struct.unpack(f">{len(header) // 4}I", header)
     lengths = "×".join(map(str, shape))
     return f"magic number {magic:#06x} and shape {lengths}"

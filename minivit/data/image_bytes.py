@@ -1,9 +1,9 @@
-"""An image file reduced to what its pixels depend on, before a decoder sees it.
+"""An image file reduced to the parts that its pixels depend on, before it is decoded.
 
-Decoders read metadata first and as much of it as the file claims: text, color profiles, previews,
-millions of empty chunks, thousands of scans. Each function below walks one format's outline, keeps
-the parts that are known to make pixels, takes the orientation from the EXIF block, and leaves out
-the rest. So what a decoder can be asked for is bounded by the bytes and the pixels of the image.
+Decoders read metadata first, as much as the file claims: text, color profiles, previews, millions
+of empty chunks, thousands of scans. Each function below walks the structure of one format, keeps
+the parts known to produce pixels, takes the orientation from the EXIF block, and drops the rest. So
+the decoder's work is bounded by the bytes and the pixels of the image.
 
 Sources: ITU-T T.81, annex B (JPEG); W3C PNG, third edition; GIF89a specification; RFC 9649 (WebP).
 """
@@ -16,15 +16,15 @@ from typing import NamedTuple
 from minivit.data.tiff import exif_orientation, tiff_source
 
 MOST_PARTS = 100_000  # chunks, blocks or segments
-MOST_SCANS = 64  # of a JPEG; progressive ones have some ten
-MOST_WEBP = 80_000_000  # bytes; the decoder takes several copies of them
+MOST_SCANS = 64  # of a JPEG; progressive ones have about ten
+MOST_WEBP = 80_000_000  # bytes; the decoder makes several copies of them
 
 
 class Source(NamedTuple):
-    """What `image_decoding` decodes.
+    """The input of `image_decoding`.
 
-    orientation: EXIF's, 1 to 8. clear: the one grey level, or RGB triple, that a PNG declares
-    transparent, as it is after decoding. scans: how often a JPEG goes over its pixels.
+    orientation: EXIF's, 1 to 8. clear: the gray level or RGB triple that a PNG declares
+    transparent, as decoded. scans: the number of passes of a JPEG over its pixels.
     """
 
     format: str
@@ -35,14 +35,14 @@ class Source(NamedTuple):
 
 
 def begins_like_image(start: bytes) -> bool:
-    """Whether the first 12 bytes of a file, or more, are those of a format that is known."""
+    """Whether the first 12 or more bytes of a file are the signature of a known format."""
     return any(re.match(known, start, re.DOTALL) for known in _FORMATS)
 
 
 def essence(raw: bytes) -> Source | None:
-    """`raw` without its metadata, or None if it begins like none of the formats that are known.
+    """`raw` without its metadata, or None if it has no known signature.
 
-    Raises ValueError, struct.error or IndexError where the outline is not one of its format.
+    Raises ValueError, struct.error or IndexError if the structure is not valid for its format.
     """
     for start, read in _FORMATS.items():
         if re.match(start, raw, re.DOTALL):
@@ -64,13 +64,13 @@ def _jpeg(raw: bytes) -> Source:
     return Source("JPEG", b"".join(kept), orientation, scans=scans)
 
 
-# Tables, frames (baseline, extended, progressive; in Huffman's or arithmetic code), scans, the end,
-# and what gives the color space: JFIF's and Adobe's segments.
+# Tables, frames (baseline, extended, progressive; Huffman or arithmetic coding), scans, the end,
+# and the segments that give the color space: JFIF's and Adobe's.
 _JPEG_KEPT = {*(0xC4, 0xCC, 0xDB, 0xDD), *(0xC0, 0xC1, 0xC2, 0xC9, 0xCA), *(0xDA, 0xD9, 0xE0, 0xEE)}
 
 
 def _jpeg_segments(raw: bytes) -> Iterator[tuple[int, int, int]]:
-    """The marker, the start and the end of each segment; a scan's has its data too."""
+    """The marker, start and end of each segment; a scan's segment includes its data."""
     at = 2
     for _ in range(MOST_PARTS):
         found = _MARKER.search(raw, at)
@@ -116,7 +116,7 @@ def _png(raw: bytes) -> Source:
 
 
 def _decoded_level(level: int, depth: int, color: int) -> int:
-    """A level of a PNG as Pillow decodes it: 8 bits, but 16 for a grey one of 16."""
+    """A level of a PNG as Pillow decodes it: 8 bits, but 16 for 16-bit grayscale."""
     if depth < 8:
         return level * 255 // (2**depth - 1)
     if depth == 16 and color == 2:
@@ -125,14 +125,14 @@ def _decoded_level(level: int, depth: int, color: int) -> int:
 
 
 def _gif(raw: bytes) -> Source:
-    """Up to its first image only, with the one block that says what is transparent in it."""
+    """A GIF up to its first image only, with the block that defines its transparency."""
     table = _color_table(raw[10])
     kept, control, at = [raw[: 13 + table]], b"", 13 + table
     for _ in range(MOST_PARTS):
         if raw[at] == 0x2C:
             return Source("GIF", b"".join([*kept, control, memoryview(raw)[at:]]))
         if raw[at] != 0x21:
-            raise ValueError("a block that is not one of a GIF")
+            raise ValueError("a block that is not valid in a GIF")
         start = at
         at = _end_of_blocks(raw, at + 2)
         if raw[start + 1] == 0xF9:
@@ -160,7 +160,7 @@ def _bmp(raw: bytes) -> Source:
 
 
 def _webp(raw: bytes) -> Source:
-    """With the first of its frames only."""
+    """A WebP with its first frame only."""
     view, kept, orientation, at, frames = memoryview(raw), [], 1, 12, 0
     for _ in range(MOST_PARTS):
         if at + 8 > len(raw):
@@ -188,7 +188,7 @@ def _tiff(raw: bytes) -> Source:
     return Source("TIFF", *tiff_source(raw))
 
 
-# By what a file of each begins with. The names are Pillow's, but for PPM, which `netpbm` reads.
+# By signature. The names are Pillow's, except for PPM, which `netpbm` reads.
 _FORMATS = {
     rb"\xff\xd8\xff": _jpeg,
     rb"\x89PNG\r\n\x1a\n": _png,

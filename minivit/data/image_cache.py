@@ -1,10 +1,10 @@
-"""Image files decoded once: uint8 images in a file of the cache folder, for all runs.
+"""Image files decoded once: uint8 images in a file in the cache folder, for all runs.
 
     CACHE/images-DIGEST.npy     (N, C, H, W), which `StoredImages` reads
     CACHE/images-DIGEST.json    which of them could not be read, and why; the SHA-256 of the .npy
 
-The digest is of what the files hold, of their order, and of how they were prepared: a folder that
-was moved or copied finds its images, one that was changed does not.
+The digest covers the files' contents, their order, and the preprocessing: a folder that was moved
+or copied reuses its cached images, one that was changed does not.
 """
 
 import contextlib
@@ -30,14 +30,16 @@ from minivit.errors import UserError
 from minivit.files import make_folder, read_json, remove_parts, write_atomically, writing
 
 VERSION = "1"
-"""Of how images are decoded: where that changes, nothing that is cached is used."""
+"""Version of the decoding: when it changes, cached images are not reused."""
 AHEAD = 64
 MOST_AHEAD = 250_000_000
-"""Files, and their bytes, that are read while others are decoded; a single one may be longer."""
+"""Files, and bytes, read ahead while others are decoded; a single file may be larger."""
 
 
 class Decoded(NamedTuple):
-    """images: (N, C, H, W), zeros where a file could not be read. unreadable: why not, by place."""
+    """images: (N, C, H, W), zeros where a file could not be read. unreadable: the reasons, by
+    index.
+    """
 
     images: Images
     unreadable: dict[int, str]
@@ -46,13 +48,13 @@ class Decoded(NamedTuple):
 def decoded_once(
     files: FileSet, names: Sequence[str], preprocess: Preprocess, cache: Path | None
 ) -> Decoded:
-    """The images of some files.
+    """The images in the given files.
 
     Args:
         cache: the folder of the cache; None: decode them into memory.
 
     Raises:
-        UserError: not enough memory. WriteError: not enough room in the cache.
+        UserError: not enough memory. WriteError: not enough space in the cache.
     """
     shape = (len(names), preprocess.channels, *preprocess.size)
     if cache is None:
@@ -71,7 +73,7 @@ def _key(files: FileSet, names: Sequence[str], preprocess: Preprocess) -> str:
 
 
 def _stored(path: Path) -> Decoded | None:
-    """What was decoded before, if it is whole."""
+    """The images decoded before, if complete."""
     try:
         notes = read_json(path.with_suffix(".json"))
         if notes.get("sha256") != sha256_of(path):
@@ -115,7 +117,9 @@ def _decode_to_file(
     names: Sequence[str],
     preprocess: Preprocess,
 ) -> dict[int, str]:
-    """Written by place, not mapped: a full disk is an error then, not the end of the process."""
+    """Written at offsets, not memory-mapped: a full disk then raises an error instead of killing
+    the process.
+    """
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     start, each = file.tell(), int(np.prod(shape[1:]))
@@ -134,7 +138,7 @@ def _decode_all(
     names: Sequence[str],
     preprocess: Preprocess,
 ) -> dict[int, str]:
-    """Hands each image and its place to `put`; returns why the others cannot be read."""
+    """Passes each image and its index to `put`; returns why the others cannot be read."""
     unreadable = {}
     for place, found in _decode(files, names, preprocess):
         if isinstance(found, str):
@@ -147,7 +151,7 @@ def _decode_all(
 def _decode(
     files: FileSet, names: Sequence[str], preprocess: Preprocess
 ) -> Iterator[tuple[int, np.ndarray | str]]:
-    """(place, its pixels, or why they cannot be had), decoded by all cores."""
+    """(index, its pixels or why it cannot be decoded), using all cores."""
 
     def one(place: int, raw: bytes | UserError) -> tuple[int, np.ndarray | str]:
         try:

@@ -1,9 +1,9 @@
-"""An image from a file, as a model takes it.
+"""Decoding of image files for a model.
 
-JPEG, PNG, GIF, BMP, TIFF, WebP and PBM/PGM/PPM are read, and nothing else that Pillow may know.
-Of an animation the first frame counts; the orientation in the EXIF block is followed; transparency
-lies over white (`image_modes`). Metadata never reaches a decoder (`image_bytes`), and the limits
-below keep every file, whatever it claims, under 1 GB of memory.
+JPEG, PNG, GIF, BMP, TIFF, WebP and PBM/PGM/PPM are read, and nothing else that Pillow may support.
+Of an animation the first frame is used; the EXIF orientation is applied; transparency is composited
+over white (`image_modes`). Metadata never reaches a decoder (`image_bytes`), and the limits below
+keep every file, whatever it claims, under 1 GB of memory.
 """
 
 import contextlib
@@ -37,14 +37,16 @@ from minivit.files import read_plain, reading
 FORMATS = "JPEG, PNG, GIF, BMP, TIFF, WebP, PBM, PGM or PPM"
 MOST_BYTES = 200_000_000
 MOST_PIXELS = 40_000_000
-# A JPEG with more pixels than that is decoded at 1/2, 1/4 or 1/8 of its size, which libjpeg does
-# without the whole one; but a progressive one takes 2 bytes for each coefficient. 200 megapixels of
-# a phone, with color at half the resolution, take 600 MB, as many without that would take 1.2 GB.
+# A JPEG with more pixels is decoded at 1/2, 1/4 or 1/8 of its size, which libjpeg does without
+# decoding the full size; but a progressive one takes 2 bytes per coefficient. 200 megapixels from a
+# phone, with color at half the resolution, take 600 MB; at full color resolution they would take
+# 1.2 GB.
 MOST_COEFFICIENTS = 310_000_000
-# Each scan of a progressive JPEG goes over all of it. Ten are usual; here 200 megapixels have 12.
+# Each scan of a progressive JPEG covers the whole image. Ten are usual; with this limit 200
+# megapixels may have 12.
 MOST_SCANNED = 2_500_000_000
 
-# Pillow's own classes, since `Image.open` has a limit on pixels that is one for the whole program.
+# Pillow's classes directly, since the pixel limit of `Image.open` is global.
 _DECODERS: dict[str, Callable] = {
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
@@ -56,7 +58,7 @@ _DECODERS: dict[str, Callable] = {
 
 
 class _TooLargeError(Exception):
-    """More pixels than fit into the memory that one image may take; the message is the limit."""
+    """More pixels than fit into the memory allowed for one image; the message is the limit."""
 
 
 def read_image(path: Path | str, preprocess: Preprocess) -> np.ndarray:
@@ -70,7 +72,8 @@ def read_image(path: Path | str, preprocess: Preprocess) -> np.ndarray:
 
 
 def image_shape(path: Path | str) -> tuple[int, int]:
-    """Height and width of an image file, turned upright; its pixels are not decoded.
+    """Height and width of an image file, after applying its orientation; its pixels are not
+    decoded.
 
     Raises UserError as `read_image`.
     """
@@ -93,15 +96,15 @@ def _read(path: Path | str) -> bytes:
 
 @contextlib.contextmanager
 def no_warnings() -> Iterator[None]:
-    """Around decoding, in any number of threads: Pillow warns of odd files, which open or not."""
+    """Wraps decoding, in any number of threads: silences Pillow's warnings about odd files."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def decode_image(raw: bytes, name: str, preprocess: Preprocess) -> np.ndarray:
-    """The bytes of an image file as uint8 (channels, H, W): turned upright, of the size and shape
-    that `preprocess` says. A JPEG of over 40 megapixels is scaled down while it is decoded.
+    """The bytes of an image file as uint8 (channels, H, W): upright, resized according to
+    `preprocess`. A JPEG of over 40 megapixels is scaled down while it is decoded.
 
     name: of the file, for messages.
 
@@ -114,7 +117,7 @@ def decode_image(raw: bytes, name: str, preprocess: Preprocess) -> np.ndarray:
 
 @contextlib.contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """Whatever a decoder raises is a UserError that names the file."""
+    """Turns whatever a decoder raises into a UserError that names the file."""
     try:
         yield
     except UserError:
@@ -123,13 +126,11 @@ def _one_line(name: str) -> Iterator[None]:
         raise UserError(f"{name}: {error}; scale it down first") from None
     except MemoryError:
         raise UserError(
-            f"{name}: not enough memory for this image; scale it down, or free some"
+            f"{name}: not enough memory for this image; scale it down, or free some memory"
         ) from None
     except Exception as error:  # decoders raise all kinds on a damaged file
         reason = shown(error, 200)
-        raise UserError(
-            f"{name}: a damaged image, or one of a kind that is not read: {reason}"
-        ) from None
+        raise UserError(f"{name}: a damaged image, or an unsupported kind: {reason}") from None
 
 
 def _source(raw: bytes, name: str) -> Source:
@@ -140,7 +141,7 @@ def _source(raw: bytes, name: str) -> Source:
 
 
 def _decoded(source: Source) -> Image.Image:
-    """All of its pixels, in RGB."""
+    """All pixels, in RGB."""
     if source.format == "PPM":
         _check_pixels(*netpbm_header(source.raw)[1:3])
         return Image.fromarray(read_netpbm(source.raw)).convert("RGB")
@@ -156,7 +157,7 @@ def _decoded(source: Source) -> Image.Image:
 def _opened(source: Source) -> Any:
     try:
         return _DECODERS[source.format](io.BytesIO(source.raw))
-    except Image.DecompressionBombError:  # WebP's and GIF's own limit, higher than the one here
+    except Image.DecompressionBombError:  # the limit of WebP and GIF themselves, higher than ours
         raise _TooLargeError(f"more than {MOST_PIXELS / 1e6:.0f} megapixels") from None
 
 
@@ -165,8 +166,9 @@ _ERROR_OUTPUT = threading.Lock()
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing on the process's standard error: libtiff writes there, past Python. It is one for all
-    threads, so one at a time."""
+    """Silences the process's standard error, where libtiff writes, bypassing Python. All threads
+    share it, so one at a time.
+    """
     with _ERROR_OUTPUT, _nothing_on_standard_error():
         yield
 
@@ -175,7 +177,7 @@ def _quiet() -> Iterator[None]:
 def _nothing_on_standard_error() -> Iterator[None]:
     try:
         kept = os.dup(2)
-    except OSError:  # closed, so there is nothing to keep quiet
+    except OSError:  # closed, so there is nothing to silence
         yield
         return
     try:
@@ -191,17 +193,17 @@ def _check_pixels(width: int, height: int, most: int | None = None, of: str = ""
     most = most or MOST_PIXELS
     if not 0 < width * height <= most:
         raise _TooLargeError(
-            f"{width} × {height}, {width * height / 1e6:,.0f} megapixels, at most "
-            f"{most / 1e6:.0f} are read{of}"
+            f"{width} × {height}, {width * height / 1e6:,.0f} megapixels, at most {most / 1e6:.0f} "
+            f"are read{of}"
         )
 
 
 def _draft(image: JpegImagePlugin.JpegImageFile, scans: int) -> None:
-    """Has a JPEG of more than MOST_PIXELS decoded at a fraction of its size."""
+    """Makes the decoder read a JPEG of more than MOST_PIXELS at a fraction of its size."""
     width, height = image.size
     widest, highest = (max(layer[i] for layer in image.layer) for i in (1, 2))
     share = sum(layer[1] * layer[2] for layer in image.layer) / (widest * highest)
-    color = " of a JPEG with color at this resolution" * (share > 1)
+    color = " for a JPEG with color at this resolution" * (share > 1)
     _check_pixels(width, height, int(MOST_COEFFICIENTS / share), color)
     if width * height * scans > MOST_SCANNED:
         most = MOST_SCANNED // (width * height)

@@ -1,4 +1,4 @@
-"""Which files are meant where files and folders of images are named."""
+"""Expands files and folders given by the user to image files."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -18,10 +18,10 @@ SUFFIXES = {
 def image_files(named: Iterable[Path]) -> list[Path]:
     """The paths, each folder replaced by the images directly in it, sorted by name.
 
-    In a folder whatever has the suffix of an image or begins like one is meant, unless it is
-    hidden; a file that is named itself is always meant, and its reader says what is wrong with it.
+    In a folder, every file with an image suffix or signature counts, unless it is hidden; a file
+    given by name always counts, and its reader reports what is wrong with it.
 
-    Raises UserError for a folder that holds no image or cannot be listed.
+    Raises UserError for a folder that has no images or cannot be listed.
     """
     return [path for one in named for path in (_inside(one) if os.path.isdir(one) else [one])]
 

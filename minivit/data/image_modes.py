@@ -1,7 +1,7 @@
-"""Any of Pillow's modes as opaque RGB: transparency over white, 16-bit grey over its full range.
+"""Any of Pillow's modes as opaque RGB: transparency over white, 16-bit gray over its full range.
 
-A model knows no transparency, so what is transparent gets one background, white: what a viewer or
-a page shows. Three files that look alike there then give the same pixels.
+A model has no transparency, so transparent pixels get a white background, as in a viewer or on a
+web page. Files that look the same there then give the same pixels.
 """
 
 import numpy as np
@@ -15,9 +15,9 @@ _NEGATIVE = 0  # TIFF's color space in which 0 is white
 
 
 def opaque(image: Image.Image, clear: tuple[int, ...] | None) -> Image.Image:
-    """`image` in mode RGB. `clear`: a color, in its own levels, that counts as transparent.
+    """`image` in mode RGB. `clear`: a color, in its own levels, that is transparent.
 
-    Raises ValueError for a mode whose levels have no known range, or that is not known.
+    Raises ValueError for an unknown mode, or one whose levels have no known range.
     """
     mode, transparency = image.mode, image.info.get("transparency")
     if mode in _GREY_16 or (mode == "I" and image.format == "PNG"):
@@ -27,11 +27,11 @@ def opaque(image: Image.Image, clear: tuple[int, ...] | None) -> Image.Image:
     if mode == "P":
         return image.convert("RGB") if transparency is None else _over_white(image.convert("RGBA"))
     if mode not in _OPAQUE:
-        raise ValueError(f"{_levels(mode)}; save it with 8 or 16 bits, in grey or RGB")
+        raise ValueError(f"{_levels(mode)}; save it with 8 or 16 bits, in grayscale or RGB")
     if mode in ("1", "L"):
         grey = image.convert("L")
         level = clear[0] if clear else transparency
-        if isinstance(level, int):  # clear is white, as white is
+        if isinstance(level, int):  # transparent becomes white; white stays white
             grey = grey.point([255 if i == level else i for i in range(256)])
         return grey.convert("RGB")
     image = image if mode == "RGB" else image.convert("RGB")
@@ -60,7 +60,7 @@ def _without(image: Image.Image, clear: tuple[int, ...]) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, clear: tuple[int, ...] | None) -> np.ndarray:
-    """Grey of 16 bits (12 in some TIFFs) as uint8, rounded: 65535 / 257 is 255."""
+    """16-bit gray (12 in some TIFFs) as uint8, rounded: 65535 / 257 is 255."""
     top, negative = 65535, False
     if image.format == "TIFF":
         tags = getattr(image, "tag_v2", {})
@@ -68,7 +68,7 @@ def _eight_bits(image: Image.Image, clear: tuple[int, ...] | None) -> np.ndarray
         negative = tags.get(262) == _NEGATIVE
     levels = np.asarray(image)
     grey = np.empty(levels.shape, np.uint8)
-    for row, out in zip(levels, grey, strict=True):  # by rows: a 32-bit copy of all would be large
+    for row, out in zip(levels, grey, strict=True):  # by rows: a 32-bit copy would be large
         out[:] = (np.clip(row, 0, top).astype(np.uint32) * 255 + top // 2) // top
     if clear:
         grey[levels == clear[0]] = 255

@@ -1,6 +1,6 @@
 """MixUp and CutMix: two images of a batch become one, and so do their labels.
 
-What is drawn (`Mix`) and what is done with it are apart: a GPU applies it in a kernel.
+The random choices (`Mix`) are separate from their application: a GPU applies them in a kernel.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def no_rectangles(B: int) -> np.ndarray:
-    """int (B, 4): none in any image."""
+    """int (B, 4): no rectangle in any image."""
     return np.zeros((B, 4), np.int64)
 
 
@@ -28,20 +28,22 @@ def rectangles(
 
 
 class Mix(NamedTuple):
-    """How the images of a batch are mixed with each other: all blended, or all pasted into."""
+    """How the images of a batch are mixed: all blended, or all pasted into."""
 
     partner: np.ndarray
     """int (B,): the image that each is mixed with."""
     blend: np.ndarray
-    """float32 (B,): the own image's share of every pixel; 1 where nothing is blended."""
+    """float32 (B,): the weight of the image's own pixels; 1 without blending."""
     pasted: np.ndarray
     """int (B, 4): the rectangle of the partner's pixels."""
     kept: np.ndarray
-    """float32 (B,): the own label's share of the target, which is that of the own pixels."""
+    """float32 (B,): the weight of the image's own label, which is the fraction of its own
+    pixels.
+    """
 
     @classmethod
     def nothing(cls, B: int) -> "Mix":
-        """Each image as it is."""
+        """No mixing."""
         one = np.ones(B, np.float32)
         return cls(np.arange(B), one, no_rectangles(B), one)
 
@@ -61,7 +63,7 @@ class Mix(NamedTuple):
 def mixup(
     images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Blend each image, and its target, with another of the batch (Zhang et al. 2018).
+    r"""Blend each image and its target with another of the batch (Zhang et al. 2018).
 
     $\tilde x_b = \lambda_b x_b + (1 - \lambda_b) x_{\pi(b)}$ with $\lambda_b \sim
     \mathrm{Beta}(\alpha, \alpha)$ for each image and one random permutation $\pi$.
@@ -93,9 +95,9 @@ def cutmix(
     r"""Paste a rectangle of another image of the batch into each (Yun et al. 2019).
 
     The rectangle has sides $\sqrt{1 - \lambda_b}$ of the image's, $\lambda_b \sim
-    \mathrm{Beta}(\alpha, \alpha)$, its centre is uniform, and what sticks out is cut off. Targets
-    are mixed by the share of pixels truly kept, so they do not depend on that cut.
-    images: float32 (B, C, H, W), targets: float32 (B, K) -> the same.
+    \mathrm{Beta}(\alpha, \alpha)$, its center is uniform, and it is clipped to the image. Targets
+    are mixed by the fraction of pixels actually kept, which accounts for the clipping. images:
+    float32 (B, C, H, W), targets: float32 (B, K) -> the same.
     """
     mix = draw_cutmix(images.shape, rng, alpha)
     return mix.images(images), mix.targets(targets)
@@ -114,8 +116,10 @@ def draw_cutmix(shape: tuple[int, ...], rng: np.random.Generator, alpha: float) 
 
 
 def _span(side: np.ndarray, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Start and end of a stretch of share `side` (B,) around a random centre, cut to 0..length."""
+    """Start and end of an interval of relative length `side` (B,) around a random center, clipped
+    to 0..length.
+    """
     extent = np.rint(side * length).astype(np.int64)
-    # A centre between pixels as well as on them, or even extents would lean to the top left.
+    # Centers between pixels as well as on them, or even extents would be biased to the top left.
     start = np.rint(rng.uniform(0, length, len(side)) - extent / 2).astype(np.int64)
     return np.clip(start, 0, length), np.clip(start + extent, 0, length)

@@ -1,4 +1,4 @@
-"""MNIST, 70,000 grey images of digits written by hand, and Fashion-MNIST, of clothes; see `idx`.
+"""MNIST, 70,000 grayscale images of handwritten digits, and Fashion-MNIST, of clothes; see `idx`.
 
 The hashes are those of TensorFlow Datasets; torchvision checks the MD5s of the same files.
 
@@ -14,7 +14,8 @@ COUNTS = {"train": 60_000, "t10k": 10_000}
 
 MNIST = Idx(
     name="MNIST",
-    url="https://ossci-datasets.s3.amazonaws.com/mnist/",  # the authors' own refuses downloads
+    url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+    # the authors' own server refuses downloads
     url_variable="MINIVIT_MNIST_URL",
     folders=("mnist", "MNIST/raw"),
     counts=COUNTS,
@@ -73,19 +74,21 @@ RECIPE = {
     "betas": (0.9, 0.95),
     "crop": 2,
 }
-"""CIFAR-10's, for fewer epochs and with smaller shifts, as there is less to learn; not measured."""
+"""CIFAR-10's recipe with fewer epochs and smaller shifts, as there is less to learn; not
+measured.
+"""
 
 SOURCES = (
     Source(
         name="mnist",
-        summary="MNIST: 70,000 grey images of handwritten digits",
+        summary="MNIST: 70,000 grayscale images of handwritten digits",
         load=MNIST.load_for,
         find=MNIST.find,
-        recipe={**RECIPE, "flip": 0.0},  # a mirrored digit is none
+        recipe={**RECIPE, "flip": 0.0},  # a mirrored digit is not a digit
     ),
     Source(
         name="fashion-mnist",
-        summary="Fashion-MNIST: 70,000 grey images of ten kinds of clothes",
+        summary="Fashion-MNIST: 70,000 grayscale images of ten kinds of clothes",
         load=FASHION.load_for,
         find=FASHION.find,
         recipe=RECIPE,

@@ -1,4 +1,4 @@
-"""PBM, PGM and PPM, binary and plain, by NumPy: Pillow takes minutes for the rarer ones of them.
+"""PBM, PGM and PPM, binary and plain, in NumPy: Pillow takes minutes for the rarer variants.
 
 Source: the Netpbm manual, https://netpbm.sourceforge.net/doc/, "pbm", "pgm" and "ppm".
 """
@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 LONGEST_HEADER = 4096
-MOST_PLAIN = 1 << 22  # pixels that are written out in digits
+MOST_PLAIN = 1 << 22  # pixels that are written as digits
 BLOCK = 1 << 20
 
 _GAP = rb"(?:\s|#[^\n\r]*[\n\r])+"
@@ -17,20 +17,20 @@ _TOP = re.compile(_GAP + rb"(\d{1,5})")
 
 
 def netpbm_header(raw: bytes) -> tuple[int, int, int, int, int]:
-    """The kind, 1 to 6, the width, the height, the highest level, and where the pixels begin."""
+    """The kind, 1 to 6, the width, the height, the maximum level, and where the pixels begin."""
     start = raw[:LONGEST_HEADER]
     found = _HEADER.match(start)
     if not found:
-        raise ValueError("no header of a portable map")
+        raise ValueError("not a PBM, PGM or PPM header")
     kind, width, height = map(int, found.groups())
     end, top = found.end(), 1
     if kind not in (1, 4):
         level = _TOP.match(start, end)
         if not level:
-            raise ValueError("no highest level in the header")
+            raise ValueError("no maximum level in the header")
         end, top = level.end(), int(level[1])
     if not 1 <= top <= 65535 or not start[end : end + 1].isspace():
-        raise ValueError(f"a header with the highest level {top}, expected 1 to 65535")
+        raise ValueError(f"a header with the maximum level {top}, expected 1 to 65535")
     return kind, width, height, top, end + 1
 
 
@@ -58,7 +58,7 @@ def _plain(raw: bytes, start: int, kind: int, count: int) -> np.ndarray:
     text = re.sub(rb"#[^\n\r]*", b" ", memoryview(raw)[start : start + 16 * count + LONGEST_HEADER])
     if not re.fullmatch(rb"[\d\s]*", text):
         raise ValueError("something other than digits")
-    if kind == 1:  # a digit a pixel, with or without gaps
+    if kind == 1:  # one digit per pixel, with or without spaces
         text = text.translate(None, b" \t\n\r\v\f")
         levels: np.ndarray = np.frombuffer(text, np.uint8)[:count] - np.uint8(ord("0"))
     else:
@@ -69,7 +69,7 @@ def _plain(raw: bytes, start: int, kind: int, count: int) -> np.ndarray:
 
 
 def _scaled(levels: np.ndarray, top: int) -> np.ndarray:
-    """0 to `top` becomes 0 to 255, rounded; what is above `top` counts as `top`."""
+    """Scale 0…`top` to 0…255, rounded; values above `top` are clipped."""
     if top == 255 and levels.dtype == np.uint8:
         return levels
     scaled = np.empty(len(levels), np.uint8)

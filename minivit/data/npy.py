@@ -1,7 +1,7 @@
-"""NumPy's own files: the header of a .npy, and the arrays of a .npz, without pickles.
+"""NumPy's file formats: the header of a .npy, and the arrays of a .npz, without pickles.
 
-`np.load` believes what a header says, and raises whatever Python's tokenizer, its evaluator and
-`dtype` raise for one that is damaged. Here an array is no larger than its bytes.
+`np.load` trusts the header, and raises whatever Python's tokenizer, its evaluator and `dtype` raise
+for a damaged one. Here an array is never larger than its bytes.
 """
 
 import io
@@ -15,7 +15,7 @@ from minivit.data.zip_archive import read_member
 
 
 class Header(NamedTuple):
-    """What comes before an array's bytes. fortran: whether its first axis is the innermost."""
+    """The header of an array. fortran: whether its first axis varies fastest."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -23,14 +23,15 @@ class Header(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of the array."""
+        """Size of the array in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """The header of a .npy file, of version 1 or 2; then the file is where its array begins.
+    """Read the header of a .npy file, version 1 or 2; afterwards the file is at the start of the
+    array.
 
-    Raises ValueError for what is none.
+    Raises ValueError for an invalid header.
     """
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -38,7 +39,7 @@ def read_header(file: IO[bytes]) -> Header:
     }
     try:
         found = Header(*readers[np.lib.format.read_magic(file)](file))
-    except Exception as error:  # of many kinds, see above
+    except Exception as error:  # exceptions of many kinds, see above
         raise ValueError(f"not a .npy header: {error}") from None
     if any(type(length) is not int or length < 0 for length in found.shape):
         raise ValueError(f"an array of shape {found.shape}")
@@ -46,9 +47,9 @@ def read_header(file: IO[bytes]) -> Header:
 
 
 def read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """The array of that name in a .npz; it cannot be written to.
+    """The array of this name in a .npz; it is read-only.
 
-    Raises ValueError for one that is damaged or has objects in it.
+    Raises ValueError if it is damaged or contains objects.
     """
     member = f"{name}.npy"
     raw = read_member(archive, member, archive.getinfo(member).file_size)
@@ -63,5 +64,5 @@ def read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def array_names(archive: zipfile.ZipFile) -> list[str]:
-    """Of the arrays in a .npz."""
+    """The names of the arrays in a .npz."""
     return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]

@@ -1,6 +1,6 @@
 """A user's own images: a folder of class folders, an archive of one, a .npz or a .csv.
 
-Nothing is written beside them: decoded images lie in the cache folder (`image_cache`).
+Nothing is written next to them: decoded images are kept in the cache folder (`image_cache`).
 """
 
 import difflib
@@ -28,26 +28,26 @@ EXPECTED = (
     "a folder of class folders, a .zip or .tar.gz of one, a .npz, or a .csv of paths and labels"
 )
 LISTED = 10
-"""Files that cannot be read are reported one by one up to so many."""
+"""Up to this many unreadable files are reported individually."""
 LARGEST_ARRAYS = 64
-"""Side in pixels up to which the images of a .npz are trained on as they are."""
+"""Side in pixels up to which the images of a .npz are used at their own size."""
 SEEN = 15_000
-"""Images that a training with the recipe goes through, a minute or two on two cores."""
+"""Number of images that a run with the recipe processes, a minute or two on two cores."""
 
 
 def is_there(dataset: str) -> bool:
-    """Whether it is a path to something."""
+    """Whether it is an existing path."""
     try:
         return Path(dataset).exists()
-    except (OSError, ValueError):  # no name of a file
+    except (OSError, ValueError):  # not a valid file name
         return False
 
 
 def own_source(dataset: str) -> Source:
-    """The data set in a place. Its file names, or arrays, are looked at for the recipe.
+    """The data set at a path. Its file names or arrays determine the recipe.
 
     Raises:
-        UserError: nothing is there, or nothing that is a data set; see `list_classes`.
+        UserError: there is nothing, or not a data set; see `list_classes`.
     """
     path = Path(dataset).expanduser()
     if not is_there(str(path)):
@@ -69,7 +69,7 @@ def own_source(dataset: str) -> Source:
 
 
 def _hint(path: Path) -> str:
-    """What may have been meant."""
+    """A suggestion of what may have been meant."""
     try:
         close = difflib.get_close_matches(path.name, os.listdir(path.parent), 1)
     except OSError:
@@ -86,7 +86,7 @@ def _source(name: str, load: Callable[[Request], Dataset], recipe: dict[str, Any
 
 
 def _recipe(count: int, side: int = 64, channels: int = 3) -> dict[str, Any]:
-    """Settings for so many images: the fewer, the more epochs."""
+    """Settings for this many images: the fewer images, the more epochs."""
     epochs = int(np.clip(round(SEEN / count), 10, 200))
     return {
         "image_size": side,
@@ -133,7 +133,7 @@ def _fitted(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
 def _load_files(name: str, files: FileSet, listing: Listing, request: Request) -> Dataset:
     if listing.left_out:
         warnings.warn(
-            f"{name}: {listing.left_out:,} images lie in no class folder and are left out",
+            f"{name}: {listing.left_out:,} images are not in a class folder and are left out",
             stacklevel=2,
         )
     found = decoded_once(files, listing.names, request.preprocess, request.cache)
@@ -160,8 +160,9 @@ def _split(
     request: Request,
     unreadable: set[int] = frozenset(),  # type: ignore[assignment]
 ) -> Dataset:
-    """Training, validation and test set. Where no test set is given that for validation is one;
-    where there is neither, a share of each class is held out."""
+    """Training, validation and test set. Without a test set, the validation set is used as one;
+    without either, a fraction of each class is held out.
+    """
     good = np.array([i for i in range(len(listing.labels)) if i not in unreadable], np.int64)
     if not len(good):
         raise UserError(f"{name}: none of its images can be read")
@@ -185,7 +186,7 @@ def _split(
 def _tell_single(dataset: Dataset, counts: np.ndarray) -> None:
     single = _named(dataset, counts == 1)
     if single:
-        warnings.warn(f"{dataset.name}: a single image of class {single}", stacklevel=3)
+        warnings.warn(f"{dataset.name}: only one image of class {single}", stacklevel=3)
 
 
 def _tell_missing(dataset: Dataset, kind: str, counts: np.ndarray) -> None:
@@ -195,6 +196,6 @@ def _tell_missing(dataset: Dataset, kind: str, counts: np.ndarray) -> None:
 
 
 def _named(dataset: Dataset, chosen: np.ndarray) -> str:
-    """The names of some classes; "" for none."""
+    """A list of class names; "" for none."""
     names = [dataset.class_names[k] for k in np.flatnonzero(chosen)]
     return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)

@@ -1,8 +1,8 @@
-"""The stack machine of a pickle, less everything that could call anything.
+"""The stack machine of a pickle, without anything that could call code.
 
-It is bounded in instructions, in marks, and in bytes that become arrays. Every instruction takes
-constant time, or time in proportion to what earlier ones put on the stack. Nothing here prints,
-walks or compares a value that the file made any deeper than the few short values that are known.
+It limits instructions, marks, and bytes that become arrays. Every instruction takes constant time,
+or time proportional to what earlier ones put on the stack. Nothing here prints, traverses or
+compares a value from the file more deeply than the few short known values.
 
 Source: the comments in the standard library's `pickletools.py`, which define each instruction.
 """
@@ -20,16 +20,16 @@ _PROTOCOL_2 = b"\x80\x02"
 _RECONSTRUCT = "numpy.core.multiarray _reconstruct"
 _NDARRAY = "numpy ndarray"
 _DTYPE = "numpy dtype"
-_LONGEST_NAME = 80  # characters of what GLOBAL names, and of a dict's key
+_LONGEST_NAME = 80  # characters in a name of GLOBAL, and in a dict key
 _MOST_DIMENSIONS = 4
-# The arguments "type, align, copy" of `dtype`, as NumPy wrote them then and writes them now.
+# The arguments "type, align, copy" of `dtype`, as old and current NumPy write them.
 _BYTE_DTYPES = (("u1", 0, 1), ("u1", False, True))
-# What follows `dtype('u1')` in a pickle: version 3, no byte order, no fields, no alignment.
+# The state of `dtype('u1')` in a pickle: version 3, no byte order, no fields, no alignment.
 _BYTE_DTYPE_STATE = (3, "|", None, None, None, -1, -1, 0)
 
 
 class Bounds(NamedTuple):
-    """What one pickle may ask for.
+    """Limits for one pickle.
 
     A CIFAR-10 batch takes 30,100 instructions and holds 20,000 items, CIFAR-100's train file
     200,300 and 150,000; both nest three deep.
@@ -41,23 +41,23 @@ class Bounds(NamedTuple):
 
 
 class RefusedError(Exception):
-    """The pickle is well formed, but asks for something outside the small set known here."""
+    """The pickle is well-formed, but uses something outside the small supported set."""
 
 
 class DamagedError(Exception):
-    """No pickle could look like this."""
+    """The pickle is malformed."""
 
 
 class _Name(NamedTuple):
-    """A function or class that the file names; it is compared, never looked up."""
+    """A function or class named in the file; it is compared, never looked up."""
 
     dotted: str
 
 
 class _EmptyArray:
-    """What `_reconstruct` leaves on the stack until BUILD brings shape and bytes.
+    """The placeholder that `_reconstruct` leaves on the stack until BUILD provides shape and bytes.
 
-    numbers: those under which the memo holds it; later uses of them mean the filled array.
+    numbers: its keys in the memo; later uses of them refer to the filled array.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class _EmptyArray:
 
 
 class Machine:
-    """Runs one pickle's instructions; `run` gives its value."""
+    """Runs the instructions of one pickle; `run` returns its value."""
 
     def __init__(self, raw: bytes, bounds: Bounds):
         self.raw, self.bounds = raw, bounds
@@ -73,20 +73,20 @@ class Machine:
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # the stacks put aside at each MARK
         self.memo: dict[int, Any] = {}
-        self.array_bytes = len(raw)  # left for arrays: each byte in the file belongs to one
+        self.array_bytes = len(raw)  # left for arrays: each byte of the file belongs to one
 
     def run(self) -> Any:
         if self.take(2) != _PROTOCOL_2:
             if self.raw[0] == _PROTOCOL_2[0]:
                 raise RefusedError(f"it has protocol {self.raw[1]}, expected 2")
-            raise DamagedError("it does not begin as one of protocol 2")
+            raise DamagedError("it does not begin with protocol 2")
         for _ in range(self.bounds.instructions):
             code = self.take(1)
             if code == b".":
                 return self.pop()
             step = _STEPS.get(code)
             if step is None:
-                raise RefusedError(f"it holds {_instruction(code)}")
+                raise RefusedError(f"it contains {_instruction(code)}")
             step(self)
         raise RefusedError(f"it takes more than {self.bounds.instructions:,} instructions")
 
@@ -101,7 +101,7 @@ class Machine:
 
     def pop(self) -> Any:
         if not self.stack:
-            raise DamagedError("it takes from an empty stack")
+            raise DamagedError("it pops from an empty stack")
         return self.stack.pop()
 
     def top(self, kind: type, what: str) -> Any:
@@ -111,7 +111,7 @@ class Machine:
 
     def pop_to_mark(self) -> list:
         if not self.below:
-            raise DamagedError("it goes back to a mark that it has not set")
+            raise DamagedError("it returns to a mark that it has not set")
         items, self.stack = self.stack, self.below.pop()
         return items
 
@@ -127,7 +127,7 @@ class Machine:
 
     def push_tuple(self, size: int) -> None:
         if len(self.stack) < size:
-            raise DamagedError("it takes from an empty stack")
+            raise DamagedError("it pops from an empty stack")
         self.stack[-size:] = [tuple(self.stack[-size:])]
 
     def put(self, number: int) -> None:
@@ -139,7 +139,7 @@ class Machine:
 
     def get(self, number: int) -> None:
         if number not in self.memo:
-            raise DamagedError(f"it mentions value {number}, which it has not made")
+            raise DamagedError(f"it refers to value {number}, which does not exist")
         self.stack.append(self.memo[number])
 
     def extend_list(self, items: list) -> None:
@@ -149,7 +149,7 @@ class Machine:
         if len(items) % 2:
             raise DamagedError("it has a key without a value")
         keys = items[::2]
-        # Short, too: two long and equal keys would be compared to the last byte, again and again.
+        # Short, too: long equal keys would be compared to the last byte, again and again.
         if not all(type(key) is str and len(key) <= _LONGEST_NAME for key in keys):
             raise DamagedError("it has a dict with a key that is not a short string")
         self.top(dict, "sets items of").update(zip(keys, items[1::2], strict=True))
@@ -159,12 +159,12 @@ class Machine:
         self.update_dict([self.pop(), value])
 
     def name(self) -> None:
-        """GLOBAL: a module and a name in it, each ended by a newline."""
+        """GLOBAL: a module and a name in it, each terminated by a newline."""
         parts = []
         for _ in range(2):
             end = self.raw.find(b"\n", self.at, self.at + _LONGEST_NAME)
             if end < 0:
-                raise DamagedError("it has a name without an end")
+                raise DamagedError("it has an unterminated name")
             parts.append(self.take(end - self.at).decode("latin-1"))
             self.at += 1
         named = " ".join(parts)
@@ -173,7 +173,7 @@ class Machine:
         self.stack.append(_Name(named))
 
     def call(self) -> None:
-        """REDUCE: what the two known calls give; there is no way to any other."""
+        """REDUCE: the results of the two known calls; no other call is possible."""
         arguments, function = self.pop(), self.pop()
         if type(function) is not _Name:
             raise RefusedError(f"it calls a {type(function).__name__}")
@@ -186,11 +186,11 @@ class Machine:
             raise RefusedError(f"it calls {called} with unexpected arguments")
 
     def build(self) -> None:
-        """Gives the dtype or the array on top of the stack its state."""
+        """BUILD: sets the state of the dtype or array on top of the stack."""
         state, top = self.pop(), self.pop()
         if isinstance(top, np.dtype):
             if not _is(state, _BYTE_DTYPE_STATE):
-                raise RefusedError("it holds an array that is not of plain bytes")
+                raise RefusedError("it contains an array that is not of plain bytes")
             self.stack.append(top)
             return
         if type(top) is not _EmptyArray or top.numbers is None:
@@ -199,35 +199,37 @@ class Machine:
         for number in top.numbers:
             if self.memo[number] is top:
                 self.memo[number] = array
-        top.numbers = None  # filled: once is enough
+        top.numbers = None  # already filled: not twice
         self.stack.append(array)
 
     def array(self, state: Any) -> np.ndarray:
-        """The uint8 array that (version, shape, dtype, is Fortran order, bytes) describes."""
+        """The uint8 array described by (version, shape, dtype, is Fortran order, bytes)."""
         if type(state) is not tuple or len(state) != 5:
-            raise RefusedError("it holds an array whose state has not five parts")
+            raise RefusedError("it contains an array whose state does not have five parts")
         version, shape, dtype, fortran, data = state
         if not _is(version, 1) or fortran is not False or not isinstance(dtype, np.dtype):
-            raise RefusedError("it holds an array that is not of plain bytes, row by row")
+            raise RefusedError("it contains an array that is not of plain bytes in C order")
         if type(data) is not str or type(shape) is not tuple or len(shape) > _MOST_DIMENSIONS:
-            raise DamagedError("it holds an array without a shape or bytes")
+            raise DamagedError("it contains an array without a shape or bytes")
         size = 1
         for n in shape:
             if type(n) is not int or not 0 <= n <= len(data):
                 raise DamagedError(
-                    f"it holds an array whose shape is not that of {len(data)} bytes"
+                    f"it contains an array whose shape does not fit {len(data)} bytes"
                 )
             size *= n
         if size != len(data):
-            raise DamagedError(f"it holds an array of shape {shape} with {len(data)} bytes")
+            raise DamagedError(f"it contains an array of shape {shape} with {len(data)} bytes")
         self.array_bytes -= size
         if self.array_bytes < 0:
-            raise RefusedError("its arrays hold more bytes than the file")
+            raise RefusedError("its arrays have more bytes than the file")
         return np.frombuffer(data.encode("latin-1"), dtype).reshape(shape)
 
 
 def _is(value: Any, expected: Any) -> bool:
-    """Whether `value` is exactly `expected`, in type too; goes no deeper than `expected` does."""
+    """Whether `value` is exactly `expected`, including its type; recurses no deeper than
+    `expected`.
+    """
     if type(value) is not type(expected):
         return False
     if isinstance(expected, tuple):
@@ -237,14 +239,14 @@ def _is(value: Any, expected: Any) -> bool:
 
 def _instruction(code: bytes) -> str:
     known = pickletools.code2op.get(code.decode("latin-1"))  # type: ignore[attr-defined]
-    return f"the instruction {known.name}" if known else f"a byte that is no instruction, {code[0]}"
+    return f"the instruction {known.name}" if known else f"an unknown instruction, {code[0]}"
 
 
 Read = Callable[[Machine], Any]
 
 
 def _number(form: str) -> Read:
-    """A function that reads one number of `struct`'s form `form` off a machine's bytes."""
+    """A function that reads one number of `struct` format `form` from a machine's bytes."""
     reader = struct.Struct(form)
     return lambda machine: reader.unpack(machine.take(reader.size))[0]
 
@@ -264,7 +266,7 @@ def _long(machine: Machine) -> int:
     return int.from_bytes(machine.take(_BYTE(machine)), "little", signed=True)
 
 
-# The instructions that are known, by their byte; STOP is in `run`.
+# The supported instructions, by their byte; STOP is handled in `run`.
 _STEPS = {
     b"K": _push(_BYTE),  # BININT1
     b"M": _push(_WORD),  # BININT2

@@ -1,11 +1,11 @@
-"""Reads the pickles of CIFAR without ever running one.
+"""Reads CIFAR's pickles without executing them.
 
 A pickle is a program: `pickle.load` calls whatever the file names, so a file from a stranger can do
-anything. But the CIFAR files, written by Python 2 with protocol 2, use some thirty of its
-instructions and name three functions, all to say "here is an array of bytes". The small stack
-machine of `pickle_machine` knows those instructions and those three names, has nothing to call,
-and refuses the rest by name. A short program can also ask for endless work, so whatever one may ask
-for is bounded.
+anything. But the CIFAR files, written by Python 2 with protocol 2, use about thirty of its
+instructions and name three functions, all to describe arrays of bytes. The small stack machine of
+`pickle_machine` supports those instructions and those three names, calls nothing, and refuses the
+rest with a message that names it. A short program can also request endless work, so everything is
+limited.
 """
 
 from typing import Any
@@ -15,14 +15,14 @@ from minivit.errors import UserError
 
 
 def read_pickle(raw: bytes, name: str, bounds: Bounds | None = None) -> Any:
-    """The value in `raw`, made of dict, list, tuple, str, int, bool, None and uint8 arrays.
+    """The value in `raw`, composed of dict, list, tuple, str, int, bool, None and uint8 arrays.
 
     Python 2's str is bytes; it becomes a str with one character per byte (latin-1). Arrays are
-    views of a read-only buffer. `name` says in errors which file this is. Takes up to three times
-    the memory of `raw`.
+    views of a read-only buffer. `name` is the file's name in messages. Takes up to three times the
+    memory of `raw`.
 
     Raises UserError for an instruction or a name that CIFAR files do not need, for a value beyond
-    `bounds`, and for a file that is cut short or is no pickle.
+    `bounds`, and for a truncated file or one that is not a pickle.
     """
     bounds = bounds or Bounds()
     try:
@@ -30,7 +30,7 @@ def read_pickle(raw: bytes, name: str, bounds: Bounds | None = None) -> Any:
         _check_bounds(value, bounds)
     except RefusedError as error:
         raise UserError(
-            f"{name}: a pickle that is not CIFAR's, and so not read: {error}; download it again"
+            f"{name}: a pickle that is not CIFAR's and so is not read: {error}; download it again"
         ) from None
     except DamagedError as error:
         raise UserError(
@@ -40,13 +40,15 @@ def read_pickle(raw: bytes, name: str, bounds: Bounds | None = None) -> Any:
 
 
 def _check_bounds(value: Any, bounds: Bounds) -> None:
-    """Counts what `value` holds, once per mention: sharing can make 100 bytes name 2**40 items."""
+    """Counts the items of `value`, once per reference: with sharing, 100 bytes can refer to 2**40
+    items.
+    """
     level, items = [value], 0
     for _ in range(bounds.depth + 1):
         containers = [v for v in level if type(v) in (tuple, list, dict)]
         items += sum(map(len, containers))
         if items > bounds.items:
-            raise RefusedError(f"it holds more than {bounds.items:,} items")
+            raise RefusedError(f"it contains more than {bounds.items:,} items")
         level = []
         for container in containers:
             level.extend(container.values() if type(container) is dict else container)

@@ -1,4 +1,4 @@
-"""Where data sets lie: in one folder for all places that one works in."""
+"""Where data sets are stored: in one folder, whatever the working directory."""
 
 import os
 from pathlib import Path
@@ -12,10 +12,10 @@ HERE = Path("data")
 
 
 def folder_of(source: Source, named: Path | None = None) -> Path:
-    """The folder where a data set lies or is downloaded to, as an absolute path.
+    """The folder where a data set is or will be downloaded to, as an absolute path.
 
-    named: the one that the user names. None: ./data if the data set is there, else the folder that
-    the environment's MINIVIT_DATA names, else the user's cache folder.
+    named: the folder given by the user. None: ./data if the data set is there, else the folder in
+    the environment variable MINIVIT_DATA, else the user's cache folder.
     """
     if named is not None:
         return named.resolve()
@@ -25,7 +25,7 @@ def folder_of(source: Source, named: Path | None = None) -> Path:
 
 
 def shared_folder() -> Path:
-    """What MINIVIT_DATA names, else the user's cache folder, as an absolute path."""
+    """The folder in MINIVIT_DATA, else the user's cache folder, as an absolute path."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named).resolve()

@@ -1,4 +1,4 @@
-"""What is done to an image of any size before a model takes it, but for its numbers' scale."""
+"""How an image of any size is prepared for a model, except for normalization."""
 
 import math
 from dataclasses import dataclass
@@ -24,20 +24,21 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = 5
-"""From this orientation of EXIF on, height and width change places."""
+"""From this EXIF orientation on, height and width are swapped."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Size, shape and channels that a model takes; its mean and deviation are `Statistics`.
+    """Size, shape and channels that a model expects; mean and standard deviation are in
+    `Statistics`.
 
-    size: height and width in pixels. channels: 3, or 1 for grey (ITU-R 601 luma).
-    resize: how another shape becomes this one: the middle is cropped, black is padded on two
-    sides, or the image is stretched. crop_share: of the crop, the share of its height and width
-    that is kept, 224 / 256 in many published models.
+    size: height and width in pixels. channels: 3, or 1 for grayscale (ITU-R 601 luma).
+    resize: how another shape becomes this one: center crop, black padding on two sides, or
+    stretching. crop_share: the fraction of the crop's height and width that is kept, 224 / 256 in
+    many published models.
 
     Raises:
-        UserError: a way to resize that is not known.
+        UserError: an unknown way to resize.
     """
 
     size: tuple[int, int]
@@ -52,16 +53,16 @@ class Preprocess:
             raise UserError(f"resize is {shown(self.resize)}; expected one of {known}")
 
     def __call__(self, image: Image.Image, orientation: int = 1) -> np.ndarray:
-        """An RGB or grey image as uint8 (channels, H, W).
+        """An RGB or grayscale image as uint8 (channels, H, W).
 
-        orientation: as EXIF numbers it. The image is scaled before it is turned: turning is then
+        orientation: EXIF's number. The image is resized before it is rotated, which makes rotation
         cheap.
 
-        Raises UserError for a number of channels that no image file has.
+        Raises UserError for a number of channels that image files do not have.
         """
         if self.channels not in _MODES:
             raise UserError(
-                f"the model takes images of {self.channels} channels; image files have 3, or 1"
+                f"the model expects images with {self.channels} channels; image files have 3 or 1"
             )
         height, width = self.size
         size = (height, width) if orientation >= SIDEWAYS else (width, height)
@@ -75,7 +76,7 @@ class Preprocess:
     def of_arrays(self, images: np.ndarray) -> np.ndarray:
         """uint8 (N, 1 or 3, h, w) -> (N, channels, H, W).
 
-        Raises UserError where the memory is too small for them.
+        Raises UserError if there is not enough memory.
         """
         needs = {"images": len(images) * self.channels * math.prod(self.size)}
         height, width = self.size

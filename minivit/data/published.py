@@ -1,8 +1,7 @@
-"""Data sets that their authors offer for download: found, or fetched, then read and checked.
+"""Data sets that their authors offer for download: found or downloaded, then read and verified.
 
-What counts as official, so that a result may be quoted as one on the data set of that name, each
-says for itself; other bytes of the right form load, too, under a name that says so and with a
-warning.
+Each data set defines which bytes are official, so that results may be quoted under its name; other
+bytes in the right format load, too, under a name that says so and with a warning.
 """
 
 import os
@@ -18,7 +17,7 @@ from minivit.errors import UserError, shown_path
 
 
 class Read(NamedTuple):
-    """What files hold, and whether their bytes are the official ones."""
+    """The contents of the files, and whether their bytes are the official ones."""
 
     train: Split
     test: Split
@@ -28,10 +27,10 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Published(ABC):
-    """A data set under its official names.
+    """A published data set.
 
-    name: what its authors call it. url: of the folder that holds its files, ending in "/".
-    url_variable: the variable of the environment that names another address.
+    name: its authors' name for it. url: of the folder with its files, ending in "/". url_variable:
+    the environment variable for another address.
     """
 
     name: str
@@ -49,17 +48,17 @@ class Published(ABC):
 
     @abstractmethod
     def _fetch(self, url: str, data_dir: Path) -> Path:
-        """Downloads into `data_dir`; what `_find` would then find."""
+        """Downloads into `data_dir`; returns what `_find` would then find."""
 
     @abstractmethod
     def _read(self, path: Path) -> Read:
-        """What is in a place that `_find` found; may raise OSError."""
+        """Reads what `_find` found; may raise OSError."""
 
     def find(self, data_dir: Path | str) -> Path | None:
-        """Where it lies: `data_dir` itself, or what that holds under an official name, or None.
+        """Where the data set is: `data_dir` itself, or something in it with an official name, or
+        None.
 
-        Raises UserError for a place that cannot be looked into, and for one that is no file or
-        folder.
+        Raises UserError for a path that cannot be accessed, or is neither a file nor a folder.
         """
         try:
             return self._find(Path(data_dir))
@@ -72,16 +71,16 @@ class Published(ABC):
     def load(
         self, data_dir: Path | str, *, download: bool = True, url: str | None = None
     ) -> Dataset:
-        """The data set from what `find` finds in `data_dir`, else from the network.
+        """Load the data set from `data_dir`, else download it.
 
-        It comes from `url`, else from the address in the environment's `url_variable`, else from
-        its authors.
+        The download comes from `url`, else from the address in the environment variable
+        `url_variable`, else from its authors.
 
         Images are uint8 (N, C, H, W), labels int64. The name is the data set's or, with a warning,
         "… (unofficial bytes)".
 
-        Raises UserError if there is nothing and `download` is False or fails, and for files that
-        are damaged or of something else.
+        Raises UserError if it is missing and `download` is False or fails, and for damaged or
+        unrelated files.
         """
         data_dir = Path(data_dir)
         try:
@@ -89,7 +88,7 @@ class Published(ABC):
             if path is None and not download:
                 raise UserError(
                     f"no {self.name} in {shown_path(data_dir)}: looked for {self.looked_for}; put "
-                    "one of them there, or say with --data-dir where it is"
+                    "one of them there, or give its folder with --data-dir"
                 )
             if path is None:
                 url = url or os.environ.get(self.url_variable) or self.url
@@ -110,6 +109,6 @@ class Published(ABC):
         return Dataset(name, train, test, class_names)
 
     def load_for(self, request: Request) -> Dataset:
-        """`Source.load`: the data set at the size asked for."""
+        """`Source.load`: the data set at the requested size."""
         found = self.load(request.data_dir, download=request.download, url=request.url)
         return found.resized(request.image_size, request.resize)

@@ -1,7 +1,7 @@
-r"""RandAugment: every image draws its own few operations out of fourteen (Cubuk et al. 2020).
+r"""RandAugment: a few random operations out of fourteen for each image (Cubuk et al. 2020).
 
-Each operation takes a batch, uint8 (B, C, H, W) with C = 1 or 3, and one parameter an image (B,),
-and returns a new uint8 batch that equals what Pillow makes of each image. A batch is grouped by
+Each operation takes a batch, uint8 (B, C, H, W) with C = 1 or 3, and one parameter per image (B,),
+and returns a new uint8 batch equal to what Pillow makes of each image. Batches are grouped by
 operation, so the only loop is over operations.
 
 Two things keep this faithful to Pillow, which the paper used: geometric operations step through
@@ -17,7 +17,9 @@ from minivit.errors import UserError
 
 MAX_MAGNITUDE = 10
 FILL = 128
-"""Grey level of what a geometric operation brings in from outside the image, as in the paper."""
+"""Gray level of pixels that a geometric operation brings in from outside the image, as in the
+paper.
+"""
 
 
 def rand_augment(
@@ -27,8 +29,7 @@ def rand_augment(
 
     images: uint8 (B, C, H, W) -> uint8 (B, C, H, W). `num_ops` and `magnitude` (0 to 10) are the
     paper's N and M. Operations are drawn with replacement; the sign of each is a fair coin.
-    Raises UserError for images whose saturation is not defined, those of other than 1 or 3
-    channels.
+    Raises UserError for images with other than 1 or 3 channels, whose saturation is undefined.
     """
     rounds = (num_ops, len(images))
     which = rng.integers(len(OPERATIONS), size=rounds)
@@ -56,10 +57,10 @@ def apply_operations(images: np.ndarray, which: np.ndarray, levels: np.ndarray) 
 
 
 def affine(images: np.ndarray, matrix: np.ndarray, fill: int = FILL) -> np.ndarray:
-    r"""Resample by the nearest pixel: out(x, y) = in(ax + by + c, dx + ey + f).
+    r"""Resample with the nearest pixel: out(x, y) = in(ax + by + c, dx + ey + f).
 
     images: uint8 (B, C, H, W), matrix: float (B, 6), the row (a, b, c, d, e, f) for each image.
-    As `PIL.Image.transform(AFFINE, NEAREST)`: coordinates are those of pixel centres (x + 1/2),
+    As `PIL.Image.transform(AFFINE, NEAREST)`: coordinates are those of pixel centers (x + 1/2),
     in 16.16 fixed point.
     """
     B, C, H, W = images.shape
@@ -73,7 +74,8 @@ def affine(images: np.ndarray, matrix: np.ndarray, fill: int = FILL) -> np.ndarr
     row = (d * x + (e * y + f)) >> 16
     # Seen as unsigned, a negative coordinate is huge: one comparison tests both borders.
     inside = (column.view(np.uint32) < W) & (row.view(np.uint32) < H)
-    # One more pixel behind each plane holds the fill, and all that lies outside points there.
+    # One extra pixel after each plane holds the fill value, and everything outside the image points
+    # there.
     padded = np.full((B, C, H * W + 1), fill, np.uint8)
     padded[:, :, :-1] = images.reshape(B, C, H * W)
     source = np.where(inside, row * W + column, H * W)
@@ -82,7 +84,7 @@ def affine(images: np.ndarray, matrix: np.ndarray, fill: int = FILL) -> np.ndarr
 
 
 def rotate(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
-    """Turn counter-clockwise about the image's centre."""
+    """Rotate counterclockwise about the image's center."""
     H, W = images.shape[-2:]
     angle = np.deg2rad(-degrees)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -93,42 +95,43 @@ def rotate(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
 
 
 def shear_x(images: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """Slide each row left by `slope` times its height below the top row."""
+    """Shear: shift each row left by `slope` times its distance from the top row."""
     return affine(images, _near_identity(slope, 1))
 
 
 def shear_y(images: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """Slide each column up by `slope` times its distance from the left edge."""
+    """Shear: shift each column up by `slope` times its distance from the left edge."""
     return affine(images, _near_identity(slope, 3))
 
 
 def translate_x(images: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Move the image left by `pixels`."""
+    """Shift the image left by `pixels`."""
     return affine(images, _near_identity(pixels, 2))
 
 
 def translate_y(images: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Move the image up by `pixels`."""
+    """Shift the image up by `pixels`."""
     return affine(images, _near_identity(pixels, 5))
 
 
 def _near_identity(value: np.ndarray, place: int) -> np.ndarray:
-    """(B,) -> (B, 6): identity transforms but for the entry at `place`."""
+    """(B,) -> (B, 6): identity transforms except for the entry at `place`."""
     matrix = np.tile((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (len(value), 1))
     matrix[:, place] = value
     return matrix
 
 
-# Enhancement: a blend of the image (factor 1) with something poorer (factor 0), or away from it.
+# Enhancement: interpolation between a degenerate image (factor 0) and the image (factor 1), or
+# extrapolation.
 
 
 def color(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Saturation: 0 gives a grey image."""
+    """Saturation: 0 gives a gray image."""
     return _blend(_gray(images), images, factor)
 
 
 def contrast(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Contrast: 0 gives the image's mean grey everywhere."""
+    """Contrast: 0 gives the image's mean gray everywhere."""
     mean = _gray(images).mean((1, 2, 3), keepdims=True)
     return _blend(np.floor(mean + 0.5), images, factor)
 
@@ -144,7 +147,7 @@ def sharpness(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
     blurred = wide.copy()
     across = wide[..., :-2] + wide[..., 1:-1] + wide[..., 2:]
     box = across[..., :-2, :] + across[..., 1:-1, :] + across[..., 2:, :]
-    # The kernel is 1 everywhere, 5 in the middle, over 13; adding 6 rounds to the nearest.
+    # The kernel is 1 everywhere, 5 in the middle, over 13; adding 6 rounds to nearest.
     blurred[..., 1:-1, 1:-1] = (box + 4 * wide[..., 1:-1, 1:-1] + 6) // 13
     return _blend(blurred, images, factor)
 
@@ -168,7 +171,7 @@ def _gray(images: np.ndarray) -> np.ndarray:
     return luma(images)
 
 
-# Tone: a new grey level for each old one.
+# Tone: a lookup table per channel.
 
 
 def autocontrast(images: np.ndarray) -> np.ndarray:
@@ -181,7 +184,7 @@ def autocontrast(images: np.ndarray) -> np.ndarray:
 
 
 def equalize(images: np.ndarray) -> np.ndarray:
-    """Spread each channel's grey levels so that its histogram is as flat as can be."""
+    """Map each channel's levels so that its histogram is as flat as possible."""
     B, C, H, W = images.shape
     levels = images.reshape(B * C, H * W) + 256 * np.arange(B * C)[:, None]
     counts = np.bincount(levels.reshape(-1), minlength=B * C * 256).reshape(B, C, 256)
@@ -233,6 +236,6 @@ OPERATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 At level 0 only autocontrast and equalize, which have no strength, change the image. At level ±1:
 30° either way, a shear of 0.3, a shift of 0.45 of the side, threshold 0, 4 bits, and factors 1.9 or
-0.1. So every operation grows with its level, as in torchvision and timm's "increasing" set; in the
-paper's own code a larger M weakens some.
+0.1. So every operation gets stronger with its level, as in torchvision and timm's "increasing" set;
+in the paper's own code a larger M weakens some.
 """

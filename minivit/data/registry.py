@@ -1,4 +1,4 @@
-"""The data sets that have names. A new one is a file with a `SOURCE`, and its line here."""
+"""The named data sets. A new one is a file with a `SOURCE`, and a line here."""
 
 import difflib
 
@@ -20,7 +20,7 @@ SOURCES: dict[str, Source] = {
 
 
 def is_place(dataset: str) -> bool:
-    """Whether it is no name of a data set but a path, which has a "/" or is there."""
+    """Whether it is a path instead of a data set's name: it contains a "/" or exists."""
     if dataset in SOURCES or dataset == "auto":
         return False
     if dataset.startswith(("~", ".")) or "/" in dataset or "\\" in dataset:
@@ -29,8 +29,9 @@ def is_place(dataset: str) -> bool:
 
 
 def find_source(dataset: str) -> Source:
-    """The data set of that name, or in that place. Raises UserError where there is none (did you
-    mean …); see `own_source`."""
+    """The data set with this name or at this path. Raises UserError if there is none (did you mean
+    …); see `own_source`.
+    """
     if is_place(dataset):
         return own_source(dataset)
     require_name(dataset)

@@ -1,11 +1,11 @@
 """Shapes: ten geometric figures in CIFAR-10's form, drawn by code, so that nothing is downloaded.
 
-An image is one figure over a busy background. Colour, place, size and angle of the figure are
-random and say nothing about its class, so a model has to find the figure before it can name it: of
-the test images, a linear classifier on pixels names 40 %, a ViT of width 96 and depth 4 after 7
-passes over the training images 97 %. One thing a model may count on is that the figure is lighter
-than what surrounds it; where it may be either, a small ViT learns much more slowly. The figure's
-mask comes with each image, so that an attention map can be scored against the truth.
+An image is one figure over a busy background. Color, position, size and angle of the figure are
+random and independent of its class, so a model has to find the figure before it can name it: a
+linear classifier on pixels classifies 40 % of the test images correctly, a ViT of width 96 and
+depth 4 after 7 epochs 97 %. A model can rely on one thing, that the figure is lighter than its
+surroundings; if it may be either, a small ViT learns much more slowly. Each image comes with the
+figure's mask, so that an attention map can be scored against the truth.
 
 A figure is the set of points where its signed distance is negative: `max` of two distances is the
 intersection, `min` the union, `abs` a mirror.
@@ -20,15 +20,15 @@ from minivit.data.source import Source
 from minivit.errors import UserError
 
 SIDE = 32  # pixels
-RADIUS = (7.0, 12.0)  # of the circle around a figure, in pixels
+RADIUS = (7.0, 12.0)  # radius of the circle around a figure, in pixels
 MARGIN = 0.5  # pixels between that circle and the image's edge
-TILT = np.pi / 6  # a figure leans this far to either side at most
-CONTRAST = 0.3  # of [0, 1]: by so much is a figure's luma above that of what surrounds it
+TILT = np.pi / 6  # maximum rotation of a figure to either side
+CONTRAST = 0.3  # of [0, 1]: the least by which a figure's luma exceeds that of its surroundings
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # how light R, G and B look (ITU-R BT.601)
-TINT = 0.04  # amplitude of each soft change of the background, a channel
+TINT = 0.04  # amplitude of each soft change of the background, per channel
 NUM_BLOBS, NUM_STROKES = 2, 3
-NOISE = 0.03  # standard deviation of a pixel, of 1
-CHUNK = 256  # images drawn at a time: their canvas stays in cache
+NOISE = 0.03  # standard deviation of a pixel's noise, of 1
+CHUNK = 256  # images drawn at a time: their canvas stays in the cache
 
 
 def _circle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -45,8 +45,8 @@ def _triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    # Fold the five spikes onto half a spike around the upward axis; its edge is one line, from
-    # the tip (1, 0) to the notch.
+    # Fold the five spikes onto half a spike around the upward axis; its edge is one line, from the
+    # tip (1, 0) to the notch.
     fifth = 2 * np.pi / 5
     angle = abs((np.arctan2(x, -y) + fifth / 2) % fifth - fifth / 2)
     radius = np.hypot(x, y)
@@ -70,7 +70,7 @@ def _crescent(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    # A square on its corner, a disc on each of its upper sides.
+    # A square on its corner, with a disk on each of its upper sides.
     half = 0.55
     x, y = abs(x), y - 0.35 * half
     side = np.maximum(abs(x + y), abs(x - y)) * 0.70710677 - half
@@ -107,17 +107,17 @@ CLASS_NAMES = tuple(FIGURES)
 
 
 def signed_distance(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How far (x, y) is from the edge of the upright figure `name`; negative inside.
+    """Signed distance of (x, y) from the edge of the upright figure `name`; negative inside.
 
-    The figure fits the unit circle, y points down. Exact or a lower bound, to first order right at
-    the edge, which is where anti-aliasing reads it. x, y: float, shapes that broadcast; returns
+    The figure fits the unit circle, y points down. Exact or a lower bound, and correct to first
+    order at the edge, where anti-aliasing uses it. x, y: float, shapes that broadcast; returns
     their broadcast shape. Raises KeyError for a name outside CLASS_NAMES.
     """
     return FIGURES[name](x, y)
 
 
 def load(seed: int = 0, num_train: int = 20_000, num_test: int = 2_000) -> Dataset:
-    """Draw the data set: the same bytes for the same arguments.
+    """Draw the data set: the same arguments give the same bytes.
 
     Training and test images come from independent random streams, each class equally often (to
     within one image), in random order. Images are uint8 (N, 3, 32, 32), labels int64 (N,), masks
@@ -127,14 +127,14 @@ def load(seed: int = 0, num_train: int = 20_000, num_test: int = 2_000) -> Datas
         raise UserError(f"seed: found {seed}, expected 0 or more; choose another seed")
     for name, count in (("num_train", num_train), ("num_test", num_test)):
         if count < 1:
-            raise UserError(f"{name}: found {count}, expected 1 or more; ask for some images")
+            raise UserError(f"{name}: found {count}, expected 1 or more")
     train, test = np.random.SeedSequence(seed).spawn(2)
     return Dataset("Shapes", _draw(train, num_train), _draw(test, num_test), CLASS_NAMES)
 
 
 def _draw(seeds: np.random.SeedSequence, n: int) -> Split:
-    # All that is random but the noise is drawn for the whole split at once, and the noise in the
-    # order of the pixels: the chunks leave no trace in the result.
+    # Everything random except the noise is drawn for the whole split at once, and the noise in
+    # pixel order, so the result does not depend on the chunks.
     scene_rng, noise_rng = map(np.random.default_rng, seeds.spawn(2))
     labels = scene_rng.permutation(np.arange(n) % len(CLASS_NAMES))
     scene = _sample_scene(scene_rng, n)
@@ -153,7 +153,7 @@ def _draw(seeds: np.random.SeedSequence, n: int) -> Split:
 
 
 def _sample_scene(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
-    """Everything in which images differ, except their noise: float32, n rows each."""
+    """All random parameters of the images except their noise: float32, n rows each."""
 
     def uniform(low: float, high: float, *shape: int) -> np.ndarray:
         return rng.uniform(low, high, (n, *shape)).astype(np.float32)
@@ -165,10 +165,11 @@ def _sample_scene(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
         "radius": radius,
         "centre": SIDE / 2 + reach * uniform(-1, 1, 2),
         "tilt": uniform(-TILT, TILT, 1),
-        "figure_colour": colour,  # its luma is above CONTRAST, so that there is a darker one
+        "figure_colour": colour,  # its luma is above CONTRAST, so that a darker color exists
         "back_colour": _darker(rng, colour),
         "patch_colour": _darker(rng, colour),
-        # The patch is what lies beyond a line: near the middle in some, outside it all in others.
+        # The patch is the area beyond a line: near the middle in some images, outside the image in
+        # others.
         "patch_angle": uniform(0, 2 * np.pi, 1),
         "patch_offset": uniform(0, SIDE, 1),
         "tints": uniform(-TINT, TINT, 3, 2 + NUM_BLOBS),
@@ -178,41 +179,41 @@ def _sample_scene(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
         "stroke_start": uniform(0, SIDE, NUM_STROKES, 2),
         "stroke_angle": uniform(0, 2 * np.pi, NUM_STROKES, 1),
         "stroke_length": uniform(2, 8, NUM_STROKES, 1),
-        "stroke_width": uniform(-0.4, 0.7, NUM_STROKES, 1),  # below 0: fainter, down to nothing
+        "stroke_width": uniform(-0.4, 0.7, NUM_STROKES, 1),  # below 0: fainter, down to invisible
     }
 
 
 def _darker(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
-    """A random colour for each of `colour` (n, 3), dimmed where its luma is not CONTRAST lower."""
+    """A random color for each of `colour` (n, 3), dimmed if its luma is not CONTRAST lower."""
     other = rng.uniform(0, 1, colour.shape).astype(np.float32)
     allowed = colour @ LUMA - np.float32(CONTRAST)
     return other * np.minimum(1, allowed / (other @ LUMA))[:, None]
 
 
 def _pixels() -> tuple[np.ndarray, np.ndarray]:
-    """x and y of the pixels' centres, float32 (SIDE²,) each, in the order of the pixels."""
+    """x and y of the pixel centers, float32 (SIDE²,) each, in pixel order."""
     y, x = np.indices((SIDE, SIDE), np.float32).reshape(2, -1) + np.float32(0.5)
     return x, y
 
 
 def _paint(canvas: np.ndarray, distance: np.ndarray, colour: np.ndarray) -> None:
-    """Lay `colour` (n, 3) on `canvas` (n, 3, P) where `distance` (n, P), in pixels, is negative.
+    """Paint `colour` (n, 3) on `canvas` (n, 3, P) where `distance` (n, P), in pixels, is negative.
 
-    The edge is one pixel wide: a pixel whose centre is on it is half covered.
+    The edge is one pixel wide: a pixel whose center is on it is half covered.
     """
     cover = np.clip(0.5 - distance, 0, 1)[:, None]
     canvas += cover * (colour[:, :, None] - canvas)
 
 
 def _background(scene: dict[str, np.ndarray]) -> np.ndarray:
-    """Two areas of colour, soft tints over both, strokes on top: float32 (n, 3, SIDE²)."""
+    """Two areas of color, soft tints over both, strokes on top: float32 (n, 3, SIDE²)."""
     x, y = _pixels()
     canvas = np.repeat(scene["back_colour"][:, :, None], SIDE * SIDE, axis=2)
     angle = scene["patch_angle"]
     across = (x - SIDE / 2) * np.cos(angle) + (y - SIDE / 2) * np.sin(angle)
     _paint(canvas, scene["patch_offset"] - across, scene["patch_colour"])
 
-    # Each tint is a colour (n, 3) times a pattern (n, P) within [-1, 1]: two ramps and the blobs.
+    # Each tint is a color (n, 3) times a pattern (n, P) within [-1, 1]: two ramps and the blobs.
     ramps = np.broadcast_to(np.stack([x, y]) / (SIDE / 2) - 1, (len(canvas), 2, SIDE * SIDE))
     axis = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
     fall = (axis - scene["blob_centre"][..., None]) / scene["blob_width"][..., None]
@@ -234,7 +235,7 @@ def _figure_distance(scene: dict[str, np.ndarray], labels: np.ndarray) -> np.nda
     """Signed distance of each pixel from its image's figure, in pixels: float32 (n, SIDE²)."""
     x, y = _pixels()
     dx, dy = x - scene["centre"][:, :1], y - scene["centre"][:, 1:]
-    # Turn the pixels back into the upright figure's frame, where its radius is 1.
+    # Rotate the pixels into the upright figure's frame, where its radius is 1.
     cos, sin = np.cos(scene["tilt"]) / scene["radius"], np.sin(scene["tilt"]) / scene["radius"]
     u, v = dx * cos + dy * sin, dy * cos - dx * sin
     distance = np.empty_like(u)
@@ -248,7 +249,7 @@ SOURCE = Source(
     name="shapes",
     summary="ten classes of geometric figures, drawn by code",
     load=lambda request: load().resized(request.image_size, request.resize),
-    recipe={  # the figures are upright and whole: no crop, no flip, and few epochs do
+    recipe={  # the figures are upright and complete: no crop, no flip, and a few epochs suffice
         "dim": 96,
         "depth": 4,
         "epochs": 5,

@@ -1,4 +1,4 @@
-"""What a data set must offer to be known by name."""
+"""The interface of a named data set."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from minivit.data.preprocess import Preprocess, Resize
 
 
 class Request(NamedTuple):
-    """What a loader is asked for.
+    """A request to a loader.
 
-    data_dir: the folder where data sets lie or are downloaded to. image_size: height and width of
-    the images. url: another address to download from; None for the authors'. download: whether it
-    may be downloaded. resize: how images of another shape become so large, see `Preprocess`.
+    data_dir: the folder where data sets are or will be downloaded to. image_size: height and width
+    of the images. url: another address to download from; None for the authors'. download: whether
+    it may be downloaded. resize: how images of another shape are resized, see `Preprocess`.
 
-    Of one's own images: channels: 3, or 1 for grey. test_fraction: share of each class that is
-    held out where there is no test set, drawn by seed. strict: whether files that cannot be read
-    are refused, not left out. cache: the folder where decoded images are kept, or None.
+    For one's own images: channels: 3, or 1 for grayscale. test_fraction: fraction of each class
+    that is held out if there is no test set, drawn with seed. strict: whether unreadable files are
+    an error instead of being left out. cache: the folder where decoded images are kept, or None.
     """
 
     data_dir: Path = Path("data")
@@ -34,7 +34,7 @@ class Request(NamedTuple):
 
     @property
     def preprocess(self) -> Preprocess:
-        """How image files become those that are asked for."""
+        """The preprocessing of image files for this request."""
         return Preprocess(self.image_size, self.channels, self.resize)
 
 
@@ -42,9 +42,9 @@ class Request(NamedTuple):
 class Source:
     """A data set by name; `registry.SOURCES` lists them.
 
-    load: the images at the size asked for, the labels and the names of the classes; raises
-    UserError where they cannot be had. find: where it lies in a folder of data sets, or None where
-    it does not, as one drawn by code. recipe: settings of a training that suit it, by name.
+    load: returns the images at the requested size, the labels and the class names; raises UserError
+    if they are unavailable. find: returns where it is in a folder of data sets, or None, as for one
+    drawn by code. recipe: suitable training settings, by name.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Pixels become the numbers that a model takes: mean 0 and standard deviation 1 per channel."""
+"""Normalization of pixels: mean 0 and standard deviation 1 per channel."""
 
 import math
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class Statistics:
 
     @classmethod
     def of(cls, images: Images) -> "Statistics":
-        """Of uint8 (N, C, H, W); a channel that never varies gets std 1."""
-        # counts of the 256 grey levels: exact, and no float copy of the whole set
+        """Statistics of uint8 (N, C, H, W); a constant channel gets std 1."""
+        # counts of the 256 levels: exact, and without a float copy of the whole set
         counts = sum(map(_count_levels, blocks(images)), np.zeros((images.shape[1], 256), np.int64))
         level, pixels = np.arange(256) / 255.0, counts.sum(1)
         mean = counts @ level / pixels
@@ -67,8 +67,8 @@ def normalize(
 ) -> np.ndarray:
     """(images / 255 - mean) / std by channel: uint8 (B, C, H, W), (C,), (C,) -> dtype (B, C, H, W).
 
-    Raises UserError unless there is one mean and one positive deviation per channel, and for
-    images that are not uint8, as those may have been normalized before.
+    Raises UserError unless there is one mean and one positive deviation per channel, and for images
+    that are not uint8, which may already be normalized.
     """
     if images.dtype != np.uint8:
         raise UserError(f"images of {images.dtype}: normalize expects uint8, 0 to 255")
@@ -97,7 +97,7 @@ def denormalize(x: np.ndarray, mean: ArrayLike, std: ArrayLike) -> np.ndarray:
 
 
 def _by_channel(mean: ArrayLike, std: ArrayLike, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Check that mean and std are those of so many channels: float64 (C,), (C,)."""
+    """Check that mean and std have this many channels: float64 (C,), (C,)."""
     mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
     if mean.shape != (channels,) or std.shape != (channels,) or not np.all(std > 0):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Images that stay in a file: only those that are asked for are in memory."""
+"""Images that stay in a file: only those that are accessed are in memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +11,16 @@ from minivit.errors import UserError, shown_path
 from minivit.files import open_plain, reading
 
 BLOCK = 1000
-"""Images that are gone through at a time."""
+"""Number of images processed at a time."""
 
 
 class StoredImages:
-    """uint8 (N, C, H, W) in a .npy file, indexed like an array; what comes back is in memory.
+    """uint8 (N, C, H, W) in a .npy file, indexed like an array; results are in memory.
 
-    The file is mapped anew for each access: of a mapping that stays, every page that was ever read
-    counts as memory of the process. It stays open, so it may be removed while it is used.
+    The file is mapped for each access: with a permanent mapping, every page ever read would count
+    as memory of the process. It stays open, so it may be removed while in use.
 
-    rows: int (N,), the images in the file that these are; None for all.
+    rows: int (N,), which images of the file these are; None for all.
 
     Raises:
         UserError: not such a file, or a damaged one.
@@ -59,7 +59,7 @@ class StoredImages:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def select(self, rows: slice | np.ndarray) -> "StoredImages":
-        """Some of them; nothing is read."""
+        """A subset; nothing is read."""
         other = object.__new__(StoredImages)
         other.__dict__.update(self.__dict__, rows=self.rows[rows])
         return other
@@ -70,11 +70,11 @@ Images = np.ndarray | StoredImages
 
 
 def take(images: Images, rows: slice | np.ndarray) -> Images:
-    """Some of the images, where they are: those in a file are not read."""
+    """A subset of the images; those in a file are not read."""
     return images.select(rows) if isinstance(images, StoredImages) else images[rows]
 
 
 def blocks(images: Images) -> Iterator[np.ndarray]:
-    """All of them, BLOCK at a time."""
+    """All images, BLOCK at a time."""
     for start in range(0, len(images), BLOCK):
         yield images[start : start + BLOCK]

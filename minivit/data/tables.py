@@ -18,13 +18,13 @@ from minivit.errors import UserError, shown, shown_path
 from minivit.files import open_plain, reading
 
 LONGEST_ROW = 1_000_000
-"""Characters of a .csv; its row may have other columns, too."""
+"""Most characters in a row of a .csv; it may have other columns, too."""
 COLUMNS = {
     "name": ("path", "file", "filename", "file_name", "image"),
     "label": ("label", "class", "category", "target", "y"),
     "split": ("split", "set", "subset"),
 }
-"""What a column of a .csv may be called; without a header the first two are path and label."""
+"""Column names that a .csv may use; without a header the first two columns are path and label."""
 
 CLASS_NAMES = "class_names"
 IMAGES, LABELS = ("images", "x", "X", "data"), ("labels", "label", "y", "Y", "targets")
@@ -41,7 +41,7 @@ def read_csv(path: Path) -> Listing:
     """Paths of images, relative to the file's folder or absolute, each with its class.
 
     Raises:
-        UserError: no text in UTF-8, no such columns, or a row without a path or a class.
+        UserError: not UTF-8 text, no such columns, or a row without a path or a class.
     """
     where = shown_path(path)
     with reading(path), open_plain(path) as raw:
@@ -53,7 +53,7 @@ def read_csv(path: Path) -> Listing:
 
 
 def _rows(text: TextIO, where: str) -> Iterator[tuple[int, list[str]]]:
-    """The number and the cells of each row that has any, one in memory at a time."""
+    """The number and the cells of each non-empty row, one in memory at a time."""
     length = 0
 
     def lines() -> Iterator[str]:
@@ -81,7 +81,7 @@ def _listing(rows: Iterator[tuple[int, list[str]]], where: str) -> Listing:
     if first is None:
         raise UserError(f"{where}: empty; expected a path and a label per row")
     places, has_header = _columns(first[1])
-    numbers: dict[str, int] = {}  # of the classes, as they come
+    numbers: dict[str, int] = {}  # of the classes, in order of appearance
     names, labels, splits = [], [], []
     for number, row in rows if has_header else chain([first], rows):
         cells = {key: row[i] if i < len(row) else "" for key, i in places.items()}
@@ -105,7 +105,7 @@ def _listing(rows: Iterator[tuple[int, list[str]]], where: str) -> Listing:
 
 
 def _columns(header: list[str]) -> tuple[dict[str, int], bool]:
-    """Where each is, and whether the first row says so."""
+    """The index of each column, and whether the first row is a header."""
     named = [cell.casefold() for cell in header]
     found = {
         key: named.index(name) for key, known in COLUMNS.items() for name in known if name in named
@@ -121,11 +121,11 @@ def read_npz(path: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
     """Arrays by split, and the names of the classes.
 
     `images` and `labels` (or x and y), or these for each split as Keras names them (`x_train`,
-    `y_train`, …) or MedMNIST (`train_images`, …). Images are (N, H, W, C), (N, C, H, W), or grey
-    (N, H, W). `class_names`, where it is there, names the classes.
+    `y_train`, …) or MedMNIST (`train_images`, …). Images are (N, H, W, C), (N, C, H, W), or
+    grayscale (N, H, W). `class_names`, if present, names the classes.
 
     Raises:
-        UserError: no such arrays, of other types or shapes, or a damaged file.
+        UserError: no such arrays, wrong types or shapes, or a damaged file.
     """
     where = shown_path(path)
     with open_zip(path, "a .npz file") as archive:
@@ -141,12 +141,12 @@ def read_npz(path: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
         except UserError:
             raise
         except (ValueError, MemoryError) as error:
-            raise UserError(f"{where}: not a whole .npz file ({shown(error)})") from None
+            raise UserError(f"{where}: not a complete .npz file ({shown(error)})") from None
     return found, _class_names(found, named, where)
 
 
 def _pairs(names: set[str], where: str) -> dict[str, tuple[str, str]]:
-    """The names of images and labels by split."""
+    """The array names of images and labels by split."""
     found: dict[str, tuple[str, str]] = {}
     for split, known in SPLITS.items():
         for x in IMAGES:
@@ -159,7 +159,7 @@ def _pairs(names: set[str], where: str) -> dict[str, tuple[str, str]]:
         plain = [[name for name in known if name in names] for known in (IMAGES, LABELS)]
         if not all(plain):
             held = ", ".join(ascii(name)[1:-1][:40] for name in sorted(names)[:6]) or "nothing"
-            raise UserError(f"{where}: holds {held}; expected images and labels, or x and y")
+            raise UserError(f"{where}: contains {held}; expected images and labels, or x and y")
         found["train"] = plain[0][0], plain[1][0]
     return found
 

@@ -1,8 +1,8 @@
-"""TIFF's directory of tags: the orientation in it, and a copy with nothing but the pixels' tags.
+"""TIFF's directory of tags: its orientation, and a copy with only the tags that pixels depend on.
 
-A directory names up to 65,535 values anywhere in the file, each as long as the file and all at the
-same place, and Pillow reads every one. So the tags that pixels depend on are copied into a new
-directory behind the file, once they fit together; the decoder sees no other.
+A directory refers to up to 65,535 values anywhere in the file, each possibly as long as the file
+and all at the same place, and Pillow reads every one. So the tags that pixels depend on are checked
+for consistency and copied to a new directory at the end of the file; the decoder sees no other.
 
 Source: Adobe, "TIFF Revision 6.0" (1992).
 """
@@ -12,7 +12,7 @@ import struct
 from typing import Any, NamedTuple
 
 MOST_TAGS = 1000
-MOST_VALUES = 1 << 16  # of one tag: also the most strips or tiles
+MOST_VALUES = 1 << 16  # values of one tag: also the most strips or tiles
 MOST_BITS = 64  # per pixel
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
@@ -25,7 +25,7 @@ _KEPT = {
     *(262, 266, 317, 320, 338, 339),  # color space, bit order, predictor, palette, alpha, format
 }
 _TYPES = {1: "B", 3: "H", 4: "I"}
-# None, three of fax machines, LZW, Deflate by its two numbers, PackBits.
+# None, three fax codes, LZW, Deflate under its two numbers, PackBits.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 8, 32946, 32773)
 
 
@@ -33,12 +33,12 @@ class _Tag(NamedTuple):
     number: int
     type: int
     count: int  # type: ignore[assignment]
-    entry: bytes  # all twelve bytes of it
+    entry: bytes  # all twelve bytes of the entry
     value_at: int  # where the value, or its offset, is
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation, 1 to 8, in a block of EXIF; 1 if there is none or the block is damaged."""
+    """The orientation, 1 to 8, in an EXIF block; 1 if there is none or the block is damaged."""
     try:
         exif = exif.removeprefix(b"Exif\0\0")
         order = {b"II*\0": "<", b"MM\0*": ">"}[exif[:4]]
@@ -49,9 +49,9 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def tiff_source(raw: bytes) -> tuple[bytes, int]:
-    """The TIFF with a directory of the pixels' tags alone, and its orientation.
+    """The TIFF with only the tags that pixels depend on, and its orientation.
 
-    Raises ValueError or struct.error if they are damaged, do not fit together, or are not known.
+    Raises ValueError or struct.error if they are damaged, inconsistent, or unknown.
     """
     order = "<" if raw[:2] == b"II" else ">"
     tags = _directory(raw, order)
@@ -95,7 +95,7 @@ def _values(raw: bytes, order: str, tag: _Tag) -> tuple[int, ...]:
 
 
 def _check(values: dict[int, tuple[int, ...]], length: int) -> None:
-    """Whether the parts are as many as the size takes, and lie in the file side by side."""
+    """Checks that the number of parts fits the size, and that they do not overlap in the file."""
 
     def one(number: int, default: int) -> int:
         return values.get(number, (default,))[0]
@@ -119,4 +119,4 @@ def _check(values: dict[int, tuple[int, ...]], length: int) -> None:
     if len(places) != parts:
         raise ValueError(f"{len(places)} strips or tiles, expected {parts}")
     if compression != 1 and (len(sizes) != parts or sum(sizes) > length):
-        raise ValueError("strips or tiles that do not lie side by side")
+        raise ValueError("overlapping strips or tiles")

@@ -1,7 +1,7 @@
-"""A .zip, read within bounds, whose damage is reported in one line.
+"""A .zip, read within limits, with damage reported in one line.
 
-The standard library's `zipfile` raises errors of many kinds, and has no bound on what a member
-packed by bzip2 or LZMA unpacks to: those are refused, deflate is what .zip and .npz files use.
+The standard library's `zipfile` raises errors of many kinds, and does not limit the unpacked size
+of a member compressed with bzip2 or LZMA: those are refused; .zip and .npz files use deflate.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import IO
 from minivit.errors import UserError, shown, shown_path
 from minivit.files import open_plain, reading
 
-# As `zipfile` raises for damage: a lock or an unknown method are RuntimeErrors of two kinds.
+# What `zipfile` raises for damage; encryption and unknown methods give RuntimeErrors of two kinds.
 ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError),
     *(KeyError, OverflowError),
@@ -24,9 +24,9 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 @contextlib.contextmanager
 def open_zip(path: Path, kind: str = "a .zip archive") -> Iterator[zipfile.ZipFile]:
-    """The archive, open to be read; `kind` names what it should be in an error.
+    """The archive, opened for reading; `kind` describes it in messages.
 
-    Raises UserError for what is no .zip.
+    Raises UserError if it is not a .zip.
     """
     with reading(path):
         file = open_plain(path)
@@ -35,28 +35,29 @@ def open_zip(path: Path, kind: str = "a .zip archive") -> Iterator[zipfile.ZipFi
             archive = zipfile.ZipFile(file)
         except ZIP_ERRORS as error:
             raise UserError(
-                f"{shown_path(path)}: damaged, or not {kind} ({shown(error)}); get it again"
+                f"{shown_path(path)}: damaged, or not {kind} ({shown(error)}); download it again"
             ) from None
         with archive:
             yield archive
 
 
 def open_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    """A member, to be read from its beginning on.
+    """A member, opened at its beginning.
 
-    Raises UserError for one that is packed by another method, and as `ZIP_ERRORS` say.
+    Raises UserError if it is compressed with another method, and `ZIP_ERRORS`.
     """
     info = archive.getinfo(name)
     if info.compress_type not in _METHODS:
-        raise UserError(f"{shown_path(name)}: packed by another method than deflate; pack it again")
+        raise UserError(
+            f"{shown_path(name)}: compressed with a method other than deflate; pack it again"
+        )
     return archive.open(info)
 
 
 def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """What a member holds; its length and its checksum are right.
+    """The contents of a member, with length and checksum verified.
 
-    Raises UserError, which names the member alone, for a damaged one and for one of more than
-    `most` bytes.
+    Raises UserError, which names only the member, if it is damaged or has more than `most` bytes.
     """
     try:
         size = archive.getinfo(name).file_size

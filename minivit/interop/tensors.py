@@ -143,7 +143,9 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
         raise UserError(f"{file}: no such file; download it again") from None
     except (SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{file}: not a whole safetensors file ({reason}); get it again") from None
+        raise UserError(
+            f"{file}: not a whole safetensors file ({reason}); download it again"
+        ) from None
     _check_names(file, kinds)
     return {
         name: Tensor(shape, _reader(file, name, dtype)) for name, (dtype, shape) in kinds.items()
@@ -201,7 +203,9 @@ def _whole(file: Path) -> Iterator[None]:
     except UserError:
         raise
     except ZIP_ERRORS as error:
-        raise UserError(f"{file}: not a whole .npz file ({shown(error)}); get it again") from None
+        raise UserError(
+            f"{file}: not a whole .npz file ({shown(error)}); download it again"
+        ) from None
 
 
 def _npz_reader(file: Path, name: str) -> Callable[[], np.ndarray]:
@@ -216,7 +220,7 @@ def _npz_reader(file: Path, name: str) -> Callable[[], np.ndarray]:
 
 def _finite(array: np.ndarray, file: Path, name: str) -> np.ndarray:
     if not np.isfinite(array).all():
-        raise UserError(f"{file}: {name} has numbers that are infinite or none; get it again")
+        raise UserError(f"{file}: {name} has numbers that are infinite or none; download it again")
     return array
 
 

@@ -178,7 +178,7 @@ def describe(tensors: Mapping[str, Tensor], facts: Facts) -> ViTConfig:
     numbers = set(_numbers(shapes, r"blocks\.(\d+)\."))
     depth = len(numbers)
     if numbers != set(range(depth)):
-        raise UserError(f"it has blocks 0 to {depth - 1}, but not all of them; get it again")
+        raise UserError(f"it has blocks 0 to {depth - 1}, but not all of them; download it again")
     first = {n.removeprefix("blocks.0."): s for n, s in shapes.items() if n.startswith("blocks.0.")}
     if "attn.qkv.weight" not in first or "mlp.fc2.weight" not in first:
         odd = next(iter(sorted(first)), "none")

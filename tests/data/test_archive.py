@@ -143,7 +143,7 @@ def test_the_file_itself_has_a_bound(tmp_path):
 def test_nothing_follows_the_one_stream(tmp_path, behind):
     path = tmp_path / "x.tar.gz"
     path.write_bytes(gzip.compress(GOOD + END) + behind)
-    with pytest.raises(UserError, match="something follows its end"):
+    with pytest.raises(UserError, match="there is data after its end"):
         dict(read_members(path, WANTED, 1000, 1 << 22))
 
 

@@ -195,7 +195,7 @@ def nine_names(files):
         (drop, r"lacks data_batch_3\.bin"),
         (cut, r"data_batch_2\.bin: 12,291 bytes, expected 12,292"),
         (add_row, r"test_batch\.bin: 15,365 bytes"),
-        (bad_label, r"test_batch\.bin: holds a label outside 0 to 9"),
+        (bad_label, r"test_batch\.bin: contains a label outside 0 to 9"),
         (nine_names, r"batches\.meta\.txt: expected the names of 10"),
     ],
 )

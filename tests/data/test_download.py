@@ -399,7 +399,7 @@ def test_after_416_everything_is_asked_for_and_what_is_here_passed_over(rude, ta
     fetch(rude.url, target, EXPECTED)
     assert [asked_from(request) for request in rude.requests] == [900_000, 0, 950_000]
     assert target.read_bytes() == CONTENT
-    assert "sends everything again; 0.9 MB are here already" in capsys.readouterr().err
+    assert "sends everything again; 0.9 MB are already here" in capsys.readouterr().err
 
 
 def test_a_part_that_is_wrong_is_told_by_the_hash(rude, target):
@@ -449,7 +449,7 @@ def test_too_slow_is_given_up(rude, target, answer, monkeypatch):
 def test_the_number_of_tries_has_a_bound(rude, target, monkeypatch):
     monkeypatch.setattr(download, "MOST_TRIES", 9)
     rude.answers = [lambda *a: rest(*a, limit=1)]
-    fails(rude.url, target, "9 tries did not bring all of it")
+    fails(rude.url, target, "9 attempts did not complete it")
     assert part_of(target).read_bytes() == CONTENT[:9]
 
 

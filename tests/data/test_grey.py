@@ -47,7 +47,7 @@ def test_images_in_a_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("have", "channels", "words"),
     [
-        (3, 2, "in_channels is 2, the images have 3; expected 3, or 1 for grey"),
+        (3, 2, "in_channels is 2, the images have 3; expected 3, or 1 for grayscale"),
         (1, 2, "in_channels is 2, the images have 1; expected 1, or 3"),
         (2, 1, "in_channels is 1, the images have 2; expected 2"),
     ],

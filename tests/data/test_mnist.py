@@ -212,7 +212,7 @@ def test_a_label_that_is_no_class(tmp_path, which):
     labels = arrays[NAMES[which]].copy()
     labels[1] = 10
     write_folder(tmp_path / "mnist", files | {NAMES[which]: idx_file(labels)})
-    assert f"{NAMES[which]}: holds a label outside 0 to 9" in told(SMALL, tmp_path)
+    assert f"{NAMES[which]}: contains a label outside 0 to 9" in told(SMALL, tmp_path)
 
 
 def test_a_gz_that_is_none(tmp_path):

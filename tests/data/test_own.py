@@ -116,7 +116,7 @@ def test_what_people_have_in_their_folders(tmp_path):
     if hasattr(os, "symlink"):
         os.symlink(tmp_path, tmp_path / "犬" / "back")
     image(tmp_path / "loose.png")
-    with pytest.warns(UserWarning, match="1 images lie in no class folder"):
+    with pytest.warns(UserWarning, match="1 images are not in a class folder"):
         found = load(tmp_path)
     assert len(found.train) + len(found.test) == 17
     assert found.class_names == ("кошки", "犬")
@@ -144,7 +144,7 @@ def test_a_class_that_is_missing_in_a_split_is_told(tmp_path):
         load(tmp_path)
     name = tmp_path.name
     assert [str(one.message) for one in said] == [
-        f"{name}: a single image of class rare",
+        f"{name}: only one image of class rare",
         f"{name}: no test image of class rare",
     ]
 
@@ -160,12 +160,12 @@ def test_of_many_classes_some_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ([], "no images in it; expected a folder per class"),
-        (["1.png", "2.png"], "2 images in no class folder; expected a folder per class"),
+        ([], "no images in it; expected one folder of images per class"),
+        (["1.png", "2.png"], "2 images are not in a class folder; expected one folder per class"),
         (["a/1.png", "a/2.png"], "a single class, 'a'; expected two or more"),
-        (["Cat/1.png", "cat/1.png"], "classes 'Cat' and 'cat' differ in case alone"),
+        (["Cat/1.png", "cat/1.png"], "classes 'Cat' and 'cat' differ only in case"),
         (["train/a/1.png", "train/b/1.png", "test/c/1.png"], "class 'c' is in the val or test"),
-        (["a/1.png", "b/1.png"], "a single image of each class; expected two"),
+        (["a/1.png", "b/1.png"], "only one image of each class; expected at least two"),
     ],
     ids=lambda value: None if isinstance(value, list) else value[:20],
 )
@@ -226,7 +226,7 @@ def test_a_zip_with_a_damaged_member_or_one_name_twice(tmp_path):
     with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
         warnings.simplefilter("ignore")
         archive.write(folder / "cats" / "0.png", "photos/cats/0.png")
-    assert "two members have one name" in told(path)
+    assert "two members have the same name" in told(path)
 
 
 def test_arrays(tmp_path):
