@@ -1,21 +1,26 @@
-"""What this machine is: cores, caches, BLAS, speed."""
+"""What this machine is: cores, memory, names, speed."""
 
 import contextlib
 import functools
 import importlib.util
+import io
 import math
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from minivit.backend.arrays import parse_device
+from minivit.backend.blas import blas_libraries, describe_blas, one_accelerate_thread
 from minivit.backend.twins import describe_twins, why_none
 from minivit.errors import UserError
 
@@ -23,16 +28,31 @@ UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def physical_cores() -> int:
-    """Cores that this process may use; two hardware threads of one core count once."""
+    """Cores that this process may use; two hardware threads of one core count once.
+
+    No more than its CPU affinity, a container's quota and LOKY_MAX_CPU_COUNT allow. Of Apple's
+    chips, the performance cores: workers get equal shares, and would wait for the slower ones.
+    """
+    from loky import cpu_count  # imports much
+
+    # Linux on Arm does not say which logical cores are one; loky then warns, with a traceback
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        cores = cpu_count(only_physical_cores=True)
+    fast = _sysctl("hw.perflevel0.physicalcpu")
+    return min(cores, int(fast)) if fast.isdecimal() else cores
+
+
+@functools.cache
+def _sysctl(name: str) -> str:
+    """What macOS answers to that name; an empty string on other systems, and where it has none."""
+    if sys.platform != "darwin":
+        return ""
+    command = ["/usr/sbin/sysctl", "-n", name]
     try:
-        cpus = os.sched_getaffinity(0)
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
-    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    try:
-        return len({Path(siblings.format(cpu)).read_text(encoding="utf-8") for cpu in cpus})
-    except OSError:
-        return len(cpus)
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, encoding="utf-8").strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def memory_bytes(device: str = "cpu") -> float:
@@ -86,18 +106,22 @@ def cpu_name() -> str:
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    named = _sysctl("machdep.cpu.brand_string") or _name_in_registry()
+    return named or platform.processor() or platform.machine()
 
 
-def blas_libraries() -> list[dict]:
-    """The BLAS libraries that NumPy loaded, as threadpoolctl reports them."""
-    return [library for library in threadpool_info() if library["user_api"] == "blas"]
+def _name_in_registry() -> str:
+    """Windows' name of the CPU; an empty string on other systems, and where it has none."""
+    if sys.platform != "win32":
+        return ""
+    import winreg
 
-
-def describe_blas(library: dict) -> str:
-    """Name, version and kernels of a BLAS library."""
-    kernels = library.get("architecture")
-    return f"{library['internal_api']} {library['version']}" + f" ({kernels})" * bool(kernels)
+    place = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+            return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
+    except OSError:
+        return ""
 
 
 @functools.cache  # every checkpoint records it
@@ -113,7 +137,10 @@ def describe_arithmetic(device: str = "cpu") -> str:
 
 def _median_seconds(work: Callable[[int], object], cores: int, repeats: int = 7) -> float:
     """Median time of `work(core)` on all cores at once."""
-    with ThreadPoolExecutor(cores) as pool, threadpool_limits(1, "blas"):
+    with (
+        ThreadPoolExecutor(cores, initializer=one_accelerate_thread) as pool,
+        threadpool_limits(1, "blas"),
+    ):
         seconds = []
         for _ in range(repeats + 1):
             start = time.perf_counter()

@@ -9,32 +9,52 @@ from dataclasses import dataclass
 import numpy as np
 
 from minivit.backend import host
-from minivit.backend.machine import (
+from minivit.backend.blas import (
+    VECLIB,
     blas_libraries,
-    cpu_name,
     describe_blas,
+    one_accelerate_thread,
+    uses_accelerate,
+)
+from minivit.backend.machine import (
+    cpu_name,
     gemm_rate,
     gpu,
     memory_bandwidth,
     physical_cores,
 )
 from minivit.backend.twins import describe_twins
+from minivit.commands.bug_report import bug_report
 from minivit.commands.cli import parse
 from minivit.engine.distributed import describe_world, find_world
 
 
 @dataclass(frozen=True)
 class Options:
-    """Report on this machine: CPU, BLAS, speed, GPU, and what is tuned."""
+    """Report on this machine: CPU, BLAS, speed, GPU, and what is tuned.
+
+    report: Print what to paste into a bug report, and measure nothing: versions, CPU, BLAS, system,
+        and variables of the environment that minivit or its libraries read. No name of a user, and
+        no path.
+    """
+
+    report: bool = False
 
 
 def main(options: Options) -> int:
-    """Print the findings, then the advice; with several ranks, only rank 0 does."""
-    return find_world().from_main(look)
+    """Print the findings and the advice, or the report; with several ranks, only rank 0 does."""
+    return find_world().from_main(report if options.report else look)
+
+
+def report() -> int:
+    """Print what to paste into a bug report."""
+    for name, found in bug_report():
+        print(f"{name:18}{found}")
+    return 0
 
 
 def look() -> int:
-    """See `main`."""
+    """Print the findings, then the advice."""
     cores = physical_cores()
     blas = blas_libraries()
     print(f"{'CPU':18}{cpu_name()}, {cores} physical core{'s' * (cores > 1)} to use")
@@ -97,6 +117,11 @@ def advise(blas: list[dict]) -> Iterator[str]:
         yield 'Training takes a fifth less time with Numba: pip install "minivit[fast]"'
     if not blas:
         yield "threadpoolctl cannot limit the threads of NumPy's BLAS: try NumPy from PyPI"
+    if uses_accelerate() and VECLIB not in os.environ and not one_accelerate_thread():
+        yield (
+            "Each of minivit's workers needs one thread, and before macOS 15 Accelerate takes "
+            f"that from the environment alone: set {VECLIB}=1"
+        )
     if importlib.util.find_spec("cupy") is None:
         yield (
             'With an NVIDIA GPU: pip install "cupy-cuda12x[ctk]" (or "cupy-cuda13x[ctk]"), '

@@ -22,6 +22,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from minivit.backend import RandomStream, get_xp, use_device, use_twins
+from minivit.backend.blas import one_accelerate_thread
 from minivit.backend.machine import physical_cores
 from minivit.engine.gradient_sum import GradientSum, pieces
 from minivit.engine.objective import Done, Objective, StepResult
@@ -267,6 +268,7 @@ class DataParallel:
 
 def _begin(device: str) -> None:
     """What a worker's thread does first."""
+    one_accelerate_thread()
     use_device(device)
     use_twins(find_twins)
 

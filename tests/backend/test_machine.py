@@ -1,0 +1,155 @@
+"""Cores, names and BLAS, as Linux, macOS and Windows say them; the latter two are imitated."""
+
+import subprocess
+import sys
+import warnings
+from types import SimpleNamespace
+
+import loky
+import numpy as np
+import pytest
+
+from minivit.backend import blas, machine
+from minivit.commands import doctor
+from minivit.engine import DataParallel
+from minivit.models import ViT, ViTConfig
+
+
+@pytest.fixture
+def fresh():
+    """What is asked once per process is asked anew, before and after."""
+    cached = (machine._sysctl, machine.describe_arithmetic, blas.uses_accelerate)
+    for function in (*cached, blas._accelerate_threading):
+        function.cache_clear()
+    yield
+    for function in (*cached, blas._accelerate_threading):
+        function.cache_clear()
+
+
+@pytest.fixture
+def mac(fresh, monkeypatch):
+    """A Mac with four performance cores, as its sysctl, its NumPy and its Accelerate answer;
+    returns what Accelerate was told, which a test may make one of before macOS 15."""
+    answers = {"hw.perflevel0.physicalcpu": "4\n", "machdep.cpu.brand_string": "Apple M2\n"}
+    told: list[int] = []
+
+    def check_output(command, **_):
+        if command[2] not in answers:
+            raise subprocess.CalledProcessError(1, command)
+        return answers[command[2]]
+
+    def set_threading(model):
+        told.append(model)
+        return 0
+
+    monkeypatch.setattr(machine, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(machine.subprocess, "check_output", check_output)
+    monkeypatch.setattr(machine.Path, "exists", lambda path: False)
+    monkeypatch.setattr(blas, "threadpool_info", lambda: [])
+    monkeypatch.setattr(blas.platform, "mac_ver", lambda: ("15.1", ("", "", ""), "arm64"))
+    built = {"Build Dependencies": {"blas": {"name": "accelerate"}}}
+    monkeypatch.setattr(np, "show_config", lambda mode: built)
+    library = SimpleNamespace(BLASSetThreading=set_threading)
+    monkeypatch.setattr(blas, "ctypes", SimpleNamespace(CDLL=lambda path: library))
+    return SimpleNamespace(told=told, library=library, answers=answers)
+
+
+def test_a_mac_has_its_performance_cores(mac, monkeypatch):
+    monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores: 8)
+    assert machine.physical_cores() == 4
+    monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores: 2)
+    assert machine.physical_cores() == 2
+
+
+def test_a_mac_with_one_kind_of_core_has_them_all(mac, monkeypatch):
+    del mac.answers["hw.perflevel0.physicalcpu"]
+    monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores: 8)
+    assert machine.physical_cores() == 8
+
+
+def test_a_mac_and_its_accelerate_have_names(mac):
+    assert machine.cpu_name() == "Apple M2"
+    assert [blas.describe_blas(one) for one in blas.blas_libraries()] == [
+        "Accelerate of macOS 15.1"
+    ]
+    assert "Accelerate of macOS 15.1" in machine.describe_arithmetic()
+    assert doctor.kernels_of(blas.blas_libraries()) == "no OpenBLAS"
+
+
+def test_each_worker_tells_accelerate_to_take_one_thread(mac):
+    config = ViTConfig(image_size=8, patch_size=4, dim=8, depth=1, num_heads=2, num_classes=2)
+    with DataParallel(ViT(config), 3) as workers:
+        workers.logits(np.zeros((6, 3, 8, 8), np.float32))
+    assert mac.told
+    assert set(mac.told) == {blas.SINGLE_THREADED}
+
+
+def test_before_macos_15_the_doctor_names_the_variable(mac, monkeypatch):
+    def advice():
+        found = doctor.advise(blas.blas_libraries())
+        return [line for line in found if blas.VECLIB in line]
+
+    monkeypatch.delenv(blas.VECLIB, raising=False)
+    assert advice() == []
+    del mac.library.BLASSetThreading
+    blas._accelerate_threading.cache_clear()
+    assert len(advice()) == 1
+    monkeypatch.setenv(blas.VECLIB, "1")
+    assert advice() == []
+
+
+def test_another_blas_is_told_nothing(fresh, monkeypatch):
+    library = SimpleNamespace(CDLL=lambda path: pytest.fail("there is no Accelerate"))
+    monkeypatch.setattr(blas, "ctypes", library)
+    monkeypatch.setattr(np, "show_config", lambda mode: None)
+    assert not blas.one_accelerate_thread()
+
+
+def test_elsewhere_no_sysctl_is_asked(fresh, monkeypatch):
+    monkeypatch.setattr(machine, "sys", SimpleNamespace(platform="linux"))
+    monkeypatch.setattr(
+        machine.subprocess, "check_output", lambda *_, **__: pytest.fail("a program was started")
+    )
+    assert machine._sysctl("hw.physicalcpu") == ""
+
+
+def test_windows_names_its_cpu_in_the_registry(fresh, monkeypatch):
+    class Key:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+    registry = SimpleNamespace(
+        HKEY_LOCAL_MACHINE=0,
+        OpenKey=lambda root, place: Key(),
+        QueryValueEx=lambda key, name: ("AMD Ryzen 7 7840U  ", 1),
+    )
+    monkeypatch.setitem(sys.modules, "winreg", registry)
+    monkeypatch.setattr(machine, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(machine.Path, "exists", lambda path: False)
+    assert machine.cpu_name() == "AMD Ryzen 7 7840U"
+    registry.OpenKey = lambda root, place: (_ for _ in ()).throw(FileNotFoundError(place))
+    monkeypatch.setattr(machine.platform, "processor", lambda: "AMD64 Family 25")
+    assert machine.cpu_name() == "AMD64 Family 25"
+
+
+def test_a_quota_and_an_affinity_count(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert machine.physical_cores() == 1
+
+
+def test_a_system_that_does_not_say_which_cores_are_one_is_counted_in_silence(monkeypatch, capsys):
+    """As Linux on Arm does: loky warns, and prints a traceback."""
+    from loky.backend import context
+
+    def silent(*_):
+        raise ValueError("could not find any physical core in /proc/cpuinfo")
+
+    monkeypatch.setattr(context, "_count_physical_cores_linux", silent)
+    monkeypatch.setattr(context, "physical_cores_cache", {}, raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert machine.physical_cores() >= 1
+    assert capsys.readouterr().err == ""
