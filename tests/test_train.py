@@ -21,6 +21,7 @@ from minivit.config import overlay
 from minivit.data import Augmentation
 from minivit.data.published import Published
 from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer, load_checkpoint
+from minivit.engine import recipes as module
 from minivit.engine.run import to_json
 from minivit.models import ViTConfig
 from minivit.models.config import preset_fields
@@ -563,3 +564,50 @@ def test_of_ones_own_images_the_classes_are_told_though_they_are_equal(tmp_path,
     lines = (only_run().path / "mistakes.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "image,true,predicted,probability"
     assert all(re.match(r"test image \d+,", line) for line in lines[1:])
+
+
+# --budget
+
+EPOCHS = tiny.FLAGS.index("--epochs")
+WITHOUT_EPOCHS = tiny.FLAGS[:EPOCHS] + tiny.FLAGS[EPOCHS + 2 :]
+
+
+def test_a_budget_is_as_many_epochs_as_fit(capsys, monkeypatch):
+    monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 14.0)
+    assert main([*WITHOUT_EPOCHS, "--budget", "30s"]) == 0
+    out = capsys.readouterr().out
+    assert "an epoch takes about 14 s, 30 s are enough for 2; what they reach" in out
+    assert only_run().read_config().epochs == 2
+
+
+def test_less_than_an_epoch_is_an_epoch_of_fewer_images(capsys, monkeypatch):
+    monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 60.0)
+    assert main([*WITHOUT_EPOCHS, "--budget", "30s"]) == 0
+    assert "30 s are enough for 0.50" in capsys.readouterr().out
+    config = only_run().read_config()
+    assert (config.epochs, config.train_images) == (1, 32)  # of the 64 that are not held out
+
+
+def test_a_budget_takes_the_recipe_that_was_measured_nearest_to_it(monkeypatch):
+    recipes = {"a": {"dataset": "a"}, "a-short": {"dataset": "a"}, "b": {"dataset": "b"}}
+    monkeypatch.setattr(module, "RECIPES", recipes)
+    monkeypatch.setattr(module, "FOR_A_BUDGET", ("a", "a-short"))
+    minutes = {"a": 30, "a-short": 5, "b": 1}
+    monkeypatch.setattr(
+        module, "MEASURED", {name: module.Measured(m, 0.8, 1) for name, m in minutes.items()}
+    )
+    assert [module.recipe_for("a", share) for share in (0.1, 0.3, 0.5, 10)] == [
+        *("a-short", "a-short", "a", "a")
+    ]
+    assert module.recipe_for("b", 0.1) == "b"
+    assert module.recipe_for("unmeasured", 0.1) == "unmeasured"
+
+
+@pytest.mark.parametrize("flag", ["--epochs=3", "--quick", "--dry-run", "--resume=runs/x"])
+def test_a_budget_leaves_nothing_to_choose_beside(told, flag):
+    assert f"leave out {flag.partition('=')[0]}" in told("--budget", "5m", flag)
+
+
+def test_every_measured_recipe_is_a_recipe():
+    assert set(module.MEASURED) <= set(RECIPES)
+    assert set(module.FOR_A_BUDGET) <= set(module.MEASURED)

@@ -19,8 +19,10 @@ from minivit.data.cifar10 import CIFAR10
 from minivit.data.places import folder_of
 from minivit.data.registry import is_place
 from minivit.engine import QUICK, RECIPES, Run, TensorBoard, TrainConfig, Trainer, recipe_of
+from minivit.engine.budget import in_seconds, seconds_per_epoch
 from minivit.engine.distributed import SET_UP, find_world
 from minivit.engine.memory import require_training_memory, training_memory
+from minivit.engine.recipes import MEASURED, recipe_for
 from minivit.engine.trainer import make_objective
 from minivit.errors import UserError, pasteable
 from minivit.files import read_json
@@ -45,6 +47,9 @@ class Names:
     resnet-20 and resnet-38 have no Transformer blocks."""
     quick: bool = False
     """One epoch of 2,000 images, to see that it works."""
+    budget: str | None = None
+    """Train for about so long, such as 5m, 30m or 1h30m: the first seconds measure the speed, from
+    which follow the epochs and, without --preset, --config and --model, the recipe."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ def run(
     changes: what a related command changes of the recipe.
     """
     arguments, world = parse_arguments(argv, changes or {}, prog), find_world()
+    budget = in_seconds(arguments.budget) if arguments.budget else None
+    _require_free_epochs(argv, budget)
     world.wait_at_most(arguments.train.timeout, SET_UP)
     if arguments.resume:
         return resume(arguments.resume, arguments.train, argv, arguments.log)
@@ -94,6 +101,8 @@ def run(
     dataset = world.in_turn(partial(config.load_data, source=source))
     del source  # a .npz's arrays are in it
     config = fit_to(config, dataset, argv)
+    if budget is not None:
+        config = within(budget, config, dataset, argv, prog)
     fresh = world.from_main(lambda: Run.fresh(arguments.runs, config))
     trainer = Trainer(config, dataset, fresh, on_metrics=make_log(arguments.log, fresh))
     with trainer.run.locked():
@@ -113,6 +122,60 @@ def parse_arguments(
     if given.quick:
         config = overlay(config, QUICK)
     return parse(Arguments, argv, prog, Arguments(train=config))
+
+
+def _require_free_epochs(argv: list[str], budget: float | None) -> None:
+    """Raises UserError where a flag fixes what the budget has to choose, or nothing is trained."""
+    fixed = given_flags(argv) & {"epochs", "quick", "resume", "dry_run"}
+    if budget is not None and fixed:
+        raise UserError(
+            f"--budget chooses the number of epochs; leave out --{min(fixed).replace('_', '-')}"
+        )
+
+
+def within(
+    budget: float, config: TrainConfig, dataset: Dataset, argv: list[str], prog: str
+) -> TrainConfig:
+    """The config with as many epochs as fit into so many seconds, and with the recipe that suits
+    them where no flag names one; says what to expect."""
+    seconds = seconds_per_epoch(config, dataset)
+    given = parse_some(Names, argv, prog)
+    name = given.preset
+    if not (given.preset or given.config or given.model):
+        name = recipe_for(config.dataset, budget / (seconds * config.epochs))
+        if name != config.dataset:
+            chosen = parse_arguments(argv, RECIPES[name], prog).train
+            chosen = dataclasses.replace(chosen, data_dir=config.data_dir)
+            config = fit_to(chosen, dataset, argv)
+            seconds = seconds_per_epoch(config, dataset)
+    epochs = max(1, int(budget / seconds))
+    print(
+        f"an epoch takes about {in_minutes(seconds)}, {in_minutes(budget)} are enough for "
+        f"{epochs if budget >= seconds else f'{budget / seconds:.2f}'}; {expected(name)}",
+        flush=True,
+    )
+    images = config.train_images
+    if budget < seconds:  # an epoch of fewer images
+        available = len(dataset.train) - dataset.train.num_held_out(config.val_fraction)
+        images = max(config.batch_size, int((images or available) * budget / seconds))
+    return dataclasses.replace(config, epochs=epochs, train_images=images)
+
+
+def expected(recipe: str | None) -> str:
+    """What was measured of a recipe, to go by."""
+    if recipe not in MEASURED:
+        return "what they reach was not measured"
+    return (
+        f"the recipe {recipe} reached {MEASURED[recipe].accuracy:.1%} test accuracy in "
+        f"{RECIPES[recipe]['epochs']} (docs/experiments.md)"
+    )
+
+
+def in_minutes(seconds: float) -> str:
+    """90 s, 2.5 min, 1.2 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _sizes(model: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Batches, prepared ahead while the model computes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 from functools import lru_cache, partial
@@ -135,7 +135,7 @@ class Batches:
 
     def ahead(
         self, start: int, stop: int, prepare: Callable[[int], Any] | None = None
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """prepare(step) for steps start … stop - 1; each is prepared in a thread while the one
         before is used. Without `prepare`: their batches."""
         prepare = prepare or self.batch

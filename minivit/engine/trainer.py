@@ -145,16 +145,7 @@ class Trainer:
         B = config.batch_size
         started = time.perf_counter() - self.seconds
         self._require_same_ranks()
-        parts = Parts(
-            config,
-            self.model,
-            self.optimizer,
-            self.batches,
-            self.objective,
-            self.layout,
-            self.world,
-        )
-        stepper = make_stepper(parts)
+        stepper = self.stepper()
         progress = Progress(self.total_steps * B, self.step * B, self.world.main)
         self.world.wait_at_most(config.timeout, self._advice())
         with stepper, progress, stop_request() as stop:
@@ -172,6 +163,20 @@ class Trainer:
                     self.save()
                     return False
         return True
+
+    def stepper(self) -> Stepper:
+        """What does the steps of this training."""
+        return make_stepper(
+            Parts(
+                self.config,
+                self.model,
+                self.optimizer,
+                self.batches,
+                self.objective,
+                self.layout,
+                self.world,
+            )
+        )
 
     def _layout(self, threads: int | None, micro_batch: int | None) -> Layout:
         """How batches are cut: on all ranks as on rank 0, so that a resumed run can do it again."""

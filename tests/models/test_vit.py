@@ -456,7 +456,7 @@ def test_patch_dropout_needs_positions_that_are_added():
 
 
 def test_patch_dropout_is_for_training_alone():
-    model, images = make(patch_dropout=0.5), pictures()
+    model, images = make(patch_dropout=0.5), sample_images()
     rest, _ = model.forward(images)
     _, cache = model.forward(images, train=True, stream=RandomStream(0))
     assert cache.tokens.shape == (4, 1 + 3, 8)

@@ -1,0 +1,85 @@
+"""As many epochs as fit into a time."""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from minivit.data import Dataset
+from minivit.engine.config import TrainConfig
+from minivit.engine.evaluation import CHUNK
+from minivit.engine.run import Run
+from minivit.engine.stepper import Stepper
+from minivit.engine.trainer import Trainer
+from minivit.errors import UserError, shown
+
+WARM_UP_STEPS = 2
+"""Before the clock: arrays are allocated, kernels compiled."""
+MEASURED_SECONDS = 2.0
+"""For each size of images; the first step after it is the last."""
+LONG = 1_000
+"""Epochs of a stage, so that it does not end while it is timed."""
+
+
+UNITS = re.compile(r"(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s)?")
+LONGEST = 366 * 24 * 3600
+
+
+def in_seconds(text: str) -> float:
+    """ "1h30m" -> 5400.0. Raises UserError for another text, and for no time or over a year."""
+    found = UNITS.fullmatch(text)
+    h, m, s = (float(number or 0) for number in found.groups()) if found else (0, 0, 0)
+    seconds = 3600 * h + 60 * m + s
+    if not 0 < seconds <= LONGEST:
+        raise UserError(f"budget is {shown(text)}; expected a time such as 90s, 30m or 1h30m")
+    return seconds
+
+
+def seconds_per_epoch(
+    config: TrainConfig, dataset: Dataset, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """What an epoch with its validation takes on this machine: some steps of each stage of
+    progressive resizing are timed, with weights that are thrown away.
+
+    Raises as `Trainer` does.
+    """
+    stages = max(1, len(config.train_sizes))
+    long = dataclasses.replace(config, epochs=LONG * stages)  # no stage ends while it is timed
+    trainer = Trainer(long, dataset, Run(Path(os.devnull)).silent())
+    with trainer.stepper() as stepper:
+        starts = (LONG * stage * trainer.batches.per_epoch for stage in range(stages))
+        steps = [_seconds_per_step(trainer, stepper, start, clock) for start in starts]
+        validation = _validation_seconds(trainer, stepper, clock) / config.eval_every
+    return trainer.batches.per_epoch * sum(steps) / stages + validation
+
+
+def _seconds_per_step(
+    trainer: Trainer, stepper: Stepper, start: int, clock: Callable[[], float]
+) -> float:
+    """The mean over some steps from number `start` on; batches are prepared ahead, as in
+    training."""
+    stop, lr = start + LONG, trainer.config.lr
+    with contextlib.closing(trainer.batches.ahead(start, stop, stepper.prepare)) as batches:
+        for step, batch in enumerate(itertools.islice(batches, WARM_UP_STEPS), start):
+            stepper.train(batch, step, lr)
+        began = clock()
+        for count, batch in enumerate(batches, 1):
+            result = stepper.train(batch, start + WARM_UP_STEPS + count - 1, lr)
+            float(result.loss)  # on a GPU a step has ended when its loss is there
+            if trainer.world.from_main(lambda: clock() - began >= MEASURED_SECONDS):
+                break
+        return trainer.world.from_main(lambda: (clock() - began) / count)
+
+
+def _validation_seconds(trainer: Trainer, stepper: Stepper, clock: Callable[[], float]) -> float:
+    """Over all validation images, from the time of some."""
+    some = trainer.val[:CHUNK]
+    if not len(some) or trainer.config.pretext != "none":
+        return 0.0
+    began = clock()
+    stepper.logits(trainer.statistics.normalize(some.pixels))
+    return trainer.world.from_main(lambda: (clock() - began) * len(trainer.val) / len(some))
