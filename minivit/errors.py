@@ -1,4 +1,4 @@
-"""What goes wrong through no fault of the program, and how its messages quote what they found."""
+"""Errors that are not the program's fault, and how messages quote what was found."""
 
 import shlex
 from pathlib import Path
@@ -7,11 +7,11 @@ LONGEST = 1_000
 
 
 class UserError(ValueError):
-    """A mistake that its maker can fix.
+    """A mistake that the user can fix.
 
     The message is one line: the thing, what was found, what was expected, what to do. A command
-    prints it and exits with 2; a library caller can catch it as a `ValueError`. Whatever it quotes,
-    it is `one_line`.
+    prints it and exits with status 2; a library caller can catch it as a `ValueError`. It is passed
+    through `one_line`, whatever it quotes.
     """
 
     def __init__(self, message: str):
@@ -19,8 +19,9 @@ class UserError(ValueError):
 
 
 def one_line(text: str) -> str:
-    """A message as it is printed: control characters escaped, and of a long one both ends, since
-    its middle is what it quotes."""
+    """A message as it is printed: with control characters escaped; if long, shortened in the
+    middle, where the quotation is.
+    """
     line = printable(text)
     if len(line) <= LONGEST:
         return line
@@ -34,23 +35,23 @@ def printable(text: str) -> str:
 
 
 def pasteable(path: Path) -> str:
-    """A path as a command in an advice has it, quoted where a shell needs it."""
+    """A path for a suggested command, quoted if a shell needs it."""
     return shlex.quote(str(path))
 
 
 def shown_path(path: Path | str) -> str:
-    """A path that the user chose: in any script, but in one line, control characters escaped."""
+    """A path chosen by the user: in any script, in one line, with control characters escaped."""
     return printable(str(path))
 
 
 def shown(value: object, longest: int = 80) -> str:
-    """What a file or a server chose, as a message quotes it: short, in one line, in plain ASCII.
+    """Text chosen by a file or a server, for quoting: short, in one line, in plain ASCII.
 
-    A string is in quotes, an exception gives its words, of a collection only the length is shown.
+    Strings are quoted, exceptions give their message, collections only their length.
     """
     if isinstance(value, dict | list | tuple):
         return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, int) and value.bit_length() > 1_000:  # Python refuses to write huge ones
+    if isinstance(value, int) and value.bit_length() > 1_000:  # Python refuses to format huge ones
         return f"an integer of {value.bit_length():,} bits"
     if isinstance(value, Exception):
         words = getattr(value, "strerror", None) or str(value) or type(value).__name__

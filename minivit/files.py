@@ -1,7 +1,8 @@
-"""Files: written so that a crash leaves the old content or all of the new, and read within bounds.
+"""Files: written so that a crash leaves either the old or the complete new content, and read within
+limits.
 
-What is read may be anything: it is opened without waiting, and the reason why it cannot be read is
-one line. What is written is named by its own name, never by that of the file beside it.
+An input may be anything: it is opened without blocking, and a failure is reported in one line.
+Errors about an output name the file itself, never its temporary file.
 """
 
 import contextlib
@@ -28,16 +29,16 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-_FLAGS = ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")  # each where the system has it
+_FLAGS = ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")  # each only if the system has it
 
 
 class WriteError(OSError):
-    """Something could not be written; `filename` is what the user knows of it."""
+    """Something could not be written; `filename` is the user's path."""
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Around whatever makes or changes `path`: its OSErrors become WriteErrors of that name."""
+    """Wraps code that creates or changes `path`: its OSErrors become WriteErrors with that name."""
     try:
         yield
     except OSError as error:
@@ -45,9 +46,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those that it lies in; nothing where it is there.
+    """Make a folder and its parents; does nothing if it exists.
 
-    Raises UserError where a file has its name, and WriteError.
+    Raises UserError if a file has its name, and WriteError.
     """
     if os.path.lexists(path) and not os.path.isdir(path):
         raise UserError(f"{shown_path(path)}: not a folder, expected one; choose another name")
@@ -56,20 +57,21 @@ def make_folder(path: Path) -> None:
 
 
 ABANDONED = 3600.0
-"""Seconds after which an unfinished file is taken to be that of a writer that was killed."""
+"""Seconds after which an unfinished file is assumed to be left by a killed writer."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Give `path` the new content: written beside it, flushed to the disk, renamed over it.
+    """Give `path` new content: written to a temporary file next to it, flushed to disk, and
+    renamed.
 
-    What killed writers of the same file left beside it is removed.
+    Temporary files left by killed writers of the same file are removed.
 
     Raises:
-        UserError: `path` is a folder. WriteError: it could not be written (a full disk, say);
-            `path` is as it was.
+        UserError: `path` is a folder. WriteError: it could not be written (a full disk, for
+        example); `path` is unchanged.
     """
     if path.is_dir():
-        raise UserError(f"{shown_path(path)}: a folder, expected the name of a file to write")
+        raise UserError(f"{shown_path(path)}: a folder, expected a file name")
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with writing(path):
@@ -90,18 +92,18 @@ def remove_parts(folder: Path, name: str | None = None, older_than: float = 0.0)
     """Remove the unfinished files of writers that were killed.
 
     Args:
-        name: of the file that they wrote; None for any. older_than: seconds; those that are
-            younger may belong to a writer at work.
+        name: of the file that they wrote; None for any. older_than: seconds; younger ones may
+        belong to an active writer.
     """
     for part in folder.glob(f".{glob.escape(name) if name else '*'}.*.part"):
-        with contextlib.suppress(OSError):  # another process was faster
+        with contextlib.suppress(OSError):  # another process removed it first
             if time.time() - part.stat().st_mtime >= older_than:
                 part.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system can."""
-    with contextlib.suppress(OSError):  # Windows cannot open a folder
+    """Make a rename survive a power cut, where the system can."""
+    with contextlib.suppress(OSError):  # Windows cannot open folders
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -110,7 +112,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def as_csv(rows: Iterable[Iterable[object]]) -> bytes:
-    """A table in UTF-8; a path that is no text keeps its bytes."""
+    """Write a table in UTF-8; a path that is not valid text keeps its bytes."""
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue().encode("utf-8", sys.getfilesystemencodeerrors())
@@ -118,15 +120,15 @@ def as_csv(rows: Iterable[Iterable[object]]) -> bytes:
 
 @contextlib.contextmanager
 def reading(path: Path | str, expected: str = "") -> Iterator[None]:
-    """Around whatever opens or reads `path`: its OSErrors become UserErrors.
+    """Wraps code that opens or reads `path`: its OSErrors become UserErrors.
 
-    expected: what should have been there, for where there is nothing.
+    expected: what should have been there, for the message if there is nothing.
     """
     name = shown_path(path)
     try:
         yield
     except FileNotFoundError:
-        what = "a link to a file that is not there" if os.path.islink(path) else "no such file"
+        what = "a link to a file that does not exist" if os.path.islink(path) else "no such file"
         raise UserError(f"{name}: {what}{expected and f'; expected {expected}'}") from None
     except PermissionError:
         raise UserError(
@@ -137,15 +139,15 @@ def reading(path: Path | str, expected: str = "") -> Iterator[None]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of settings, such as a run's config.json.
+    """The JSON object in a settings file, such as a run's config.json.
 
     Raises:
-        UserError: no such file, not one that can be read, not JSON, or not an object.
+        UserError: no such file, not readable, not JSON, or not an object.
     """
     with reading(path, "a run's config.json"):
         raw = read_plain(path, MOST_JSON, "a file of settings")
     try:
-        found = json.loads(raw)  # in UTF-8, or what an editor marks as UTF-16
+        found = json.loads(raw)  # UTF-8, or UTF-16 with a byte order mark
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{shown_path(path)}: not JSON ({shown(error)}); expected a run's config.json"
@@ -157,10 +159,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def open_plain(path: Path | str) -> BinaryIO:
-    """`path`, opened to be read in binary, if it is a regular file.
+    """`path`, opened for reading in binary mode, if it is a regular file.
 
-    A pipe or a device is never waited for: the kind is looked up first, and once more on what was
-    opened, in case it was exchanged in between.
+    Never blocks on a pipe or a device: the file type is checked first, and again after opening, in
+    case the file was replaced in between.
 
     Raises UserError for anything that is not a regular file, and OSError as `open` does.
     """
@@ -178,7 +180,7 @@ def open_plain(path: Path | str) -> BinaryIO:
 
 
 def check_regular(path: Path | str, *, follow: bool = True) -> None:
-    """Raises UserError unless `path` is a regular file, and OSError if it cannot be looked up."""
+    """Raises UserError unless `path` is a regular file, and OSError if it cannot be accessed."""
     try:
         mode = os.stat(path, follow_symlinks=follow).st_mode
     except ValueError:  # a null character in the name
@@ -193,9 +195,9 @@ def _check_mode(path: Path | str, mode: int) -> None:
 
 
 def read_plain(path: Path | str, most: int, what: str) -> bytes:
-    """The bytes of a regular file that holds at most `most`; `what` names the kind in an error.
+    """The bytes of a regular file of at most `most` bytes; `what` describes it in messages.
 
-    Raises UserError for a longer file and for one that is not regular, and OSError.
+    Raises UserError for a longer file and one that is not regular, and OSError.
     """
     with open_plain(path) as file:
         length = os.fstat(file.fileno()).st_size

@@ -1,4 +1,6 @@
-"""The range of every number in a config or a flag, in its type: both ends, and why there."""
+"""The range of every number in a config or a flag, in its type: both ends, and the reason for
+them.
+"""
 
 import dataclasses
 import functools
@@ -14,9 +16,9 @@ from minivit.errors import UserError, shown
 class Range:
     """`depth: Annotated[int, Range(0, 1_000, "why")]`: from `low` to `high`, both included.
 
-    In a tuple it holds for each number; None passes where the type has it.
+    In a tuple it applies to each number; None is allowed if the type includes it.
 
-    why: what would be wrong beyond the ends; the error message says it. unit: what is counted.
+    why: what would be wrong beyond the ends; part of the error message. unit: what is counted.
     count: the fewest and the most numbers in a tuple.
     """
 
@@ -32,7 +34,7 @@ class Range:
 
 
 class Number(NamedTuple):
-    """A field that holds numbers. kind: `Integral` or `Real`. limits: None where it has none."""
+    """A field of numbers. kind: `Integral` or `Real`. limits: None if it has none."""
 
     name: str
     kind: type
@@ -41,17 +43,17 @@ class Number(NamedTuple):
 
 
 class Ranged:
-    """Base of a dataclass whose numbers are checked when it is made, wherever they come from."""
+    """Base of a dataclass whose numbers are checked on construction, wherever they come from."""
 
     def __post_init__(self) -> None:
-        cls: Any = type(self)  # mypy asks whether its instances can be hashed
+        cls: Any = type(self)  # mypy checks whether its instances are hashable
         for number in numeric_fields(cls):
             _check(number, getattr(self, number.name))
 
 
 @functools.cache
 def numeric_fields(cls: type) -> tuple[Number, ...]:
-    """The fields of a dataclass whose type has numbers in it; those of its sections are theirs."""
+    """The fields of a dataclass with numbers in their type; sections check their own."""
     hints, found = get_type_hints(cls, include_extras=True), []
     for field in dataclasses.fields(cls):
         types, limits = _parts(hints[field.name])
@@ -62,7 +64,7 @@ def numeric_fields(cls: type) -> tuple[Number, ...]:
 
 
 def _parts(hint: Any) -> tuple[set[Any], Range | None]:
-    """The plain types that a hint consists of, and its range."""
+    """The plain types in a type hint, and its range."""
     if get_origin(hint) is Annotated:
         inner, *extras = get_args(hint)
         limits = next((extra for extra in extras if isinstance(extra, Range)), None)
@@ -70,7 +72,7 @@ def _parts(hint: Any) -> tuple[set[Any], Range | None]:
         return types, limits or nested
     types = set() if get_args(hint) else {hint}
     for member in get_args(hint):
-        if isinstance(member, type) or get_args(member):  # no member of a Literal, no `...`
+        if isinstance(member, type) or get_args(member):  # not a member of a Literal, not `...`
             types |= _parts(member)[0]
     return types, None
 

@@ -69,7 +69,7 @@ def test_what_cannot_be_written_has_its_own_name(tmp_path, monkeypatch, step):
 def test_a_file_in_whose_place_a_folder_is(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     os.mkdir("folder")
-    with pytest.raises(UserError, match="a folder, expected the name of a file to write"):
+    with pytest.raises(UserError, match="a folder, expected a file name"):
         write_atomically(Path(name), b"new")
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
@@ -124,7 +124,7 @@ def listening(path):
 KINDS = {
     "absent": (absent, "no such file"),
     "folder": (os.mkdir, "a folder, expected a regular file"),
-    "broken link": (lambda path: path.symlink_to("gone"), "a link to a file that is not there"),
+    "broken link": (lambda path: path.symlink_to("gone"), "a link to a file that does not exist"),
     "link to itself": (lambda path: path.symlink_to(path), "cannot be read"),
     "pipe": (os.mkfifo, "a named pipe, expected a regular file"),
     "socket": (listening, "a socket, expected a regular file"),

@@ -136,8 +136,8 @@ def test_more_images_per_class_than_there_are_are_refused(tune):
     status, out, error, run = tune("--few-shot", "1", "100000")
     assert status == 2
     assert re.fullmatch(
-        r"error: few_shot is 100000; expected at most 20 images per class: there are no more of "
-        r"(red|green|blue|plain) to train on\n",
+        r"error: few_shot is 100000; expected at most 20 images per class: class "
+        r"(red|green|blue|plain) has no more training images\n",
         error,
     )
     assert "per class:" not in out
@@ -162,7 +162,7 @@ def test_few_shot(tune):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--dim 32", "dim is 32, but 16 in the run to begin from"),
+        ("--dim 32", "dim is 32, but 16 in the run to start from"),
         ("--image-size 10", "patch_size 4 does not divide"),
         ("--train-images 1000", "1000 images wanted"),
     ],

@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file, whose header carries the rest as JSON.
 
-One file, because then one rename makes it whole: a crash leaves the old checkpoint or the new one,
-never half of each. A digest over all of it detects a damaged file. No pickle is ever read.
+One file, so that a single rename replaces it: a crash leaves the old checkpoint or the new one,
+never half of each. A digest of the contents detects a damaged file. No pickle is ever read.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ FORMAT = "minivit-1"
 
 @dataclass
 class Checkpoint:
-    """weights: by timm's names. groups: further arrays of the same names, by what they are ("ema",
-    "m", "v"). state: everything else, as JSON knows it (numbers, strings, lists, dicts).
+    """weights: by timm's names. groups: further arrays with the same names, by kind ("ema", "m",
+    "v"). state: everything else, as JSON values (numbers, strings, lists, dicts).
     """
 
     weights: dict[str, np.ndarray]
@@ -33,7 +33,9 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all. Raises WriteError (a full disk, say)."""
+    """Write a checkpoint, completely or not at all. Raises WriteError (a full disk, for
+    example).
+    """
     tensors = dict(checkpoint.weights)
     for group, arrays in checkpoint.groups.items():
         tensors.update((f"{group}/{name}", array) for name, array in arrays.items())
@@ -53,23 +55,23 @@ def _digest(tensors: dict[str, np.ndarray], state: str) -> str:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read what `save_checkpoint` wrote.
+    """Read a checkpoint written by `save_checkpoint`.
 
     Raises:
         UserError: no such file, truncated or altered, not safetensors, or not a checkpoint of
-            minivit.
+        minivit.
     """
     with reading(path, "a checkpoint of a run that was saved at least once"):
-        open_plain(path).close()  # safetensors does not say what is wrong with what is no file
+        open_plain(path).close()  # safetensors does not report what is wrong if it is not a file
         metadata, tensors = _read(path)
     if metadata.get("format") != FORMAT:
         raise UserError(
             f"{path}: format {shown(metadata.get('format'))}, expected {FORMAT!r}; "
             "it was not written by this version of minivit"
         )
-    digest = metadata.get("sha256")  # none in the first ones
+    digest = metadata.get("sha256")  # missing in the first versions
     if digest is not None and digest != _digest(tensors, metadata.get("state", "")):
-        raise UserError(f"{path}: its contents are not what was saved; the file is damaged")
+        raise UserError(f"{path}: its contents differ from what was saved; the file is damaged")
     checkpoint = Checkpoint({}, {}, _read_state(metadata, path))
     for name, array in tensors.items():
         group, slash, parameter = name.rpartition("/")
@@ -85,7 +87,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{path}: not a whole safetensors file ({shown(error, 200)}); the file is damaged, use "
+            f"{path}: not a complete safetensors file ({shown(error, 200)}); the file is damaged, "
+            "use "
             "another"
         ) from None
 
@@ -101,7 +104,7 @@ def _read_state(metadata: dict[str, str], path: Path) -> dict[str, Any]:
 
 
 def copy_into(views: dict[str, Array], arrays: dict[str, np.ndarray], source: str) -> None:
-    """Fill a model's arrays (NumPy's or CuPy's) with those of a checkpoint.
+    """Fill a model's arrays (NumPy or CuPy) with those of a checkpoint.
 
     Raises:
         UserError: names or shapes differ: the checkpoint is of another model.

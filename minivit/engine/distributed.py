@@ -1,11 +1,11 @@
 """Ranks: the processes that train one model together, on one machine or on many.
 
-This file alone knows of MPI; the others ask a `World`. `mpiexec -n 4 minivit train` starts four
-processes and says so in the environment (`launch.py`); where no launcher does, there is one
+Only this file knows about MPI; the others use a `World`. `mpiexec -n 4 minivit train` starts four
+processes and announces them in the environment (`launch.py`); without a launcher there is one
 process, and mpi4py is not even imported.
 
-The ranks run the same program. What a step does is a function of (seed, step, place in the batch),
-so all agree on it without a word; they talk to add up gradients, and to stop together.
+The ranks run the same program. What a step does is a function of (seed, step, index in the batch),
+so they agree on it without communication; they communicate to sum gradients, and to stop together.
 """
 
 import contextlib
@@ -36,15 +36,15 @@ from minivit.errors import UserError
 
 T = TypeVar("T")
 PATIENCE = 300
-"""Seconds that a rank waits for the others, where nobody has said it yet."""
-SET_UP = "see what hangs, then start again; --timeout says how long to wait"
-"""What to do about a rank that hangs before the first step."""
+"""Seconds that a rank waits for the others by default."""
+SET_UP = "find out what hangs, then start again; --timeout sets how long to wait"
+"""Advice about a rank that hangs before the first step."""
 SIGN_OF_LIFE = 1
-"""Tag of the messages by which a rank that works alone says that it is alive."""
+"""Tag of the messages by which a rank that works alone signals that it is alive."""
 
 
 class Ranks(World):
-    """Several processes, by MPI."""
+    """Several processes, through MPI."""
 
     def __init__(self, mpi: Any):
         self._mpi, self._all = mpi, mpi.COMM_WORLD
@@ -63,18 +63,21 @@ class Ranks(World):
 
     @property
     def patience(self) -> float:
-        """Seconds before this rank tells of what others may tell of, too: one line is enough."""
+        """Seconds before this rank reports an error that others may report, too: one line is
+        enough.
+        """
         return 0.0 if self.main else 1.0 + 0.05 * self.rank
 
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[None]:
-        """Around whatever needs the other ranks."""
+        """Wraps code that needs the other ranks."""
         try:
             with self._watch.waiting():
                 yield
         except self._mpi.Exception as error:
             raise UserError(
-                f"{self.name} lost the others: {error}; the last checkpoint is whole: resume it"
+                f"{self.name} lost contact with the others: {error}; the last checkpoint is whole: "
+                "resume it"
             ) from None
 
     def add(self, array: Array) -> None:
@@ -124,8 +127,9 @@ class Ranks(World):
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
-        """Around what this rank does while others wait, a download perhaps: once a second they hear
-        from it, as long as it runs."""
+        """Wraps what this rank does while others wait, such as a download: it signals once a second
+        that it is alive.
+        """
         done = threading.Event()
 
         def send() -> None:
@@ -141,7 +145,7 @@ class Ranks(World):
             done.set()
 
     def _heard(self) -> bool:
-        """Whether a rank has said since the last call that it is alive."""
+        """Whether a rank has signaled since the last call that it is alive."""
         heard = False
         while self._overlaps and self._all.Iprobe(tag=SIGN_OF_LIFE):
             self._all.Recv(bytearray(), tag=SIGN_OF_LIFE)
@@ -149,7 +153,7 @@ class Ranks(World):
         return heard
 
     def _meet(self, ranks: Any) -> None:
-        """Wait for all, and let those who still work have the cores: MPI itself waits busily."""
+        """Wait for all, without taking cores from ranks that still work: MPI itself busy-waits."""
         arrived = ranks.Ibarrier()
         while not arrived.Test():
             time.sleep(0.01)
@@ -162,8 +166,8 @@ class Ranks(World):
             for what in found:
                 if found[what] != expected[what]:
                     raise UserError(
-                        f"{name} has another {what.replace('_', ' ')} than {first}; all ranks "
-                        "need the same"
+                        f"{name} has another {what.replace('_', ' ')} than {first}; all ranks need "
+                        "the same"
                     )
 
     def wait_at_most(self, seconds: float, advice: str) -> None:
@@ -192,10 +196,11 @@ class Ranks(World):
         return f"cuda:{index}"
 
     def abort(self, status: int) -> NoReturn:
-        """End all ranks, without MPI's own words about it."""
+        """End all ranks, without MPI's own message."""
         sys.stdout.flush()
         sys.stderr.flush()
-        time.sleep(0.5)  # for the launcher to read it: what it has not read when all end is lost
+        # for the launcher to read it: what it has not read when the ranks end is lost
+        time.sleep(0.5)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         self._all.Abort(status)
         os._exit(status)
@@ -203,11 +208,11 @@ class Ranks(World):
 
 @functools.cache
 def find_world() -> World:
-    """The ranks that a launcher started; one process alone where there was none.
+    """The ranks started by a launcher; a single process if there was none.
 
     Raises:
-        UserError: MPI does not know of the others: each would train alone, and all write the same
-            files.
+        UserError: MPI does not see the other processes: each would train alone, and all would write
+        the same files.
     """
     started = find_launch().size
     if started == 1:
@@ -223,14 +228,14 @@ def find_world() -> World:
         ) from None
     if MPI.COMM_WORLD.size != started:
         raise UserError(
-            f"{alone}mpi4py is of another MPI than the launcher, or srun was started without "
-            "--mpi=pmix; take the mpiexec that was installed with mpi4py"
+            f"{alone}mpi4py belongs to a different MPI than the launcher, or srun was started "
+            "without --mpi=pmix; use the mpiexec that was installed with mpi4py"
         )
     return Ranks(MPI)
 
 
 def describe_world() -> str:
-    """What was found, in words: the ranks, or whether there could be some."""
+    """A description: the ranks, or whether several are possible."""
     world = find_world()
     if isinstance(world, Ranks):
         threads = f"{world.threads} thread{'s' * (world.threads != 1)} each"
@@ -241,7 +246,7 @@ def describe_world() -> str:
 
 
 def program_digest() -> str:
-    """SHA-256 of this package's code: what tells two versions of it."""
+    """SHA-256 of this package's code, to distinguish versions."""
     digest, folder = hashlib.sha256(), Path(__file__).parents[1]
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
@@ -250,8 +255,9 @@ def program_digest() -> str:
 
 
 def may_speak() -> bool:
-    """Whether this process says what went wrong, where others may know the same. Rank 0 speaks at
-    once and ends all; the others only come to it where the mistake is theirs."""
+    """Whether this process should report an error that others may report, too. Rank 0 reports at
+    once and ends all; the others only get to report their own errors.
+    """
     try:
         world = find_world()
     except UserError:
@@ -262,7 +268,7 @@ def may_speak() -> bool:
 
 
 def end_all(status: int) -> None:
-    """End the other ranks with this one; they would wait for it."""
+    """End the other ranks with this one; otherwise they would wait for it."""
     with contextlib.suppress(UserError):
         world = find_world()
         if isinstance(world, Ranks):
@@ -271,7 +277,7 @@ def end_all(status: int) -> None:
 
 @contextlib.contextmanager
 def only_main_speaks() -> Iterator[None]:
-    """Standard output and warnings of rank 0 alone."""
+    """Only rank 0 prints to standard output and warns."""
     if find_world().main:
         yield
         return
@@ -285,8 +291,9 @@ def only_main_speaks() -> Iterator[None]:
 
 
 def _see_to_end(request: Any) -> None:
-    """MPI goes on with what was begun only while it is called; a busy wait would take a core from
-    those who compute."""
+    """MPI makes progress only while it is called; a busy wait would take a core from threads that
+    compute.
+    """
     while not request.Test():
         time.sleep(2e-4)
 
@@ -300,7 +307,8 @@ def _cpus() -> set[int]:
 
 
 def _cores_each(cpus: list[set[int]]) -> int:
-    """Physical cores for each of the processes of a machine that may use these logical ones; a
-    launcher may have given each its own, or all the same."""
+    """Physical cores for each process of a machine that may use these logical ones; a launcher may
+    have given each its own, or all the same.
+    """
     share = len(set.union(*cpus)) / sum(map(len, cpus))
     return max(1, int(physical_cores() * share))

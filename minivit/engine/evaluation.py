@@ -10,7 +10,7 @@ from minivit.data import Split, Statistics
 from minivit.functional import cross_entropy_forward, softmax_forward
 
 CHUNK = 1000
-"""Images that are floats at a time."""
+"""Number of images converted to floats at a time."""
 
 
 class Answers(NamedTuple):
@@ -25,15 +25,14 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model knows of a split.
+    """The results of a model on a split.
 
-    accuracy: share of the images classified correctly. loss: mean cross-entropy, without smoothing.
-    confusion: int (K, K), images of class [row] classified as [column]. answers: image by image.
-    Where there are no classes, the last two are None.
+    accuracy: fraction of the images classified correctly. loss: mean cross-entropy, without
+    smoothing. confusion: int (K, K), images of class [row] classified as [column]. answers: per
+    image. Without classes, the last two are None.
 
-    The numbers of each class follow from the confusion matrix C. They are NaN where nothing is
-    divided by nothing: the recall of a class without images, the precision of one that was never
-    predicted.
+    The numbers of each class follow from the confusion matrix C. They are NaN for 0/0: the recall
+    of a class without images, the precision of one that was never predicted.
     """
 
     accuracy: float
@@ -43,18 +42,19 @@ class Evaluation:
 
     @property
     def counts(self) -> np.ndarray:
-        """Images of each class, int (K,): n_k = Σ_j C_kj."""
+        """Number of images of each class, int (K,): n_k = Σ_j C_kj."""
         return self._confusion.sum(1)
 
     @property
     def recall(self) -> np.ndarray:
-        """Of the images of each class, the share classified as it, (K,): C_kk / Σ_j C_kj. Also
-        called the accuracy of the class."""
+        """Fraction of each class's images classified as it, (K,): C_kk / Σ_j C_kj. Also called the
+        accuracy of the class.
+        """
         return _divided(np.diag(self._confusion), self.counts)
 
     @property
     def precision(self) -> np.ndarray:
-        """Of the images classified as each class, the share that are of it: C_kk / Σ_i C_ik."""
+        """Fraction of the images classified as each class that belong to it: C_kk / Σ_i C_ik."""
         return _divided(np.diag(self._confusion), self._confusion.sum(0))
 
     @property
@@ -64,8 +64,9 @@ class Evaluation:
 
     @property
     def balanced_accuracy(self) -> float:
-        """Mean recall of the classes that have images: each class counts alike, whatever its
-        size."""
+        """Mean recall of the classes that have images: each class has the same weight, whatever its
+        size.
+        """
         return float(np.nanmean(self.recall))
 
     @property
@@ -81,7 +82,7 @@ def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def chunks(split: Split, statistics: Statistics) -> Iterator[tuple[int, Split, np.ndarray]]:
-    """(place of its first image, part of the split, its images normalized), part by part."""
+    """(index of its first image, part of the split, its images normalized), part by part."""
     for start in range(0, len(split), CHUNK):
         part = split[start : start + CHUNK]
         yield start, part, statistics.normalize(part.pixels)
@@ -93,7 +94,7 @@ def evaluate(
     statistics: Statistics,
     num_classes: int,
 ) -> Evaluation:
-    """Over a whole split, without augmentation; logits_of: images (N, C, H, W) -> (N, K)."""
+    """Evaluate a whole split, without augmentation; logits_of: images (N, C, H, W) -> (N, K)."""
     loss = 0.0
     confusion = np.zeros((num_classes, num_classes), np.int64)
     answers = []
@@ -111,7 +112,7 @@ def evaluate(
 
 
 def best_two(logits: np.ndarray) -> Answers:
-    """Of logits (N, K); the only class is its own second. Of equals the first is the best."""
+    """The answers for logits (N, K); with one class, it is its own second. Ties go to the first."""
     probs, _ = softmax_forward(logits)
     rows = np.arange(len(logits))
     best = logits.argmax(-1)

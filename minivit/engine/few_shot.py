@@ -1,5 +1,6 @@
-"""Few-shot: classifiers on frozen features without steps of training: a linear one in closed form
-(paper, section 4.1), and nearest neighbours."""
+"""Few-shot classifiers on frozen features, without training steps: a linear one in closed form
+(paper, section 4.1), and nearest neighbors.
+"""
 
 from typing import Any
 
@@ -11,8 +12,8 @@ from minivit.engine.parallel import DataParallel
 from minivit.engine.trainer import Trainer
 from minivit.errors import UserError
 
-DRAWS = 5  # how often the shots are drawn anew
-RIDGES = 2.0 ** np.arange(-20, 11, 2)  # what λ is chosen from, times the features' mean variance
+DRAWS = 5  # how many times the shots are drawn
+RIDGES = 2.0 ** np.arange(-20, 11, 2)  # candidates for λ, times the features' mean variance
 
 
 def ridge_regression(
@@ -23,9 +24,9 @@ def ridge_regression(
     .. math:: W = (X^\top X + \lambda I)^{-1} X^\top Y, \qquad Y_{ik} = \begin{cases}
               1 & \text{image } i \text{ is of class } k \\ -1 & \text{otherwise} \end{cases}
 
-    X and Y without their means, which the bias brings back. λ is the one with the smallest error
-    when each image in turn is left out, which needs no second fit: with the singular values of X,
-    the residual of a left-out image is :math:`r_i / (1 - h_{ii})`.
+    X and Y are centered; the bias restores the means. λ is the candidate with the smallest
+    leave-one-out error, which needs no second fit: with the singular values of X, the residual of a
+    left-out image is :math:`r_i / (1 - h_{ii})`.
 
     Args:
         features: (N, C). labels: (N,), below num_classes.
@@ -47,7 +48,7 @@ def ridge_regression(
     def left_out_error(ridge: float) -> float:
         shrink = s * s / (s * s + ridge * variance)
         residual = (y - y_mean) - u @ (shrink[:, None] * projected)
-        leverage = (u * u) @ shrink + 1.0 / len(y)  # the mean, too, leans on each image
+        leverage = (u * u) @ shrink + 1.0 / len(y)  # the mean, too, depends on each image
         return float(np.square(residual / np.maximum(1.0 - leverage, 1e-9)[:, None]).sum())
 
     ridge = min(RIDGES, key=left_out_error) * variance
@@ -63,13 +64,13 @@ def neighbour_votes(
     neighbours: int = 20,
     temperature: float = 0.07,
 ) -> np.ndarray:
-    r"""What the k nearest images say of each query: their votes by class.
+    r"""The votes of the k nearest images for each query, by class.
 
     .. math:: v_{qc} = \sum_{i \in \mathcal N_k(q)} [y_i = c]\, e^{\cos(f_q, f_i) / \tau}
 
     Args:
-        features: (N, C). labels: (N,), below num_classes. queries: (Q, C). neighbours: k; where
-            there are fewer images, all. temperature: τ.
+        features: (N, C). labels: (N,), below num_classes. queries: (Q, C). neighbours: k; all
+        images if there are fewer. temperature: τ.
 
     Returns:
         (Q, num_classes).
@@ -86,12 +87,12 @@ def neighbour_votes(
 
 
 def few_shot_curve(trainer: Trainer, shots: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Test accuracy over images per class, with features of the trainer's model; nothing is
-    trained. Prints a line per number of shots.
+    """Test accuracy against images per class, with features of the trainer's model; nothing is
+    trained. Prints one line per number of shots.
 
     Returns:
-        a dict per number: "shots"; "accuracy", of the linear classifier, a list of one number per
-        draw; "neighbours", the same of the nearest neighbours.
+        one dict per number of shots: "shots"; "accuracy", of the linear classifier, a list with one
+        number per draw; "neighbours", the same for nearest neighbors.
 
     Raises:
         UserError: a class has fewer images.
@@ -119,24 +120,24 @@ def few_shot_curve(trainer: Trainer, shots: tuple[int, ...]) -> list[dict[str, A
                 found[name].append(float((scores.argmax(-1) == test.labels).mean()))
         rows.append({"shots": count, **found})
         linear, nearest = (f"{np.mean(a):.2%} ± {np.std(a):.2%}" for a in found.values())
-        print(f"{count:6} per class: {linear}; nearest neighbours {nearest}")
+        print(f"{count:6} per class: {linear}; nearest neighbors {nearest}")
     return rows
 
 
 def _require_shots(
     shots: tuple[int, ...], labels: np.ndarray, class_names: tuple[str, ...]
 ) -> None:
-    """A curve must not say 100 where it was measured with fewer."""
+    """Raise UserError if a class has too few images: a curve must not show more than was used."""
     there_are = np.bincount(labels, minlength=len(class_names))
     fewest = int(there_are.argmin())
     if max(shots) > there_are[fewest]:
         raise UserError(
             f"few_shot is {max(shots)}; expected at most {there_are[fewest]} images per class: "
-            f"there are no more of {class_names[fewest]} to train on"
+            f"class {class_names[fewest]} has no more training images"
         )
 
 
 def _shots(labels: np.ndarray, count: int, K: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of `count` images of each class."""
+    """Indices of `count` images of each class."""
     order = rng.permutation(len(labels))
     return np.concatenate([order[labels[order] == k][:count] for k in range(K)])

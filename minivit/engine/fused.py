@@ -1,11 +1,11 @@
-"""A whole training step of a ViT in kernels: what `Trainer` does in pairs, planned once.
+"""A whole training step of a ViT in kernels: what `Trainer` does with pairs, planned once.
 
-All arrays are made when the step is built; a step only launches. So it can be captured as one graph
-and replayed. The pairs of `functional/` are the oracle: tests run this very code on a CPU, with the
-kernels built by g++, beside the model in float64.
+All arrays are allocated when the step is built; a step only launches kernels, so it can be captured
+as one graph and replayed. The pairs of `functional/` are the oracle: tests run this code on a CPU,
+with the kernels built by g++, and compare it with the model in float64.
 
-bf16: activations and what goes into matrix products. float32: their sums, LayerNorm's statistics,
-the softmax, the loss, the gradient along the residual stream, weights, moments.
+bf16: activations and inputs of matrix products. float32: accumulation, LayerNorm's statistics, the
+softmax, the loss, the gradient along the residual stream, weights, moments.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +23,12 @@ BF16 = "uint16"
 """NumPy has no bfloat16; its bits are kept in these."""
 
 THREADS = 256
-TILE = 64  # of attention.cu: rows of a tile
-BLOCKS = 528  # of a sum over all rows: four for each multiprocessor of an H200
+TILE = 64  # attention.cu: rows of a tile
+BLOCKS = 528  # blocks of a sum over all rows: four per multiprocessor of an H200
 
 
 class Device(Protocol):
-    """What a step needs of a machine: a GPU, or in tests a CPU that stands in for one.
+    """What a step needs from a device: a GPU, or in tests a CPU as its stand-in.
 
     max_shared: bytes of shared memory that a block can have.
     """
@@ -42,7 +42,7 @@ class Device(Protocol):
         """A new array, a copy of the host's."""
 
     def upload(self, array: Any, host: np.ndarray) -> None:
-        """Copy to an array of the device; `host` may be changed at once."""
+        """Copy to an array of the device; `host` may be changed immediately afterwards."""
 
     def download(self, array: Any) -> np.ndarray:
         """A copy on the host."""
@@ -57,7 +57,7 @@ class Device(Protocol):
         shared: int = 0,
         **sizes: Any,
     ) -> None:
-        """Start a kernel of `backend/cuda`; sizes: what it is compiled for."""
+        """Start a kernel of `backend/cuda`; sizes: the macros that it is compiled with."""
 
     def matmul(
         self,
@@ -74,19 +74,21 @@ class Device(Protocol):
     ) -> bool:
         """out = op(a) op(b) + bias, of two axes each: bf16 in, bf16 or float32 out, float32 sums.
 
-        turn: transpose first. bias: of out's dtype, one a column. One extra may be asked for, and
-        the answer is whether it was done; else the caller has to:
-        gelu: an array like out, to be filled with GELU(out) in its tanh form;
+        turn: transpose first. bias: of out's dtype, one per column. One extra may be requested;
+        returns whether it was done, otherwise the caller has to do it: gelu: an array like out, to
+        be filled with GELU(out) in its tanh form;
         dgelu: out is multiplied by GELU's derivative (tanh form) at this array;
         bias_gradient: float32, filled with the sums of b's columns.
         """
 
     def replay(self, function: Callable[[], None]) -> Callable[[], None]:
-        """The same function, which only launches; called often, it may become one graph."""
+        """The same function, which must only launch kernels; called repeatedly, it may become one
+        graph.
+        """
 
 
 class Keep(NamedTuple):
-    """Dropout of a residual branch: where its numbers are drawn, and rates."""
+    """Dropout of a residual branch: its random numbers, and rates."""
 
     site: int = 0
     path_site: int = 0
@@ -94,7 +96,7 @@ class Keep(NamedTuple):
     path_rate: float = 0.0
 
 
-# Where a block draws: each use of dropout has numbers of its own (see `kept` in philox.cuh)
+# Sites of a block: each use of dropout has its own random numbers (see `kept` in philox.cuh)
 MAP, PROJ, PROJ_PATH, HIDDEN, FC2, FC2_PATH = range(6)
 EMBEDDING = 0
 
@@ -109,21 +111,20 @@ class FusedStep:
 
     Args:
         model: float32, on the device; its flat arrays are what is trained.
-        batch: images of a whole batch. device: where. smoothing: of the labels.
-        rows: those B of the batch that this rank computes; None for all.
+        batch: images of a whole batch. device: where it runs. smoothing: of the labels.
+        rows: the B rows of the batch that this rank computes; None for all.
 
     Attributes:
         patches: (B·N, P·P·channels) bf16, to be filled before forward.
-        draws: (fields, batch) int32, `Plan.packed`: labels, and what `augment` does; of all rows,
-            for an image may be mixed with one of another rank.
-        key: (4,) uint32: low and high half of a seed, step, first row; masks and noise are a
-            function of the first three and the place in the whole batch.
-        state: (3,) float32: learning rate, 1 - β₁ᵗ, 1 - β₂ᵗ of the step.
-        logits: (B, K) bf16.
-        sums: (2,) float32, of the last step: these rows' share of the mean loss, right answers.
+        draws: (fields, batch) int32, `Plan.packed`: labels, and the choices for `augment`; of all
+        rows, as an image may be mixed with one of another rank. key: (4,) uint32: low and high half
+        of a seed, step, first row; masks and noise are a function of the first three and the index
+        in the whole batch. state: (3,) float32: learning rate, 1 - β₁ᵗ, 1 - β₂ᵗ of the step.
+        logits: (B, K) bf16. sums: (2,) float32, of the last step: these rows' part of the mean
+        loss, correct predictions.
 
     Raises:
-        UserError: the model has something that there is no kernel for.
+        UserError: the model has a part without a kernel.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class FusedStep:
         """All arrays of a step."""
         config, B, zeros = self.config, self.B, self.device.zeros
         C, F, K, rows = config.dim, config.hidden, config.num_classes, B * self.T
-        # one array for all that changes from step to step, so that one copy brings it
+        # one array for everything that changes from step to step, so that a single copy suffices
         self.inputs = zeros((len(Field) * self.batch + 7,), "int32")
         self.draws = self.inputs[:-7].reshape(len(Field), self.batch)
         self.key = self.inputs[-7:-3].view("uint32")
@@ -179,17 +180,18 @@ class FusedStep:
         self.stats = zeros((rows, 2), "float32")
         self.features, self.dfeatures = zeros((B, C), BF16), zeros((B, C), BF16)
         self.logits, self.dlogits = zeros((B, K), BF16), zeros((B, K), BF16)
-        self.told = zeros((2, B), "float32")  # loss, and whether it was right, of each image
+        # the loss of each image, and whether it was classified correctly
+        self.told = zeros((2, B), "float32")
         self.sums = zeros((2,), "float32")
         self.dresidual, self.dbranch = zeros((rows, C), "float32"), zeros((rows, C), BF16)
         self.dhidden, self.dqkv = zeros((rows, F), BF16), zeros((rows, 3 * C), BF16)
         self.dnarrow = zeros((rows, C), BF16)
         self.partial = zeros((max(BLOCKS * max(3 * C, F, K), 8 * self.T * C),), "float32")
 
-    # --- what goes in
+    # --- inputs
 
     def round_weights(self) -> None:
-        """Take over weights that somebody else has changed."""
+        """Update the bf16 weights after the weights were changed elsewhere."""
         count = self.weights.size
         self._each("bf16.cu", "to_bf16_kernel", count, self.flat.data, self.weights, count)
 
@@ -248,7 +250,7 @@ class FusedStep:
     # --- backward
 
     def backward(self) -> None:
-        """The model's gradients, from dlogits; to be called after forward(train=True)."""
+        """The model's gradients, from dlogits; call it after forward(train=True)."""
         self.flat.grad[...] = 0
         self.dresidual[...] = 0
         last = self.config.depth - 1
@@ -269,7 +271,7 @@ class FusedStep:
         self._linear_backward("patch_embed.proj", self.patches, self.dembedded, None)
 
     def update(self, optimizer: AdamW, clip_norm: float | None) -> None:
-        """AdamW by what `state` says of this step, clipped on the way; rounds the weights too."""
+        """AdamW with this step's `state`, including clipping; also rounds the weights."""
         flat, partial, launch = self.flat, self.partial[:BLOCKS], self.device.launch
         count = flat.data.size
         launch("sums.cu", "sum_of_squares", BLOCKS, THREADS, flat.grad, partial, count)
@@ -279,7 +281,9 @@ class FusedStep:
                clip_norm or 0.0)  # fmt: skip
 
     def attention_map(self, block: int, out: Any) -> None:
-        """out (B, H, T, T), float32: the map of a block in the last forward, before dropout."""
+        """out (B, H, T, T), float32: the attention map of a block in the last forward, before
+        dropout.
+        """
         arrays = self.blocks[block]["qkv"], self.blocks[block]["lse"], out
         tiles = 2 * _tile_bytes(self.config)
         self._attention("attention_map", _ceil(self.T, TILE), tiles, 0, *arrays)
@@ -305,11 +309,11 @@ class FusedStep:
                      keep=self._dropout(EMBEDDING))  # fmt: skip
         learned = [self.d[name] for name in ("pos_embed", "cls_token") if name in self.d]
         if learned:
-            of_image = self.dresidual.reshape(self.B, -1)  # the class token's place is the first
+            of_image = self.dresidual.reshape(self.B, -1)  # the class token is first
             self._add_column_sums(of_image, *learned, scalar="float")
 
     def _add_column_sums(self, x: Any, *outs: Any, scalar: str = "bf16") -> None:
-        """Add the sums of x's columns to each of `outs`, as many as it has numbers."""
+        """Add the sums of x's columns to `outs`, each taking as many columns as it has numbers."""
         rows, columns = x.shape
         slabs, grid = min(self.partial.size // columns, BLOCKS, rows), _ceil(columns, THREADS)
         self.device.launch("column_sums.cu", "column_sums", (grid, slabs), THREADS, x, self.partial,
@@ -318,8 +322,9 @@ class FusedStep:
             self._add_partial((out,), slabs, columns)
 
     def _add_partial(self, outs: tuple, rows: int, stride: int) -> None:
-        """Add up what blocks have left in `partial`, a row each, `stride` numbers apart; into one
-        array, or two of a size that lie side by side in a row."""
+        """Sum the blocks' results in `partial`, one row each, `stride` numbers apart; into one
+        array, or two of the same size that are adjacent in a row.
+        """
         first, second = outs if len(outs) == 2 else (*outs, None)
         grid = _ceil(first.size, 32), len(outs)
         self.device.launch("column_sums.cu", "add_column_sums", grid, THREADS, self.partial, first,
@@ -341,7 +346,7 @@ class FusedStep:
 
     @property
     def _gelu_can_be_fused(self) -> bool:
-        """A product's epilogue knows the tanh form, and no dropout after it."""
+        """A product's epilogue supports the tanh form, without dropout after it."""
         return self.config.activation == "gelu_tanh" and not (self.train and self.config.dropout)
 
     def _gelu(self, kernel: str, i: int, x: Any, y: Any) -> None:
@@ -354,7 +359,7 @@ class FusedStep:
     def _norm(
         self, x: Any, branch: Any, name: str, total: Any, y: Any, stats: Any, keep: Keep
     ) -> None:
-        """total = x + keep·branch, y = LayerNorm(total); without a branch total is x already."""
+        """total = x + keep·branch, y = LayerNorm(total); without a branch, total is x already."""
         weight, bias = self.at[f"{name}.weight"], self.at[f"{name}.bias"]
         grid = _ceil(len(x), THREADS // 32)
         self.device.launch("layernorm.cu", "residual_layernorm_forward", grid, THREADS, x, branch,
@@ -362,7 +367,7 @@ class FusedStep:
                            **self._norm_sizes(keep))  # fmt: skip
 
     def _norm_backward(self, name: str, total: Any, stats: Any, keep: Keep) -> None:
-        """From dnarrow; what comes out is added to dresidual; times keep it is dbranch."""
+        """From dnarrow; the result is added to dresidual; times keep it is dbranch."""
         C, rows = self.config.dim, len(total)
         grid = min(BLOCKS, _ceil(rows, THREADS // 32))
         self.device.launch("layernorm.cu", "layernorm_backward", grid, THREADS, self.dnarrow, total,
@@ -393,7 +398,7 @@ class FusedStep:
     def _attention(
         self, kernel: str, columns: int, shared: int, rate: float, *arrays: Any, last: tuple = ()
     ) -> None:
-        """A kernel of attention.cu, for each head of each image."""
+        """Launch a kernel of attention.cu, for each head of each image."""
         H = self.config.num_heads
         self.device.launch("attention.cu", kernel, (columns, H, self.B), 128, *arrays, self.T, H,
                            *last, shared=shared, HEAD=self.config.dim // H,
@@ -407,7 +412,7 @@ class FusedStep:
         self._each("tokens.cu", kernel, threads, *arrays, *shape, *last, **sizes)
 
     def _each(self, file: str, kernel: str, threads: int, *arguments: Any, **sizes: Any) -> None:
-        """A kernel with a thread for each of so many numbers."""
+        """Launch a kernel with one thread per number."""
         self.device.launch(file, kernel, _ceil(threads, THREADS), THREADS, *arguments, **sizes)
 
     # --- dropout
@@ -418,24 +423,24 @@ class FusedStep:
         return where, rate if self.train else 0.0
 
     def _keep(self, i: int, use: int) -> Keep:
-        """Of the branch that ends in `use` (PROJ or FC2) of block i; of block -1: there is none."""
+        """The keep of the branch that ends in `use` (PROJ or FC2) of block i; block -1 has none."""
         if not self.train or i < 0:
             return Keep()
         return Keep(site(i, use), site(i, use + 1), self.config.dropout, self.path_rates[i])
 
 
 def _drop(rate: float) -> dict:
-    """Without dropout a kernel is compiled without a word of it."""
+    """Without dropout a kernel is compiled without its code."""
     return {"DROP": 1} if rate else {}
 
 
 def _tile_bytes(config: ViTConfig) -> int:
-    """Of a tile of attention.cu in shared memory."""
+    """Bytes of a tile of attention.cu in shared memory."""
     return TILE * (config.dim // config.num_heads + 8) * 2
 
 
 def _shared_of_attention(config: ViTConfig) -> int:
-    """Bytes of shared memory that attention backward needs: it keeps dq of all tokens there."""
+    """Bytes of shared memory that attention's backward needs: it keeps dq of all tokens there."""
     tokens = _ceil(config.num_tokens, TILE) * TILE
     head = config.dim // config.num_heads
     return 4 * _tile_bytes(config) + TILE * (TILE + 8) * 2 + tokens * (head + 2) * 4
@@ -451,18 +456,18 @@ KERNELS: dict[str, tuple | None] = {
     "pos_embed": ("learned", "sincos2d", "none"),
     "activation": ("gelu", "gelu_tanh"),
 }
-"""What the kernels know; see `ViTConfig.outside`."""
+"""What the kernels support; see `ViTConfig.outside`."""
 
 
 def require_kernels(config: ViTConfig) -> None:
-    """Raises UserError for what only the pairs can do."""
+    """Raises UserError for what only the pairs support."""
     unknown = config.outside(KERNELS)
     if unknown is not None:
         raise _no_kernel("{} {}".format(*unknown))
     D = config.dim // config.num_heads
     if D % 16:
-        raise _no_kernel(f"heads of {D} numbers (16 must divide them)")
+        raise _no_kernel(f"heads of {D} numbers (must be a multiple of 16)")
 
 
 def _no_kernel(what: str) -> UserError:
-    return UserError(f"there is no bf16 for {what}; train with --precision fp32 or tf32")
+    return UserError(f"bf16 is not supported for {what}; train with --precision fp32 or tf32")

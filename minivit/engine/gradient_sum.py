@@ -1,8 +1,8 @@
-"""A step's gradients, added up over threads and processes while backward still runs.
+"""A step's gradients, summed over threads and processes while backward still runs.
 
-Backward comes to the last block first. Once every thread has finished a block, its matrices, which
-are most of a model, are added up and sent on their way, and travel while the blocks before it are
-computed. What remains follows at the end.
+Backward begins with the last block. Once every thread has finished a block, the gradients of its
+matrices, which are most of a model, are summed and sent while the blocks before it are computed.
+The rest follows at the end.
 """
 
 import threading
@@ -31,8 +31,9 @@ class GradientSum:
         self._world = world
 
     def finished(self, block: int) -> None:
-        """A thread has all its gradients of a block; the last of the threads begins the sum. They
-        come to the blocks in one order, so the pieces begin in that order too."""
+        """A thread has all its gradients of a block; the last thread to finish starts the sum. All
+        threads visit the blocks in the same order, so the pieces start in that order, too.
+        """
         piece = len(self._pieces) - 1 - block
         if piece < 0:
             return
@@ -44,7 +45,9 @@ class GradientSum:
             self._begun += 1
 
     def finish(self) -> None:
-        """Add up what is left, such as the blocks of a thread without images, and wait for all."""
+        """Sum what is left, such as the blocks of a thread without images, and wait for
+        everything.
+        """
         for piece in (*self._pieces[self._begun :], self._rest):
             self._begin(piece)
         for wait in self._waits:
@@ -59,11 +62,11 @@ class GradientSum:
 
 
 def pieces(model: Model) -> list[list[slice]]:
-    """Where in the flat gradient lie the last block's matrices, those of the one before, …; then
-    all the rest.
+    """The slices of the flat gradient with the last block's matrices, those of the one before, …;
+    then the rest.
 
-    Layers that are not minivit's may share a parameter between blocks, and a GPU adds up in its own
-    stream: then all is rest.
+    Layers that are not minivit's may share a parameter between blocks, and a GPU sums in its own
+    stream: in these cases everything belongs to the rest.
     """
     flat = model.flat
     block_of = {

@@ -1,4 +1,4 @@
-"""Stopping a training politely."""
+"""Stopping training gracefully."""
 
 import contextlib
 import signal
@@ -8,8 +8,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[list]:
-    """Ctrl-C, a polite kill or a terminal that is gone fills the list, once; a second one ends the
-    program at once. A signal that whoever started the program had it ignore stays ignored."""
+    """Ctrl-C, SIGTERM or a closed terminal appends to the list, once; a second one ends the program
+    at once. A signal that was ignored when the program started stays ignored.
+    """
     requests: list = []
     before: dict[signal.Signals, Any] = {}
 
@@ -18,7 +19,7 @@ def stop_request() -> Iterator[list]:
         for each, handler in before.items():
             signal.signal(each, handler)
 
-    with contextlib.suppress(ValueError):  # not in the main thread: nobody to listen to
+    with contextlib.suppress(ValueError):  # not in the main thread, where signals arrive
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:

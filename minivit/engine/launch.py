@@ -1,4 +1,4 @@
-"""What a launcher such as mpiexec or srun says in the environment."""
+"""What a launcher such as mpiexec or srun sets in the environment."""
 
 import os
 from typing import NamedTuple
@@ -7,8 +7,9 @@ from minivit.errors import UserError
 
 
 class Launch(NamedTuple):
-    """What a launcher says: how many processes it started, and the number of this one on its
-    machine."""
+    """A launcher's settings: how many processes it started, and the number of this one on its
+    machine.
+    """
 
     size: int
     local_rank: int
@@ -17,13 +18,13 @@ class Launch(NamedTuple):
 LAUNCHERS = (
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
     ("PMI_SIZE", "MPI_LOCALRANKID"),  # MPICH, Intel MPI, srun --mpi=pmi2
-    ("SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),  # srun, whatever its --mpi
+    ("SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),  # srun, with any --mpi
 )
-"""The variables in which a launcher says it."""
+"""The environment variables of each launcher."""
 
 
 def find_launch() -> Launch:
-    """What the environment says; one process where it says nothing."""
+    """The launcher's settings from the environment; one process if there are none."""
     for size, local_rank in LAUNCHERS:
         if os.environ.get(size, "").isdecimal():
             number = os.environ.get(local_rank, "")
@@ -32,7 +33,7 @@ def find_launch() -> Launch:
 
 
 def require_alone(what: str) -> None:
-    """Raises UserError where a launcher started several processes of what is done by one."""
+    """Raises UserError if a launcher started several processes for a command that runs in one."""
     started = find_launch().size
     if started > 1:
-        raise UserError(f"{what} is done by one process, {started} were started; leave mpiexec out")
+        raise UserError(f"{what} runs in one process, {started} were started; leave mpiexec out")

@@ -1,4 +1,4 @@
-"""What a training needs, before anything is allocated."""
+"""The memory that training needs, before anything is allocated."""
 
 from minivit.backend.machine import require_memory
 from minivit.engine.config import TrainConfig
@@ -7,12 +7,13 @@ from minivit.models.cost import num_activations, num_parameters
 
 FLOAT = 4
 MOMENTS = {"adamw": 2, "adam": 2, "sgd": 1, "muon": 1}
-"""Numbers that an optimizer keeps for each weight; where Muon uses one, its second array stays
-untouched and takes no memory."""
+"""Numbers that an optimizer keeps per weight; where Muon uses only one, its second array is never
+touched and takes no memory.
+"""
 
 
 def training_memory(config: TrainConfig) -> dict[str, int]:
-    """Bytes by purpose, at least: what must fit and what is easily counted."""
+    """Bytes by purpose, a lower bound: what must fit and is easily counted."""
     layout = Layout.of(config.vit, config.device, config.threads, config.micro_batch)
     workers, micro_batch, _ = layout
     weights = FLOAT * num_parameters(config.vit)
@@ -36,5 +37,5 @@ def training_memory(config: TrainConfig) -> dict[str, int]:
 
 
 def require_training_memory(config: TrainConfig) -> None:
-    """Raises UserError where the machine, or the GPU, has less than a training needs."""
+    """Raises UserError if the machine or the GPU has less memory than training needs."""
     require_memory("this training", training_memory(config), config.device)

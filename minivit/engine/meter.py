@@ -7,14 +7,14 @@ from minivit.engine.objective import StepResult
 
 
 class Means(NamedTuple):
-    """Mean loss of some steps, and the share of their images classified correctly."""
+    """Mean loss of some steps, and the fraction of their images classified correctly."""
 
     loss: float
     accuracy: float
 
 
 class Meter:
-    """Collects the results of steps on the device and reads them in one copy.
+    """Collects the results of steps on the device and reads them with one copy.
 
     window: (loss, correct) of each step since the last log line. epoch: [loss, correct, steps],
     sums since the epoch began.
@@ -27,11 +27,11 @@ class Meter:
         self._pending: list[StepResult] = []
 
     def add(self, result: StepResult) -> None:
-        """A step's result; it stays on the device, as reading it would wait for the device."""
+        """Add a step's result; it stays on the device, as reading it would wait for the device."""
         self._pending.append(result)
 
     def read(self) -> list[float]:
-        """Count in what was added since the last call; returns the losses, a number per step."""
+        """Read what was added since the last call; returns the losses, one per step."""
         if not self._pending:
             return []
         xp = get_xp(self._pending[0].loss)
@@ -43,14 +43,14 @@ class Meter:
         return [loss for loss, _ in values]
 
     def end_window(self) -> Means:
-        """Means since the last log line, which begin anew."""
+        """Means since the last log line; resets them."""
         losses, corrects = zip(*self.window, strict=True)
         steps = len(self.window)
         self.window = []
         return Means(sum(losses) / steps, sum(corrects) / (steps * self.batch_size))
 
     def end_epoch(self) -> Means:
-        """Means of the epoch, which begins anew."""
+        """Means of the epoch; resets them."""
         loss, correct, steps = self.epoch
         self.epoch = [0.0, 0.0, 0]
         return Means(loss / steps, correct / (steps * self.batch_size))

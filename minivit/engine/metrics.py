@@ -1,4 +1,4 @@
-"""The lines of metrics.jsonl that can be used, by kind."""
+"""The usable lines of metrics.jsonl, by kind."""
 
 import csv
 import io
@@ -10,11 +10,11 @@ NEEDED = {
     "epoch": ("epoch",),
     "test": ("test_accuracy",),
 }
-"""What a line of each kind has."""
+"""The keys that a line of each kind must have."""
 OPTIONAL = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 COLUMNS = ("epoch", "step", "seconds", *OPTIONAL)
 """Of metrics.csv."""
-MOST = 1e12  # a training with larger numbers has diverged
+MOST = 1e12  # with larger numbers training has diverged
 
 
 Kind = Literal["step", "epoch", "test"]
@@ -22,8 +22,9 @@ KINDS: tuple[Kind, ...] = ("step", "epoch", "test")
 
 
 def of_kind(metrics: Sequence[dict], kind: Kind) -> list[dict]:
-    """The lines of that kind whose numbers are numbers: a power cut may have changed any of them,
-    and a log is no reason to stop."""
+    """The lines of this kind with valid numbers: a power cut may have damaged any line, and a
+    damaged log is no reason to stop.
+    """
     return [line for line in metrics if line.get("kind") == kind and _usable(line, NEEDED[kind])]
 
 
@@ -43,5 +44,5 @@ def _usable(line: dict[str, Any], needed: Sequence[str]) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is one that can be drawn."""
+    """Whether the line can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST

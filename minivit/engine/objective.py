@@ -1,7 +1,7 @@
-"""What a model is trained to do: which model, which loss, how it is evaluated.
+"""Objectives: the model, its loss, and its evaluation.
 
-An objective builds its model. Called with a micro-batch it returns what it measured and a function
-that runs backward with the micro-batch's share of the whole batch.
+An objective builds its model. Called with a micro-batch it returns the loss and accuracy, and a
+function that runs backward, weighted by the micro-batch's share of the whole batch.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,20 @@ from minivit.functional import cross_entropy_backward, cross_entropy_forward
 from minivit.models import Build, ViT, ViTConfig
 
 Done: TypeAlias = Callable[[int], None] | None
-"""Called with the number of each block whose gradients are there, the last block's first."""
+"""Called with the number of each block whose gradients are complete, last block first."""
 
 
 class Backward(Protocol):
     """Backward through a micro-batch."""
 
     def __call__(self, share: float, done: Done = None) -> None:
-        """share: the micro-batch's, of the batch."""
+        """share: the micro-batch's fraction of the batch."""
 
 
 class StepResult(NamedTuple):
-    """Of a batch or a part of it, 0-d arrays on the model's device.
+    """Results on a batch or a part of it, as 0-d arrays on the model's device.
 
-    loss: its share of the batch's mean loss. correct: how many images were classified correctly.
+    loss: its part of the batch's mean loss. correct: how many images were classified correctly.
     """
 
     loss: Array
@@ -38,7 +38,7 @@ class StepResult(NamedTuple):
 
 
 class Workers(Protocol):
-    """Who computes a model's logits, and an objective's loss, over large batches."""
+    """Computes a model's logits and an objective's loss over large batches."""
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """images float32 (N, C, H, W), normalized -> logits (N, K), on the host."""
@@ -46,18 +46,19 @@ class Workers(Protocol):
     def loss(
         self, images: np.ndarray, targets: np.ndarray, objective: "Objective", seed: int, step: int
     ) -> StepResult:
-        """The mean loss, with dropout at rest."""
+        """The mean loss, without dropout."""
 
 
 class Objective(Protocol):
-    """A task: its model, its loss, its evaluation. measures: what accuracy is the accuracy of, as
-    words after it; nothing for that of images."""
+    """A task: its model, its loss, its evaluation. measures: words after "accuracy" that say what
+    it is the accuracy of; empty for images.
+    """
 
     @property
     def measures(self) -> str: ...
 
     def build(self, vit: ViTConfig, seed: int, device: str, build: Build = ViT) -> Any:
-        """A fresh model of the kind that this objective is for; build: makes the encoder."""
+        """A new model for this objective; build: makes the encoder."""
 
     def __call__(
         self,
@@ -71,17 +72,17 @@ class Objective(Protocol):
 
         Args:
             model: from `build`. images: normalized, on its device. targets: the data set's labels.
-            train: dropout at work. stream: its random numbers.
+            train: whether to apply dropout. stream: its random numbers.
 
         Returns:
-            the micro-batch's mean loss and correct answers; what runs backward, adding to the
-            model's gradients.
+            the micro-batch's mean loss and correct predictions; a function that runs backward and
+            adds to the model's gradients.
         """
 
     def evaluate(
         self, workers: Workers, split: Split, statistics: Statistics, num_classes: int, seed: int
     ) -> Evaluation:
-        """The model as it is now, on a split."""
+        """Evaluate the current model on a split."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Classification:
     measures = ""
 
     def build(self, vit: ViTConfig, seed: int, device: str, build: Build = ViT) -> ViT:
-        """A fresh ViT."""
+        """A new ViT."""
         return build(vit, seed=seed, device=device)
 
     def __call__(

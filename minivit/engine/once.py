@@ -9,18 +9,19 @@ from minivit.engine.trainer import Trainer
 
 
 def train_once(path: Path, config: TrainConfig, dataset: Dataset | None = None) -> float:
-    """Train in the directory `path`, or resume there, or do nothing where all is done.
+    """Train in the directory `path`, or resume there, or do nothing if it is finished.
 
-    What is there already keeps its own config.
+    An existing run keeps its own config.
 
     Args:
-        dataset: where several trainings share it, so that it is read once; None: the config's.
+        dataset: the data set, if several runs share it, so that it is read once; None: the
+        config's.
 
     Returns:
         test accuracy.
 
     Raises:
-        KeyboardInterrupt: stopped, and saved; the next call resumes.
+        KeyboardInterrupt: stopped and saved; the next call resumes.
     """
     run = Run(path)
     with run.locked():

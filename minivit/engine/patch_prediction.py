@@ -21,12 +21,12 @@ from minivit.models import Build, MaskedViT, ViT, ViTConfig, patch_colours
 
 @dataclass(frozen=True)
 class PatchPrediction:
-    """What the corrupted patches were, and of them alone.
+    """Predict what the corrupted patches were, and only those.
 
-    target: "colour", the mean in 512 colours, as the paper chose, or of 8 shades; "colours",
-    the same of each of 4×4 cells; "pixels", all of the patch by squared error. `correct` counts an
-    image by the share of its patches' colours predicted correctly, for pixels by the share of their
-    variance. statistics: what the images were normalized by.
+    target: "colour", the mean color among 512, as in the paper, or of 8 shades; "colours", the same
+    for each of 4×4 cells; "pixels", the whole patch by squared error. `correct` counts for each
+    image the fraction of its patches' colors predicted correctly; for pixels, the fraction of
+    variance explained. statistics: what the images were normalized with.
     """
 
     target: Literal["colour", "colours", "pixels"]
@@ -34,29 +34,31 @@ class PatchPrediction:
 
     @property
     def measures(self) -> str:
-        """What accuracy is measured of."""
+        """Words for what the accuracy is measured on."""
         what = "variance" if self.target == "pixels" else "colours"
         return f" of the hidden patches' {what}"
 
     def build(self, vit: ViTConfig, seed: int, device: str, build: Build = ViT) -> MaskedViT:
-        """A fresh `MaskedViT` with as many outputs as the target has."""
+        """A new `MaskedViT` with as many outputs as the target needs."""
         outputs = self.outputs(vit.patch_size, vit.in_channels)
         return MaskedViT(vit, outputs, seed, device=device, build=build)
 
     def cells(self, patch_size: int) -> int:
-        """A patch is cut into cells × cells.
+        """Number of cells along each side of a patch.
 
         Raises:
-            UserError: four does not divide the patch.
+            UserError: the patch size is not a multiple of four.
         """
         if self.target == "colour":
             return 1
         if patch_size % 4:
-            raise UserError(f"target colours needs a patch that 4 divides; it has {patch_size}")
+            raise UserError(
+                f"target colours needs a patch size that is a multiple of 4; found {patch_size}"
+            )
         return 4
 
     def outputs(self, patch_size: int, channels: int) -> int:
-        """How many numbers are predicted per patch."""
+        """The number of outputs per patch."""
         if self.target == "pixels":
             return patch_size * patch_size * channels
         return self.num_colours * self.cells(patch_size) ** 2
@@ -66,15 +68,15 @@ class PatchPrediction:
         """Three bits per channel.
 
         Raises:
-            UserError: neither RGB nor grey.
+            UserError: neither RGB nor grayscale.
         """
         channels = len(self.statistics.mean)
         if channels not in (1, 3):
-            raise UserError(f"colours need 1 or 3 channels, the images have {channels}")
+            raise UserError(f"colors need 1 or 3 channels; the images have {channels}")
         return 8**channels
 
     def truth(self, images: Array, patch_size: int) -> Array:
-        """What each patch is: (B, N, cells²) colours, or (B, N, P·P·channels) pixels."""
+        """The targets of all patches: (B, N, cells²) colors, or (B, N, P·P·channels) pixels."""
         if self.target == "pixels":
             return patchify_forward(images, patch_size)[0]
         pixels = self.statistics.denormalize(to_host(images))
@@ -114,7 +116,7 @@ class PatchPrediction:
     def evaluate(
         self, workers: Workers, split: Split, statistics: Statistics, num_classes: int, seed: int
     ) -> Evaluation:
-        """The share predicted correctly; the same patches are hidden each time."""
+        """The fraction predicted correctly; the same patches are hidden each time."""
         loss = correct = 0.0
         for start, part, images in chunks(split, statistics):
             found = workers.loss(images, part.labels, self, seed, start)

@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: a bar in a terminal, plain lines elsewhere."""
+"""Progress of training: a bar in a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -7,8 +7,9 @@ from tqdm import tqdm
 
 
 class Progress:
-    """total, done: images of the whole training, and how many of them are behind us already. shown:
-    whether there is a bar, in a terminal."""
+    """total, done: number of images of the whole training, and how many are already done. shown:
+    whether to show a bar, in a terminal.
+    """
 
     def __init__(self, total: int, done: int, shown: bool = True):
         self.started = time.perf_counter()
@@ -30,7 +31,7 @@ class Progress:
         self.bar.close()
 
     def advance(self, images: int) -> None:
-        """So many images more are behind us."""
+        """Count this many more images as done."""
         self.done += images
         self.bar.update(images)
 
@@ -48,6 +49,6 @@ class Progress:
         self.say(f"epoch {epoch:6.2f}  {numbers}  {rate:.0f} images/s  {left} left")
 
     def say(self, line: str) -> None:
-        """A line that stays, above the bar."""
+        """Print a permanent line above the bar."""
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()

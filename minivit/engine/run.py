@@ -26,12 +26,11 @@ MOST_METRICS = 1_000_000_000
 
 
 class Run:
-    """The files of one training.
+    """The files of one training run.
 
-    config.json: every field of its `TrainConfig`. metrics.jsonl: a line per log step and
-    per epoch. metrics.csv: the epochs as a table.
-    checkpoints/last.safetensors: where to go on. checkpoints/best.safetensors: the weights that did
-    best on the validation split.
+    config.json: every field of its `TrainConfig`. metrics.jsonl: one line per log step and per
+    epoch. metrics.csv: the epochs as a table. checkpoints/last.safetensors: where to resume.
+    checkpoints/best.safetensors: the weights with the best validation accuracy.
     """
 
     def __init__(self, path: Path):
@@ -44,8 +43,9 @@ class Run:
 
     @classmethod
     def fresh(cls, root: Path, config: TrainConfig) -> "Run":
-        """A run whose directory `root/DATE-TIME-DATASET` is made when it begins; numbered where
-        that exists already."""
+        """A run whose directory `root/DATE-TIME-DATASET` is created when it begins; numbered if
+        that already exists.
+        """
         stem = f"{datetime.now():%Y%m%d-%H%M%S}-{config.data_name}"
         for number in range(1, 1000):
             path = root / (stem if number == 1 else f"{stem}-{number}")
@@ -55,13 +55,13 @@ class Run:
 
     @classmethod
     def create(cls, root: Path, config: TrainConfig) -> "Run":
-        """A fresh run that has begun."""
+        """A new run that has begun."""
         run = cls.fresh(root, config)
         run.begin(config)
         return run
 
     def begin(self, config: TrainConfig) -> None:
-        """Make the directory and write the config into it; does nothing where there is one."""
+        """Create the directory and write the config to it; does nothing if it exists."""
         if not self.config_file.exists():
             make_folder(self.last.parent)
             self.write_config(config)
@@ -71,13 +71,13 @@ class Run:
         write_atomically(self.config_file, to_json(config).encode())
 
     def silent(self) -> "Run":
-        """The same as all ranks but one have it: whatever they would write is not written."""
+        """The same for all ranks but one: nothing is written."""
         return _SilentRun(self.path)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """The directory to oneself, made where there is none: two trainings in it would undo each
-        other's work. The operating system frees the lock of a process that dies.
+        """Exclusive use of the directory, which is created if needed: two runs in it would
+        overwrite each other's files. The operating system releases the lock of a process that dies.
 
         Raises:
             UserError: another process trains there.
@@ -89,7 +89,8 @@ class Run:
                 lock.acquire(timeout=0)
             except Timeout:
                 raise UserError(
-                    f"{self.path}: another process is training there; wait for its end, or stop it"
+                    f"{self.path}: another process is training there; wait until it ends, or stop "
+                    "it"
                 ) from None
         try:
             for folder in (self.path, self.last.parent):
@@ -100,7 +101,7 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """An existing run. Raises UserError where `path` is not one."""
+        """An existing run. Raises UserError if `path` is not one."""
         run = cls(path)
         with reading(path):
             there, named = run.config_file.is_file(), path.exists()
@@ -110,11 +111,11 @@ class Run:
         return run
 
     def read_config(self) -> TrainConfig:
-        """What config.json says. Raises UserError where that is no training's."""
+        """The config in config.json. Raises UserError if it is not a training config."""
         return TrainConfig.from_dict(read_json(self.config_file), str(self.config_file))
 
     def append(self, **metrics: Any) -> None:
-        """One line of metrics.jsonl; metrics.csv is written anew where an epoch is complete."""
+        """Append one line to metrics.jsonl; metrics.csv is rewritten when an epoch is complete."""
         with (
             writing(self.metrics_file),
             open(self.metrics_file, "a", encoding="utf-8") as file,
@@ -124,12 +125,13 @@ class Run:
             self._write_table()
 
     def _write_table(self) -> None:
-        """metrics.csv, of all that metrics.jsonl has."""
+        """Write metrics.csv from metrics.jsonl."""
         write_atomically(self.table_file, epoch_table(self.metrics()).encode())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All whole lines of metrics.jsonl; a power cut may have cut the last, or filled a block
-        with zeros, and a log is no reason to stop."""
+        """All complete lines of metrics.jsonl; a power cut may have truncated the last one or
+        filled a block with zeros, and a damaged log is no reason to stop.
+        """
         if not self.metrics_file.exists():
             return []
         with reading(self.metrics_file):
@@ -143,7 +145,7 @@ class Run:
         return of_kind(self.metrics(), "test")
 
     def forget_after(self, step: int) -> None:
-        """Drop the metrics of steps that a resumed training will do again."""
+        """Drop the metrics of steps that a resumed run will repeat."""
         kept = [line for line in self.metrics() if line["step"] <= step]
         write_atomically(
             self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept).encode()
@@ -170,12 +172,12 @@ class _SilentRun(Run):
 
 
 def to_json(config: TrainConfig) -> str:
-    """What config.json holds."""
+    """The contents of config.json."""
     return json.dumps(config.to_dict(), indent=2) + "\n"
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
-    """A line of metrics.jsonl, or None where it is none."""
+    """A line of metrics.jsonl, or None if it is invalid."""
     try:
         found = json.loads(line.strip("\0"))
     except (ValueError, RecursionError):

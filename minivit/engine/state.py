@@ -1,4 +1,4 @@
-"""What a checkpoint says besides its arrays: typed, to and from JSON."""
+"""The state in a checkpoint besides its arrays: typed, to and from JSON."""
 
 import dataclasses
 import math
@@ -14,16 +14,16 @@ from minivit.errors import UserError, shown
 from minivit.models import ViTConfig
 
 MOST_STEPS = 2**53
-"""More than any training takes; a float still counts to it."""
+"""More than any training takes; float64 still represents it exactly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
-    """Of a training at some step.
+    """The state of training at some step.
 
     window, epoch_sums: see `Meter`. config, data_digest: what a run must be resumed with. threads,
-    micro_batch, ranks, arithmetic: what the last bits depend on. own_layers: see `Model`.
-    Those that have defaults are missing in the checkpoints of earlier versions.
+    micro_batch, ranks, arithmetic: what the last bits depend on. own_layers: see `Model`. Fields
+    with defaults are missing in checkpoints of earlier versions.
     """
 
     vit: ViTConfig
@@ -53,57 +53,57 @@ class TrainState:
 
     def __post_init__(self) -> None:
         channels, classes = self.vit.in_channels, self.vit.num_classes
-        _ = self.preprocess  # raises where the config does not know how to resize
+        _ = self.preprocess  # raises if the config has an unknown way to resize
         for wrong, what in (
             (len(self.statistics.mean) != channels, f"mean and std are not of {channels} channels"),
             (len(self.class_names) != classes, f"it does not name its {classes} classes"),
             (not all(map(is_name, (self.data, *self.class_names))), "a name is not printable text"),
             (not 0 <= self.step <= self.total_steps <= MOST_STEPS, "its step is out of range"),
             (not 0 <= self.optimizer_steps <= self.total_steps, "its step is out of range"),
-            (not all(map(math.isfinite, self._numbers())), "a number is infinite or none"),
+            (not all(map(math.isfinite, self._numbers())), "a number is infinite or NaN"),
         ):
             if wrong:
                 raise UserError(what)
 
     def _numbers(self) -> tuple[float, ...]:
-        """All that are added to later on."""
+        """All numbers that are added to later."""
         window = (number for pair in self.window for number in pair)
         return (self.best_accuracy, self.seconds, *self.epoch_sums, *window)
 
     @property
     def statistics(self) -> Statistics:
-        """What the images were normalized by."""
+        """What the images were normalized with."""
         return Statistics(self.mean, self.std)
 
     @property
     def preprocess(self) -> Preprocess:
-        """What was done to image files before."""
+        """How image files were preprocessed."""
         resize = self.config.get("resize", Preprocess.resize)
         return Preprocess(self.vit.image_hw, self.vit.in_channels, resize)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """As JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, state: dict[str, Any], where: str) -> Self:
-        """What `to_dict` gave.
+        """The inverse of `to_dict`.
 
         Args:
             where: the file, for the error message.
 
         Raises:
-            UserError: something is missing, of another type, or unknown to this version.
+            UserError: something is missing, has the wrong type, or is unknown to this version.
         """
         known = {one.name for one in dataclasses.fields(cls)}
         vit = state.get("vit")
-        if isinstance(vit, dict):  # a field that is missing there is of an older version: default
+        if isinstance(vit, dict):  # a field that is missing comes from an older version: default
             state = state | {"vit": overlay(ViTConfig(), vit, where)}
         unknown = sorted(set(state) - known)
         if unknown:
             raise UserError(
-                f"{where}: its state has {shown(unknown[0])}, which this version of minivit "
-                "does not know; use the version that wrote it"
+                f"{where}: its state has {shown(unknown[0])}, which this version of minivit does "
+                "not know; use the version that wrote it"
             )
         try:
             return msgspec.convert(state, cls)

@@ -1,4 +1,4 @@
-"""A training's metrics for TensorBoard, by tensorboardX, which needs no TensorFlow or PyTorch."""
+"""Metrics for TensorBoard, written by tensorboardX, which needs no TensorFlow or PyTorch."""
 
 import time
 from pathlib import Path
@@ -9,18 +9,18 @@ from minivit.errors import UserError
 from minivit.files import make_folder, writing
 
 PLACES = ("epoch", "step", "seconds")
-"""Where a line of metrics.jsonl belongs, not what was measured there."""
+"""Keys of a metrics.jsonl line that say where it belongs, not what was measured."""
 
 
 class TensorBoard:
     """Writes an event file: `Trainer(..., on_metrics=TensorBoard(run.path / "tensorboard"))`.
 
-    A number is called by its line's kind and its own name, as "epoch/val_loss", over the steps.
-    Each line is on the disk before the training goes on.
+    A number is named by its line's kind and its own name, such as "epoch/val_loss", against the
+    step. Each line is on disk before training continues.
 
     Args:
-        folder: of the event file, made with the first line. What an interrupted training wrote
-            there of that step and later is marked as void.
+        folder: of the event file, created with the first line. What an interrupted run wrote there
+        for that step and later is marked as invalid.
 
     Raises:
         UserError: tensorboardX is not installed.
@@ -28,7 +28,7 @@ class TensorBoard:
 
     def __init__(self, folder: Path):
         try:
-            # not its SummaryWriter, whose thread keeps a full disk to itself
+            # not its SummaryWriter, whose thread hides the error of a full disk
             from tensorboardX.event_file_writer import EventsWriter
             from tensorboardX.proto.event_pb2 import Event, SessionLog
         except ImportError:

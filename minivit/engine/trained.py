@@ -1,4 +1,4 @@
-"""A trained model with all that is needed to use it, or to begin another training with it."""
+"""A trained model with everything needed to use it or to start another training from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from minivit.models import Build, Model, ViT, ViTConfig
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a training may begin with.
+    """What training may start from.
 
-    weights: arrays by the model's names. statistics: what its images are normalized by.
-    preprocess: how image files become those that it takes. class_names: of its outputs.
-    pretext: what it learned in place of classes, or "none". own_layers: see `Model`.
+    weights: arrays by the model's names. statistics: what its images are normalized with.
+    preprocess: how image files are prepared for it. class_names: of its outputs. pretext: what it
+    learned instead of classes, or "none". own_layers: see `Model`.
     """
 
     vit: ViTConfig
@@ -35,11 +35,11 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Trained:
-    """model: with the best weights. statistics: what its images are normalized by. preprocess: how
-    image files become those that it takes. class_names: of its outputs. data: the name of the data
-    set that it was trained on, or of the file that it came in. said: what was assumed of a file
-    that did not say it, a line each. data_digest: of that data set (`Dataset.digest`); "" where it
-    is not known. build: what made the model.
+    """model: with the best weights. statistics: what its images are normalized with. preprocess:
+    how image files are prepared for it. class_names: of its outputs. data: the name of the data set
+    that it was trained on, or of the file that it came from. said: assumptions about what the file
+    does not specify, one line each. data_digest: of that data set (`Dataset.digest`); "" if
+    unknown. build: what made the model.
     """
 
     model: ViT
@@ -53,8 +53,8 @@ class Trained:
 
 
 def load_pretrained(path: Path) -> Pretrained:
-    """The best weights of a run, or those of a checkpoint file; the moving average where the
-    training kept one.
+    """The best weights of a run, or those of a checkpoint file; the moving average if the run kept
+    one.
 
     Args:
         path: a run's directory or a .safetensors file of it.
@@ -78,26 +78,26 @@ def load_model(path: Path, device: str = "cpu", build: Build = ViT) -> Trained:
     """The best weights of a run, or those of a checkpoint file, as a model.
 
     Args:
-        path: a run's directory or a .safetensors file of it. build: what made the model, where it
-            has layers of your own.
+        path: a run's directory or a .safetensors file of it. build: what made the model, if it has
+        layers of your own.
 
     Raises:
-        UserError: not a run, no checkpoint yet, a damaged one, one of other layers, one with
-            weights that are not finite, or one of a model that was pre-trained on patches and knows
-            no classes.
+        UserError: not a run, no checkpoint yet, a damaged one, one with other layers, one with
+        weights that are not finite, or one of a model that was pre-trained on patches and has no
+        classes.
     """
     file, checkpoint, state = _best(path)
     if state.pretext != "none":
         raise UserError(
-            f"{file}: was pre-trained on patches and knows no classes; "
-            f"minivit finetune --from {pasteable(path)} teaches it some"
+            f"{file}: was pre-trained on patches and has no classes; train it on some with minivit "
+            f"finetune --from {pasteable(path)}"
         )
     use_device(device)
     model = build(state.vit, seed=None, device=device)
     require_layers(model, state.own_layers, str(file))
     restore_weights(model, checkpoint, str(file))
     if not get_xp(model.flat.data).isfinite(model.flat.data).all():
-        raise UserError(f"{file}: a weight is infinite or no number; use an earlier checkpoint")
+        raise UserError(f"{file}: a weight is infinite or NaN; use an earlier checkpoint")
     return Trained(
         model,
         state.statistics,
@@ -116,7 +116,8 @@ def _best(path: Path) -> tuple[Path, Checkpoint, TrainState]:
 
 
 def best_checkpoint(path: Path) -> Path:
-    """The file with the best weights of a run, or the last; a .safetensors file is itself.
+    """The file with the best weights of a run, or the last ones; a .safetensors file is returned as
+    it is.
 
     Raises:
         UserError: not a run.
@@ -128,8 +129,9 @@ def best_checkpoint(path: Path) -> Path:
 
 
 def require_layers(model: Model, saved: tuple[str, ...], source: str) -> None:
-    """Raises UserError where a model lacks layers of the user's own that weights come from, or has
-    others: which they were is known by name alone."""
+    """Raises UserError if a model's own layers differ from those that the weights come from: they
+    are known only by name.
+    """
     if model.own_layers != saved:
         had, has = (", ".join(map(shown, one)) or "none" for one in (saved, model.own_layers))
         raise UserError(
@@ -139,7 +141,7 @@ def require_layers(model: Model, saved: tuple[str, ...], source: str) -> None:
 
 
 def weights_to_use(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
-    """The moving average where the training kept one."""
+    """The moving average if the run kept one."""
     return checkpoint.groups.get("ema", checkpoint.weights)
 
 

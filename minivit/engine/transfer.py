@@ -1,4 +1,4 @@
-"""Weights from one training into another model: another image size, other classes."""
+"""Transfer of weights to another model: another image size, other classes."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from minivit.functional.interpolate import Mode
 from minivit.models import Model, ViTConfig
 
 HEAD = ("head.", "pre_logits.")
-PRETEXT = ("mask_token", "decoder.")  # of masked patch prediction alone
+PRETEXT = ("mask_token", "decoder.")  # only for masked patch prediction
 
 MAY_DIFFER = {
     "image_size": "positions are interpolated",
@@ -25,32 +25,32 @@ MAY_DIFFER = {
     "drop_path": "no weights",
     "patch_dropout": "no weights",
 }
-"""Fields of `ViTConfig` in which the new model may differ from the one whose weights it takes, with
-the reason. In every other field the two must agree."""
+"""Fields of `ViTConfig` in which the new model may differ from the source of its weights, with the
+reason. In every other field the two must agree.
+"""
 
 
 def transfer(
     model: Model, source: Pretrained, class_names: tuple[str, ...], mode: Mode = "bicubic"
 ) -> list[str]:
-    """Fill a fresh model with what another has learned (paper, section 3.2).
+    """Initialize a model with the weights of another (paper, section 3.2).
 
-    All weights are taken over; position embeddings are interpolated where the grid differs, the
-    class token's left alone; the head (with its pre-logits) stays fresh where the classes or its
-    sizes are other ones.
+    All weights are copied; position embeddings are interpolated if the grid differs, except for the
+    class token's; the head (with its pre-logits) stays new if the classes or its sizes differ.
 
     Args:
-        model: its weights are replaced. source: what it begins with. class_names: the model's.
+        model: its weights are replaced. source: what it starts from. class_names: the model's.
 
     Returns:
-        what was changed on the way, a line each.
+        what was changed on the way, one line each.
 
     Raises:
-        UserError: the models differ in more than image size and classes, or the positions are
-            others than minivit's and of another grid.
+        UserError: the models differ in more than image size and classes, or positions that are not
+        minivit's belong to another grid.
     """
     old = source.vit
     _require_same_encoder(old, model.config)
-    require_layers(model, source.own_layers, "the model to begin from")
+    require_layers(model, source.own_layers, "the model to start from")
     arrays = {name: a for name, a in source.weights.items() if not name.startswith(PRETEXT)}
     said = []
     if "pos_embed" in arrays and old.grid != model.config.grid:
@@ -69,14 +69,14 @@ def transfer(
         if array.shape != views[name].shape:
             raise UserError(
                 f"{name} is {array.shape}, expected {views[name].shape}: only minivit's own "
-                "positions are interpolated for another grid; keep the image size"
+                "positions can be interpolated to another grid; keep the image size"
             )
         views[name][...] = to_device(np.asarray(array, to_host(views[name]).dtype), model.device)
     return said
 
 
 def _new_head(source: Pretrained, config: ViTConfig, class_names: tuple[str, ...]) -> str:
-    """Why the head cannot be that of the source, in words; "" where it can."""
+    """Why the source's head cannot be used, in words; "" if it can."""
     if source.class_names != tuple(class_names):
         return f"for {len(class_names)} other classes"
     for name in ("num_classes", "representation_size"):
@@ -87,10 +87,10 @@ def _new_head(source: Pretrained, config: ViTConfig, class_names: tuple[str, ...
 
 
 def resized(trained: Trained, size: tuple[int, int]) -> Trained:
-    """The same model for images of another (height, width): its positions are interpolated.
+    """The same model for images of another (height, width), with interpolated positions.
 
     Raises:
-        UserError: the patches do not divide the size.
+        UserError: the size is not a multiple of the patch size.
     """
     if size == trained.preprocess.size:
         return trained
@@ -114,7 +114,7 @@ def resized(trained: Trained, size: tuple[int, int]) -> Trained:
 def resize_positions(
     pos_embed: np.ndarray, old: ViTConfig, new: ViTConfig, mode: Mode = "bicubic"
 ) -> np.ndarray:
-    """Position embeddings (1, T, C) of one grid for another: (1, T', C)."""
+    """Position embeddings (1, T, C) of one grid, interpolated to another: (1, T', C)."""
     prefix = old.num_positions - math.prod(old.grid)
     return resize_positions_forward(pos_embed, prefix, old.grid, new.grid, mode)[0]
 
@@ -122,14 +122,16 @@ def resize_positions(
 def resize_offsets(
     table: np.ndarray, old: tuple[int, int], new: tuple[int, int], mode: Mode = "bicubic"
 ) -> np.ndarray:
-    """Relative positions (R, D) of one grid for another: the offsets, too, lie on a grid."""
+    """Relative positions (R, D) of one grid, interpolated to another: the offsets, too, form a
+    grid.
+    """
     grid = table.reshape(1, 2 * old[0] - 1, 2 * old[1] - 1, -1)
     resized, _ = interpolate_forward(grid, (2 * new[0] - 1, 2 * new[1] - 1), mode)
     return resized.reshape(-1, table.shape[-1])
 
 
 def freeze_all_but(model: Model, part: str) -> None:
-    """Leave only a part of the model to learn.
+    """Freeze all but a part of the model.
 
     part: "all"; "head"; or "attention", the attention layers and the head (Touvron et al., 2022).
     """
@@ -146,8 +148,8 @@ def _require_same_encoder(old: ViTConfig, new: ViTConfig) -> None:
         have, need = getattr(new, field.name), getattr(old, field.name)
         if field.name not in MAY_DIFFER and have != need:
             raise UserError(
-                f"{field.name} is {have}, but {need} in the run to begin from; only the size of "
-                "the images and the classes may differ"
+                f"{field.name} is {have}, but {need} in the run to start from; only the image size "
+                "and the classes may differ"
             )
 
 

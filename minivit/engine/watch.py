@@ -1,4 +1,4 @@
-"""A limit to how long a process waits for others."""
+"""A limit on how long a process waits for others."""
 
 import contextlib
 import sys
@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 
 
 class Watch:
-    """Looks, in a thread of its own, how long this process has been waiting, and ends it.
+    """Watches, in its own thread, how long this process has been waiting, and ends it after the
+    limit.
 
-    name: who waits. patience: seconds more before it says what others may say, too. heard: whether,
-    since it was last called, a process that is waited for has sent a sign of life; the time counts
-    from the last one. end: ends the process, and the others with it.
+    name: of this rank. patience: extra seconds before it reports what others may report, too.
+    heard: whether a process that is waited for has sent a sign of life since the last call; the
+    time restarts at each one. end: ends the process, and the others with it.
 
     Attributes:
-        limit: seconds, and what to do where somebody has waited longer.
+        limit: seconds, and the advice to print after a longer wait.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class Watch:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around whatever needs the others."""
+        """Wraps code that needs the others."""
         self._since = time.monotonic()
         try:
             yield

@@ -1,4 +1,4 @@
-"""The processes that train one model: here the one that is alone."""
+"""The processes that train one model together: here a single one."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class World:
-    """One process alone: all that several do together, it has done at once.
+    """A single process, for which all collective operations are trivial.
 
-    rank: its number. size: how many there are. threads: workers that suit each; None for as many as
-    one alone would take.
+    rank: its number. size: how many there are. threads: workers that suit each; None for the
+    default of a single process.
     """
 
     rank, size = 0, 1
@@ -20,19 +20,20 @@ class World:
 
     @property
     def main(self) -> bool:
-        """Whether this is rank 0, which writes the files and talks to people."""
+        """Whether this is rank 0, which writes files and prints."""
         return self.rank == 0
 
     def rows(self, count: int) -> range:
-        """This rank's rows of `count`, which are cut as evenly as they can be."""
+        """This rank's part of `count` rows, which are divided as evenly as possible."""
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def add(self, array: Array) -> None:
         """Replace an array by its sum over the ranks."""
 
     def begin_add(self, array: Array) -> Callable[[], None]:
-        """Begin to `add`. Nobody may touch the array until what this returns has been called: it
-        waits for the end."""
+        """Start an `add`. The array must not be used until the returned function has been called,
+        which waits for completion.
+        """
         return lambda: None
 
     def any(self, flag: bool) -> bool:
@@ -40,25 +41,26 @@ class World:
         return flag
 
     def from_main(self, function: Callable[[], T]) -> T:
-        """What the function returns on rank 0, which alone calls it."""
+        """The function's result on rank 0, the only rank that calls it."""
         return function()
 
     def in_turn(self, function: Callable[[], T]) -> T:
-        """The function's result: one rank of each machine calls it first, and may download or cache
-        what the others then find."""
+        """The function's result: one rank per machine calls it first, and may download or cache
+        what the others then find.
+        """
         return function()
 
     def require_same(self, **told: str) -> None:
-        """Raises UserError where a rank tells another thing than rank 0 does."""
+        """Raises UserError if a rank's values differ from rank 0's."""
 
     def wait_at_most(self, seconds: float, advice: str) -> None:
-        """From now on all end where a rank waits longer for the others; advice: what to do then."""
+        """From now on end all ranks if one waits longer than this; advice: what to do then."""
 
     def own_device(self, device: str) -> str:
-        """This rank's device, where all were started with `device`: a GPU is no other rank's.
+        """This rank's device, given the `device` of all: each rank gets its own GPU.
 
         Raises:
             UserError: more ranks than GPUs on a machine, or one GPU named for all; as
-                `parse_device`.
+            `parse_device`.
         """
         return device

@@ -1,4 +1,4 @@
-"""The maths of a Vision Transformer: one file an idea, forward beside backward, no state.
+"""The math of a Vision Transformer: one idea per file, forward next to backward, no state.
 
 Letters in shape comments:
 
@@ -11,9 +11,9 @@ Every operation is a pair::
     out, cache = layernorm_forward(x, gamma, beta)
     dx, dgamma, dbeta = layernorm_backward(dout, cache)
 
-Both are pure: no argument is changed, nothing is kept. What backward needs, forward returns as
-`cache`. A gradient is `d` + the name of what it belongs to: `dx` is ∂loss/∂x, of the shape of `x`.
-Arrays are NumPy's or CuPy's; float32 in gives float32 out, float64 gives float64.
+Both are pure: no argument is changed, nothing is stored. Forward returns what backward needs as
+`cache`. A gradient is named `d` + the name of its variable: `dx` is ∂loss/∂x, with the shape of
+`x`. Arrays are NumPy's or CuPy's; float32 in gives float32 out, float64 gives float64.
 """
 
 from minivit.functional.attention import (

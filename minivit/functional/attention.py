@@ -27,8 +27,8 @@ from minivit.functional.softmax import softmax_backward, softmax_forward
 
 
 class AttentionCache(NamedTuple):
-    """q, k, v (B, H, T, D): each one's gradient is a product with the others.
-    probs (B, H, T, T): the attention map, row = the token that asks; softmax's backward needs it.
+    """q, k, v (B, H, T, D): the gradient of each is a product with the others.
+    probs (B, H, T, T): the attention map, one row per query; softmax's backward needs it.
     mask: dropout's, or None.
     """
 
@@ -42,23 +42,24 @@ class AttentionCache(NamedTuple):
 def attention_forward(
     q: Array, k: Array, v: Array, mask: Array | None = None, bias: Array | None = None
 ) -> tuple[Array, AttentionCache]:
-    r"""Every token asks all tokens (q·k), and takes their values (v) by the shares of the answers.
+    r"""Every token's query is compared with all keys (q·k); the output is the mean of the values
+    (v), weighted by the softmax of these scores.
 
     .. math:: \mathrm{Attention}(Q, K, V) =
               \mathrm{softmax}\!\Bigl(\frac{Q K^\top}{\sqrt D}\Bigr) V
 
     Without :math:`1/\sqrt D` the scores' spread grows with the head size, and softmax saturates.
-    It is applied to k, which has fewer numbers than the scores.
+    The factor is applied to k, which has fewer numbers than the scores.
 
     Args:
         q, k, v: (B, H, T, D). Any strides: the heads may be views into one packed array. There may
             be fewer queries than keys.
-        mask: (B, H, T, T) from `dropout_mask`, or None: which shares are dropped.
-        bias: (B, H, T, T), or with B = 1, to add to the scores, such as `relative_forward`'s; or
-            None.
+        mask: (B, H, T, T) from `dropout_mask`, or None: which attention weights are dropped.
+        bias: (B, H, T, T), or with B = 1, added to the scores, such as `relative_forward`'s; or
+        None.
 
     Returns:
-        out (B, H, T, D), laid out so that `merge_heads` of it copies nothing; cache.
+        out (B, H, T, D), laid out so that `merge_heads` does not copy it; cache.
     """
     xp = get_xp(q)
     B, H, T, D = q.shape
@@ -89,9 +90,8 @@ def attention_backward(
 
     Args:
         out: arrays to write dq, dk, dv into, such as views into one packed gradient; None for new.
-        dprobs: (B, H, T, T) to write the gradient of the attention map into, for whoever wants to
-            look at it; None where nobody does.
-        dbias: the same for the gradient of forward's `bias`.
+        dprobs: (B, H, T, T) to write the gradient of the attention map into, for inspection; None
+        if it is not needed. dbias: the same for the gradient of forward's `bias`.
     """
     q, k, v, probs, mask = cache
     xp = get_xp(q)
@@ -106,15 +106,15 @@ def attention_backward(
     dscores = softmax_backward(dshares, probs)
     if dbias is not None:
         dbias[...] = dscores
-    dscores *= 1.0 / math.sqrt(q.shape[-1])  # one pass, and dq and dk have it both
+    dscores *= 1.0 / math.sqrt(q.shape[-1])  # one pass, for both dq and dk
     xp.matmul(dscores, k, out=dq)
     xp.matmul(dscores.swapaxes(-1, -2), q, out=dk)
     return dq, dk, dv
 
 
 class MultiHeadAttentionCache(NamedTuple):
-    """What each step cached; `probs` (B, H, T, T) is the attention map. Of the parts that a model
-    may have or not (`Extras`): relative, bias, rotary, norms; None where it has not.
+    """What each step cached; `probs` (B, H, T, T) is the attention map. For the optional parts
+    (`Extras`): relative, bias, rotary, norms; None if the model does not have them.
     """
 
     qkv: tuple
@@ -131,7 +131,7 @@ class MultiHeadAttentionCache(NamedTuple):
 
 
 class Extras(NamedTuple):
-    """What some models do to queries, keys and scores; None where a model does not.
+    """Optional operations on queries, keys and scores; None for none.
 
     norms: γ of the queries and of the keys, each (D,), with β or None for RMSNorm, and ε: (γ_q,
     β_q, γ_k, β_k, ε); each head's queries and keys are normalized (Dehghani et al., 2023).
@@ -155,14 +155,14 @@ def multi_head_attention_forward(
     relative: tuple[Array, Array] | None = None,
     extras: Extras | None = None,
 ) -> tuple[Array, MultiHeadAttentionCache]:
-    r"""H attentions side by side, each in D = C/H of its own directions.
+    r"""H attention heads in parallel, each of width D = C/H.
 
     .. math:: [Q, K, V] = x W_{qkv} + b_{qkv}, \qquad
               y = \mathrm{concat}(\mathrm{head}_1, \dots, \mathrm{head}_H)\,W_o + b_o
 
     Args:
-        x: (B, T, C). qkv_weight: (C, 3C), columns q, k, v, each head by head. qkv_bias: (3C,), or
-            None.
+        x: (B, T, C). qkv_weight: (C, 3C), columns q, k, v, each divided into heads. qkv_bias:
+            (3C,), or None.
         proj_weight: (C, C). proj_bias: (C,). num_heads: H, must divide C.
         mask: dropout's for the attention map, (B, H, T, T), or None.
         relative: table (R, D) and offsets (N, N) of `relative_forward`, or None.
@@ -195,8 +195,9 @@ def multi_head_attention_forward(
 def _attend(
     q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None
 ) -> tuple[Array, AttentionCache | FlashAttentionCache]:
-    """`attention_forward`, in blocks on a CPU where there are more tokens than a block has; a mask
-    or a bias has T × T numbers as it is."""
+    """`attention_forward`, or in blocks on a CPU if there are more tokens than a block has; not
+    with a mask or a bias, which has T × T numbers anyway.
+    """
     if mask is None and bias is None and get_xp(q) is np and k.shape[2] > KEYS:
         return flash_attention_forward(q, k, v)
     return attention_forward(q, k, v, mask, bias)
@@ -206,7 +207,7 @@ def _normalize(
     q: Array, k: Array, q_gamma: Array, q_beta: Array | None, k_gamma: Array, k_beta: Array | None,
     eps: float,
 ) -> tuple[Array, Array, tuple]:  # fmt: skip
-    """Each head's queries and keys by LayerNorm, or by RMSNorm where there is no β."""
+    """Normalize each head's queries and keys by LayerNorm, or by RMSNorm if there is no β."""
     if q_beta is None or k_beta is None:
         q, q_cache = rmsnorm_forward(q, q_gamma, eps)
         k, k_cache = rmsnorm_forward(k, k_gamma, eps)
@@ -219,12 +220,13 @@ def _normalize(
 def multi_head_attention_backward(
     dy: Array, cache: MultiHeadAttentionCache, dprobs: Array | None = None
 ) -> tuple[Array, ...]:
-    """dy (B, T, C) -> dx (B, T, C), dqkv_weight, dqkv_bias, dproj_weight, dproj_bias, and
-    where there are such: dtable (R, D) of relative positions; of the bias (R, H); of the norms'
-    γ_q, β_q, γ_k, β_k, without β for RMSNorm.
+    """dy (B, T, C) -> dx (B, T, C), dqkv_weight, dqkv_bias, dproj_weight, dproj_bias, and, if
+    present: dtable (R, D) of relative positions; (R, H) of the bias; those of the norms' γ_q, β_q,
+    γ_k, β_k, without β for RMSNorm.
 
-    The forward's steps in reverse; a reshape's backward is the reverse reshape, and what q, k and v
-    were cut from, their gradients are written into. dprobs: see `attention_backward`.
+    Forward's steps in reverse; a reshape's backward is the reverse reshape, and the gradients of q,
+    k and v are written into one array, like that which q, k and v were cut from. dprobs: see
+    `attention_backward`.
     """
     H = cache.attention.q.shape[1]
     dmerged, dproj_weight, dproj_bias = linear_backward(dy, cache.proj)
@@ -259,7 +261,7 @@ def multi_head_attention_backward(
 
 
 def split_heads(qkv: Array, num_heads: int) -> tuple[Array, Array, Array]:
-    """qkv (B, T, 3C) -> q, k, v, each (B, H, T, D): views, nothing is copied."""
+    """qkv (B, T, 3C) -> q, k, v, each (B, H, T, D): views, without copying."""
     B, T, columns = qkv.shape
     D = columns // 3 // num_heads
     q, k, v = qkv.reshape(B, T, 3, num_heads, D).transpose(2, 0, 3, 1, 4)
@@ -267,12 +269,13 @@ def split_heads(qkv: Array, num_heads: int) -> tuple[Array, Array, Array]:
 
 
 def merge_heads(heads: Array) -> Array:
-    """heads (B, H, T, D) -> (B, T, C): the heads of a token side by side."""
+    """heads (B, H, T, D) -> (B, T, C): the heads of each token concatenated."""
     B, H, T, D = heads.shape
     return heads.swapaxes(1, 2).reshape(B, T, H * D)
 
 
 def transposed(x: Array) -> Array:
-    """(..., T, D) -> (..., D, T), copied: OpenBLAS multiplies small matrices by a mere transposed
-    view at half its speed, which costs more than the copy."""
+    """(..., T, D) -> (..., D, T), copied: OpenBLAS multiplies small matrices by a transposed view
+    at half its speed, which costs more than the copy.
+    """
     return x.swapaxes(-1, -2).copy()

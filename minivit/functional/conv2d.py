@@ -1,6 +1,6 @@
 """Convolution, as one matrix product (im2col; Chellapilla et al., 2006).
 
-Images are (B, H, W, C), colours last: the numbers that a window copies then lie side by side.
+Images are (B, H, W, C), channels last: the numbers that a window copies are then contiguous.
 """
 
 import math
@@ -13,14 +13,14 @@ from minivit.backend import Array, get_xp
 from minivit.errors import UserError
 
 WINDOW_BYTES = 4 * 2**20
-"""Of windows at a time; measured to be about best."""
+"""Bytes of windows at a time; about optimal in measurements."""
 
 
 class Conv2dCache(NamedTuple):
-    """padded: the input with its rim of zeros. weight. stride, padding: as given.
+    """padded: the zero-padded input. weight. stride, padding: as given.
 
-    The windows are not kept but cut again in backward: they are as many times as large as the
-    input as the kernel has places.
+    The windows are not kept but extracted again in backward: they are larger than the input by the
+    number of positions in the kernel.
     """
 
     padded: Array
@@ -32,11 +32,11 @@ class Conv2dCache(NamedTuple):
 def conv2d_forward(
     x: Array, weight: Array, stride: int = 1, padding: int = 0
 ) -> tuple[Array, Conv2dCache]:
-    r"""Every place of the output is a weighted sum of a window of the input.
+    r"""Each position of the output is a weighted sum over a window of the input.
 
     .. math:: y_{b,r,c,o} = \sum_{i,j,k} x_{b,\;s r + i - p,\;s c + j - p,\;k}\; w_{i,j,k,o}
 
-    Each window laid out as a row, it is the product of a tall matrix with the weight.
+    With each window laid out as a row, it is the product of a tall matrix with the weight.
 
     Args:
         x: (B, H, W, I). weight: (kh, kw, I, O). stride: s. padding: p zeros on every side.
@@ -60,8 +60,9 @@ def conv2d_forward(
 def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, Array]:
     r"""dy (B, H', W', O) -> dx (B, H, W, I), dweight (kh, kw, I, O).
 
-    With the windows as rows, it is the linear layer's: :math:`dW = X^\top dY` and
-    :math:`dX = dY\,W^\top`; then each window's gradient is added where the window was cut (col2im).
+    With the windows as rows, it is the backward of a linear layer: :math:`dW = X^\top dY` and
+    :math:`dX = dY\,W^\top`; then each window's gradient is added where the window came from
+    (col2im).
     """
     padded, weight, stride, padding = cache
     xp = get_xp(dy)
@@ -101,14 +102,14 @@ def add_windows(dwindows: Array, stride: int, dx: Array) -> None:
 
 
 def a_few_images(view: Array) -> Iterator[slice]:
-    """So many images at a time that their windows stay in a CPU's cache; on a GPU all at once."""
+    """Slices of images whose windows fit in a CPU's cache; on a GPU all at once."""
     B, bytes_each = len(view), math.prod(view.shape[1:]) * view.itemsize
     count = max(1, WINDOW_BYTES // bytes_each) if get_xp(view) is np else max(B, 1)
     return (slice(first, first + count) for first in range(0, B, count))
 
 
 def pad(x: Array, padding: int, value: float = 0.0) -> Array:
-    """A rim of `padding` numbers around the images (B, H, W, C); x itself where it is 0."""
+    """Pad images (B, H, W, C) by `padding` on each side; x itself if it is 0."""
     if padding == 0:
         return x
     B, H, W, C = x.shape
@@ -118,5 +119,5 @@ def pad(x: Array, padding: int, value: float = 0.0) -> Array:
 
 
 def unpad(x: Array, padding: int) -> Array:
-    """Without the rim."""
+    """Remove the padding."""
     return x if padding == 0 else x[:, padding:-padding, padding:-padding]

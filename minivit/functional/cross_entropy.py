@@ -16,14 +16,14 @@ class CrossEntropyCache(NamedTuple):
 def cross_entropy_forward(
     logits: Array, targets: Array, smoothing: float = 0.0
 ) -> tuple[Array, CrossEntropyCache]:
-    r"""How surprised the model is by the right answers, on average over the batch.
+    r"""Mean negative log-probability of the targets, over the batch.
 
     .. math:: L = -\frac1B \sum_b \sum_k t_{bk} \log p_{bk}, \qquad
               \log p = z - \log \textstyle\sum_k e^{z_k}
 
     Args:
         logits: z, (B, K).
-        targets: integer classes (B,), or a probability per class (B, K), which add up to one.
+        targets: integer classes (B,), or a probability per class (B, K), which sum to one.
         smoothing: ε: t becomes (1 - ε)·t + ε/K.
 
     Returns:
@@ -56,7 +56,7 @@ def _soft_targets(targets: Array, logits: Array, smoothing: float) -> Array:
 def cross_entropy_backward(dloss: float | Array, cache: CrossEntropyCache) -> Array:
     r"""dloss (a number, usually 1) -> dlogits (B, K).
 
-    Softmax and logarithm undo each other, and what is left is the plain difference.
+    Softmax and logarithm cancel, and what is left is the plain difference.
 
     .. math:: dz = \frac{p - t}{B}\,dL
     """

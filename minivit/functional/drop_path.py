@@ -4,11 +4,11 @@ from minivit.backend import Array
 
 
 def drop_path_forward(branch: Array, mask: Array) -> tuple[Array, Array]:
-    """One image's branch is dropped or raised as a whole.
+    """The branch of each image is dropped or scaled up as a whole.
 
     Args:
         branch: (B, T, C), what a residual branch would add.
-        mask: (B,), from `dropout.dropout_mask`: one number an image.
+        mask: (B,), from `dropout.dropout_mask`: one number per image.
 
     Returns:
         (B, T, C), cache.

@@ -6,10 +6,10 @@ from minivit.backend import Array, get_xp
 def dropout_mask(uniform: Array, rate: float) -> Array:
     r"""The mask that dropout multiplies by: 0 with probability `rate`, else 1/(1 - rate).
 
-    The kept are raised so that the expected sum stays what it is without dropout.
+    Kept numbers are scaled up so that the expected sum is the same as without dropout.
 
     Args:
-        uniform: random numbers in [0, 1), of the shape and dtype that the mask shall have.
+        uniform: random numbers in [0, 1), of the shape and dtype of the mask.
         rate: 0 ≤ rate < 1.
     """
     keep = 1.0 - rate
@@ -22,5 +22,5 @@ def dropout_forward(x: Array, mask: Array) -> tuple[Array, Array]:
 
 
 def dropout_backward(dy: Array, cache: Array) -> Array:
-    """dy -> dx: what was dropped has no influence, what was raised has that much more."""
+    """dy -> dx: dropped numbers have no influence; scaled ones have that much more."""
     return dy * cache

@@ -1,8 +1,8 @@
 """Attention in blocks, for many tokens: what `attention` computes, without the T × T map.
 
-With thousands of tokens the map no longer fits in a cache, and every step of softmax walks through
-memory. Here a block of queries meets one block of keys after the other; the scores of the two stay
-in cache and are forgotten (Rabe & Staats, 2021; FlashAttention, Dao et al., 2022).
+With thousands of tokens the map no longer fits in a cache, and every step of softmax reads and
+writes memory. Here a block of queries is combined with one block of keys after another; their
+scores stay in the cache and are discarded (Rabe & Staats, 2021; FlashAttention, Dao et al., 2022).
 """
 
 import math
@@ -15,14 +15,16 @@ from minivit.functional.layernorm import row_dots
 from minivit.functional.softmax import row_sums, softmax_forward
 
 QUERIES, KEYS = 512, 512
-"""Tokens of a block: their scores take 1 MB in float32. With fewer, the products pack their factors
-too often."""
+"""Tokens per block: their scores take 1 MB in float32. With fewer, BLAS packs the matrices too
+often.
+"""
 
 
 class FlashAttentionCache(NamedTuple):
-    """q, k, v (B, H, T, D): the scores are computed again from them.
-    out (B, H, T, D): its product with dout is softmax's correction, so no row of the map is needed.
-    lse (B, H, T): log of the sum of exp(scores) of each query; exp(score - lse) is the share.
+    """q, k, v (B, H, T, D): the scores are recomputed from them.
+    out (B, H, T, D): its product with dout is softmax's correction, so the map is not needed.
+    lse (B, H, T): log of the sum of exp(scores) of each query; exp(score - lse) is the attention
+    weight.
     """
 
     q: Array
@@ -33,21 +35,22 @@ class FlashAttentionCache(NamedTuple):
 
     @property
     def probs(self) -> Array:
-        """The attention map (B, H, T, T), computed when somebody asks for it."""
+        """The attention map (B, H, T, T), computed on demand."""
         xp = get_xp(self.q)
         scores = xp.matmul(self.q * _scale(self.q), self.k.swapaxes(-1, -2))
         return softmax_forward(scores)[0]
 
 
 def flash_attention_forward(q: Array, k: Array, v: Array) -> tuple[Array, FlashAttentionCache]:
-    r"""`attention_forward` with memory O(T): softmax by a running maximum and a running sum.
+    r"""`attention_forward` with memory O(T): softmax with a running maximum and a running sum.
 
     After each block j of keys, with scores :math:`S_j` and m the largest score so far,
 
     .. math:: \ell \leftarrow e^{m' - m}\,\ell + \textstyle\sum e^{S_j - m}, \qquad
               O \leftarrow e^{m' - m}\,O + e^{S_j - m} V_j
 
-    where m' is the maximum before (Milakov & Gimelshein, 2018); in the end out is :math:`O / \ell`.
+    where m' is the previous maximum (Milakov & Gimelshein, 2018); in the end out is :math:`O /
+    \ell`.
 
     Args:
         q, k, v: (B, H, T, D), any strides. There may be fewer queries than keys.
@@ -84,7 +87,7 @@ def flash_attention_backward(
     out: tuple[Array, Array, Array] | None = None,
     dprobs: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    r"""dout (B, H, T, D) -> dq, dk, dv, each (B, H, T, D); the map is computed again in blocks.
+    r"""dout (B, H, T, D) -> dq, dk, dv, each (B, H, T, D); the map is recomputed in blocks.
 
     As in `attention_backward`, but the correction comes from the output:
     :math:`\mathrm{rowsum}(dP \odot P) = \mathrm{rowsum}(dO \odot O)`, as :math:`O = P V`.
@@ -130,7 +133,7 @@ def _attend_backward(
 def take_in(
     scores: Array, top: Array, total: Array, out: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """Take a block of scores (R, T) into the running maximum `top` and sum `total`, both (R, 1).
+    """Update the running maximum `top` and sum `total`, both (R, 1), with a block of scores (R, T).
 
     All four change in place: out (R, D) shrinks as the maximum grows, and the scores become
     exp(scores - top).
@@ -148,16 +151,16 @@ def take_in(
 
 @has_twin
 def shifted_exp(scores: Array, shift: Array) -> Array:
-    """exp(scores - shift) in the place of the scores: (R, T); shift: (R, 1)."""
+    """Replace scores by exp(scores - shift): (R, T); shift: (R, 1)."""
     scores -= shift
     return get_xp(scores).exp(scores, scores)
 
 
 @has_twin
 def scores_gradient(dshares: Array, shares: Array, correction: Array) -> Array:
-    """dS = P (dP - correction), element by element, in the place of dP.
+    """Replace dP by dS = P (dP - correction), element-wise.
 
-    dshares, shares: (R, T). correction: (R, 1).
+    dshares, shares: dP and P, (R, T). correction: (R, 1).
     """
     dshares -= correction
     dshares *= shares

@@ -1,7 +1,6 @@
 """GELU, the Gaussian error linear unit (Hendrycks & Gimpel, 2016), exact and in its tanh form.
 
-GELU lets a number through by as much as it stands out: x times Φ(x), the share of a standard
-normal population that lies below x.
+GELU multiplies x by Φ(x), the probability that a standard normal variable is below x.
 """
 
 import math
@@ -14,7 +13,7 @@ from minivit.backend import Array, blockwise, get_xp, has_twin
 
 # erf(z) = tanh(z·(a0 + a1·z² + …)), a0 first. atanh(erf(z))/z is a smooth even function, so a short
 # polynomial in z² follows it; minimax fit on |z| ≤ 3.9 for the relative error of erf, which is
-# 1e-7 in exact arithmetic and 2.5e-7 in float32. Past 3.9 it grows, and tanh of it is 1.
+# 1e-7 in exact arithmetic and 2.5e-7 in float32. Beyond 3.9 it grows, and its tanh is 1.
 ERF_COEFFICIENTS = (
     1.12837927,
     0.102769056,
@@ -24,7 +23,8 @@ ERF_COEFFICIENTS = (
     -5.66841575e-6,
     1.4184877e-7,
 )
-ERF_IS_ONE = 6.0  # from here on 1 - erf(z) < 2.2e-17, less than float64 can distinguish from zero
+# from here on 1 - erf(z) < 2.2e-17, too small for float64 to distinguish erf(z) from 1
+ERF_IS_ONE = 6.0
 
 # Φ(x) = (1 + erf(x/√2)) / 2, and (1 + tanh u) / 2 = 1 / (1 + exp(-2u)): the same polynomial, with a
 # power of √½ and the -2 in each coefficient
@@ -34,11 +34,11 @@ PHI_COEFFICIENTS = tuple(
 
 
 def erf(z: Array) -> Array:
-    r"""The error function, element by element; float32 or float64 as `z` is.
+    r"""The error function, element-wise; float32 or float64 like `z`.
 
     .. math:: \mathrm{erf}(z) = \frac{2}{\sqrt\pi} \int_0^z e^{-t^2} dt
 
-    float32: relative error ≤ 1e-6, in one `tanh`. float64: to the last digits, for checks, by a
+    float32: relative error ≤ 1e-6, in one `tanh`. float64: to the last digits, for checks, with a
     slower series.
     """
     xp = get_xp(z)
@@ -61,7 +61,7 @@ def _odd(x: Array, coefficients: tuple[float, ...], out: Array) -> Array:
 
 
 def _logistic(minus_x: Array) -> None:
-    """1 / (1 + exp(-x)) in the place of -x: cheaper than (1 + tanh(x/2)) / 2, whose sum cancels."""
+    """1 / (1 + exp(-x)), overwriting -x: cheaper than (1 + tanh(x/2)) / 2, whose sum cancels."""
     xp = get_xp(minus_x)
     xp.exp(minus_x, minus_x)
     minus_x += 1.0
@@ -69,7 +69,7 @@ def _logistic(minus_x: Array) -> None:
 
 
 def _erf_series(z: Array) -> Array:
-    r"""Abramowitz & Stegun 7.1.6, whose terms all have one sign, so that nothing cancels.
+    r"""Abramowitz & Stegun 7.1.6, whose terms all have the same sign, so that nothing cancels.
 
     .. math:: \mathrm{erf}(z) = \frac{2}{\sqrt\pi} e^{-z^2}
               \sum_{n \ge 0} \frac{2^n z^{2n+1}}{1 \cdot 3 \cdots (2n+1)}
@@ -101,13 +101,13 @@ def _with_cdf(cdf: Callable[[Array, Array], object], x: Array) -> tuple[Array, G
         cdf(x, c)
         get_xp(x).multiply(x, c, y)
 
-    with np.errstate(over="ignore"):  # exp(-x) may be infinite: then the share is 0
+    with np.errstate(over="ignore"):  # exp(-x) may be infinite: then the result is 0
         y, c = blockwise(fill, 2, x)
     return y, GeluCache(x, c)
 
 
 def _without_cdf(cdf: Callable[[Array, Array], object], x: Array) -> Array:
-    """y alone, in one array less."""
+    """y alone, with one array less."""
 
     def fill(x: Array, y: Array) -> None:
         cdf(x, y)

@@ -1,7 +1,7 @@
-"""Group normalisation (Wu & He, 2018) and weight standardisation (Qiao et al., 2019).
+"""Group normalization (Wu & He, 2018) and weight standardization (Qiao et al., 2019).
 
-Together they replace batch normalisation in BiT's ResNets (Kolesnikov et al., 2020), the paper's
-baseline: neither looks at other images of the batch.
+Together they replace batch normalization in BiT's ResNets (Kolesnikov et al., 2020), the paper's
+baseline: neither depends on other images of the batch.
 """
 
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from minivit.functional.layernorm import row_dots
 
 
 class GroupNormCache(NamedTuple):
-    """xhat (B, H·W, C): the normalised input. rstd (B, 1, C): each group's, for its channels.
-    gamma (C,). num_groups. shape: of x.
+    """xhat (B, H·W, C): the normalized input. rstd (B, 1, C): each group's, repeated for its
+    channels. gamma (C,). num_groups. shape: of x.
     """
 
     xhat: Array
@@ -26,7 +26,7 @@ class GroupNormCache(NamedTuple):
 def groupnorm_forward(
     x: Array, gamma: Array, beta: Array, num_groups: int, eps: float = 1e-5
 ) -> tuple[Array, GroupNormCache]:
-    r"""Give each group of channels of each image mean 0 and variance 1, over all its places.
+    r"""Give each group of channels of each image mean 0 and variance 1, over all positions.
 
     .. math:: \hat{x} = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad
               y = \gamma\,\hat{x} + \beta
@@ -38,7 +38,7 @@ def groupnorm_forward(
         y (B, H, W, C), cache.
 
     Raises:
-        UserError: the groups do not divide the channels.
+        UserError: the number of channels is not a multiple of the groups.
     """
     xp = get_xp(x)
     B, C = len(x), x.shape[-1]
@@ -59,7 +59,7 @@ def groupnorm_forward(
 def groupnorm_backward(dy: Array, cache: GroupNormCache) -> tuple[Array, Array, Array]:
     r"""dy (B, H, W, C) -> dx (B, H, W, C), dgamma (C,), dbeta (C,).
 
-    As LayerNorm's, with means over a group:
+    Like LayerNorm's, with means over a group:
 
     .. math:: dx = \frac{1}{\sigma}\bigl(d\hat{x} - \mathrm{mean}(d\hat{x})
                    - \hat{x}\,\mathrm{mean}(d\hat{x}\,\hat{x})\bigr), \qquad d\hat{x} = \gamma\,dy
@@ -80,19 +80,19 @@ def groupnorm_backward(dy: Array, cache: GroupNormCache) -> tuple[Array, Array, 
 
 
 def group_means(channels: Array, num_groups: int) -> Array:
-    """(B, C), a number a channel -> (B, 1, C), each the mean of its group."""
+    """(B, C), a number per channel -> (B, 1, C), each the mean of its group."""
     B, C = channels.shape
     means = channels.reshape(B, num_groups, -1).mean(-1, keepdims=True)
     return get_xp(channels).broadcast_to(means, (B, num_groups, C // num_groups)).reshape(B, 1, C)
 
 
 def standardize_forward(weight: Array, eps: float = 1e-10) -> tuple[Array, tuple]:
-    r"""Give each output's weights mean 0 and variance 1, whatever is learned.
+    r"""Give the weights of each output mean 0 and variance 1.
 
     .. math:: \hat{w} = \frac{w - \mu}{\sqrt{\sigma^2 + \epsilon}}
 
     Args:
-        weight: (…, O); each column of O is one output's.
+        weight: (…, O); each column belongs to one output.
 
     Returns:
         what of weight's shape, cache.
@@ -106,7 +106,7 @@ def standardize_forward(weight: Array, eps: float = 1e-10) -> tuple[Array, tuple
 
 
 def standardize_backward(dwhat: Array, cache: tuple) -> Array:
-    r"""dwhat (…, O) -> dweight: what LayerNorm's backward is, over columns.
+    r"""dwhat (…, O) -> dweight: LayerNorm's backward, over columns.
 
     .. math:: dw = \frac{1}{\sigma}\bigl(d\hat{w} - \mathrm{mean}(d\hat{w})
                    - \hat{w}\,\mathrm{mean}(d\hat{w}\,\hat{w})\bigr)

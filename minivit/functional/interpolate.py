@@ -1,4 +1,4 @@
-"""Interpolation to another grid, as two matrix products (the paper resizes its positions so)."""
+"""Interpolation to another grid, as two matrix products (used by the paper to resize positions)."""
 
 from typing import Literal
 
@@ -14,8 +14,8 @@ CUBIC = -0.75  # the slope of the cubic at distance 1, as in PyTorch and OpenCV
 def interpolate_forward(
     x: Array, size: tuple[int, int], mode: Mode = "bicubic"
 ) -> tuple[Array, tuple]:
-    r"""Resize a grid of vectors. Along each axis every new value mixes old neighbours, and mixing
-    is a product with a matrix:
+    r"""Resize a grid of vectors. Along each axis every new value is a weighted sum of old
+    neighbors, which is a product with a matrix:
 
     .. math:: Y = A_h\,X\,A_w^\top
 
@@ -25,7 +25,7 @@ def interpolate_forward(
         x: (B, h, w, C). size: the new (h, w). mode: "bilinear", "bicubic".
 
     Returns:
-        y (B, H, W, C), cache. To the same size, y is x to the bit.
+        y (B, H, W, C), cache. If the size does not change, y equals x exactly.
 
     Raises:
         UserError: another mode, or a size below 1.
@@ -38,7 +38,7 @@ def interpolate_forward(
 
 
 def interpolate_backward(dy: Array, cache: tuple) -> Array:
-    r"""dy (B, H, W, C) -> dx (B, h, w, C): the transposed matrices take it back.
+    r"""dy (B, H, W, C) -> dx (B, h, w, C): products with the transposed matrices.
 
     .. math:: dX = A_h^\top\,dY\,A_w
     """
@@ -86,11 +86,11 @@ def _along_both(x: Array, rows: Array, columns: Array) -> Array:
 
 
 def interpolation_matrix(new: int, old: int, mode: Mode = "bicubic") -> np.ndarray:
-    r"""float64 (new, old): row i says how the new value i mixes the old ones.
+    r"""float64 (new, old): row i contains the weights of the old values in the new value i.
 
-    The centres of old and new cells are laid over one another, so new cell i lies at
-    :math:`(i + \tfrac12)\,\mathrm{old}/\mathrm{new} - \tfrac12`. Beyond the edge the edge's value
-    goes on. Rows sum to 1. PyTorch's `interpolate(align_corners=False)` without antialiasing.
+    The outer edges of both grids are aligned, so new cell i is centered at
+    :math:`(i + \tfrac12)\,\mathrm{old}/\mathrm{new} - \tfrac12`. Beyond the edge, the edge value is
+    repeated. Rows sum to 1. As PyTorch's `interpolate(align_corners=False)` without antialiasing.
 
     Raises:
         UserError: another mode, or a size below 1.
@@ -117,7 +117,7 @@ def _triangle(distance: np.ndarray) -> np.ndarray:
 
 
 def _cubic(distance: np.ndarray) -> np.ndarray:
-    """Keys's convolution (1981): passes through the old values, with steady slopes."""
+    """Keys's cubic convolution (1981): interpolates the old values, with continuous slopes."""
     a, d = CUBIC, distance
     near = ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0
     far = ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a

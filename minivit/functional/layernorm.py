@@ -1,4 +1,4 @@
-"""Layer normalisation (Ba, Kiros & Hinton, 2016)."""
+"""Layer normalization (Ba, Kiros & Hinton, 2016)."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ from minivit.functional.linear import column_sums
 
 
 class LayerNormCache(NamedTuple):
-    """xhat (..., C): the normalised input, which both gradients are sums over.
-    rstd (rows,): one over the standard deviation, the scale that dx gets. gamma (C,).
+    """xhat (..., C): the normalized input, which both gradients depend on.
+    rstd (rows,): one over the standard deviation, the scale of dx. gamma (C,).
     """
 
     xhat: Array
@@ -25,7 +25,7 @@ def layernorm_forward(
     .. math:: \hat{x} = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad
               y = \gamma\,\hat{x} + \beta
 
-    μ and σ² are those of one token's C numbers, never of the batch.
+    μ and σ² are computed over one token's C numbers, never over the batch.
 
     Args:
         x: (..., C). gamma, beta: (C,). eps: 1e-6 as in the paper's code and timm.
@@ -50,8 +50,9 @@ def layernorm_forward(
 def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     r"""dy (..., C) -> dx (..., C), dgamma (C,), dbeta (C,).
 
-    μ and σ hang on every number of the token. So the gradient that arrives at x̂ loses its mean,
-    and its part along x̂: shifting or stretching a token changes nothing, and dx must not try to.
+    μ and σ depend on every number of the token. So dx is the gradient at x̂ without its mean and
+    without its component along x̂: shifting or scaling a token does not change y, so dx is
+    orthogonal to both.
 
     .. math:: d\hat{x} = \gamma\,dy, \qquad
               dx = \frac{1}{\sigma}\bigl(d\hat{x} - \mathrm{mean}(d\hat{x})

@@ -4,7 +4,7 @@ from minivit.backend import Array, get_xp
 
 
 def linear_forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, tuple]:
-    r"""A weighted sum of the inputs for every output.
+    r"""Each output is a weighted sum of the inputs.
 
     .. math:: y = x W + b
 
@@ -39,7 +39,7 @@ def column_sums(rows: Array) -> Array:
     """Sum over the first axis: (R, C) -> (C,).
 
     Written as a product with a row of ones, because the matrix product uses the whole machine and
-    `sum(axis=0)` does not: 2–3 times as fast.
+    `sum(axis=0)` does not: 2–3× faster.
     """
     xp = get_xp(rows)
     return xp.ones(len(rows), rows.dtype) @ rows

@@ -1,4 +1,4 @@
-"""Hiding patches from the model, and asking only about those (paper, section B.1.2)."""
+"""Hiding patches from the model, and predicting only those (paper, section B.1.2)."""
 
 from typing import NamedTuple
 
@@ -17,12 +17,12 @@ class CorruptCache(NamedTuple):
 def corrupt_forward(
     x: Array, mask_token: Array, selection: Array, masked: Array
 ) -> tuple[Array, CorruptCache]:
-    r"""Every token stays, becomes another token of its image, or the learned mask.
+    r"""Each token stays, or is replaced by another token of its image or by the learned mask.
 
     .. math:: y_i = \sum_j S_{ij}\,x_j + m_i\,e_{\mathrm{mask}}
 
-    Row i of S has a single 1 at the token that takes i's place, or none where the mask does: to
-    choose is to multiply, so backward is a product with the transposed S.
+    Row i of S has a single 1 at the token that replaces token i, or none if the mask does:
+    selection is a matrix product, so backward is a product with the transposed S.
 
     Args:
         x: (B, N, C). mask_token: (1, 1, C). selection: (B, N, N). masked: (B, N), 0 or 1; both of
@@ -48,13 +48,15 @@ def corrupt_backward(dy: Array, cache: CorruptCache) -> tuple[Array, Array]:
 
 
 def take_tokens_forward(x: Array, rows: Array) -> tuple[Array, tuple]:
-    """Some tokens of each image: x (B, T, C), rows (B, M) integers, distinct in an image ->
+    """Select some tokens of each image: x (B, T, C), rows (B, M) integers, distinct per image ->
     (B, M, C), cache."""
     return x[get_xp(x).arange(len(x))[:, None], rows], (x.shape, rows)
 
 
 def take_tokens_backward(dy: Array, cache: tuple) -> Array:
-    """dy (B, M, C) -> dx (B, T, C): each gradient back to its token, zero for those not taken."""
+    """dy (B, M, C) -> dx (B, T, C): each gradient returns to its token; zero for those not
+    selected.
+    """
     shape, rows = cache
     xp = get_xp(dy)
     dx = xp.zeros(shape, dy.dtype)
@@ -72,15 +74,17 @@ class Corruption(NamedTuple):
     masked: np.ndarray
 
 
-SHARE_CORRUPTED, SHARE_MASKED, SHARE_SWAPPED = 0.5, 0.8, 0.1  # the rest of the corrupted stays
+# the rest of the corrupted patches stay
+SHARE_CORRUPTED, SHARE_MASKED, SHARE_SWAPPED = 0.5, 0.8, 0.1
 
 
 def corruption(uniform: np.ndarray) -> Corruption:
-    """Which patches to corrupt, and how: half of them; of those 80 % become the mask, 10 % another
-    patch of the image, 10 % stay as they are (paper, B.1.2).
+    """Choose which patches to corrupt, and how: half of them; of those 80 % become the mask, 10 %
+    another patch of the image, and 10 % stay unchanged (paper, B.1.2).
 
     Args:
-        uniform: (B, 3, N) random numbers in [0, 1): who is chosen, what happens, who comes instead.
+        uniform: (B, 3, N) random numbers in [0, 1): which are chosen, what happens to them, which
+        patches replace them.
     """
     B, _, N = uniform.shape
     who, what, instead = uniform.transpose(1, 0, 2)
@@ -90,7 +94,7 @@ def corruption(uniform: np.ndarray) -> Corruption:
     np.put_along_axis(corrupted, chosen, True, axis=1)
     masked = corrupted & (what < SHARE_MASKED)
     swapped = corrupted & ~masked & (what < SHARE_MASKED + SHARE_SWAPPED)
-    step = 1 + (instead * (N - 1)).astype(int)  # 1 to N - 1 places further: never itself
+    step = 1 + (instead * (N - 1)).astype(int)  # 1 to N - 1 places further on: never itself
     source = np.where(swapped, (np.arange(N) + step) % N, np.arange(N))
     selection = np.eye(N, dtype=np.float32)[source]
     selection[masked] = 0.0

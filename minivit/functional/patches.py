@@ -1,7 +1,7 @@
-"""Images into patches and back (Dosovitskiy et al., 2021, section 3.1).
+"""Images to patches and back (Dosovitskiy et al., 2021, section 3.1).
 
-Cutting an image into patches only moves numbers. So backward is the inverse move: the gradient of
-a pixel is the gradient of the one place where that pixel went.
+Cutting an image into patches only moves numbers. So backward is the inverse move: the gradient of a
+pixel is the gradient at the one place where that pixel went.
 """
 
 from minivit.backend import Array
@@ -24,7 +24,7 @@ def patchify_forward(images: Array, patch_size: int) -> tuple[Array, tuple]:
         patches (B, N, P·P·C), cache.
 
     Raises:
-        UserError: P does not divide the image.
+        UserError: the image's sides are not multiples of P.
     """
     B, C, H, W = images.shape
     P = patch_size
@@ -39,7 +39,7 @@ def patchify_forward(images: Array, patch_size: int) -> tuple[Array, tuple]:
 
 
 def patchify_backward(dpatches: Array, cache: tuple) -> Array:
-    """dpatches (B, N, P·P·C) -> dimages (B, C, H, W): every number back to its pixel."""
+    """dpatches (B, N, P·P·C) -> dimages (B, C, H, W): every number returns to its pixel."""
     (B, C, H, W), P = cache
     grid = dpatches.reshape(B, H // P, W // P, P, P, C)
     return grid.transpose(0, 5, 1, 3, 2, 4).reshape(B, C, H, W)

@@ -1,4 +1,4 @@
-"""Pooling: of windows to their maximum, of a sequence to a weighted mean."""
+"""Pooling: the maximum of windows, the weighted mean of a sequence."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from minivit.functional.softmax import softmax_backward, softmax_forward
 
 
 class MaxPoolCache(NamedTuple):
-    """winner (B, H', W', C): which place of the window was largest. shape: of the padded input."""
+    """winner (B, H', W', C): the index of the maximum in its window. shape: of the padded input."""
 
     winner: Array
     shape: tuple
@@ -21,11 +21,11 @@ class MaxPoolCache(NamedTuple):
 def max_pool_forward(
     x: Array, size: int, stride: int, padding: int = 0
 ) -> tuple[Array, MaxPoolCache]:
-    r"""The largest number of each window, channel by channel.
+    r"""The maximum of each window, per channel.
 
     Args:
-        x: (B, H, W, C). size, stride: of the windows. padding: places around the image that
-            never win.
+        x: (B, H, W, C). size, stride: of the windows. padding: padding around the image that never
+        is the maximum.
 
     Returns:
         y (B, H', W', C), cache.
@@ -38,14 +38,14 @@ def max_pool_forward(
         if y is None:
             y, winner = part.copy(), xp.zeros(part.shape, xp.int8)
             continue
-        larger = part > y  # of equals, the first wins, as in PyTorch
+        larger = part > y  # ties go to the first, as in PyTorch
         winner[larger] = place
         y = xp.maximum(y, part)
     return y, MaxPoolCache(winner, padded.shape, size, stride, padding)
 
 
 def max_pool_backward(dy: Array, cache: MaxPoolCache) -> Array:
-    """dy (B, H', W', C) -> dx (B, H, W, C): each gradient to the place that won."""
+    """dy (B, H', W', C) -> dx (B, H, W, C): each gradient goes to the maximum."""
     winner, shape, size, stride, padding = cache
     dpadded = get_xp(dy).zeros(shape, dy.dtype)
     for place, part in enumerate(_places(dpadded, size, stride)):
@@ -54,7 +54,7 @@ def max_pool_backward(dy: Array, cache: MaxPoolCache) -> Array:
 
 
 def _places(x: Array, size: int, stride: int) -> Iterator[Array]:
-    """For each place of a window, the numbers that are there, window by window: views."""
+    """For each position in a window, the numbers at that position in all windows: views."""
     rows, columns = ((side - size) // stride + 1 for side in x.shape[1:3])
     for i in range(size):
         for j in range(size):
@@ -62,11 +62,12 @@ def _places(x: Array, size: int, stride: int) -> Iterator[Array]:
 
 
 def sequence_pool_forward(x: Array, weight: Array) -> tuple[Array, tuple]:
-    r"""A mean of all tokens, in which each says how much it counts (Hassani et al., 2021).
+    r"""A weighted mean of all tokens, with learned weights (sequence pooling; Hassani et al.,
+    2021).
 
     .. math:: p = \mathrm{softmax}(x\,w), \qquad y = \sum_t p_t\,x_t
 
-    A bias would add the same to all scores, which softmax does not see.
+    A bias would add the same to all scores, which does not change the softmax.
 
     Args:
         x: (B, T, C). weight: (C, 1).
@@ -82,7 +83,7 @@ def sequence_pool_forward(x: Array, weight: Array) -> tuple[Array, tuple]:
 def sequence_pool_backward(dy: Array, cache: tuple) -> tuple[Array, Array]:
     r"""dy (B, C) -> dx (B, T, C), dweight (C, 1).
 
-    A token moves the mean twice: by what it is, and by how much it counts.
+    A token affects the mean in two ways: by its value and by its weight.
 
     .. math:: dp_t = dy \cdot x_t, \qquad dx_t = p_t\,dy + ds_t\,w^\top
     """

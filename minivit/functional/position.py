@@ -6,7 +6,7 @@ from minivit.errors import UserError
 
 
 def sincos_2d(height: int, width: int, dim: int, temperature: float = 10_000.0) -> np.ndarray:
-    r"""A quarter of the numbers each: sin and cos of the column, sin and cos of the row.
+    r"""Four quarters: sine and cosine of the column, sine and cosine of the row.
 
     .. math:: e = [\sin(x\omega), \cos(x\omega), \sin(y\omega), \cos(y\omega)], \qquad
               \omega_i = \mathrm{temperature}^{-i / (n - 1)}, \quad i = 0 \dots n-1,\ n = C/4
@@ -20,10 +20,12 @@ def sincos_2d(height: int, width: int, dim: int, temperature: float = 10_000.0) 
         float64 (height·width, C) on the host, in reading order.
 
     Raises:
-        UserError: four does not divide C.
+        UserError: C is not a multiple of four.
     """
     if dim % 4:
-        raise UserError(f"sincos2d needs a dim that 4 divides, found {dim}; choose {dim // 4 * 4}")
+        raise UserError(
+            f"sincos2d needs a dim that is a multiple of 4, found {dim}; choose {dim // 4 * 4}"
+        )
     n = dim // 4
     omega = temperature ** -(np.arange(n) / max(n - 1, 1))
     y, x = np.divmod(np.arange(height * width), width)

@@ -1,4 +1,4 @@
-"""Relative positions: where a token is, seen from the one that asks (paper, section D.4)."""
+"""Relative positions: where a key's token is relative to the query's (paper, section D.4)."""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ def relative_forward(q: Array, table: Array, offsets: Array) -> tuple[Array, tup
 
     .. math:: b_{ij} = \frac{q_i \cdot r_{p_i - p_j}}{\sqrt D}
 
-    to be added to attention's own before the softmax. The class token has no place: scores from
-    it and to it stay as they are.
+    to be added to attention's own before the softmax. The class token has no position: its scores,
+    as query or key, stay unchanged.
 
     Args:
-        q: (B, H, T, D). table: (R, D), an embedding an offset, shared by the heads.
+        q: (B, H, T, D). table: (R, D), one embedding per offset, shared by the heads.
         offsets: (N, N) integers, `relative_offsets`; the last N of the T tokens are the patches.
 
     Returns:
@@ -41,7 +41,7 @@ def relative_backward(dbias: Array, cache: tuple) -> tuple[Array, Array]:
     B, H, T, D = q.shape
     N, R = len(offsets), len(scaled)
     dby_offset = xp.zeros((B, H, N, R), dbias.dtype)
-    # seen from one patch, no two others have the same offset: nothing is overwritten
+    # relative to one patch, no two others have the same offset: nothing is overwritten
     dby_offset[:, :, xp.arange(N)[:, None], offsets] = dbias[:, :, T - N :, T - N :]
     dq = xp.zeros_like(q)
     dq[:, :, T - N :] = dby_offset @ scaled
@@ -52,14 +52,14 @@ def relative_backward(dbias: Array, cache: tuple) -> tuple[Array, Array]:
 
 
 def relative_bias_forward(table: Array, offsets: Array, num_tokens: int) -> tuple[Array, tuple]:
-    r"""Scores that depend on the offset between two patches alone, a number per head (Liu et al.,
+    r"""Scores that depend only on the offset between two patches, one number per head (Liu et al.,
     2021).
 
     .. math:: b_{hij} = t_{p_i - p_j,\,h}
 
     Args:
         table: (R, H). offsets: (N, N) integers, `relative_offsets`; the last N of the num_tokens
-            tokens are the patches, the scores of the others stay as they are.
+            tokens are the patches; the scores of the others stay unchanged.
 
     Returns:
         bias (1, H, T, T), cache.
@@ -88,8 +88,9 @@ def relative_bias_backward(dbias: Array, cache: tuple) -> Array:
 
 
 def relative_offsets(height: int, width: int) -> np.ndarray:
-    """Which of the (2·height - 1)·(2·width - 1) offsets lies between two patches: int64 (N, N),
-    row = the patch that asks."""
+    """Which of the (2·height - 1)·(2·width - 1) offsets two patches have: int64 (N, N), one row per
+    query.
+    """
     rows, columns = np.divmod(np.arange(height * width), width)
     down = rows[:, None] - rows + height - 1
     right = columns[:, None] - columns + width - 1

@@ -4,7 +4,7 @@ from minivit.backend import Array, get_xp
 
 
 def relu_forward(x: Array) -> tuple[Array, tuple]:
-    r"""What is negative becomes zero.
+    r"""Negative numbers become zero.
 
     .. math:: y = \max(0, x)
 
@@ -19,7 +19,7 @@ def relu_forward(x: Array) -> tuple[Array, tuple]:
 
 
 def relu_backward(dy: Array, cache: tuple) -> Array:
-    r"""dy -> dx: through where it was positive.
+    r"""dy -> dx: passes where y was positive.
 
     .. math:: dx = dy \odot [y > 0]
     """

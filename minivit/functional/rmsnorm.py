@@ -8,8 +8,8 @@ from minivit.functional.linear import column_sums
 
 
 class RMSNormCache(NamedTuple):
-    """xhat (..., C): the normalized input, which both gradients are sums over.
-    rrms (rows,): one over the root mean square, the scale that dx gets. gamma (C,).
+    """xhat (..., C): the normalized input, which both gradients depend on.
+    rrms (rows,): one over the root mean square, the scale of dx. gamma (C,).
     """
 
     xhat: Array
@@ -24,7 +24,7 @@ def rmsnorm_forward(x: Array, gamma: Array, eps: float = 1e-6) -> tuple[Array, R
               y = \gamma\,\hat{x}
 
     Args:
-        x: (..., C). gamma: (C,). eps: added to the mean square, as in PyTorch's and timm's.
+        x: (..., C). gamma: (C,). eps: added to the mean square, as in PyTorch and timm.
 
     Returns:
         y (..., C), cache.
@@ -40,9 +40,9 @@ def rmsnorm_forward(x: Array, gamma: Array, eps: float = 1e-6) -> tuple[Array, R
 def rmsnorm_backward(dy: Array, cache: RMSNormCache) -> tuple[Array, Array]:
     r"""dy (..., C) -> dx (..., C), dgamma (C,).
 
-    The root mean square depends on every number of the token. So the gradient that arrives at x̂
-    loses its part along x̂: stretching a token changes nothing. Shifting it does, so unlike
-    LayerNorm's it keeps its mean.
+    The root mean square depends on every number of the token. So dx is the gradient at x̂ without
+    its component along x̂: scaling a token does not change y. Shifting it does, so unlike in
+    LayerNorm the mean is kept.
 
     .. math:: d\hat{x} = \gamma\,dy, \qquad
               dx = \frac{1}{\mathrm{rms}}\bigl(d\hat{x}

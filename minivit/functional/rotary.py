@@ -8,18 +8,18 @@ from minivit.backend import Array, get_xp
 
 
 def rotary_forward(x: Array, cos: Array, sin: Array, half: bool) -> tuple[Array, tuple]:
-    r"""Turn pairs of numbers of each patch by angles that grow with its place.
+    r"""Rotate pairs of numbers of each patch by angles proportional to its position.
 
     .. math:: y = x \odot \cos\theta + \mathrm{turn}(x) \odot \sin\theta, \qquad
               \mathrm{turn}(x_1, x_2) = (-x_2, x_1)
 
-    Turned so, a query's product with a key depends on how far apart the two patches are, not on
+    After this, a query's product with a key depends on the offset between the two patches, not on
     where they are.
 
     Args:
         x: (B, H, T, D), queries or keys. cos, sin: (N, D), of the last N of the T tokens; the
-            tokens before them (class token, registers) have no place and stay.
-        half: whether a pair is a number and the one D/2 further on; otherwise its neighbor.
+            tokens before them (class token, registers) have no position and stay unchanged.
+        half: whether a number is paired with the one D/2 further on; otherwise with its neighbor.
 
     Returns:
         y (B, H, T, D), cache.
@@ -28,7 +28,7 @@ def rotary_forward(x: Array, cos: Array, sin: Array, half: bool) -> tuple[Array,
 
 
 def rotary_backward(dy: Array, cache: tuple) -> Array:
-    """dy (B, H, T, D) -> dx (B, H, T, D): turned back by the same angles."""
+    """dy (B, H, T, D) -> dx (B, H, T, D): rotated back by the same angles."""
     cos, sin, half = cache
     return _rotated(dy, cos, -sin, half)
 
@@ -55,12 +55,12 @@ def rotary_axial(
     reference: int | None = None,
     columns_first: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Angles as EVA's and timm's: half of the pairs turn by the row, half by the column, at
-    frequencies theta^(-4i/D); neighbors make a pair.
+    """Angles as in EVA and timm: half of the pairs rotate by the row, half by the column, at
+    frequencies theta^(-4i/D); neighbors form a pair.
 
     Args:
-        reference: side of the grid that the frequencies are meant for; the places of another grid
-            are scaled to it. columns_first: whether the column's angles come before the row's.
+        reference: side of the grid that the frequencies are meant for; the positions of another
+        grid are scaled to it. columns_first: whether the column's angles come before the row's.
 
     Returns:
         cos, sin: float64 (height·width, head_dim).
@@ -78,10 +78,10 @@ def rotary_axial(
 def rotary_dinov3(
     height: int, width: int, head_dim: int, theta: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Angles as DINOv3's (Siméoni et al., 2025): places from -1 to 1 over the image, whatever its
-    size, times 2π over theta^(4i/D); a number and the one D/2 further on make a pair.
+    """Angles as in DINOv3 (Siméoni et al., 2025): positions from -1 to 1 over the image, whatever
+    its size, times 2π over theta^(4i/D); a number and the one D/2 further on form a pair.
 
-    Places and periods are rounded to float32, as they are there.
+    Positions and periods are rounded to float32, as in DINOv3.
 
     Returns:
         cos, sin: float64 (height·width, head_dim).

@@ -5,17 +5,17 @@ import numpy as np
 from minivit.backend import Array, get_xp, has_twin
 
 SAFE = 40.0
-"""exp of a score within ±40, and sums of such, are far inside float32's range."""
+"""exp of a score within ±40, and sums of these, are well within float32's range."""
 
 
 @has_twin
 def softmax_forward(scores: Array) -> tuple[Array, Array]:
-    r"""Turn each row of scores into shares that add up to one.
+    r"""Turn each row of scores into probabilities, which sum to one.
 
     .. math:: p_j = \frac{e^{s_j - m}}{\sum_k e^{s_k - m}}, \qquad m = \max_k s_k
 
-    Taking the row's own maximum away changes nothing and keeps the exponential from overflowing;
-    where all scores are small, it is not needed.
+    Subtracting each row's maximum does not change the result and keeps the exponential from
+    overflowing; if all scores are small, it is not needed.
 
     Args:
         scores: (..., T).
@@ -29,11 +29,11 @@ def softmax_forward(scores: Array) -> tuple[Array, Array]:
 
 
 def _exp(scores: Array) -> Array:
-    """exp(scores), or exp(scores - m) where some score is so large that exp might overflow.
+    """exp(scores), or exp(scores - m) if some score is so large that exp might overflow.
 
-    Where rows are short, m and its subtraction are half of softmax's time on a CPU, and most
-    scores are small. (On a GPU the question would cost more than the answer; float64 is for checks
-    and always takes the maximum away.)
+    With short rows, m and its subtraction take half of softmax's time on a CPU, and most scores are
+    small. (On a GPU the check would cost more than it saves; float64 is for checks and always
+    subtracts the maximum.)
     """
     xp = get_xp(scores)
     if xp is np and scores.dtype == np.float32 and scores.size and _largest(scores) <= SAFE:
@@ -43,7 +43,7 @@ def _exp(scores: Array) -> Array:
 
 
 def _largest(x: Array) -> float:
-    """The largest absolute value, without an array of them."""
+    """The largest absolute value, without a temporary array."""
     return max(x.max(), -x.min())
 
 
@@ -51,7 +51,7 @@ def _largest(x: Array) -> float:
 def softmax_backward(dprobs: Array, cache: Array) -> Array:
     r"""dprobs (..., T) -> dscores (..., T).
 
-    The shares add up to one: raising one score takes from all the others.
+    Probabilities sum to one: raising one score lowers all the others.
 
     .. math:: ds = p \odot \bigl(dp - \textstyle\sum_k dp_k\,p_k\bigr)
     """

@@ -4,7 +4,7 @@ from minivit.backend import Array
 
 
 def squared_error_forward(predicted: Array, target: Array) -> tuple[Array, tuple]:
-    r"""How far off, on average.
+    r"""Mean of the squared differences.
 
     .. math:: L = \frac1n \sum_i (\hat y_i - y_i)^2
 

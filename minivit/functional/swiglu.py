@@ -13,7 +13,7 @@ class SwigluCache(NamedTuple):
 
 
 def swiglu_forward(x: Array) -> tuple[Array, SwigluCache]:
-    r"""One half of the numbers opens and closes the gate for the other.
+    r"""One half of the numbers gates the other.
 
     .. math:: [a, b] = x, \qquad y = \mathrm{silu}(a) \odot b, \qquad
               \mathrm{silu}(a) = a\,\sigma(a)

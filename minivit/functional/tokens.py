@@ -1,10 +1,10 @@
-"""What happens to the row of tokens at both ends: class token, position, pooling."""
+"""Class token, positions and pooling."""
 
 from minivit.backend import Array, get_xp
 
 
 def class_token_forward(x: Array, cls_token: Array) -> tuple[Array, None]:
-    """Put one learned token in front of every image's patches (paper, eq. 1).
+    """Prepend a learned token to every image's patches (paper, eq. 1).
 
     x (B, N, C), cls_token (1, 1, C) -> (B, N + 1, C), cache.
     """
@@ -14,13 +14,14 @@ def class_token_forward(x: Array, cls_token: Array) -> tuple[Array, None]:
 
 
 def class_token_backward(dout: Array, cache: None) -> tuple[Array, Array]:
-    """dout (B, N + 1, C) -> dx (B, N, C), dcls_token (1, 1, C): one token served the whole batch,
-    so its gradient is the sum over the batch."""
+    """dout (B, N + 1, C) -> dx (B, N, C), dcls_token (1, 1, C): one token is used by the whole
+    batch, so its gradient is the sum over the batch.
+    """
     return dout[:, 1:], dout[:, :1].sum(0, keepdims=True)
 
 
 def registers_forward(x: Array, registers: Array) -> tuple[Array, int]:
-    """Put R learned tokens in front, for the model to keep notes in (Darcet et al., 2024).
+    """Prepend R learned tokens as scratch memory for the model (registers; Darcet et al., 2024).
 
     x (B, N, C), registers (1, R, C) -> (B, R + N, C), cache.
     """
@@ -36,7 +37,7 @@ def registers_backward(dout: Array, cache: int) -> tuple[Array, Array]:
 
 
 def position_forward(x: Array, pos_embed: Array) -> tuple[Array, None]:
-    """Add to each token the embedding of its place: x (B, T, C), pos_embed (1, T, C)."""
+    """Add to each token the embedding of its position: x (B, T, C), pos_embed (1, T, C)."""
     return x + pos_embed, None
 
 
@@ -51,7 +52,7 @@ def mean_pool_forward(x: Array) -> tuple[Array, tuple]:
 
 
 def mean_pool_backward(dout: Array, cache: tuple) -> Array:
-    """dout (B, C) -> dx (B, T, C): each token had a share of 1/T."""
+    """dout (B, C) -> dx (B, T, C): each token had the weight 1/T."""
     xp = get_xp(dout)
     B, T, C = cache
     return xp.broadcast_to((dout / T)[:, None], (B, T, C))

@@ -1,6 +1,6 @@
-"""Everything that has a backward, each with small inputs to check it on.
+"""Everything with a backward, and small inputs to check it on.
 
-A new pair or layer gets its line here; a test fails while one of `functional/` is missing.
+A new pair or layer gets a line here; a test fails if one of `functional/` is missing.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,8 @@ from minivit.models import MaskedViT, ViT, ViTConfig
 Case = Callable[..., list[Result]]
 
 rng = np.random.default_rng(0)
-extra = np.random.default_rng(1)  # what came later: the numbers of the others stay as they were
+# a generator for later additions, so that the numbers of the others stay the same
+extra = np.random.default_rng(1)
 
 
 def draw(*shape: int) -> np.ndarray:
@@ -120,7 +121,7 @@ def pairs() -> Iterator[tuple[str, Case]]:
 
 
 def layers() -> Iterator[tuple[str, Case]]:
-    """Every layer, dropout on where it has any."""
+    """Every layer, with dropout if it has any."""
     x = draw(4, 5, 12)
     images = draw(2, 3, 4, 6)
     block: dict[str, Any] = {"act": GeluTanh(), "dropout": 0.2, "attn_dropout": 0.2}
@@ -210,7 +211,7 @@ def models() -> Iterator[tuple[str, Case]]:
             },
         ),
         (
-            "as CLIP: a norm before, quick GELU",
+            "as CLIP: a norm before the blocks, quick GELU",
             {"pre_norm": True, "activation": "quick_gelu", "norm_eps": 1e-5},
         ),
         (
@@ -245,7 +246,7 @@ def models() -> Iterator[tuple[str, Case]]:
 
 
 def all_cases() -> Iterator[tuple[str, str, Case]]:
-    """(kind, name, case) of everything."""
+    """(kind, name, case) of every check."""
     for kind, cases in (("pair", pairs), ("layer", layers), ("model", models)):
         for name, case in cases():
             yield kind, name, case

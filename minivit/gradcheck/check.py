@@ -1,12 +1,12 @@
 """Gradients against finite differences, along random directions and element by element.
 
-An output array becomes one number L = Σ w·out with random weights w; then ∂L/∂out = w is what
-backward is given. Along a direction v, the slope of L is measured with five points,
+An output array is reduced to one number L = Σ w·out with random weights w; then ∂L/∂out = w is
+passed to backward. Along a direction v, the derivative of L is estimated from five points,
 
     L'(0) ≈ (8·[L(h) - L(-h)] - [L(2h) - L(-2h)]) / 12h,        error O(h⁴) + rounding/h,
 
 and compared with Σ gradient·v. A random direction tests all elements of a tensor at once; single
-elements say where a fault sits.
+elements show where an error is.
 """
 
 import inspect
@@ -22,24 +22,25 @@ from minivit.errors import UserError
 from minivit.layers import Layer
 
 TOLERANCE = 1e-6
-"""The worst relative error that a right gradient may show."""
+"""The largest relative error that a correct gradient may have."""
 
 STEP = 1e-3
 STEP_AT_KINKS = 5e-6
-"""Where ReLU or a maximum is inside: a longer step would walk over one of their many kinks, where
-there is no derivative to compare with."""
+"""Step for models with ReLU or a maximum: a longer step would cross one of their many kinks, where
+there is no derivative to compare with.
+"""
 
 FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
 class Result:
-    """The worst error found in one tensor.
+    """The largest error found in one tensor.
 
     error: |analytic - numeric| over the larger of the two, or over a thousandth of the largest
-    gradient in the check where both are smaller than that: a gradient that is exactly zero (the
-    key's bias: softmax does not see it) is only measured to rounding.
-    where: the index of the element, or "direction k".
+    gradient in the check if both are smaller: a gradient that is exactly zero (such as the key
+    bias's, to which softmax is invariant) can only be measured up to rounding. where: the index of
+    the element, or "direction k".
     """
 
     tensor: str
@@ -63,17 +64,17 @@ def check_gradients(
     seed: int = 0,
     step: float = STEP,
 ) -> list[Result]:
-    """The worst error of each tensor's gradient.
+    """The largest error of each tensor's gradient.
 
     Args:
-        objective: computes L from the present contents of `tensors`.
-        gradients: ∂L/∂tensor by name, what is to be checked.
-        tensors: float64 arrays by name; changed while it runs, and put back.
-        directions: random directions a tensor. max_elements: single elements a tensor, drawn at
-            random where there are more; None for all. step: how far to move.
+        objective: computes L from the current contents of `tensors`.
+        gradients: ∂L/∂tensor by name, to be checked.
+        tensors: float64 arrays by name; changed temporarily.
+        directions: random directions per tensor. max_elements: single elements per tensor, drawn at
+        random if there are more; None for all. step: how far to move.
 
     Raises:
-        UserError: a gradient is missing or has another shape or dtype than its tensor.
+        UserError: a gradient is missing, or its shape or dtype differs from its tensor's.
     """
     rng = np.random.default_rng(seed)
     for name, tensor in tensors.items():
@@ -94,7 +95,7 @@ def check_gradients(
 
 
 def _badness(result: Result) -> tuple[bool, float]:
-    """A wrong element goes before a wrong direction: it says where."""
+    """Sort key: a wrong element ranks above a wrong direction, as it shows where."""
     return not result.passed and result.where.startswith("["), result.error
 
 
@@ -176,11 +177,11 @@ def check_layer(
 
     Args:
         layer: has `forward(x[, stream]) -> out, cache` and `backward`; float64.
-        x: float64, what goes in. randomize: give all parameters random values first, since fresh
-            ones (γ = 1, bias = 0, a zero head) would hide faults.
-        budget: `directions`, `max_elements` and `step` of `check_gradients`.
+        x: float64, the input. randomize: give all parameters random values first, since initial
+        ones (γ = 1, bias = 0, a zero head) would hide errors. budget: `directions`, `max_elements`
+        and `step` of `check_gradients`.
 
-    Dropout is on wherever the layer has a rate: each evaluation draws the same masks.
+    Dropout is on if the layer has a rate: each evaluation draws the same masks.
     """
     rng = np.random.default_rng(seed)
     parameters = dict(layer.named_parameters())
@@ -201,7 +202,7 @@ def check_layer(
 
 
 def _forward_of(layer: Any, seed: int) -> Callable:
-    """The layer's forward in training, with the same masks at every call."""
+    """The layer's forward in training mode, with the same masks at every call."""
     arguments = inspect.signature(layer.forward).parameters
 
     def run(x: np.ndarray) -> tuple[Array, Any]:

@@ -1,8 +1,8 @@
-"""Published Vision Transformers in and out: one file per family or format.
+"""Import and export of Vision Transformers: one file per family or format.
 
-`load` reads any: it recognizes the family by the tensors' names (`huggingface.py`, `jax.py`),
-brings these to timm's, which are minivit's own (`timm.py`), and takes the architecture from their
-shapes.
+`load` reads any of them: it recognizes the family by the tensors' names (`huggingface.py`,
+`jax.py`), converts these to timm's, which are minivit's own (`timm.py`), and infers the
+architecture from the shapes.
 """
 
 from minivit.interop.published import Published, load, load_start, read_published

@@ -1,4 +1,4 @@
-"""A model of minivit's for other libraries: timm, Hugging Face, and (`to_onnx.py`) ONNX."""
+"""Export of models to other libraries: timm, Hugging Face, and (`to_onnx.py`) ONNX."""
 
 import json
 from collections.abc import Mapping
@@ -29,17 +29,17 @@ TIMM: Mapping[str, tuple | None] = {
     "pos_embed": ("learned", "sincos2d", "none"),
     "norm": ("layernorm", "rmsnorm"),
 }
-"""What each can be given; see `ViTConfig.outside`."""
+"""What each of them supports; see `ViTConfig.outside`."""
 
 
 def to_timm(trained: Trained, file: Path) -> str:
-    """Write timm's weights into a .safetensors file.
+    """Write weights for timm to a .safetensors file.
 
     Returns:
-        the call that makes the model for them, as Python.
+        the call that creates the model for them, as Python code.
 
     Raises:
-        UserError: timm's VisionTransformer has no such part.
+        UserError: timm's VisionTransformer lacks a part of the model.
     """
     config = trained.model.config
     _require(trained.model, "timm's VisionTransformer", TIMM)
@@ -72,8 +72,9 @@ def to_timm(trained: Trained, file: Path) -> str:
 
 
 def in_torch_layout(trained: Trained) -> dict[str, np.ndarray]:
-    """The weights by their names as PyTorch lays them out: linear ones (out, in), the projection of
-    patches (out, in, P, P); positions that are computed, too."""
+    """The weights by name in PyTorch's layout: linear (out, in), the patch projection (out, in, P,
+    P); including computed positions.
+    """
     config, found = trained.model.config, {}
     for name, parameter in trained.model.named_parameters():
         array = to_host(parameter.data)
@@ -91,14 +92,14 @@ def in_torch_layout(trained: Trained) -> dict[str, np.ndarray]:
 def to_huggingface(trained: Trained, folder: Path) -> str:
     """Write a folder for `from_pretrained`: config.json, preprocessor_config.json and weights.
 
-    A model with a class token becomes a ViT; one that takes the mean of its patches an I-JEPA, the
-    same model without that token. LayerScale is folded into the matrices before it.
+    A model with a class token becomes a ViT; one with mean pooling becomes an I-JEPA, the same
+    model without that token. LayerScale is folded into the matrices before it.
 
     Returns:
-        the call that loads it, as Python.
+        the call that loads it, as Python code.
 
     Raises:
-        UserError: neither has such a part.
+        UserError: both lack a part of the model.
     """
     config = trained.model.config
     _require(trained.model, "transformers' ViT and I-JEPA", TRANSFORMERS)
@@ -147,7 +148,7 @@ def _write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def _folded(tensors: dict[str, np.ndarray], depth: int) -> dict[str, np.ndarray]:
-    """γ (W x + b) = (γ W) x + γ b: LayerScale as part of the layer before it."""
+    """γ (W x + b) = (γ W) x + γ b: LayerScale merged into the layer before it."""
     for i in range(depth):
         for scale, layer in (("ls1", "attn.proj"), ("ls2", "mlp.fc2")):
             gamma = tensors.pop(f"blocks.{i}.{scale}.gamma", None)
@@ -170,7 +171,7 @@ HUGGINGFACE = {
     "mlp.fc1": "intermediate.dense",
     "mlp.fc2": "output.dense",
 }
-"""Their names by ours; those of a block without their prefix."""
+"""Their names by ours; for blocks without the prefix."""
 
 
 def _huggingface_names(name: str, array: np.ndarray, kind: str) -> dict[str, np.ndarray]:
@@ -191,7 +192,7 @@ def _huggingface_names(name: str, array: np.ndarray, kind: str) -> dict[str, np.
 
 
 def _require(model: ViT, target: str, known: Mapping[str, tuple | None]) -> None:
-    """Raises UserError for a model that the target does not have."""
+    """Raises UserError for a model that the target does not support."""
     require_no_own_layers(model)
     config = model.config
     unknown = config.outside(known)

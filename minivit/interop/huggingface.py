@@ -1,4 +1,6 @@
-"""Hugging Face's Vision Transformers: their tensors by timm's names, and what config.json says."""
+"""Hugging Face's Vision Transformers: their tensors by timm's names, and the facts in
+config.json.
+"""
 
 import re
 from collections.abc import Mapping
@@ -10,8 +12,9 @@ from minivit.interop.timm import CLIP, HALF, IMAGENET
 
 
 class Kind(NamedTuple):
-    """A model type. sign: a tensor that no other type has, for files without a config.json.
-    facts: its defaults."""
+    """A model type. sign: a tensor that only this type has, for files without a config.json. facts:
+    its defaults.
+    """
 
     summary: str
     sign: str
@@ -31,10 +34,10 @@ KINDS: dict[str, Kind] = {
     "ijepa": Kind("I-JEPA", "ijepa.", {"norm_eps": 1e-12, **IMAGENET}),
     "vit": Kind("ViT, DINO", "layernorm_before", {"norm_eps": 1e-12, **HALF}),
 }
-"""By `model_type` of config.json, the most particular first."""
+"""By `model_type` of config.json, most specific first."""
 
 ALIASES = {"clip": "clip_vision_model", "siglip": "siglip_vision_model"}
-"""Models with a text tower, of which the vision tower is read."""
+"""Models with a text tower; only the vision tower is read."""
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -42,7 +45,7 @@ ACTIVATIONS = {
     "gelu_fast": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "quick_gelu": "quick_gelu",
-    "silu": "gelu",  # where it is SwiGLU's, which has no other
+    "silu": "gelu",  # for SwiGLU, which supports no other
 }
 
 OUTER = re.compile(
@@ -52,7 +55,7 @@ UNUSED = re.compile(
     r"(embeddings\.mask_token|(.*\.)?pooler\..*|visual_projection\..*|decoder.*|mask_token"
     r"|text_model\..*|text_projection\..*|logit_scale|logit_bias|(.*\.)?position_ids)"
 )
-"""Parts that classify or describe no image: pre-training's, the text's."""
+"""Tensors that are not needed to classify images: for pre-training, for text."""
 
 NAMES = (
     (r"embeddings\.(cls_token|class_embedding)", "cls_token"),
@@ -71,7 +74,7 @@ NAMES = (
     (r"head\.layernorm\.", "attn_pool.norm."),
     (r"head\.mlp\.", "attn_pool.mlp."),
 )
-"""How their names begin (regular expressions), and timm's; the first that matches counts."""
+"""Prefixes of their names (regular expressions), and timm's; the first match counts."""
 
 IN_BLOCK = (
     (r"(layernorm_before|layer_norm1|norm1)\.", "norm1."),
@@ -91,14 +94,14 @@ def kind_of(names: set[str], settings: Mapping[str, Any] | None) -> str | None:
     """The model type, by config.json or by names; None: not Hugging Face's.
 
     Raises:
-        UserError: a type that is not known here.
+        UserError: an unsupported type.
     """
     if settings is not None and "model_type" in settings:
         found = str(settings["model_type"])
         found = ALIASES.get(found, found)
         if found not in KINDS:
             raise UserError(
-                f"model_type {ascii(found)[:60]} is not known here; expected one of "
+                f"model_type {ascii(found)[:60]} is not supported; expected one of "
                 f"{', '.join(KINDS)}"
             )
         return found
@@ -110,7 +113,7 @@ def kind_of(names: set[str], settings: Mapping[str, Any] | None) -> str | None:
 def translate(
     tensors: Mapping[str, Tensor], kind: str
 ) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """Tensors by timm's names; those that are known to be unused; what is worth telling."""
+    """Tensors by timm's names; those known to be unused; notes for the user."""
     found: dict[str, Tensor] = {}
     unused = []
     for name, tensor in tensors.items():
@@ -146,7 +149,7 @@ def _renamed(name: str) -> str:
 def _reshaped(
     found: dict[str, Tensor], unused: list[str]
 ) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """What has the same numbers in another form."""
+    """Convert tensors that have the same numbers in another form."""
     said: list[str] = []
     for name in ("cls_token", "pos_embed"):
         if name in found and len(found[name].shape) < 3:
@@ -160,7 +163,7 @@ def _reshaped(
             found[f"attn_pool.kv.{kind}"] = packed.rows(C, 3 * C)
     if found.get("reg_token") is not None and found["reg_token"].shape[1] == 0:
         del found["reg_token"]
-    if "dist_token" in found and "head_dist.weight" not in found:  # nobody asks it: a register
+    if "dist_token" in found and "head_dist.weight" not in found:  # it has no query: a register
         found["reg_token"] = found.pop("dist_token")
     elif "reg_token" in found and "pos_embed" in found:
         # positions of class token and patches, but not of the registers between them
@@ -171,7 +174,7 @@ def _reshaped(
     head, C = found.get("head.weight"), found["cls_token"].shape[-1] if "cls_token" in found else 0
     if head is not None and C and head.shape[1] == 2 * C:
         unused += ["classifier.weight", "classifier.bias"]
-        said.append("its head takes class token and mean of patches together, and is left out")
+        said.append("its head takes class token and mean of the patches together; it is left out")
         del found["head.weight"], found["head.bias"]
     return found, unused, said
 
@@ -179,13 +182,13 @@ def _reshaped(
 def facts_from_json(
     kind: str, settings: Mapping[str, Any], images: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What config.json and preprocessor_config.json say.
+    """The facts in config.json and preprocessor_config.json.
 
     Args:
-        images: of preprocessor_config.json; empty where there is none.
+        images: of preprocessor_config.json; empty if there is none.
     """
     vision = settings.get("vision_config")
-    if isinstance(vision, Mapping):  # beside a text tower
+    if isinstance(vision, Mapping):  # next to a text tower
         settings = {**settings, **vision}
     found = dict(KINDS[kind].facts)
     names = {
@@ -199,7 +202,7 @@ def facts_from_json(
     if act is not None:
         if act not in ACTIVATIONS:
             raise UserError(
-                f"hidden_act {ascii(act)[:40]} is not known here; expected one of "
+                f"hidden_act {ascii(act)[:40]} is not supported; expected one of "
                 f"{', '.join(ACTIVATIONS)}"
             )
         found["activation"] = ACTIVATIONS[act]
@@ -213,11 +216,11 @@ def facts_from_json(
 
 
 RESAMPLE = {2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers, in preprocessor_config.json."""
+"""Pillow's resampling codes, as in preprocessor_config.json."""
 
 
 def _preprocess(images: Mapping[str, Any]) -> dict[str, Any]:
-    """Size, shape and interpolation that preprocessor_config.json gives."""
+    """Size, shape and interpolation from preprocessor_config.json."""
     found: dict[str, Any] = {}
     resample = images.get("resample")
     if isinstance(resample, int) and resample in RESAMPLE:

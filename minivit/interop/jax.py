@@ -1,6 +1,6 @@
-"""The paper's own checkpoints: flax's parameters in an .npz, by timm's names.
+"""The paper's own checkpoints: flax parameters in an .npz, renamed to timm's names.
 
-Kernels are (in, out) there, heads on an axis of their own.
+Kernels are (in, out), with heads on a separate axis.
 """
 
 import re
@@ -44,7 +44,7 @@ def recognizes(names: set[str]) -> bool:
 
 
 def translate(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by timm's names and in its layout, and what the shapes say of the heads."""
+    """Tensors with timm's names and layout, and the number of heads from the shapes."""
     found, facts = {}, dict(FACTS)
     for name, tensor in tensors.items():
         inner = OUTER.sub("", name)
@@ -67,7 +67,7 @@ def _renamed(name: str) -> str:
 
 
 def _turned(name: str, tensor: Tensor) -> Tensor:
-    """(in, out) -> (out, in), the heads of a kernel on one axis."""
+    """(in, out) -> (out, in), with a kernel's heads merged into one axis."""
     shape = tensor.shape
     if name.endswith((".q.bias", ".k.bias", ".v.bias")) and len(shape) == 2:
         return tensor.reshaped(shape[0] * shape[1])

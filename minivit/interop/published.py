@@ -1,4 +1,4 @@
-"""Any trained Vision Transformer: a run of minivit's, or weights that others published."""
+"""Loading of trained Vision Transformers: runs of minivit's, or published weights."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -24,16 +24,15 @@ from minivit.interop.tensors import Tensor, find_weights, read_tensors
 from minivit.models import Build, ViT, ViTConfig
 
 GIVEN = ("num_heads", "norm_eps", "activation", "image_size", "mean", "std", "rope", "rope_theta")
-"""What may be given where a file does not say."""
+"""What the caller may specify if a file does not."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights, understood but not yet read.
+    """A file of weights, recognized but not yet read.
 
-    weights: by minivit's names. preprocess: how image files become those that it is meant to be
-    given; their size may be another than the config's. said: what was assumed or left out, a line
-    each.
+    weights: by minivit's names. preprocess: how image files are meant to be prepared; their size
+    may differ from the config's. said: what was assumed or left out, one line each.
     """
 
     vit: ViTConfig
@@ -53,20 +52,20 @@ def load(
     build: Build = ViT,
     **given: Any,
 ) -> Trained:
-    """A trained model, with what its images are normalized by and the names of its classes.
+    """Load a trained model, with its normalization and class names.
 
     Args:
         path: a run's directory or a checkpoint of it; or a published Vision Transformer: a
             .safetensors file with the names of timm or Hugging Face, the paper's .npz, or a folder
             with one, its shards and its config.json.
         device: "cpu", "cuda" or "cuda:N". dtype: "float32" or "float64".
-        size: height and width of the images that it will be given, for which its positions are
-            interpolated (bicubic); None: those that the file or the run asks for.
-        build: what made the model of a run, where it has layers of your own (see `Trainer`).
-        given: what the file does not say, of `GIVEN`, or `architecture`, timm's name.
+        size: height and width of the images, to which positions are interpolated (bicubic); None:
+        the size in the file or the run. build: what made the model of a run, if it has layers of
+        your own (see `Trainer`). given: facts that are missing in the file, of `GIVEN`, or
+        `architecture`, timm's name.
 
     Raises:
-        UserError: nothing that is known, a damaged file, or a pickle.
+        UserError: an unknown kind of file, a damaged file, or a pickle.
     """
     path = Path(path)
     if is_own(path):
@@ -85,7 +84,7 @@ def load(
 
 
 def load_start(path: Path) -> Pretrained:
-    """What a training may begin with: a run's best weights, or a published file's.
+    """What training may start from: a run's best weights, or a published file's.
 
     Raises:
         UserError: as `load`.
@@ -98,7 +97,7 @@ def load_start(path: Path) -> Pretrained:
 
 
 def at_size(found: Published, size: tuple[int, int] | None) -> Published:
-    """The same for images of another size; None: for those that the file asks for."""
+    """The same for images of another size; None: for the size in the file."""
     size = size or found.preprocess.size
     if size == found.vit.image_hw:
         return found
@@ -106,8 +105,8 @@ def at_size(found: Published, size: tuple[int, int] | None) -> Published:
     preprocess = dataclasses.replace(found.preprocess, size=size)
     if vit.pos_embed == "relative_bias":
         raise UserError(
-            f"{found.name}: its relative positions are those of {found.vit.image_hw} pixels; give "
-            "it images of that size"
+            f"{found.name}: its relative positions are for {found.vit.image_hw} pixels; use images "
+            "of that size"
         )
     weights = dict(found.weights)
     table = weights.get("pos_embed")
@@ -118,12 +117,12 @@ def at_size(found: Published, size: tuple[int, int] | None) -> Published:
 
 
 def is_own(path: Path) -> bool:
-    """Whether it is a run of minivit's or a checkpoint of one, or only their reader can decide."""
+    """Whether it should be read as a run or a checkpoint of minivit's."""
     if path.is_dir() and path.suffix != ".safetensors":
         with reading(path):
             return (path / "checkpoints").is_dir() or Run(path).metrics_file.exists()
     if path.suffix != ".safetensors":
-        return not path.exists()  # a run's error message is the one that most people need
+        return not path.exists()  # most users need a run's error message
     if not path.is_file():
         return True
     try:
@@ -134,7 +133,7 @@ def is_own(path: Path) -> bool:
 
 
 def read_published(path: Path, architecture: str | None = None, **given: Any) -> Published:
-    """What a file of published weights holds; see `load`."""
+    """The contents of a file of published weights; see `load`."""
     unknown = sorted(set(given) - set(GIVEN))
     if unknown:
         raise UserError(f"{unknown[0]} cannot be given; expected one of {', '.join(GIVEN)}")
@@ -192,8 +191,8 @@ def _understood(
             value = taken.get(name) or getattr(vit, name)
             said.append(f"{name} is not in the file; {value} is assumed, as in most of this family")
         elif name in taken and len(facts[name]) != len(taken[name]):
-            said.append(f"{name} is given for RGB; {taken[name]} is taken, of grey")
-    said += [f"{name}: none in the file, zeros are taken" for name in zeros]
+            said.append(f"{name} is given for RGB; {taken[name]} is used, for grayscale")
+    said += [f"{name}: missing in the file, zeros are used" for name in zeros]
     if unused or more:
         said.append(f"not used: {_few([*unused, *more])}")
     return Published(
@@ -212,8 +211,9 @@ def _understood(
 
 
 def _of_channels(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Mean or deviation per channel. Of a grey model many files give them for RGB: the luma's then,
-    which is exact for the mean and close for the deviation."""
+    """Mean or deviation per channel. Many files of grayscale models give them for RGB: then that of
+    the luma is used, which is exact for the mean and close for the deviation.
+    """
     if channels == 1 and len(numbers) == 3:
         red, green, blue = map(float, numbers)
         return ((299 * red + 587 * green + 114 * blue) / 1000,)
@@ -239,6 +239,6 @@ def class_names(count: int, names: Any = None) -> tuple[str, ...]:
 
 @cache
 def imagenet() -> tuple[str, ...]:
-    """Names of ImageNet-1k's classes, in their order (Russakovsky et al., 2015)."""
+    """Names of ImageNet-1k's classes, in order (Russakovsky et al., 2015)."""
     text = resources.files("minivit.interop").joinpath("imagenet.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())

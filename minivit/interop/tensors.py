@@ -1,7 +1,7 @@
-"""Named tensors of a file, read one at a time when they are needed, without PyTorch or JAX.
+"""Named tensors of a file, read one at a time on demand, without PyTorch or JAX.
 
-Safetensors, in one file or in shards, and NumPy's .npz. Both hold numbers and nothing else; a
-pickle (.pth, .bin, .pt), which may hold a program, is refused.
+Safetensors, in one file or in shards, and NumPy's .npz. Both contain only numbers; a pickle (.pth,
+.bin, .pt), which may contain a program, is refused.
 """
 
 import contextlib
@@ -29,9 +29,10 @@ MOST_TENSORS = 100_000
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor that is read when `read()` is called: float32, or float64 where the file has it.
+    """A tensor that is read when `read()` is called: float32, or float64 if the file has float64.
 
-    shape: known before. Reshaping, transposing and joining make a new one, and read nothing.
+    shape: known in advance. Reshaping, transposing and concatenating give a new one without
+    reading.
     """
 
     shape: tuple[int, ...]
@@ -42,7 +43,7 @@ class Tensor:
         return Tensor(shape, lambda: self.read().reshape(shape))
 
     def transposed(self, *axes: int) -> "Tensor":
-        """As `ndarray.transpose`; without axes all are reversed."""
+        """As `ndarray.transpose`; without axes, all are reversed."""
         order = axes or tuple(reversed(range(len(self.shape))))
         shape = tuple(self.shape[axis] for axis in order)
         return Tensor(shape, lambda: self.read().transpose(order))
@@ -66,15 +67,14 @@ class Tensor:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, or of a folder that holds one, by name.
+    """The tensors of a file, or of a folder with one, by name.
 
     Args:
         path: a .safetensors or .npz file, an index of shards (model.safetensors.index.json), or a
             folder with one of these.
 
     Raises:
-        UserError: no such file, a pickle, a damaged file, or one that holds something else than
-            numbers.
+        UserError: no such file, a pickle, a damaged file, or one with something other than numbers.
     """
     file = find_weights(path)
     if file.name.endswith(".index.json"):
@@ -83,7 +83,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def find_weights(path: Path) -> Path:
-    """The file with the weights: `path` itself, or that in the folder `path`.
+    """The file with the weights: `path` itself, or the one in the folder `path`.
 
     Raises:
         UserError: there is none, several, or a pickle.
@@ -93,7 +93,7 @@ def find_weights(path: Path) -> Path:
         found = found or sorted(path.glob("*.npz"))
         pickles = sorted(one for one in path.iterdir() if one.suffix in PICKLES)
         if len(found) > 1:
-            raise UserError(f"{path}: holds {len(found)} files of weights; name one of them")
+            raise UserError(f"{path}: contains {len(found)} files of weights; choose one of them")
         if found:
             return found[0]
         if not pickles:
@@ -111,22 +111,22 @@ def find_weights(path: Path) -> Path:
 def _refusal(path: Path) -> str:
     places = f"{pasteable(path)} {pasteable(path.with_suffix('.safetensors'))}"
     return (
-        f"{path}: a pickle, which may run any program when it is read; convert it where PyTorch "
-        "is: python -c 'import sys, torch; from safetensors.torch import save_file; "
+        f"{path}: a pickle, which may run any program when it is read; convert it with PyTorch: "
+        "python -c 'import sys, torch; from safetensors.torch import save_file; "
         "save_file({k: v.contiguous() for k, v in torch.load(sys.argv[1], "
         f"weights_only=True).items()}}, sys.argv[2])' {places}"
     )
 
 
 def _shards(index: Path) -> dict[str, Tensor]:
-    """All files that an index names, each beside it."""
+    """All files named in an index, which must be next to it."""
     named = read_json(index).get("weight_map")
     if not isinstance(named, dict) or not all(isinstance(f, str) for f in named.values()):
         raise UserError(f'{index}: no "weight_map" of names to files; download it again')
     found: dict[str, Tensor] = {}
     for name in sorted(set(named.values())):
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise UserError(f"{index}: names {ascii(name)[:80]}, which is not a file beside it")
+            raise UserError(f"{index}: names {ascii(name)[:80]}, which is not a file next to it")
         found |= _safetensors(index.with_name(name))
     missing = sorted(set(named) - set(found))
     if missing:
@@ -144,7 +144,7 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{file}: not a whole safetensors file ({reason}); download it again"
+            f"{file}: not a complete safetensors file ({reason}); download it again"
         ) from None
     _check_names(file, kinds)
     return {
@@ -166,7 +166,9 @@ def _reader(file: Path, name: str, dtype: str) -> Callable[[], np.ndarray]:
 
 
 def _bfloat16(file: Path, name: str) -> np.ndarray:
-    """NumPy has no bfloat16: the upper half of a float32. safetensors has checked the header."""
+    """NumPy has no bfloat16: it is the upper half of a float32. safetensors has checked the
+    header.
+    """
     with open(file, "rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         entry = json.loads(opened.read(length))[name]
@@ -177,7 +179,7 @@ def _bfloat16(file: Path, name: str) -> np.ndarray:
 
 
 def _npz(file: Path) -> dict[str, Tensor]:
-    """Shapes are read from the headers; NumPy refuses what would need a pickle."""
+    """Shapes are read from the headers; NumPy refuses objects, which would need a pickle."""
     with _whole(file), open_zip(file, "a .npz file") as archive:
         shapes = {name: _npy_shape(archive, name, file) for name in array_names(archive)}
     _check_names(file, shapes)
@@ -191,20 +193,20 @@ def _npy_shape(archive: zipfile.ZipFile, name: str, file: Path) -> tuple[int, ..
     if header.dtype.hasobject or header.dtype.kind not in "fiu":
         raise UserError(f"{file}: holds {header.dtype.str!a}, not numbers; expected JAX's weights")
     if header.size > archive.getinfo(member).file_size:
-        raise ValueError(f"{name[:80]} is cut short")
+        raise ValueError(f"{name[:80]} is truncated")
     return header.shape
 
 
 @contextlib.contextmanager
 def _whole(file: Path) -> Iterator[None]:
-    """Around whatever reads a .npz."""
+    """Wraps code that reads a .npz."""
     try:
         yield
     except UserError:
         raise
     except ZIP_ERRORS as error:
         raise UserError(
-            f"{file}: not a whole .npz file ({shown(error)}); download it again"
+            f"{file}: not a complete .npz file ({shown(error)}); download it again"
         ) from None
 
 
@@ -220,13 +222,15 @@ def _npz_reader(file: Path, name: str) -> Callable[[], np.ndarray]:
 
 def _finite(array: np.ndarray, file: Path, name: str) -> np.ndarray:
     if not np.isfinite(array).all():
-        raise UserError(f"{file}: {name} has numbers that are infinite or none; download it again")
+        raise UserError(f"{file}: {name} has numbers that are infinite or NaN; download it again")
     return array
 
 
 def _check_names(file: Path, kinds: dict[str, Any]) -> None:
     for name in kinds:
         if len(name) > LONGEST_NAME or not name.isprintable():
-            raise UserError(f"{file}: a tensor is called {ascii(name)[:80]}; no model has that")
+            raise UserError(
+                f"{file}: a tensor is named {ascii(name)[:80]}; no model has such a name"
+            )
     if len(kinds) > MOST_TENSORS:
         raise UserError(f"{file}: {len(kinds):,} tensors; expected at most {MOST_TENSORS:,}")

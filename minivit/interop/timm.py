@@ -1,6 +1,6 @@
-"""timm's Vision Transformers (Wightman, 2019): what the names and shapes of their tensors say.
+"""timm's Vision Transformers (Wightman, 2019): the architecture from names and shapes of tensors.
 
-minivit's own names are timm's, so every other family is first brought to these.
+minivit's own names are timm's, so every other family is first converted to these.
 """
 
 import math
@@ -17,8 +17,9 @@ from minivit.interop.tensors import Tensor
 from minivit.models import ViTConfig
 
 Facts = Mapping[str, Any]
-"""What no tensor shows: fields of `ViTConfig`; mean, std, class_names; and of `Preprocess` size,
-resize, crop_share and interpolation."""
+"""Facts that no tensor shows: fields of `ViTConfig`; mean, std, class_names; and size, resize,
+crop_share and interpolation of `Preprocess`.
+"""
 
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -28,7 +29,7 @@ CLIP = {
 }
 
 DEFAULTS: Facts = {"norm_eps": 1e-6, "activation": "gelu", **HALF}
-"""Of timm's VisionTransformer, where nothing else is known."""
+"""Defaults of timm's VisionTransformer, used if nothing else is known."""
 
 RULES: tuple[tuple[str, dict[str, Any]], ...] = (
     (r"^deit|dinov2|intern|_rope_(ape_)?224", IMAGENET),
@@ -46,10 +47,10 @@ RULES: tuple[tuple[str, dict[str, Any]], ...] = (
     (r"base_patch16_gap_224|giantopt", {"num_heads": 16}),
     (r"huge_plus", {"num_heads": 20}),
 )
-"""What an architecture's name (a regular expression) says that no tensor shows."""
+"""Facts that follow from an architecture's name (a regular expression) but that no tensor shows."""
 
 HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16, 4096: 32}
-"""Heads by width, where they are not 64 wide as in all others."""
+"""Number of heads by width, where heads are not 64 wide as in all others."""
 
 REFUSED = (
     (r"_rpn_", "its norms come after attention and MLP"),
@@ -59,25 +60,25 @@ REFUSED = (
     (r"sapiens2", "its keys and values have fewer heads"),
     (r"_pe_", "its rotary positions are those of the Perception Encoder"),
 )
-"""Architectures by name of which a part is missing here that their tensors do not all show."""
+"""Architectures, by name, that need an unsupported part that their tensors do not always show."""
 
 KNOWN_UNUSED = (
     r"(.*\.)?(mask_token|cls_mask_token)",  # for pre-training on hidden patches
-    r"(.*\.)?rope\.(periods|freqs|pos_embed.*|bands)",  # computed, here too
+    r"(.*\.)?rope\.(periods|freqs|pos_embed.*|bands)",  # computed, here as well
     r"(.*\.)?relative_position_index|.*num_batches_tracked",
 )
-"""Tensors (regular expressions) that a model is complete without."""
+"""Optional tensors (regular expressions)."""
 
 
 def facts_of(architecture: str) -> dict[str, Any]:
-    """What a name of timm's, such as "vit_base_patch16_clip_224", says.
+    """Facts from a timm name such as "vit_base_patch16_clip_224".
 
     Raises:
-        UserError: an architecture of which a part is missing here.
+        UserError: an architecture with an unsupported part.
     """
     for pattern, reason in REFUSED:
         if re.search(pattern, architecture):
-            raise UserError(f"{architecture} is not known here: {reason}; see minivit models")
+            raise UserError(f"{architecture} is not supported: {reason}; see minivit models")
     found: dict[str, Any] = {}
     for pattern, facts in RULES:
         if re.search(pattern, architecture):
@@ -86,7 +87,9 @@ def facts_of(architecture: str) -> dict[str, Any]:
 
 
 def facts_from_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the config.json beside the weights says, as timm writes it for the Hugging Face hub."""
+    """Facts from the config.json next to the weights, as timm writes it for the Hugging Face
+    hub.
+    """
     found = facts_of(str(settings.get("architecture", "")))
     cfg = settings.get("pretrained_cfg")
     cfg = cfg if isinstance(cfg, Mapping) else {}
@@ -109,7 +112,7 @@ RESIZE = {"center": "crop", "squash": "stretch"}
 
 
 def _preprocess(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """What timm resizes by, as far as it is known here."""
+    """timm's interpolation, if supported."""
     found: dict[str, Any] = {}
     mode, interpolation, share = (
         cfg.get(key) for key in ("crop_mode", "interpolation", "crop_pct")
@@ -124,8 +127,9 @@ def _preprocess(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unify(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that timm itself spells in several ways, in one: query, key and value together, both
-    halves of SwiGLU's first layer together, LayerScale as `ls1.gamma`."""
+    """Unify tensors that timm itself stores in several ways: query, key and value together, both
+    halves of SwiGLU's first layer together, LayerScale as `ls1.gamma`.
+    """
     found = dict(tensors)
     for prefix in {name.partition("attn.")[0] for name in tensors if name.startswith("blocks.")}:
         if not re.fullmatch(r"blocks\.\d+\.", prefix):
@@ -154,25 +158,25 @@ def _join_qkv(found: dict[str, Tensor], attn: str) -> None:
         width = found[f"{attn}{spelled}"].shape[0]
         biases = [
             found.pop(f"{attn}{spelled.replace('q', one, 1)}", Tensor.zeros(width)) for one in "qkv"
-        ]  # a bias of the keys adds the same to a row of scores, which softmax does not see
+        ]  # a bias of the keys adds a constant to a row of scores, to which softmax is invariant
         found[f"{attn}qkv.bias"] = Tensor.joined(biases)
 
 
 def describe(tensors: Mapping[str, Tensor], facts: Facts) -> ViTConfig:
-    """The model that tensors of timm's names belong to.
+    """The model that tensors with timm's names belong to.
 
     Args:
-        facts: what is known besides; see `Facts`.
+        facts: what else is known; see `Facts`.
 
     Raises:
-        UserError: no Vision Transformer, or one with parts that are not known here.
+        UserError: not a Vision Transformer, or one with unsupported parts.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     patch = shapes.get("patch_embed.proj.weight")
     if patch is None or len(patch) != 4 or patch[2] != patch[3]:
         raise UserError(
-            "no Vision Transformer that is known: there is no projection of square patches; "
-            "see minivit models"
+            "not a supported Vision Transformer: there is no projection of square patches; see "
+            "minivit models"
         )
     C, channels, P, _ = patch
     numbers = set(_numbers(shapes, r"blocks\.(\d+)\."))
@@ -182,7 +186,7 @@ def describe(tensors: Mapping[str, Tensor], facts: Facts) -> ViTConfig:
     first = {n.removeprefix("blocks.0."): s for n, s in shapes.items() if n.startswith("blocks.0.")}
     if "attn.qkv.weight" not in first or "mlp.fc2.weight" not in first:
         odd = next(iter(sorted(first)), "none")
-        raise UserError(f"its blocks are of a kind that is not known here ({odd}, …)")
+        raise UserError(f"its blocks are of an unsupported kind ({odd}, …)")
     hidden = first["mlp.fc2.weight"][1]
     wide = first["mlp.fc1.weight"][0]
     registers = shapes.get("reg_token", (1, 0, C))[1]
@@ -231,7 +235,7 @@ def _heads(C: int, first: Mapping[str, tuple]) -> int:
     heads = HEADS.get(C, C // 64)
     if not heads or C % heads:
         raise UserError(
-            f"the file does not say how many heads share the {C} numbers; give num_heads"
+            f"the file does not specify the number of heads for width {C}; give num_heads"
         )
     return heads
 
@@ -251,7 +255,7 @@ def _positions(shapes: Mapping[str, tuple]) -> str:
 def _grid(
     shapes: Mapping[str, tuple], prefix: int, facts: Facts, P: int
 ) -> tuple[tuple[int, int], bool]:
-    """Rows and columns of patches, and whether the prefix tokens have positions of their own."""
+    """Rows and columns of patches, and whether the prefix tokens have positions."""
     size = facts.get("image_size")
     size = (size, size) if isinstance(size, int) else size
     if "pos_embed" not in shapes:
@@ -267,12 +271,13 @@ def _grid(
         side = math.isqrt(max(T - prefix * embedded, 0))
         if side and side * side == T - prefix * embedded:
             return (side, side), embedded
-    raise UserError(f"its {T} positions are those of no square of patches; say image_size=(H, W)")
+    raise UserError(f"its {T} positions do not form a square of patches; give image_size=(H, W)")
 
 
 def tabulate(tensors: Mapping[str, Tensor], vit: ViTConfig) -> dict[str, Tensor]:
-    """Relative positions that an MLP computes of the offsets' logarithms (timm's RelPosMlp), as the
-    table of what it gives, which is all that a model of one image size needs."""
+    """Relative positions that an MLP computes from the logarithms of offsets (timm's RelPosMlp), as
+    a table of its outputs, which is all that a model of one image size needs.
+    """
     found = {name: one for name, one in tensors.items() if "rel_pos.mlp." not in name}
     for i in range(vit.depth):
         own, shared = f"blocks.{i}.attn.rel_pos.mlp.", "shared_rel_pos.mlp."
@@ -285,7 +290,7 @@ def tabulate(tensors: Mapping[str, Tensor], vit: ViTConfig) -> dict[str, Tensor]
 
 
 def _table(mlp: list[Tensor], grid: tuple[int, int]) -> Tensor:
-    """(R, H): an MLP with ReLU, of the logarithm of each offset (which is float32 there)."""
+    """(R, H): an MLP with ReLU, applied to the logarithm of each offset (float32 in timm)."""
     sides = [np.arange(1 - side, side, dtype=np.float32) for side in grid]
     places = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
     logs = np.sign(places) * np.log(1 + np.abs(places))
@@ -300,20 +305,19 @@ def _table(mlp: list[Tensor], grid: tuple[int, int]) -> Tensor:
 def weights(
     tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """Tensors of timm's names as those of a minivit model.
+    """Tensors with timm's names, converted to those of a minivit model.
 
-    Linear weights are (out, in) there and (in, out) here, convolutions (out, in, P, P) and here
-    (P·P·in, out), as patches are flattened.
+    Linear weights are (out, in) in timm and (in, out) here; convolutions are (out, in, P, P) in
+    timm and (P·P·in, out) here, as patches are flattened.
 
     Args:
         shapes: of the model's parameters, by name.
 
     Returns:
-        tensors by the model's names; names that are known to be unused; names that were filled
-        with zeros.
+        tensors by the model's names; names known to be unused; names that were filled with zeros.
 
     Raises:
-        UserError: a tensor is missing, has another shape, or belongs to nothing.
+        UserError: a tensor is missing, has a wrong shape, or is unknown.
     """
     left, found, zeros = dict(tensors), {}, []
     for name, shape in shapes.items():
@@ -322,23 +326,23 @@ def weights(
             tensor = Tensor.zeros(*shape)
             zeros.append(name)
         if tensor is None:
-            raise UserError(f"{name} is missing; the file is not whole, or of an unknown kind")
+            raise UserError(f"{name} is missing; the file is incomplete, or of an unknown kind")
         tensor = _turned(name, tensor, shape)
         if tensor.shape != shape:
             raise UserError(
-                f"{name} has the shape {tensor.shape}, expected {shape}; config and weights "
-                "do not belong together"
+                f"{name} has the shape {tensor.shape}, expected {shape}; config and weights do not "
+                "match"
             )
         found[name] = tensor
     unused = sorted(name for name in left if is_unused(name))
     foreign = sorted(set(left) - set(unused))
     if foreign:
-        raise UserError(f"{foreign[0]} belongs to no part that is known here; see minivit models")
+        raise UserError(f"{foreign[0]} does not belong to any supported part; see minivit models")
     return found, unused, zeros
 
 
 def is_unused(name: str) -> bool:
-    """Whether a model is complete without this tensor."""
+    """Whether this tensor is optional."""
     return any(re.fullmatch(pattern, name) for pattern in KNOWN_UNUSED)
 
 

@@ -1,7 +1,7 @@
-"""A model of minivit's as an ONNX graph, built node by node with the `onnx` library.
+"""Export of a model as an ONNX graph, built node by node with the `onnx` library.
 
-The graph takes uint8 images, any number of them, and normalizes them itself. Its class names lie in
-its metadata, so that the file is all that is needed.
+The graph takes any number of uint8 images and normalizes them itself. The class names are in its
+metadata, so the file is all that is needed.
 """
 
 import json
@@ -20,7 +20,7 @@ from minivit.models import ViT, ViTConfig
 from minivit.models.config import SIZES
 
 OPSET = 20
-"""The first with Gelu; ONNX Runtime has it since 1.17."""
+"""The first opset with Gelu; ONNX Runtime supports it since 1.17."""
 
 ONNX: Mapping[str, tuple | None] = {
     **SIZES,
@@ -32,15 +32,15 @@ ONNX: Mapping[str, tuple | None] = {
     "layer_scale": None,
     "representation_size": None,
 }
-"""What the graph can have; see `ViTConfig.outside`."""
+"""What the graph supports; see `ViTConfig.outside`."""
 
 
 def require_no_own_layers(model: ViT) -> None:
     """Raises UserError for a model with layers that are not minivit's."""
     if model.own_layers:
         raise UserError(
-            f"{', '.join(model.own_layers)}: layers that are not minivit's, which no other "
-            "library knows; export a model without them"
+            f"{', '.join(model.own_layers)}: layers that are not minivit's, which no other library "
+            "knows; export a model without them"
         )
 
 
@@ -48,10 +48,10 @@ def to_onnx(trained: Trained, file: Path, attention: bool = False) -> str:
     """Write the graph.
 
     Args:
-        attention: the attention maps, too, as outputs "attention.0", … (B, H, T, T).
+        attention: whether to output the attention maps, too, as "attention.0", … (B, H, T, T).
 
     Returns:
-        the lines that run it, as Python.
+        the lines that run it, as Python code.
 
     Raises:
         UserError: `onnx` is not installed, or the model has a part that is not exported.
@@ -110,7 +110,7 @@ class _Graph:
         )
         opsets = [helper.make_opsetid("", OPSET)]
         made = helper.make_model(graph, opset_imports=opsets, producer_name="minivit")
-        made.ir_version = 9  # ONNX Runtime's of that time
+        made.ir_version = 9  # supported by ONNX Runtime since then
         helper.set_model_props(made, {"class_names": json.dumps(trained.class_names)})
         return made
 
@@ -136,7 +136,7 @@ class _Graph:
         return self.node("Identity", self.linear(x, "head."), out="logits")
 
     def normalized(self, trained: Trained) -> str:
-        """(x / 255 - mean) / std, channel by channel, as one product and one sum."""
+        """(x / 255 - mean) / std, per channel, as one product and one sum."""
         scale, offset = (a.reshape(1, -1, 1, 1) for a in trained.statistics.scale_and_offset())
         x = self.node("Cast", "images", to=self.onnx.TensorProto.FLOAT)
         x = self.node("Mul", x, self.constant(scale))
@@ -162,7 +162,7 @@ class _Graph:
         return self.node("Add", x, self.scaled(h, f"{path}ls2.gamma"))
 
     def attention(self, x: str, path: str) -> str:
-        """softmax(q kᵀ / √D) v, head by head, then the projection."""
+        """softmax(q kᵀ / √D) v, per head, then the projection."""
         C, H, T = self.config.dim, self.config.num_heads, self.config.num_tokens
         qkv = self.reshape(self.linear(x, f"{path}attn.qkv."), 0, T, 3, H, C // H)
         q, k, v = (

@@ -1,8 +1,8 @@
 """The layers that own parameters; what they compute is in `functional/`.
 
 A layer's forward returns `(out, cache)`. Its backward takes `(dout, cache)`, adds the gradients of
-its parameters to their `.grad` and returns `dx`. A layer keeps nothing between the two, so any
-number of forwards may be under way at once.
+its parameters to their `.grad` and returns `dx`. A layer stores nothing between the two, so any
+number of forward passes may be in flight at once.
 """
 
 from minivit.layers.activation import Gelu, GeluTanh, QuickGelu, Swiglu

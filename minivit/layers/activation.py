@@ -65,7 +65,7 @@ class QuickGelu(Layer):
 
 
 class Swiglu(Layer):
-    """The gate of SwiGLU: half of the numbers come out; see `functional.swiglu`."""
+    """The gate of SwiGLU, which halves the width; see `functional.swiglu`."""
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, SwigluCache]:
         """x (..., 2F) -> (..., F), cache."""

@@ -20,7 +20,7 @@ from minivit.layers.linear import Linear
 
 
 class Rotary(NamedTuple):
-    """cos, sin: float64 (N, D), see `functional.rotary`. half: which numbers make a pair."""
+    """cos, sin: float64 (N, D), see `functional.rotary`. half: which numbers form a pair."""
 
     cos: np.ndarray
     sin: np.ndarray
@@ -28,15 +28,15 @@ class Rotary(NamedTuple):
 
 
 class MultiHeadAttention(Layer):
-    """See `functional.attention`. qkv.weight: (C, 3C), q, k, v, each head by head.
+    """See `functional.attention`. qkv.weight: (C, 3C), q, k, v, each divided into heads.
 
     Args:
-        qkv_bias: whether queries, keys and values have one.
+        qkv_bias: whether queries, keys and values have a bias.
         relative_grid: rows and columns of patches, for relative positions; None for none.
             relative_table: (offsets, D), or (offsets, H) with `relative_bias`.
-        relative_bias: whether the offsets have a number per head, instead of an embedding.
-        qk_norm: makes q_norm and k_norm, layers for heads of a width; None for none.
-        rotary: angles by which queries and keys are turned; None for none.
+        relative_bias: whether offsets have one number per head instead of an embedding.
+        qk_norm: makes q_norm and k_norm, layers for the width of a head; None for none.
+        rotary: angles by which queries and keys are rotated; None for none.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class MultiHeadAttention(Layer):
         )
 
     def _extras(self, x: Array, table: tuple[Array, Array] | None) -> Extras:
-        """What this model does besides, by functional's names."""
+        """The optional operations of this model, as `functional.Extras`."""
         norms = rotary = None
         if hasattr(self, "q_norm"):
             numbers = [dict(n.named_parameters()) for n in self._norms()]

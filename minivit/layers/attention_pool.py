@@ -1,4 +1,4 @@
-"""Attention pooling: one learned query asks all tokens (Lee et al., 2019; SigLIP)."""
+"""Attention pooling: one learned query attends to all tokens (Lee et al., 2019; SigLIP)."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from minivit.layers.mlp import Mlp, MlpCache
 
 
 class AttentionPoolCache(NamedTuple):
-    """What each step cached; `attention.probs` (B, H, 1, T) says how much each token counts."""
+    """What each step cached; `attention.probs` (B, H, 1, T) are the weights of the tokens."""
 
     q: tuple
     kv: tuple
@@ -30,7 +30,7 @@ class AttentionPoolCache(NamedTuple):
 
 
 class AttentionPool(Layer):
-    r"""A query that is learned, keys and values of all tokens, then an MLP with a residual.
+    r"""Attention of a learned query over all tokens, then an MLP with a residual.
 
     .. math:: z = \mathrm{Attention}(l W_q,\; x W_k,\; x W_v)\,W_o, \qquad
               y = z + \mathrm{MLP}(\mathrm{norm}(z))
@@ -38,7 +38,7 @@ class AttentionPool(Layer):
     latent: l (1, 1, C). q, kv, proj, norm, mlp: timm's names (AttentionPoolLatent).
 
     Args:
-        norm: makes a layer for tokens of a width. act: the MLP's activation.
+        norm: makes a layer for a given width. act: the MLP's activation.
     """
 
     def __init__(
@@ -86,6 +86,6 @@ class AttentionPool(Layer):
         dk, dv = dkv.transpose(2, 0, 3, 1, 4)
         dq = get_xp(dy).empty((B, H, 1, D), dy.dtype)
         attention_backward(dheads, cache.attention, (dq, dk, dv))
-        dlatent = dq.sum(0).reshape(1, 1, H * D)  # one query served the whole batch
+        dlatent = dq.sum(0).reshape(1, 1, H * D)  # one query is used by the whole batch
         self.latent.grad += self.q.backward(dlatent, cache.q)
         return self.kv.backward(dkv.reshape(B, T, 2 * H * D), cache.kv)

@@ -14,19 +14,22 @@ from minivit.layers.mlp import Mlp, MlpCache
 from minivit.layers.norm import LayerNorm
 
 TOKENS_AT_A_TIME = 1024
-"""About best on every CPU that was tried, AVX2 or AVX-512, with second-level caches of 0.5 to 2 MB
-(`benchmarks/README.md`): with fewer, the products pack the weights too often and Python takes a
-share; with more, a block's steps find less in cache."""
+"""About optimal on every CPU tried, AVX2 or AVX-512, with L2 caches of 0.5 to 2 MB
+(`benchmarks/README.md`): with fewer tokens, BLAS packs the weights too often and Python's overhead
+shows; with more, a block's steps find less in the cache.
+"""
 
 BRANCH1 = ("norm1", "attn", "drop", "ls1", "drop_path")
 BRANCH2 = ("norm2", "mlp", "drop", "ls2", "drop_path")
 """A block is x = x + drop_path(ls1(drop(attn(norm1(x))))), then the same with the MLP: the layers
-of each branch in order, by name. (timm's names; it counts dropout among attention and MLP.)"""
+of each branch in order, by name. (timm's names; timm has dropout inside attention and MLP.)
+"""
 
 
 class BranchCache(NamedTuple):
-    """What the end of a residual branch cached: the masks of dropout and drop path (None at rest),
-    and what the scale between them needs."""
+    """The cache of the end of a residual branch: the masks of dropout and drop path (None if
+    inactive), and what the scale between them needs.
+    """
 
     drop: Array | None
     scale: Any
@@ -49,12 +52,12 @@ class Block(Layer):
 
     .. math:: x' = x + \mathrm{MSA}(\mathrm{LN}(x)), \qquad y = x' + \mathrm{MLP}(\mathrm{LN}(x'))
 
-    At its end each branch passes dropout, LayerScale and drop path, where the model has them.
+    Each branch ends with dropout, LayerScale and drop path, if the model has them.
 
     Args:
-        norm, scale: make a layer for tokens of a width. scale: LayerScale, or nothing.
+        norm, scale: make a layer for a given width. scale: LayerScale, or the identity.
         act: the MLP's activation. drop_path: rate of the branches.
-        attention: what else `MultiHeadAttention` is made with.
+        attention: further arguments of `MultiHeadAttention`.
     """
 
     def __init__(
@@ -81,11 +84,11 @@ class Block(Layer):
         self.drop_path = DropPath(drop_path)
 
     def layers(self, names: tuple[str, ...]) -> list[Layer]:
-        """The layers of a branch by their names."""
+        """The layers of a branch, by name."""
         return [getattr(self, name) for name in names]
 
     def equation(self, names: tuple[str, ...], x: str) -> str:
-        """ "x + attn(norm1(x))": a branch as it is at rest, around `x`."""
+        """ "x + attn(norm1(x))": a branch without dropout, as a formula in `x`."""
         inner = x
         for name, layer in zip(names, self.layers(names), strict=True):
             if not isinstance(layer, Dropout | Identity):
@@ -102,16 +105,17 @@ class Block(Layer):
     def __call__(self, x: Array) -> Array:
         """x (B, T, C) -> (B, T, C), no cache."""
         x = x + run_at_rest(self.layers(BRANCH1), x)
-        tokens = x.reshape(-1, x.shape[-1])  # the MLP looks at each alone
+        tokens = x.reshape(-1, x.shape[-1])  # the MLP is applied to each token alone
         out = get_xp(x).empty_like(tokens)
         for rows in pieces(len(tokens), TOKENS_AT_A_TIME):
             out[rows] = tokens[rows] + run_at_rest(self.layers(BRANCH2), tokens[rows])
         return out.reshape(x.shape)
 
     def backward(self, dout: Array, cache: BlockCache, dprobs: Array | None = None) -> Array:
-        """dout (B, T, C) -> dx (B, T, C): at a residual the gradient goes both ways and adds up.
+        """dout (B, T, C) -> dx (B, T, C): at a residual the gradient flows along both paths and
+        adds up.
 
-        dprobs (B, H, T, T): is filled with the attention map's gradient, if given.
+        dprobs (B, H, T, T): filled with the attention map's gradient, if given.
         """
         _, _, *end2 = self.layers(BRANCH2)
         dh = run_backward(end2, dout, cache.branch2)

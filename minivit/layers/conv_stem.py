@@ -1,4 +1,4 @@
-"""Tokens from convolutions in place of patches: the hybrid (paper, section 3.1)."""
+"""Tokens from convolutions instead of patches: the hybrid (paper, section 3.1)."""
 
 import itertools
 import math
@@ -32,14 +32,14 @@ class StageCache(NamedTuple):
 
 
 class ConvStem(Layer):
-    """Convolution, ReLU and max pooling, as often as halves the image to the patches' grid.
+    """Convolution, ReLU and max pooling, repeated until the image is reduced to the patches' grid.
 
-    So the tokens are where the patches of `patch_size` would, and each has seen a little of its
-    neighbours: the compact tokenizer of Hassani et al. (2021). All stages but the last are half as
-    wide as the model. convs.I.weight: (3, 3, in, out), He-normal.
+    The tokens are on the same grid as patches of `patch_size` would be, and each also depends on
+    its neighborhood: the compact tokenizer of Hassani et al. (2021). All stages but the last are
+    half as wide as the model. convs.I.weight: (3, 3, in, out), He-normal.
 
     Args:
-        patch_size: a power of two; how many pixels to a token.
+        patch_size: a power of two; pixels per token along each side.
     """
 
     def __init__(self, rng: np.random.Generator, patch_size: int, in_channels: int, dim: int):
@@ -75,7 +75,8 @@ class Conv2d(Layer):
     """A convolution that keeps the image's size, without bias; see `functional.conv2d`."""
 
     def __init__(self, rng: np.random.Generator, fan_in: int, fan_out: int):
-        std = math.sqrt(2.0 / (KERNEL * KERNEL * fan_in))  # He et al., 2015: ReLU halves
+        # He et al., 2015: ReLU halves the variance
+        std = math.sqrt(2.0 / (KERNEL * KERNEL * fan_in))
         self.weight = Parameter(normal(rng, (KERNEL, KERNEL, fan_in, fan_out), std))
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, Conv2dCache]:

@@ -1,7 +1,7 @@
-"""Dropout, drop path and PatchDropout as layers: they own no parameter, but a rate.
+"""Dropout, drop path and PatchDropout as layers: they have a rate but no parameters.
 
-In training a layer gets a `RandomStream` to draw its mask from; without one it is at rest and
-passes its input through.
+In training a layer gets a `RandomStream` to draw its mask from; without one it passes its input
+through.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ class Dropout(Layer):
     def mask(
         self, shape: tuple[int, ...], like: Array, stream: RandomStream | None
     ) -> Array | None:
-        """A mask of `shape` in the dtype and on the device of `like`; None at rest."""
+        """A mask of `shape` with the dtype and device of `like`; None if inactive."""
         if self.rate == 0.0 or stream is None:
             return None
         uniform = get_xp(like).asarray(stream.uniform(shape), like.dtype)
@@ -45,7 +45,7 @@ class Dropout(Layer):
 
 
 class DropPath(Dropout):
-    """A residual branch is dropped as a whole, image by image; see `functional.drop_path`."""
+    """A residual branch is dropped as a whole, per image; see `functional.drop_path`."""
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, Array | None]:
         """x (B, T, C) -> (B, T, C), cache (the mask (B,), or None)."""

@@ -1,4 +1,4 @@
-"""How fresh weights are drawn: as in the paper's own code (flax)."""
+"""Initialization of weights, as in the paper's own code (flax)."""
 
 import math
 
@@ -8,8 +8,9 @@ from minivit.backend.random import Purpose, generator
 
 
 class Blank(np.random.Generator):
-    """Draws zeros, a single zero broadcast to the shape, so without memory: for weights that a file
-    is about to fill."""
+    """Draws zeros, a single zero broadcast to the shape and thus without memory: for weights that
+    will be loaded from a file.
+    """
 
     def __init__(self) -> None:
         super().__init__(np.random.PCG64(0))
@@ -22,7 +23,7 @@ class Blank(np.random.Generator):
 
 
 def weights_from(seed: int | None) -> np.random.Generator:
-    """What fresh weights are drawn from; None: a file will bring them, zeros do."""
+    """The generator for initial weights; None: zeros, for weights loaded from a file."""
     return Blank() if seed is None else generator(seed, Purpose.INIT)
 
 
@@ -38,5 +39,5 @@ def xavier_uniform(
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> np.ndarray:
-    """Normal numbers of mean 0."""
+    """Normal numbers with mean 0."""
     return std * rng.standard_normal(shape)

@@ -1,4 +1,4 @@
-"""What a layer and its parameters are, and how all of a model's parameters become one array."""
+"""Layers, their parameters, and all of a model's parameters in one array."""
 
 import copy
 import math
@@ -11,15 +11,16 @@ import numpy as np
 from minivit.backend import Array, RandomStream, blocks, get_xp, to_device, to_host
 
 ALIGNMENT = 16
-"""Each parameter begins at a multiple of so many numbers: of float32 that is a cache line; a GPU's
-loads of 16 bytes and its matrix products need it. What lies between two stays zero."""
+"""Each parameter begins at a multiple of this many numbers: for float32 that is a cache line; a
+GPU's 16-byte loads and matrix products require alignment. The gaps stay zero.
+"""
 
 
 class Parameter:
     """A learned array and its gradient, of the same shape and dtype.
 
-    A layer makes its parameters in float64; a model binds them to arrays of its own dtype.
-    Several backward passes add up in `grad`; `FlatParameters.zero_grad` starts anew.
+    A layer creates its parameters in float64; a model binds them to arrays of its own dtype.
+    Several backward passes accumulate in `grad`; `FlatParameters.zero_grad` resets it.
     """
 
     def __init__(self, data: Array):
@@ -27,7 +28,7 @@ class Parameter:
 
     @cached_property
     def grad(self) -> Array:
-        """Made when it is first asked for: a model binds its own before."""
+        """Created on first use: a model binds its own array before that."""
         return get_xp(self.data).zeros(self.data.shape, self.data.dtype)
 
     def __repr__(self) -> str:
@@ -35,25 +36,25 @@ class Parameter:
 
 
 def data_of(parameter: Parameter | None) -> Array | None:
-    """Its numbers; None where a layer does without it."""
+    """Its numbers; None if the layer has no such parameter."""
     return None if parameter is None else parameter.data
 
 
 class Layer:
-    """Base of all layers: finds the parameters among its attributes."""
+    """Base of all layers: finds parameters among its attributes."""
 
     def forward(self, x: Array, /, stream: RandomStream | None = None) -> tuple[Array, Any]:
-        """x -> out, cache. stream: what dropout masks are drawn from; None at rest."""
+        """x -> out, cache. stream: what dropout masks are drawn from; None for no dropout."""
         raise NotImplementedError
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """A class that has a forward of its own has no use for its parent's `__call__`."""
+        """A class with its own forward must not inherit its parent's `__call__`."""
         super().__init_subclass__(**options)
         if "forward" in vars(cls) and "__call__" not in vars(cls):
             cls.__call__ = Layer.__call__  # type: ignore[method-assign]
 
     def __call__(self, x: Array) -> Array:
-        """x -> what `forward` gives at rest, without a cache: less memory, and less to write."""
+        """x -> the output of `forward` without dropout and without a cache, which saves memory."""
         return self.forward(x)[0]
 
     def backward(self, dout: Array, cache: Any, /) -> Array:
@@ -61,7 +62,7 @@ class Layer:
         raise NotImplementedError
 
     def members(self) -> Iterator[tuple[str, "Layer | Parameter"]]:
-        """Its parameters and layers by name, in order of definition; those of a list numbered."""
+        """Its parameters and layers by name, in order of definition; list members are numbered."""
         for name, value in vars(self).items():
             if isinstance(value, Parameter | Layer):
                 yield name, value
@@ -78,7 +79,9 @@ class Layer:
                 yield from member.named_parameters(f"{prefix}{name}.")
 
     def named_layers(self, path: str = "") -> "Iterator[tuple[str, Layer]]":
-        """Yield ("blocks.0.attn", Layer) of this layer, whose path is `path`, and all inside it."""
+        """Yield ("blocks.0.attn", Layer) for this layer, whose path is `path`, and all layers
+        inside it.
+        """
         yield path, self
         for name, member in self.members():
             if isinstance(member, Layer):
@@ -86,7 +89,7 @@ class Layer:
 
 
 class Identity(Layer):
-    """Passes its input through: the place of a layer that a model leaves out."""
+    """Passes its input through, in place of a layer that a model leaves out."""
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, None]:
         """x -> x, no cache."""
@@ -100,7 +103,7 @@ class Identity(Layer):
 def run(
     layers: Iterable[Layer], x: Array, stream: RandomStream | None = None
 ) -> tuple[Array, list[Any]]:
-    """Forward through layers, one after the other: -> out, their caches in that order."""
+    """Forward through layers, one after another: -> out, their caches in the same order."""
     caches = []
     for layer in layers:
         x, cache = layer.forward(x, stream)
@@ -109,7 +112,7 @@ def run(
 
 
 def run_at_rest(layers: Iterable[Layer], x: Array) -> Array:
-    """`run` without caches: what a layer gave is let go when the next one has read it."""
+    """`run` without caches: a layer's output is freed when the next one has used it."""
     for layer in layers:
         x = layer(x)
     return x
@@ -125,15 +128,15 @@ def run_backward(layers: Sequence[Layer], dout: Array, caches: Sequence[Any]) ->
 class FlatParameters:
     """All parameters of a layer as views into one flat array, their gradients into another.
 
-    So the optimizer is a few lines over vectors, the gradient's norm one dot product, and a sum
-    over workers one addition. Parameters with two or more axes come first: they are the ones that
-    weight decay applies to, `data[:num_decayed]`.
+    This makes the optimizer a few lines over vectors, the gradient's norm one dot product, and a
+    sum over workers one addition. Parameters with two or more axes come first: weight decay applies
+    to these, `data[:num_decayed]`.
 
     Args:
-        layer: its parameters are bound to the new arrays; their values stay.
+        layer: its parameters are bound to the new arrays and keep their values.
         dtype, device: of the new arrays.
 
-    frozen: names of the parameters that no optimizer may change; a set to be filled.
+    frozen: names of parameters that optimizers must not change; a set for the caller to fill.
     """
 
     def __init__(self, layer: Layer, dtype: str = "float32", device: str = "cpu"):
@@ -150,7 +153,7 @@ class FlatParameters:
                 self.num_decayed = size
         host = np.zeros(size, dtype)
         for place, array in zip(self.places.values(), arrays, strict=True):
-            if array.any():  # zeros that nobody writes take no memory
+            if array.any():  # zeros that are never written take no memory
                 host[place] = to_host(array).ravel()
         self.data = data = to_device(host, device)
         self.grad = get_xp(data).zeros(data.shape, data.dtype)
@@ -163,8 +166,7 @@ class FlatParameters:
             parameter.data, parameter.grad = data[name], grad[name]
 
     def part(self, layer: Layer) -> "FlatParameters":
-        """The same arrays, as those of a layer inside this one whose parameters' names are the same
-        in both."""
+        """The same arrays, for a layer inside this one that has the same parameter names."""
         twin = copy.copy(self)
         names = [name for name, _ in layer.named_parameters()]
         twin.shapes = {name: self.shapes[name] for name in self.shapes if name in names}
@@ -179,7 +181,7 @@ class FlatParameters:
         return twin
 
     def copy(self, layer: Layer) -> "FlatParameters":
-        """The same numbers in arrays of their own, bound to a copy of the layer."""
+        """The same numbers in new arrays, bound to a copy of the layer."""
         twin = copy.copy(self)
         twin.data = self.data.copy()
         return twin.replica(layer)
@@ -197,7 +199,7 @@ class FlatParameters:
         return self.views(to_host(flat))
 
     def stretches(self, wanted: Callable[[str], bool]) -> Iterator[slice]:
-        """Where the parameters lie whose names are `wanted`, neighbours joined to one slice."""
+        """The slices of the parameters whose names are `wanted`, with adjacent ones merged."""
         start = stop = 0
         for name, place in self.places.items():
             if not wanted(name):
@@ -219,6 +221,6 @@ class FlatParameters:
         self.grad[...] = 0
 
     def zero_frozen_grad(self) -> None:
-        """So that the gradient's norm is that of what learns."""
+        """Zero frozen gradients, so that the gradient's norm is that of the trained parameters."""
         for rows in self.stretches(self.frozen.__contains__):
             self.grad[rows] = 0

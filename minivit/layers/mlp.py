@@ -24,8 +24,8 @@ class Mlp(Layer):
     """fc2(drop(act(fc1(x)))): C -> F -> C (paper, section 3.1).
 
     Args:
-        act: the activation, a layer; None for GELU. A `Swiglu` makes F numbers of 2F, which fc1
-            then gives. dropout: after the activation.
+        act: the activation, a layer; None for GELU. For a `Swiglu`, fc1 has 2F outputs, which it
+        reduces to F. dropout: after the activation.
     """
 
     def __init__(

@@ -11,14 +11,14 @@ from minivit.layers.linear import Linear
 
 
 class PatchEmbedCache(NamedTuple):
-    """Where the pixels went, and what the projection cached."""
+    """Where the pixels went, and the projection's cache."""
 
     patchify: tuple
     proj: tuple
 
 
 class PatchEmbed(Layer):
-    """Cut into patches, project each to C numbers. proj.weight: (P·P·channels, C)."""
+    """Cut images into patches and project each to C numbers. proj.weight: (P·P·channels, C)."""
 
     def __init__(self, rng: np.random.Generator, patch_size: int, in_channels: int, dim: int):
         self.patch_size = patch_size

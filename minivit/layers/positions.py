@@ -14,7 +14,7 @@ from minivit.layers.layer import Layer, Parameter
 
 
 class LearnedPositions(Layer):
-    """A vector per place, learned (paper, eq. 1): pos_embed (1, T, C)."""
+    """One learned vector per position (paper, eq. 1): pos_embed (1, T, C)."""
 
     def __init__(self, rng: np.random.Generator, num_positions: int, dim: int):
         self.pos_embed = Parameter(normal(rng, (1, num_positions, dim), 0.02))
@@ -61,7 +61,7 @@ class ResizedPositions(Layer):
 
 
 class FixedPositions(Layer):
-    """A vector per place, not learned: table (1, T, C)."""
+    """One fixed vector per position: table (1, T, C)."""
 
     def __init__(self, table: Array):
         self.table = table
@@ -71,7 +71,7 @@ class FixedPositions(Layer):
         return FixedPositions(resize_positions_forward(self.table, prefix, old, new)[0])
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, None]:
-        """x (B, N, C) -> (B, N, C), cache; of N < T tokens, the last N places."""
+        """x (B, N, C) -> (B, N, C), cache; for N < T tokens, the last N positions."""
         return position_forward(x, self.table[:, -x.shape[1] :])
 
     def backward(self, dout: Array, cache: None) -> Array:

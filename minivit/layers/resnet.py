@@ -1,7 +1,7 @@
-"""BiT's ResNet: pre-activation bottlenecks with GroupNorm and weight standardisation.
+"""BiT's ResNet: pre-activation bottlenecks with GroupNorm and weight standardization.
 
-He et al. (2016b), in the form of Kolesnikov et al. (2020): the paper's baseline, and in front of a
-Transformer its hybrid. Images inside are (B, H, W, C).
+He et al. (2016b), in the form of Kolesnikov et al. (2020): the paper's baseline and, in front of a
+Transformer, its hybrid. Images inside are (B, H, W, C).
 """
 
 import itertools
@@ -26,12 +26,12 @@ from minivit.functional.groupnorm import GroupNormCache
 from minivit.layers.initialize import normal
 from minivit.layers.layer import Layer, Parameter
 
-SQUEEZE = 4  # a bottleneck's inner width is its outer over this
-GROUP = 8  # channels that GroupNorm takes together, at least one group
+SQUEEZE = 4  # a bottleneck's inner width is its outer width over this
+GROUP = 8  # channels per group of GroupNorm; at least one group
 
 
 class StandardizedConv(Layer):
-    """A convolution whose weights are standardised at every use; padded to keep the grid.
+    """A convolution whose weights are standardized at every use; padded to keep the grid.
 
     weight: (k, k, in, out). No bias: a GroupNorm follows.
     """
@@ -81,7 +81,7 @@ class NormRelu(Layer):
 
 
 class BottleneckCache(NamedTuple):
-    """What each step cached, in the order of forward; shortcut: None where x itself goes on."""
+    """What each step cached, in the order of forward; shortcut: None if it is x itself."""
 
     norms: list
     convs: list
@@ -89,12 +89,12 @@ class BottleneckCache(NamedTuple):
 
 
 class Bottleneck(Layer):
-    r"""1×1 to a quarter of the width, 3×3 there, 1×1 back, each after its norm and ReLU.
+    r"""1×1 convolution to a quarter of the width, 3×3, and 1×1 back, each after norm and ReLU.
 
     .. math:: y = S(x) + f(x)
 
-    Where the size or the width changes, the shortcut S is a 1×1 convolution of the first
-    activation; else it is x.
+    If the size or the width changes, the shortcut S is a 1×1 convolution of the first activation;
+    else it is x.
     """
 
     def __init__(self, rng: np.random.Generator, fan_in: int, fan_out: int, stride: int = 1):
@@ -124,7 +124,7 @@ class Bottleneck(Layer):
         return h, BottleneckCache(norms, convs, shortcut)
 
     def backward(self, dy: Array, cache: BottleneckCache) -> Array:
-        """dy -> dx: both ways of the fork add up."""
+        """dy -> dx: the gradients of both paths add up."""
         dh = dy
         for i in (2, 1, 0):
             dh = self.convs[i].backward(dh, cache.convs[i])
@@ -146,7 +146,7 @@ class ResNetCache(NamedTuple):
 
 
 class ResNet(Layer):
-    """Images to a feature map, its places as tokens.
+    """Images to a feature map, with its positions as tokens.
 
     The root is a 3×3 convolution at full size, as the images are small. Each stage but the first
     halves the image and doubles the width, up to `dim`.

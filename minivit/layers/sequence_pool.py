@@ -9,7 +9,7 @@ from minivit.layers.layer import Layer, Parameter
 
 
 class SequencePool(Layer):
-    """Each token says how much it counts; see `functional.pooling`. weight: (C, 1)."""
+    """A mean with learned weights; see `functional.pooling`. weight: (C, 1)."""
 
     def __init__(self, rng: np.random.Generator, dim: int):
         self.weight = Parameter(xavier_uniform(rng, dim, 1))

@@ -1,4 +1,4 @@
-"""What a Vision Transformer is made of, and the sizes that have names."""
+"""The configuration of a Vision Transformer, and named sizes."""
 
 import difflib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from minivit.ranges import Range, Ranged
 
 MOST_PIXELS = 4_096
 MOST_STAGES = MOST_PIXELS.bit_length()  # each but the first halves the image
-SIDE = Range(1, MOST_PIXELS, "attention over more would fit no memory", "pixels")
+SIDE = Range(1, MOST_PIXELS, "attention over more tokens would not fit in memory", "pixels")
 CLASSES = Range(0, 100_000, "JFT-300M has 18,291")
 WIDTH = Range(1, 65_536, "five times as wide as GPT-3")
 DEPTH = Range(0, 1_000, "the deepest Transformers have as many")
@@ -30,12 +30,12 @@ SIZES = dict.fromkeys(
         *("dropout", "attn_dropout", "drop_path"),
     )
 )
-"""Fields that say how large or how often, for `ViTConfig.outside`: any value of them."""
+"""Fields of sizes and rates, for `ViTConfig.outside`: any value is supported."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViTConfig(Ranged):
-    """The shape of a Vision Transformer; sizes that do not fit together are refused (UserError).
+    """The shape of a Vision Transformer; inconsistent sizes are refused (UserError).
 
     The defaults are the preset `Micro/4`, for 32×32 images.
     """
@@ -45,9 +45,9 @@ class ViTConfig(Ranged):
     patch_size: Annotated[int, SIDE] = 4
     """Side of a patch in pixels; must divide the image's sides."""
     in_channels: Annotated[int, Range(1, 1_000, "hyperspectral images have hundreds")] = 3
-    """Colours of a pixel."""
+    """Color channels of a pixel."""
     num_classes: Annotated[int, CLASSES] = 10
-    """Number of classes; 0: no head, the features are the output."""
+    """Number of classes; 0: no head, the output is the features."""
     dim: Annotated[int, WIDTH] = 128
     """Width of a token."""
     depth: Annotated[int, DEPTH] = 6
@@ -55,64 +55,70 @@ class ViTConfig(Ranged):
     num_heads: Annotated[int, HEADS] = 4
     """Attention heads; must divide dim."""
     mlp_ratio: Annotated[float, MLP_RATIO] = 2.0
-    """Hidden width of the MLP over dim."""
+    """Hidden width of the MLP relative to dim."""
     mlp: Literal["mlp", "swiglu"] = "mlp"
-    """The MLP: two layers around an activation; or SwiGLU, whose first layer gives a gate, too."""
+    """The MLP: two layers around an activation; or SwiGLU, whose first layer also outputs a
+    gate.
+    """
     stem: Literal["patch", "conv", "resnet"] = "patch"
-    """What makes tokens of pixels: patches; or, with the same grid, convolutions or a ResNet's
-    feature map (a hybrid; with depth 0 a ResNet)."""
+    """How pixels become tokens: patches; or, on the same grid, convolutions or a ResNet's feature
+    map (a hybrid; with depth 0 a ResNet).
+    """
     stages: Annotated[tuple[int, ...], STAGES] = (2, 2, 2)
-    """Bottlenecks in each stage of stem resnet; the image is halved between two stages."""
+    """Bottlenecks in each stage of stem resnet; the image is halved between stages."""
     pool: Literal["cls", "mean", "seq", "map"] = "cls"
-    """What the head gets: a class token; or, without one, the mean of all patches, a mean in which
-    each says how much it counts (sequence pooling), or what a learned query finds in them
-    (attention pooling)."""
+    """The input of the head: a class token; or, without one, the mean of all patches, a mean with
+    learned weights (sequence pooling), or the output of a learned query (attention pooling).
+    """
     num_registers: Annotated[int, REGISTERS] = 0
-    """Register tokens beside the class token, without a part in the result."""
+    """Register tokens: extra tokens that the head does not use."""
     distilled: bool = False
-    """A second class token with a head of its own, as in DeiT; the logits are the mean of both."""
+    """A second class token with its own head, as in DeiT; the logits are the mean of both."""
     pos_embed: Literal["learned", "sincos2d", "relative", "relative_bias", "none"] = "learned"
-    """Position embedding: learned 1-D, fixed 2-D sines and cosines, learned offsets between patches
-    inside every attention (an embedding, or a number per head), or none."""
+    """Position embedding: learned 1-D, fixed 2-D sines and cosines, learned relative positions
+    inside every attention (an embedding per offset, or a number per head), or none.
+    """
     embed_prefix: bool = True
-    """Whether class token and registers have positions, too, where they are learned."""
+    """Whether class token and registers have learned positions, too."""
     rope: Literal["none", "axial", "axial_xy", "dinov3"] = "none"
-    """Rotary positions: queries and keys are turned by angles of rows and columns, in the form of
-    EVA, the same with columns first, or that of DINOv3."""
+    """Rotary positions: queries and keys are rotated by angles of rows and columns, as in EVA, the
+    same with columns first, or as in DINOv3.
+    """
     rope_theta: Annotated[float, THETA] = 100.0
-    """What the slowest of the rotary frequencies is divided by."""
+    """Base of the rotary frequencies."""
     rope_grid: Annotated[int | None, SIDE] = None
-    """Side of the grid that axial rotary positions are scaled to; None: as they are."""
+    """Side of the grid that axial rotary positions are scaled to; None: not scaled."""
     representation_size: Annotated[int | None, WIDTH] = None
     """Width of a tanh layer before the head, as in the paper's pre-training; None for none."""
     activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
-    """GELU by its definition, its tanh form as in the paper's code, or its logistic one as in
-    CLIP; SwiGLU has its own."""
+    """Exact GELU, its tanh form as in the paper's code, or its logistic form as in CLIP; not used
+    with SwiGLU.
+    """
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     """Normalization of tokens: LayerNorm; or RMSNorm, without mean and shift."""
     norm_eps: Annotated[float, EPSILON] = 1e-6
-    """What the norms add to the variance."""
+    """Epsilon of the norms, added to the variance."""
     pre_norm: bool = False
     """A norm before the blocks, as in CLIP."""
     final_norm: Literal["tokens", "pooled", "none"] = "tokens"
-    """The last norm: of all tokens, of what was pooled from them, or none."""
+    """The last norm: of all tokens, after pooling, or none."""
     qkv_bias: bool = True
     """Whether queries, keys and values have a bias."""
     qk_norm: bool = False
     """Normalize each head's queries and keys."""
     layer_scale: Annotated[float | None, Range(1e-12, 1, "it makes branches small")] = None
-    """LayerScale: initial scale of each residual branch, such as 1e-5; None: without."""
+    """LayerScale: initial scale of each residual branch, such as 1e-5; None for none."""
     dropout: Annotated[float, RATE] = 0.0
-    """Dropout after every dense layer but qkv, and after the position embedding."""
+    """Dropout after every dense layer except qkv, and after the position embedding."""
     attn_dropout: Annotated[float, RATE] = 0.0
-    """Dropout on the attention map."""
+    """Dropout on the attention weights."""
     drop_path: Annotated[float, RATE] = 0.0
-    """Stochastic depth: rate of the last block; the first has 0, the others lie between."""
+    """Stochastic depth: rate of the last block; it increases linearly from 0 in the first."""
     patch_dropout: Annotated[float, RATE] = 0.0
     """PatchDropout: share of the patches that each image goes without in training, for speed."""
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "stages"):  # JSON knows no tuples
+        for name in ("image_size", "stages"):  # JSON has no tuples
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         super().__post_init__()
@@ -127,7 +133,7 @@ class ViTConfig(Ranged):
 
     def _check_sizes(self) -> None:
         if not self.depth and self.stem != "resnet":
-            raise UserError("depth is 0; expected at least 1: only a ResNet does without blocks")
+            raise UserError("depth is 0; expected at least 1: only a ResNet has no blocks")
         H, W = self.image_hw
         if H % self.patch_size or W % self.patch_size:
             raise UserError(
@@ -151,7 +157,9 @@ class ViTConfig(Ranged):
         if self.hidden < 1:
             raise UserError(f"mlp_ratio is {self.mlp_ratio}; expected a hidden width of at least 1")
         if self.pos_embed == "sincos2d" and self.dim % 4:
-            raise UserError(f"pos_embed sincos2d needs a dim that 4 divides, found {self.dim}")
+            raise UserError(
+                f"pos_embed sincos2d needs a dim that is a multiple of 4, found {self.dim}"
+            )
 
     def _check_tokens(self) -> None:
         if self.distilled and (
@@ -167,14 +175,14 @@ class ViTConfig(Ranged):
             )
         head_dim = self.dim // self.num_heads
         if self.rope != "none" and head_dim % 4:
-            raise UserError(f"rope needs heads of a width that 4 divides, found {head_dim}")
+            raise UserError(f"rope needs heads whose width is a multiple of 4, found {head_dim}")
 
     def _check_stages(self) -> None:
         count = len(self.stages)
         if self.patch_size != 2 ** (count - 1):
             raise UserError(
                 f"{count} stages make tokens of {2 ** (count - 1)} pixels, patch_size is "
-                f"{self.patch_size}; they must be the same"
+                f"{self.patch_size}; they must be equal"
             )
         if self.dim % (16 * self.patch_size):  # the narrowest bottleneck then has four channels
             raise UserError(
@@ -184,7 +192,7 @@ class ViTConfig(Ranged):
 
     @property
     def kind(self) -> str:
-        """What such a model is called."""
+        """A name for this kind of model."""
         if self.stem == "patch":
             return "ViT"
         return "hybrid" if self.depth else "ResNet"
@@ -207,7 +215,8 @@ class ViTConfig(Ranged):
         return self.pos_embed in ("learned", "sincos2d", "none") and self.rope == "none"
 
     def outside(self, known: Mapping[str, tuple | None]) -> tuple[str, Any] | None:
-        """The first field that something does not know, and its value; None: it knows this model.
+        """The first field that something does not support, and its value; None: it supports this
+        model.
 
         Args:
             known: a field's values, or None for any. Every other field must have its default.
@@ -220,33 +229,34 @@ class ViTConfig(Ranged):
 
     @property
     def num_class_tokens(self) -> int:
-        """Tokens, the first ones, that the head gets: class token, the distilled one."""
+        """Number of leading tokens that the head uses: class token, distillation token."""
         return (self.pool == "cls") + self.distilled
 
     @property
     def num_prefix(self) -> int:
-        """Tokens before the patches: class tokens, then registers."""
+        """Number of tokens before the patches: class tokens, then registers."""
         return self.num_class_tokens + self.num_registers
 
     @property
     def num_tokens(self) -> int:
-        """T: the patches, and the tokens before them."""
+        """T: the patches and the tokens before them."""
         rows, columns = self.grid
         return rows * columns + self.num_prefix
 
     @property
     def num_positions(self) -> int:
-        """The tokens that have a learned position, where positions are learned."""
+        """Number of tokens with a learned position, if positions are learned."""
         return self.num_tokens - (0 if self.embed_prefix else self.num_prefix)
 
     @property
     def hidden(self) -> int:
         """F: the hidden width of the MLP."""
-        return int(self.dim * self.mlp_ratio + 1e-6)  # a ratio of two widths may be a hair short
+        # a ratio of two widths may be slightly too small
+        return int(self.dim * self.mlp_ratio + 1e-6)
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> "ViTConfig":
-        """The configuration of a named size, as "S/16": any patch size after the slash.
+        """The configuration of a named size, such as "S/16": any patch size after the slash.
 
         Args:
             name: of `PRESETS`. overrides: fields to change, e.g. `num_classes=100`.
@@ -283,12 +293,13 @@ RESNETS: dict[str, dict] = {
     "resnet-20": {**_RESNET, "dim": 512, "stages": (2, 2, 2)},
     "resnet-38": {**_RESNET, "dim": 768, "stages": (4, 4, 4)},
 }
-"""ResNets by name; the number counts the layers, as He et al. do."""
+"""ResNets by name; the number counts layers, as in He et al."""
 
 
 def preset_fields(name: str) -> dict:
-    """ "S/16" -> the fields of `ViTConfig` that it stands for; "hybrid-S/16" has convolutions in
-    place of the patches. Raises UserError on another name."""
+    """ "S/16" -> its fields of `ViTConfig`; "hybrid-S/16" has convolutions instead of patches.
+    Raises UserError for another name.
+    """
     if name in RESNETS:
         return dict(RESNETS[name], patch_size=4, num_classes=10)
     if name.startswith("hybrid-"):

@@ -1,4 +1,4 @@
-"""What a model costs, counted from its config before anything is allocated."""
+"""The cost of a model, counted from its config before anything is allocated."""
 
 import itertools
 
@@ -7,7 +7,7 @@ from minivit.models.config import ViTConfig
 
 
 def num_parameters(config: ViTConfig) -> int:
-    """The learned numbers of a `ViT`, layer by layer (paper, table 1)."""
+    """The number of parameters of a `ViT`, layer by layer (paper, table 1)."""
     C, features = config.dim, config.representation_size or config.dim
     return (
         config.num_prefix * C
@@ -48,12 +48,12 @@ def _mlp(config: ViTConfig) -> int:
 
 
 def num_activations(config: ViTConfig, device: str = "cpu") -> int:
-    """Numbers that forward keeps of one image until backward, or somewhat fewer.
+    """Lower bound of the numbers that forward keeps per image until backward.
 
-    Per block: the attention map of each head, or of each query a number where attention goes in
-    blocks; of a token's width the two norms, queries, keys,
-    values, the heads' outputs, and two inputs; three times the hidden width of the MLP. What
-    dropout, positions and the head keep is left out.
+    Per block: the attention map of each head, or one number per query if attention is computed in
+    blocks; of a token's width the two norms, queries, keys, values, the heads' outputs, and two
+    inputs; three times the hidden width of the MLP. What dropout, positions and the head keep is
+    not counted.
     """
     T, C = config.num_tokens, config.dim
     has_map = config.attn_dropout > 0 or config.pos_embed in ("relative", "relative_bias")
@@ -64,7 +64,7 @@ def num_activations(config: ViTConfig, device: str = "cpu") -> int:
 
 
 def _offsets(config: ViTConfig) -> int:
-    """Between two patches."""
+    """The number of offsets between two patches."""
     rows, columns = config.grid
     return (2 * rows - 1) * (2 * columns - 1)
 
@@ -95,7 +95,7 @@ def _resnet(config: ViTConfig) -> int:
 
 
 def _stem_activations(config: ViTConfig) -> int:
-    """The output of each stage's convolutions, of each bottleneck four times that of its last."""
+    """The outputs of each stage's convolutions, and for each bottleneck four times its last."""
     H, W = config.image_hw
     if config.stem == "resnet":
         widths = [config.dim >> (len(config.stages) - 1 - i) for i in range(len(config.stages))]

@@ -1,7 +1,8 @@
-"""What a model says with one of its parts changed: a head off, a layer skipped, other positions.
+"""Interventions: a model with a part changed, such as a head switched off, a layer skipped, other
+positions.
 
-An intervention gives a model of its own, which everything that takes a model takes: `look`,
-`trace`, `logit_lens`. The live page makes the same changes in `viz/page/model.js`.
+An intervention returns a new model that can be used like any other: with `look`, `trace`,
+`logit_lens`. The live page makes the same changes in `viz/page/model.js`.
 """
 
 import math
@@ -36,22 +37,22 @@ def intervene(
     forced: Sequence[int] = (),
     positions: Literal["own", "off"] | Sequence[int] = "own",
 ) -> ViT:
-    """A copy of the model with some of its parts changed; the model stays as it is.
+    """A copy of the model with some of its parts changed; the model itself stays unchanged.
 
     Layers, heads and patches are counted from 0, patches row by row.
 
     Args:
-        heads_off: (layer, head) of those whose result is zero; their maps stay. For all heads but
-            one: `other_heads`.
-        skipped: layers that pass their tokens on; their maps are zero.
-        uniform: layers in which every token attends to all tokens alike.
+        heads_off: (layer, head) of heads whose output is set to zero; their maps stay. For all
+        heads but one: `other_heads`. skipped: layers that pass their tokens through; their maps are
+        zero. uniform: layers in which every token attends to all tokens equally.
         temperature: what the scores of all heads are divided by, above 0.
-        forced: patches to which alone the class token attends, to each alike, in all layers.
-        positions: "off": the patches have none; or for each patch the one whose position it gets.
+        forced: the only patches that the class token attends to, equally, in all layers.
+        positions: "off": the patches have none; or for each patch the index of the patch whose
+        position it gets.
 
     Raises:
         UserError: a layer, head or patch that the model does not have; no class token to force; no
-            positions to change, or positions of one's own.
+        positions to change, or a custom position layer.
     """
     config, twin = model.config, model.copy()
     for layer, head in heads_off:
@@ -87,9 +88,9 @@ def other_heads(config: ViTConfig, layer: int, head: int) -> list[tuple[int, int
 def cover_patches(
     images: Array, patches: Sequence[int], patch_size: int, value: float | Sequence[float] = 0.0
 ) -> Array:
-    """Images (N, channels, H, W) whose patches have one color.
+    """Images (N, channels, H, W) with these patches filled with one color.
 
-    value: for all channels, or one per channel. Of normalized images 0 is the mean color of the
+    value: for all channels, or one per channel. In normalized images, 0 is the mean color of the
     training images.
     """
     cut, size = _cut(images, patch_size)
@@ -101,10 +102,10 @@ def cover_patches(
 
 
 def blur_patches(images: Array, patches: Sequence[int], patch_size: int) -> Array:
-    """Images (N, channels, H, W) whose patches are blurred: each pixel is the mean of the square of
-    pixels around it, half a patch to each side, as far as the image goes.
+    """Images (N, channels, H, W) with these patches blurred: each pixel is the mean of a square
+    around it, half a patch to each side, clipped to the image.
 
-    Of whole numbers, such as uint8 pixels, the mean is rounded, half up.
+    For integers, such as uint8 pixels, the mean is rounded half up.
     """
     xp, reach = get_xp(images), math.ceil(patch_size / 2)
     rows, columns = (xp.asarray(_mean_of_near(length, reach)) for length in images.shape[2:])
@@ -122,7 +123,7 @@ def blur_patches(images: Array, patches: Sequence[int], patch_size: int) -> Arra
 def arrange_patches(images: Array, order: Sequence[int], patch_size: int) -> Array:
     """Images (N, channels, H, W) with their patches in another order: shuffled, or two swapped.
 
-    order: for each place the patch that goes there.
+    order: for each position, the patch that goes there.
     """
     cut, size = _cut(images, patch_size)
     _check_order(order, cut.shape[1])
@@ -130,17 +131,17 @@ def arrange_patches(images: Array, order: Sequence[int], patch_size: int) -> Arr
 
 
 class SkippedBlock(Block):
-    """A block that passes its tokens on. Its parameters stay, its attention maps are zero."""
+    """A block that passes its tokens through. Its parameters stay; its attention maps are zero."""
 
     def __init__(self, block: Block):
         vars(self).update(vars(block))
 
     def equation(self, names: tuple[str, ...], x: str) -> str:
-        """ "x", as a trace has it."""
+        """ "x", the formula shown in a trace."""
         return x
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, BlockCache]:
-        """x -> x, and a cache for whoever looks at its maps and at its normalized tokens."""
+        """x -> x, and a cache with its maps and normalized tokens."""
         B, T, _ = x.shape
         probs = get_xp(x).zeros((B, self.attn.num_heads, T, T), x.dtype)
         nothing: Any = None
@@ -161,7 +162,7 @@ class SkippedBlock(Block):
 
 
 class ForcedAttention(MultiHeadAttention):
-    """Attention whose first tokens, `askers` of them, attend to the tokens `forced` alone."""
+    """Attention whose first `askers` tokens attend only to the tokens `forced`."""
 
     def __init__(self, attention: MultiHeadAttention, askers: int, forced: list[int]):
         vars(self).update(vars(attention))
@@ -170,7 +171,7 @@ class ForcedAttention(MultiHeadAttention):
     def forward(
         self, x: Array, stream: RandomStream | None = None
     ) -> tuple[Array, MultiHeadAttentionCache]:
-        """x (B, T, C) -> (B, T, C), cache; at rest, as nobody trains it."""
+        """x (B, T, C) -> (B, T, C), cache; without dropout, as it is never trained."""
         _, cache = super().forward(x)
         probs, v = cache.probs, cache.attention.v
         probs[:, :, : self.askers] = 0.0
@@ -181,26 +182,28 @@ class ForcedAttention(MultiHeadAttention):
         return y, cache._replace(attention=attention)
 
     def backward(self, *_: Any) -> Array:
-        """Not written: scores that are overruled have no gradient."""
-        raise UserError("forced attention has no backward; look at it without gradients")
+        """Not implemented: overridden scores have no gradient."""
+        raise UserError("forced attention has no backward; use it without gradients")
 
 
 def _switch_off(attn: MultiHeadAttention, head: int) -> None:
-    """The rows of the output projection that read the head's result."""
+    """The rows of the output projection that read the head's output."""
     D = len(attn.proj.weight.data) // attn.num_heads
     attn.proj.weight.data[head * D : (head + 1) * D] = 0.0
 
 
 def _scale_scores(attn: MultiHeadAttention, scale: float) -> None:
-    """Scores are linear in the queries, and so are those of relative positions; where queries are
-    normalized, in the norm's weights."""
+    """Scores are linear in the queries, including those of relative positions; if queries are
+    normalized, scores are linear in the norm's weights.
+    """
     C = len(attn.qkv.weight.data)
     if hasattr(attn, "q_norm"):
         queries = [parameter.data for _, parameter in attn.q_norm.named_parameters()]
     else:
         queries = [attn.qkv.weight.data[:, :C]]
         queries += [] if attn.qkv.bias is None else [attn.qkv.bias.data[:C]]
-    if attn.relative_bias and attn.offsets is not None:  # a number, whatever the query
+    # a number that does not depend on the query
+    if attn.relative_bias and attn.offsets is not None:
         queries.append(attn.relative_table.data)
     for numbers in queries:
         numbers *= scale
@@ -218,34 +221,34 @@ def _force(model: ViT, patches: list[int]) -> None:
 
 
 def _move_positions(model: ViT, order: list[int] | None) -> None:
-    """Give the patches the positions of others, or with None no positions."""
+    """Give the patches the positions of others, or no positions (None)."""
     config = model.config
     N = config.num_tokens - config.num_prefix
     if order is not None:
         _check_order(order, N)
     if not isinstance(model.positions, LearnedPositions | FixedPositions | Identity):
         raise UserError(
-            f"positions: {type(model.positions).__qualname__} is a layer of your own, of which "
-            "nobody knows where it keeps them; change it yourself"
+            f"positions: {type(model.positions).__qualname__} is a layer of your own with an "
+            "unknown structure; change it yourself"
         )
     if config.pos_embed == "none" and config.rope == "none":
         raise UserError("positions: the model has none to change (pos_embed none, rope none)")
     if isinstance(model.positions, LearnedPositions):
         _move_rows(model.positions.pos_embed.data, N, order)
     if isinstance(model.positions, FixedPositions):
-        model.positions.table = model.positions.table.copy()  # which replicas share
+        model.positions.table = model.positions.table.copy()  # shared by replicas
         _move_rows(model.positions.table, N, order)
     for block in model.blocks:
         _move_attention(block.attn, order)
 
 
 def _move_rows(table: Array, N: int, order: list[int] | None) -> None:
-    """The last N of a table (1, T, C); a class token keeps its own."""
+    """Permute the last N of a table (1, T, C); a class token keeps its own."""
     table[:, -N:] = 0.0 if order is None else table[:, -N:][:, order]
 
 
 def _move_attention(attn: MultiHeadAttention, order: list[int] | None) -> None:
-    """What attention itself knows of places: offsets between patches, and angles."""
+    """Change the positions inside attention: offsets between patches, and angles."""
     if order is None:
         attn.rotary = None
         if attn.offsets is not None:
@@ -259,7 +262,7 @@ def _move_attention(attn: MultiHeadAttention, order: list[int] | None) -> None:
 
 
 def _mean_of_near(length: int, reach: int) -> np.ndarray:
-    """(length, length): row i averages the places from i - reach to i + reach that there are."""
+    """(length, length): row i averages over i - reach … i + reach, clipped to the valid range."""
     places = np.arange(length)
     near = np.abs(places[:, None] - places) <= reach
     return near / near.sum(1, keepdims=True)

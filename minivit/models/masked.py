@@ -1,4 +1,4 @@
-"""A Vision Transformer that predicts what was hidden from it (paper, section B.1.2)."""
+"""A Vision Transformer that predicts hidden patches (paper, section B.1.2)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
@@ -37,8 +37,8 @@ class MaskedViTCache(NamedTuple):
 
 
 class MaskedViT(Model):
-    """A ViT with a learned mask token and, in place of the head, a decoder from each corrupted
-    patch's token to what that patch was. The head stays as it is, zero, for a later task.
+    """A ViT with a learned mask token and, instead of the head, a decoder from each corrupted
+    patch's token to the original patch. The head stays zero, for a later task.
 
     Args:
         config, seed, dtype, device: as for `ViT`. outputs: numbers predicted per patch.
@@ -71,27 +71,27 @@ class MaskedViT(Model):
         return self.vit
 
     def members(self) -> Iterator[tuple[str, Layer | Parameter]]:
-        """The encoder's, by the names that they have in a `ViT`; the mask token, the decoder."""
+        """The encoder's, by their names in a `ViT`; the mask token, the decoder."""
         yield from self.vit.members()
         yield "mask_token", self.mask_token
         yield "decoder", self.decoder
 
     @property
     def own_layers(self) -> tuple[str, ...]:
-        """Classes of its layers, and of the encoder, that are not minivit's."""
+        """Classes of its layers, and of the encoder's, that are not minivit's."""
         return tuple(sorted({*super().own_layers, *self.vit.own_layers}))
 
     def _constants(self) -> list[Array]:
         return self.vit._constants()
 
     def replica(self) -> Self:
-        """A model that shares this one's weights and has gradients of its own."""
+        """A model that shares this one's weights but has its own gradients."""
         twin = super().replica()
         twin.vit.flat = twin.flat.part(twin.vit)
         return twin
 
     def copy(self) -> Self:
-        """A model with the same weights, to be changed on its own."""
+        """An independent copy with the same weights."""
         twin = super().copy()
         twin.vit.flat = twin.flat.part(twin.vit)
         return twin
@@ -99,12 +99,12 @@ class MaskedViT(Model):
     def forward(  # type: ignore[override]
         self, images: Array, train: bool = False, stream: RandomStream | None = None
     ) -> tuple[Array, MaskedViTCache]:
-        """What the corrupted patches were.
+        """Predict what the corrupted patches were.
 
         Args:
-            images: (B, channels, H, W). train: dropout and drop path at work.
-            stream: where their masks come from, and in either case what is hidden; None hides what
-                `RandomStream(0)` says.
+            images: (B, channels, H, W). train: whether to apply dropout and drop path.
+            stream: random numbers for their masks and for what is hidden; None hides as with
+            `RandomStream(0)`.
 
         Returns:
             (B, M, outputs) for M = N/2 corrupted patches, cache; `cache.corruption.chosen` (B, M)
@@ -134,8 +134,9 @@ class MaskedViT(Model):
         cache: MaskedViTCache,
         done: Callable[[int], None] | None = None,
     ) -> Array:
-        """dpredicted (B, M, outputs) -> dimages; parameters' gradients are added to. done: as of
-        `ViT.backward`."""
+        """dpredicted (B, M, outputs) -> dimages; adds to the parameters' gradients. done: as in
+        `ViT.backward`.
+        """
         vit = self.vit
         dtokens = take_tokens_backward(self.decoder.backward(dpredicted, cache.decoder), cache.take)
         dx = vit.norm.backward(dtokens, cache.norm)
@@ -147,13 +148,14 @@ class MaskedViT(Model):
 
 
 def patch_colours(pixels: np.ndarray, patch_size: int, cells: int) -> np.ndarray:
-    """The mean colours of each patch's cells, three bits a channel.
+    """The mean colors of each patch's cells, three bits per channel.
 
     Args:
-        pixels: (B, C, H, W), 0 to 1. cells: a patch is cut into cells × cells; must divide it.
+        pixels: (B, C, H, W), 0 to 1. cells: a patch is cut into cells × cells; must divide the
+        patch size.
 
     Returns:
-        int64 (B, N, cells²): of RGB, red·64 + green·8 + blue, each 0 to 7; of grey, 0 to 7.
+        int64 (B, N, cells²): for RGB, red·64 + green·8 + blue, each 0 to 7; for grayscale, 0 to 7.
     """
     B, C, H, W = pixels.shape
     side = patch_size // cells

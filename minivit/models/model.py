@@ -1,4 +1,4 @@
-"""What all whole models have in common."""
+"""The common base of whole models."""
 
 import copy
 from typing import Any, Self
@@ -13,7 +13,7 @@ from minivit.models.summary import summary
 
 
 class Model(Layer):
-    """A layer for whole images, whose parameters are views into flat arrays.
+    """A layer that takes images, whose parameters are views into flat arrays.
 
     config: sizes and options. device: "cpu", "cuda" or "cuda:N". flat: all its parameters.
     """
@@ -24,18 +24,19 @@ class Model(Layer):
 
     @property
     def dtype(self) -> np.dtype:
-        """float32 or float64, of the weights and of the images that the model takes."""
+        """float32 or float64, the dtype of the weights and the input images."""
         return self.flat.data.dtype
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers it learns."""
+        """The number of parameters."""
         return self.flat.num_parameters
 
     @property
     def own_layers(self) -> tuple[str, ...]:
-        """Classes of its layers that are not minivit's: neither the config nor the weights say
-        what they compute."""
+        """Classes of its layers that are not minivit's: neither the config nor the weights define
+        what they compute.
+        """
         kinds = {type(layer) for _, layer in self.named_layers()}
         return tuple(
             sorted(k.__qualname__ for k in kinds if k.__module__.split(".")[0] != "minivit")
@@ -57,7 +58,7 @@ class Model(Layer):
         return twin
 
     def _constants(self) -> list[Array]:
-        """Arrays that are neither learned nor changed: replicas share them."""
+        """Arrays that are neither learned nor changed: shared by replicas."""
         return []
 
     def summary(self) -> str:
@@ -65,7 +66,7 @@ class Model(Layer):
         return summary(self)
 
     def check_images(self, images: Array) -> None:
-        """Raise UserError for images of another shape, dtype or device than the model's."""
+        """Raise UserError if the images' shape, dtype or device differs from the model's."""
         require_same_xp(images=images, weights=self.flat.data)
         expected = (self.config.in_channels, *self.config.image_hw)
         if images.ndim != 4 or images.shape[1:] != expected:

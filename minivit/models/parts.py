@@ -1,4 +1,4 @@
-"""The layers that a `ViTConfig` names."""
+"""The layers that a `ViTConfig` specifies."""
 
 from collections.abc import Callable
 from functools import partial
@@ -37,17 +37,17 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
 
 
 def make_norm(config: ViTConfig) -> Callable[[int], Layer]:
-    """What makes a norm for tokens of a width."""
+    """A function that makes a norm for a given width."""
     return partial(NORMS[config.norm], eps=config.norm_eps)
 
 
 def make_activation(config: ViTConfig) -> Layer:
-    """Between the MLP's two layers."""
+    """The activation between the MLP's two layers."""
     return Swiglu() if config.mlp == "swiglu" else ACTIVATIONS[config.activation]()
 
 
 def make_stem(rng: np.random.Generator, config: ViTConfig) -> Layer:
-    """What makes tokens of pixels."""
+    """The stem, which turns pixels into tokens."""
     if config.stem == "resnet":
         return ResNet(rng, config.stages, config.in_channels, config.dim)
     kind = {"patch": PatchEmbed, "conv": ConvStem}[config.stem]
@@ -55,7 +55,7 @@ def make_stem(rng: np.random.Generator, config: ViTConfig) -> Layer:
 
 
 def make_positions(rng: np.random.Generator, config: ViTConfig) -> Layer:
-    """What adds a vector to each token for its place; nothing where attention knows the places."""
+    """The layer that adds position embeddings; the identity if positions are inside attention."""
     if config.pos_embed == "learned":
         return LearnedPositions(rng, config.num_positions, config.dim)
     if config.pos_embed == "sincos2d":
@@ -64,7 +64,7 @@ def make_positions(rng: np.random.Generator, config: ViTConfig) -> Layer:
 
 
 def make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:
-    """The encoder's block i."""
+    """Block i of the encoder."""
     attention: dict[str, Any] = {"qkv_bias": config.qkv_bias, "rotary": make_rotary(config)}
     if config.pos_embed in ("relative", "relative_bias"):
         attention["relative_grid"] = config.grid
@@ -88,7 +88,7 @@ def make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:
 
 
 def make_rotary(config: ViTConfig) -> Rotary | None:
-    """The angles of the patches; None where nothing is turned."""
+    """The rotary angles of the patches; None for none."""
     D, theta = config.dim // config.num_heads, config.rope_theta
     if config.rope == "none":
         return None

@@ -1,4 +1,4 @@
-"""What a model is made of and what it costs, as a table."""
+"""A model's layers and their cost, as a table."""
 
 import math
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from minivit.models.config import ViTConfig
 
 
 class Row(NamedTuple):
-    """One line of the table. flops: of forward, one image, a multiply-add counted as two.
-    activation: bytes that this layer's cache holds for one image until backward.
+    """One line of the table. flops: of forward, for one image, with a multiply-add counted as two.
+    activation: bytes that this layer's cache keeps for one image until backward.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 class Summarized(Protocol):
-    """What a summary needs of a model."""
+    """What a summary needs from a model."""
 
     config: ViTConfig
     flat: FlatParameters
@@ -47,7 +47,7 @@ def rows(model: Summarized) -> Iterator[Row]:
 
 
 class _Rows:
-    """The rows of each member of a model's cache: a method per member, of its name."""
+    """The rows of each member of a model's cache: one method per member, with its name."""
 
     def __init__(self, model: Summarized, cache: Any):
         self.config, self.cache = model.config, cache
@@ -62,7 +62,7 @@ class _Rows:
         return Row(name, output, sum(own), flops, _new_bytes(cached, self.seen))
 
     def parameter(self, name: str, output: tuple[int, ...]) -> Iterator[Row]:
-        """The row of a parameter without a layer of its own, where the model has it."""
+        """The row of a parameter without its own layer, if the model has it."""
         if name in self.sizes:
             yield self.row(name, output, 0, ())
 
@@ -110,7 +110,7 @@ class _Rows:
                     yield row
 
     def layer(self, name: str, output: tuple[int, ...], cached: Any) -> Iterator[Row]:
-        """The row of a norm, or of other positions, that a model may have or not."""
+        """The row of an optional norm or position layer."""
         if any(key.startswith(f"{name}.") for key in self.sizes):
             yield self.row(name, output, 0, cached)
 
@@ -119,7 +119,7 @@ class _Rows:
         yield from self.layer("norm", (self.T, self.C), (cached, tokens))
 
     def tokens(self, cached: Any) -> Iterator[Row]:
-        yield from ()  # in the row of the norm, whose output they are
+        yield from ()  # counted in the row of the norm, whose output they are
 
     def pool(self, cached: Any) -> Iterator[Row]:
         N, C, F = math.prod(self.config.grid), self.C, self.config.hidden
@@ -150,7 +150,7 @@ class _Rows:
 
 
 def _stem_flops(config: ViTConfig) -> int:
-    """Of one image: the patches' projection, or the convolutions."""
+    """FLOPs for one image: the patch projection, or the convolutions."""
     (H, W), P, C = config.image_hw, config.patch_size, config.dim
     if config.stem == "patch":
         return 2 * H * W * config.in_channels * C
@@ -165,7 +165,7 @@ def _stem_flops(config: ViTConfig) -> int:
 
 
 def _resnet_flops(config: ViTConfig) -> int:
-    """Of one image: root, bottlenecks, shortcuts."""
+    """FLOPs for one image: root, bottlenecks, shortcuts."""
     pixels, width = math.prod(config.image_hw), config.dim >> (len(config.stages) - 1)
     fan_in = width // 4
     products = pixels * 9 * config.in_channels * fan_in
@@ -182,7 +182,7 @@ def _resnet_flops(config: ViTConfig) -> int:
 
 
 def _new_bytes(cached: Any, seen: set[int]) -> int:
-    """Bytes of the arrays in a cache whose memory is none of `seen`, which they are added to."""
+    """Bytes of the arrays in a cache whose memory is not in `seen`, to which they are added."""
     if isinstance(cached, tuple | list):
         return sum(_new_bytes(member, seen) for member in cached)
     if not hasattr(cached, "nbytes"):
@@ -195,7 +195,7 @@ def _new_bytes(cached: Any, seen: set[int]) -> int:
 
 
 def _owner(array: Array) -> Array:
-    """The array whose memory a view looks into."""
+    """The array that owns a view's memory."""
     while array.base is not None and hasattr(array.base, "nbytes"):
         array = array.base
     return array

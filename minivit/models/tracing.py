@@ -1,8 +1,8 @@
 """Step through a model: every tensor of a forward and a backward pass, in order.
 
-Nothing in the model knows of it. While it runs, Python reports every function that is called
-(`sys.setprofile`); where it is one of `functional/`, what came out is written down. So a trace
-shows the code that is, with its line.
+The model itself is not involved. During a trace, Python reports every function call
+(`sys.setprofile`); for functions of `functional/`, the results are recorded. So a trace shows the
+code that actually ran, with its line.
 """
 
 import html
@@ -30,9 +30,9 @@ PACKAGE = Path(__file__).parents[1]
 class Step(NamedTuple):
     """One tensor of a pass.
 
-    name: timm's name of the layer, and what of it, as "blocks.0.attn.probs".
-    array: as it was at that moment, on the host. backward: of which pass it is.
-    equation: what was computed. where: file, line and function that computed it.
+    name: timm's name of the layer and the tensor's own, such as "blocks.0.attn.probs".
+    array: a copy from that moment, on the host. backward: whether it is of the backward pass.
+    equation: the formula. where: file, line and function that computed it.
     """
 
     name: str
@@ -49,8 +49,9 @@ class Step(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """What to record of a function. outputs: names of what it returns, cache left out; "" is
-    the layer's own name. inputs: arguments that are worth a line too."""
+    """What to record of a function. outputs: names of its results, without the cache; "" is the
+    layer's own name. inputs: arguments to record, too.
+    """
 
     outputs: tuple[str, ...]
     equation: str
@@ -86,7 +87,7 @@ SPECS: dict[Callable, Spec] = {
     F.swiglu_forward: Spec(("gated",), "a σ(a) b"),
     F.tanh_forward: Spec(("tanh",), "tanh(x)"),
     F.mean_pool_forward: Spec(("pooled",), "mean of the tokens"),
-    F.sequence_pool_forward: Spec(("pooled",), "mean of the tokens, each by its own share"),
+    F.sequence_pool_forward: Spec(("pooled",), "mean of the tokens, with their weights"),
     F.corrupt_forward: Spec(("corrupted",), "S x + m mask_token"),
     F.take_tokens_forward: Spec(("taken",), "the rows of some tokens"),
     F.cross_entropy_forward: Spec(("loss",), "-log p[label]"),
@@ -130,7 +131,7 @@ SPECS: dict[Callable, Spec] = {
     F.linear_backward: Spec(("dx", "dweight", "dbias"), "dy Wᵀ; xᵀ dy; Σ dy"),
     F.patchify_backward: Spec(("dimage",), "each number back to its pixel"),
 }
-"""All that a model calls; a test sees that none is missing."""
+"""All functions that a model calls; a test checks that none is missing."""
 
 WITHIN: dict[Callable, dict[Callable, list[tuple[str, ...]]]] = {
     F.multi_head_attention_forward: {F.linear_forward: [("qkv",), ("",)]},
@@ -141,16 +142,16 @@ WITHIN: dict[Callable, dict[Callable, list[tuple[str, ...]]]] = {
         ]
     },
 }
-"""Names of the first, the second … call of a function inside another."""
+"""Names of the first, second … call of a function inside another."""
 
 
 CELL = "text-align:left;white-space:nowrap"
 WRAPPED = "text-align:left"
-"""How a cell of the page's table is set; only equations and places may take two lines."""
+"""Style of a cell of the HTML table; only equations and places may wrap."""
 
 
 class Trace:
-    """The steps of a pass there and back. In a notebook and in print it is a table.
+    """The steps of a forward and a backward pass. Displayed and printed as a table.
 
     `trace["blocks.0.attn.probs"]` is a `Step`, so is `trace[3]`.
     """
@@ -165,7 +166,7 @@ class Trace:
         return iter(self.steps)
 
     def __getitem__(self, key: str | int) -> Step:
-        """A step by its name or its number. Raises UserError where there is none of the name."""
+        """A step by name or number. Raises UserError if there is no such step."""
         if isinstance(key, int):
             return self.steps[key]
         for step in self.steps:
@@ -176,7 +177,7 @@ class Trace:
         raise UserError(f"no step is called {key}; {hint}")
 
     def only(self, part: str) -> "Trace":
-        """The steps that have `part` in their names."""
+        """The steps with `part` in their names."""
         return Trace([step for step in self.steps if part in step.name])
 
     def __repr__(self) -> str:
@@ -203,7 +204,7 @@ class Trace:
             *narrow, equation, where = (html.escape(cell) for cell in _cells(step))
             cells = [f'<td style="{CELL}">{cell}</td>' for cell in narrow]
             cells.append(f'<td style="{WRAPPED}">{equation}</td>')
-            short = where.rsplit("/", 1)[-1]  # the folders would make the table wider than a page
+            short = where.rsplit("/", 1)[-1]  # full paths would make the table wider than a page
             cells.append(f'<td style="{WRAPPED}" title="{where}">{short}</td>')
             rows.append("<tr>" + "".join(cells) + "</tr>")
         body = "".join(rows)
@@ -224,12 +225,12 @@ def trace(model: ViT | MaskedViT, image: Array, label: int | None = None) -> Tra
 
     Args:
         model: its gradients are left as they were. image: (channels, H, W) or (1, channels, H, W),
-            normalized, of the model's dtype. label: the right class, for the loss; None for the one
-            that the model thinks best. A `MaskedViT` knows no classes: its loss is the squared
-            error of what it predicts to zero.
+            normalized, of the model's dtype. label: the true class, for the loss; None for the
+            predicted one. A `MaskedViT` has no classes: its loss is the mean square of its
+            predictions.
 
     Raises:
-        UserError: more than one image, or what `ViT.forward` refuses.
+        UserError: more than one image, or as `ViT.forward`.
     """
     images = image[None] if image.ndim == 3 else image
     if len(images) != 1:
@@ -244,12 +245,12 @@ def trace(model: ViT | MaskedViT, image: Array, label: int | None = None) -> Tra
         model.backward(backward(), cache)
     model.flat.grad[...] = kept
     return Trace(
-        [Step("image", to_host(images).copy(), False, "normalised pixels", ""), *watch.steps]
+        [Step("image", to_host(images).copy(), False, "normalized pixels", ""), *watch.steps]
     )
 
 
 def _loss(model: ViT | MaskedViT, out: Array, label: int | None) -> Callable[[], Array]:
-    """Compute a loss of what the model said; returns a function for its gradient."""
+    """Compute a loss of the model's output; returns a function for its gradient."""
     xp = get_xp(out)
     if isinstance(model, MaskedViT):
         _, squared = F.squared_error_forward(out, xp.zeros_like(out))
@@ -260,7 +261,7 @@ def _loss(model: ViT | MaskedViT, out: Array, label: int | None) -> Callable[[],
 
 
 class _Watch:
-    """Writes steps down while it is entered. backward: which pass is running."""
+    """Context manager that records steps. backward: which pass is running."""
 
     def __init__(self, model: ViT | MaskedViT):
         self.layers = dict(model.named_layers())
@@ -270,8 +271,8 @@ class _Watch:
         }
         self.outer = {_code(function): function for function in WITHIN}
         self.steps: list[Step] = []
-        self.calls: dict[str, int] = {}  # how often each name was written
-        self.stack: list[str] = []  # paths of the layers that are at work
+        self.calls: dict[str, int] = {}  # how often each name was recorded
+        self.stack: list[str] = []  # paths of the layers being executed
         self.turns: list[tuple[Callable, dict[Callable, int]]] = []  # calls inside an outer one
         self.backward = False
 
@@ -304,12 +305,12 @@ class _Watch:
         if value is None:
             return  # an exception passes through
         if self.backward and function is F.split_heads:
-            return  # there it gives views that attention's backward is about to fill
+            return  # in backward it returns views that attention's backward will fill
         results = value if isinstance(value, tuple) else (value,)
         self._write(self._outputs(function, spec), results, spec.equation, _place(function))
 
     def _outputs(self, function: Callable, spec: Spec) -> tuple[str, ...]:
-        """Names of the results: those of the spec, or of this call inside another function."""
+        """Names of the results: from the spec, or for this call inside another function."""
         if self.turns:
             outer, counts = self.turns[-1]
             if function in WITHIN[outer]:
@@ -319,7 +320,7 @@ class _Watch:
         return spec.outputs
 
     def _on_layer(self, frame: FrameType, event: str, value: Any, layer: Layer) -> None:
-        """Keep the path; and write down the residual sums, which are no function of their own."""
+        """Track the path, and record the residual sums, which are not functions themselves."""
         path, names = self.paths[id(layer)], frame.f_locals
         above, _, name = path.rpartition(".")
         block = self.layers.get(above)
@@ -343,7 +344,9 @@ class _Watch:
         self._append(name, array, equation, _place(function))
 
     def _write(self, names: tuple[str, ...], arrays: tuple, equation: str, where: str) -> None:
-        """Results of one call; an equation may have a part for each, between semicolons."""
+        """Record the results of one call; an equation may have a part for each, separated by
+        semicolons.
+        """
         parts = equation.split("; ")
         path = self.stack[-1] if self.stack else ""
         for i, (name, array) in enumerate(zip(names, arrays, strict=False)):
@@ -352,13 +355,13 @@ class _Watch:
 
     def _append(self, name: str, array: Array, equation: str, where: str) -> None:
         self.calls[name] = turn = self.calls.get(name, 0) + 1
-        name = name if turn == 1 else f"{name}.{turn}"  # a stem has several of a kind
-        copy = np.array(to_host(array))  # what is written down must not change any more
+        name = name if turn == 1 else f"{name}.{turn}"  # a stem has several of the same kind
+        copy = np.array(to_host(array))  # recorded arrays must not change
         self.steps.append(Step(name, copy, self.backward, equation, where))
 
 
 def _code(function: Callable) -> CodeType:
-    """Of the function itself, which may have a decorator."""
+    """The place of the function itself, which may be decorated."""
     return inspect.unwrap(function).__code__
 
 
@@ -368,7 +371,7 @@ def _place(function: Callable) -> str:
 
 
 def _caller(frame: FrameType) -> str:
-    """Where an argument was computed: in the function that passes it on."""
+    """Where an argument was computed: in the function that passes it."""
     above: Any = frame.f_back
     if above.f_globals["__name__"] == has_twin.__module__:
         above = above.f_back

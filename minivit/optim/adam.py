@@ -8,18 +8,18 @@ from minivit.layers import FlatParameters
 
 
 class Adam:
-    r"""Steps as long as the gradient is steady, short where it is noisy.
+    r"""Large steps where the gradient is consistent, small ones where it is noisy.
 
     .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad
               v \leftarrow \beta_2 v + (1 - \beta_2) g^2
     .. math:: \theta \leftarrow \theta - \eta\,
               \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
 
-    m and v start at zero; the divisions by :math:`1 - \beta^t` take that bias out.
+    m and v start at zero; the divisions by :math:`1 - \beta^t` correct that bias.
 
     Args:
         flat: the model's parameters. betas, eps: β₁, β₂, ε.
-        weight_decay: λ, on tensors with two or more axes only. Here λθ is added to the gradient
+        weight_decay: λ, only on tensors with two or more axes. Here λθ is added to the gradient
             (L2), so v sees it too; see `AdamW`.
     """
 
@@ -41,11 +41,11 @@ class Adam:
         return {"m": self.m, "v": self.v}
 
     def step(self, lr: float, run: Callable = map) -> None:
-        """Change the weights by the gradients in `flat.grad`.
+        """Update the weights with the gradients in `flat.grad`.
 
         Args:
-            lr: η of this step. run: applies a function to every block, as `map` does; a map that
-                shares the blocks out among threads makes the step faster.
+            lr: η of this step. run: applies a function to every block, like `map`; one that
+            distributes the blocks over threads makes the step faster.
         """
         self.steps += 1
         beta1, beta2 = self.betas

@@ -1,4 +1,4 @@
-"""Muon: momentum, orthogonalised (Jordan et al., 2024; Liu et al., 2025)."""
+"""Muon: orthogonalized momentum (Jordan et al., 2024; Liu et al., 2025)."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,30 +7,30 @@ from minivit.backend import Array, get_xp
 from minivit.layers import FlatParameters
 from minivit.optim.adam import AdamW
 
-# Jordan et al.'s quintic: it lifts small singular values fast, and leaves all of them near 1
+# Jordan et al.'s quintic: it raises small singular values fast and leaves all of them near 1
 QUINTIC = (3.4445, -4.7750, 2.0315)
-# Liu et al.: the RMS of AdamW's steps, so that its learning rates and weight decays serve here too
+# Liu et al.: the RMS of AdamW's steps, so that its learning rates and weight decays carry over
 RMS = 0.2
 
 
 class Muon(AdamW):
-    r"""Steps that move a matrix in all its directions alike.
+    r"""Steps that move a matrix equally in all directions.
 
-    The gradient of a weight matrix is mostly a few directions; the rest hardly learns. Muon takes
-    the matrix that is closest to the momentum and has singular values of 1:
+    The gradient of a weight matrix is dominated by a few directions; the rest hardly learn. Muon
+    uses the matrix with singular values of 1 that is closest to the momentum:
 
     .. math:: M \leftarrow \mu M + G, \qquad
               O = \mathrm{orthogonalise}(G + \mu M) \approx U V^\top
     .. math:: W \leftarrow (1 - \eta\lambda)\,W - 0.2\,\eta\,\sqrt{\max(I, O)}\;O
 
-    It is for the matrices inside the encoder's blocks (q, k and v each on its own). All else —
-    embeddings, head, LayerNorms, biases — goes by AdamW, as its authors advise.
+    It is for the matrices inside the encoder's blocks (q, k and v separately). Everything else
+    (embeddings, head, LayerNorms, biases) uses AdamW, as its authors recommend.
 
     Args:
         flat, betas, eps, weight_decay: as in `AdamW`. momentum: μ.
 
-    share: orthogonalizes the matrices, as `map` does. It is most of the work and changes nothing,
-    so several processes may each do a part of it and exchange the results.
+    share: maps the orthogonalization over the matrices, like `map`. It is most of the work and has
+    no side effects, so several processes may each do a part and exchange the results.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Muon(AdamW):
         self.share: Callable = map
 
     def step(self, lr: float, run: Callable = map) -> None:
-        """Change the weights by the gradients in `flat.grad`; lr, run: see `Adam.step`."""
+        """Update the weights with the gradients in `flat.grad`; lr, run: see `Adam.step`."""
         super().step(lr, run)
         weights, grads, momenta = (
             list(self._hidden_matrices(array)) for array in (self.flat.data, self.flat.grad, self.m)
@@ -68,11 +68,11 @@ class Muon(AdamW):
         list(run(move, zip(weights, directions, strict=True)))
 
     def _is_stepped(self, name: str) -> bool:
-        """By AdamW: all that is no hidden matrix."""
+        """Whether AdamW updates this parameter: everything but hidden matrices."""
         return super()._is_stepped(name) and not is_hidden_matrix(name, self.flat.shapes[name])
 
     def _hidden_matrices(self, flat: Array) -> Iterator[Array]:
-        """The matrices of a flat array that Muon is for, as views; qkv as three."""
+        """The matrices of a flat array that Muon updates, as views; qkv as three."""
         for name, view in self.flat.views(flat).items():
             if is_hidden_matrix(name, view.shape) and name not in self.flat.frozen:
                 parts = 3 if name.endswith("qkv.weight") else 1
@@ -81,18 +81,18 @@ class Muon(AdamW):
 
 
 def is_hidden_matrix(name: str, shape: tuple[int, ...]) -> bool:
-    """A weight matrix between two hidden layers, by its name and shape."""
+    """Whether it is a weight matrix between two hidden layers, by name and shape."""
     return name.startswith("blocks.") and name.endswith(".weight") and len(shape) == 2
 
 
 def orthogonalize(matrix: Array, steps: int = 5) -> Array:
-    r"""The matrix with its singular values moved to about 1, its directions kept.
+    r"""The matrix with its singular values moved to about 1 and its singular vectors kept.
 
     .. math:: X \leftarrow a X + b\,(X X^\top) X + c\,(X X^\top)^2 X
 
-    An odd polynomial of a matrix acts on its singular values alone. This one (Newton–Schulz with
-    Jordan et al.'s numbers) needs no decomposition, only products; after five rounds the singular
-    values lie between 0.7 and 1.2, which serves as well as 1.
+    An odd polynomial of a matrix acts only on its singular values. This one (Newton–Schulz with
+    Jordan et al.'s coefficients) needs no decomposition, only products; after five iterations the
+    singular values are between 0.7 and 1.2, which works as well as 1.
 
     Args:
         matrix: (I, O). Returns a new array of the same shape and dtype.

@@ -1,4 +1,4 @@
-"""The learning rate over a training."""
+"""The learning rate over the course of training."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Schedule:
-    r"""Up in a straight line, then down.
+    r"""Linear warm-up, then decay.
 
     .. math:: \eta_t = \eta_{peak}\,\frac{t + 1}{W} \quad (t < W), \qquad
               \eta_t = \eta_{final} +

@@ -7,15 +7,15 @@ from minivit.layers import FlatParameters
 
 
 class SGD:
-    r"""A ball that rolls downhill, in PyTorch's form.
+    r"""SGD with momentum, in PyTorch's form.
 
     .. math:: u \leftarrow \mu u + g + \lambda\theta, \qquad
               \theta \leftarrow \theta - \eta\,u
               \quad\text{(Nesterov: } \theta - \eta\,(g + \lambda\theta + \mu u)\text{)}
 
     Args:
-        flat: the model's parameters. momentum: μ. nesterov: look ahead along the momentum.
-        weight_decay: λ, on tensors with two or more axes only.
+        flat: the model's parameters. momentum: μ. nesterov: use Nesterov's form.
+        weight_decay: λ, only on tensors with two or more axes.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class SGD:
         return {"velocity": self.velocity}
 
     def step(self, lr: float, run: Callable = map) -> None:
-        """Change the weights by the gradients in `flat.grad`; lr: η; run: see `Adam.step`."""
+        """Update the weights with the gradients in `flat.grad`; lr: η; run: see `Adam.step`."""
         self.steps += 1
 
         def update(rows: slice) -> None:

@@ -35,7 +35,7 @@ def test_a_model_is_trained_once(tmp_path, monkeypatch, capsys):
     assert progress[0].startswith("epoch 1/1: ")
     assert first.startswith("runs/course-test: trained, ")
     assert first.endswith("\n")
-    assert first.count("\n") == 1, "each line in the place of the one before"
+    assert first.count("\n") == 1, "each line overwrites the one before"
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
     again = course.trained("test", pos_embed="none").model
     np.testing.assert_array_equal(again.flat.data, model.flat.data)

@@ -269,7 +269,7 @@ def test_arrays(tmp_path):
         ({"images": np.zeros((12, 8, 8, 3), "f4")}, "are float32 and int64"),
         ({"images": np.full((12, 8, 8, 3), 256)}, "levels outside 0 to 255"),
         ({"images": np.zeros((12, 8, 8, 5), "u1")}, "expected 1 or 3 channels"),
-        ({"images": np.array([{}] * 12)}, "not a whole .npz file"),
+        ({"images": np.array([{}] * 12)}, "not a complete .npz file"),
         ({"labels": np.zeros(12, int)}, "a single class"),
         ({"labels": None}, "holds images; expected images and labels, or x and y"),
     ],

@@ -207,7 +207,7 @@ def test_weights_that_are_no_numbers_are_told(tmp_path, value):
     file = load_checkpoint(training.run.best)
     file.weights["head.bias"][1] = value
     save_checkpoint(training.run.best, file)
-    with pytest.raises(UserError, match="a weight is infinite or no number") as error:
+    with pytest.raises(UserError, match="a weight is infinite or NaN") as error:
         load_model(training.run.path)
     told(error)
 

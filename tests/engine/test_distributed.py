@@ -324,7 +324,7 @@ def test_what_one_process_does_is_refused_to_several(tmp_path, mpiexec):
     done = mpiexec(2, "-m", "minivit.evaluate", "runs", where=tmp_path)
     assert done.returncode == 2
     assert errors(done) == [
-        "error: minivit evaluate is done by one process, 2 were started; leave mpiexec out"
+        "error: minivit evaluate runs in one process, 2 were started; leave mpiexec out"
     ]
 
 
@@ -346,7 +346,7 @@ def test_kindred_commands_run_in_ranks_too(tmp_path, mpiexec):
     assert only_run(tmp_path).tested()
     done = mpiexec(2, "-c", code, "finetune", "--from", path, "--few-shot", "2", where=tmp_path)
     assert done.returncode == 2
-    assert "--few-shot is done by one process" in errors(done)[0]
+    assert "--few-shot runs in one process" in errors(done)[0]
 
 
 # Without MPI
@@ -399,7 +399,9 @@ def test_launchers_are_known_by_their_variables(launched, variables, expected):
 def test_a_launcher_of_another_mpi_is_found_out(launched, capsys):
     pytest.importorskip("mpi4py")
     launched("SLURM_STEP_NUM_TASKS", "2")
-    with pytest.raises(UserError, match=r"each would train alone: mpi4py is of another MPI"):
+    with pytest.raises(
+        UserError, match=r"each would train alone: mpi4py belongs to a different MPI"
+    ):
         find_world()
     assert guarded(lambda: main([])) == 2
     assert capsys.readouterr().err.startswith("error: 2 processes were started, and each would")

@@ -37,7 +37,7 @@ def test_it_is_resumed_to_what_it_would_have_reached(old):
 def test_its_model_is_loaded_or_said_to_know_no_classes(old):
     name, run = old
     if name == "patches":
-        with pytest.raises(UserError, match="knows no classes"):
+        with pytest.raises(UserError, match="has no classes"):
             load_model(run.path)
         return
     found = load_model(run.path)

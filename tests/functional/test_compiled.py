@@ -234,7 +234,7 @@ def test_a_changed_formula_is_what_trains(monkeypatch):
         return y, tuple(cache)
 
     monkeypatch.setattr(layernorm, "layernorm_forward", layernorm_forward)
-    with pytest.warns(UserWarning, match="layernorm_forward is not what its compiled twin"):
+    with pytest.warns(UserWarning, match="layernorm_forward differs from its compiled twin"):
         found = compiled.find_twins.__wrapped__()
     assert set(compiled.find_twins()) - set(found) == {"layernorm_forward"}
 

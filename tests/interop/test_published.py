@@ -41,9 +41,9 @@ IN_FLOAT32_ONLY = ["vit_small_patch16_rope_224", "vit_medium_patch16_rope_reg1_g
 """timm keeps their sines in float32."""
 
 REFUSED = {
-    "vit_base_patch16_xp_224": "blocks are of a kind",
-    "vit_small_patch16_18x2_224": "blocks are of a kind",
-    "vit_dwee_patch16_reg1_gap_256": "belongs to no part",
+    "vit_base_patch16_xp_224": "blocks are of an unsupported kind",
+    "vit_small_patch16_18x2_224": "blocks are of an unsupported kind",
+    "vit_dwee_patch16_reg1_gap_256": "does not belong to any supported part",
     "vit_base_patch16_rpn_224": "norms come after",
     "vit_small_patch16_rope_mixed_224": "learned",
     "vit_tiny_r_s16_p8_224": "ResNet",
@@ -226,14 +226,17 @@ def change(path, **tensors):
     ("tensors", "words"),
     [
         ({"blocks.1.norm2.bias": None}, "blocks.1.norm2.bias is missing"),
-        ({"blocks.0.attn.lambda": np.zeros(3)}, "blocks.0.attn.lambda belongs to no part"),
+        (
+            {"blocks.0.attn.lambda": np.zeros(3)},
+            "blocks.0.attn.lambda does not belong to any supported part",
+        ),
         ({"head.bias": np.zeros(999, np.float32)}, r"head.bias has the shape \(999,\)"),
-        ({"patch_embed.proj.weight": None}, "no Vision Transformer"),
+        ({"patch_embed.proj.weight": None}, "not a supported Vision Transformer"),
         ({"patch_embed.proj.weight": np.zeros((64, 3, 8, 4), np.float32)}, "square patches"),
-        ({"pos_embed": np.zeros((1, 8, 64), np.float32)}, "no square of patches"),
+        ({"pos_embed": np.zeros((1, 8, 64), np.float32)}, "do not form a square of patches"),
         ({"norm.weight": np.full(64, np.nan, np.float32)}, "norm.weight has numbers"),
         ({"blocks.999999999.norm1.bias": np.zeros(64, np.float32)}, "blocks 0 to 2"),
-        ({"blocks.0.mlp.fc2.weight": None}, "blocks are of a kind"),
+        ({"blocks.0.mlp.fc2.weight": None}, "blocks are of an unsupported kind"),
         ({"mask_token": np.zeros(64, np.float32)}, None),
     ],
 )

@@ -201,7 +201,7 @@ def test_hybrids_by_name():
             ({"distilled": True, **other}, ["distilled needs pool cls, no representation_size"])
             for other in ({"pool": "mean"}, {"representation_size": 5}, {"final_norm": "pooled"})
         ],
-        ({"dim": 24, "rope": "axial"}, ["rope", "4 divides, found 6"]),
+        ({"dim": 24, "rope": "axial"}, ["rope", "is a multiple of 4, found 6"]),
         ({"norm": "batchnorm"}, ["norm", "batchnorm", "layernorm, rmsnorm"]),
         *[({"layer_scale": v}, ["layer_scale", str(v)]) for v in (0, -1.0, 2.0, float("nan"))],
         ({"activation": "relu"}, ["activation", "relu", "gelu, gelu_tanh"]),

@@ -176,7 +176,7 @@ IN_WORDS = {
     "each P×P square as a row of P·P·3 numbers", "y = windows(x) W", "the largest of each window",
     "y = γ (x - mean) / std + β, a group of channels", "a third of qkv each, cut into heads",
     "q · table[offset]", "the heads of a token side by side", "(w - mean) / std",
-    "the rows of some tokens", "mean of the tokens, each by its own share",
+    "the rows of some tokens", "mean of the tokens, with their weights",
     "each row back to its place, zero elsewhere", "p dy + dscores wᵀ; xᵀ dscores",
     "dout / T for each token", "dy times the derivative",
     "Σ dbias table / √D; Σ dbias q / √D", "all rows but the first; the first",

@@ -13,23 +13,23 @@ from minivit.backend.twins import why_none
 from minivit.functional import flash_attention, gelu, layernorm, softmax
 
 TOLERANCE = 1e-5
-"""Of a twin's result, over the largest number of its pair's."""
+"""Tolerance of a twin's result, relative to the largest number of its pair's."""
 
 
 @functools.cache
 def find_twins() -> Mapping[str, Callable]:
-    """The twins by the names of their pairs; none where Numba is not installed, cannot be imported,
+    """The twins by the names of their pairs; empty if Numba is not installed, cannot be imported,
     or is switched off (`MINIVIT_NUMBA=0`).
 
-    Each is tried against its pair first. One that gives another result is left out, with a warning:
-    whoever changes a formula trains with the formula as it is now.
+    Each is first compared with its pair. One with a different result is left out, with a warning,
+    so that a changed formula is always the one that is used.
     """
     if why_none():
         return {}
     try:
         twins = importlib.import_module("minivit.functional.compiled.twins")
-    except ImportError as error:  # a NumPy that this Numba does not know
-        warnings.warn(f"Numba cannot be imported, NumPy computes all: {error}", stacklevel=2)
+    except ImportError as error:  # a NumPy version that this Numba does not support
+        warnings.warn(f"Numba cannot be imported, so NumPy is used: {error}", stacklevel=2)
         return {}
     found = {}
     for pair, args in trials():
@@ -39,19 +39,19 @@ def find_twins() -> Mapping[str, Callable]:
             found[name] = twin
         else:
             warnings.warn(
-                f"{name} is not what its compiled twin computes, so NumPy computes it, more slowly",
+                f"{name} differs from its compiled twin, so the slower NumPy version is used",
                 stacklevel=2,
             )
     return found
 
 
 def trials() -> list[tuple[Callable, tuple]]:
-    """The pairs that have twins, each with arguments to try both with."""
+    """The pairs that have twins, each with arguments to compare them on."""
     rng = np.random.default_rng(0)
     x, dy = rng.standard_normal((2, 18, 9), np.float32)
     gamma, beta = rng.standard_normal((2, 9), np.float32)
-    x[:3] *= 1e-3  # of a variance beside which eps is felt
-    x[3:6] *= 50.0  # exp of it overflows
+    x[:3] *= 1e-3  # with a variance so small that eps matters
+    x[3:6] *= 50.0  # its exp overflows
     found: list[tuple[Callable, tuple]] = [(gelu.gelu, (x,)), (gelu.gelu_tanh, (x,))]
     for forward, backward, args in (
         (gelu.gelu_forward, gelu.gelu_backward, (x,)),
@@ -70,16 +70,16 @@ def trials() -> list[tuple[Callable, tuple]]:
 
 
 def is_twin(twin: Callable, pair: Callable, args: tuple) -> bool:
-    """Whether both give the same for these arguments."""
+    """Whether both give the same result for these arguments."""
     expected = pair(*copy.deepcopy(args))
     try:
         return agree(twin(*copy.deepcopy(args)), expected)
-    except Exception:  # a changed pair may cache what its twin does not know
+    except Exception:  # a changed pair may have a cache that its twin does not support
         return False
 
 
 def agree(one: Any, other: Any) -> bool:
-    """Whether two results, arrays or tuples of such, are the same but for rounding."""
+    """Whether two results, arrays or tuples of arrays, are equal up to rounding."""
     if isinstance(one, tuple):
         return len(one) == len(other) and all(map(agree, one, other))
     largest = max(1.0, float(np.abs(other).max()))

@@ -98,7 +98,7 @@ def scores_gradient(dshares: np.ndarray, shares: np.ndarray, correction: np.ndar
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
-    """(..., C) -> (rows, C) in one piece, copied only where it is not."""
+    """(..., C) -> (rows, C), contiguous; copied only if necessary."""
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
