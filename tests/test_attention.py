@@ -136,7 +136,7 @@ def test_the_table_of_scores(command, trained):
     assert status == 0
     rows = [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")]
     assert rows == ["method", "---", *METHODS, *BASELINES]
-    assert "10 test images; the figure takes 0.50 of the image" in out
+    assert "10 test images; the figure covers 0.50 of the image" in out
     for column in ("pointing game", "best IoU", "energy inside", "deletion", "insertion"):
         assert column in out
 

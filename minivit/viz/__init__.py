@@ -1,9 +1,9 @@
-"""What a model does, in images: its training, its attention, its weights.
+"""Visualization of a model: its training, its attention, its weights.
 
-maps.py, weights.py: the maths. look.py: one pass of a model, all of it kept. methods.py: the ways
-to a map, by name. scores.py: how good a map is. lens.py, knock_out.py: what the head says of each
-layer, and without each head. Functions called …_figure return a matplotlib Figure;
-`explore` and `live_page` return a page.
+maps.py, weights.py: the math. look.py: one pass of a model, with everything kept. methods.py:
+attribution methods, by name. scores.py: scores of maps. lens.py, knock_out.py: the head's
+prediction after each layer, and without each head. Functions named …_figure return a matplotlib
+Figure; `explore` and `live_page` return a page.
 """
 
 from minivit.viz.attention_figures import (

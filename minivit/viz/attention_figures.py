@@ -1,5 +1,6 @@
-"""Figures of what a model attends to and of what it has learned; a function each, which returns a
-matplotlib Figure. Images are uint8 (channels, H, W)."""
+"""Figures of what a model attends to and of what it has learned; each function returns a matplotlib
+Figure. Images are uint8 (channels, H, W).
+"""
 
 from collections.abc import Sequence
 
@@ -33,8 +34,8 @@ def overlay_figure(
     """A row per image: the image, then each method's map over it.
 
     Args:
-        maps: method -> (N, rows, columns). titles: what to write beside each image. colors: of the
-            titles; None for black.
+        maps: method -> (N, rows, columns). titles: text next to each image. colors: of the titles;
+        None for black.
     """
     N = len(images)
     height, width = images.shape[-2:]
@@ -54,9 +55,9 @@ def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, num_prefix
     """Every layer (row) and head (column): what one token attends to.
 
     Args:
-        maps: (L, H, T, T) of one image. query: the token that asks.
-        num_prefix: tokens before the patches, which are left out of what is shown; token 0 is then
-            the class token.
+        maps: (L, H, T, T) of one image. query: the query token.
+        num_prefix: number of tokens before the patches, which are not shown; token 0 is then the
+        class token.
     """
     L, H = maps.shape[:2]
     figure, axes = panels(L, H, 1.1, above=0.5, beside=1.0, shape=grid[0] / grid[1])
@@ -78,7 +79,7 @@ def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, num_prefix
 
 
 def rollout_figure(image: np.ndarray, steps: np.ndarray) -> Figure:
-    """Rollout as it grows with depth. steps: (L, rows, columns)."""
+    """Rollout up to each layer. steps: (L, rows, columns)."""
     height, width = image.shape[-2:]
     figure, axes = panels(1, 1 + len(steps), 1.35, above=0.5, beside=0.8, shape=height / width)
     show_image(axes[0, 0], image)
@@ -95,16 +96,16 @@ def distance_figure(distances: np.ndarray, chance: float) -> Figure:
     """Mean attention distance of each head against depth (paper, fig. 11).
 
     Args:
-        distances: (L, H) in pixels. chance: of a head that attends everywhere alike.
+        distances: (L, H) in pixels. chance: the distance of uniform attention.
     """
     L, H = distances.shape
     figure = Figure(figsize=(4.8, 3.4), layout="constrained")
     axes = figure.subplots()
     depth = np.arange(1, L + 1)
-    axes.axhline(chance, color=GREY, ls="--", lw=1, label="everywhere alike")
+    axes.axhline(chance, color=GREY, ls="--", lw=1, label="uniform attention")
     axes.plot(np.repeat(depth, H), distances.ravel(), "o", color=BLUE, alpha=0.7, label="a head")
     axes.plot(depth, distances.mean(1), color=ORANGE, label="mean of the heads")
-    axes.set_title("How far each head looks", fontsize=9)
+    axes.set_title("How far each head attends", fontsize=9)
     axes.set_xticks(depth)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("layer")
@@ -116,17 +117,17 @@ def distance_figure(distances: np.ndarray, chance: float) -> Figure:
 
 
 def position_figure(similarity: np.ndarray) -> Figure:
-    """A map for every patch: how alike the position embeddings are (paper, fig. 7).
+    """One map per patch: the similarity of position embeddings (paper, fig. 7).
 
     similarity: (rows, columns, rows, columns), from -1 to 1.
     """
     rows, columns = similarity.shape[:2]
     side = min(0.7 * columns, 7.0)
     figure, axes = panels(1, 1, side, above=0.5, beside=1.2, shape=rows / columns)
-    # one image: axes of their own for hundreds of maps would take minutes
+    # one image: separate axes for hundreds of maps would take minutes
     image = axes[0, 0].imshow(_side_by_side(similarity), cmap=SIGNED, vmin=-1, vmax=1)
     colorbar(figure, image, axes, "cosine similarity")
-    headline(figure, "How alike the positions are: a map for each patch")
+    headline(figure, "Similarity of position embeddings: one map per patch")
     figure.supxlabel("column of the patch", fontsize=9)
     figure.supylabel("row of the patch", fontsize=9)
     return figure
@@ -141,8 +142,9 @@ def _side_by_side(maps: np.ndarray) -> np.ndarray:
 
 
 def filters_figure(filters: Filters) -> Figure:
-    """Principal components of the patch filters, each on a scale of its own (paper, fig. 7), with
-    its share of their variance."""
+    """Principal components of the patch filters, each on its own scale (paper, fig. 7), with its
+    fraction of their variance.
+    """
     count = len(filters.components)
     columns = min(count, 7)
     rows = -(-count // columns)
@@ -155,7 +157,9 @@ def filters_figure(filters: Filters) -> Figure:
         image = scaled.transpose(1, 2, 0)
         one.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
         one.set_title(percent(filters.shares[i], 1), fontsize=7, pad=2)
-    headline(figure, "Principal components of the patch filters, with their share of the variance")
+    headline(
+        figure, "Principal components of the patch filters, with their fraction of the variance"
+    )
     return figure
 
 
@@ -176,6 +180,6 @@ def similarity_figure(similarity: np.ndarray) -> Figure:
     axes[0, 0].set_yticks([0, T - 1], ["1", str(T)], fontsize=7)
     for one in axes[0]:
         one.set_xticks([0, T - 1], ["1", str(T)], fontsize=7)
-    headline(figure, "How alike the tokens of an image are")
+    headline(figure, "Similarity of the tokens of an image")
     colorbar(figure, image, axes, "cosine similarity")
     return figure

@@ -1,7 +1,7 @@
 """The explorer: one HTML file that shows every attention map of a few images, offline.
 
-A weight p is stored as the byte round(255·√p), which keeps every weight to 0.004 and small ones far
-better; a token's features as bytes of which the largest is ±127, which keeps their direction, all
+A weight p is stored as the byte round(255·√p), accurate to 0.004, and much better for small
+weights; a token's features are stored as bytes scaled to ±127, which keeps their direction, all
 that a cosine depends on.
 """
 
@@ -43,19 +43,18 @@ def explore(
     layers: Sequence[int] | None = None,
     title: str = "What a Vision Transformer attends to",
 ) -> Page:
-    """A page of every attention map of these images, and of which patches are alike.
+    """A page with every attention map of these images, and the similarity of patches.
 
     Args:
-        images: (N, 1 or 3 channels, H, W). uint8 pixels, which `statistics` normalize; or floats as
-            the model takes them, which are shown stretched from each image's smallest number to
-            its largest.
-        labels: the true class of each image, or None where nobody knows. class_names: of the
-            classes; None for their numbers. names: of the images.
-        layers: which to show, the first is 0; None for all. Rollout needs all.
+        images: (N, 1 or 3 channels, H, W). uint8 pixels, which `statistics` normalize; or floats
+        for the model, which are displayed scaled from each image's minimum to its maximum. labels:
+        the true class of each image, or None if unknown. class_names: of the classes; None for
+        their numbers. names: of the images. layers: which to show, from 0; None for all. Rollout
+        needs all.
 
     Raises:
-        UserError: uint8 without statistics; other channels or sizes; maps or logits that are not
-            finite; over 20 MB.
+        UserError: uint8 without statistics; wrong channels or sizes; maps or logits that are not
+        finite; a page over 20 MB.
     """
     pixels, inputs = _pixels_and_inputs(images, statistics)
     require_attention(model)
@@ -102,13 +101,12 @@ def _one_image(
     name: str,
     layers: list[int],
 ) -> dict:
-    """One image at a time, so that the memory needed does not grow with their number."""
+    """Process one image at a time, so that memory does not grow with their number."""
     seen = look(model, to_device(image[None].astype(model.dtype, copy=False), model.device))
     features = seen.tokens[-1, 0]
     if not all(np.isfinite(found).all() for found in (seen.logits, seen.maps, features)):
         raise UserError(
-            f"{name}: the model gives numbers that are not finite; its weights, or the image, are "
-            "damaged"
+            f"{name}: the model's outputs are not finite; its weights or the image are damaged"
         )
     probs = softmax_forward(seen.logits)[0][0] if model.config.num_classes else np.zeros(0)
     return {
@@ -138,7 +136,7 @@ def directions(features: np.ndarray) -> np.ndarray:
 def _pixels_and_inputs(
     images: np.ndarray, statistics: Statistics | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 RGB (N, 3, H, W) to show, and what the model takes."""
+    """uint8 RGB (N, 3, H, W) to display, and the model's input."""
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
         raise UserError(

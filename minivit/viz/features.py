@@ -1,5 +1,6 @@
-"""What the patches' features say without a label (Oquab et al., 2023, section 7): the object and
-its parts as colors, and where in other images the like of a patch is."""
+"""Patch features without labels (Oquab et al., 2023, section 7): the object and its parts as
+colors, and patches in other images that are similar to one.
+"""
 
 from typing import NamedTuple
 
@@ -23,13 +24,13 @@ class Components(NamedTuple):
 def patch_components(features: np.ndarray, background: bool = True) -> Components:
     """The first three principal components of all patches of all images, as red, green and blue.
 
-    The first component over everything separates object from background; which side is the
-    background, the images' edges decide. The colors are the components of the rest alone, so that
-    the same part has the same color in every image.
+    The first component over all patches separates object from background; the images' edges decide
+    which side is the background. The colors are components of the object only, so that the same
+    part has the same color in every image.
 
     Args:
-        features: (N, rows, columns, C), one or several images. background: whether to look for one;
-            otherwise all patches are colored.
+        features: (N, rows, columns, C), one or several images. background: whether to separate it;
+        otherwise all patches are colored.
     """
     N, rows, columns, _ = features.shape
     foreground = np.ones((N, rows, columns), bool)
@@ -50,8 +51,9 @@ def patch_components(features: np.ndarray, background: bool = True) -> Component
 
 
 def project(rows: np.ndarray, count: int) -> np.ndarray:
-    """(n, C) -> (n, count): each row along the first principal components of all; zeros where there
-    are fewer. The sign of each is chosen so that its largest weight is positive."""
+    """(n, C) -> (n, count): each row projected to the first principal components of all; zeros if
+    there are fewer. Each component's sign makes its largest weight positive.
+    """
     centred = rows.astype(np.float64) - rows.mean(0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     axes = axes[:count]
@@ -66,7 +68,8 @@ def likeness(features: np.ndarray, image: int, patch: tuple[int, int]) -> np.nda
     """Cosine similarity of one patch to all patches of all images.
 
     Args:
-        features: (N, rows, columns, C). image: whose patch. patch: its row and column.
+        features: (N, rows, columns, C). image: index of the image. patch: row and column of the
+        patch.
 
     Returns:
         (N, rows, columns), from -1 to 1; 1 at the patch itself.
@@ -90,7 +93,7 @@ def components_figure(images: np.ndarray, components: Components) -> Figure:
 
 
 def class_token_figure(image: np.ndarray, maps: np.ndarray) -> Figure:
-    """An image, and what each head of the last block sees in it (Caron et al., 2021, figure 1).
+    """An image, and what each head of the last block attends to (Caron et al., 2021, figure 1).
 
     Args:
         image: uint8 (channels, H, W). maps: (H, rows, columns), what the class token attends to.

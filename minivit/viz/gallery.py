@@ -1,4 +1,4 @@
-"""Galleries: images with what a model says of them. Images are uint8 (channels, H, W)."""
+"""Galleries: images with a model's predictions. Images are uint8 (channels, H, W)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,9 +18,9 @@ from minivit.viz.style import (
 
 COLUMNS = 8
 SIDE = 1.35
-"""Inches of an image."""
+"""Size of an image in inches."""
 LONGEST, LONGEST_BELOW = 22, 28
-"""Letters that fit above an image and, smaller, below it."""
+"""Number of letters that fit above an image and, in a smaller font, below it."""
 
 
 def gallery_figure(
@@ -29,11 +29,10 @@ def gallery_figure(
     class_names: Sequence[str],
     labels: Sequence[int] | np.ndarray | None = None,
 ) -> Figure:
-    """Images with what the model says of them, in blue where it is right, in orange with a cross
-    where not.
+    """Images with the model's predictions, in blue if right, in orange with a cross if wrong.
 
     Args:
-        probs: (N, K). labels: (N,), or None where nobody knows.
+        probs: (N, K). labels: (N,), or None if unknown.
     """
     columns = min(len(images), COLUMNS)
     rows = -(-len(images) // columns)
@@ -61,10 +60,10 @@ class Judged(NamedTuple):
 
 
 def judged_figure(groups: Mapping[str, Judged], class_names: Sequence[str]) -> Figure:
-    """Images with their two most probable classes, in blue where the model is right; where it is
-    not, in orange with a cross and the true class. Below each its name.
+    """Images with their two most probable classes, in blue if the prediction is right; if not, in
+    orange with a cross and the true class. Each image's name is below it.
 
-    groups: by what to write above them; at least one.
+    groups: by their headings; at least one.
     """
     rows = [-(-len(one.labels) // COLUMNS) for one in groups.values()]
     height, width = next(iter(groups.values())).images.shape[-2:]

@@ -1,4 +1,4 @@
-"""What each head is worth to the prediction: the probability of a class with the head off."""
+"""The importance of each head: the probability of a class with the head switched off."""
 
 import numpy as np
 
@@ -10,19 +10,20 @@ from minivit.viz.look import require_attention
 from minivit.viz.style import SIGNED, Figure, colorbar, headline
 
 AT_ONCE = 32
-"""Images of a forward pass."""
+"""Images per forward pass."""
 MOST_NUMBERS = 200
-"""Cells of a figure in which a number can be read."""
+"""Most cells of a figure in which numbers are readable."""
 
 
 def knock_out(model: ViT, images: Array) -> np.ndarray:
-    """How the probability of the predicted class changes when one head is off.
+    """How the probability of the predicted class changes when one head is switched off.
 
     Args:
         images: (N, channels, H, W), normalized, of the model's dtype and device.
 
     Returns:
-        (N, L, H): with the head off, minus with all; below 0 where the head spoke for the class.
+        (N, L, H): the probability with the head off minus that with all heads; below 0 if the head
+        supports the class.
 
     Raises:
         UserError: the model has no attention, or no head to classify with.
@@ -48,7 +49,7 @@ def _probabilities(model: ViT, images: Array) -> np.ndarray:
 
 
 def knock_out_figure(effect: np.ndarray) -> Figure:
-    """The mean over images of what `knock_out` gives: a row per layer, a column per head."""
+    """The mean over images of the result of `knock_out`: a row per layer, a column per head."""
     N, L, H = effect.shape
     points = 100 * effect.mean(0)
     most = max(float(np.abs(points).max()), 1e-6)
@@ -67,5 +68,5 @@ def knock_out_figure(effect: np.ndarray) -> Figure:
         axes.text(head, layer, text, ha="center", va="center", fontsize=8, color=color)
     count = "one image" if N == 1 else f"mean of {N} images"
     headline(figure, f"The predicted class with one head off, {count}")
-    colorbar(figure, image, axes, "change of probability (percentage points)")
+    colorbar(figure, image, axes, "change in probability (percentage points)")
     return figure

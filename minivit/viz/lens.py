@@ -1,8 +1,8 @@
-"""The logit lens: what the head would say of the tokens between the layers (nostalgebraist, 2020;
-of Vision Transformers Vilas et al., 2023).
+"""The logit lens: what the head would predict from the tokens between layers (nostalgebraist, 2020;
+for Vision Transformers Vilas et al., 2023).
 
-The final norm and the head, which were trained for the last layer's tokens, are applied early. That
-an early layer is told nothing by them does not mean that it knows nothing.
+The final norm and the head, which were trained for the last layer's tokens, are applied early. If
+they predict nothing from an early layer, it may still contain the information in another form.
 """
 
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ from minivit.viz.style import (
 )
 
 PAPER = np.array([0.95, 0.95, 0.95])
-"""What a patch of no probability is drawn as."""
+"""The color of a patch with probability 0."""
 
 
 class Lens(NamedTuple):
     """Probabilities of the K classes before the first layer and after each of L.
 
-    pooled: (L + 1, N, K), of what the model classifies by: the class token, or the patches' mean.
+    pooled: (L + 1, N, K), of what the model classifies from: the class token, or the patches' mean.
     patches: (L + 1, N, rows, columns, K), of each patch's token alone.
     """
 
@@ -58,7 +58,7 @@ def logit_lens(model: ViT, images: Array) -> Lens:
     for tokens in model.stages(images):
         pooled.append(_probabilities(model, tokens))
         alone = tokens[:, config.num_prefix :].reshape(-1, 1, tokens.shape[-1])
-        # whatever the model pools, it finds that one token
+        # any pooling of one token gives that token
         alone = get_xp(alone).repeat(alone, config.num_prefix + 1, axis=1)
         patches.append(_probabilities(model, alone).reshape(len(images), *config.grid, -1))
     return Lens(np.stack(pooled), np.stack(patches))
@@ -74,8 +74,8 @@ def lens_figure(
     class_names: Sequence[str],
     labels: Sequence[int] | np.ndarray | None = None,
 ) -> Figure:
-    """A row per image: what the head says after each layer, of the whole image in words, of each
-    patch as a color, the fuller the more probable.
+    """A row per image: what the head predicts after each layer, for the whole image in words, for
+    each patch as a color, more saturated if more probable.
 
     Args:
         images: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows.
@@ -97,13 +97,17 @@ def lens_figure(
     for stage, one in enumerate(axes[-1, 1:]):
         one.set_xlabel(f"after layer {stage}" if stage else "before layer 1", fontsize=8)
     axes[-1, 0].set_xlabel("image" if labels is None else "image, its class", fontsize=8)
-    headline(figure, "What the final norm and the head say early: of the image, and of each patch")
+    headline(
+        figure,
+        "Predictions of the final norm and the head after each layer: for the image, "
+        "and for each patch",
+    )
     _legend(figure, seen, class_names)
     return figure
 
 
 def _seen_classes(lens: Lens) -> list[int]:
-    """The classes that are seen, those of the last layer first, then those of most patches."""
+    """The classes shown, those of the last layer first, then those of the most patches."""
     K = lens.pooled.shape[-1]
     last = np.bincount(lens.pooled[-1].argmax(-1), minlength=K)
     patches = np.bincount(lens.patches.argmax(-1).ravel(), minlength=K)
@@ -112,7 +116,7 @@ def _seen_classes(lens: Lens) -> list[int]:
 
 
 def _show_classes(axes: Any, probs: np.ndarray, seen: list[int]) -> None:
-    """Patches (rows, columns, K) in the color of their class, mixed with paper."""
+    """Patches (rows, columns, K) in the color of their class, blended with the background."""
     best, strength = probs.argmax(-1), probs.max(-1)[..., None]
     colors = np.full((*best.shape, 3), to_rgb(GREY))
     for k, color in zip(seen, CLASSES, strict=False):

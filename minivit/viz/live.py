@@ -38,12 +38,13 @@ KNOWN: dict[str, tuple | None] = {
     "representation_size": None,
     "norm_eps": None,
     "qkv_bias": (True, False),
-    **dict.fromkeys(("stages", "rope_theta", "rope_grid")),  # of a stem, of a rope, that it has not
+    # fields of a stem or rope that it does not have
+    **dict.fromkeys(("stages", "rope_theta", "rope_grid")),
 }
 """What the page can run; see `ViTConfig.outside`."""
 
 MOST_MAP_NUMBERS = 20_000_000
-"""Numbers of all attention maps of an image: they are computed anew at every change."""
+"""Most numbers in all attention maps of an image: they are recomputed at every change."""
 
 STYLES = "common.css", "live.css", "live_panels.css"
 SCRIPTS = (
@@ -68,19 +69,20 @@ def live_page(
     tour: list[dict[str, str]] | None = None,
     precision: Precision = "float16",
 ) -> Page:
-    """A page in which the model runs: on these images, on others, and changed in many ways.
+    """A page in which the model runs, on these images and on others, and can be changed in many
+    ways.
 
     Args:
-        images: uint8 (N, 1 or 3 channels, H, W). statistics: what they are normalized by.
-        preprocess: how image files that are dropped on the page become such; None: the middle.
-        labels: the true class of each image, or None where nobody knows. class_names: of the
+        images: uint8 (N, 1 or 3 channels, H, W). statistics: what they are normalized with.
+        preprocess: how image files dropped on the page are prepared; None: center crop.
+        labels: the true class of each image, or None if unknown. class_names: of the
             classes; None for their numbers. names: of the images.
-        tour: slides as `read_tour` gives them; None for one through what can be tried.
+        tour: slides from `read_tour`; None for a tour of what can be tried.
         precision: of the weights.
 
     Raises:
-        UserError: a part that the page cannot run; weights or logits that are not finite; images
-            of another type or shape; over 20 MB.
+        UserError: a part that the page cannot run; weights or logits that are not finite; images of
+        another type or shape; a page over 20 MB.
     """
     config = model.config
     require_known(model)
@@ -180,9 +182,7 @@ def _check_logits(
     for name, image in zip(names, images, strict=True):
         inputs = to_device(statistics.normalize(image[None], model.dtype), model.device)
         if not np.isfinite(to_host(model(inputs))).all():
-            raise UserError(
-                f"{name}: the model gives numbers that are not finite; its weights are damaged"
-            )
+            raise UserError(f"{name}: the model's outputs are not finite; its weights are damaged")
 
 
 def _by_pixel(image: np.ndarray) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""One look of a model at images: what it said, and all that the views of this room start from."""
+"""One pass of a model over images: its outputs, and everything that the views of this package
+use.
+"""
 
 from typing import NamedTuple
 
@@ -13,9 +15,9 @@ from minivit.models import MaskedViT, ViT
 class Look(NamedTuple):
     """On the host; L blocks, N images.
 
-    logits: (N, K). classes: (N,), the ones that the gradients ask about.
-    maps: (L, N, H, T, T), the attention maps; row = the token that asks, column = the one it asks.
-    tokens: (L + 1, N, T, C), as LayerNorm hands them to each block and, last, to the head.
+    logits: (N, K). classes: (N,), the ones that gradients are computed for.
+    maps: (L, N, H, T, T), the attention maps; row = query, column = key.
+    tokens: (L + 1, N, T, C), as normalized for each block and, last, for the head.
     dmaps: (L, N, H, T, T), gradient of the class's logit with respect to `maps`, or None.
     dimages: (N, channels, H, W), the same with respect to the pixels, or None.
     """
@@ -29,7 +31,7 @@ class Look(NamedTuple):
 
 
 def require_attention(model: ViT | MaskedViT) -> None:
-    """UserError where there is none to look at."""
+    """Raises UserError if the model has no attention."""
     if not model.encoder.blocks:
         raise UserError("this model has no attention: it is a ResNet (depth 0)")
 
@@ -40,17 +42,16 @@ def look(
     classes: np.ndarray | None = None,
     gradients: bool = False,
 ) -> Look:
-    """Run the model and keep what it saw. The model and its gradients stay as they are.
+    """Run the model and keep its outputs. The model and its gradients stay unchanged.
 
     Args:
-        model: of a `MaskedViT` its encoder is meant.
+        model: for a `MaskedViT`, its encoder is used.
         images: (N, channels, H, W), normalized, of the model's dtype and device.
-        classes: (N,) whose logits the gradients are of; None for the predicted ones.
+        classes: (N,), whose logits are differentiated; None for the predicted ones.
         gradients: whether to run backward for `dmaps` and `dimages`.
 
     Raises:
-        UserError: the model has no attention; the gradients are zero, as those of a head that was
-            never trained.
+        UserError: the model has no attention; the gradients are zero, as with an untrained head.
     """
     require_attention(model)
     model = model.encoder
@@ -68,7 +69,7 @@ def look(
     else:
         logits, last = model.observe(images, keep)
     tokens, norm = last
-    ending = to_host(tokens if norm is None else norm.xhat)  # some models end without norm
+    ending = to_host(tokens if norm is None else norm.xhat)  # some models have no final norm
     maps = np.stack([probs for probs, _ in kept])
     tokens = np.stack([*(xhat for _, xhat in kept), ending])
     host_logits = to_host(logits)

@@ -1,8 +1,7 @@
-"""What attention maps say when they are put together: over heads, over layers, over the image.
+"""Combining attention maps: over heads, over layers, over the image.
 
-All arrays are NumPy's. `maps` is (L, N, H, T, T): layers, images, heads, the token that asks, the
-token it asks. How many tokens come before the patches (class tokens, registers) is said, never
-guessed.
+All arrays are NumPy's. `maps` is (L, N, H, T, T): layers, images, heads, queries, keys. The number
+of tokens before the patches (class tokens, registers) is given, never guessed.
 """
 
 from collections.abc import Callable
@@ -18,10 +17,10 @@ Fusion = Literal["mean", "max", "min"]
 
 
 def fuse_heads(maps: np.ndarray, how: Fusion = "mean") -> np.ndarray:
-    """(…, H, T, T) -> (…, T, T): the mean, largest or smallest of the heads.
+    """(…, H, T, T) -> (…, T, T): the mean, maximum or minimum over heads.
 
     Raises:
-        UserError: another word.
+        UserError: an unknown way.
     """
     if how not in FUSIONS:
         raise UserError(f'heads can be fused by {", ".join(FUSIONS)}; found "{how}"')
@@ -31,18 +30,18 @@ def fuse_heads(maps: np.ndarray, how: Fusion = "mean") -> np.ndarray:
 def rollout(maps: np.ndarray, heads: Fusion = "mean", discard: float = 0.0) -> np.ndarray:
     r"""Attention through several layers (Abnar & Zuidema, 2020).
 
-    A token hands on what it attends to, and through the residual connection itself:
+    A token passes on what it attends to and, through the residual connection, itself:
 
     .. math:: \hat A_l = \mathrm{rows\ to\ sum\ 1}(A_l + I), \qquad
               R_l = \hat A_l\,R_{l-1}, \quad R_0 = I
 
     Args:
         maps: (L, N, H, T, T). heads: how to fuse them.
-        discard: the weakest fraction of each image's map that is set to zero before the identity
-            is added (Gildenblat, 2020); at least 0 and below 1.
+        discard: the weakest fraction of each image's map, set to zero before the identity is added
+        (Gildenblat, 2020); at least 0 and below 1.
 
     Returns:
-        (L, N, T, T), after each layer; `[-1]` is through all. Each row sums to 1.
+        (L, N, T, T), after each layer; `[-1]` is through all layers. Each row sums to 1.
     """
     return _propagate(_without_weakest(fuse_heads(maps, heads), discard))
 
@@ -50,14 +49,14 @@ def rollout(maps: np.ndarray, heads: Fusion = "mean", discard: float = 0.0) -> n
 def gradient_rollout(
     maps: np.ndarray, dmaps: np.ndarray | None, discard: float = 0.0
 ) -> np.ndarray:
-    r"""Rollout of what speaks for one class (Gildenblat, 2020).
+    r"""Rollout of attention that supports one class (Gildenblat, 2020).
 
     .. math:: A_l = \max\bigl(0, \mathrm{mean}_h(P_l \odot \nabla P_l)\bigr)
 
-    in place of the fused map.
+    instead of the fused map.
 
     Args:
-        maps, dmaps: (L, N, H, T, T), both the first layer first. discard: as in `rollout`.
+        maps, dmaps: (L, N, H, T, T), both with the first layer first. discard: as in `rollout`.
 
     Returns:
         (L, N, T, T).
@@ -73,11 +72,11 @@ def relevance(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
     .. math:: \bar A_l = \mathrm{mean}_h\bigl(\max(0, P_l \odot \nabla P_l)\bigr), \qquad
               R_l = R_{l-1} + \bar A_l\,R_{l-1}, \quad R_0 = I
 
-    Unlike rollout's, the rows are not normalised: a layer that the class does not hang on adds
+    Unlike in rollout, the rows are not normalized: a layer that the class does not depend on adds
     nothing.
 
     Args:
-        maps, dmaps: (L, N, H, T, T), both the first layer first.
+        maps, dmaps: (L, N, H, T, T), both with the first layer first.
 
     Returns:
         (L, N, T, T), after each layer, the identity taken away.
@@ -94,7 +93,7 @@ def relevance(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
 
 
 def _propagate(fused: np.ndarray) -> np.ndarray:
-    """(L, N, T, T) -> (L, N, T, T): identity added, rows renormalised, multiplied up."""
+    """(L, N, T, T) -> (L, N, T, T): add the identity, renormalize rows, multiply up."""
     with_residual = fused + np.eye(fused.shape[-1], dtype=fused.dtype)
     with_residual /= with_residual.sum(-1, keepdims=True)
     steps = [with_residual[0]]
@@ -116,29 +115,31 @@ def _without_weakest(fused: np.ndarray, discard: float) -> np.ndarray:
 
 
 def _check_alike(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
-    """`dmaps`; UserError where it is none or of another shape than `maps`."""
+    """`dmaps`; raises UserError if it is None or its shape differs from `maps`."""
     if dmaps is None:
-        raise UserError("this view needs gradients; look at the images with gradients=True")
+        raise UserError("this view needs gradients; call look with gradients=True")
     if maps.shape != dmaps.shape:
-        raise UserError(f"maps are {maps.shape} and their gradients {dmaps.shape}; expected alike")
+        raise UserError(
+            f"maps are {maps.shape} and their gradients {dmaps.shape}; expected equal shapes"
+        )
     return dmaps
 
 
 def patch_map(joint: np.ndarray, config: ViTConfig) -> np.ndarray:
-    """What the head's features look at, laid out as the image.
+    """What the head's features attend to, on the patch grid.
 
-    With a class token: its row; with a second one, the mean of both, as the logits are. Without:
-    the mean of the patches' rows, as the head takes the mean of the patches. What goes to tokens
-    before the patches is left out.
+    With a class token: its row; with two, the mean of both rows, like the logits. Without: the mean
+    of the patches' rows, as the head uses the mean of the patches. Attention to tokens before the
+    patches is left out.
 
     Args:
-        joint: (N, T, T), row = the token that asks. config: of the model.
+        joint: (N, T, T), row = query. config: of the model.
 
     Returns:
         (N, rows, columns).
 
     Raises:
-        UserError: T is not the model's.
+        UserError: T does not match the model.
     """
     first = config.num_prefix
     check_tokens(joint.shape[-1], config.grid, first)
@@ -147,7 +148,7 @@ def patch_map(joint: np.ndarray, config: ViTConfig) -> np.ndarray:
 
 
 def check_tokens(num_tokens: int, grid: tuple[int, int], num_prefix: int) -> None:
-    """UserError where `num_tokens` is not rows·columns and the tokens before them."""
+    """Raises UserError unless `num_tokens` is rows·columns plus the tokens before them."""
     rows, columns = grid
     expected = rows * columns + num_prefix
     if num_tokens != expected:
@@ -160,11 +161,11 @@ def check_tokens(num_tokens: int, grid: tuple[int, int], num_prefix: int) -> Non
 def attention_distance(
     maps: np.ndarray, grid: tuple[int, int], patch_size: int, num_prefix: int
 ) -> np.ndarray:
-    r"""How far a head looks: mean distance of a patch to what it attends to (paper, fig. 11).
+    r"""Mean attention distance: of a patch to what it attends to, per head (paper, fig. 11).
 
     .. math:: d = \mathrm{mean}_i \frac{\sum_j P_{ij}\,\lVert x_i - x_j \rVert}{\sum_j P_{ij}}
 
-    over patches i, j; the tokens before them have no place and are left out.
+    over patches i, j; the tokens before them have no position and are left out.
 
     Args:
         maps: (L, N, H, T, T). patch_size: in pixels. num_prefix: tokens before the patches.
@@ -173,7 +174,7 @@ def attention_distance(
         (L, H), in pixels, mean over images and patches.
 
     Raises:
-        UserError: T is not what grid and num_prefix make.
+        UserError: T does not match grid and num_prefix.
     """
     check_tokens(maps.shape[-1], grid, num_prefix)
     patches = maps[..., num_prefix:, num_prefix:]
@@ -184,13 +185,13 @@ def attention_distance(
 
 
 def patch_distances(grid: tuple[int, int]) -> np.ndarray:
-    """(rows·columns, rows·columns): distance of every patch to every other, in patches."""
+    """(rows·columns, rows·columns): distance between all pairs of patches, in patches."""
     rows, columns = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
     return np.hypot(rows[:, None] - rows, columns[:, None] - columns)
 
 
 def entropy(maps: np.ndarray) -> np.ndarray:
-    r"""How widely a token looks: (…, T, T) -> (…, T), in bits, from 0 to log2 T.
+    r"""Entropy of attention, per query: (…, T, T) -> (…, T), in bits, from 0 to log2 T.
 
     .. math:: H_i = -\sum_j P_{ij} \log_2 P_{ij}
     """

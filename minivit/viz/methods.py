@@ -1,4 +1,4 @@
-"""The ways to turn one look into one map over the image, by name."""
+"""Attribution methods, by name: from a `Look` to one map over the image."""
 
 from collections.abc import Callable
 
@@ -11,21 +11,22 @@ from minivit.viz.look import Look
 from minivit.viz.maps import fuse_heads, gradient_rollout, patch_map, relevance, rollout
 
 DISCARD = 0.5
-"""The fraction that "rollout-max" drops: the largest of the heads is noisy where it is weak."""
+"""The fraction that "rollout-max" discards: the maximum over heads is noisy where it is weak."""
 
 
 def _joint(function: Callable[[Look], np.ndarray]) -> Callable[[Look, ViTConfig], np.ndarray]:
-    """A method from one that gives a joint map (N, T, T)."""
+    """Make a method from a function that returns a joint map (N, T, T)."""
     return lambda look, config: patch_map(function(look), config)
 
 
 def input_gradient(look: Look, config: ViTConfig) -> np.ndarray:
-    """(N, rows, columns): size of the logit's gradient within each patch (Simonyan et al., 2014).
+    """(N, rows, columns): magnitude of the logit's gradient within each patch (Simonyan et al.,
+    2014).
 
-    No attention in it: what a map of attention must beat.
+    A baseline without attention, which an attention map should beat.
     """
     if look.dimages is None:
-        raise UserError("this view needs gradients; look at the images with gradients=True")
+        raise UserError("this view needs gradients; call look with gradients=True")
     patches, _ = patchify_forward(np.abs(look.dimages), config.patch_size)
     return patches.sum(-1).reshape(-1, *config.grid)
 
@@ -45,11 +46,11 @@ attention: the last layer's mean over heads. The others: see `maps` and `input_g
 
 
 WITHOUT_GRADIENTS = ("attention", "rollout", "rollout-max")
-"""Those that need no class to ask about, so that a model without a head has them, too."""
+"""Methods that need no class, so that they also work for a model without a head."""
 
 
 def method(name: str) -> Callable[[Look, ViTConfig], np.ndarray]:
-    """The method of that name; raises UserError on another."""
+    """The method with this name; raises UserError for an unknown name."""
     if name not in METHODS:
         raise UserError(f'there is no method "{name}"; expected one of {", ".join(METHODS)}')
     return METHODS[name]

@@ -1,4 +1,4 @@
-"""The test images that a model gets wrong, and those that it is least certain of."""
+"""The test images that a model misclassifies, and those that it is least certain of."""
 
 from pathlib import Path
 
@@ -15,11 +15,11 @@ DRAWN_WRONG, DRAWN_UNSURE = 16, 8
 
 
 def save_mistakes(dataset: Dataset, found: Evaluation, folder: Path) -> str:
-    """Write mistakes.png and mistakes.csv of an evaluation on the test images; their names.
+    """Write mistakes.png and mistakes.csv for an evaluation on the test images; returns their
+    names.
 
-    The figure shows the wrong answers that the model is most confident in, then, of all other
-    images, those with the smallest margin between the two most probable classes. The table has all
-    wrong answers, most confident first.
+    The figure shows the most confident mistakes, then the other images with the smallest margin
+    between the two most probable classes. The table lists all mistakes, most confident first.
     """
     assert found.answers is not None
     test, answers = dataset.test, found.answers
@@ -28,9 +28,9 @@ def save_mistakes(dataset: Dataset, found: Evaluation, folder: Path) -> str:
     unsure = least_certain(answers)
     unsure = unsure[~np.isin(unsure, shown)][:DRAWN_UNSURE]
     titles = {
-        f"Wrong, the most confident first: {len(shown)} of {len(wrong):,} mistakes among "
+        f"Mistakes, most confident first: {len(shown)} of {len(wrong):,} mistakes among "
         f"{len(test):,} test images": shown,
-        "Least certain of the others: the smallest margin between two classes": unsure,
+        "Least certain of the others: smallest margin between two classes": unsure,
     }
     groups = {title: judged(test, answers, rows) for title, rows in titles.items() if len(rows)}
     save_figure(judged_figure(groups, dataset.class_names), folder / "mistakes.png")
@@ -39,30 +39,30 @@ def save_mistakes(dataset: Dataset, found: Evaluation, folder: Path) -> str:
 
 
 def wrong_rows(answers: Answers, labels: np.ndarray) -> np.ndarray:
-    """Places of the images that are classified wrongly, the highest probability first."""
+    """Indices of the misclassified images, highest probability first."""
     wrong = np.flatnonzero(answers.classes[:, 0] != labels)
     return wrong[np.argsort(-answers.probs[wrong, 0], kind="stable")]
 
 
 def least_certain(answers: Answers) -> np.ndarray:
-    """Places of all images, the smallest margin between the two best classes first."""
+    """Indices of all images, smallest margin between the two best classes first."""
     return np.argsort(answers.probs[:, 0] - answers.probs[:, 1], kind="stable")
 
 
 def judged(split: Split, answers: Answers, rows: np.ndarray) -> Judged:
-    """Some images of the test split with the answers."""
+    """A selection of test images with the answers."""
     classes, probs = answers.classes[rows], answers.probs[rows]
-    names = [shown_path(image_name(split, row)) for row in rows]  # no font has half a character
+    names = [shown_path(image_name(split, row)) for row in rows]  # fonts have no lone surrogates
     return Judged(split[rows].pixels, names, split.labels[rows], classes, probs)
 
 
 def image_name(split: Split, row: int) -> str:
-    """The file of a test image, or its number, counted from 0."""
+    """The file name of a test image, or its number from 0."""
     return f"test image {row}" if split.names is None else str(split.names[row])
 
 
 def mistakes_csv(dataset: Dataset, answers: Answers, wrong: np.ndarray) -> bytes:
-    """A row per wrong answer: image, true and predicted class, probability."""
+    """A row per mistake: image, true and predicted class, probability."""
     test, names = dataset.test, dataset.class_names
     rows = (
         [

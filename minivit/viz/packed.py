@@ -1,4 +1,4 @@
-"""A model as a page holds it: its numbers in base64, which `page/weights.js` unpacks."""
+"""A model packed for a page: its numbers in base64, unpacked by `page/weights.js`."""
 
 from typing import Any, Literal
 
@@ -15,14 +15,14 @@ FIELDS = (
     *("in_channels", "patch_size", "dim", "depth", "num_heads"),
     *("pool", "pos_embed", "activation", "norm_eps"),
 )
-"""Fields of `ViTConfig` by which `page/model.js` runs it."""
+"""Fields of `ViTConfig` that `page/model.js` uses."""
 
 
 def packed(model: ViT, precision: Precision = "float16") -> dict[str, Any]:
     """{config, precision, tensors: {name: [shape, numbers]}}.
 
     Raises:
-        UserError: weights that are not finite, or that float16 does not hold.
+        UserError: weights that are not finite, or too large for float16.
     """
     config = model.config
     return {
@@ -43,7 +43,7 @@ def packed(model: ViT, precision: Precision = "float16") -> dict[str, Any]:
 
 
 def packed_bytes(model: ViT, precision: Precision) -> int:
-    """About what it takes in a page."""
+    """Its approximate size in a page."""
     return model.flat.data.size * BYTES[precision] * 4 // 3
 
 
@@ -55,6 +55,6 @@ def _rounded(name: str, data: np.ndarray, precision: Precision) -> np.ndarray:
     if not np.isfinite(rounded).all():
         largest = float(np.abs(data).max())
         raise UserError(
-            f"{name} has the number {largest:,.0f}, and float16 holds at most 65,504; use --float32"
+            f"{name} has the number {largest:,.0f}, and float16 allows at most 65,504; use --float32"
         )
     return rounded

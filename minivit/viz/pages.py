@@ -1,7 +1,7 @@
-"""Pages: HTML files that hold all they need, offline.
+"""Pages: self-contained HTML files that work offline.
 
-A page's parts lie in `page/`. It holds its scripts, its styles and all numbers, and a content
-security policy which forbids the browser to load anything.
+A page's parts are in `page/`. The file contains its scripts, its styles, all numbers, and a content
+security policy that forbids the browser to load anything.
 """
 
 import base64
@@ -26,16 +26,16 @@ MOST_BYTES = 20_000_000
 
 
 class Page:
-    """A page. In a notebook it shows itself.
+    """A page, which displays itself in a notebook.
 
-    html: the whole page. too_large: a sentence on its size where it is worth one, else None.
+    html: the whole page. too_large: a warning about its size, or None.
     """
 
     def __init__(self, page: str, too_large: str | None = None):
         self.html, self.too_large = page, too_large
 
     def save(self, path: Path) -> None:
-        """Write the page, whole or not at all; folders are made."""
+        """Write the page, completely or not at all; creates folders."""
         path = Path(path)
         make_folder(path.parent)
         write_atomically(path, self.html.encode())
@@ -53,14 +53,13 @@ def assemble(
     policy: str = "",
     **texts: str,
 ) -> str:
-    """A template of `page/`, filled, behind the head that all have.
+    """Fill a template of `page/`, after the common head.
 
     Args:
-        styles, scripts: names of files there, in their order.
-        content: what the scripts find as JSON, in which a `<` is escaped, so that no name can end
-            the script; its "title" is the page's.
-        policy: what the page may do besides, as a content security policy has it.
-        texts: what else the template names.
+        styles, scripts: names of files there, in order.
+        content: JSON for the scripts, in which `<` is escaped, so that no name can end the script;
+        its "title" is the page's. policy: further directives of the content security policy.
+        texts: further values for the template.
     """
     style, script = join(styles), join(scripts)
     rules = (
@@ -78,13 +77,13 @@ def assemble(
 
 
 def join(names: Iterable[str]) -> str:
-    """Files of `page/`, one after another."""
+    """Files of `page/`, concatenated."""
     parts = files("minivit.viz") / "page"
     return "\n".join((parts / name).read_text("utf-8") for name in names)
 
 
 def _digest(text: str) -> str:
-    """A source in a content security policy: this text and no other."""
+    """A source in a content security policy that allows exactly this text."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -95,17 +94,17 @@ def encoded(array: np.ndarray) -> str:
 
 @cache
 def palette(name: str = HEAT) -> str:
-    """The 256 colours of one of matplotlib's maps, three bytes each, encoded."""
+    """The 256 colors of a matplotlib colormap, three bytes each, in base64."""
     colours = matplotlib.colormaps[name](np.arange(256))[:, :3]
     return encoded(np.rint(255 * colours).astype(np.uint8))
 
 
 def prefix_names(config: ViTConfig) -> list[str]:
-    """What a page calls the tokens before the patches, in their order."""
+    """Names of the tokens before the patches, in order."""
     class_tokens = ["the class token", "the distillation token"][: config.num_class_tokens]
     return class_tokens + [f"register {i + 1}" for i in range(config.num_registers)]
 
 
 def known_labels(labels: Any, count: int) -> list[int | None]:
-    """The true class of each image as JSON has it; None where nobody knows."""
+    """The true class of each image for JSON; None if unknown."""
     return [None if k is None else int(k) for k in ([None] * count if labels is None else labels)]

@@ -1,4 +1,4 @@
-"""All figures and scores of a trained model's attention, as `minivit attention` writes them."""
+"""All figures and scores of a trained model's attention, for `minivit attention`."""
 
 from collections.abc import Iterator, Sequence
 
@@ -41,7 +41,7 @@ from minivit.viz.style import answer, verdict
 from minivit.viz.weights import ABSOLUTE, patch_filters, position_similarity
 
 MOST_ROWS = 8
-"""Images of a figure that has a column per layer."""
+"""Most images in a figure with a column per layer."""
 
 
 def attention_figures(
@@ -52,14 +52,14 @@ def attention_figures(
     query: int,
     knocked_out: bool = False,
 ) -> Iterator[tuple[str, Figure]]:
-    """(file name, figure) of every view that this model has.
+    """(file name, figure) of every view that this model supports.
 
     Args:
-        pixels: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows.
-        methods: names of `METHODS`. query: the token whose heads are drawn. knocked_out: whether to
-            try the model without each head, which takes a forward pass per head.
+        pixels: uint8 (N, channels, H, W). labels: (N,), or None if unknown.
+        methods: names of `METHODS`. query: the query token for the figure of all heads.
+        knocked_out: whether to run the model without each head, one forward pass per head.
 
-    A model without a head has no classes to ask about: its methods are those that need none.
+    For a model without a head, only methods that need no class are used.
     """
     model, names = trained.model, trained.class_names
     config = model.config
@@ -104,7 +104,7 @@ def attention_figures(
 def _answers(
     probs: np.ndarray, names: Sequence[str], labels: np.ndarray | None
 ) -> tuple[list[str], list[bool | None]]:
-    """What the model says of each image, and whether it is right."""
+    """The prediction for each image, and whether it is right."""
     best = probs.argmax(-1)
     rights = [None] * len(best) if labels is None else (best == labels).tolist()
     answers = zip(best, probs, rights, strict=True)
@@ -124,7 +124,7 @@ SCORES = {
 def score_table(
     trained: Trained, split: Split, methods: Sequence[str], threads: int | None = None
 ) -> str:
-    """The scores of every method and of maps that look at nothing, as a table in Markdown."""
+    """The scores of every method and of maps that ignore the image, as a Markdown table."""
     images = trained.statistics.normalize(split.pixels)
     with DataParallel(trained.model, threads) as workers:
         rows = score_methods(trained.model, images, split.masks, workers.logits, methods)
@@ -138,5 +138,5 @@ def score_table(
         lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
     what = f"{len(split)} test images"
     if split.masks is not None:
-        what += f"; the figure takes {split.masks.mean():.2f} of the image"
+        what += f"; the figure covers {split.masks.mean():.2f} of the image"
     return "\n".join([*lines, "", what])

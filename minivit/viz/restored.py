@@ -1,4 +1,4 @@
-"""What a model made of the patches that were hidden from it."""
+"""A model's predictions of hidden patches."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from minivit.functional import patchify_forward, unpatchify_forward
 from minivit.models import MaskedViT
 from minivit.viz.style import Figure, panels, show_image
 
-GREY = 128  # what a masked patch is drawn as
+GREY = 128  # the color of a masked patch
 
 
 class Restored(NamedTuple):
-    """Three uint8 (N, channels, H, W): the images, what the model saw, what it says was there."""
+    """Three uint8 arrays (N, channels, H, W): the images, the model's input, its prediction."""
 
     originals: np.ndarray
     corrupted: np.ndarray
@@ -57,7 +57,7 @@ def _pixels(objective: PatchPrediction, numbers: np.ndarray, P: int) -> np.ndarr
 
 
 def patches_figure(restored: Restored) -> Figure:
-    """A column an image: original, corrupted, predicted."""
+    """One column per image: original, corrupted, predicted."""
     names = ("original", "corrupted", "predicted")
     figure, axes = panels(3, len(restored.originals), 1.35, beside=0.8)
     for row, name, images in zip(axes, names, restored, strict=True):

@@ -1,6 +1,6 @@
-"""How good a map is: against the figure's mask, against the model itself, against shuffled weights.
+"""Scores of maps: against the figure's mask, the model itself, and shuffled weights.
 
-maps are (N, rows, columns), the larger the more important; masks are bool (N, H, W).
+maps are (N, rows, columns), larger is more important; masks are bool (N, H, W).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from minivit.viz.methods import method
 
 
 def to_pixels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(N, rows, columns) -> float32 (N, H, W), bilinear between the patches' centres."""
+    """(N, rows, columns) -> float32 (N, H, W), bilinear between the patch centers."""
     H, W = size
     drawn = (Image.fromarray(one.astype(np.float32)) for one in maps)
     return np.stack([np.asarray(p.resize((W, H), Image.Resampling.BILINEAR)) for p in drawn])
@@ -34,21 +34,21 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def energy_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Share of the map's sum that lies on the figure (Wang et al., 2020): (N,), 0 to 1.
+    """Fraction of the map's sum on the figure (Wang et al., 2020): (N,), 0 to 1.
 
-    A map without contrast gets the figure's share of the image.
+    A constant map gets the figure's fraction of the image.
     """
     pixels = _matched(maps, masks)
     return (pixels * masks).sum((1, 2)) / np.maximum(pixels.sum((1, 2)), np.finfo(np.float32).tiny)
 
 
 def best_iou(maps: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
-    """Mean intersection over union where each map keeps its highest pixels.
+    """Mean intersection over union with the highest pixels of each map.
 
-    The threshold is one share of the image for all images, the best of 1 % to 99 %.
+    The number of pixels is one fraction of the image for all images, the best of 1 % to 99 %.
 
     Returns:
-        the mean IoU, the share kept.
+        the mean IoU, the fraction kept.
     """
     N = len(maps)
     order = np.argsort(-_matched(maps, masks).reshape(N, -1), axis=-1, kind="stable")
@@ -63,7 +63,7 @@ def best_iou(maps: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
 
 def _matched(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     if len(maps) != len(masks):
-        raise UserError(f"{len(maps)} maps and {len(masks)} masks; expected as many")
+        raise UserError(f"{len(maps)} maps and {len(masks)} masks; expected equal numbers")
     return to_pixels(maps, masks.shape[1:])
 
 
@@ -78,15 +78,15 @@ def deletion_insertion(
     patch_size: int,
     steps: int = 8,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How the class's probability falls and rises with the patches (Petsiuk et al., 2018).
+    """Deletion and insertion curves of the class's probability (Petsiuk et al., 2018).
 
-    Deletion: patches become the mean colour, the most important first; a good map makes the
-    probability fall early. Insertion: they appear on an image of the mean colour.
+    Deletion: patches are replaced by the mean color, most important first; with a good map the
+    probability falls early. Insertion: patches are added to an image of the mean color.
 
     Args:
-        predict: normalised images (M, channels, H, W), where 0 is the mean colour, -> logits.
+        predict: normalized images (M, channels, H, W), where 0 is the mean color, -> logits.
         images: (N, channels, H, W). classes: (N,). maps: (N, rows, columns).
-        steps: of equally many patches.
+        steps: number of steps, with equally many patches each.
 
     Returns:
         deletion, insertion: (N, steps + 1), probabilities; see `area`.
@@ -109,11 +109,11 @@ def area(curve: np.ndarray) -> np.ndarray:
     return (curve[:, :-1] + curve[:, 1:]).mean(-1) / 2
 
 
-# Against a model that knows nothing
+# Against a randomized model
 
 
 def shuffled(model: ViT, seed: int = 0) -> ViT:
-    """A model whose every parameter has its own numbers in random order (Adebayo et al., 2018)."""
+    """A model with the numbers of each parameter in random order (Adebayo et al., 2018)."""
     rng = np.random.default_rng(seed)
     twin = model.copy()
     for name, value in model.flat.host_views(model.flat.data).items():
@@ -123,10 +123,10 @@ def shuffled(model: ViT, seed: int = 0) -> ViT:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of two maps of each image: (N, …), (N, …) -> (N,), -1 to 1.
+    """Spearman's rank correlation of two maps of each image: (N, …), (N, …) -> (N,), -1 to 1.
 
     A map that a model with shuffled weights also gives (near 1) says nothing about what was
-    learned. A map without contrast has no ranks: 0.
+    learned. A constant map has no ranks: 0.
     """
     ranks = [np.apply_along_axis(_ranks, 1, m.reshape(len(m), -1)) for m in (a, b)]
     x, y = (r - r.mean(1, keepdims=True) for r in ranks)
@@ -135,19 +135,19 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Places in ascending order; equal values share the mean of theirs."""
+    """Ranks in ascending order; equal values get their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum()
     return (last - (counts - 1) / 2)[inverse]
 
 
-# All of it
+# All scores
 
 
 BASELINES = ("random", "centre")
-"""Maps that look at nothing: noise, and a hill in the middle, where figures tend to be."""
+"""Maps that ignore the image: noise, and a bump in the middle, where figures tend to be."""
 
-LOOK_AT_ONCE = 32  # images: their maps and gradients fit into memory for any model
+LOOK_AT_ONCE = 32  # images: their maps and gradients fit in memory for any model
 
 
 def score_methods(
@@ -158,7 +158,7 @@ def score_methods(
     names: Sequence[str],
     seed: int = 0,
 ) -> list[dict]:
-    """All scores of the methods called `names` and of `BASELINES`, a dict each.
+    """All scores of the methods `names` and of `BASELINES`, one dict each.
 
     Keys: "method"; with masks "pointing", "iou" and "energy" (larger is better); "deletion"
     (smaller is better) and "insertion" (larger is better), areas under the predicted class's
@@ -166,7 +166,7 @@ def score_methods(
     is better), None for baselines.
 
     Args:
-        images: normalised (N, channels, H, W), on the host. masks: bool (N, H, W) or None.
+        images: normalized (N, channels, H, W), on the host. masks: bool (N, H, W) or None.
         predict: images on the host -> logits on the host, for deletion and insertion.
     """
     maps, classes = _maps_of(model, images, names)

@@ -1,4 +1,4 @@
-"""What a live page shows where its scripts do not run: maps that were drawn before."""
+"""What a live page shows if its scripts do not run: maps drawn in advance."""
 
 import base64
 import html
@@ -23,8 +23,8 @@ def still_maps(seen: Look, config: ViTConfig, name: str, class_names: list[str])
     best = int(probs.argmax())
     said = f"{name}: {class_names[best]}, {100 * probs[best]:.1f} %"
     words = (
-        "The model runs in this page by a script, in a worker of the browser, and one of both is "
-        "missing or switched off. Nothing is loaded. These maps were drawn when the page was made."
+        "The model runs in this page in a script and a web worker, and one of them is missing or "
+        "switched off. Nothing is loaded. These maps were drawn when the page was made."
     )
     return (
         f"<p>{words}</p><p><strong>{html.escape(said)}</strong></p>"

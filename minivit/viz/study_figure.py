@@ -12,14 +12,14 @@ from minivit.viz.style import BLUE, GREEN, ORANGE, Figure
 
 
 def save_study(folder: Path, rows: list[dict[str, Any]], study: str) -> None:
-    """table.json, table.md and figure.png of what is known so far."""
+    """Write table.json, table.md and figure.png with the results so far."""
     write_atomically(folder / "table.json", json.dumps(rows, indent=2).encode())
     write_atomically(folder / "table.md", markdown(rows).encode())
     save_figure(study_figure(rows, study), folder / "figure.png")
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """A row per member: mean and spread over the seeds."""
+    """A row per member: mean and standard deviation over the seeds."""
     lines = ["| | | test accuracy | seeds |", "|---|---|---|---|"]
     for row in rows:
         percent = 100 * np.array(row["accuracy"])
@@ -30,8 +30,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def study_figure(rows: list[dict[str, Any]], study: str) -> Figure:
-    """Accuracy over what was varied: a curve per group where it is a number, else a row per
-    member."""
+    """Accuracy against what was varied: a curve per group if it is a number, else a row per
+    member.
+    """
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
     axes = figure.subplots()
     groups = list(dict.fromkeys(row["group"] for row in rows))

@@ -1,5 +1,6 @@
-"""What the figures share: colours that color-blind readers can distinguish, bare axes, and a font
-for names in any script."""
+"""The style of the figures: colors that color-blind readers can distinguish, bare axes, and fonts
+for names in any script.
+"""
 
 import functools
 import logging
@@ -18,24 +19,25 @@ from matplotlib.colors import Normalize
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter
 
-# Okabe & Ito's colours
+# Okabe & Ito's colors
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 CLASSES = (
     *(BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
     *("#332288", "#882255", "#8B5A2B"),
 )
-"""Colors of classes where several are drawn; any other class is grey."""
-HEAT = "inferno"  # light is much, to every eye and in print
+"""Colors of classes if several are drawn; any other class is gray."""
+HEAT = "inferno"  # light means large, also in print and for color-blind readers
 SIGNED = "RdBu_r"
 
 
 class Figure(matplotlib.figure.Figure):
-    """A figure that draws names as they are: in any script that an installed font has, and with a
-    dollar sign for a dollar sign."""
+    """A figure that draws names literally: in any script that an installed font supports, and with
+    dollar signs as dollar signs.
+    """
 
     def draw(self, renderer: Any) -> None:
-        """Draw. Warns, once in all, of characters that no installed font has: they become boxes."""
-        for axes in self.axes:  # ticks get their labels when they are looked at
+        """Draw. Warns, only once, of characters that no installed font has: they become boxes."""
+        for axes in self.axes:  # ticks get their labels when they are accessed
             axes.get_xticklabels(), axes.get_yticklabels()
         texts = {text: text.get_text() for text in self.findobj(Text) if isinstance(text, Text)}
         families, missing = _fallbacks(frozenset("".join(texts.values())))
@@ -52,7 +54,7 @@ class Figure(matplotlib.figure.Figure):
                 stacklevel=2,
             )
         with warnings.catch_warnings():
-            # matplotlib's: one for each character of each text, at each drawing.
+            # matplotlib's warnings: one for each character of each text, at each drawing.
             warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not")
             super().draw(renderer)
 
@@ -62,7 +64,9 @@ _warned: list[str] = []
 
 @functools.lru_cache(maxsize=16)
 def _fallbacks(characters: frozenset[str]) -> tuple[tuple[str, ...], str]:
-    """The families that have what the default font lacks of these, and what no font has."""
+    """The font families with characters that the default font lacks, and the characters that no
+    font has.
+    """
     missing = {ord(c) for c in characters if c.isprintable() and not c.isspace()}
     missing -= _characters(font_manager.findfont(font_manager.FontProperties()))
     families = []
@@ -77,7 +81,7 @@ def _fallbacks(characters: frozenset[str]) -> tuple[tuple[str, ...], str]:
 
 
 def _installed() -> Iterator[tuple[str, str]]:
-    """(family, the file that matplotlib takes of it) of every font, those without serifs first."""
+    """(family, the file that matplotlib uses) of every font, sans serif first."""
     squeezed = {
         entry.name: entry.name.lower().replace(" ", "")
         for entry in font_manager.fontManager.ttflist
@@ -88,7 +92,7 @@ def _installed() -> Iterator[tuple[str, str]]:
 
 
 def _file_of(family: str) -> str:
-    """The file that matplotlib takes; it logs each font that has no normal weight."""
+    """The file that matplotlib uses; it logs each font without a normal weight."""
     logger = logging.getLogger("matplotlib.font_manager")
     before, logger.disabled = logger.disabled, True
     try:
@@ -98,7 +102,9 @@ def _file_of(family: str) -> str:
 
 
 def _characters(file: str) -> set[int]:
-    """What a font has; nothing if it cannot be read, or is of bitmaps, as emoji often are."""
+    """The characters of a font; none if it cannot be read or is a bitmap font, as emoji often
+    are.
+    """
     try:
         font = font_manager.get_font(file)
         return set(font.get_charmap()) if font.scalable else set()
@@ -107,7 +113,7 @@ def _characters(file: str) -> set[int]:
 
 
 def width(text: str) -> int:
-    """How many letters wide a text is: two for a Chinese one, none for an accent over another."""
+    """The width of a text in letters: two for a Chinese character, none for a combining accent."""
     return sum(
         0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
         for c in text
@@ -115,9 +121,9 @@ def width(text: str) -> int:
 
 
 def shortened(text: str, most: int, end: float = 0.5) -> str:
-    """A text at most so many letters wide, with "…" for what is left out.
+    """A text at most this many letters wide, with "…" for what is left out.
 
-    end: the share of what is kept that is from its end.
+    end: the fraction of the kept letters that is from its end.
     """
     if width(text) <= most:
         return text
@@ -126,20 +132,20 @@ def shortened(text: str, most: int, end: float = 0.5) -> str:
 
 
 def _fitting(text: str, most: int) -> str:
-    """The longest beginning that is no wider."""
+    """The longest prefix that fits."""
     widths = np.cumsum([width(c) for c in text])
     return text[: np.searchsorted(widths, most, side="right")]
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """ "81 %", as all figures have it; `digits` behind the point."""
+    """ "81 %", as in all figures, with `digits` decimal places."""
     return f"{100 * share:.{digits}f} %"
 
 
 def answer(name: str, probability: float, right: bool | None = None, most: int = 22) -> str:
-    """What a model says of an image: "star 97 %", and where it is wrong "✗ ring 62 %".
+    """A prediction as text: "star 97 %", and if it is wrong "✗ ring 62 %".
 
-    right: None where nobody knows. most: letters of the whole.
+    right: None if unknown. most: letters in all.
     """
     mark = "✗ " if right is False else ""
     number = percent(probability)
@@ -147,12 +153,12 @@ def answer(name: str, probability: float, right: bool | None = None, most: int =
 
 
 def verdict(right: bool | None) -> str:
-    """The color of an answer: blue where it is right, orange where not, black if nobody knows."""
+    """The color of a prediction: blue if right, orange if wrong, black if unknown."""
     return "black" if right is None else BLUE if right else ORANGE
 
 
 def heat_bar(figure: Figure, axes: Any, lowest: str) -> None:
-    """The colors of maps that have each a scale of its own, from `lowest` to its maximum."""
+    """The colorbar of maps with a scale each, from `lowest` to its maximum."""
     colors, names = ScalarMappable(Normalize(0, 1), HEAT), FixedFormatter([lowest, "max"])
     shrink = min(0.8, 2.0 / figure.get_figheight())
     label = "each map on its own scale" if shrink < 0.8 else "each map"
@@ -160,13 +166,13 @@ def heat_bar(figure: Figure, axes: Any, lowest: str) -> None:
 
 
 def headline(figure: Figure, text: str) -> None:
-    """A title over a whole figure, in as many lines as it needs."""
-    letters = int(15 * figure.get_figwidth())  # of 9 points, about 15 to an inch
+    """A title for a whole figure, in as many lines as it needs."""
+    letters = int(15 * figure.get_figwidth())  # at 9 points, about 15 per inch
     figure.suptitle("\n".join(textwrap.wrap(text, letters)), fontsize=9)
 
 
 def colorbar(figure: Figure, image: Any, axes: Any, label: str, **options: Any) -> None:
-    """What the colors of an image mean, beside some axes. options: of matplotlib's colorbar."""
+    """A colorbar next to some axes. options: of matplotlib's colorbar."""
     bar = figure.colorbar(image, ax=axes, **{"shrink": 0.7, **options})
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
@@ -183,7 +189,7 @@ def panels(
 ) -> tuple[Figure, Any]:
     """A figure of panels `side` inches wide, as (figure, axes (rows, columns)).
 
-    above, beside: inches to leave for titles and a colour bar. shape: height over width.
+    above, beside: inches to leave for titles and a colorbar. shape: height over width.
     """
     size = (columns * side + beside, rows * side * shape + above)
     figure = Figure(figsize=size)
@@ -202,14 +208,15 @@ def bare(axes: Axes) -> None:
 
 
 def show_image(axes: Axes, image: np.ndarray) -> None:
-    """A uint8 (channels, H, W) image; one channel is grey."""
+    """Draw a uint8 (channels, H, W) image; one channel is gray."""
     colors = image.transpose(1, 2, 0)
     axes.imshow(colors if colors.shape[-1] == 3 else colors[..., 0], cmap="gray", vmin=0, vmax=255)
 
 
 def show_overlay(axes: Axes, image: np.ndarray, heat: np.ndarray) -> Any:
-    """A map (rows, columns) over its image, from clear (its smallest number) to light. Returns
-    the map's image."""
+    """Draw a map (rows, columns) over its image, from transparent (its minimum) to light. Returns
+    the map's image.
+    """
     span = float(heat.max() - heat.min())
     share = (heat - heat.min()) / (span or 1.0)
     H, W = image.shape[1:]

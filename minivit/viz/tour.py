@@ -12,14 +12,14 @@ WORDS = {
     *("image", "cover", "blur", "force", "patches", "off", "skip", "uniform", "temperature"),
     *("positions", "show", "layer", "head", "query", "step", "find"),
 }
-"""What a state may say; see `page/live_address.js`, which reads it."""
+"""Words that a state may use; see `page/live_address.js`, which reads it."""
 EXPECTED = 'expected a list such as [{"text": "A sentence.", "state": "cover=3.4&show=lens"}]'
 
 
 def read_tour(path: Path) -> list[dict[str, str]]:
-    """[{"text": …, "state": …}, …]; a state is what the page's address has after its #.
+    """[{"text": …, "state": …}, …]; a state is the part of the page's address after the #.
 
-    Raises UserError for a file that is no such list.
+    Raises UserError for a file that is not such a list.
     """
     with reading(path), path.open("rb") as file:
         raw = file.read(MOST_BYTES + 1)
@@ -43,9 +43,9 @@ def _check(slide: object, where: str) -> None:
     if not isinstance(slide, dict) or set(slide) != {"text", "state"}:
         raise UserError(f'{where}: expected "text" and "state"; {EXPECTED}')
     if not all(isinstance(value, str) for value in slide.values()):
-        raise UserError(f"{where}: text and state are not both in quotes; {EXPECTED}")
+        raise UserError(f"{where}: text and state must both be strings; {EXPECTED}")
     for word, _ in parse_qsl(slide["state"], keep_blank_values=True):
         if word not in WORDS:
             raise UserError(
-                f"{where}: no state has {word!r}; expected some of {', '.join(sorted(WORDS))}"
+                f"{where}: unknown word {word!r}; expected some of {', '.join(sorted(WORDS))}"
             )

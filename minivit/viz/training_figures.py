@@ -1,4 +1,4 @@
-"""How a training went: curves, and the confusion matrix or the restored patches."""
+"""Figures of a training run: curves, and the confusion matrix or the restored patches."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -19,18 +19,20 @@ from minivit.viz.style import BLUE, GREY, ORANGE, Figure, percent, shortened
 NUMBERED = 25
 MOST_NAMED = 60
 LONGEST_NAME = 20
-"""Of a confusion matrix: the classes up to which its cells have numbers, how many are named along
-it, and how wide a name may be."""
+"""Limits of a confusion matrix: up to how many classes its cells have numbers, how many classes are
+named, and how wide a name may be.
+"""
 
 
 def save_curves(run: Run) -> None:
-    """curves.png of a run."""
+    """Write curves.png of a run."""
     save_figure(curves_figure(run.metrics()), run.path / "curves.png")
 
 
 def save_test(trainer: Trainer, found: Evaluation) -> str:
-    """What a test leaves in the run's directory: confusion.png and the mistakes, or patches.png
-    where the model predicts patches. Returns the names."""
+    """Write the results of a test to the run's directory: confusion.png and the mistakes, or
+    patches.png if the model predicts patches. Returns the names.
+    """
     dataset = trainer.dataset
     if isinstance(trainer.objective, PatchPrediction):
         model = cast(MaskedViT, trainer.model)
@@ -44,7 +46,7 @@ def save_test(trainer: Trainer, found: Evaluation) -> str:
 
 
 def curves_figure(metrics: Sequence[dict]) -> Figure:
-    """Loss, accuracy and learning rate over the epochs, from the lines of metrics.jsonl."""
+    """Loss, accuracy and learning rate per epoch, from the lines of metrics.jsonl."""
     steps, epochs, test = (of_kind(metrics, kind) for kind in KINDS)
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
@@ -56,7 +58,7 @@ def curves_figure(metrics: Sequence[dict]) -> Figure:
         values = [scale * line[step_key] for line in steps]
         axes.plot(at, values, color=BLUE, alpha=0.25, lw=1, label="training, last steps")
         for split, colour, name in (("train", BLUE, "training"), ("val", ORANGE, "validation")):
-            key = f"{split}_{epoch_key}"  # not every epoch need be validated
+            key = f"{split}_{epoch_key}"  # not every epoch is validated
             at = [line["epoch"] for line in epochs if key in line]
             values = [scale * line[key] for line in epochs if key in line]
             axes.plot(at, values, "o-", ms=3, color=colour, label=name)
@@ -78,10 +80,10 @@ def curves_figure(metrics: Sequence[dict]) -> Figure:
 
 
 def confusion_figure(confusion: np.ndarray, class_names: Sequence[str], title: str = "") -> Figure:
-    """Of each class (row), the share that was predicted to be of each (column), in percent.
+    """For each class (row), the percentage that was predicted as each class (column).
 
-    Of more than NUMBERED classes a colour says it, in a figure that grows no further, and some of
-    the classes are named.
+    With more than NUMBERED classes, only colors show it, in a figure of fixed size, and only some
+    of the classes are named.
     """
     K = len(class_names)
     shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
@@ -98,7 +100,7 @@ def confusion_figure(confusion: np.ndarray, class_names: Sequence[str], title: s
     axes.set_title(title)
     axes.spines[:].set_visible(False)
     if K > NUMBERED:
-        image.set_norm(PowerNorm(0.5, 0, 100))  # so that a few percent are seen, too
+        image.set_norm(PowerNorm(0.5, 0, 100))  # so that a few percent are visible, too
         figure.colorbar(image, shrink=0.5, format="{x:.0f} %", ticks=[0, 1, 5, 20, 50, 100])
         return figure
     for row, column in np.ndindex(K, K):

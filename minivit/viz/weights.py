@@ -1,4 +1,4 @@
-"""What a model has learned that no image is needed to see: positions and patch filters."""
+"""Learned weights that can be inspected without an image: positions and patch filters."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from minivit.models import ViT
 from minivit.viz.maps import token_similarity
 
 ABSOLUTE = ("learned", "sincos2d")
-"""The positions that are embeddings of their own."""
+"""Kinds of positions that are embeddings."""
 
 
 def position_similarity(model: ViT) -> np.ndarray:
@@ -29,14 +29,15 @@ def position_similarity(model: ViT) -> np.ndarray:
     learned = config.pos_embed == "learned"
     table = to_host(model.pos_embed.data if learned else model.fixed_positions)[0]
     rows, columns = config.grid
-    patches = table[-rows * columns :].astype(np.float64)  # the first may be of other tokens
+    patches = table[-rows * columns :].astype(np.float64)  # the first may belong to other tokens
     return token_similarity(patches).reshape(*config.grid, *config.grid)
 
 
 class Filters(NamedTuple):
     """Principal components of the patch filters, the strongest first.
 
-    components: (k, channels, P, P), each of length 1. shares: (k,), of the filters' variance.
+    components: (k, channels, P, P), each of length 1. shares: (k,), fractions of the filters'
+    variance.
     """
 
     components: np.ndarray
@@ -46,14 +47,14 @@ class Filters(NamedTuple):
 def patch_filters(model: ViT, count: int = 28) -> Filters:
     """Principal components of the patch projection's filters (paper, fig. 7: the first 28).
 
-    Each of the model's C filters is one point in the space of patches; the components are the
-    patterns which, mixed, make up all of them. At most P·P·channels there are.
+    Each of the model's C filters is a point in the space of patches; the components are patterns of
+    which all filters are linear combinations. There are at most P·P·channels.
 
     Raises:
         UserError: the tokens do not come from patches.
     """
     if not isinstance(model.patch_embed, PatchEmbed):
-        raise UserError("this model has no patch filters; its stem is a convolution")
+        raise UserError("this model has no patch filters; its stem is convolutional")
     P, channels = model.config.patch_size, model.config.in_channels
     filters = to_host(model.patch_embed.proj.weight.data).T.astype(np.float64)
     filters = filters - filters.mean(0)

@@ -55,5 +55,5 @@ def test_the_figure_shows_the_mean_in_percentage_points():
     assert axes.get_images()[0].get_clim() == pytest.approx((-30, 30))
     assert [text.get_text() for text in axes.texts] == ["−30.0", "+0.0", "+15.0"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("head", "layer")
-    assert bar.get_ylabel() == "change of probability (percentage points)"
+    assert bar.get_ylabel() == "change in probability (percentage points)"
     assert figure.get_suptitle().split()[-4:] == ["mean", "of", "2", "images"]

@@ -212,8 +212,8 @@ def test_the_answer_after_a_preset_is_pythons(show):
         ("[]", "not a list"),
         ('["a"]', 'slide 1: expected "text" and "state"'),
         ('[{"text": "a", "state": ""}, {"text": "b"}]', "slide 2"),
-        ('[{"text": 1, "state": ""}]', "not both in quotes"),
-        ('[{"text": "a", "state": "colour=red"}]', "no state has 'colour'"),
+        ('[{"text": 1, "state": ""}]', "must both be strings"),
+        ('[{"text": "a", "state": "colour=red"}]', "unknown word 'colour'"),
     ],
 )
 def test_a_file_that_is_no_tour_is_told_in_a_line(tmp_path, text, told):

@@ -82,7 +82,7 @@ def test_the_figure_shows_each_image_once_with_what_it_is_taken_for(tmp_path, dr
     ]
     assert [axes.title.get_color() for axes in shown] == [ORANGE, ORANGE, ORANGE, BLUE]
     first, second = (part.get_suptitle() for part in drawn[0].subfigs)
-    assert first == "Wrong, the most confident first: 2 of 3 mistakes among 5 test images"
+    assert first == "Mistakes, most confident first: 2 of 3 mistakes among 5 test images"
     assert second.startswith("Least certain of the others")
 
 

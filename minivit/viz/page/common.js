@@ -1,6 +1,5 @@
 "use strict";
-// What both pages share. Everything drawn was put into #data when the page was made; nothing is
-// loaded.
+// What both pages share. Everything drawn was put into #data when the page was made; nothing is loaded.
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const [ROWS, COLUMNS] = data.grid;
@@ -28,7 +27,7 @@ function drawNumbers(canvas, numbers, columns, rgba) {
   canvas.getContext("2d").putImageData(out, 0, 0);
 }
 
-/** What the colors mean, from `least` to 1. */
+/** The colorbar, from `least` to 1. */
 function drawScale(canvas, rgba, least = 0) {
   drawNumbers(canvas, Array.from({ length: 128 }, (_, i) => least + ((1 - least) * i) / 127), 128, rgba);
 }
@@ -55,7 +54,7 @@ function named(token) {
 
 function digits(number) { return number >= 0.01 ? number.toFixed(3) : number.toPrecision(2); }
 
-/** The patch with the largest value, but for one. */
+/** The patch with the largest value, except one. */
 function strongest(all, except = null) {
   let best = null;
   for (let i = FIRST; i < T; i++) if (i !== except && (best === null || all[i] > all[best])) best = i;

@@ -1,8 +1,8 @@
-// The explorer: from state to page, and what the reader does.
+// The explorer: from state to page, and user input.
 
 let drawnImage = null;
 
-/** In the images' strip: what is like the query in each. */
+/** In the strip of images: what is similar to the query in each. */
 function drawAlike() {
   const alike = state.show === "like";
   $("images").classList.toggle("alike", alike);
@@ -46,7 +46,7 @@ function render() {
   for (const radio of document.getElementsByName("direction")) radio.checked = radio.value === state.show;
   $("link").href = address();
   window.clearTimeout(render.timer);
-  render.timer = window.setTimeout(remember, 250); // browsers refuse many changes a second
+  render.timer = window.setTimeout(remember, 250); // browsers refuse many changes per second
 }
 
 function set(changes) {
@@ -89,7 +89,7 @@ function readAddress() {
   });
 }
 
-// ---- What the reader does -----------------------------------------------------------------------
+// ---- User input -----------------------------------------------------------------------
 
 function tokenAt(event) {
   const box = $("stage").getBoundingClientRect();
@@ -114,7 +114,7 @@ $("stage").addEventListener("keydown", (event) => {
   const from = state.locked && state.target !== null ? state.target : state.query;
   const [row, column] = from < FIRST ? place(middle()) : place(from);
   const to = (r, c) => point(FIRST + clamp(r, ROWS) * COLUMNS + clamp(c, COLUMNS));
-  const actions = { // Enter locks the patch under the cursor; there again, it unlocks
+  const actions = { // Enter locks the patch under the cursor; pressed again there, it unlocks
     ArrowLeft: () => to(row, column - 1), ArrowRight: () => to(row, column + 1),
     ArrowUp: () => to(row - 1, column), ArrowDown: () => to(row + 1, column),
     Home: () => to(row, 0), End: () => to(row, COLUMNS - 1),
@@ -144,7 +144,7 @@ function viewName() {
   return `attention-${state.image + 1}-layer-${data.layers[state.layer] + 1}-${mapName(state.map).replace(" ", "-")}`;
 }
 
-/** The image with its map and what is said of it, as a PNG file. */
+/** The image with its map and its caption, as a PNG file. */
 $("export").addEventListener("click", () => {
   const scale = Math.max(1, Math.floor(512 / COLUMNS));
   const [width, height] = [COLUMNS * scale, ROWS * scale];

@@ -34,7 +34,7 @@ function fuse(heads, join, scale) {
   return out.map((p) => p * scale);
 }
 
-/** Rollout to each layer: identity added, rows made to sum to 1, multiplied up. */
+/** Rollout to each layer: identity added, rows renormalized, multiplied up. */
 function rollout(layers) {
   let before = null;
   for (const heads of layers) {
@@ -94,7 +94,7 @@ function features(index) {
   return units.get(index);
 }
 
-/** Cosine similarity of the query, a token of the image `state.source`, to all tokens of one. */
+/** Cosine similarity of the query, a token of the image `state.source`, to all tokens of an image. */
 function likeness(index) {
   const all = features(index);
   const C = all.length / T;
@@ -106,7 +106,7 @@ function likeness(index) {
   });
 }
 
-/** What the stage shows: a number for each token. */
+/** What the stage shows: one number per token. */
 function shown() { return state.show === "like" ? likeness(state.image) : weights(current()); }
 
 function queryIsHere() { return state.source === state.image; }

@@ -1,4 +1,4 @@
-// The explorer: what is drawn and said.
+// The explorer: drawings and texts.
 
 function drawPixels(canvas, image) {
   canvas.width = image.width;
@@ -29,7 +29,7 @@ function veil(share) { return (state.opacity / 100) * (1 - share); }
 
 function veilTo(top) { return (value) => [...PAPER, Math.round(255 * veil(clampShare(value / (top || 1))))]; }
 
-/** What the paper means: over the image's mean color, from no weight to the largest. */
+/** The veil over the image, from no weight to the largest weight. */
 function drawVeilScale() {
   const rgb = bytes(data.images[state.image].pixels);
   const mean = [0, 1, 2].map((c) => rgb.reduce((sum, value, i) => i % 3 === c ? sum + value : sum, 0) / (rgb.length / 3));
@@ -50,7 +50,7 @@ function drawStage(values, top) {
 }
 
 function mark(token, kind) {
-  if (token < FIRST) return; // it has no place in the image
+  if (token < FIRST) return; // it has no position in the image
   const [row, column] = place(token);
   for (const name of ["under", kind]) {
     const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
@@ -115,7 +115,7 @@ function describeAttention() {
   return lines.join(" ");
 }
 
-/** What goes to the tokens before the patches; registers are told together. */
+/** Attention to the tokens before the patches; registers are summed. */
 function beforePatches(map) {
   const shares = {};
   data.prefix.forEach((name, token) => {
@@ -172,7 +172,7 @@ function buildImages() {
   for (const event of ["scroll", "resize"]) (event === "scroll" ? $("images") : window).addEventListener(event, fadeStrip);
 }
 
-/** The strip fades out where it goes on. */
+/** The strip fades out where it continues. */
 function fadeStrip() {
   const strip = $("images");
   strip.classList.toggle("more", strip.scrollLeft + strip.clientWidth < strip.scrollWidth - 2);
@@ -191,7 +191,7 @@ function buildPrefix() {
   });
 }
 
-/** "star 97.1 %", with a cross and the true class where it is wrong; "" without a head. */
+/** "star 97.1 %", with a cross and the true class if it is wrong; "" without a head. */
 function answerInWords() {
   const image = data.images[state.image];
   if (!image.answers.length) return "";
@@ -202,7 +202,7 @@ function answerInWords() {
 
 function showAnswers() {
   const image = data.images[state.image];
-  $("says").hidden = !image.answers.length; // a model without a head says nothing
+  $("says").hidden = !image.answers.length; // a model without a head predicts nothing
   if ($("says").hidden) return;
   const known = image.label !== null;
   const wrong = isWrong(image);

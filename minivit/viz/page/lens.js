@@ -1,4 +1,4 @@
-// The logit lens: what the head would say between the layers. The final norm and the head, which
+// The logit lens: what the head would predict between the layers. The final norm and the head, which
 // were trained for the last layer's tokens, are applied early.
 
 /** streams: the L + 1 tensors (T, C) of `forward` -> {pooled: (L + 1, K), tokens: (L + 1, T, K)},

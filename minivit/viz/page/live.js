@@ -1,4 +1,4 @@
-// The live page: what the buttons do, and the start.
+// The live page: button handlers, and startup.
 
 function look(changes) {
   const { tab } = view;
@@ -65,10 +65,10 @@ document.addEventListener("keydown", (event) => {
   undo();
 });
 
-/** Where the model cannot run, the maps that were drawn when the page was made. */
+/** If the model cannot run, show the maps that were drawn when the page was made. */
 function showStill(reason) {
   say(reason);
-  // where scripts run, a browser keeps what noscript holds as text
+  // if scripts run, browsers treat the contents of noscript as text
   const page = new DOMParser().parseFromString($("still").textContent, "text/html");
   document.querySelector("main").before(make("section", { className: "still" }, make("p", { className: "wrong", textContent: reason }), ...page.body.childNodes));
 }
@@ -90,5 +90,5 @@ const opened = location.hash.slice(1);
 if (opened) goTo(opened);
 else if (data.tour) toSlide(0);
 else run();
-past = []; // what the page opens with is no step
+past = []; // the initial state is not an undo step
 window.addEventListener("hashchange", () => goTo(location.hash.slice(1)));

@@ -1,4 +1,4 @@
-// The live page: a state in words, as in the page's address after #, and in a tour.
+// The live page: a state as text, in the page's address after #, and in a tour.
 // "image=2&cover=3.4,3.5&off=2.1&positions=off&show=lens": rows, columns, layers and heads from 1.
 
 const TABS = ["attention", "steps", "lens", "heads"];
@@ -22,7 +22,7 @@ function headOf(text) {
   return headName(index(layer, data.depth), index(head, HEADS));
 }
 
-/** For each place a patch. A word that shuffles does so in the same way each time. */
+/** The patch at each position. Shuffling words give the same order each time. */
 function orderOf(text) {
   if (text === "shuffled") return shuffled(PATCHES, seeded());
   const order = text.split(",").map((number) => index(number, PATCHES));
@@ -48,7 +48,7 @@ const patchNames = (patches) => patches.map(patchName).join(",");
 const layersOf = listOf((text) => index(text, data.depth));
 const headNames = (names) => names.map((name) => fromOne(name.split(",").map(Number)).replace(",", ".")).join(",");
 
-/** Each word: the name in the state, or in the view; how it is written, how it is read. */
+/** For each word: its name in the state or in the view; how it is written, how it is read. */
 const STATE_WORDS = {
   cover: ["covered", patchNames, listOf(patchOf)],
   blur: ["blurred", patchNames, listOf(patchOf)],
@@ -69,7 +69,7 @@ const VIEW_WORDS = {
 };
 const START = { ...view };
 
-/** What differs from the page as it opens. Paint, and images of one's own, are in no address. */
+/** Differences from the initial page. Paint and one's own images are not part of an address. */
 function addressOf() {
   const words = state.image > 0 && state.image < CAME ? [`image=${state.image + 1}`] : [];
   const write = (table, now, usual) => {
@@ -98,7 +98,7 @@ function readAddress(text) {
   return found;
 }
 
-let waiting = null; // an address that asks for what must be found, until the model has run
+let waiting = null; // an address that needs a search, until the model has run
 
 /** Show the state that an address names, or that of its slide where it names no more; one step,
  * which undo takes back. */
@@ -119,7 +119,7 @@ function goTo(text) {
 
 let writing = null;
 
-/** The address follows the page, so that it can be copied; but not each move of a drag. */
+/** The address follows the page, so that it can be copied; but not every move of a drag. */
 function followAddress() {
   clearTimeout(writing);
   writing = setTimeout(() => {

@@ -1,4 +1,4 @@
-// The live page: how much each head matters. On request each is turned off, one at a time.
+// The live page: the effect of each head. On request each is switched off, one at a time.
 
 /** state: the one that is examined. changes: for each layer and head what the probability of class k
  * becomes less what it is; undefined: not yet known. left: those to come. */
@@ -13,7 +13,7 @@ function startEffects() {
   run();
 }
 
-/** The next head to turn off; none where the state has changed since. */
+/** The next head to switch off; none if the state has changed since. */
 function nextKnockOut() {
   if (effects.state !== state || !effects.left.length) return null;
   const [layer, head] = effects.left.shift();

@@ -1,7 +1,7 @@
 // The live page: images of one's own, from a file, the clipboard or the camera.
 
 const MOST_BYTES = 100_000_000;
-const MOST_PIXELS = 100_000_000; // more take gigabytes to decode
+const MOST_PIXELS = 100_000_000; // larger images take gigabytes to decode
 
 async function openImage(file) {
   const name = file.name || "pasted image";
@@ -18,12 +18,12 @@ async function openImage(file) {
   bitmap.close();
 }
 
-/** An image file in the size that the model takes: cut, padded or stretched as its training's. */
+/** An image file at the model's size: cropped, padded or stretched as in training. */
 function fitted(source, width = source.width, height = source.height) {
   const canvas = make("canvas", { width: WIDTH, height: HEIGHT });
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
-  context.fillStyle = data.resize === "pad" ? "#000" : "#fff"; // white is what shows through
+  context.fillStyle = data.resize === "pad" ? "#000" : "#fff"; // transparent pixels become white
   context.fillRect(0, 0, WIDTH, HEIGHT);
   let [x, y, toWidth, toHeight] = [0, 0, WIDTH, HEIGHT];
   if (data.resize === "crop") {
@@ -67,7 +67,7 @@ window.addEventListener("paste", (event) => {
 
 let video = null; // while it runs
 
-/** Frames become an image, one after another as fast as the model runs, until it is stopped. */
+/** Show camera frames as fast as the model runs, until stopped. */
 async function startCamera() {
   const one = make("video", { muted: true, playsInline: true });
   try { one.srcObject = await navigator.mediaDevices.getUserMedia({ video: true }); } catch (error) { return say(`The camera cannot be used here: ${error.message}.`); }
@@ -94,7 +94,7 @@ function nextFrame(image) {
     const isPlain = state.pixels === data.images[image].pixels;
     data.images[image].pixels = pixels;
     before.delete(image);
-    if (isPlain) state = { ...state, pixels }; // no step of its own: undo would take back frames
+    if (isPlain) state = { ...state, pixels }; // not an undo step: undo would go back by frames
     run();
   }
   setTimeout(() => nextFrame(image), 50);

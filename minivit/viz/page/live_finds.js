@@ -1,6 +1,6 @@
-// The live page: what an address asks to be found. The model has then seen the image unchanged.
+// The live page: searches in an address. They run after the model has seen the unchanged image.
 
-/** Each changes what is looked at, or adds to the changes of an image. */
+/** Each changes the view, or adds to the changes of an image. */
 const FINDS = {
   attended: (image, changes) => { changes.covered = attended(image); },
   edges: (image) => Object.assign(view, edgeHead(image)),
@@ -28,7 +28,7 @@ function edgeHead(image) {
   return best;
 }
 
-/** How much the pixels of each patch differ: the standard deviation, of all channels. */
+/** The contrast of each patch: the standard deviation of its pixels, over all channels. */
 function edgesOf(pixels) {
   return Array.from({ length: PATCHES }, (_, patch) => {
     let sum = 0, squares = 0, n = 0;
@@ -39,7 +39,7 @@ function edgesOf(pixels) {
   });
 }
 
-/** Pearson's; 0 where one of both is the same everywhere. */
+/** Pearson's correlation; 0 if one of them is constant. */
 function correlation(x, y) {
   const mean = (z) => z.reduce((a, b) => a + b, 0) / z.length;
   const [mx, my] = [mean(x), mean(y)];

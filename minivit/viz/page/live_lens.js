@@ -1,6 +1,6 @@
-// The live page: the logit lens, what the head would say of the tokens between the layers.
+// The live page: the logit lens, what the head would predict from the tokens between layers.
 
-/** Colors of classes that color-blind readers can tell apart (Okabe & Ito); the last is of all others. */
+/** Colors of classes that color-blind readers can tell apart (Okabe & Ito); the last is for all others. */
 const CLASS_COLORS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"];
 const OTHER_COLOR = "#999999";
 const POOLED = { cls: "the class token", mean: "the mean of the patches", seq: "the patches' weighted mean" }[data.model.config.pool];
@@ -39,7 +39,7 @@ function drawLens() {
 
 function tokenLens(layer, token) { return shown.lens.tokens.subarray((layer * T + token) * K, (layer * T + token + 1) * K); }
 
-/** A layer: a map of classes, where there is one, and a bar cut into the classes' probabilities. */
+/** A layer: a map of classes, if there is one, and a bar divided by the classes' probabilities. */
 function lensRow(layer, who, probs, classes, colorOf, ...map) {
   const others = 1 - classes.reduce((sum, k) => sum + probs[k], 0);
   const part = (color, share, name) => {
@@ -56,7 +56,7 @@ function lensRow(layer, who, probs, classes, colorOf, ...map) {
   return item;
 }
 
-/** Each patch in the color of the class that its token is taken for, paler the less sure. */
+/** Each patch in the color of its token's predicted class, paler if less certain. */
 function classMap(layer, colorOf) {
   const canvas = make("canvas", { className: "raw", width: COLUMNS, height: ROWS });
   const context = canvas.getContext("2d");

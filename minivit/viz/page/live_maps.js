@@ -21,7 +21,7 @@ function buildMaps() {
   }
 }
 
-let drawnMaps = {}; // {shown, query}, so that the maps are not drawn again at each move of a choice
+let drawnMaps = {}; // {shown, query}, so that the maps are not redrawn when only the selection moves
 
 function drawAttention() {
   const isNew = shown && (drawnMaps.shown !== shown || drawnMaps.query !== view.query);
@@ -43,7 +43,7 @@ function drawAttention() {
   drawnMaps = { shown, query: view.query };
 }
 
-/** Half of all differences: the part of the attention that goes elsewhere. */
+/** Half of all differences: the fraction of attention that moved. */
 function movedShare(old, now) { return old.reduce((sum, p, j) => sum + Math.abs(now[j] - p), 0) / 2; }
 
 function drawMoved() {

@@ -1,6 +1,6 @@
-// The live page: how one number of a tensor came about, with the numbers that it came from.
+// The live page: how a number of a tensor was computed, with the numbers it was computed from.
 
-const weights = {}; // unpacked when they are first asked for
+const weights = {}; // unpacked on first use
 
 function weight(name) { return weights[name] ??= unpack(data.model, name)?.data; }
 
@@ -76,10 +76,10 @@ function row({ data: numbers, shape }, at) { return numbers.subarray(at * shape.
 /** The row of a cell in another tensor of heads. */
 function rowOf(step, { group, row: query }) { return row(step, group * T + query); }
 
-/** Each x with its number in a column of W. */
+/** Each x with its weight in a column of W. */
 function pairs(x, W, column, columns) { return [...x].map((value, i) => [value, W[i * columns + column]]); }
 
-/** "0.42 · 1.31 + (−0.20) · 0.87 + 93 smaller (0.02) + 0.15", the largest three products in full. */
+/** "0.42 · 1.31 + (−0.20) · 0.87 + 93 smaller (0.02) + 0.15", with the largest three products in full. */
 function sumInWords(products, bias) {
   const sorted = [...products].sort((a, b) => Math.abs(b[0] * b[1]) - Math.abs(a[0] * a[1]));
   const rest = sorted.slice(3).reduce((sum, [a, b]) => sum + a * b, 0);

@@ -1,4 +1,4 @@
-// The live page: the pixels that the model sees, and what is done to them.
+// The live page: the model's input pixels, and changes to them.
 const PATCH = data.patch;
 const [HEIGHT, WIDTH] = [ROWS * PATCH, COLUMNS * PATCH];
 const CHANNELS = data.channels;
@@ -15,7 +15,7 @@ function visible({ pixels, order, blurred, covered }) {
   return seen;
 }
 
-/** The patch in each place is the one that order names; undefined: its own. */
+/** The patch at each position is given by order; undefined: its own. */
 function arranged(pixels, order) {
   if (!order) return pixels;
   const moved = new Uint8Array(pixels.length);
@@ -28,7 +28,7 @@ function arranged(pixels, order) {
   return moved;
 }
 
-/** Where a row of a patch begins among the pixels. */
+/** The offset of a patch's row in the pixels. */
 function startOf(patch, row) {
   const [top, left] = [Math.floor(patch / COLUMNS) * PATCH, (patch % COLUMNS) * PATCH];
   return ((top + row) * WIDTH + left) * CHANNELS;
@@ -40,7 +40,7 @@ function eachPixel(patch, visit) {
     for (let column = left; column < left + PATCH; column++) visit(row, column, (row * WIDTH + column) * CHANNELS);
 }
 
-/** The mean of the square of pixels around one, half a patch to each side. */
+/** The mean over a square of pixels, half a patch to each side. */
 function meanAround(pixels, row, column) {
   const reach = Math.ceil(PATCH / 2);
   const sums = Array(CHANNELS).fill(0);
@@ -51,7 +51,7 @@ function meanAround(pixels, row, column) {
   return sums.map((sum) => Math.round(sum / count));
 }
 
-/** Numbers from 0 to count - 1 in another order. */
+/** A permutation of 0 to count - 1. */
 function shuffled(count, random = Math.random) {
   const order = [...Array(count).keys()];
   for (let i = count - 1; i > 0; i--) {

@@ -1,4 +1,4 @@
-// The live page: what the model says, before and now.
+// The live page: the prediction, before and now.
 const BARS = 10; // classes shown
 
 function best(probs) { return probs.indexOf(Math.max(...probs)); }

@@ -1,10 +1,10 @@
-// The live page: the worker is asked, and answers.
+// The live page: requests to the worker, and its responses.
 
-/** Of each image with nothing changed: {probs, maps}. Only of the last ones: maps may be large. */
+/** For each image without changes: {probs, maps}. Only for recent images: maps may be large. */
 const before = new Map();
 const MOST_BEFORE = 8;
 let shown = null; // {state, logits, probs, maps, lens, steps, milliseconds}, what is on the page
-let asked = null; // {state, head}, what the worker is at
+let asked = null; // {state, head}, the current request
 let worker = null;
 
 function startWorker() {
@@ -31,7 +31,7 @@ function run() {
   });
 }
 
-/** The image unchanged, the newest state, then the heads whose effect is asked for. */
+/** The unchanged image, the newest state, then the heads whose effect is requested. */
 function next() {
   if (!before.has(state.image)) return { state: original(state.image) };
   if (!isShown()) return { state };

@@ -1,6 +1,6 @@
-// The live page: what the pointer and the keyboard do on the image.
+// The live page: pointer and keyboard on the image.
 
-/** Where the pointer is, in pixels of the image. */
+/** The pointer's position in pixels of the image. */
 function pixelAt(event) {
   const box = $("stage").getBoundingClientRect();
   return [((event.clientX - box.left) / box.width) * WIDTH, ((event.clientY - box.top) / box.height) * HEIGHT];
@@ -9,11 +9,11 @@ function pixelAt(event) {
 function patchAt([x, y]) { return clamp(Math.floor(y / PATCH), ROWS) * COLUMNS + clamp(Math.floor(x / PATCH), COLUMNS); }
 
 let drag = null; // {on, last, from}, while the pointer is down
-const RADIUS = Math.max(0.8, PATCH / 3); // of a dot of paint, in pixels
+const RADIUS = Math.max(0.8, PATCH / 3); // radius of a dot of paint, in pixels
 const LISTS = { cover: "covered", blur: "blurred", force: "forced" }; // tools that mark patches
 const MOVES = { move: movePatch, swap: swapPatches };
 
-/** Dots along the way from one place to another. */
+/** Dots along the line between two points. */
 function stroke(from, to) {
   const steps = 1 + Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / RADIUS);
   change(painted((pixels) => {
@@ -83,7 +83,7 @@ $("stage").addEventListener("keydown", (event) => {
   });
 });
 
-/** A key's action, where it has one here. */
+/** The action of a key, if it has one here. */
 function act(event, actions) {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (!actions[key] || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -1,4 +1,4 @@
-// The live page: what is changed, and what was changed before.
+// The live page: the current changes, and their history.
 
 /** An image with nothing changed; see UNCHANGED in model.js. A state is never changed itself: a
  * change makes another. covered, blurred: patches. order: for each place the patch that is there;
@@ -11,7 +11,7 @@ function original(image) {
 }
 
 let state = original(0);
-let past = []; // states, the newest last
+let past = []; // states, newest last
 let group = null; // changes of one group, such as those of one drag, are undone together
 
 /** What is looked at; undo leaves it alone. query: the token that asks. at: the token under the
@@ -36,7 +36,7 @@ function undo() {
   run();
 }
 
-/** Everything as it was, but for the image that is shown. One step, which undo takes back. */
+/** Reset everything except the image. It is one step, which can be undone. */
 function reset() { if (isChanged()) change(original(state.image)); }
 
 function isChanged() { return changesInWords().length > 0; }
@@ -62,13 +62,13 @@ function changesInWords() {
 
 // ---- Changes -----------------------------------------------------------------------------------
 
-/** A list with a member more, or less. */
+/** A list with one member more or less. */
 function toggled(list, member, on = !list.includes(member)) {
   const others = list.filter((one) => one !== member);
   return on ? [...others, member].sort((a, b) => (a > b) - (a < b)) : others;
 }
 
-/** Put a patch on a list of the state (covered, blurred, forced), or take it off. */
+/** Add a patch to a list of the state (covered, blurred, forced), or remove it. */
 function mark(list, patch, on, inGroup = null) {
   if (state[list].includes(patch) !== on) change({ [list]: toggled(state[list], patch, on) }, inGroup);
 }
@@ -77,7 +77,7 @@ function headName(layer, head) { return `${layer},${head}`; }
 
 function toggleHead(layer, head) { change({ heads: toggled(state.heads, headName(layer, head)) }); }
 
-/** All other heads of the layer off. */
+/** Switch all other heads of the layer off. */
 function onlyHead(layer, head) {
   const others = [...Array(HEADS).keys()].filter((one) => one !== head).map((one) => headName(layer, one));
   change({ heads: [...state.heads.filter((name) => !name.startsWith(`${layer},`)), ...others] });
@@ -97,7 +97,7 @@ function swapPatches(one, other) {
   change({ order });
 }
 
-/** A patch to another place; where it was, the mean color stays. */
+/** Move a patch; its old position gets the mean color. */
 function movePatch(from, to) {
   if (from === to) return;
   const order = [...currentOrder()];
@@ -105,7 +105,7 @@ function movePatch(from, to) {
   change({ order, covered: toggled(toggled(state.covered, to, state.covered.includes(from)), from, true) });
 }
 
-/** Paint is on the image as it is seen: moved patches stay where they are. */
+/** Paint is applied to the displayed image: moved patches stay where they are. */
 function painted(draw) {
   const pixels = Uint8Array.from(arranged(state.pixels, state.order));
   draw(pixels);

@@ -1,10 +1,10 @@
-// The live page: step through the forward pass, from pixels to logits. `live_numbers.js` says how the
-// number under the cursor came about.
+// The live page: step through the forward pass, from pixels to logits. `live_numbers.js` explains the
+// number under the cursor.
 const SIZES = { C: data.model.config.dim, D: data.model.config.dim / HEADS };
 
 function stepNow() {
   const at = shown.steps.findIndex((step) => step.name === view.step);
-  return Math.max(0, at); // where a skipped layer's steps are gone, the first
+  return Math.max(0, at); // if a skipped layer's steps are missing, the first
 }
 
 /** A tensor as tiles of rows and columns: heads, channels, or one. */
@@ -13,7 +13,7 @@ function tilesOf({ shape }) {
   return { groups, rows, columns };
 }
 
-/** Which token each row is of; null where rows are no tokens. */
+/** The token of each row; null if rows are not tokens. */
 function rowToken(step, row) {
   const { rows } = tilesOf(step);
   if (step.name === "image" || rows === 1) return null;
@@ -37,7 +37,7 @@ function cellOf(step) {
 
 function isMap(step) { return /\.attn\.(relative|scores|probs)$/.test(step.name); }
 
-/** What the cursor on a cell chooses. */
+/** What a click on a cell selects. */
 function chooseCell(step, { group, row, column }) {
   if (step.name === "image") return look({ at: FIRST + Math.floor(row / PATCH) * COLUMNS + Math.floor(column / PATCH), column: group });
   const chosen = {};
@@ -56,7 +56,7 @@ function statistics({ data: numbers }) {
   return { mean, std: Math.sqrt(squares / numbers.length), least, largest };
 }
 
-let drawn = null; // {step, tiles}, so that a tensor is drawn once, not at each move of the cursor
+let drawn = null; // {step, tiles}, so that a tensor is drawn once, not whenever the cursor moves
 
 function drawSteps() {
   if (!shown?.steps) return;

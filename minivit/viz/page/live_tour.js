@@ -1,4 +1,4 @@
-// The live page: presets, a tour through them or through one's own, and the teaching mode.
+// The live page: presets, a tour of them or a custom one, and presentation mode.
 
 const ASKS = FIRST ? "the class token" : "a patch in the middle";
 const half = Array.from({ length: Math.floor(data.depth / 2) }, (_, i) => data.depth - i).reverse().join(",");
@@ -13,7 +13,7 @@ const PRESETS = [
   { title: "What if all attention were uniform?", state: `uniform=${Array.from({ length: data.depth }, (_, i) => i + 1).join(",")}`, text: "Every token attends to all tokens alike: nothing is chosen any more." },
   data.depth > 1 && { title: "What if it had half the layers?", state: `skip=${half}`, text: "The last layers pass their tokens on unchanged." },
   { title: "When does it know?", state: "show=lens", text: "The logit lens: the head is asked between the layers, where it was not trained." },
-  { title: "Which heads matter?", state: "show=heads", text: "Turn each head off, one at a time, and see what becomes of the prediction." },
+  { title: "Which heads matter?", state: "show=heads", text: "Switch each head off, one at a time, and see what becomes of the prediction." },
   { title: "One head, number by number", state: "show=steps&step=blocks.0.attn.scores&head=1", text: "Queries and keys make scores, softmax makes attention, attention weighs the values." },
 ].filter(Boolean);
 
@@ -42,11 +42,11 @@ function closeTour() {
   render();
 }
 
-/** Large type, on the whole screen where the browser allows it. */
+/** Large type, in full screen if the browser allows it. */
 function present(on = !document.documentElement.classList.contains("teach")) {
   document.documentElement.classList.toggle("teach", on);
   $("present").setAttribute("aria-pressed", on);
-  if (on) document.documentElement.requestFullscreen?.().catch(() => {}); // a frame may not
+  if (on) document.documentElement.requestFullscreen?.().catch(() => {}); // not allowed in a frame
   else if (document.fullscreenElement) document.exitFullscreen();
   if (on && !tour.on && !isChanged()) toSlide(tour.slide);
 }
@@ -66,7 +66,7 @@ document.addEventListener("keydown", (event) => {
   });
 });
 
-/** The preset that covers patches names what is on the image, where that is known. */
+/** The preset that covers patches names the object in the image, if known. */
 function nameCovered() {
   const { label } = data.images[state.image];
   $("try").querySelector("button").textContent = label === null ? PRESETS[1].title : `Cover the ${data.classes[label]}`;

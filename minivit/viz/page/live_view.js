@@ -1,4 +1,4 @@
-// The live page: what is drawn and said of the image and of the controls.
+// The live page: drawing and texts of the image and the controls.
 
 function say(text) { $("message").textContent = text; }
 
@@ -6,7 +6,7 @@ function headWords(head) { return head === "mean" ? "mean of all heads" : `head 
 
 function percent(share) { return `${(100 * share).toFixed(1)} %`; }
 
-/** A number in three digits or so, with a minus sign. */
+/** A number with about three digits, with a proper minus sign. */
 function short(number) {
   const size = Math.abs(number);
   const text = size === 0 ? "0" : size >= 100 ? size.toFixed(0) : size >= 1 ? size.toFixed(2) : size >= 1e-3 ? size.toFixed(3) : size.toExponential(1);
@@ -20,7 +20,7 @@ function isOff(layer, head) {
   return [...Array(HEADS).keys()].every((one) => isOff(layer, one));
 }
 
-const SIGNED = bytes(data.signed); // 256 colors from blue, less, to red, more
+const SIGNED = bytes(data.signed); // 256 colors from blue (less) to red (more)
 
 /** The color of a number between -top and `top`. */
 function signedTo(top) { return (number) => colorOf(SIGNED, 0.5 + number / (2 * top || 1)); }
@@ -37,7 +37,7 @@ function drawImage(canvas, pixels) {
   canvas.getContext("2d").putImageData(out, 0, 0);
 }
 
-/** The image darkened where the query attends little: its colors stay what they are. */
+/** The image, darkened where the query attends little; its hues are unchanged. */
 function drawShade() {
   const canvas = $("shade");
   canvas.hidden = !view.shade || !["attention", "heads"].includes(view.tab) || view.tool === "paint" || !shown || state.skipped.includes(view.layer);

@@ -1,6 +1,6 @@
-// The worker: it runs the model, so that the page never waits. It gets the model first, then
-// {number, pixels, change, wanted} again and again, and answers each. wanted: {steps, lens}, whether
-// to add every tensor of the pass, and the logit lens.
+// The worker: it runs the model, so that the page never blocks. It receives the model first, then
+// requests {number, pixels, change, wanted}, and answers each. wanted: {steps, lens}, whether to include
+// every tensor of the pass, and the logit lens.
 let model = null, mean = null, std = null;
 
 onmessage = ({ data }) => {

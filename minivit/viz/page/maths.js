@@ -1,8 +1,7 @@
 "use strict";
-// The maths of a Vision Transformer, forward only, to be read beside minivit/functional/: the same
-// names, the same formulas, one image at a time. Letters in shapes are explained there.
-// A tensor is a Float32Array, row by row; a weight is {shape, data}. Sums are float64, as all
-// numbers of JavaScript.
+// The math of a Vision Transformer, forward only, to be read alongside minivit/functional/: the same
+// names, the same formulas, one image at a time. Letters in shapes are explained there. A tensor is a
+// Float32Array, row by row; a weight is {shape, data}. Sums are float64, like all numbers in JavaScript.
 
 /** Cut an image into squares: (channels, H, W) -> (N, P·P·channels), patches in reading order, the
  * numbers of each in (row, column, channel) order. See patches.py. */
@@ -25,7 +24,7 @@ function linear(x, { shape: [I, O], data: W }, bias) {
   const T = x.length / I;
   const y = new Float32Array(T * O);
   const rows = new Float64Array(x); // converted once, as sums are float64
-  const panel = new Float64Array(4 * I); // four columns of W side by side, as they are read
+  const panel = new Float64Array(4 * I); // four adjacent columns of W, in the order in which they are read
   const whole = O - (O % 4);
   for (let o = 0; o < whole; o += 4) {
     for (let i = 0; i < I; i++) for (let j = 0; j < 4; j++) panel[4 * i + j] = W[i * O + o + j];
@@ -64,7 +63,7 @@ function layernorm(x, gamma, beta, eps) {
   return y;
 }
 
-/** Each row of T scores becomes weights that add up to one, in place. See softmax.py. */
+/** Turn each row of T scores into weights that sum to one, in place. See softmax.py. */
 function softmax(scores, T) {
   for (let start = 0; start < scores.length; start += T) {
     const row = scores.subarray(start, start + T);
@@ -76,11 +75,11 @@ function softmax(scores, T) {
   return scores;
 }
 
-/** erf(x/√2) = tanh(x·(a0 + a1·x² + …)), a0 first: see gelu.py, where the numbers come from. */
+/** erf(x/√2) = tanh(x·(a0 + a1·x² + …)), a0 first: see gelu.py for the coefficients. */
 const ERF_OF_SQRT_HALF = [1.12837927, 0.102769056, -1.91831924e-4, -6.1978373e-4, 8.76369694e-5, -5.66841575e-6, 1.4184877e-7]
   .map((a, i) => a * Math.SQRT1_2 ** (2 * i + 1));
 
-/** y = x Φ(x), number by number. */
+/** y = x Φ(x), element-wise. */
 function gelu(x) {
   const y = new Float32Array(x.length);
   for (let at = 0; at < x.length; at++) {

@@ -1,5 +1,5 @@
-// A Vision Transformer of these parts, to be read beside minivit/models/vit.py; and what may be
-// changed in it while it runs.
+// A Vision Transformer made of these parts, to be read alongside minivit/models/vit.py; and the changes
+// that can be made while it runs.
 
 /** What is changed when nothing is.
  *
@@ -39,7 +39,7 @@ function forward({ config, tensors }, image, change = UNCHANGED, record = null) 
   return { logits: classify(x, run), maps, streams };
 }
 
-/** Eq. 1: the class token in front, positions added. (N, C) -> (T, C). */
+/** Eq. 1: the class token prepended, positions added. (N, C) -> (T, C). */
 function place(patches, { config, tensors, sizes: { N, T, C, first }, change: { positions }, record }) {
   let x = patches;
   if (first) {
@@ -75,7 +75,7 @@ function block(x, layer, run, maps) {
   return record("", C, add(x, record(".mlp.fc2", C, linear(activated, of("mlp.fc2.weight"), of("mlp.fc2.bias")))));
 }
 
-/** H attentions side by side, each in its own D columns: (T, 3C) -> (T, C). maps is filled. */
+/** H attention heads, each in its own D columns: (T, 3C) -> (T, C). maps is filled. */
 function multiHead(qkv, layer, run, maps) {
   const { config, tensors, change, sizes } = run;
   const { T, C, H, D } = sizes;
@@ -101,7 +101,7 @@ function multiHead(qkv, layer, run, maps) {
   return merged;
 }
 
-/** Columns of tokens, sorted by head: (T, width) -> (H, T, D). */
+/** Columns of tokens, grouped by head: (T, width) -> (H, T, D). */
 function byHead(x, column, width, { T, H, D }) {
   const sorted = new Float32Array(H * T * D);
   for (let h = 0; h < H; h++)
@@ -134,7 +134,7 @@ function relativeBias(qkv, table, grid, { T, C, H, D, first }, positions) {
   return bias;
 }
 
-/** Eq. 4: the norm, the class token (or what another pooling gives), the head. (T, C) -> (K). */
+/** Eq. 4: the norm, the class token (or the result of another pooling), the head. (T, C) -> (K). */
 function classify(x, run) {
   const { config, tensors, sizes: { T, C, first }, record } = run;
   const tokens = layernorm(x, tensors["norm.weight"], tensors["norm.bias"], config.norm_eps);
@@ -145,7 +145,7 @@ function classify(x, run) {
   return toLogits(features, run);
 }
 
-/** A mean in which each token says how much it counts: softmax(x w)ᵀ x. See pooling.py. */
+/** A weighted mean of the tokens: softmax(x w)ᵀ x. See pooling.py. */
 function sequencePool(x, { tensors, sizes: { T, C }, record }) {
   const scores = linear(x, tensors["sequence_pool.weight"]);
   record("sequence_pool.scores", [T], scores);
@@ -156,7 +156,7 @@ function sequencePool(x, { tensors, sizes: { T, C }, record }) {
   return pooled;
 }
 
-/** What the head says of features: (n, C) -> (n, K). */
+/** The head's logits for features: (n, C) -> (n, K). */
 function toLogits(features, { tensors, record }) {
   const n = features.length / (tensors["pre_logits.weight"] ?? tensors["head.weight"]).shape[0];
   const shape = (data) => n === 1 ? [data.length] : [n, data.length / n];

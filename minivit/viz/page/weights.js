@@ -1,4 +1,4 @@
-// The numbers of the model, as Python packed them.
+// The numbers of the model, as packed by Python.
 
 /** A tensor by its name -> {shape, data}; undefined where the model has none of the name.
  * packed: {precision, tensors: {name: [shape, the numbers in base64]}}. */
@@ -18,7 +18,7 @@ function unpackAll(packed) {
   return { config: packed.config, tensors: Object.fromEntries(names.map((name) => [name, unpack(packed, name)])) };
 }
 
-/** The number that the 16 bits of a float16 stand for: sign, 5 bits of exponent, 10 of fraction. */
+/** The number encoded by the 16 bits of a float16: sign, 5 bits of exponent, 10 of fraction. */
 function fromHalf(bits) {
   const exponent = (bits >> 10) & 31, fraction = bits & 1023;
   const size = exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24;
