@@ -100,6 +100,20 @@ def test_what_was_stopped_goes_on_to_the_same_result(run, monkeypatch):
     assert json.loads((folder / "table.json").read_text(encoding="utf-8")) == expected
 
 
+def test_at_equal_time_a_slow_member_trains_fewer_epochs(run, monkeypatch):
+    seconds = {"none": 7.0, "learned": 15.0}
+    monkeypatch.setattr(
+        engine_study, "seconds_per_epoch", lambda config, _: seconds[config.vit.pos_embed]
+    )
+    _, _, folder = run("--seeds", "0", "--budget", "30s")
+    monkeypatch.setattr(engine_study, "seconds_per_epoch", lambda *_: pytest.fail("timed again"))
+    assert run("--seeds", "0", "--budget", "30s")[0] == 0
+    epochs = {
+        kind: Run(folder / f"positions-{kind}-seed0").read_config().epochs for kind in seconds
+    }
+    assert epochs == {"none": 4, "learned": 2}
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_quick_is_four_steps_for_each_member(name, tmp_path, monkeypatch):
     """And of members that differ in how many images there are, one for each curve."""
@@ -114,7 +128,14 @@ def test_quick_is_four_steps_for_each_member(name, tmp_path, monkeypatch):
     members = plan.members(plan.available())
     for member in members:
         plan.train(tmp_path, member, 0, 19_000)
-    counts = {"data-size": 3, "position": 4, "pooling": 12, "shape": 5, "regularisation": 9}
+    counts = {
+        "data-size": 3,
+        "position": 4,
+        "pooling": 12,
+        "shape": 5,
+        "regularisation": 9,
+        "recipe": 23,
+    }
     assert len(members) == counts[name]
     for config, data in trained:
         assert config.epochs * config.train_images / config.batch_size == 4

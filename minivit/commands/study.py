@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from minivit.commands.cli import parse
+from minivit.engine.budget import in_seconds
 from minivit.engine.config import IMAGES, SEED
 from minivit.engine.study import STUDIES, Plan
 from minivit.ranges import Ranged
@@ -26,13 +27,16 @@ class Options(Ranged):
     """data-size: ViT, hybrid and ResNet on more and more images (fig. 3). position: none,
     learned, sines, relative (table 8). pooling: class token, mean, sequence, each with several
     learning rates (fig. 9). shape: depth, width and patch size at equal cost (fig. 8).
-    regularisation: one at a time."""
+    regularisation: one at a time. recipe: each part of a recipe alone, best at equal --budget."""
     dataset: str
     """Data set by name, such as cifar10, mnist or shapes, or a path to your own images."""
     seeds: Annotated[tuple[int, ...], SEEDS] = (0, 1, 2)
     """Random seeds; a training for each."""
     images: Annotated[int, IMAGES] = 100_000
     """Images that each training sees, the same for all: epochs times the training set."""
+    budget: str | None = None
+    """Give each training the same time in place of the same images, such as 10m: as many epochs as
+    fit, by the speed of its first seconds."""
     quick: bool = False
     """One seed and four steps for each member, to see that it works; the accuracies say nothing."""
     data_dir: Path | None = None
@@ -43,7 +47,10 @@ class Options(Ranged):
 
 def main(options: Options) -> int:
     """Train what is missing, then write table.json, table.md and the figure."""
-    plan = Plan(options.study, options.dataset, options.images, options.quick, options.data_dir)
+    budget = in_seconds(options.budget) if options.budget else None
+    plan = Plan(
+        options.study, options.dataset, options.images, options.quick, options.data_dir, budget
+    )
     folder = options.runs / f"study-{options.study}-{plan.data_name}{'-quick' * options.quick}"
     available = plan.available()
     members = plan.members(available)

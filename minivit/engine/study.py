@@ -15,9 +15,11 @@ from typing import Any
 
 from minivit.config import overlay
 from minivit.data import Dataset
+from minivit.engine.budget import seconds_per_epoch
 from minivit.engine.config import TrainConfig
 from minivit.engine.once import train_once
 from minivit.engine.recipes import recipe_of
+from minivit.engine.run import Run
 from minivit.models.config import preset_fields
 
 
@@ -81,6 +83,41 @@ def regularisation() -> Iterator[Member]:
         yield Member("regularisation", name, {**none, **changes})
 
 
+def recipe() -> Iterator[Member]:
+    """What each part of a recipe is worth, one at a time. The plain recipe is CIFAR-10's first one,
+    so that its numbers stay what they are when the recipe changes."""
+    plain = {**_sizes("Micro/4"), "pool": "mean", "pos_embed": "sincos2d"}
+    plain |= {"activation": "gelu_tanh", "optimizer": "muon", "lr": 2.5e-3, "warmup": 0.5}
+    plain |= {"betas": (0.9, 0.95), "crop": 4, "flip": 0.5}
+    alone: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "convolutional stem": {"stem": "conv"},
+        "convolutional stem, Nano": {**_sizes("hybrid-Nano/4"), "pool": "mean"},
+        "images of 24, then 32 pixels": {"train_sizes": (24, 32)},
+        "images of 16, 24, then 32 pixels": {"train_sizes": (16, 24, 32)},
+        "PatchDropout 0.5": {"patch_dropout": 0.5},
+        "PatchDropout 0.25": {"patch_dropout": 0.25},
+        "batch of 64": {"batch_size": 64},
+        "batch of 256": {"batch_size": 256},
+        "learning rate 0.00125": {"lr": 1.25e-3},
+        "learning rate 0.005": {"lr": 5e-3},
+        "cosine": {"schedule": "cosine"},
+        "moving average": {"ema_decay": 0.998},
+        "RandAugment": {"rand_augment": 2},
+        "MixUp": {"mixup": 0.2},
+        "CutMix, half of the batches": {"cutmix": 1.0, "mix_prob": 0.5},
+        "random erasing": {"erasing": 0.25},
+        "drop path": {"drop_path": 0.1},
+        "no label smoothing": {"label_smoothing": 0.0},
+        "rotary positions": {"rope": "axial"},
+        "wider: 192 × 3": {"dim": 192, "depth": 3},
+        "deeper: 96 × 10": {"dim": 96, "depth": 10},
+        "MLP ratio 4": {"mlp_ratio": 4.0},
+    }
+    for name, changes in alone.items():
+        yield Member("recipe", name, {**plain, **changes})
+
+
 VALIDATIONS = 5
 """How often a member is validated: after each of hundreds of short epochs it would take longer than
 training."""
@@ -96,6 +133,7 @@ STUDIES: dict[str, Callable[[], Iterator[Member]]] = {
     "pooling": pooling,
     "shape": shape,
     "regularisation": regularisation,
+    "recipe": recipe,
 }
 """The members of each study, by its name."""
 
@@ -111,6 +149,7 @@ class Plan:
     """What all members of a study share.
 
     dataset: by name or place. images: how many each training sees, epochs times the training set.
+    budget: seconds that each may train, in place of `images`: as many epochs as fit.
     quick: a few steps for each member, and of those that differ in how many images there are, the
     one with the fewest.
     """
@@ -120,6 +159,7 @@ class Plan:
     images: int
     quick: bool
     data_dir: Path | None = None
+    budget: float | None = None
 
     @cached_property
     def data(self) -> Dataset:
@@ -164,11 +204,19 @@ class Plan:
     def train(self, folder: Path, member: Member, seed: int, available: int) -> float:
         """Test accuracy of one training: trained, resumed, or read from where it ended."""
         config = self.config(member, seed)
-        images = QUICK_IMAGES if self.quick else self.images
-        epochs = max(1, round(images / (config.train_images or available)))
-        every = math.ceil(epochs / VALIDATIONS)
-        config = dataclasses.replace(config, epochs=epochs, eval_every=every)
         name = f"{member.group}-{member.value}-seed{seed}".replace("/", "_").replace(" ", "_")
-        return train_once(
-            folder / name, config, self.data.resized(config.vit.image_hw, config.resize)
-        )
+        data = self.data.resized(config.vit.image_hw, config.resize)
+        if not Run(folder / name).config_file.exists():  # else its own config holds
+            epochs = self.epochs(config, data, available)
+            every = math.ceil(epochs / VALIDATIONS)
+            config = dataclasses.replace(config, epochs=epochs, eval_every=every)
+        return train_once(folder / name, config, data)
+
+    def epochs(self, config: TrainConfig, data: Dataset, available: int) -> int:
+        """As many as have the study's number of images, or fit into its budget."""
+        if self.budget is not None and not self.quick:
+            validated_seldom = dataclasses.replace(config, eval_every=VALIDATIONS)
+            seconds = seconds_per_epoch(validated_seldom.for_data(data), data)
+            return max(1, int(self.budget / seconds))
+        images = QUICK_IMAGES if self.quick else self.images
+        return max(1, round(images / (config.train_images or available)))
