@@ -109,7 +109,7 @@ def table_rows(results: dict[str, Result], shape: Shape) -> list[dict]:
 
 def markdown(rows: list[dict]) -> str:
     lines = [
-        "| batch | | images/s | minivit's speed over it | share of the roofline |",
+        "| batch | | images/s | minivit's speed-up | fraction of the roofline |",
         "|---|---|---|---|---|",
     ]
     for row in rows:
@@ -141,8 +141,8 @@ def write(options: Options, shape: Shape, rows: list[dict], kernels: list[dict])
     text = (
         f"# A training step of {options.model} on a GPU\n\n{markdown(rows)}\n\n"
         f"{gpu}; CuPy {facts['cupy']}, {facts['packages']}; {facts['date']}; "
-        "`python -m benchmarks.gpu`. Medians over rounds in which all take turns; in brackets the "
-        f"range of the ratio. Measured in the same run: {rows[0]['bandwidth_tb_per_s']:.2f} TB/s "
+        "`python -m benchmarks.gpu`. Medians over alternating rounds; the range of the ratio is in "
+        f"parentheses. Measured in the same run: {rows[0]['bandwidth_tb_per_s']:.2f} TB/s "
         f"and {rows[0]['products_tflop_per_s']:.0f} TFLOP/s in bf16.\n\n"
         "## By kernel\nBatch 1024, bf16, without the graph, so that each launch can be timed.\n\n"
         f"| kernel | ms | share |\n|---|---|---|\n{spent}\n"

@@ -27,8 +27,8 @@ def write(
     text = (
         f"# {title}\n\n{markdown(rows)}\n\n{sentences(left_out)}"
         f"{facts['cpu']}, {facts['instructions']}, {shape.threads} cores; {packages}; "
-        f"Python {facts['python']}; {facts['date']}; `{command}`. Medians over rounds in which all "
-        "take turns; in brackets the range of the ratio.\n"
+        f"Python {facts['python']}; {facts['date']}; `{command}`. Medians over alternating rounds; "
+        "the range of the ratio is in parentheses.\n"
     )
     (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
     save_figure(bars(rows, title), RESULTS / f"{name}.png")

@@ -126,7 +126,7 @@ def progress(turns: int) -> tqdm:
 
 
 def table_rows(results: dict[str, Result], shape: Shape, train: bool) -> list[dict]:
-    """A row a contender: images/s, minivit's speed over its, share of the GEMM limit, memory."""
+    """A row per contender: images/s, minivit's speed-up, fraction of the GEMM limit, memory."""
     ours = results["minivit"].seconds
     gemm = statistics.median(results["gemm"].seconds)
     flops = shape.flops * (3 if train else 1)
@@ -154,7 +154,7 @@ def table_rows(results: dict[str, Result], shape: Shape, train: bool) -> list[di
 def markdown(rows: list[dict]) -> str:
     """The rows as a table."""
     lines = [
-        "| | images/s | minivit's speed over it | share of the GEMM limit | peak memory |",
+        "| | images/s | minivit's speed-up | fraction of the GEMM limit | peak memory |",
         "|---|---|---|---|---|",
     ]
     for row in rows:

@@ -39,7 +39,7 @@ def run(
         json.dumps(content, indent=2) + "\n", encoding="utf-8"
     )
     text = (
-        f"# Images/s over {key}\n\n{_table(key, measured)}\n\n{report.sentences(left_out)}"
+        f"# Images/s against {key}\n\n{_table(key, measured)}\n\n{report.sentences(left_out)}"
         f"{facts['cpu']}, {facts['instructions']}; `{command}`\n"
     )
     (report.RESULTS / f"{name}.md").write_text(text, encoding="utf-8")

@@ -55,6 +55,6 @@ def _rounded(name: str, data: np.ndarray, precision: Precision) -> np.ndarray:
     if not np.isfinite(rounded).all():
         largest = float(np.abs(data).max())
         raise UserError(
-            f"{name} has the number {largest:,.0f}, float16 at most 65,504; use --float32"
+            f"{name} is up to {largest:,.0f}, and float16 allows at most 65,504; use --float32"
         )
     return rounded
