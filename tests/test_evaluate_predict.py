@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -59,6 +60,13 @@ def command(capsys, monkeypatch):
     return run
 
 
+def loss_of(logits, labels):
+    """Mean cross-entropy."""
+    logits = logits.astype("float64")
+    of_labels = logits[np.arange(len(labels)), labels]
+    return (np.log(np.exp(logits).sum(1)) - of_labels).mean()
+
+
 def told(result):
     """The one line of a command that failed."""
     status, out, message = result
@@ -93,6 +101,19 @@ def test_evaluate_says_what_the_training_said_of_its_test(command, trained, thre
         assert re.search(
             rf"^{name} +{count} +{100 * right[k]:.1f}% +{100 * told_as[k]:.1f}% ", out, re.MULTILINE
         )
+
+
+def test_evaluate_with_mirror_images_takes_the_mean_of_both(command, trained, tmp_path):
+    model, test = load_model(trained.path), sample_images().test
+    images = model.statistics.normalize(test.images)
+    alone, mirrored = (model.model(np.ascontiguousarray(x)) for x in (images, images[..., ::-1]))
+    expected = loss_of(0.5 * (alone + mirrored), test.labels)
+    copy = shutil.copytree(trained.path, tmp_path / "copy")
+    status, out, _ = command(evaluate, copy, "--flip")
+    assert status == 0
+    assert "102 test images, each and its mirror image" in out
+    assert f"loss {expected:.4f}" in out
+    assert f"loss {loss_of(alone, test.labels):.4f}" not in out
 
 
 def test_evaluate_writes_what_the_training_wrote_of_its_mistakes(command, trained):

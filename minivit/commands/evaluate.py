@@ -18,6 +18,8 @@ from minivit.files import WriteError
 from minivit.ranges import Ranged
 from minivit.viz.mistakes import save_mistakes
 
+FLIPPED = ", each and its mirror image"
+
 
 @dataclass(frozen=True)
 class Options(Ranged):
@@ -29,6 +31,9 @@ class Options(Ranged):
 
     run: Annotated[Path, tyro.conf.Positional]
     """A directory that minivit train made."""
+    flip: bool = False
+    """Classify each image by the mean of its logits and those of its mirror image. It takes twice
+    the time, and is worth naming beside the accuracy."""
     data_dir: Path | None = None
     """Where the data set is, if it has moved since."""
     device: str = "cpu"
@@ -49,8 +54,10 @@ def main(options: Options) -> int:
         )
     _tell_other_data(trained, dataset)
     with DataParallel(trained.model, options.threads) as workers:
-        found = evaluate(workers.logits, dataset.test, trained.statistics, dataset.num_classes)
-    print(f"{dataset.name}, {len(dataset.test)} test images")
+        found = evaluate(
+            workers.logits, dataset.test, trained.statistics, dataset.num_classes, options.flip
+        )
+    print(f"{dataset.name}, {len(dataset.test)} test images{FLIPPED * options.flip}")
     print(
         f"accuracy {found.accuracy:.2%}   loss {found.loss:.4f}   "
         f"balanced accuracy {found.balanced_accuracy:.2%}\n"

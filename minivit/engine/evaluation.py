@@ -93,13 +93,21 @@ def evaluate(
     split: Split,
     statistics: Statistics,
     num_classes: int,
+    flip: bool = False,
 ) -> Evaluation:
-    """Evaluate a whole split, without augmentation; logits_of: images (N, C, H, W) -> (N, K)."""
+    """Evaluate a whole split, without augmentation.
+
+    Args:
+        logits_of: images (N, C, H, W) -> logits (N, K). flip: classify each image by the mean of
+            its logits and those of its mirror image (test-time augmentation).
+    """
     loss = 0.0
     confusion = np.zeros((num_classes, num_classes), np.int64)
     answers = []
     for _, part, images in chunks(split, statistics):
         logits = logits_of(images)
+        if flip:
+            logits = 0.5 * (logits + logits_of(images[..., ::-1]))
         loss += float(cross_entropy_forward(logits, part.labels)[0]) * len(part)
         answers.append(best_two(logits))
         np.add.at(confusion, (part.labels, answers[-1].classes[:, 0]), 1)
