@@ -10,12 +10,13 @@ import tyro
 from minivit import viz
 from minivit.commands import live
 from minivit.commands.cli import parse, require_ending
-from minivit.commands.images import Images, choose_images, test_split
+from minivit.commands.images import Images, choose_images, drawn_images, test_split
 from minivit.commands.weights import load_any, name_of
 from minivit.data import FORMATS, image_files, image_shape
 from minivit.engine import Trained, resized
 from minivit.engine.config import THREADS
 from minivit.errors import UserError
+from minivit.interop.shipped import SHIPPED
 from minivit.models import ViTConfig
 from minivit.ranges import Range, Ranged
 from minivit.viz.methods import method
@@ -43,6 +44,10 @@ class Options(Ranged):
             help=f"Image files, or folders of them: {FORMATS}. None: images of the run's test set."
         ),
     ] = ()
+    demo: bool = False
+    """Use the model that comes with minivit, trained on CIFAR-10, in place of RUN: on your images,
+    or on drawings of an airplane, a ship and a truck.
+    """
     save_dir: Path | None = None
     """Where to write the figures, as PNG and SVG."""
     html: Path | None = None
@@ -85,6 +90,11 @@ class Options(Ranged):
     """Workers on a CPU for --score; None: one per physical core."""
 
 
+DEMO = "--demo"
+DEMO_FOLDER = Path("attention-demo")
+"""Where --demo writes, in the current directory, if nothing else is named."""
+
+
 def main(options: Options) -> int:
     """Write what was requested, and print where."""
     for name in options.methods:
@@ -98,7 +108,7 @@ def main(options: Options) -> int:
     save_dir, html = options.save_dir, options.html
     if not (save_dir or html or options.score):
         folder = options.run if options.run.is_dir() else options.run.parent
-        save_dir = folder / "attention"
+        save_dir = DEMO_FOLDER if options.demo else folder / "attention"
         html = save_dir / "explorer.html"
     if options.knock_out and not save_dir:
         raise UserError("--knock-out draws a figure; say where with --save-dir")
@@ -123,7 +133,7 @@ def live_page(options: Options) -> int:
     """`minivit live` with these images and this output path."""
     usual = Options(options.run)
     for field in fields(Options):
-        if field.name in (*SHARED, "images"):
+        if field.name in (*SHARED, "images", "demo"):
             continue
         if getattr(options, field.name) != getattr(usual, field.name):
             flag = f"--{field.name}".replace("_", "-")
@@ -132,7 +142,7 @@ def live_page(options: Options) -> int:
         live.Options(
             options.run,
             image=options.images,
-            html=options.html,
+            html=options.html or (DEMO_FOLDER / "live.html" if options.demo else None),
             test=options.test,
             data_dir=options.data_dir,
         )
@@ -164,6 +174,8 @@ def _in_proportion(images: tuple[Path, ...], shorter: int, patch: int) -> tuple[
 
 
 def _images(options: Options, trained: Trained) -> Images:
+    if options.demo and not options.images:
+        return drawn_images(trained)
     return choose_images(
         options.run, options.images, options.test, options.data_dir, trained.preprocess
     )
@@ -231,4 +243,5 @@ def query_token(place: tuple[int, int] | None, config: ViTConfig) -> int:
 
 def run(argv: list[str], prog: str = "minivit attention") -> int:
     """Parse the flags and run."""
-    return main(parse(Options, argv, prog))
+    run_of_demo = [str(SHIPPED)] if DEMO in argv else []
+    return main(parse(Options, [*run_of_demo, *argv], prog))

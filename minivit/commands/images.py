@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from minivit.data import Preprocess, Split, image_files, read_image
-from minivit.engine import Run
+from minivit.engine import Run, Trained
 from minivit.errors import UserError, shown_path
 from minivit.interop.published import is_own
+from minivit.interop.shipped import drawings
 
 BATCH = 32
 """Number of images in memory at a time."""
@@ -95,6 +96,14 @@ def choose_images(
     return Images(split.pixels, split.labels, names)
 
 
+def drawn_images(trained: Trained) -> Images:
+    """Drawings for the model that comes with minivit."""
+    drawn = drawings()
+    pixels = np.stack([trained.preprocess(image) for image in drawn.values()])
+    labels = np.array([trained.class_names.index(name) for name in drawn])
+    return Images(pixels, labels, [f"a drawing: {name}" for name in drawn])
+
+
 def _check_count(count: int, advice: str) -> None:
     if count > MOST_IMAGES:
         raise UserError(f"{count:,} images; figures and page show at most {MOST_IMAGES}: {advice}")
@@ -102,7 +111,7 @@ def _check_count(count: int, advice: str) -> None:
 
 def test_split(run: Path, data_dir: Path | None) -> Split:
     """The test set of the run's data set."""
-    if not is_own(run):
+    if run.is_file() or not is_own(run):
         raise UserError(f"{shown_path(run)} has no test set; name some images")
     config = Run.open(run).read_config()
     return config.moved(data_dir).load_data(download=False).test

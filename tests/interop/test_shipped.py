@@ -1,0 +1,100 @@
+"""The model that comes with the package: its file, its card, its drawings."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from benchmarks.ship import OF_THIS_MACHINE, halved
+from minivit import interop
+from minivit.commands import attention
+from minivit.commands.cli import guarded
+from minivit.engine import load_checkpoint
+from minivit.interop.shipped import SHIPPED, drawings
+
+CARD = SHIPPED.with_name("README.md")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return interop.load(SHIPPED)
+
+
+def test_its_card_names_the_file_as_it_is():
+    raw, card = SHIPPED.read_bytes(), CARD.read_text(encoding="utf-8")
+    assert hashlib.sha256(raw).hexdigest() in card
+    assert f"{len(raw):,} bytes" in card
+    assert len(raw) < 4_000_000
+
+
+def test_it_classifies_the_drawings_correctly(model):
+    for name, image in drawings().items():
+        pixels = model.preprocess(image)[None]
+        logits = model.model(model.statistics.normalize(pixels))
+        assert model.class_names[logits.argmax()] == name
+
+
+def test_it_says_nothing_of_the_machine_that_trained_it():
+    with safe_open(SHIPPED, "numpy") as file:
+        state = json.loads(file.metadata()["state"])
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {np.dtype("float16")}  # noqa: SIM118
+    assert not set(OF_THIS_MACHINE) & set(state["config"])
+    assert "/" not in json.dumps(state["config"])
+
+
+def test_what_is_shipped_of_a_run_is_the_weights_to_use_in_float16():
+    checkpoint = load_checkpoint(SHIPPED)
+    average = {name: array + 1 for name, array in checkpoint.weights.items()}
+    checkpoint.groups.update(ema=average, m=checkpoint.weights)
+    again = halved(checkpoint)
+    assert again.groups == {}
+    for name, array in again.weights.items():
+        np.testing.assert_array_equal(array, average[name].astype("float16"))
+
+
+def test_the_drawings_are_the_same_every_time():
+    one, other = drawings(), drawings()
+    assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+# minivit attention --demo
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch, capsys):
+    """Run it in an empty directory; returns status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*flags):
+        status = guarded(lambda: attention.run([*map(str, flags)]))
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def test_the_demo_needs_neither_a_run_nor_images(demo, tmp_path):
+    status, out, error = demo("--demo")
+    assert (status, error) == (0, "")
+    assert "explorer.html" in out
+    assert {path.name for path in tmp_path.iterdir()} == {"attention-demo"}
+    page = (tmp_path / "attention-demo" / "explorer.html").read_text(encoding="utf-8")
+    assert all(f"a drawing: {name}" in page for name in drawings())
+    assert "trained on CIFAR-10" in page
+
+
+def test_the_demo_takes_an_image(demo, tmp_path):
+    drawings()["ship"].save(tmp_path / "mine.png")
+    status, out, _ = demo("mine.png", "--demo", "--html", "page.html")
+    assert (status, out) == (0, "page.html\n")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "mine.png" in page
+    assert "a drawing" not in page
+
+
+def test_the_demo_has_no_test_set_to_score(demo):
+    status, _, error = demo("--demo", "--score")
+    assert status == 2
+    assert "has no test set" in error
