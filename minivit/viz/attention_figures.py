@@ -39,7 +39,7 @@ def overlay_figure(
     """
     N = len(images)
     height, width = images.shape[-2:]
-    figure, axes = panels(N, 1 + len(maps), 1.35, 0.4, 1.7, height / width)
+    figure, axes = panels(N, 1 + len(maps), 1.35, 0.6, 1.7, height / width)
     for row, image, title, color in zip(axes, images, titles, colors or ["black"] * N, strict=True):
         show_image(row[0], image)
         row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8, color=color)
@@ -47,6 +47,7 @@ def overlay_figure(
         column[0].set_title(name, fontsize=9)
         for one, image, heat in zip(column, images, found, strict=True):
             show_overlay(one, image, heat)
+    headline(figure, "Where each method finds what the prediction rests on")
     heat_bar(figure, axes, "min")
     return figure
 
@@ -107,7 +108,7 @@ def distance_figure(distances: np.ndarray, chance: float) -> Figure:
     axes.plot(depth, distances.mean(1), color=ORANGE, label="mean of the heads")
     axes.set_title("How far each head attends", fontsize=9)
     axes.set_xticks(depth)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * max(chance, distances.max()))
     axes.set_xlabel("layer")
     axes.set_ylabel("mean attention distance (pixels)")
     axes.spines[["top", "right"]].set_visible(False)

@@ -25,8 +25,9 @@ def patch_components(features: np.ndarray, background: bool = True) -> Component
     """The first three principal components of all patches of all images, as red, green and blue.
 
     The first component over all patches separates object from background; the images' edges decide
-    which side is the background. The colors are components of the object only, so that the same
-    part has the same color in every image.
+    which side is the background. If an image would be entirely one of the two, no background is
+    separated. The colors are components of the object only, so that the same part has the same
+    color in every image.
 
     Args:
         features: (N, rows, columns, C), one or several images. background: whether to separate it;
@@ -41,6 +42,9 @@ def patch_components(features: np.ndarray, background: bool = True) -> Component
         positive = first > 0
         more_at_the_edge = positive[:, edge].mean() > positive.mean()
         foreground = ~positive if more_at_the_edge else positive
+        in_each = foreground.reshape(N, -1).mean(1)
+        if in_each.min() == 0 or in_each.max() == 1:  # it tells images apart, not their parts
+            foreground[...] = True
     colors = np.zeros((N, rows, columns, 3))
     if foreground.any():
         found = project(features[foreground], 3)
@@ -88,7 +92,8 @@ def components_figure(images: np.ndarray, components: Components) -> Figure:
     for column, image, colors in zip(axes.T, images, components.colors, strict=True):
         show_image(column[0], image)
         column[1].imshow(colors)
-    headline(figure, "Principal components of the patches' features as colors")
+    black = "" if components.foreground.all() else "; background black"
+    headline(figure, f"Principal components of the patches' features as colors{black}")
     return figure
 
 

@@ -10,6 +10,7 @@ from minivit.viz.style import (
     Figure,
     answer,
     bare,
+    headline,
     panels,
     shortened,
     show_image,
@@ -36,7 +37,7 @@ def gallery_figure(
     """
     columns = min(len(images), COLUMNS)
     rows = -(-len(images) // columns)
-    figure, axes = panels(rows, columns, SIDE, above=0.4 * rows)
+    figure, axes = panels(rows, columns, SIDE, above=0.3 + 0.4 * rows)
     for i, one in enumerate(axes.flat[: len(images)]):
         show_image(one, images[i])
         best = int(probs[i].argmax())
@@ -45,6 +46,7 @@ def gallery_figure(
         if labels is not None and not right:
             text += f"\n{_true_class(class_names[labels[i]])}"
         one.set_title(text, fontsize=8, color=verdict(right), pad=3)
+    headline(figure, "Predictions and their probabilities")
     return figure
 
 

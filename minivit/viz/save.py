@@ -7,8 +7,11 @@ from matplotlib.figure import Figure
 
 from minivit.files import make_folder, write_atomically
 
+DPI = 200
+"""Sharp in print and on dense screens."""
 
-def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
+
+def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> None:
     """Write a figure in the format of the path's suffix, completely or not at all; creates
     folders.
     """

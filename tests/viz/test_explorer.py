@@ -67,7 +67,7 @@ def test_bytes_and_floats_of_one_image_are_the_same_page():
 def test_numbers_that_are_not_finite_are_told():
     one = model()
     one.head.bias.data[0] = np.nan
-    with pytest.raises(UserError, match="image 1: the model gives numbers that are not finite"):
+    with pytest.raises(UserError, match="image 1: the model's outputs are not finite"):
         explore(one, images())
 
 
