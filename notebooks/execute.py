@@ -1,11 +1,11 @@
-"""Run the notebooks from their first cell to their last, and keep what they show.
+"""Run the notebooks from their first cell to their last, and keep their outputs.
 
     python notebooks/execute.py                    all of them, in full, written back with outputs
     python notebooks/execute.py 04_layernorm_gelu.ipynb
-    python notebooks/execute.py --small --check    quickly, and write nothing: does it all work?
+    python notebooks/execute.py --small --check    quickly, and write nothing: does everything work?
 
-After its last cell every slider is moved. A notebook fails on an exception, on anything written to
-stderr (warnings), and where an exercise's stub passes its check or a solution does not.
+After the last cell every slider is moved. A notebook fails on an exception, on anything written to
+stderr (warnings), if an exercise's stub passes its check, or if a solution does not.
 """
 
 import base64
@@ -33,7 +33,7 @@ GRADE = re.compile(r"^(\d\d\.[a-z]) ([✓✗])", re.MULTILINE)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 MOVE_SLIDERS = "from minivit import course\n\ncourse.move_sliders()"
-"""What is run after the last cell."""
+"""Code run after the last cell."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class Options(Ranged):
     """Execute the course's notebooks and solutions."""
 
     notebooks: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Which; none: all."""
+    """Notebooks to run (default: all)."""
     small: bool = False
     """Short trainings (MINIVIT_COURSE_SMALL)."""
     check: bool = False
-    """Write nothing back."""
-    timeout: Annotated[float, Range(1, 86_400, "no cell may take a day", "seconds")] = 600.0
-    """Seconds that a cell may take."""
+    """Do not write the notebooks."""
+    timeout: Annotated[float, Range(1, 86_400, "no cell should take a day", "seconds")] = 600.0
+    """Time limit per cell, in seconds."""
 
 
 def main(options: Options) -> int:
-    """Execute one after the other; 1 if one fails."""
+    """Execute one after the other; return 1 if one fails."""
     failed = 0
     for path in options.notebooks or everything():
         started = time.perf_counter()
@@ -67,7 +67,7 @@ def everything() -> list[Path]:
 
 
 def execute(path: Path, *, small: bool, keep: bool, timeout: float = 600.0) -> list[str]:
-    """Run one notebook in its folder; returns what is wrong with it. keep: write it back."""
+    """Run one notebook in its folder and return its problems. keep: write it back."""
     notebook = nbformat.read(path, as_version=4)
     os.environ["MINIVIT_COURSE_SMALL"] = "1" if small else ""
     client = NotebookClient(
@@ -90,7 +90,7 @@ def execute(path: Path, *, small: bool, keep: bool, timeout: float = 600.0) -> l
 
 
 def find_faults(notebook, solutions: bool) -> list[str]:
-    """Warnings, places on somebody's disk, and grades that are not as they must be."""
+    """Warnings, paths of a local disk, and grades that are not as they must be."""
     faults = []
     for number, cell in enumerate(notebook.cells):
         outputs = cell.get("outputs", [])
@@ -113,8 +113,9 @@ def _text(output) -> str:
 
 
 def tidy(notebook) -> None:
-    """Take out what only holds here: live widgets, ids of this kernel, its version. Fold the cells
-    that draw."""
+    """Remove what is specific to this run: live widgets, ids of this kernel, its version. Fold the
+    cells that draw.
+    """
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -136,7 +137,9 @@ def tidy(notebook) -> None:
 
 
 def smaller(png: str) -> str:
-    """A figure in 256 colours: a third of the bytes, and nobody sees it. base64 -> base64."""
+    """A figure in 256 colors: a third of the bytes, with no visible difference. base64 ->
+    base64.
+    """
     image = Image.open(io.BytesIO(base64.b64decode(png)))
     white = Image.new("RGBA", image.size, "white")
     flat = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

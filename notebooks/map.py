@@ -1,6 +1,6 @@
-"""Draw the way through the course: python notebooks/map.py writes docs/images/course.png.
+"""Draw the map of the course: python notebooks/map.py writes docs/images/course.png.
 
-Titles and minutes are read from the notebooks; each has a small image of what it is about.
+Titles and minutes are read from the notebooks; each has a small image of its subject.
 """
 
 import json
@@ -25,10 +25,10 @@ ROWS = (
     {"From pixels to tokens": (0, 1, 2)},
     {"The parts, each with its gradient": (3, 4, 5, 6, 7)},
     {"Learning": (8, 9), "Looking inside": (10, 11, 12)},
-    {"The paper's experiments, speed, and models of others": (13, 14, 15, 16, 17)},
+    {"The paper's experiments, speed, and published models": (13, 14, 15, 16, 17)},
 )
 SHORT = {9: "Training", 12: "An explanation?"}
-"""Titles that are too long for a card."""
+"""Shorter titles, where the title is too long for a card."""
 
 WIDTH, CARD, GAP = 5, 1.55, 0.18  # cards in a row; inches
 ROW = CARD + 0.78
@@ -44,7 +44,7 @@ def chapters() -> Iterator[tuple[int, str, str]]:
 
 
 def main() -> None:
-    """Parts in rows, one card a chapter."""
+    """Parts in rows, one card per chapter."""
     told = {number: (title, minutes) for number, title, minutes in chapters()}
     size = WIDTH * (CARD + GAP) + GAP, len(ROWS) * ROW + GAP
     figure = Figure(figsize=size)
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def draw_card(figure: Figure, place, size, number: int, title: str, minutes: str) -> None:
-    """An image, under it number, title and minutes."""
+    """An image, with number, title and minutes below it."""
     (x, y), (W, H) = place, size
     box = FancyBboxPatch(
         (x / W, y / H), CARD / W, (CARD + 0.22) / H, boxstyle="round,pad=0,rounding_size=0.006",
@@ -227,7 +227,7 @@ def chip(axes: Axes) -> None:
 
 
 def published(axes: Axes) -> None:
-    """The first principal component of a figure's patches, about."""
+    """Roughly the first principal component of a figure's patches."""
     heat = shapes_mask().reshape(16, 2, 16, 2).mean((1, 3)) - 0.5
     axes.imshow(heat + 0.12 * rng.standard_normal(heat.shape), cmap="RdBu_r", vmin=-0.8, vmax=0.8)
 

@@ -1,6 +1,6 @@
-"""Write the notebooks as pages that work offline: formulas are MathML, figures are in the page.
+"""Write the notebooks as pages that work offline: formulas are MathML, figures are embedded.
 
-    python notebooks/pages.py FOLDER                    all of them, with the outputs that they hold
+    python notebooks/pages.py FOLDER                    all of them, with their stored outputs
     python notebooks/pages.py FOLDER notebooks/03_backpropagation.ipynb
 
 Needs nbconvert and latex2mathml: pip install -e ".[execute]"
@@ -61,7 +61,7 @@ math[display="block"] { margin: 1rem 0 }
 
 
 class Renderer(IPythonRenderer):
-    """Markdown whose formulas are MathML, which browsers show without a script."""
+    """Markdown with formulas in MathML, which browsers show without a script."""
 
     def inline_math(self, body: str) -> str:
         return convert(body)
@@ -71,7 +71,7 @@ class Renderer(IPythonRenderer):
 
 
 class Exporter(HTMLExporter):
-    """A notebook as one page that asks for no other file."""
+    """A notebook as one self-contained page."""
 
     def __init__(self):
         super().__init__(template_file="pages.html.j2", template_name="basic", embed_images=True,
@@ -93,11 +93,11 @@ class Options:
     folder: Annotated[Path, tyro.conf.Positional]
     """Where."""
     notebooks: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Which; none: all."""
+    """Notebooks to write (default: all)."""
 
 
 def main(options: Options) -> int:
-    """A page per notebook, the solutions in a folder of their own, as they are here."""
+    """A page per notebook, the solutions in their own folder, as here."""
     everything = sorted(HERE.glob("**/[0-9]*.ipynb"))
     for path in map(Path.resolve, options.notebooks or everything):
         page = options.folder / path.relative_to(HERE).with_suffix(".html")
@@ -108,7 +108,7 @@ def main(options: Options) -> int:
 
 
 def convert_notebook(path: Path, page: Path) -> str:
-    """The HTML of a notebook, with links as they are to be from that page."""
+    """The HTML of a notebook, with links relative to that page."""
     style = HtmlFormatter().get_style_defs(".highlight") + STYLE
     resources = {"metadata": {"path": str(path.parent)}, "title": path.stem, "style": style}
     html, _ = Exporter().from_notebook_node(nbformat.read(path, as_version=4), resources)
