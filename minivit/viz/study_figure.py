@@ -33,14 +33,16 @@ def study_figure(rows: list[dict[str, Any]], study: str) -> Figure:
     """Accuracy against what was varied: a curve per group if it is a number, else a row per
     member.
     """
-    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    curves = study in ("data-size", "pooling")
+    height = 3.6 if curves else max(2.4, 0.8 + 0.28 * len(rows))
+    figure = Figure(figsize=(5.6, height), layout="constrained")
     axes = figure.subplots()
     groups = list(dict.fromkeys(row["group"] for row in rows))
     for group, colour in zip(groups, (BLUE, GREEN, ORANGE), strict=False):
         own = [row for row in rows if row["group"] == group]
         values = [row["value"] for row in own]
         means = [100 * np.mean(row["accuracy"]) for row in own]
-        if study in ("data-size", "pooling"):
+        if curves:
             at = [float(value) for value in values]
             axes.plot(at, means, "-", color=colour, label=group)
             for x, row in zip(at, own, strict=True):
@@ -60,6 +62,7 @@ def study_figure(rows: list[dict[str, Any]], study: str) -> Figure:
             axes.plot(percent, [y] * len(percent), "o", color=colour, ms=4, alpha=0.6)
         axes.set_yticks(places, values)
         axes.set_xlabel("test accuracy (%)")
+    axes.set_title(f"Study: {study}", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     return figure
