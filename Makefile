@@ -6,6 +6,7 @@
 # make lint                     style, types, and which room imports which
 # make fuzz ARGS="--seconds 600"  damaged files and odd command lines, for longer than make test tries them
 # make mutants ARGS="FILE …"    change the code in one place after another: does a test fail each time?
+# make release                  build it, install it where nothing else is, run every command and the tests there
 #
 # Numba, which makes training faster on a CPU, is installed where it can be had.
 # Each makes its own virtual environment in .venv; nothing else is touched.
@@ -19,7 +20,7 @@ python := $(VENV)/bin/python
 # compat: so that Python finds the package also from the folder above a clone of the same name
 install := --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: train test notebooks fuzz lint mutants clean
+.PHONY: train test notebooks fuzz lint mutants release clean
 
 train: $(VENV)/installed
 	$(python) -m minivit.train --dataset $(DATASET) $(ARGS)
@@ -38,9 +39,14 @@ lint: $(VENV)/installed-dev
 	$(python) -m ruff format --check .
 	$(VENV)/bin/lint-imports
 	$(python) -m mypy
+	$(python) -m mypy --platform win32
+	$(python) -m mypy --platform darwin
 
 mutants: $(VENV)/installed-mutants
 	$(python) tests/mutants.py $(ARGS)
+
+release: $(VENV)/installed-release
+	$(python) tests/release.py $(ARGS)
 
 $(python):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -61,6 +67,10 @@ $(VENV)/installed-execute: $(VENV)/installed
 
 $(VENV)/installed-mutants: $(VENV)/installed
 	$(python) -m pip install $(install) --editable ".[mutants]"
+	@touch $@
+
+$(VENV)/installed-release: $(VENV)/installed
+	$(python) -m pip install $(install) --editable ".[release]"
 	@touch $@
 
 clean:

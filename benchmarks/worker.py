@@ -5,7 +5,6 @@ Each has its own BLAS, threads and memory, so that none disturbs another; they t
 
 import json
 import os
-import resource
 import sys
 import time
 
@@ -94,6 +93,16 @@ def time_on_gpu(step, count: int) -> list[float]:
     return [(time.perf_counter() - start) / count]
 
 
+def peak_bytes() -> int:
+    """The most memory that this process had; 0 on Windows, which does not say it in this way."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes
+
+
 def main() -> None:
     """Build, warm up, then answer each line "run N" with the N seconds measured and peak memory."""
     name, sizes, train = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "train"
@@ -109,8 +118,7 @@ def main() -> None:
             start = time.perf_counter()
             step()
             seconds.append(time.perf_counter() - start)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        answers.write(json.dumps({"seconds": seconds, "peak_bytes": peak}) + "\n")
+        answers.write(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes()}) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,18 @@
 
 import dataclasses
 import importlib
+import os
 import typing
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from minivit.gradcheck import check_pair
 
+needs_posix = pytest.mark.skipif(
+    not hasattr(os, "mkfifo"), reason="pipes, sockets, devices, links and a shell as POSIX has them"
+)
 sizes = st.integers(1, 5)
 seeds = st.integers(0, 2**16)
 

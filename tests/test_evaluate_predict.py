@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from helpers import needs_posix
 from PIL import Image
 
 import minivit
@@ -373,6 +374,7 @@ def test_a_mistyped_command_is_told_which_was_meant():
     )
 
 
+@needs_posix
 def test_a_closed_pipe_is_no_mistake(tmp_path):
     """`minivit | head -1` ends well, and `minivit train … | head -1` trains on."""
     flags = " ".join(shlex.quote(flag) for flag in ["--runs", str(tmp_path), *tiny.FLAGS])

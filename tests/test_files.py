@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from helpers import needs_posix
 from PIL import Image
 
 from minivit import files
@@ -126,13 +127,18 @@ KINDS = {
     "folder": (os.mkdir, "a folder, expected a regular file"),
     "broken link": (lambda path: path.symlink_to("gone"), "a link to a file that does not exist"),
     "link to itself": (lambda path: path.symlink_to(path), "cannot be read"),
-    "pipe": (os.mkfifo, "a named pipe, expected a regular file"),
+    "pipe": (lambda path: os.mkfifo(path), "a named pipe, expected a regular file"),
     "socket": (listening, "a socket, expected a regular file"),
     "denied": (denied, "no permission to read it; expected one that you may read"),
 }
+POSIX = {"folder", "broken link", "link to itself", "pipe", "socket"}
+"""Those that Windows lacks, or opens and refuses in other ways."""
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=needs_posix if kind in POSIX else ()) for kind in KINDS],
+)
 @pytest.mark.parametrize(
     "words",
     [
@@ -202,6 +208,7 @@ def test_settings_have_a_longest_length(tmp_path, monkeypatch):
     assert read_plain(tmp_path / "a", 11, "it")[:1] == b"{"
 
 
+@needs_posix
 def test_a_device_is_not_waited_for():
     with reading("/dev/zero"), pytest.raises(UserError, match="a device, expected a regular file"):
         read_plain("/dev/zero", 10, "it")

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import errno
 import io
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from minivit.commands import COMMANDS, doctor, main
+from minivit.commands import COMMANDS, cli, doctor, main
 from minivit.commands.output import plain
 from minivit.data import Dataset
 from minivit.engine.study import STUDIES, Member, Plan
@@ -137,3 +138,35 @@ def test_every_sign_that_minivit_prints_has_one_in_ascii():
     assert [plain(c) for c in "γΛ²₁╔═║╭猫"] == [
         *("gamma", "Lambda", "^2", "_1", "+", "-", "|", "+", "\\u732b")
     ]
+
+
+class Unread:
+    """A stream whose reader is gone, as Windows says it."""
+
+    def write(self, text):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    flush = fileno = lambda self: self.write("")
+
+
+def test_windows_says_of_a_pipe_without_a_reader_that_an_argument_is_invalid(monkeypatch, capsys):
+    discarded = []
+    monkeypatch.setattr(cli, "CLOSED", {errno.EPIPE, errno.EINVAL})
+    monkeypatch.setattr(cli, "_discard_output", lambda: discarded.append(True))
+    assert cli.guarded(lambda: Unread().write("words")) == 0
+    monkeypatch.setattr("sys.stdout", Unread())
+    with cli.unread_output():
+        print("words", flush=True)
+    assert len(discarded) == 4  # the command's, print's words, its line's end, the flush
+    monkeypatch.undo()
+    assert cli.guarded(lambda: Unread().write("words")) == 2
+    assert "Invalid argument" in capsys.readouterr().err
+
+
+def test_an_invalid_name_is_no_pipe_without_a_reader(monkeypatch, capsys):
+    def name():
+        raise OSError(errno.EINVAL, "Invalid argument", "a?.csv")
+
+    monkeypatch.setattr(cli, "CLOSED", {errno.EPIPE, errno.EINVAL})
+    assert cli.guarded(name) == 2
+    assert "a?.csv: Invalid argument" in capsys.readouterr().err

@@ -67,8 +67,9 @@ def memory_bytes(device: str = "cpu") -> float:
         _, total = cupy.cuda.Device(number).mem_info
         return total
     found = [math.inf]
-    with contextlib.suppress(AttributeError, ValueError):  # not POSIX
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    if hasattr(os, "sysconf"):  # POSIX
+        with contextlib.suppress(ValueError):
+            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container
         try:
             found.append(int(Path("/sys/fs/cgroup", limit).read_text(encoding="utf-8")))

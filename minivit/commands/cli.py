@@ -22,6 +22,8 @@ from minivit.errors import UserError, one_line, printable, shown_path
 from minivit.files import WriteError
 
 CONFIG = (tyro.conf.OmitArgPrefixes,)
+CLOSED = {errno.EPIPE, errno.EINVAL} if sys.platform == "win32" else {errno.EPIPE}
+"""What a system says of a pipe that nobody reads any more; Windows says "invalid argument"."""
 
 
 def run_command(main: Callable[[Any], int], options: type, prog: str) -> int:
@@ -95,12 +97,12 @@ def guarded(command: Callable[[], int]) -> int:
             return command()
     except UserError as error:
         return _fail(str(error))
-    except BrokenPipeError:  # the reader of our output, such as `head`, is done
+    except OSError as error:
+        if not _is_unread(error):
+            return _fail(_in_words(error))
         _discard_output()
         end_all(0)
         return 0
-    except OSError as error:
-        return _fail(_in_words(error))
     except MemoryError as error:
         reason = " ".join(str(error).split()) or "no more memory"
         return _fail(f"{reason}; choose smaller sizes, or end other programs")
@@ -134,18 +136,30 @@ class _Patient:
     def write(self, text: str) -> int:
         try:
             return self.stream.write(text)
-        except BrokenPipeError:
-            _discard_output()
+        except OSError as error:
+            _discard_if_unread(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self.stream.flush()
-        except BrokenPipeError:
-            _discard_output()
+        except OSError as error:
+            _discard_if_unread(error)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+
+def _is_unread(error: OSError) -> bool:
+    """Whether the reader of our output, such as `head`, is done."""
+    return error.errno in CLOSED and error.filename is None
+
+
+def _discard_if_unread(error: OSError) -> None:
+    """Goes on without a reader; raises any other error."""
+    if not _is_unread(error):
+        raise error
+    _discard_output()
 
 
 def _discard_output() -> None:

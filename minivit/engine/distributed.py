@@ -300,10 +300,9 @@ def _see_to_end(request: Any) -> None:
 
 def _cpus() -> set[int]:
     """The logical cores that this process may use."""
-    try:
+    if hasattr(os, "sched_getaffinity"):  # Linux
         return os.sched_getaffinity(0)
-    except AttributeError:  # not Linux
-        return set(range(os.cpu_count() or 1))
+    return set(range(os.cpu_count() or 1))
 
 
 def _cores_each(cpus: list[set[int]]) -> int:

@@ -8,6 +8,7 @@ import time
 import zlib
 
 import pytest
+from helpers import needs_posix
 
 from minivit.data import archive
 from minivit.data.archive import read_members
@@ -155,6 +156,7 @@ def test_what_is_no_gzip(tmp_path, raw):
         dict(read_members(path, WANTED, 1000, 1 << 22))
 
 
+@needs_posix
 def test_only_regular_files_are_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, kind in ((tmp_path, "a folder"), (tmp_path / "pipe", "a named pipe")):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import needs_posix
 from made_data import cifar_files, python_batch, text, write_archive, write_folder
 
 from minivit.data.cifar10 import BINARY, CIFAR10, CLASS_NAMES, PYTHON
@@ -300,6 +301,7 @@ def test_archive_with_two_members_of_a_name(tmp_path):
         SMALL.load(tmp_path)
 
 
+@needs_posix
 @pytest.mark.parametrize("place", ["", "cifar-10-batches-bin/test_batch.bin"])
 def test_a_pipe_is_not_waited_for(tmp_path, sample_images, place):
     folder = write_folder(

@@ -13,6 +13,7 @@ import time
 import types
 
 import pytest
+from helpers import needs_posix
 
 from minivit.data import download
 from minivit.data.download import Expected, fetch
@@ -538,6 +539,7 @@ def test_addresses_that_are_none(url, target, capsys):
     assert len(message) < 400 + len(str(target))
 
 
+@needs_posix
 @pytest.mark.parametrize("name", ["file.bin.part", "file.bin.lock"])
 @pytest.mark.parametrize("kind", ["link", "loose link", "pipe", "folder"])
 def test_what_is_no_file_is_not_written_to(server, target, name, kind):
@@ -555,6 +557,7 @@ def test_what_is_no_file_is_not_written_to(server, target, name, kind):
     assert not target.with_name("absent").exists()
 
 
+@needs_posix
 def test_an_address_of_a_pipe(tmp_path, target):
     os.mkfifo(tmp_path / "pipe")
     fails((tmp_path / "pipe").as_uri(), target, "a named pipe, expected a regular file")

@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 from fuzz.corpus.images import GREY, STRIP, tiff
+from helpers import needs_posix
 from PIL import Image, features
 
 from minivit.data import Preprocess, image_decoding, preprocess, read_image
@@ -397,6 +398,7 @@ def test_a_damaged_tiff_is_told_by_nobody_else(tmp_path, capfd):
     assert capfd.readouterr().err == "still heard\n"
 
 
+@needs_posix
 def test_only_regular_files_are_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     refused(tmp_path / "pipe", "a named pipe, expected a regular file")

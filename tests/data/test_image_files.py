@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from helpers import needs_posix
 from PIL import Image
 
 from minivit.data import image_files
@@ -33,6 +34,7 @@ def test_a_folder_is_the_images_directly_in_it_by_name(tmp_path):
     ]  # fmt: skip
 
 
+@needs_posix
 def test_what_has_an_images_name_and_is_no_file_is_left_to_the_reader(tmp_path):
     (tmp_path / "link.png").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.png")

@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers import needs_posix
 from made_data import gzipped, idx_file, idx_files, write_folder
 
 from minivit.data import download
@@ -222,7 +223,7 @@ def test_a_gz_that_is_none(tmp_path):
     assert "damaged, or not a .gz file" in told(SMALL, tmp_path)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@needs_posix
 def test_a_pipe_is_not_waited_for(tmp_path):
     files, _ = idx_files(SMALL)
     folder = write_folder(tmp_path / "mnist", files)

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers import needs_posix
 from safetensors.numpy import save_file
 
 from minivit.errors import UserError
@@ -96,6 +97,7 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path, monkeypatch, n
     assert not (tmp_path / "exploded").exists()
 
 
+@needs_posix
 def test_the_way_to_convert_works(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "m.pth"
