@@ -1,13 +1,15 @@
 """minivit: a Vision Transformer whose every gradient is written by hand, over NumPy or CuPy.
 
-config = minivit.ViTConfig(dim=128, depth=6)
-model = minivit.ViT(config, seed=0)
-logits, cache = model.forward(images)       # images (B, 3, 32, 32), float32
-dimages = model.backward(dlogits, cache)    # every Parameter's .grad is filled
-cache.blocks[0].attn.probs                  # (B, H, T, T): what each token looks at
-minivit.trace(model, images[0])             # every tensor of both passes, in order
-minivit.intervene(model, heads_off=[(0, 1)])  # a copy of the model with one head off
-minivit.load("dinov2.safetensors")          # a run, or published weights
+In a few lines::
+
+    config = minivit.ViTConfig(dim=128, depth=6)
+    model = minivit.ViT(config, seed=0)
+    logits, cache = model.forward(images)       # images (B, 3, 32, 32), float32
+    dimages = model.backward(dlogits, cache)    # every Parameter's .grad is filled
+    cache.blocks[0].attn.probs                  # (B, H, T, T): what each token looks at
+    minivit.trace(model, images[0])             # every tensor of both passes, in order
+    minivit.intervene(model, heads_off=[(0, 1)])  # a copy of the model with one head off
+    minivit.load("dinov2.safetensors")          # a run, or published weights
 """
 
 from minivit.backend import RandomStream  # first: it tunes NumPy's libraries before they load

@@ -1,9 +1,11 @@
 """The course in `notebooks/`: exercises that grade themselves, and what the notebooks share.
 
-from minivit import course
-course.begin()                                        # figures and arrays as the course has them
-course.check("04.b", my_layernorm_backward)           # right, or what the mistake looks like
-course.case("04.b")                                   # the arguments on which it was wrong
+In a notebook::
+
+    from minivit import course
+    course.begin()                                # figures and arrays as the course has them
+    course.check("04.b", my_layernorm_backward)   # right, or what the mistake looks like
+    course.case("04.b")                           # the arguments on which it was wrong
 """
 
 from minivit.course.broken import broken

@@ -1,4 +1,4 @@
-"""Checks of gradients against central finite differences, in float64.
+"""Checks of gradients against central finite differences, in float64::
 
     from minivit.gradcheck import check_pair, check_layer
     check_pair(layernorm_forward, layernorm_backward, {"x": x, "gamma": gamma, "beta": beta})

@@ -37,10 +37,10 @@ FLOOR = 1e-3
 class Result:
     """The largest error found in one tensor.
 
-    error: |analytic - numeric| over the larger of the two, or over a thousandth of the largest
+    error: `|analytic - numeric|` over the larger of the two, or over a thousandth of the largest
     gradient in the check if both are smaller: a gradient that is exactly zero (such as the key
-    bias's, to which softmax is invariant) can only be measured up to rounding. where: the index of
-    the element, or "direction k".
+    bias's, to which softmax is invariant) can only be measured up to rounding.
+    where: the index of the element, or "direction k".
     """
 
     tensor: str
