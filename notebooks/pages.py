@@ -60,14 +60,23 @@ math[display="block"] { margin: 1rem 0 }
 """
 
 
+FENCES = {"lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "lVert": "‖", "rVert": "‖"}
+
+
+def to_mathml(formula: str, display: str = "inline") -> str:
+    """LaTeX -> MathML; `\\Bigl\\lfloor` too, of which latex2mathml would leave the second half."""
+    large = re.compile(rf"(\\[Bb]igg?[lr])\\({'|'.join(FENCES)})(?![A-Za-z])")
+    return convert(large.sub(lambda found: found[1] + FENCES[found[2]], formula), display=display)
+
+
 class Renderer(IPythonRenderer):
     """Markdown with formulas in MathML, which browsers show without a script."""
 
     def inline_math(self, body: str) -> str:
-        return convert(body)
+        return to_mathml(body)
 
     def block_math(self, body: str) -> str:
-        return convert(body, display="block")
+        return to_mathml(body, "block")
 
 
 class Exporter(HTMLExporter):

@@ -63,6 +63,11 @@ def test_formulas_are_mathml(page):
     assert not re.findall(r"\$|\\[a-z]+", seen.text)
 
 
+def test_large_fences(pages):
+    formula = pages.to_mathml(r"\Bigl\lfloor \frac{a}{b} \Bigr\rfloor")
+    assert re.findall("<mo[^>]*>(.)</mo>", formula) == ["⌊", "⌋"]
+
+
 def test_figures_code_is_folded_and_links_lead_to_pages(page):
     html = page.read_text(encoding="utf-8")
     assert '<details class="code"><summary>code of the figure' in html
