@@ -1,5 +1,5 @@
-"""docs/change-one-thing.md and docs/interventions.md: their Python runs, on few images, and does
-as it says."""
+"""docs/change-one-thing.md, docs/interventions.md, docs/train.md and docs/teach.md: their Python
+runs, on few images, and does as it says."""
 
 import json
 import re
@@ -120,3 +120,14 @@ def test_interventions(tmp_path, monkeypatch):
     assert names["without"](names["images"]).shape == (8, 4)
     swapped, images = names["swapped"], names["images"]
     np.testing.assert_array_equal(swapped[:, :, :4, 12:16], images[:, :, :4, 16:20])
+
+
+def test_train_and_teach(tmp_path, monkeypatch, capsys):
+    tints = tiny.dataset(320, 32)
+    data = Dataset("Tints", enlarged(tints.train), enlarged(tints.test), NAMES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("minivit.data.shapes.load", lambda: data)
+    for page, last_line in (("docs/train.md", r"\d+\.\d%"), ("docs/teach.md", "True right")):
+        (text,) = printed.python_blocks(page)
+        exec(compile(text, page, "exec"), {})
+        assert re.fullmatch(last_line, capsys.readouterr().out.splitlines()[-1])
