@@ -3,6 +3,7 @@
 # make train ARGS="--epochs 3"  with any flag of minivit train
 # make test                     prove it: gradients, data, training, errors
 # make notebooks                execute the course from its first cell to its last, and keep the outputs
+# make docs                     the documentation as a site that works offline, in build/site
 # make lint                     style, types, and which room imports which
 # make fuzz ARGS="--seconds 600"  damaged files and odd command lines, for longer than make test tries them
 # make mutants ARGS="FILE …"    change the code in one place after another: does a test fail each time?
@@ -20,7 +21,7 @@ python := $(VENV)/bin/python
 # compat: so that Python finds the package also from the folder above a clone of the same name
 install := --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: train test notebooks fuzz lint mutants release clean
+.PHONY: train test notebooks docs fuzz lint mutants release clean
 
 train: $(VENV)/installed
 	$(python) -m minivit.train --dataset $(DATASET) $(ARGS)
@@ -30,6 +31,9 @@ test: $(VENV)/installed-dev
 
 notebooks: $(VENV)/installed-execute
 	$(python) notebooks/execute.py $(ARGS)
+
+docs: $(VENV)/installed-docs
+	$(python) -m sphinx --quiet --fail-on-warning --keep-going -c docs . build/site $(ARGS)
 
 fuzz: $(VENV)/installed-dev
 	$(python) -m pytest tests/fuzz $(ARGS)
@@ -63,6 +67,10 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 $(VENV)/installed-execute: $(VENV)/installed
 	$(python) -m pip install $(install) --editable ".[execute]"
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(python) -m pip install $(install) --editable ".[docs]"
 	@touch $@
 
 $(VENV)/installed-mutants: $(VENV)/installed

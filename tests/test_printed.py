@@ -65,7 +65,7 @@ def check_make(line: Line, tmp_path) -> None:
         return
     script = next((word for word in words if word.endswith(".py")), None)
     assert script is None or (ROOT / script).is_file()
-    assert script or {"pytest", "mypy"} & set(words)
+    assert script or {"pytest", "mypy", "sphinx"} & set(words)
 
 
 def check_pytest(line: Line, tmp_path) -> None:

@@ -1,0 +1,138 @@
+"""The reference: a page per room and per file of `functional/`, written from what the packages say
+they have (`__all__`) into `docs/api/`, which git ignores."""
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+from docstrings import PLACES, without_ranges
+from flags import commands
+from rst import table, title
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ROOT / "docs" / "api"
+ROOMS = (
+    *("functional", "layers", "models", "optim", "gradcheck", "engine", "data"),
+    *("interop", "viz", "course", "backend"),
+)
+"""Those with names for others, in the order of reading: the maths first."""
+
+
+def setup(app: Sphinx) -> dict:
+    """Called by Sphinx before it looks for pages."""
+    write_pages()
+    return {"parallel_read_safe": True}
+
+
+def write_pages() -> None:
+    """All of them; one that stays as it was keeps its time: Sphinx need not read it again."""
+    pages = {"index": index(), "commands": commands()}
+    for room in ROOMS:
+        package = importlib.import_module(f"minivit.{room}")
+        files = files_of(package)
+        if room == "functional":
+            pages[room] = page(package, {})
+            for module, names in files.items():
+                pages[f"{room}/{module.__name__.split('.')[-1]}"] = idea(package, module, names)
+        else:
+            pages[room] = page(package, files)
+    head = ".. highlight:: python\n\n"
+    wanted = {PAGES / f"{name}.rst": head + text for name, text in pages.items()}
+    for path in set(PAGES.rglob("*.rst")) - set(wanted):
+        path.unlink()
+    for path, text in wanted.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+
+def files_of(package: ModuleType) -> dict[ModuleType, list[str]]:
+    """The public names of a package by the file that they come from, in the order of import."""
+    found: dict[ModuleType, list[str]] = {}
+    for node in ast.parse(inspect.getsource(package)).body:
+        if isinstance(node, ast.ImportFrom) and node.module.startswith(package.__name__ + "."):
+            names = [alias.name for alias in node.names if alias.name in package.__all__]
+            found.setdefault(importlib.import_module(node.module), []).extend(names)
+    return {module: names for module, names in found.items() if names}
+
+
+def documented(module: ModuleType) -> list[str]:
+    """A module's docstring, without its members; some functions are named as their modules are."""
+    return [f".. automodule:: {module.__name__}", "   :no-members:", "   :no-index:", ""]
+
+
+def page(package: ModuleType, files: dict[ModuleType, list[str]]) -> str:
+    """A room: what it is for, and the names of each of its files."""
+    room = package.__name__.split(".")[-1]
+    lines = [*title(room), *documented(package)]
+    for module, names in files.items():
+        lines += [*title(module.__name__.split(".")[-1], "-"), *documented(module)]
+        for name in names:
+            lines += entry(package, module, name)
+    return "\n".join(lines)
+
+
+def idea(package: ModuleType, module: ModuleType, names: list[str]) -> str:
+    """A file of `functional/`: each forward with its backward, then what they keep and need."""
+    lines = [*title(module.__name__.split(".")[-1]), *documented(module)]
+    names = sorted(names, key=lambda name: inspect.getsourcelines(getattr(module, name))[1])
+    pairs = [name.removesuffix("_forward") for name in names if name.endswith("_forward")]
+    for pair in pairs:
+        lines += title(pair, "-") if len(pairs) > 1 else []
+        lines += [".. container:: pair", ""]
+        for half in (f"{pair}_forward", f"{pair}_backward"):
+            lines += [f"   {line}" for line in entry(package, module, half)]
+            names.remove(half)
+    caches = [
+        name for name in vars(module)
+        if name.endswith("Cache") and getattr(module, name).__module__ == module.__name__
+    ]  # fmt: skip
+    rest = [*names, *(name for name in caches if name not in names)]
+    lines += title("Also here" if pairs else "Functions", "-") if rest else []
+    for name in rest:
+        if name in package.__all__:
+            lines += entry(package, module, name)
+        else:  # the page of its code leads back to it by the room's name, as to the others
+            anchor = f'<span id="{package.__name__}.{name}"></span>'
+            lines += [".. raw:: html", "", f"   {anchor}", "", *entry(module, module, name)]
+    return "\n".join(lines)
+
+
+def entry(package: ModuleType, module: ModuleType, name: str) -> list[str]:
+    """The documentation of a name that `package` has from `module`, where a constant's is."""
+    thing = getattr(package, name)
+    kind = "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
+    place = f"{(module if kind == 'data' else package).__name__}.{name}"
+    lines = [f".. auto{kind}:: {place}"]
+    if kind != "data":
+        PLACES[thing] = place
+    if kind == "class":
+        lines += ["   :members:"]
+        without_ranges(thing, place)
+        if issubclass(thing, tuple):  # a NamedTuple's docstring has its members
+            lines += [f"   :exclude-members: {', '.join(thing._fields)}"]
+    elif kind == "data":
+        lines += ["   :no-value:"]
+    return [*lines, ""]
+
+
+def index() -> str:
+    """The rooms, and what `import minivit` gives."""
+    lines = [
+        *title("API reference"),
+        "Each name is documented in the room that it lives in, grouped by file, the maths first.",
+        "",
+    ]
+    rooms = {room: importlib.import_module(f"minivit.{room}") for room in (*ROOMS, "commands")}
+    lines += table((f":doc:`{room}`", first_line(package)) for room, package in rooms.items())
+    lines += [*title("minivit", "-"), *documented(importlib.import_module("minivit"))]
+    return "\n".join(lines)
+
+
+def first_line(module: ModuleType) -> str:
+    """What its docstring says first."""
+    first = inspect.getdoc(module).split("\n\n")[0].replace("\n", " ")
+    return first.replace("::", ".")

@@ -1,0 +1,125 @@
+"""Docstrings and signatures, as Sphinx is to read them."""
+
+import ast
+import contextlib
+import dataclasses
+import inspect
+import re
+import textwrap
+from typing import Annotated, Any, get_args, get_origin
+
+from sphinx.application import Sphinx
+
+from minivit.ranges import Range
+
+PLACES: dict[Any, str] = {}
+"""Where each function and class is documented, which is not where it is defined."""
+
+RANGES: dict[str, Range] = {}
+"""Of the numbers in configs, by their full names."""
+
+SECTIONS = {"Args:": "Parameters", "Returns:": "Returns", "Raises:": "Raises", "Yields:": "Yields"}
+
+
+def setup(app: Sphinx) -> dict:
+    app.setup_extension("sphinx.ext.autodoc")
+    app.connect("autodoc-process-docstring", on_docstring)
+    app.connect("autodoc-process-signature", on_signature)
+    return {"parallel_read_safe": True}
+
+
+def without_ranges(thing: type, place: str) -> None:
+    """Let the fields of a config have the types of their values; their ranges are kept here."""
+    for name, kind in inspect.get_annotations(thing).items():
+        if get_origin(kind) is Annotated:
+            kind, *ranges = get_args(kind)
+            thing.__annotations__[name] = kind
+            RANGES.update({f"{place}.{name}": one for one in ranges if isinstance(one, Range)})
+
+
+def on_docstring(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Google's sections become field lists, and a number's range is told with it."""
+    known = set()
+    with contextlib.suppress(ValueError, TypeError):
+        known = set(inspect.signature(thing).parameters)
+    for i in reversed(range(len(lines))):
+        if lines[i] in SECTIONS:
+            end = next((j for j in range(i + 1, len(lines)) if not lines[j].strip()), len(lines))
+            text = itemized(lines[i + 1 : end], known)
+            lines[i:end] = ["", f":{SECTIONS[lines[i]]}:", *(f"    {line}" for line in text)]
+    lines[:] = [re.sub(r"(?<!`)`(\.\w+)`", r"``\1``", line) for line in lines]
+    if name in RANGES:
+        last = max(i for i, line in enumerate(lines) if line)
+        lines[last] += f" From {RANGES[name]}."
+
+
+def itemized(lines: list[str], known: set[str]) -> list[str]:
+    """A list of the names in a section, `x: (..., C). gamma, beta: (C,).` being two items; where
+    there are none, as in what is returned, its text."""
+    text = textwrap.dedent("\n".join(lines))
+    starts = [
+        match
+        for match in re.finditer(r"(?:^|(?<=\. ))(\w+(?:, \w+)*):\s", text, re.MULTILINE)
+        if set(match[1].split(", ")) <= known or match[1].endswith("Error")
+    ]
+    if not starts:
+        return text.splitlines()
+    found = []
+    for match, after in zip(starts, [*starts[1:], None], strict=True):
+        names = ", ".join(f"**{name}**" for name in match[1].split(", "))
+        said = text[match.end() : after.start() if after else len(text)].strip()
+        found += re.sub(r"\n *", "\n  ", f"* {names} – {said}").splitlines()
+    return found
+
+
+def on_signature(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, found: str, returned: str
+) -> tuple[str | None, str | None]:
+    """A signature as the code has it (`Array`, not what that is), with links to what is named."""
+    if what not in ("class", "function", "method"):
+        return found, returned
+    if what == "class" and issubclass(thing, tuple):
+        return f"({', '.join(thing._fields)})", None  # its docstring says what they are
+    if what == "class" and dataclasses.is_dataclass(thing):
+        return ("(…)" if found and len(found) > 200 else found), None  # its fields are listed below
+    function = inspect.unwrap(thing.__init__ if what == "class" else thing)
+    try:
+        (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    except (OSError, TypeError):
+        return found, returned  # of Python's own, or no function
+    if not isinstance(node, ast.FunctionDef):
+        return found, returned
+    linked = Linked(function.__globals__)
+    named = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    for argument in (*named, node.args.vararg, node.args.kwarg):
+        if argument is not None and argument.annotation is not None:
+            argument.annotation = linked.visit(argument.annotation)
+    for kind in (node.args.posonlyargs, node.args.args):
+        if kind and kind[0].arg in ("self", "cls"):
+            del kind[0]
+    returns = ast.unparse(linked.visit(node.returns)) if node.returns else None
+    arguments = re.sub(r"(?<=\de)-0", "-", ast.unparse(node.args))  # 1e-6
+    return f"({arguments})", None if what == "class" else returns
+
+
+class Linked(ast.NodeTransformer):
+    """Names in an annotation become `~minivit.room.Name`, as Sphinx links them."""
+
+    def __init__(self, names: dict[str, Any]):
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        thing = self.names.get(node.id)
+        place = "minivit.backend.Array" if node.id == "Array" else PLACES.get(thing)
+        return ast.parse(f"~{place}", mode="eval").body if place else node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        is_literal = isinstance(node.value, ast.Name) and node.value.id == "Literal"
+        return node if is_literal else self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if not isinstance(node.value, str):
+            return node
+        return self.visit(ast.parse(node.value, mode="eval").body)

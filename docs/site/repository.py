@@ -1,0 +1,71 @@
+"""Links of pages to files that are no pages: to the code inside the site, or to the repository."""
+
+import functools
+import importlib
+import os
+from pathlib import Path
+
+from api import ROOMS, files_of
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+from sphinx.util.osutil import relative_uri
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_config_value("repository", "", "env", str)
+    app.add_transform(Links)
+    return {"parallel_read_safe": True}
+
+
+@functools.cache
+def documented() -> set[tuple[str, ...]]:
+    """The modules, split at their dots, of which the site has the code (sphinx.ext.viewcode)."""
+    rooms = (importlib.import_module(f"minivit.{room}") for room in ROOMS)
+    return {
+        tuple(module.__name__.split("."))
+        for room in rooms
+        for module, names in files_of(room).items()
+        if any(callable(getattr(module, name)) for name in names)
+    }
+
+
+class Links(SphinxTransform):
+    """After parsing, before Sphinx copies what is to be downloaded."""
+
+    default_priority = 100
+
+    def apply(self, **kwargs: object) -> None:
+        found = (addnodes.download_reference, addnodes.pending_xref)
+        for node in list(self.document.findall(lambda n: isinstance(n, found))):
+            if node.get("reftype") == "myst":
+                self.lead(node)
+
+    def lead(self, node: nodes.Element) -> None:
+        target = node["reftarget"]
+        if node.get("refdomain") == "doc":
+            if target in self.env.found_docs:
+                if node.astext() == Path(target).name + ".md":  # says the title instead
+                    node["refexplicit"] = False
+                    node.children = [nodes.inline()]
+                return
+            path = Path(target + ".md")
+        else:
+            path = Path(os.path.normpath(Path(self.env.docname).parent / target))
+        if not (Path(self.app.srcdir) / path).exists():
+            return  # which MyST warns of
+        node.replace_self(
+            nodes.reference("", "", *node.children, refuri=self.address(path), classes=["file"])
+        )
+
+    def address(self, path: Path) -> str:
+        """Of a file: the page of its code, where there is one; of a folder: its first page."""
+        here = self.env.docname + ".html"
+        inside = [name for name in self.env.found_docs if name.startswith(f"{path.as_posix()}/")]
+        if inside:
+            return relative_uri(here, min(inside) + ".html")
+        if path.suffix == ".py" and path.with_suffix("").parts in documented():
+            return relative_uri(here, f"_modules/{path.with_suffix('').as_posix()}.html")
+        kind = "tree" if (Path(self.app.srcdir) / path).is_dir() else "blob"
+        return f"{self.config.repository}/{kind}/main/{path.as_posix()}"
