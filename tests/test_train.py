@@ -576,7 +576,7 @@ def test_a_budget_is_as_many_epochs_as_fit(capsys, monkeypatch):
     monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 14.0)
     assert main([*WITHOUT_EPOCHS, "--budget", "30s"]) == 0
     out = capsys.readouterr().out
-    assert "an epoch takes about 14 s, 30 s are enough for 2; what they reach" in out
+    assert "an epoch takes about 14 s, 30 s are enough for 2; their accuracy" in out
     assert only_run().read_config().epochs == 2
 
 

@@ -1,4 +1,4 @@
-"""`minivit study NAME`: trainings that differ in one thing, as the paper's studies."""
+"""`minivit study NAME`: runs that differ in one setting, like the paper's studies."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,27 +20,30 @@ SEEDS = replace(SEED, count=(1, 100))  # at least one, and a study of 100 takes 
 class Options(Ranged):
     """Train the members of a study one after the other; call it again to resume.
 
-    A table grows as the members end.
+    The table grows as members finish.
     """
 
     study: Annotated[Literal[tuple(STUDIES)], tyro.conf.Positional]  # type: ignore[valid-type]
-    """data-size: ViT, hybrid and ResNet on more and more images (fig. 3). position: none,
+    """data-size: ViT, hybrid and ResNet for increasing numbers of images (fig. 3). position: none,
     learned, sines, relative (table 8). pooling: class token, mean, sequence, each with several
     learning rates (fig. 9). shape: depth, width and patch size at equal cost (fig. 8).
     regularisation: one at a time. recipe: each part of a recipe alone, best at equal --budget."""
     dataset: str
     """Data set by name, such as cifar10, mnist or shapes, or a path to your own images."""
     seeds: Annotated[tuple[int, ...], SEEDS] = (0, 1, 2)
-    """Random seeds; a training for each."""
+    """Random seeds; one run per seed."""
     images: Annotated[int, IMAGES] = 100_000
-    """Images that each training sees, the same for all: epochs times the training set."""
+    """Images that each run sees, the same for all: epochs times the training set."""
     budget: str | None = None
-    """Give each training the same time in place of the same images, such as 10m: as many epochs as
-    fit, by the speed of its first seconds."""
+    """Give each run the same time instead of the same images, such as 10m: as many epochs as fit,
+    at the speed of its first seconds.
+    """
     quick: bool = False
-    """One seed and four steps for each member, to see that it works; the accuracies say nothing."""
+    """One seed and four steps for each member, to check that it works; the accuracies mean
+    nothing.
+    """
     data_dir: Path | None = None
-    """Folder where data sets lie or are downloaded to. None: as minivit train."""
+    """Folder where data sets are or are downloaded to. None: as minivit train."""
     runs: Path = Path("runs")
     """Folder in which the study's directory is made."""
 
@@ -56,7 +59,7 @@ def main(options: Options) -> int:
     members = plan.members(available)
     rows: list[dict] = [{"group": m.group, "value": m.value, "accuracy": []} for m in members]
     for seed in options.seeds[:1] if options.quick else options.seeds:
-        # seeds outside: a study that is stopped has all members once before one twice
+        # seeds in the outer loop: a stopped study has all members once before any twice
         for member, row in zip(members, rows, strict=True):
             accuracy = plan.train(folder, member, seed, available)
             row["accuracy"].append(accuracy)

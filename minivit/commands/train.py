@@ -30,7 +30,7 @@ from minivit.models.config import preset_fields
 from minivit.viz import training_figures
 
 Log = Literal["none", "tensorboard"]
-"""Who gets the metrics besides metrics.jsonl."""
+"""Where metrics are written besides metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,24 @@ class Names:
     """A JSON file of settings, such as a run's config.json."""
     model: str | None = None
     """A size by name: Nano/4, Micro/4, Mini/4, Lite/4, or the paper's Ti, S, B, L, H with any patch
-    size after the slash; hybrid-Micro/4 has convolutions in place of the patches; resnet-11,
+    size after the slash; hybrid-Micro/4 has convolutions instead of the patches; resnet-11,
     resnet-20 and resnet-38 have no Transformer blocks."""
     quick: bool = False
-    """One epoch of 2,000 images, to see that it works."""
+    """One epoch of 2,000 images, to check that everything works."""
     budget: str | None = None
-    """Train for about so long, such as 5m, 30m or 1h30m: the first seconds measure the speed, from
-    which follow the epochs and, without --preset, --config and --model, the recipe."""
+    """Train for about this long, such as 5m, 30m or 1h30m: the speed measured in the first seconds
+    determines the epochs and, without --preset, --config and --model, the recipe.
+    """
 
 
 @dataclass(frozen=True)
 class Arguments(Names):
     """Train a Vision Transformer whose every gradient is written by hand.
 
-    Without flags: CIFAR-10 if it is there or can be downloaded, else the embedded shapes, with the
-    recipe of that data set. Any flag overrides what --model sets, which overrides --config,
-    which overrides --preset. The defaults below are the bare ones: the recipe of the data set
-    replaces some of them; --dry-run shows what holds.
+    Without flags: CIFAR-10 if it is found or can be downloaded, else the embedded shapes, with the
+    recipe of that data set. Any flag overrides what --model sets, which overrides --config, which
+    overrides --preset. The recipe of the data set replaces some of the defaults below; --dry-run
+    shows the resulting settings.
     """
 
     resume: Path | None = None
@@ -80,7 +81,7 @@ def run(
 ) -> int:
     """Parse, build, train, test; 130 if interrupted.
 
-    changes: what a related command changes of the recipe.
+    changes: what a related command changes in the recipe.
     """
     arguments, world = parse_arguments(argv, changes or {}, prog), find_world()
     budget = in_seconds(arguments.budget) if arguments.budget else None
@@ -99,7 +100,7 @@ def run(
     require_training_memory(config)
     config = config.placed()
     dataset = world.in_turn(partial(config.load_data, source=source))
-    del source  # a .npz's arrays are in it
+    del source  # it contains a .npz's arrays
     config = fit_to(config, dataset, argv)
     if budget is not None:
         config = within(budget, config, dataset, argv, prog)
@@ -112,7 +113,7 @@ def run(
 def parse_arguments(
     argv: list[str], recipe: Mapping[str, Any], prog: str = "minivit train"
 ) -> Arguments:
-    """The settings of names and files, each overriding the one before; then the flags."""
+    """The settings from names and files, each overriding the one before; then the flags."""
     given = parse_some(Names, argv, prog)
     config = overlay(TrainConfig(), {**RECIPES.get(given.preset, {}), **recipe})
     if given.config:
@@ -125,7 +126,7 @@ def parse_arguments(
 
 
 def _require_free_epochs(argv: list[str], budget: float | None) -> None:
-    """Raises UserError where a flag fixes what the budget has to choose, or nothing is trained."""
+    """Raises UserError if a flag fixes what the budget has to choose, or nothing is trained."""
     fixed = given_flags(argv) & {"epochs", "quick", "resume", "dry_run"}
     if budget is not None and fixed:
         raise UserError(
@@ -136,8 +137,9 @@ def _require_free_epochs(argv: list[str], budget: float | None) -> None:
 def within(
     budget: float, config: TrainConfig, dataset: Dataset, argv: list[str], prog: str
 ) -> TrainConfig:
-    """The config with as many epochs as fit into so many seconds, and with the recipe that suits
-    them where no flag names one; says what to expect."""
+    """The config with as many epochs as fit into so many seconds, and with a suitable recipe if no
+    flag names one; prints what to expect.
+    """
     seconds = seconds_per_epoch(config, dataset)
     given = parse_some(Names, argv, prog)
     name = given.preset
@@ -162,9 +164,9 @@ def within(
 
 
 def expected(recipe: str | None) -> str:
-    """What was measured of a recipe, to go by."""
+    """The measured result of a recipe."""
     if recipe not in MEASURED:
-        return "what they reach was not measured"
+        return "their accuracy was not measured"
     return (
         f"the recipe {recipe} reached {MEASURED[recipe].accuracy:.1%} test accuracy in "
         f"{RECIPES[recipe]['epochs']} (docs/experiments.md)"
@@ -179,14 +181,15 @@ def in_minutes(seconds: float) -> str:
 
 
 def _sizes(model: str) -> dict[str, Any]:
-    """How wide and deep a named model is; image size and classes are the data set's."""
+    """Width and depth of a named model; image size and classes come from the data set."""
     fields = preset_fields(model)
     return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}
 
 
 def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfig:
-    """A model for the data set's classes, where no flag says otherwise; --quick takes no more
-    images than there are."""
+    """A model for the data set's classes, unless a flag sets another number; --quick uses at most
+    the images that there are.
+    """
     given = given_flags(argv)
     fitted = config.for_data(dataset)
     kept: dict[str, Any] = {}
@@ -199,7 +202,7 @@ def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfi
 
 
 def given_flags(argv: list[str]) -> set[str]:
-    """--data-dir=x -> data_dir: the fields that a command line names."""
+    """--data-dir=x -> data_dir: the fields set on a command line."""
     words = (word.partition("=")[0] for word in argv if word.startswith("--"))
     return {word.removeprefix("--").replace("-", "_") for word in words}
 
@@ -223,7 +226,7 @@ def choose_dataset(config: TrainConfig, load: bool) -> str:
         box(
             "Training on the embedded SHAPES, not on CIFAR-10.",
             reason,
-            "For CIFAR-10: --dataset cifar10, with --data-dir or --data-url where it is.",
+            "For CIFAR-10: --dataset cifar10, with --data-dir or --data-url for its location.",
         ),
         flush=True,
     )
@@ -231,7 +234,7 @@ def choose_dataset(config: TrainConfig, load: bool) -> str:
 
 
 def box(*paragraphs: str, width: int = 88) -> str:
-    """Text that cannot be missed."""
+    """Text in a box that is hard to miss."""
     lines = [line for text in paragraphs for line in textwrap.wrap(text, width - 4)]
     rule = "═" * (width - 2)
     body = "\n".join(f"║ {line:{width - 4}} ║" for line in lines)
@@ -246,22 +249,23 @@ def describe(config: TrainConfig) -> int:
     model = make_objective(config, as_they_are).build(config.vit, config.seed, "cpu")
     print(model.summary())
     needs, has = in_words(training_memory(config)), size(memory_bytes(config.device))
-    print(f"a training needs at least {needs}, of {has}")
+    print(f"training needs at least {needs} of {has}")
     return 0
 
 
 TABLED = 20
-"""Classes up to which a training ends with a table of them; minivit evaluate prints it always."""
+"""With at most this many classes, training ends with a table of them; minivit evaluate always
+prints it.
+"""
 
 
 def make_log(log: Log, run: Run) -> TensorBoard | None:
-    """What --log names. Raises UserError where its package is not installed."""
+    """The function that --log names. Raises UserError if its package is not installed."""
     return TensorBoard(run.path / "tensorboard") if log == "tensorboard" else None
 
 
 RESUMABLE = ("data_dir", "data_url", "threads", "micro_batch", "device", "timeout", "log")
-"""Flags that may be given with --resume: where things are, who computes, who waits how long, who
-reads the metrics."""
+"""Flags that may be given with --resume: paths, devices, timeouts and the output of metrics."""
 
 
 def resume(path: Path, flags: TrainConfig, argv: list[str], log: Log = "none") -> int:
@@ -293,7 +297,7 @@ def resume(path: Path, flags: TrainConfig, argv: list[str], log: Log = "none") -
 
 
 def train_and_test(trainer: Trainer) -> int:
-    """Train, draw, test once; where something cannot be written, say how to resume."""
+    """Train, draw, test once; if something cannot be written, say how to resume."""
     try:
         with unread_output():
             return _train_and_test(trainer)
@@ -302,7 +306,7 @@ def train_and_test(trainer: Trainer) -> int:
             raise
         path = trainer.run.path
         raise UserError(
-            f"{error.filename or path}: {error.strerror}; the last checkpoint is whole: fix this, "
+            f"{error.filename or path}: {error.strerror}; the last checkpoint is intact: fix this, "
             f"then resume with minivit train --resume {pasteable(path)}"
         ) from None
 
@@ -337,14 +341,14 @@ def _train_and_test(trainer: Trainer) -> int:
 
 
 def _test_with_main(trainer: Trainer) -> int:
-    """A rank's part in what rank 0 tests and draws."""
+    """A rank's part while rank 0 tests and draws."""
     trainer.test()
-    trainer.world.from_main(lambda: None)  # a rank that leaves would wait for it busily
+    trainer.world.from_main(lambda: None)  # a rank that leaves would busy-wait for it
     return 0
 
 
 def announce(trainer: Trainer) -> None:
-    """What is about to be trained, and on what."""
+    """Describe the model and the data of a run."""
     config, vit = trainer.config, trainer.config.vit
     where = in_ranks(trainer)
     print(
@@ -359,7 +363,7 @@ def announce(trainer: Trainer) -> None:
 
 
 def in_ranks(trainer: Trainer) -> str:
-    """Who computes: 2 threads, or 4 ranks of 2 threads, or 4 ranks of a GPU."""
+    """The hardware used: 2 threads, or 4 ranks of 2 threads, or 4 ranks with a GPU each."""
     threads, ranks = trainer.layout.threads, trainer.world.size
     each = f"{threads} thread{'s' * (threads > 1)}"
     if trainer.config.device != "cpu":

@@ -1,10 +1,10 @@
-"""Augmentation of whole batches: first all of it is drawn, then it is applied.
+"""Augmentation of whole batches: first everything is drawn, then it is applied.
 
-What is drawn (`Drawn`) is a few numbers an image, from the `numpy.random.Generator` given, so a
-seed decides everything. It is applied here on the host, without a loop over images and with
-nothing changed in place, or by the kernel backend/cuda/augment.cu on a GPU.
+The random part (`Drawn`) is a few numbers per image, drawn from the given `numpy.random.Generator`,
+so a seed determines everything. It is applied here on the host, without a loop over images and
+without changing arrays in place, or by the kernel backend/cuda/augment.cu on a GPU.
 
-Images are uint8 (B, C, H, W) until `normalize` makes floats of them; mixup and cutmix come after
+Images are uint8 (B, C, H, W) until `normalize` converts them to floats; mixup and cutmix come after
 it. A rectangle is a row (top, bottom, left, right) of an int array (B, 4), bottom and right one
 past its last pixel; all zeros is none.
 """
@@ -23,15 +23,15 @@ from minivit.errors import UserError
 from minivit.ranges import Range, Ranged
 
 PROBABILITY = Range(0, 1, "it is a probability")
-ALPHA = Range(0, 100, "beyond, every share is a half")
+ALPHA = Range(0, 100, "beyond that, every weight is a half")
 ERASED_AREA, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 3.3)
-"""Random erasing's rectangles: their share of an image, and height / width (as in the paper)."""
+"""Random erasing's rectangles: their fraction of an image, and height / width (as in the paper)."""
 
 
 def pad_crop(
     images: np.ndarray, padding: int, rng: np.random.Generator, fill: int = 0
 ) -> np.ndarray:
-    """Cut each image at its own random place out of itself padded by `padding` pixels of `fill`.
+    """Crop each image at a random place after padding it by `padding` pixels of `fill`.
 
     images: uint8 (B, C, H, W) -> uint8 (B, C, H, W). Every offset 0..2·padding is equally likely.
     """
@@ -68,7 +68,7 @@ def draw_flip(B: int, rng: np.random.Generator, p: float) -> np.ndarray:
 
 
 def mirror(images: np.ndarray, flipped: np.ndarray) -> np.ndarray:
-    """Mirror those images left to right where flipped, bool (B,), says so."""
+    """Mirror images left to right where flipped, bool (B,), is true."""
     out = images.copy()
     out[flipped] = images[flipped, :, :, ::-1]
     return out
@@ -83,8 +83,8 @@ def random_erasing(
 ) -> np.ndarray:
     """Fill a random rectangle of each image with noise, with probability p (Zhong et al. 2020).
 
-    images: uint8 (B, C, H, W) -> uint8 (B, C, H, W). Each pixel of the rectangle is drawn anew,
-    uniform over 0..255 (the paper's RE-R). area, aspect: see `draw_erasing`.
+    images: uint8 (B, C, H, W) -> uint8 (B, C, H, W). Each pixel of the rectangle is drawn
+    independently, uniform over 0..255 (the paper's RE-R). area, aspect: see `draw_erasing`.
     """
     return erase(images, *draw_erasing(images.shape, rng, p, area, aspect))
 
@@ -98,9 +98,9 @@ def draw_erasing(
 ) -> tuple[np.ndarray, int]:
     """Rectangles to erase, int (B, 4), and the seed of their noise; shape: (B, C, H, W).
 
-    A rectangle covers a share `area` of the image, uniformly drawn, at height / width `aspect`,
-    log-uniformly drawn so that tall and wide are alike likely. The paper draws again when a side
-    does not fit; here the side is cut to the image.
+    A rectangle covers a fraction `area` of the image, uniformly drawn, with height / width
+    `aspect`, log-uniformly drawn so that tall and wide are equally likely. The paper draws again
+    when a side does not fit; here the side is cut to the image.
     """
     B, _, H, W = shape
     rows = np.flatnonzero(rng.random(B) < p)
@@ -131,8 +131,8 @@ def one_hot(labels: np.ndarray, num_classes: int, dtype: DTypeLike = np.float32)
     """int (B,) -> dtype (B, K), 1 at the label. Raises UserError for a label outside 0..K-1."""
     if labels.size and not (labels.min() >= 0 and labels.max() < num_classes):
         raise UserError(
-            f"labels {labels.min()} to {labels.max()}: expected 0 to {num_classes - 1}, "
-            f"as there are {num_classes} classes"
+            f"labels {labels.min()} to {labels.max()}: expected 0 to {num_classes - 1} for "
+            f"{num_classes} classes"
         )
     out = np.zeros((len(labels), num_classes), dtype)
     out[np.arange(len(labels)), labels] = 1
@@ -140,7 +140,7 @@ def one_hot(labels: np.ndarray, num_classes: int, dtype: DTypeLike = np.float32)
 
 
 class Drawn(NamedTuple):
-    """What is done to the B images of a batch, in this order; no pixel was looked at for it."""
+    """The augmentation of the B images of a batch, in this order; drawn without reading a pixel."""
 
     padding: int
     """Pixels of black around each image when it is cropped."""
@@ -151,9 +151,11 @@ class Drawn(NamedTuple):
     flipped: np.ndarray
     """bool (B,): which images are mirrored left to right."""
     erased: np.ndarray
-    """int (B, 4): the rectangles that noise replaces."""
+    """int (B, 4): the rectangles that are replaced by noise."""
     noise_seed: int
-    """Of that noise, on the host; augment.cu makes its own from the training's seed and step."""
+    """The seed of that noise on the host; augment.cu makes its own from the training seed and
+    step.
+    """
     mix: Mix | None
     """How images are mixed; None if they are not."""
 
@@ -177,10 +179,10 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(Ranged):
-    """How training images are varied; a value out of its range is refused (UserError)."""
+    """How training images are augmented; a value out of its range is refused (UserError)."""
 
-    crop: Annotated[int, Range(0, 4_096, "images have no more", "pixels")] = 4
-    """Pixels of black padding out of which a random crop is cut; 0 is off."""
+    crop: Annotated[int, Range(0, 4_096, "images are not larger", "pixels")] = 4
+    """Pixels of black padding for a random crop; 0 is off."""
     flip: Annotated[float, PROBABILITY] = 0.5
     """Probability that an image is mirrored left to right."""
     erasing: Annotated[float, PROBABILITY] = 0.0
@@ -188,11 +190,13 @@ class Augmentation(Ranged):
     mixup: Annotated[float, ALPHA] = 0.0
     """Mixup's alpha: images are blended by Beta(alpha, alpha); 0 is off."""
     cutmix: Annotated[float, ALPHA] = 0.0
-    """Cutmix's alpha: the share kept of an image is Beta(alpha, alpha); 0 is off."""
+    """Cutmix's alpha: the fraction kept of an image is Beta(alpha, alpha); 0 is off."""
     mix_prob: Annotated[float, PROBABILITY] = 1.0
-    """Probability that a batch is mixed at all; with mixup and cutmix both on, a coin picks one."""
+    """Probability that a batch is mixed at all; with mixup and cutmix both on, one of them is
+    chosen at random.
+    """
     rand_augment: Annotated[int, Range(0, 16, "3 are strong; there are 14", "operations")] = 0
-    """RandAugment's N: random operations an image; 0 is off."""
+    """RandAugment's N: random operations per image; 0 is off."""
     magnitude: Annotated[int, Range(0, MAX_MAGNITUDE, "as in the paper")] = 9
     """RandAugment's M: the strength of its operations, 0 to 10."""
 
@@ -206,7 +210,7 @@ class Augmentation(Ranged):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Augment and normalize a training batch: uint8 (B, C, H, W) images, int (B,) labels.
 
-        Returns float32 (B, C, H, W) and the targets: the labels as they came if the batch was not
+        Returns float32 (B, C, H, W) and the targets: the labels unchanged if the batch was not
         mixed, else float32 (B, K), each row summing to 1. Raises as `normalize` and `one_hot` do.
         """
         if self.rand_augment:
@@ -215,10 +219,10 @@ class Augmentation(Ranged):
         return drawn.images(images, statistics), drawn.targets(labels, num_classes)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Drawn:
-        """All but RandAugment, for a batch of shape (B, C, H, W).
+        """Draw everything but RandAugment, for a batch of shape (B, C, H, W).
 
-        RandAugment works on images, on the host: what it needs it draws while it does so, from
-        the same `rng` and before this.
+        RandAugment works on images, on the host: it draws its own numbers as it goes, from the same
+        `rng` and before this.
         """
         B = shape[0]
         dy, dx = draw_crop(B, rng, self.crop) if self.crop else np.zeros((2, B), np.int64)

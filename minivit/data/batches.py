@@ -1,4 +1,4 @@
-"""Batches, prepared ahead while the model computes."""
+"""Batches, prepared in advance while the model computes."""
 
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,20 +39,20 @@ class Field(IntEnum):
 
 
 class Plan(NamedTuple):
-    """What a step's batch consists of, without a pixel."""
+    """The contents of a step's batch, without its pixels."""
 
     rows: np.ndarray
-    """int (B,): its images' places in the split."""
+    """int (B,): indices of its images in the split."""
     labels: np.ndarray
     """int (B,): their labels."""
     drawn: Drawn
-    """What is done to them."""
+    """Their augmentation."""
 
     def packed(self) -> np.ndarray:
-        """All that augment.cu and cross_entropy.cu need, in one array to copy to a device.
+        """Everything that augment.cu and cross_entropy.cu need, in one array to copy to a device.
 
-        int32 (17, B), a row a `Field`; BLEND and KEPT are float32, stored by their bits. FIRST and
-        SECOND are the labels of an image and of its partner, KEPT the first one's share.
+        int32 (17, B), one row per `Field`; BLEND and KEPT are float32, stored as their bits. FIRST
+        and SECOND are the labels of an image and of its partner, KEPT the weight of the first.
         """
         drawn, mix = self.drawn, self.drawn.mix or Mix.nothing(len(self.rows))
         ints = (self.rows, drawn.dy, drawn.dx, drawn.flipped, *drawn.erased.T)
@@ -66,13 +66,13 @@ class Plan(NamedTuple):
 
 
 class Batches:
-    """The training batches of a whole training, in order.
+    """The training batches of a whole run, in order.
 
-    Batch number `step` is a function of the seed and the step alone: what an interrupted training
-    would have seen next, it sees when it is resumed. Each epoch has its own order; the last images
-    of an order that fill no batch are left out of that epoch.
+    Batch number `step` is a function of the seed and the step alone, so a resumed run sees the same
+    batches as an uninterrupted one. Each epoch has its own order; the last images of an order that
+    do not fill a batch are left out of that epoch.
 
-    balance: draw each class equally often in an epoch, which is as long as without.
+    balance: draw each class equally often in an epoch, whose length is unchanged.
 
     Raises:
         UserError: a batch larger than the set.
@@ -100,7 +100,7 @@ class Batches:
         self._order = lru_cache(maxsize=1)(partial(order, seed))  # kept for the next step
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images float32 (B, C, H, W), augmented and normalised, and targets: int64 (B,), or
+        """Images float32 (B, C, H, W), augmented and normalized, and targets: int64 (B,), or
         float32 (B, K) where images were mixed."""
         rows = self.rows(step)
         return self.augmentation.apply(
@@ -114,9 +114,9 @@ class Batches:
     def plan(self, step: int, rng: np.random.Generator | None = None) -> Plan:
         """The same batch, with its augmentation drawn but not applied.
 
-        RandAugment is not in it, as it works on images, on the host. Who trains with it calls
-        `rand_augment` on the images `rows(step)` with `rng(step)` and hands that on as `rng`;
-        then the plan goes on as `batch` does.
+        RandAugment is not included, as it works on images, on the host. To train with it, call
+        `rand_augment` on the images `rows(step)` with `rng(step)`, and pass that on as `rng`; then
+        the plan continues as `batch` does.
         """
         rows = self.rows(step)
         shape = (len(rows), *self.split.images.shape[1:])
@@ -124,13 +124,13 @@ class Batches:
         return Plan(rows, self.split.labels[rows], drawn)
 
     def rows(self, step: int) -> np.ndarray:
-        """int (B,): the places in the split of a step's images."""
+        """int (B,): the indices in the split of a step's images."""
         epoch, place = divmod(step, self.per_epoch)
         order = self._order(epoch)
         return order[place * self.batch_size : (place + 1) * self.batch_size]
 
     def rng(self, step: int) -> np.random.Generator:
-        """What a step's augmentation is drawn from."""
+        """The generator of a step's augmentation."""
         return generator(self.seed, Purpose.AUGMENT, step)
 
     def ahead(
@@ -148,16 +148,17 @@ class Batches:
 
 
 def _order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """An epoch's order, int (count,). It is used for many steps, so nobody may write to it."""
+    """An epoch's order, int (count,), read-only because it is used for many steps."""
     order = generator(seed, Purpose.ORDER, epoch).permutation(count)
     order.flags.writeable = False
     return order
 
 
 def _balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """Rows for an epoch as long as `_order`'s, int (N,): round after round, each an image of every
-    class. So all classes are drawn equally often, to within once, also where the last rows fill no
-    batch; and so are all images of a class."""
+    """Rows for an epoch as long as `_order`'s, int (N,): round after round, each with one image of
+    every class. So all classes are drawn equally often, to within one, even if the last rows do not
+    fill a batch; and so are all images of a class.
+    """
     rng = generator(seed, Purpose.ORDER, epoch)
     count = len(labels)
     shuffled = rng.permutation(count)

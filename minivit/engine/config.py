@@ -17,17 +17,17 @@ from minivit.models import ViTConfig
 from minivit.models.config import SIDE
 from minivit.ranges import Range, Ranged
 
-IMAGES = Range(1, 1_000_000_000, "the largest data sets have as many", "images")
+IMAGES = Range(1, 1_000_000_000, "as many as the largest data sets", "images")
 TRAIN_SIZES = replace(SIDE, count=(0, 100))  # more stages than anybody has published
-EPOCHS = Range(1, 100_000, "no training of images is known to take as many", "epochs")
+EPOCHS = Range(1, 100_000, "no known training on images takes as many", "epochs")
 WARMUP = Range(0, EPOCHS.high, EPOCHS.why, "epochs")
-BATCH = Range(1, 1_000_000, "larger batches are not known to train", "images")
-STEPS = Range(1, 1_000_000_000, "no training has more", "steps")
-RATE = Range(0, 100, "one step from there leads nowhere")
-CLIP_NORM = Range(1e-6, 1e6, "beyond, all gradients are clipped, or none")
+BATCH = Range(1, 1_000_000, "larger batches are not known to work", "images")
+STEPS = Range(1, 1_000_000_000, "no run has more", "steps")
+RATE = Range(0, 100, "one such step diverges")
+CLIP_NORM = Range(1e-6, 1e6, "beyond that, all gradients are clipped, or none")
 SHARE = Range(0, 0.99, "at 1 nothing would be left")
-TEST_SHARE = Range(0.01, 0.9, "less tests nothing, more trains nothing")
-DECAY = Range(0, 0.999999, "beyond, it remembers more than 1,000,000 steps")
+TEST_SHARE = Range(0.01, 0.9, "less leaves nothing to test, more nothing to train on")
+DECAY = Range(0, 0.999999, "beyond that, it averages over more than 1,000,000 steps")
 SEED = Range(0, 2**63 - 1, "kernels take 64 bits")
 THREADS = Range(1, 1_024, "no machine has as many cores")
 PATIENCE = Range(1, 1_000_000, "a week is longer than any step", "seconds")
@@ -43,65 +43,72 @@ class TrainConfig(Ranged):
     cifar10, cifar100, cifar100-coarse, mnist, fashion-mnist; shapes, drawn by code; or auto:
     cifar10 where it is or can be downloaded, else shapes."""
     data_dir: Path | None = None
-    """Folder where data sets lie or are downloaded to. None: ./data if the data set is there, else
+    """Folder where data sets are or are downloaded to. None: ./data if the data set is there, else
     the folder that the environment's MINIVIT_DATA names, else the user's cache folder."""
     data_url: str | None = None
-    """Another address to download the data set from; None for its authors'."""
+    """Another address to download the data set from; None: the address of its authors."""
     resize: Resize = "crop"
-    """How images of another shape get that of --image-size: their middle is cropped, black is
-    padded, or they are stretched."""
+    """How images of another shape are fitted to --image-size: cropped to their center, padded with
+    black, or stretched.
+    """
     test_fraction: Annotated[float, TEST_SHARE] = 0.2
-    """Share of each class held out as the test set, of your own images where they have none."""
+    """Fraction of each class held out as the test set, for your own images if they have none."""
     strict: bool = False
-    """Refuse your own images where one cannot be read; otherwise it is reported and left out."""
+    """Raise an error if one of your own images cannot be read; otherwise it is reported and left
+    out.
+    """
     cache: bool = True
     """Keep your own images decoded, in the cache folder."""
     val_fraction: Annotated[float, SHARE] = 0.05
-    """Share of the training set held out to choose the best weights by; 0: the last are taken."""
+    """Fraction of the training set held out to choose the best weights; 0: the last are taken."""
     stratify: bool = False
-    """Hold out each class in its share; otherwise whichever images are drawn."""
+    """Hold out the same fraction of each class; otherwise draw from all images."""
     train_images: Annotated[int | None, IMAGES] = None
-    """Training images to use, of each class alike; None: all."""
+    """Training images to use, equally many per class; None: all."""
     balance: bool = False
-    """Draw each class equally often per epoch: images of small classes are repeated, of large
-    classes some are left out, others in each epoch."""
+    """Draw each class equally often per epoch: images of small classes are repeated, and some of
+    large classes are left out, different ones in each epoch.
+    """
     pretext: Literal["none", "colour", "colours", "pixels"] = "none"
-    """What to learn of corrupted patches in place of classes: their mean colour, the colours of
-    their 4×4 cells, or their pixels; none: classes. See minivit pretrain."""
+    """What to predict for corrupted patches instead of classes: their mean color (colour), the
+    colors of their 4×4 cells (colours), or their pixels; none: classes. See minivit pretrain.
+    """
     vit: ViTConfig = field(default_factory=ViTConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     train_sizes: Annotated[tuple[int, ...], TRAIN_SIZES] = ()
     """Progressive resizing: sides of the training images in pixels, each for an equal part of the
-    training, such as 16 24 32; empty: all at the model's size."""
+    training, such as 16 24 32; empty: always the model's size.
+    """
     epochs: Annotated[int, EPOCHS] = 20
-    """Passes over the training set."""
+    """Epochs (passes over the training set)."""
     batch_size: Annotated[int, BATCH] = 128
-    """Images per step of the optimizer."""
+    """Images per optimizer step."""
     optimizer: Literal["adamw", "muon", "adam", "sgd"] = "adamw"
-    """AdamW, Muon (and AdamW for what is no hidden matrix), Adam (weight decay in the gradient), or
-    SGD with momentum."""
+    """AdamW, Muon (with AdamW for all but hidden matrices), Adam (weight decay in the gradient), or
+    SGD with momentum.
+    """
     lr: Annotated[float, RATE] = 1.5e-3
-    """Highest learning rate."""
+    """Peak learning rate."""
     final_lr: Annotated[float, RATE] = 0.0
-    """Learning rate at the end."""
+    """Final learning rate."""
     schedule: Literal["cosine", "linear", "constant"] = "linear"
-    """How the learning rate falls after the warm-up."""
+    """How the learning rate decays after warm-up."""
     warmup: Annotated[float, WARMUP] = 2.0
-    """Epochs over which the learning rate rises."""
+    """Epochs of learning rate warm-up."""
     weight_decay: Annotated[float, Range(0, 100, "0.05 is usual, 0.3 is strong")] = 0.05
-    """Decay of tensors with two or more axes."""
+    """Weight decay of tensors with two or more axes."""
     betas: Annotated[tuple[float, float], DECAY] = (0.9, 0.999)
     """Adam's beta1 and beta2."""
     momentum: Annotated[float, DECAY] = 0.9
-    """SGD's momentum; Muon keeps its own, 0.95."""
+    """SGD's momentum; Muon's is 0.95."""
     nesterov: bool = False
-    """Nesterov's form of SGD's momentum."""
+    """Use Nesterov momentum in SGD."""
     clip_norm: Annotated[float | None, CLIP_NORM] = 1.0
-    """Longest gradient (global norm); None for no clipping."""
+    """Maximum global norm of the gradient; None for no clipping."""
     trainable: Literal["all", "head", "attention"] = "all"
-    """What learns: all; the head; or the attention layers and the head."""
+    """Parameters to train: all; the head; or the attention layers and the head."""
     label_smoothing: Annotated[float, SHARE] = 0.1
-    """Share of the target that is spread over all classes."""
+    """Fraction of the target that is spread over all classes."""
     ema_decay: Annotated[float | None, DECAY] = None
     """Evaluate and keep an exponential moving average of the weights; None for the weights."""
     seed: Annotated[int, SEED] = 0
@@ -109,15 +116,19 @@ class TrainConfig(Ranged):
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """fp32; on a GPU also tf32, products with fewer bits; or bf16, fused kernels: the fast one."""
+    """fp32; on a GPU also tf32, products with fewer bits; or bf16, the fast one, with fused
+    kernels.
+    """
     graph: bool = True
-    """With bf16: a whole step as one CUDA graph; without, each kernel is launched, to debug."""
+    """With bf16: run a whole step as one CUDA graph; otherwise launch each kernel, for
+    debugging.
+    """
     threads: Annotated[int | None, THREADS] = None
     """Workers on a CPU; None: one per physical core."""
     micro_batch: Annotated[int | None, BATCH] = None
-    """Images at a time in a worker (gradient accumulation); None for about 1,024 tokens."""
+    """Images per forward pass of a worker (gradient accumulation); None for about 1,024 tokens."""
     timeout: Annotated[int, PATIENCE] = 300
-    """Seconds that a process waits for the others before all end, where there are several
+    """Seconds that a process waits for the others before all stop, if there are several
     (docs/distributed.md)."""
     eval_every: Annotated[int, EPOCHS] = 1
     """Validate and save a checkpoint every N epochs, and after the last one."""
@@ -128,27 +139,27 @@ class TrainConfig(Ranged):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "") -> Self:
-        """The defaults with these settings in their place; see `config.overlay`."""
+        """The defaults, overridden by these settings; see `config.overlay`."""
         return config.overlay(cls(), values, where)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; `from_dict` reads it."""
+        """As JSON types; `from_dict` reads it."""
         return config.to_dict(self)
 
     @property
     def preprocess(self) -> Preprocess:
-        """How image files become those that the model takes."""
+        """How image files are turned into the model's input."""
         return Preprocess(self.vit.image_hw, self.vit.in_channels, self.resize)
 
     def load_data(self, download: bool = True, source: Source | None = None) -> Dataset:
         """The data set, at the model's image size and with its channels.
 
         Args:
-            download: whether it may be downloaded; a run that had it needs no second copy.
-            source: what `find_source` found, where it is known: a place is not listed again.
+            download: whether it may be downloaded; a run that has used it needs no second copy.
+            source: what `find_source` found, if known, so that the folder is not listed again.
 
         Raises:
-            UserError: it can neither be found nor downloaded, or is damaged.
+            UserError: it can be neither found nor downloaded, or is damaged.
         """
         source = source or find_source(self.dataset)
         found = source.load(
@@ -168,13 +179,13 @@ class TrainConfig(Ranged):
         return found.with_channels(self.vit.in_channels)
 
     def placed(self) -> Self:
-        """The same with the place where its data set lies, for whoever reads it elsewhere."""
+        """The same with the path of its data set, for use from another directory."""
         if is_place(self.dataset):
             return self.moved(Path(self.dataset))
         return self.moved(folder_of(find_source(self.dataset), self.data_dir))
 
     def moved(self, place: Path | None) -> Self:
-        """The same with its data set in another place; None: where it was."""
+        """The same with its data set in another place; None: unchanged."""
         if place is None:
             return self
         place = place.expanduser().resolve()
@@ -184,14 +195,14 @@ class TrainConfig(Ranged):
 
     @property
     def data_name(self) -> str:
-        """What the data set is called in the name of a folder."""
+        """The name of the data set in the name of a folder."""
         if not is_place(self.dataset):
             return self.dataset
         stem = re.sub(r"[^\w-]+", "-", Path(self.dataset).name.split(".")[0])
         return stem.strip("-")[:40] or "images"
 
     def for_data(self, dataset: Dataset) -> Self:
-        """The same with a model for as many classes and channels as the data set has."""
+        """The same with a model for the data set's classes and channels."""
         vit = dataclasses.replace(
             self.vit,
             num_classes=dataset.num_classes,
@@ -220,8 +231,8 @@ class TrainConfig(Ranged):
         P, found = self.vit.patch_size, " ".join(map(str, self.train_sizes))
         if H != W or self.train_sizes[-1] != H or any(size % P for size in self.train_sizes):
             raise UserError(
-                f"train_sizes is {found}; expected multiples of the patch size {P} that end in the "
-                f"side of square images, found {H}×{W}"
+                f"train_sizes is {found}; expected multiples of the patch size {P} that end with "
+                f"the side of square images, found {H}×{W}"
             )
         if not self.vit.positions_are_added or self.pretext != "none":
             raise UserError(

@@ -1,11 +1,12 @@
-"""A batch shared out among threads, each with a replica of the model.
+"""A batch split among threads, each with a replica of the model.
 
-NumPy's operations release Python's lock, so threads compute side by side. Each takes its share of
-the batch in micro-batches, small enough that what one block writes, the next finds in cache, and
-adds up gradients of its own; they are summed in a fixed order, so the same number of threads gives
-the same bits. BLAS runs one thread inside each: two crowds of threads would fight for the cores.
+NumPy's operations release Python's lock, so threads compute in parallel. Each processes its part of
+the batch in micro-batches, small enough that the output of one block is still in the cache for the
+next, and accumulates its own gradients; they are summed in a fixed order, so the same number of
+threads gives the same bits. BLAS runs one thread inside each: otherwise there would be more threads
+than cores.
 
-Where several processes train together (`World`), a batch is cut for them first, then for their
+If several processes train together (`World`), a batch is split among them first, then among their
 threads, and gradients are summed over the threads first, then over the processes (`GradientSum`).
 """
 
@@ -33,10 +34,11 @@ from minivit.models import Model, ViT, ViTConfig
 
 
 class Layout(NamedTuple):
-    """How a batch is cut up: it decides in which order gradients are summed, so their last bits.
+    """How a batch is split: this determines the order in which gradients are summed, and so their
+    last bits.
 
-    threads: workers. micro_batch: images at a time in each; None for its whole share. ranks: how
-    many processes have so many workers.
+    threads: workers. micro_batch: images at a time in each; None for its whole part. ranks: the
+    number of processes with so many workers.
     """
 
     threads: int
@@ -52,7 +54,7 @@ class Layout(NamedTuple):
         micro_batch: int | None = None,
         ranks: int = 1,
     ) -> "Layout":
-        """What suits a model on a device ("cpu", "cuda", "cuda:N"), where it is not given."""
+        """The default for a model on a device ("cpu", "cuda", "cuda:N")."""
         if device != "cpu":
             return cls(1, micro_batch, ranks)
         return cls(threads or physical_cores(), micro_batch or _images_at_a_time(config), ranks)
@@ -62,16 +64,15 @@ class DataParallel:
     """Loss, gradients and logits of a model over large batches.
 
     It may be used from several threads: a call waits for the one before. Gradients are those of the
-    last call, so only one thread at a time may ask for them. A forked process gets workers of its
-    own.
+    last call, so only one thread at a time may compute them. A forked process gets its own workers.
 
     Args:
         model: its `.flat.grad` receives the gradients.
         threads: workers; None for one per physical core. A GPU needs one.
         micro_batch: images at a time; None for about 1,024 tokens (all, on a GPU). It is also
-            gradient accumulation: memory grows with it and not with the batch.
-        world: the processes that share the work; all make the same calls, with the same images, and
-            all get the whole result. Each reads its own rows of them, `world.rows`.
+        gradient accumulation: memory depends on it and not on the batch size. world: the processes
+        that divide the work; all make the same calls, with the same images, and all get the whole
+        result. Each reads its own rows, `world.rows`.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class DataParallel:
         self._start()
 
     def _start(self) -> None:
-        """Workers of this process; a fork has copies of the arrays, but not of the threads."""
+        """The workers of this process; a fork copies the arrays, but not the threads."""
         device = self.replicas[0].device
         self._pool = ThreadPoolExecutor(len(self.replicas), "minivit", _begin, (device,))
         self._process = os.getpid()
@@ -98,12 +99,12 @@ class DataParallel:
 
     @contextlib.contextmanager
     def _my_turn(self, gradients: bool = False) -> Iterator[None]:
-        """One call at a time; two threads that want gradients would overwrite each other's."""
+        """One call at a time; two threads that compute gradients would overwrite each other's."""
         if os.getpid() != self._process:
             self._start()
         if gradients and not self._gradients.acquire(blocking=False):
             raise RuntimeError(
-                "two threads compute gradients with one DataParallel, and one would find the "
+                "two threads compute gradients with one DataParallel, so that one would read the "
                 "other's; give each a model.replica() and a DataParallel of its own"
             )
         try:
@@ -127,8 +128,8 @@ class DataParallel:
         """Mean loss over the batch and its gradients.
 
         Args:
-            images: (B, C, H, W). targets: what the objective wants of each.
-            seed, step: what dropout's masks are a function of.
+            images: (B, C, H, W). targets: the target of each, as the objective defines it.
+            seed, step: dropout's masks are a function of them.
 
         Returns:
             loss: the mean over the batch. correct: how many images were classified correctly.
@@ -147,7 +148,7 @@ class DataParallel:
     def loss(
         self, images: np.ndarray, targets: np.ndarray, objective: Objective, seed: int, step: int
     ) -> StepResult:
-        """The same with dropout at rest, and without gradients."""
+        """The same without dropout and without gradients."""
         return self._over_ranks(self._measure(images, targets, objective, seed, step, train=False))
 
     def _measure(
@@ -160,14 +161,14 @@ class DataParallel:
         train: bool,
         done: Done = None,
     ) -> StepResult:
-        """What this process measures; done: of each thread's last micro-batch."""
+        """The measurements of this process; done: those of each thread's last micro-batch."""
         B = len(images)
 
         def work(replica: Model, rows: range) -> StepResult:
             if train:
                 replica.flat.zero_grad()
             model = replica
-            if isinstance(replica, ViT):  # which may be trained on images of another size
+            if isinstance(replica, ViT):  # which may be training on images of another size
                 model = replica.at(images.shape[2:])
             xp = get_xp(replica.flat.data)
             loss: Any = 0.0
@@ -195,7 +196,7 @@ class DataParallel:
         return max(1, int(self.micro_batch * full / kept))
 
     def _over_ranks(self, result: StepResult) -> StepResult:
-        """The sums of what all processes measured."""
+        """The sums of the measurements of all processes."""
         if self.world.size == 1:
             return result
         xp = get_xp(self.replicas[0].flat.data)
@@ -227,7 +228,7 @@ class DataParallel:
         return out
 
     def map(self, function: Callable, items: Iterable) -> list:
-        """The builtin `map`, each worker at its own share of the items."""
+        """The builtin `map`, each worker on its own part of the items."""
         items = list(items)
         cuts = np.linspace(0, len(items), len(self.replicas) + 1).astype(int).tolist()
         shares = [items[start:stop] for start, stop in itertools.pairwise(cuts)]
@@ -236,8 +237,9 @@ class DataParallel:
             return list(itertools.chain.from_iterable(done))
 
     def share(self, function: Callable, arrays: Iterable[np.ndarray]) -> list[np.ndarray]:
-        """The builtin `map`, for a function whose result has its argument's shape: each process at
-        its own part of the arrays, each worker at its own part of those."""
+        """The builtin `map`, for a function whose result has its argument's shape: each process on
+        its own part of the arrays, each worker on its own part of those.
+        """
         arrays = list(arrays)
         ends = np.cumsum([0, *(array.size for array in arrays)])
         xp = get_xp(arrays[0]) if arrays else np
@@ -251,11 +253,11 @@ class DataParallel:
             found[place][...] = function(arrays[place])
 
         self.map(work, self.world.rows(len(arrays)))
-        self.world.add(flat)  # zeros are what others found
+        self.world.add(flat)  # zeros are filled in by others
         return found
 
     def _on_all(self, work: Callable, num_rows: int) -> list:
-        """work(replica, rows) on each worker, the rows shared out evenly; results in order."""
+        """work(replica, rows) on each worker, the rows split evenly; results in order."""
         mine = self.world.rows(num_rows)
         shares = np.linspace(mine.start, mine.stop, len(self.replicas) + 1).astype(int)
         with self._my_turn():
@@ -267,14 +269,14 @@ class DataParallel:
 
 
 def _begin(device: str) -> None:
-    """What a worker's thread does first."""
+    """Initialize a worker's thread."""
     one_accelerate_thread()
     use_device(device)
     use_twins(find_twins)
 
 
 def _split(rows: range, size: int | None) -> list[range]:
-    """Cut rows into equal pieces of at most `size`."""
+    """Split rows into equal pieces of at most `size`."""
     if not len(rows):
         return []
     pieces = -(-len(rows) // (size or len(rows)))

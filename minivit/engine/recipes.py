@@ -1,4 +1,4 @@
-"""Recipes: settings that go together, by name."""
+"""Recipes: combinations of settings, by name."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from minivit.data import SOURCES, Source, find_source
 
 RECIPES: dict[str, Mapping[str, Any]] = {
     **{name: {"dataset": name, **source.recipe} for name, source in SOURCES.items()},
-    # ViT-Lite-7/4, mostly by the recipe of Lee et al. (2021), longer; not measured yet
+    # ViT-Lite-7/4, mostly with the recipe of Lee et al. (2021), longer; not measured yet
     "cifar10-gpu": {
         "dataset": "cifar10",
         "dim": 256,
@@ -35,11 +35,13 @@ RECIPES: dict[str, Mapping[str, Any]] = {
         "log_every": 500,
     },
 }
-"""What each changes of `TrainConfig`'s defaults: that of every data set, and others."""
+"""The changes that each makes to `TrainConfig`'s defaults: one recipe for every data set, and
+others.
+"""
 
 
 class Measured(NamedTuple):
-    """What a recipe reached; docs/experiments.md says on which CPU.
+    """The result of a recipe; docs/experiments.md says on which CPU.
 
     minutes: of training with validation. accuracy: on the test set, the mean over the seeds.
     """
@@ -56,13 +58,13 @@ FOR_A_BUDGET = ("cifar10",)
 """Recipes that `recipe_for` chooses from, all of a plain ViT."""
 
 QUICK: Mapping[str, Any] = {"epochs": 1, "train_images": 2000}
-"""One epoch of at most so many images, to see that all works."""
+"""One epoch of at most so many images, to check that everything works."""
 
 
 def recipe_for(dataset: str, share: float) -> str:
     """The name of a data set's recipe that was measured nearest to a time.
 
-    share: that time, over what the data set's own recipe takes.
+    share: the ratio of that time to the time of the data set's own recipe.
     """
     names = [name for name in FOR_A_BUDGET if RECIPES[name]["dataset"] == dataset]
     own = MEASURED.get(dataset)
@@ -72,9 +74,9 @@ def recipe_for(dataset: str, share: float) -> str:
 
 
 def recipe_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
-    """The recipe of a data set, by its name or place: of one's own images, one made for as many.
+    """The recipe of a data set, by its name or path: for your own images, one for about as many.
 
-    source: what `find_source` found there, where it is known: a place is not listed again.
+    source: what `find_source` found there, if known, so that the folder is not listed again.
 
     Raises:
         UserError: there is no such data set.

@@ -22,16 +22,16 @@ from minivit.optim import SGD, Adam, AdamW, Muon, clip_by_global_norm
 
 
 class Stepper(Protocol):
-    """Trains a model by steps, and asks it what it thinks."""
+    """Trains a model step by step, and evaluates it."""
 
     def prepare(self, step: int) -> Any:
-        """What `train` needs of a step's batch; called ahead, in another thread."""
+        """Prepare a step's batch for `train`; called in advance, in another thread."""
 
     def train(self, batch: Any, step: int, lr: float) -> StepResult:
-        """One step of the optimizer; step: how many were done before."""
+        """One step of the optimizer; step: the number of steps before it."""
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """images float32 (N, C, H, W), normalised -> logits (N, K), on the host."""
+        """images float32 (N, C, H, W), normalized -> logits (N, K), on the host."""
 
     def __enter__(self) -> "Stepper": ...
 
@@ -39,7 +39,7 @@ class Stepper(Protocol):
 
 
 class Parts(NamedTuple):
-    """What a training is made of."""
+    """The parts of a training run."""
 
     config: TrainConfig
     model: Model
@@ -51,7 +51,7 @@ class Parts(NamedTuple):
 
 
 class PairStepper:
-    """By the pairs of `functional/`, on a CPU's threads or a GPU."""
+    """Uses the pairs of `functional/`, on a CPU's threads or a GPU."""
 
     def __init__(self, parts: Parts):
         self.parts = parts
@@ -84,12 +84,12 @@ class PairStepper:
 
 
 class FusedStepper:
-    """By `FusedStep`: the pictures lie on the device, a step is one graph.
+    """Uses `FusedStep`: the images are on the device, a step is one graph.
 
     device: where the model's arrays are.
 
     Raises:
-        UserError: there is no kernel for something that the config asks for.
+        UserError: there is no kernel for something in the config.
     """
 
     def __init__(self, parts: Parts, device: Device):
@@ -104,11 +104,11 @@ class FusedStepper:
             parts.world.rows(config.batch_size),
         )
         self.in_graph = type(optimizer) is AdamW and not model.flat.frozen
-        self.rounded = False  # whether the kernels know the weights as they are
+        self.rounded = False  # whether the kernels have the current weights
         split = batches.split
-        self.on_host = bool(batches.augmentation.rand_augment)  # it works on pictures, one by one
+        self.on_host = bool(batches.augmentation.rand_augment)  # it works on images, one by one
         shape = (config.batch_size, *split.images.shape[1:])
-        self.pictures = device.zeros(shape, "uint8") if self.on_host else device.array(split.pixels)
+        self.images = device.zeros(shape, "uint8") if self.on_host else device.array(split.pixels)
         self.scale, self.offset = map(device.array, batches.statistics.scale_and_offset())
         self.seed = np.random.SeedSequence(
             config.seed, spawn_key=(int(Purpose.DROPOUT),)
@@ -121,10 +121,10 @@ class FusedStepper:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._train = self._update = self._look = None  # graphs, with all that they hold
+        self._train = self._update = self._look = None  # graphs, with everything that they hold
 
     def prepare(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """The packed plan, and the pictures where they are varied on the host."""
+        """The packed plan, and the images if they are augmented on the host."""
         batches, rng = self.parts.batches, self.parts.batches.rng(step)
         if not self.on_host:
             return batches.plan(step, rng).packed(), None
@@ -136,7 +136,7 @@ class FusedStepper:
     def train(self, batch: tuple, step: int, lr: float) -> StepResult:
         packed, images = batch
         if images is not None:
-            self.device.upload(self.pictures, images)
+            self.device.upload(self.images, images)
         if not self.rounded:
             self.fused.round_weights()
         self.device.upload(self.fused.inputs, self._inputs(packed, step, lr))
@@ -152,7 +152,7 @@ class FusedStepper:
 
     def _launch_training(self) -> None:
         fused, parts = self.fused, self.parts
-        fused.augment(self.pictures, self.scale, self.offset, parts.batches.augmentation.crop)
+        fused.augment(self.images, self.scale, self.offset, parts.batches.augmentation.crop)
         fused.forward(train=True)
         fused.loss()
         fused.backward()
@@ -163,7 +163,7 @@ class FusedStepper:
         self.fused.update(cast(AdamW, self.parts.optimizer), self.parts.config.clip_norm)
 
     def _add_up(self) -> None:
-        """Where there are other ranks, the graph is cut here: gradients, their sum, the update."""
+        """With other ranks, the graph is split here: gradients, their sum, the update."""
         world, fused = self.parts.world, self.fused
         if world.size > 1:
             world.add(fused.flat.grad)
@@ -182,7 +182,7 @@ class FusedStepper:
     def logits(self, images: np.ndarray) -> np.ndarray:
         fused, config, world = self.fused, self.parts.config, self.parts.world
         B, P = fused.B, config.vit.patch_size
-        fused.round_weights()  # they may be another's, such as an average
+        fused.round_weights()  # they may be others, such as an average
         self.rounded = False
         out = np.zeros((len(images), config.vit.num_classes), np.float32)
         patches = np.zeros(fused.patches.shape, np.uint16)
@@ -201,7 +201,7 @@ class FusedStepper:
 
 
 def require_fused(config: TrainConfig) -> None:
-    """Raises UserError for a training that only the pairs can do."""
+    """Raises UserError for training that only the pairs support."""
     if config.train_sizes:
         raise UserError("there is no bf16 for train_sizes; train with --precision fp32 or tf32")
     if config.pretext != "none":
@@ -219,7 +219,7 @@ def step_by_gradients(parts: Parts, lr: float, run: Callable = map) -> None:
 
 
 def make_stepper(parts: Parts) -> Stepper:
-    """The one that the config's precision asks for."""
+    """The backend for the config's precision."""
     if parts.config.precision != "bf16":
         return PairStepper(parts)
     from minivit.backend.cuda.gpu import Gpu

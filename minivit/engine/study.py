@@ -1,8 +1,8 @@
-"""Trainings that differ in one thing, as the paper's studies.
+"""Runs that differ in one setting, like the paper's studies.
 
-Each member is a run of its own, in a directory that its name gives; what is finished is not run
-again, and what was stopped is resumed. They are of the size of Nano/4, 0.3 million parameters, so
-that a study takes an hour and not a day.
+Each member is a separate run, in a directory named after it; finished runs are not repeated, and
+stopped ones are resumed. They have the size of Nano/4, 0.3 million parameters, so that a study
+takes an hour and not a day.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from minivit.models.config import preset_fields
 
 @dataclass(frozen=True)
 class Member:
-    """One row of the table: a curve's name and where on the curve, and what it changes."""
+    """One row of the table: a curve's name, the point on the curve, and the settings it changes."""
 
     group: str
     value: str
@@ -33,7 +33,7 @@ class Member:
 
 
 def data_size() -> Iterator[Member]:
-    """The paper's figure 3: which needs how much data?"""
+    """The paper's figure 3: how much data does each need?"""
     for model in ("Nano/4", "hybrid-Nano/4", "resnet-11"):
         for count in (1_000, 2_000, 5_000, 10_000, 20_000, 45_000):
             yield Member(model, f"{count}", {"train_images": count, **_sizes(model)})
@@ -46,7 +46,7 @@ def position() -> Iterator[Member]:
 
 
 def pooling() -> Iterator[Member]:
-    """The paper's figure 9: each with learning rates of its own."""
+    """The paper's figure 9: each with several learning rates."""
     for pool in ("cls", "mean", "seq"):
         for lr in (6e-4, 1.25e-3, 2.5e-3, 5e-3):
             yield Member(pool, f"{lr:g}", {**_sizes("Nano/4"), "pool": pool, "lr": lr})
@@ -65,7 +65,7 @@ def shape() -> Iterator[Member]:
 
 
 def regularisation() -> Iterator[Member]:
-    """One at a time, on the recipe without any, and on few images, seen often."""
+    """One at a time, added to the recipe without any, on few images, for many epochs."""
     none = {**_sizes("Nano/4"), "train_images": 5_000}
     none |= {"crop": 0, "flip": 0.0, "label_smoothing": 0.0, "weight_decay": 0.0}
     alone: dict[str, dict[str, Any]] = {
@@ -84,8 +84,9 @@ def regularisation() -> Iterator[Member]:
 
 
 def recipe() -> Iterator[Member]:
-    """What each part of a recipe is worth, one at a time. The plain recipe is CIFAR-10's first one,
-    so that its numbers stay what they are when the recipe changes."""
+    """The effect of each part of a recipe, one at a time. The plain recipe is the first one of
+    CIFAR-10, so that its numbers stay valid when the recipe changes.
+    """
     plain = {**_sizes("Micro/4"), "pool": "mean", "pos_embed": "sincos2d"}
     plain |= {"activation": "gelu_tanh", "optimizer": "muon", "lr": 2.5e-3, "warmup": 0.5}
     plain |= {"betas": (0.9, 0.95), "crop": 4, "flip": 0.5}
@@ -119,13 +120,14 @@ def recipe() -> Iterator[Member]:
 
 
 VALIDATIONS = 5
-"""How often a member is validated: after each of hundreds of short epochs it would take longer than
-training."""
+"""How often a member is validated: after each of hundreds of short epochs, validation would take
+longer than training.
+"""
 
 QUICK: Mapping[str, Any] = {"train_images": 32, "batch_size": 16, "val_fraction": 0.001}
 QUICK_IMAGES = 64
 QUICK_TEST = 50
-"""--quick: four steps for each member, and so many test images. To see that all works."""
+"""--quick: four steps for each member, and so many test images, to check that everything works."""
 
 STUDIES: dict[str, Callable[[], Iterator[Member]]] = {
     "data-size": data_size,
@@ -139,19 +141,18 @@ STUDIES: dict[str, Callable[[], Iterator[Member]]] = {
 
 
 def _sizes(model: str) -> dict[str, Any]:
-    """A size by name, for the images and classes of the data set."""
+    """A model size by name, for the images and classes of the data set."""
     fields = preset_fields(model)
     return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all members of a study share.
+    """The settings common to all members of a study.
 
-    dataset: by name or place. images: how many each training sees, epochs times the training set.
-    budget: seconds that each may train, in place of `images`: as many epochs as fit.
-    quick: a few steps for each member, and of those that differ in how many images there are, the
-    one with the fewest.
+    dataset: by name or path. images: how many each run sees, epochs times the training set. budget:
+    seconds of training for each, instead of `images`: as many epochs as fit. quick: a few steps for
+    each member, and of members that differ in the number of images, only the one with the fewest.
     """
 
     study: str
@@ -171,21 +172,21 @@ class Plan:
 
     @cached_property
     def recipe(self) -> Mapping[str, Any]:
-        """That of the data set."""
+        """The recipe of the data set."""
         return recipe_of(self.dataset)
 
     @property
     def data_name(self) -> str:
-        """What the data set is called in the name of a folder."""
+        """The name of the data set in the name of a folder."""
         return TrainConfig(dataset=self.dataset).data_name
 
     def available(self) -> int:
-        """Training images, what is held out for validation apart."""
+        """The number of training images, without those held out for validation."""
         config, train = self.config(Member("", "", {}), 0), self.data.train
         return len(train) - train.num_held_out(config.val_fraction)
 
     def members(self, available: int) -> list[Member]:
-        """The study's, as far as the images suffice."""
+        """The members of the study for which there are enough images."""
         found = [m for m in STUDIES[self.study]() if m.changes.get("train_images", 0) <= available]
         if not self.quick:
             return found
@@ -202,18 +203,18 @@ class Plan:
         return overlay(TrainConfig(), {**own, "data_dir": self.data_dir}).placed()
 
     def train(self, folder: Path, member: Member, seed: int, available: int) -> float:
-        """Test accuracy of one training: trained, resumed, or read from where it ended."""
+        """Test accuracy of one run: trained, resumed, or read if it is finished."""
         config = self.config(member, seed)
         name = f"{member.group}-{member.value}-seed{seed}".replace("/", "_").replace(" ", "_")
         data = self.data.resized(config.vit.image_hw, config.resize)
-        if not Run(folder / name).config_file.exists():  # else its own config holds
+        if not Run(folder / name).config_file.exists():  # otherwise its own config applies
             epochs = self.epochs(config, data, available)
             every = math.ceil(epochs / VALIDATIONS)
             config = dataclasses.replace(config, epochs=epochs, eval_every=every)
         return train_once(folder / name, config, data)
 
     def epochs(self, config: TrainConfig, data: Dataset, available: int) -> int:
-        """As many as have the study's number of images, or fit into its budget."""
+        """As many epochs as give the study's number of images, or fit its budget."""
         if self.budget is not None and not self.quick:
             validated_seldom = dataclasses.replace(config, eval_every=VALIDATIONS)
             seconds = seconds_per_epoch(validated_seldom.for_data(data), data)

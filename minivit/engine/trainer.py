@@ -51,20 +51,19 @@ class Trainer:
     holds the weights, the optimizer's moments and the step number continues to the bit.
 
     Args:
-        config: with `dataset` decided. dataset: its images. run: where to write; its directory is
-            made when the training begins.
-        start: the weights and the normalization that it begins with; `changes` then says what was
-            changed on the way (see `transfer`). mode: how positions are interpolated.
-        build: makes the model, from the arguments of `ViT`: one with layers of your own.
+        config: with `dataset` resolved. dataset: its images. run: where to write; its directory is
+        made when training begins. start: the initial weights and normalization; `changes` then
+        lists what was changed in them (see `transfer`). mode: how positions are interpolated.
+        build: makes the model, from the arguments of `ViT`, for layers of your own.
         on_metrics: called with each dict that becomes a line of metrics.jsonl: its "kind" is
-            "step", "epoch" or "test", its "step" and "seconds" say when, the rest is what was
-            measured.
-        world: the processes that train it together, each with a `Trainer` of its own; None: those
-            that a launcher started.
+            "step", "epoch" or "test", its "step" and "seconds" say when; the rest are the
+            measurements.
+        world: the processes that train it together, each with its own `Trainer`; None: those that a
+        launcher started.
 
     Raises:
-        UserError: config and images do not fit together, or the model and those of `start`; or the
-            memory is too small.
+        UserError: config and images do not match, or the model and `start` do not; or there is too
+        little memory.
     """
 
     def __init__(
@@ -128,7 +127,7 @@ class Trainer:
 
     @property
     def statistics(self) -> Statistics:
-        """What the images are normalized by."""
+        """The mean and standard deviation that images are normalized with."""
         return self.batches.statistics
 
     @property
@@ -139,7 +138,7 @@ class Trainer:
         """Train to the end; False if a signal (Ctrl-C) stopped it, after saving.
 
         Raises:
-            UserError: the loss is no longer a number; the last good checkpoint stays.
+            UserError: the loss is no longer a number; the last good checkpoint is kept.
         """
         config = self.config
         B = config.batch_size
@@ -165,7 +164,7 @@ class Trainer:
         return True
 
     def stepper(self) -> Stepper:
-        """What does the steps of this training."""
+        """Runs the steps of this training."""
         return make_stepper(
             Parts(
                 self.config,
@@ -179,14 +178,14 @@ class Trainer:
         )
 
     def _layout(self, threads: int | None, micro_batch: int | None) -> Layout:
-        """How batches are cut: on all ranks as on rank 0, so that a resumed run can do it again."""
+        """How batches are split: on all ranks as on rank 0, so that a resumed run can repeat it."""
         config, ranks = self.config, self.world.size
         return self.world.from_main(
             lambda: Layout.of(config.vit, config.device, threads, micro_batch, ranks)
         )
 
     def _require_same_ranks(self) -> None:
-        """Ranks that began otherwise would not train one model."""
+        """Ranks that start differently would not train one model."""
         if self.world.size == 1:
             return
         config = {k: v for k, v in self.config.to_dict().items() if k not in MAY_CHANGE}
@@ -216,17 +215,19 @@ class Trainer:
         self.meter.add(result)
 
     def _read_losses(self) -> None:
-        """Fetch the losses of the last steps from the device, and stop where one is no number."""
+        """Fetch the losses of the last steps from the device, and stop if one is not finite."""
         losses = self.meter.read()
         for step, loss in enumerate(losses, self.step - len(losses) + 1):
             if not math.isfinite(loss):
                 raise self._divergence(f"the loss became {loss}", step)
 
     def _require_finite_weights(self) -> None:
-        """A step's loss is that of the weights before it: its gradient may have spoilt them."""
+        """A step's loss is computed before its update, which may have made the weights
+        non-finite.
+        """
         weights = self.model.flat.data
         if not get_xp(weights).isfinite(weights).all():
-            raise self._divergence("a weight became infinite or no number", self.step)
+            raise self._divergence("a weight became infinite or NaN", self.step)
 
     def _divergence(self, what: str, step: int) -> UserError:
         kept = f"the last checkpoint is {self.run.last}; " if self.run.last.exists() else ""
@@ -237,7 +238,7 @@ class Trainer:
         )
 
     def _record(self, kind: Kind, **measured: Any) -> None:
-        """A line of metrics.jsonl, for whoever wants it too."""
+        """Write a line of metrics.jsonl, and pass it to `on_metrics`."""
         line = {"kind": kind, "step": self.step, "seconds": round(self.seconds, 3), **measured}
         self.run.append(**line)
         if self.on_metrics is not None:
@@ -271,7 +272,7 @@ class Trainer:
             line |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
             message += f"; validation loss {found.loss:.4f}, accuracy {found.accuracy:.1%}"
             message += " (best)" * best
-        elif validate:  # nothing to choose by: the last weights are the result
+        elif validate:  # no validation set: the last weights are the result
             with self._weights_to_use():
                 self._save_best()
         self._record("epoch", **line)
@@ -282,22 +283,22 @@ class Trainer:
     def _validate(self, stepper: Stepper) -> tuple[Evaluation, bool]:
         """On the validation images; keeps the weights if they are the best so far."""
         with self._weights_to_use():
-            found = self.evaluate(cast(Workers, stepper), self.val)  # bf16 asks for no `loss`
+            found = self.evaluate(cast(Workers, stepper), self.val)  # bf16 does not use `loss`
             if not math.isfinite(found.loss):
                 raise self._divergence(f"the validation loss became {found.loss}", self.step)
-            best = found.accuracy >= self.best_accuracy  # of equals the later
+            best = found.accuracy >= self.best_accuracy  # of equal ones, the later
             if best:
                 self.best_accuracy = found.accuracy
                 self._save_best()
         return found, best
 
     def evaluate(self, workers: Workers, split: Split) -> Evaluation:
-        """The model as it is now, on a split."""
+        """Evaluate the current model on a split."""
         classes, seed = self.dataset.num_classes, self.config.seed
         return self.objective.evaluate(workers, split, self.statistics, classes, seed)
 
     def test(self) -> Evaluation:
-        """The best weights, on the test split: to be looked at once, at the end."""
+        """Evaluate the best weights on the test split: only once, at the end."""
         best = self.world.from_main(lambda: load_checkpoint(self.run.best))
         restore_weights(self.model, best, str(self.run.best))
         threads, micro_batch, _ = self.layout
@@ -314,7 +315,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _weights_to_use(self) -> Iterator[None]:
-        """The moving average in the model's place, where there is one."""
+        """Use the moving average instead of the weights, if there is one."""
         if self.ema is None:
             yield
             return
@@ -327,7 +328,7 @@ class Trainer:
             flat.data[...] = trained
 
     def _state(self) -> dict[str, Any]:
-        """All of a checkpoint that is no array of parameters."""
+        """The parts of a checkpoint other than arrays of parameters."""
         per_epoch = self.batches.per_epoch
         state = TrainState(
             vit=self.config.vit,
@@ -358,7 +359,7 @@ class Trainer:
         return state.to_dict()
 
     def save(self) -> None:
-        """checkpoints/last: all that is needed to go on. Checks losses and weights first."""
+        """Save checkpoints/last: all that is needed to resume. Checks losses and weights first."""
         self._read_losses()
         self._require_finite_weights()
         if self.world.size > 1:
@@ -379,13 +380,13 @@ class Trainer:
         save_checkpoint(self.run.best, Checkpoint(weights, {}, self._state()))
 
     def resume(self) -> list[str]:
-        """Go back to where checkpoints/last was written.
+        """Restore the state of checkpoints/last.
 
-        Workers and micro-batch are those that the run began with, unless the config names others:
-        then, and only then, the bits are not those of a training that was never interrupted.
+        Workers and micro-batch are those that the run began with, unless the config sets others:
+        then, and only then, the result differs in the last bits from an uninterrupted run.
 
         Returns:
-            what makes the last bits differ from there on, a line each.
+            the causes of differences in the last bits from there on, one line each.
 
         Raises:
             UserError: no checkpoint, a damaged one, or one of another model, config or data set.
@@ -397,7 +398,7 @@ class Trainer:
         require_layers(self.model, state.own_layers, source)
         if state.total_steps != self.total_steps:
             raise UserError(
-                f"{source}: of a training of {state.total_steps} steps, this one has "
+                f"{source}: from a run of {state.total_steps} steps, this one has "
                 f"{self.total_steps}; the data set or the config changed, begin a new run"
             )
         arrays = {"weights": flat.data, **self.optimizer.moments}
@@ -416,8 +417,9 @@ class Trainer:
         return self._take_layout(state)
 
     def _take_layout(self, state: TrainState) -> list[str]:
-        """The layout of the checkpoint, where the config does not ask for another; other ranks
-        have as many threads as suit them."""
+        """The layout of the checkpoint, unless the config sets another; other ranks use as many
+        threads as suit them.
+        """
         said, config = [], self.config
         if state.threads is not None:
             as_before = state.threads if state.ranks == self.world.size else self.layout.threads
@@ -430,12 +432,12 @@ class Trainer:
             self.layout = layout
         here = describe_arithmetic(config.device)
         if state.arithmetic not in ("", here):
-            said.append(f"it began with {state.arithmetic}, this is {here}: rounded otherwise")
+            said.append(f"it began with {state.arithmetic}, this is {here}: rounding differs")
         return said
 
 
 def _train_and_val(config: TrainConfig, dataset: Dataset) -> tuple[Split, Split]:
-    """What is trained on, and what the best weights are chosen by."""
+    """The training set, and the set that the best weights are chosen by."""
     if dataset.val is not None:
         return dataset.train, dataset.val
     rng = generator(config.seed, Purpose.SPLIT)
@@ -444,25 +446,25 @@ def _train_and_val(config: TrainConfig, dataset: Dataset) -> tuple[Split, Split]
 
 MAY_CHANGE = {
     "dataset": "checked by its digest",
-    "data_dir": "where the images are, not which",
-    "data_url": "where the images are, not which",
-    "threads": "said: last bits",
-    "micro_batch": "said: last bits",
+    "data_dir": "where the images are, not which ones",
+    "data_url": "where the images are, not which ones",
+    "threads": "reported: last bits",
+    "micro_batch": "reported: last bits",
     "timeout": "how long to wait for a rank",
-    "device": "said: last bits",
+    "device": "reported: last bits",
     "graph": "launches the same kernels",
-    "log_every": "what is written",
-    "save_every": "what is written",
+    "log_every": "only output",
+    "save_every": "only output",
 }
-"""Fields of `TrainConfig` that may be others when a run is resumed, with the reason."""
+"""Fields of `TrainConfig` that may change when a run is resumed, with the reason."""
 
 
 def _require_same_training(
     state: TrainState, config: TrainConfig, dataset: Dataset, run: Run
 ) -> None:
-    """A run is resumed with the config and the images that it began with."""
+    """Check that a run is resumed with the config and the images that it began with."""
     began, now = state.config, config.to_dict()
-    for name in sorted(set(began) & set(now) - set(MAY_CHANGE)):  # those that both versions know
+    for name in sorted(set(began) & set(now) - set(MAY_CHANGE)):  # fields known to both versions
         if began[name] != now[name]:
             raise UserError(
                 f"{run.config_file}: {_first_difference(name, began[name], now[name])}; restore "
@@ -484,7 +486,7 @@ def _first_difference(name: str, was: Any, now: Any) -> str:
 
 
 def make_objective(config: TrainConfig, statistics: Statistics) -> Objective:
-    """What the config asks a model to do; statistics: what its images are normalized by."""
+    """The objective that the config names; statistics: of the images' normalization."""
     if config.pretext == "none":
         return Classification(config.label_smoothing)
     return PatchPrediction(config.pretext, statistics)
@@ -499,7 +501,7 @@ def make_optimizer(config: TrainConfig, model: Model) -> Adam | SGD:
 
 
 def _require_work_for_all(config: TrainConfig, world: World) -> None:
-    """Each rank computes some rows of each batch."""
+    """Check that each rank has some rows of each batch."""
     if world.size > config.batch_size:
         raise UserError(
             f"{world.size} ranks for batches of {config.batch_size} images; start at most one rank "
@@ -508,7 +510,7 @@ def _require_work_for_all(config: TrainConfig, world: World) -> None:
 
 
 def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
-    """The model must take the images as they are, know as many classes, and fit the precision."""
+    """Check that the model matches the images, the classes and the precision."""
     if config.precision == "bf16":
         require_fused(config)
     _, channels, H, W = dataset.train.images.shape

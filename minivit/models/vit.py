@@ -50,16 +50,17 @@ from minivit.models.parts import (
 )
 
 MakePositions: TypeAlias = Callable[[np.random.Generator, ViTConfig], Layer]
-"""What makes a position embedding: a layer, (B, T, C) -> (B, T, C)."""
+"""Makes a position embedding: a layer, (B, T, C) -> (B, T, C)."""
 
 Build: TypeAlias = Callable[..., "ViT"]
-"""What makes a model from the arguments of `ViT`: that class, a subclass, or
+"""Makes a model from the arguments of `ViT`: that class, a subclass, or
 `functools.partial(ViT, positions=…)`."""
 
 
 class PlaceCache(NamedTuple):
-    """Of what comes before the blocks: the positions' cache, dropout's mask, the norm's cache; None
-    where there is none."""
+    """The caches of everything before the blocks: the positions' cache, dropout's mask, the norm's
+    cache; None if there is none.
+    """
 
     positions: Any
     drop: Array | None
@@ -69,9 +70,9 @@ class PlaceCache(NamedTuple):
 class ViTCache(NamedTuple):
     """What backward needs, in the order of forward.
 
-    blocks: one `BlockCache` a block; `blocks[i].attn.probs` (B, H, T, T) is its attention map.
-    Backward takes each out of the list once it is used, to free its memory.
-    tokens: (B, T, C), what the final norm gave, for whoever wants features.
+    blocks: one `BlockCache` per block; `blocks[i].attn.probs` (B, H, T, T) is its attention map.
+    Backward removes each from the list after use, to free its memory.
+    tokens: (B, T, C), the output of the final norm, for use as features.
     """
 
     patch_embed: tuple | list
@@ -92,8 +93,8 @@ class ViT(Model):
         config: sizes and options. seed: random seed for the initial weights; None: zeros, for
             weights that come from a file.
         dtype: "float32" or "float64". device: "cpu", "cuda" or "cuda:N".
-        positions: makes a position embedding of your own, a `Layer`, from a random generator and
-            the config, whose `pos_embed` is then "none"; None: the one that `pos_embed` names.
+        positions: makes your own position embedding, a `Layer`, from a random generator and the
+        config, whose `pos_embed` is then "none"; None: the one that `pos_embed` names.
 
     Weights are drawn as in the paper's code: Xavier-uniform matrices, positions normal with
     standard deviation 0.02, class token, biases and the head zero.
@@ -109,7 +110,7 @@ class ViT(Model):
     ):
         if positions is not None and config.pos_embed in ("learned", "sincos2d"):
             raise UserError(
-                f"pos_embed is {config.pos_embed}, and positions are given besides; set pos_embed "
+                f"pos_embed is {config.pos_embed}, but positions are given too; set pos_embed "
                 'to "none", or leave out positions'
             )
         # drawn in float64, then copied
@@ -154,7 +155,7 @@ class ViT(Model):
 
     @property
     def encoder(self) -> "ViT":
-        """The model that has the blocks: itself."""
+        """The model that contains the blocks: itself."""
         return self
 
     def members(self) -> Iterator[tuple[str, Layer | Parameter]]:
@@ -172,23 +173,26 @@ class ViT(Model):
 
     @property
     def fixed_positions(self) -> Any:
-        """The position embedding (1, T, C) that is not learned; None where there is none."""
+        """The position embedding (1, T, C) that is not learned; None if there is none."""
         return self.positions.table if isinstance(self.positions, FixedPositions) else None
 
     def _constants(self) -> list[Array]:
         return [] if self.fixed_positions is None else [self.fixed_positions]
 
     def __call__(self, images: Array) -> Array:
-        """images (B, channels, H, W) -> logits (B, K); keeps no cache, so any depth fits."""
+        """images (B, channels, H, W) -> logits (B, K); keeps no cache, so memory does not grow with
+        depth.
+        """
         return self.classify(self._encode(images))
 
     def features(self, images: Array) -> Array:
-        """images (B, channels, H, W) -> (B, C): what the head gets, for other uses."""
+        """images (B, channels, H, W) -> (B, C): the input of the head, as features."""
         return self._pool(self.tokens(images))[0]
 
     def tokens(self, images: Array) -> Array:
-        """images (B, channels, H, W) -> (B, T, C): all tokens after the last norm, those before
-        the patches first."""
+        """images (B, channels, H, W) -> (B, T, C): all tokens after the last norm, class token and
+        registers first.
+        """
         return self.norm.forward(self._encode(images))[0]
 
     def stages(
@@ -216,18 +220,19 @@ class ViT(Model):
     def forward(  # type: ignore[override]
         self, images: Array, train: bool = False, stream: RandomStream | None = None
     ) -> tuple[Array, ViTCache]:
-        """Logits, and all that backward needs.
+        """Logits, and everything that backward needs.
 
         Args:
             images: (B, channels, H, W), of the model's dtype and device.
-            train: dropout and drop path at work; False puts them at rest.
-            stream: where their masks come from; needed where a rate is above 0.
+            train: use dropout and drop path; False turns them off.
+            stream: the source of their masks; needed if a rate is above 0.
 
         Returns:
             logits (B, K), cache.
 
         Raises:
-            UserError: another shape, dtype or device than the model's; masks needed but no stream.
+            UserError: another shape, dtype or device than the model's; masks needed but no stream
+            given.
         """
         self.check_images(images)
         stream = self._masks_from(stream) if train else None
@@ -245,15 +250,14 @@ class ViT(Model):
         dprobs: Array | None = None,
         done: Callable[[int], None] | None = None,
     ) -> Array:
-        """dlogits (B, K) -> dimages (B, channels, H, W); parameters' gradients are added to.
+        """dlogits (B, K) -> dimages (B, channels, H, W); adds to the gradients of the parameters.
 
         Uses the cache up: `cache.blocks` is empty afterwards.
 
         Args:
             dprobs: (depth, B, H, T, T) to fill with the gradients of the attention maps, the first
-                block's first; None where nobody wants them.
-            done: called with the number of each block, the last one's first, when the gradients of
-                its parameters are there.
+            block's first; None if they are not needed. done: called with the number of each block,
+            the last block first, when the gradients of its parameters are complete.
 
         Raises:
             UserError: the cache was used before.
@@ -274,7 +278,8 @@ class ViT(Model):
         positions interpolated (paper, section 3.2).
 
         Raises:
-            UserError: the patches do not divide the size, or attention itself knows the places.
+            UserError: the patches do not divide the size, or attention itself depends on the
+            positions.
         """
         if image_hw == self.config.image_hw:
             return self
@@ -295,14 +300,16 @@ class ViT(Model):
             if isinstance(positions, FixedPositions):
                 return positions.resized(config.num_prefix, *grids)
         raise UserError(
-            "positions can be interpolated where minivit adds them to the tokens; found pos_embed "
+            "positions can be interpolated only if minivit adds them to the tokens; found "
+            "pos_embed "
             f"{config.pos_embed}, rope {config.rope}, {type(positions).__name__}; use pos_embed "
             "learned or sincos2d, or train at one image size"
         )
 
     def observe(self, images: Array, visit: Callable[[BlockCache], None]) -> tuple[Array, Any]:
         """images (B, channels, H, W) -> logits (B, K), (tokens of the final norm, its cache). Each
-        block's cache is shown to `visit` and then let go, so any depth fits."""
+        block's cache is passed to `visit` and then dropped, so memory does not grow with depth.
+        """
         logits, (norm, tokens, *_) = self._classify(self._encode(images, visit))
         return logits, (tokens, norm)
 
@@ -311,8 +318,9 @@ class ViT(Model):
         return deque(self.stages(images, visit), maxlen=1).pop()
 
     def place_forward(self, x: Array, stream: RandomStream | None) -> tuple[Array, PlaceCache]:
-        """The rest of eq. 1: class token (and registers) in front, positions added; a norm, where
-        the model has one here."""
+        """The rest of eq. 1: class token (and registers) in front, positions added; a norm, if the
+        model has one here.
+        """
         if self.config.embed_prefix:
             x, positions = self.positions.forward(self._prefix(x), stream)
         else:
@@ -369,7 +377,7 @@ class ViT(Model):
         dprobs: Array | None = None,
         done: Callable[[int], None] | None = None,
     ) -> Array:
-        """Takes each block's cache out of the list once it is used, to free its memory."""
+        """Removes each block's cache from the list after use, to free its memory."""
         for i in reversed(range(len(self.blocks))):
             dx = self.blocks[i].backward(dx, caches.pop(), None if dprobs is None else dprobs[i])
             if done is not None:
@@ -377,7 +385,9 @@ class ViT(Model):
         return dx
 
     def _classify(self, x: Array) -> tuple[Array, tuple]:
-        """Eq. 4: the norm, then the class token (or what another pooling gives), then the head."""
+        """Eq. 4: the norm, then the class token (or the result of another pooling), then the
+        head.
+        """
         tokens, norm = self.norm.forward(x)
         features, pool = self._pool(tokens)
         pre_logits = None
@@ -394,7 +404,7 @@ class ViT(Model):
         return logits, (norm, tokens, pool, pre_logits, head)
 
     def _both_heads(self, tokens: Array) -> tuple[Array, Any]:
-        """The mean of what two tokens' heads say (Touvron et al., 2021)."""
+        """The mean of the logits of two tokens' heads (Touvron et al., 2021)."""
         if not self.config.num_classes:
             return 0.5 * (tokens[:, 0] + tokens[:, 1]), None
         one, head = self.head.forward(tokens[:, 0])
@@ -402,8 +412,9 @@ class ViT(Model):
         return 0.5 * (one + two), (head, head_dist)
 
     def _pool(self, tokens: Array) -> tuple[Array, Any]:
-        """(B, T, C) -> (B, C), cache: the class token, the mean of the patches, or a weighted
-        one; then the norm, where it comes last."""
+        """(B, T, C) -> (B, C), cache: the class token, the mean of the patches, or a weighted mean;
+        then the norm, if it comes last.
+        """
         pool, first = self.config.pool, self.config.num_prefix
         cache: Any
         if pool == "cls":
@@ -468,7 +479,7 @@ class ViT(Model):
 
 
 def _behind(dx: Array, count: int) -> Array:
-    """(B, N, C) -> (B, count + N, C): zeros for tokens that had no part in it."""
+    """(B, N, C) -> (B, count + N, C): zeros for tokens that were not used."""
     if not count:
         return dx
     B, _, C = dx.shape

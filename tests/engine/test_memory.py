@@ -157,7 +157,7 @@ def test_a_dry_run_says_what_is_needed(capsys):
     assert train([*tiny.FLAGS, "--dry-run"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     needs = training_memory(tiny.CONFIG)
-    assert last.startswith(f"a training needs at least {size(sum(needs.values()))} of memory (wei")
+    assert last.startswith(f"training needs at least {size(sum(needs.values()))} of memory (wei")
     assert last.endswith(f"of {size(memory_bytes())}")
 
 

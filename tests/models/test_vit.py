@@ -446,7 +446,7 @@ def test_sines_are_interpolated_too():
 
 @pytest.mark.parametrize("options", [{"pos_embed": "relative"}, {"rope": "axial", "dim": 16}])
 def test_where_attention_knows_the_places_there_is_no_other_size(options):
-    with pytest.raises(UserError, match="positions can be interpolated where minivit adds them"):
+    with pytest.raises(UserError, match="positions can be interpolated only if minivit adds them"):
         make(**options).at((4, 8))
 
 
