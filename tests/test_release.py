@@ -44,3 +44,8 @@ def test_a_release_tries_every_command(tmp_path):
     lines = list(release.command_lines(tmp_path))
     assert {words[0] for words in lines if "--help" not in words} == {*COMMANDS, "--version"}
     assert {words[0] for words in lines if "--help" in words} == {*COMMANDS, "--help"}
+
+
+def test_the_citation_is_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in text
