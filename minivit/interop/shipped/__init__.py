@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+__all__ = ["SHIPPED", "drawings"]
+
 SHIPPED = Path(str(resources.files(__package__) / "cifar10.safetensors"))
 """A checkpoint of minivit, its weights in float16; `interop.load` reads it."""
 
