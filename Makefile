@@ -1,16 +1,17 @@
 # make train                    train a Vision Transformer on the embedded shapes, in minutes, on a CPU
 # make train DATASET=cifar10    the same on CIFAR-10 (downloaded once, 170 MB)
 # make train ARGS="--epochs 3"  with any flag of minivit train
-# make test                     prove it: gradients, data, training, errors
+# make test                     run all tests: gradients, data, training, errors
 # make notebooks                execute the course from its first cell to its last, and keep the outputs
 # make docs                     the documentation as a site that works offline, in build/site
-# make lint                     style, types, and which room imports which
-# make fuzz ARGS="--seconds 600"  damaged files and odd command lines, for longer than make test tries them
+# make lint                     style, types, words, and which package imports which
+# make fuzz ARGS="--seconds 600"  damaged files and odd command lines, for longer than in make test
 # make mutants ARGS="FILE …"    change the code in one place after another: does a test fail each time?
-# make release                  build it, install it where nothing else is, run every command and the tests there
+# make release                  build it, install it in an empty environment, run every command and the
+# tests there
 #
-# Numba, which makes training faster on a CPU, is installed where it can be had.
-# Each makes its own virtual environment in .venv; nothing else is touched.
+# Numba, which makes training faster on a CPU, is installed where it is available.
+# Each creates a virtual environment in .venv; nothing else is changed.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -45,6 +46,7 @@ lint: $(VENV)/installed-dev
 	$(python) -m mypy
 	$(python) -m mypy --platform win32
 	$(python) -m mypy --platform darwin
+	$(python) tests/prose.py
 
 mutants: $(VENV)/installed-mutants
 	$(python) tests/mutants.py $(ARGS)

@@ -35,7 +35,7 @@ class Options(Ranged):
     rounds: Annotated[int, ROUNDS] = 3
     """Rounds in which both take turns."""
     batch: Annotated[int, BATCH] = 128
-    """Images a step."""
+    """Images per step."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"

@@ -42,7 +42,7 @@ class Options(Ranged):
     model: str = "Lite/4"
     """A size by name, on images of 32×32 with ten classes."""
     batches: Annotated[tuple[int, ...], BATCHES] = (128, 256, 512, 1024, 2048)
-    """Images a step."""
+    """Images per step."""
     rounds: Annotated[int, ROUNDS] = 5
     """Rounds in which all take turns."""
     steps: Annotated[int, STEPS] = 50

@@ -29,7 +29,7 @@ class Shape:
     activation: Literal["gelu", "gelu_tanh"] = "gelu"
     """GELU by its definition, or its tanh form; the same for all."""
     batch: int = 128
-    """Images a step."""
+    """Images per step."""
     threads: int = 2
     """Cores to use."""
     device: Literal["cpu", "cuda"] = "cpu"

@@ -48,7 +48,7 @@ def run(
 
 
 def _with(shape: Shape, key: str, value: int) -> Shape:
-    """The shape with one size changed, and what hangs on it: heads of 64, fewer large images."""
+    """The shape with one size changed, and what depends on it: heads of 64, fewer large images."""
     changes = {key: value}
     if key == "dim":
         changes["num_heads"] = max(1, value // 64)

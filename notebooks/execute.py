@@ -43,7 +43,7 @@ class Options(Ranged):
     notebooks: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Notebooks to run (default: all)."""
     small: bool = False
-    """Short trainings (MINIVIT_COURSE_SMALL)."""
+    """Shorter training runs (MINIVIT_COURSE_SMALL)."""
     check: bool = False
     """Do not write the notebooks."""
     timeout: Annotated[float, Range(1, 86_400, "no cell should take a day", "seconds")] = 600.0

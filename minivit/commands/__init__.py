@@ -20,7 +20,7 @@ COMMANDS = {
     "train": "train a Vision Transformer; without flags, with a good recipe",
     "pretrain": "learn from images without labels, by predicting hidden patches",
     "finetune": "start from a trained model: other classes, larger images",
-    "study": "trainings that differ in one thing: data, positions, pooling, shape, …",
+    "study": "runs that differ in one setting: data, positions, pooling, shape, …",
     "evaluate": "accuracy of a trained model on the test set, class by class",
     "predict": "the most probable classes of images",
     "attention": "what a trained model attends to: figures, scores, a page to explore",

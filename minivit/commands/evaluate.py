@@ -72,7 +72,7 @@ def main(options: Options) -> int:
 
 
 def _tell_other_data(trained: Trained, dataset: Dataset) -> None:
-    """A folder with new files is split anew: training images may end up in its test set."""
+    """A folder with new files is split again: training images may end up in its test set."""
     if trained.data_digest not in ("", dataset.digest):
         warnings.warn(
             f"{dataset.name}: these are not the images that the run was trained with; some of the "

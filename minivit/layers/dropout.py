@@ -60,9 +60,9 @@ class DropPath(Dropout):
 class PatchDropout(Layer):
     """In training, each image keeps a random part of its patches (Liu et al., 2023).
 
-    What is dropped is never computed: at rate 0.5 a step costs about half, and in the same time
-    the model sees twice as many images. Each image draws its own. The number kept,
-    round((1 - rate) · N), is the same for all, so a batch stays an array.
+    What is dropped is never computed: at a rate of 0.5, a step costs about half, and in the same
+    time the model sees twice as many images. Each image draws its own. The number kept, round((1 -
+    rate) · N), is the same for all, so a batch stays an array.
 
     Args:
         rate: share of the patches to drop. prefix: tokens before the patches, which all stay.
