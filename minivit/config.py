@@ -19,7 +19,7 @@ Config = TypeVar("Config")
 
 
 def overlay(base: Config, values: Mapping[str, Any], where: str = "") -> Config:
-    """`base` with the settings in `values` in place of its own.
+    """`base` with the settings in `values` instead of its own.
 
     Args:
         base: a dataclass instance; it is not changed. values: settings by name, as JSON has them

@@ -45,7 +45,7 @@ class Options(Ranged):
         ),
     ] = ()
     demo: bool = False
-    """Use the model that comes with minivit, trained on CIFAR-10, in place of RUN: on your images,
+    """Use the model that comes with minivit, trained on CIFAR-10, instead of RUN: on your images,
     or on drawings of an airplane, a ship and a truck.
     """
     save_dir: Path | None = None

@@ -8,7 +8,7 @@ from minivit.engine.evaluation import Evaluation
 from minivit.viz.style import width
 
 BAR = 20
-"""Characters of a bar for 100 %."""
+"""Length of the bar for 100 %, in characters."""
 
 
 LISTED = 10

@@ -15,7 +15,7 @@ class Options(Ranged):
     """Check every hand-written gradient against central finite differences in float64."""
 
     only: str = ""
-    """Check only what has this in its name, for example layernorm."""
+    """Check only names that contain this, for example layernorm."""
     elements: Annotated[int | None, Range(1, 1_000_000, "no tensor here has more")] = 40
     """Number of single elements to check in each tensor, besides random directions; None for
     all.

@@ -1,9 +1,9 @@
 """Decoding of image files for a model.
 
 JPEG, PNG, GIF, BMP, TIFF, WebP and PBM/PGM/PPM are read, and nothing else that Pillow may support.
-Of an animation the first frame is used; the EXIF orientation is applied; transparency is composited
-over white (`image_modes`). Metadata never reaches a decoder (`image_bytes`), and the limits below
-keep every file, whatever it claims, under 1 GB of memory.
+Only the first frame of an animation is used; the EXIF orientation is applied; transparency is
+composited over white (`image_modes`). Metadata never reaches a decoder (`image_bytes`), and the
+limits below keep every file, whatever it claims, under 1 GB of memory.
 """
 
 import contextlib

@@ -16,7 +16,7 @@ class Request(NamedTuple):
     of the images. url: another address to download from; None for the authors'. download: whether
     it may be downloaded. resize: how images of another shape are resized, see `Preprocess`.
 
-    For one's own images: channels: 3, or 1 for grayscale. test_fraction: fraction of each class
+    For your own images: channels: 3, or 1 for grayscale. test_fraction: fraction of each class
     that is held out if there is no test set, drawn with seed. strict: whether unreadable files are
     an error instead of being left out. cache: the folder where decoded images are kept, or None.
     """

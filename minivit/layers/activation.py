@@ -49,7 +49,7 @@ class GeluTanh(Layer):
 
 
 class QuickGelu(Layer):
-    """GELU with a logistic function in place of Φ, as in CLIP; see `functional.gelu`."""
+    """GELU with a logistic function instead of Φ, as in CLIP; see `functional.gelu`."""
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, GeluCache]:
         """x of any shape -> the same shape, cache."""

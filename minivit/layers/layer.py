@@ -89,7 +89,7 @@ class Layer:
 
 
 class Identity(Layer):
-    """Passes its input through, in place of a layer that a model leaves out."""
+    """Passes its input through, instead of a layer that a model leaves out."""
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, None]:
         """x -> x, no cache."""
