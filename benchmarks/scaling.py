@@ -57,7 +57,7 @@ class Options(Ranged):
     steps: Annotated[int, STEPS] = 5
     """Steps whose median counts, after one to warm up."""
     rounds: Annotated[int, ROUNDS] = 3
-    """Rounds in which all take turns."""
+    """Alternating rounds."""
     write: str = ""
     """Write NAME.json, NAME.md and NAME.png into benchmarks/results."""
     as_rank: bool = False

@@ -40,7 +40,7 @@ def without_ranges(thing: type, place: str) -> None:
 def on_docstring(
     app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]
 ) -> None:
-    """Google's sections become field lists, and a number's range is told with it."""
+    """Google's sections become field lists, and a number's range is given with it."""
     known = set()
     with contextlib.suppress(ValueError, TypeError):
         known = set(inspect.signature(thing).parameters)

@@ -40,7 +40,7 @@ def help_of(name: str) -> str:
 
 def option_list(text: str) -> list[str]:
     """The help that tyro prints: a line of usage, paragraphs, and under a ruled heading for each
-    group its options, each with what it does beside it or, further in, below it."""
+    group its options, each with its description next to it or, indented, below it."""
     lines = [line.rstrip() for line in text.splitlines() if "--help " not in line]
     found: list[str] = []
     for line, following in zip(lines, [*lines[1:], ""], strict=True):

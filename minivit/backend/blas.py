@@ -40,7 +40,7 @@ def uses_accelerate() -> bool:
 
 def one_accelerate_thread() -> bool:
     """Accelerate multiplies in one thread whatever this thread asks it for, from now on; others are
-    left alone. Whether it could be told: NumPy uses it, and macOS is 15 or newer."""
+    left alone. Returns whether that was possible: NumPy uses it, and macOS is 15 or newer."""
     set_threading = _accelerate_threading()
     return set_threading is not None and set_threading(SINGLE_THREADED) == 0
 

@@ -31,7 +31,7 @@ def physical_cores() -> int:
     """Cores that this process may use; two hardware threads of one core count once.
 
     No more than its CPU affinity, a container's quota and LOKY_MAX_CPU_COUNT allow. Of Apple's
-    chips, the performance cores: workers get equal shares, and would wait for the slower ones.
+    chips, the performance cores: workers get equal parts, and would wait for the slower ones.
     """
     from loky import cpu_count  # imports much
 

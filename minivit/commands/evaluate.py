@@ -33,7 +33,7 @@ class Options(Ranged):
     """A directory that minivit train made."""
     flip: bool = False
     """Classify each image by the mean of its logits and those of its mirror image. It takes twice
-    the time, and is worth naming beside the accuracy."""
+    the time, and should be stated with the accuracy."""
     data_dir: Path | None = None
     """Where the data set is, if it has moved since."""
     device: str = "cpu"

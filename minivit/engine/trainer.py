@@ -203,8 +203,8 @@ class Trainer:
     def _advice(self) -> str:
         """What to do about a rank that hangs."""
         return (
-            f"the last checkpoint, if there is one yet, is {self.run.last}; see what hangs, then "
-            "resume; --timeout says how long to wait"
+            f"the last checkpoint, if there is one yet, is {self.run.last}; find out what hangs, "
+            "then resume; --timeout says how long to wait"
         )
 
     def _train_step(self, stepper: Stepper, batch: Any) -> None:

@@ -43,7 +43,7 @@ question(
       "points leave less to chance, so the share of the six largest falls",
     b="no direction is special, but 96 points are few: in some of the 48 directions their variance "
       "is larger by chance, and the components are sorted, largest first. With many points all "
-      "shares approach 1/48, and six of them 12.5 %",
+      "fractions approach 1/48, and six of them 12.5 %",
     c="the share would be 12.5 % only if all directions had exactly the same variance. The "
       "components are the directions in which the few points happen to vary most",
     d="more points show more precisely that there is no structure",
