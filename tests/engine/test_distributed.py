@@ -233,7 +233,7 @@ def test_a_hung_rank_is_told_in_time(tmp_path, train, hung):
 @pytest.mark.parametrize(("moment", "hung"), [("load:0", 0), ("digest:0", 1)])
 def test_a_rank_that_hangs_before_the_first_step_is_told_in_time(tmp_path, train, moment, hung):
     line = told_of_a_hung_rank(train, tmp_path, 2, moment, hung)
-    assert "has waited 2 s for another rank; see what hangs, then start again" in line
+    assert "has waited 2 s for another rank; find out what hangs, then start again" in line
 
 
 def test_a_rank_that_loads_its_data_for_long_does_not_hang(tmp_path, train):
