@@ -34,7 +34,8 @@ def test_links_are_absolute_on_pypi(relative, absolute, tmp_path, monkeypatch):
 def test_every_relative_link_of_the_readme_is_a_file_here():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = release.LINK.findall(text)
-    assert len(targets) > 20
+    made_absolute = f"/blob/v{__version__}/" in text  # in the source distribution
+    assert len(targets) > 20 or made_absolute
     assert [target for target in targets if not (ROOT / target).exists()] == []
     assert release.LINK.findall(release.for_pypi(text)) == []
 
