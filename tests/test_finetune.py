@@ -164,7 +164,7 @@ def test_few_shot(tune):
     [
         ("--dim 32", "dim is 32, but 16 in the run to start from"),
         ("--image-size 10", "patch_size 4 does not divide"),
-        ("--train-images 1000", "1000 images wanted"),
+        ("--train-images 1000", "1000 images requested"),
     ],
 )
 def test_mistakes_are_told(tune, flags, words):

@@ -271,7 +271,7 @@ def test_arrays(tmp_path):
         ({"images": np.zeros((12, 8, 8, 5), "u1")}, "expected 1 or 3 channels"),
         ({"images": np.array([{}] * 12)}, "not a complete .npz file"),
         ({"labels": np.zeros(12, int)}, "a single class"),
-        ({"labels": None}, "holds images; expected images and labels, or x and y"),
+        ({"labels": None}, "contains images; expected images and labels, or x and y"),
     ],
     ids=lambda value: None if isinstance(value, dict) else value[:24],
 )

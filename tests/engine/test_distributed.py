@@ -265,7 +265,7 @@ def test_a_full_disk_is_told_once_and_the_last_checkpoint_is_whole(tmp_path, tra
     done = train(2, tmp_path, *FLAGS, fault="full", at="step:9:0")
     assert done.returncode == 2
     (line,) = errors(done)
-    assert "No space left on device; the last checkpoint is whole" in line
+    assert "No space left on device; the last checkpoint is intact" in line
     assert load_checkpoint(only_run(tmp_path).last).state["step"] == 8
 
 

@@ -163,7 +163,7 @@ def test_a_folder_needs_one_file_of_weights(tmp_path):
         find_weights(tmp_path)
     for name in "ab":
         save_file({"a": A}, tmp_path / f"{name}.safetensors")
-    with pytest.raises(UserError, match="holds 2 files of weights"):
+    with pytest.raises(UserError, match="contains 2 files of weights"):
         find_weights(tmp_path)
 
 
