@@ -1,6 +1,6 @@
 """Make the checkpoint that comes with minivit from a run: the weights to use, in float16.
 
-python -m benchmarks.ship RUN [--out FILE]
+A module to run, with the run as its argument; --out is another file than the package's.
 """
 
 import argparse
