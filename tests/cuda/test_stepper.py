@@ -99,5 +99,5 @@ def test_it_asks_the_weights_as_they_are(tmp_path, device):
 )
 def test_what_only_the_pairs_can_do_is_refused_before_a_gpu_is_looked_for(tmp_path, changes, words):
     config = tiny.config(device="cuda", precision="bf16", **changes)
-    with pytest.raises(UserError, match=f"no bf16 for {words}"):
+    with pytest.raises(UserError, match=f"bf16 is not supported for {words}"):
         Trainer(config, tiny.dataset(), Run(tmp_path))

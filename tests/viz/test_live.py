@@ -53,7 +53,16 @@ UNKNOWN = {
 """Values that the page cannot run."""
 ANY = {
     *("patch_size", "dim", "depth", "num_heads", "mlp_ratio", "representation_size", "norm_eps"),
-    *("dropout", "attn_dropout", "drop_path", "patch_dropout", "qkv_bias", "stages", "rope_theta", "rope_grid"),
+    *(
+        "dropout",
+        "attn_dropout",
+        "drop_path",
+        "patch_dropout",
+        "qkv_bias",
+        "stages",
+        "rope_theta",
+        "rope_grid",
+    ),
 }
 """Fields of which it runs every value."""
 
