@@ -91,7 +91,7 @@ def test_threads_and_micro_batches_change_nothing(target, threads, micro_batch):
 
 
 def test_what_cannot_be_asked_says_why():
-    with pytest.raises(UserError, match="that 4 divides"):
+    with pytest.raises(UserError, match="a multiple of 4"):
         PatchPrediction("colours", STATISTICS).outputs(2, 3)
     with pytest.raises(UserError, match="1 or 3 channels; the images have 2"):
         PatchPrediction("colour", Statistics((0.5, 0.5), (0.2, 0.2))).outputs(4, 2)

@@ -144,7 +144,7 @@ def test_a_resumed_training_must_be_of_the_same_length(tmp_path):
     with pytest.raises(UserError, match="epochs is 4, the run began with 3"):
         longer.resume()
     forget(training.run, "config")
-    with pytest.raises(UserError, match="training of 12 steps, this one has 16"):
+    with pytest.raises(UserError, match="run of 12 steps, this one has 16"):
         longer.resume()
 
 

@@ -253,8 +253,8 @@ def test_a_file_that_does_not_fit_is_one_line(plain, tensors, words):
 
 def test_a_config_that_contradicts_the_weights_is_one_line(plain):
     for settings, words in (
-        ({"model_type": "bert"}, "model_type 'bert' is not known"),
-        ({"model_type": "vit", "hidden_act": "relu"}, "hidden_act 'relu' is not known"),
+        ({"model_type": "bert"}, "model_type 'bert' is not supported"),
+        ({"model_type": "vit", "hidden_act": "relu"}, "hidden_act 'relu' is not supported"),
         ({"model_type": "vit", "num_attention_heads": 7}, "num_heads 7"),
         ({"model_type": "vit", "num_attention_heads": "x"}, "num_heads"),
         ({"architecture": "vit_base_patch16_rpn_224"}, "norms come after"),

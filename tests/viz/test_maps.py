@@ -209,5 +209,5 @@ def test_what_cannot_be_had_says_why():
     for view in (relevance, gradient_rollout):
         with pytest.raises(UserError, match="gradients=True"):
             view(maps, None)
-        with pytest.raises(UserError, match="alike"):
+        with pytest.raises(UserError, match="equal shapes"):
             view(maps, maps[:1])
