@@ -203,9 +203,13 @@ class FusedStepper:
 def require_fused(config: TrainConfig) -> None:
     """Raises UserError for training that only the pairs support."""
     if config.train_sizes:
-        raise UserError("there is no bf16 for train_sizes; train with --precision fp32 or tf32")
+        raise UserError(
+            "bf16 is not supported for train_sizes; train with --precision fp32 or tf32"
+        )
     if config.pretext != "none":
-        raise UserError("there is no bf16 for masked patches; train with --precision fp32 or tf32")
+        raise UserError(
+            "bf16 is not supported for masked patches; train with --precision fp32 or tf32"
+        )
     require_kernels(config.vit)
 
 

@@ -376,7 +376,7 @@ def test_tiff_whose_tags_all_name_the_whole_file(tmp_path):
     [
         ([*GREY, (273, 4, 2, 8), *STRIP[1:]], "2 strips or tiles, expected 1"),
         ([*GREY, (273, 4, 1 << 20, 8), *STRIP[1:]], "tag 273 has 1048576 values"),
-        ([*GREY[:3], (259, 3, 1, 8), GREY[4], *STRIP[:3], (279, 4, 1, 9999)], "overlapping strips or tiles"),
+        ([*GREY[:3], (259, 3, 1, 8), GREY[4], *STRIP[:3], (279, 4, 1, 9999)], "overlapping strips"),
         ([*GREY[:3], (259, 3, 1, 34925), GREY[4], *STRIP], "compression 34925"),
         ([*GREY, (322, 4, 1, 65536), (323, 4, 1, 65536), (324, 4, 1, 8)], "of 65536x65536"),
         ([*GREY, STRIP[0], (277, 3, 1, 9), *STRIP[2:]], "9 samples"),

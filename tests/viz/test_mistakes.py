@@ -88,7 +88,7 @@ def test_the_figure_shows_each_image_once_with_what_it_is_taken_for(tmp_path, dr
 
 @pytest.mark.parametrize(
     ("labels", "groups"),
-    [(ANSWERS.classes[:, 0], ["Least"]), (ANSWERS.classes[:, 1], ["Mistakes"])],
+    [(ANSWERS.classes[:, 0], ["Least"]), (ANSWERS.classes[:, 1], ["Mista"])],
 )
 def test_where_all_is_right_or_all_is_wrong_there_is_one_group(tmp_path, drawn, labels, groups):
     save_mistakes(dataset(labels=labels), FOUND, tmp_path)
