@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, str]] = {
 
 WHERE_NAMED = {
     "--few-shot": "1 2",
+    "--budget": "1s",
     "--device": "cpu",
     "--precision": "fp32",
     "--preset": "cifar10",
@@ -113,6 +114,8 @@ def made_small(name: str, flags: list[str]) -> list[str]:
     if {"--resume", "--help"} & set(flags):
         return flags
     usual = SMALL.get("minivit live" if "--live" in flags else name, {})
+    if "--budget" in flags:  # which chooses the epochs
+        usual = {key: value for key, value in usual.items() if key != "--epochs"}
     changes = usual | {key: v for key, v in WHERE_NAMED.items() if key in flags}
     kept, dropping = [], False
     for word in flags:

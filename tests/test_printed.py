@@ -39,7 +39,7 @@ from threadpoolctl import threadpool_limits
 
 import minivit.commands
 from benchmarks import report, runner, scaling, sweep, worker
-from minivit.commands import finetune, train
+from minivit.commands import attention, finetune, train
 from minivit.commands.cli import parse
 from minivit.data import Dataset, shapes
 from minivit.data.cifar10 import CLASS_NAMES
@@ -269,6 +269,8 @@ def parse_only(name: str, flags: list[str], places: dict[str, str]) -> None:
     elif command == "finetune":
         source = Path(places["RUN"])
         finetune.parse_arguments(flags, load_pretrained(source), source, recipe_of("cifar10"), name)
+    elif command == "attention":
+        parse(attention.Options, attention.with_run(flags), name)
     else:
         module = name if name.startswith("benchmarks") else f"minivit.commands.{command}"
         parse(importlib.import_module(module).Options, flags, name)

@@ -243,5 +243,9 @@ def query_token(place: tuple[int, int] | None, config: ViTConfig) -> int:
 
 def run(argv: list[str], prog: str = "minivit attention") -> int:
     """Parse the flags and run."""
-    run_of_demo = [str(SHIPPED)] if DEMO in argv else []
-    return main(parse(Options, [*run_of_demo, *argv], prog))
+    return main(parse(Options, with_run(argv), prog))
+
+
+def with_run(argv: list[str]) -> list[str]:
+    """The same command line; --demo names the run."""
+    return [str(SHIPPED), *argv] if DEMO in argv else argv
