@@ -611,3 +611,14 @@ def test_a_budget_leaves_nothing_to_choose_beside(told, flag):
 def test_every_measured_recipe_is_a_recipe():
     assert set(module.MEASURED) <= set(RECIPES)
     assert set(module.FOR_A_BUDGET) <= set(module.MEASURED)
+
+
+def test_of_another_task_a_budget_promises_nothing(capsys, monkeypatch):
+    """The recipes were measured at classification."""
+    monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 14.0)
+    monkeypatch.setitem(module.MEASURED, "shapes", module.Measured(2, 0.9, 1))
+    flags = [*WITHOUT_EPOCHS, "--budget", "30s"]
+    assert main(flags) == 0
+    assert "reached 90.0% test accuracy in" in capsys.readouterr().out
+    assert main([*flags, "--pretext", "pixels"]) == 0
+    assert "their accuracy was not measured" in capsys.readouterr().out

@@ -26,7 +26,7 @@ from minivit.engine.recipes import MEASURED, recipe_for
 from minivit.engine.trainer import make_objective
 from minivit.errors import UserError, pasteable
 from minivit.files import read_json
-from minivit.models.config import preset_fields
+from minivit.models.config import preset_for_data
 from minivit.viz import training_figures
 
 Log = Literal["none", "tensorboard"]
@@ -85,7 +85,8 @@ def run(
     """
     arguments, world = parse_arguments(argv, changes or {}, prog), find_world()
     budget = in_seconds(arguments.budget) if arguments.budget else None
-    _require_free_epochs(argv, budget)
+    if budget is not None:
+        _require_free_epochs(argv)
     world.wait_at_most(arguments.train.timeout, SET_UP)
     if arguments.resume:
         return resume(arguments.resume, arguments.train, argv, arguments.log)
@@ -103,7 +104,7 @@ def run(
     del source  # it contains a .npz's arrays
     config = fit_to(config, dataset, argv)
     if budget is not None:
-        config = within(budget, config, dataset, argv, prog)
+        config = within(budget, config, dataset, arguments, argv, prog)
     fresh = world.from_main(lambda: Run.fresh(arguments.runs, config))
     trainer = Trainer(config, dataset, fresh, on_metrics=make_log(arguments.log, fresh))
     with trainer.run.locked():
@@ -119,31 +120,37 @@ def parse_arguments(
     if given.config:
         config = overlay(config, read_json(given.config), str(given.config))
     if given.model:
-        config = overlay(config, _sizes(given.model))
+        config = overlay(config, preset_for_data(given.model))
     if given.quick:
         config = overlay(config, QUICK)
     return parse(Arguments, argv, prog, Arguments(train=config))
 
 
-def _require_free_epochs(argv: list[str], budget: float | None) -> None:
+def _require_free_epochs(argv: list[str]) -> None:
     """Raises UserError if a flag fixes what the budget has to choose, or nothing is trained."""
     fixed = given_flags(argv) & {"epochs", "quick", "resume", "dry_run"}
-    if budget is not None and fixed:
+    if fixed:
         raise UserError(
             f"--budget chooses the number of epochs; leave out --{min(fixed).replace('_', '-')}"
         )
 
 
 def within(
-    budget: float, config: TrainConfig, dataset: Dataset, argv: list[str], prog: str
+    budget: float,
+    config: TrainConfig,
+    dataset: Dataset,
+    given: Names,
+    argv: list[str],
+    prog: str,
 ) -> TrainConfig:
     """The config with as many epochs as fit into so many seconds, and with a suitable recipe if no
     flag names one; prints what to expect.
     """
     seconds = seconds_per_epoch(config, dataset)
-    given = parse_some(Names, argv, prog)
     name = given.preset
-    if not (given.preset or given.config or given.model):
+    if config.pretext != "none":
+        name = None  # the recipes were measured at classification
+    elif not (given.preset or given.config or given.model):
         name = recipe_for(config.dataset, budget / (seconds * config.epochs))
         if name != config.dataset:
             chosen = parse_arguments(argv, RECIPES[name], prog).train
@@ -158,8 +165,8 @@ def within(
     )
     images = config.train_images
     if budget < seconds:  # an epoch of fewer images
-        available = len(dataset.train) - dataset.train.num_held_out(config.val_fraction)
-        images = max(config.batch_size, int((images or available) * budget / seconds))
+        images = images or config.available(dataset)
+        images = max(config.batch_size, int(images * budget / seconds))
     return dataclasses.replace(config, epochs=epochs, train_images=images)
 
 
@@ -169,7 +176,7 @@ def expected(recipe: str | None) -> str:
         return "their accuracy was not measured"
     return (
         f"the recipe {recipe} reached {MEASURED[recipe].accuracy:.1%} test accuracy in "
-        f"{RECIPES[recipe]['epochs']} (docs/experiments.md)"
+        f"{RECIPES[recipe]['epochs']} epochs (docs/experiments.md)"
     )
 
 
@@ -178,12 +185,6 @@ def in_minutes(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _sizes(model: str) -> dict[str, Any]:
-    """Width and depth of a named model; image size and classes come from the data set."""
-    fields = preset_fields(model)
-    return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}
 
 
 def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfig:
@@ -196,8 +197,7 @@ def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfi
     if "num_classes" in given:
         kept["num_classes"] = config.vit.num_classes
     if "quick" in given and config.train_images:
-        available = len(dataset.train) - dataset.train.num_held_out(config.val_fraction)
-        kept["train_images"] = min(config.train_images, available)
+        kept["train_images"] = min(config.train_images, config.available(dataset))
     return overlay(fitted, kept)
 
 

@@ -210,6 +210,10 @@ class TrainConfig(Ranged):
         )
         return dataclasses.replace(self, vit=vit)
 
+    def available(self, dataset: Dataset) -> int:
+        """How many training images there are, without those held out for validation."""
+        return len(dataset.train) - dataset.train.num_held_out(self.val_fraction)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dataset != "auto" and not is_place(self.dataset):

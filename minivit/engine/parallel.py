@@ -167,13 +167,11 @@ class DataParallel:
         def work(replica: Model, rows: range) -> StepResult:
             if train:
                 replica.flat.zero_grad()
-            model = replica
-            if isinstance(replica, ViT):  # which may be training on images of another size
-                model = replica.at(images.shape[2:])
+            model = replica.at(images.shape[2:])
             xp = get_xp(replica.flat.data)
             loss: Any = 0.0
             correct: Any = 0.0
-            for part in _split(rows, self._images_at_a_time(model, train)):
+            for part in _split(rows, self._micro_batch_for(model, train)):
                 chunk, share = slice(part.start, part.stop), len(part) / B
                 inputs = xp.asarray(images[chunk], replica.dtype)
                 stream = RandomStream(seed, step, part.start)
@@ -187,7 +185,7 @@ class DataParallel:
         results = self._on_all(work, B)
         return StepResult(sum(r.loss for r in results), sum(r.correct for r in results))
 
-    def _images_at_a_time(self, model: Model, train: bool) -> int | None:
+    def _micro_batch_for(self, model: Model, train: bool) -> int | None:
         """As many tokens as in a micro-batch of whole images."""
         if self.micro_batch is None:
             return None

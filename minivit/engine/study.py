@@ -20,7 +20,7 @@ from minivit.engine.config import TrainConfig
 from minivit.engine.once import train_once
 from minivit.engine.recipes import recipe_of
 from minivit.engine.run import Run
-from minivit.models.config import preset_fields
+from minivit.models.config import preset_for_data
 
 
 @dataclass(frozen=True)
@@ -36,37 +36,37 @@ def data_size() -> Iterator[Member]:
     """The paper's figure 3: how much data does each need?"""
     for model in ("Nano/4", "hybrid-Nano/4", "resnet-11"):
         for count in (1_000, 2_000, 5_000, 10_000, 20_000, 45_000):
-            yield Member(model, f"{count}", {"train_images": count, **_sizes(model)})
+            yield Member(model, f"{count}", {"train_images": count, **preset_for_data(model)})
 
 
 def position() -> Iterator[Member]:
     """The paper's table 8."""
     for kind in ("none", "learned", "sincos2d", "relative"):
-        yield Member("positions", kind, {**_sizes("Nano/4"), "pos_embed": kind})
+        yield Member("positions", kind, {**preset_for_data("Nano/4"), "pos_embed": kind})
 
 
 def pooling() -> Iterator[Member]:
     """The paper's figure 9: each with several learning rates."""
     for pool in ("cls", "mean", "seq"):
         for lr in (6e-4, 1.25e-3, 2.5e-3, 5e-3):
-            yield Member(pool, f"{lr:g}", {**_sizes("Nano/4"), "pool": pool, "lr": lr})
+            yield Member(pool, f"{lr:g}", {**preset_for_data("Nano/4"), "pool": pool, "lr": lr})
 
 
 def shape() -> Iterator[Member]:
     """The paper's figure 8, at about the cost of Nano/4 each (45 MFLOP per image)."""
-    for name, changes in {
+    alone: dict[str, dict[str, Any]] = {
         "as it is: 96 × 4, patch 4": {},
         "deeper: 64 × 8": {"dim": 64, "depth": 8},
         "wider: 136 × 2": {"dim": 136, "depth": 2},
         "larger patches: 204 × 4, patch 8": {"dim": 204, "patch_size": 8},
         "smaller patches: 48 × 2, patch 2": {"dim": 48, "depth": 2, "patch_size": 2},
-    }.items():
-        yield Member("shape", name, {**_sizes("Nano/4"), **changes})
+    }
+    yield from _one_at_a_time("shape", preset_for_data("Nano/4"), alone)
 
 
 def regularisation() -> Iterator[Member]:
     """One at a time, added to the recipe without any, on few images, for many epochs."""
-    none = {**_sizes("Nano/4"), "train_images": 5_000}
+    none = {**preset_for_data("Nano/4"), "train_images": 5_000}
     none |= {"crop": 0, "flip": 0.0, "label_smoothing": 0.0, "weight_decay": 0.0}
     alone: dict[str, dict[str, Any]] = {
         "none": {},
@@ -79,21 +79,20 @@ def regularisation() -> Iterator[Member]:
         "CutMix": {"cutmix": 1.0},
         "RandAugment": {"rand_augment": 2},
     }
-    for name, changes in alone.items():
-        yield Member("regularisation", name, {**none, **changes})
+    yield from _one_at_a_time("regularisation", none, alone)
 
 
 def recipe() -> Iterator[Member]:
     """The effect of each part of a recipe, one at a time. The plain recipe is the first one of
     CIFAR-10, so that its numbers stay valid when the recipe changes.
     """
-    plain = {**_sizes("Micro/4"), "pool": "mean", "pos_embed": "sincos2d"}
+    plain = {**preset_for_data("Micro/4"), "pool": "mean", "pos_embed": "sincos2d"}
     plain |= {"activation": "gelu_tanh", "optimizer": "muon", "lr": 2.5e-3, "warmup": 0.5}
     plain |= {"betas": (0.9, 0.95), "crop": 4, "flip": 0.5}
     alone: dict[str, dict[str, Any]] = {
         "plain": {},
         "convolutional stem": {"stem": "conv"},
-        "convolutional stem, Nano": {**_sizes("hybrid-Nano/4"), "pool": "mean"},
+        "convolutional stem, Nano": {**preset_for_data("hybrid-Nano/4"), "pool": "mean"},
         "images of 24, then 32 pixels": {"train_sizes": (24, 32)},
         "images of 16, 24, then 32 pixels": {"train_sizes": (16, 24, 32)},
         "PatchDropout 0.5": {"patch_dropout": 0.5},
@@ -115,8 +114,15 @@ def recipe() -> Iterator[Member]:
         "deeper: 96 × 10": {"dim": 96, "depth": 10},
         "MLP ratio 4": {"mlp_ratio": 4.0},
     }
+    yield from _one_at_a_time("recipe", plain, alone)
+
+
+def _one_at_a_time(
+    group: str, base: Mapping[str, Any], alone: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Member]:
+    """A member for each named change to the base."""
     for name, changes in alone.items():
-        yield Member("recipe", name, {**plain, **changes})
+        yield Member(group, name, {**base, **changes})
 
 
 VALIDATIONS = 5
@@ -138,12 +144,6 @@ STUDIES: dict[str, Callable[[], Iterator[Member]]] = {
     "recipe": recipe,
 }
 """The members of each study, by its name."""
-
-
-def _sizes(model: str) -> dict[str, Any]:
-    """A model size by name, for the images and classes of the data set."""
-    fields = preset_fields(model)
-    return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,7 @@ class Plan:
 
     def available(self) -> int:
         """The number of training images, without those held out for validation."""
-        config, train = self.config(Member("", "", {}), 0), self.data.train
-        return len(train) - train.num_held_out(config.val_fraction)
+        return self.config(Member("", "", {}), 0).available(self.data)
 
     def members(self, available: int) -> list[Member]:
         """The members of the study for which there are enough images."""

@@ -1,7 +1,6 @@
 """Transfer of weights to another model: another image size, other classes."""
 
 import dataclasses
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -115,7 +114,7 @@ def resize_positions(
     pos_embed: np.ndarray, old: ViTConfig, new: ViTConfig, mode: Mode = "bicubic"
 ) -> np.ndarray:
     """Position embeddings (1, T, C) of one grid, interpolated to another: (1, T', C)."""
-    prefix = old.num_positions - math.prod(old.grid)
+    prefix = old.num_prefix_positions
     return resize_positions_forward(pos_embed, prefix, old.grid, new.grid, mode)[0]
 
 

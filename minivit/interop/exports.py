@@ -14,11 +14,10 @@ from minivit.errors import UserError
 from minivit.files import make_folder, write_atomically
 from minivit.interop.to_onnx import ONNX, require_no_own_layers
 from minivit.models import ViT
-from minivit.models.config import SIZES
+from minivit.models.config import OF_A_TRAINED_MODEL
 
 TRANSFORMERS: Mapping[str, tuple | None] = {
-    **SIZES,
-    "patch_dropout": None,
+    **OF_A_TRAINED_MODEL,
     "pool": ("cls", "mean"),
     "pos_embed": ("learned", "sincos2d"),
     "activation": ("gelu", "gelu_tanh"),

@@ -17,14 +17,13 @@ from minivit.engine import Trained
 from minivit.errors import UserError
 from minivit.files import make_folder, write_atomically
 from minivit.models import ViT, ViTConfig
-from minivit.models.config import SIZES
+from minivit.models.config import OF_A_TRAINED_MODEL
 
 OPSET = 20
 """The first opset with Gelu; ONNX Runtime supports it since 1.17."""
 
 ONNX: Mapping[str, tuple | None] = {
-    **SIZES,
-    "patch_dropout": None,
+    **OF_A_TRAINED_MODEL,
     "pool": ("cls", "mean", "seq"),
     "pos_embed": ("learned", "sincos2d", "none"),
     "activation": ("gelu", "gelu_tanh"),

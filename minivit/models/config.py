@@ -1,6 +1,7 @@
 """The configuration of a Vision Transformer, and named sizes."""
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -31,6 +32,9 @@ SIZES = dict.fromkeys(
     )
 )
 """Fields of sizes and rates, for `ViTConfig.outside`: any value is supported."""
+
+OF_A_TRAINED_MODEL = {**SIZES, "patch_dropout": None}
+"""The same and what only training uses, for code that runs or converts a trained model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +214,11 @@ class ViTConfig(Ranged):
         return H // self.patch_size, W // self.patch_size
 
     @property
+    def num_prefix_positions(self) -> int:
+        """How many of the learned positions belong to tokens before the patches."""
+        return self.num_positions - math.prod(self.grid)
+
+    @property
     def positions_are_added(self) -> bool:
         """Whether all that a model knows of places is added to its tokens before the blocks."""
         return self.pos_embed in ("learned", "sincos2d", "none") and self.rope == "none"
@@ -317,3 +326,9 @@ def preset_fields(name: str) -> dict:
     found = dict(PRESETS[size], patch_size=int(patch))
     found["num_classes"] = 1000 if found["image_size"] == 224 else 10
     return found
+
+
+def preset_for_data(name: str) -> dict:
+    """`preset_fields` without the image size and the classes, which the data set determines."""
+    fields = preset_fields(name)
+    return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}

@@ -65,6 +65,12 @@ class Model(Layer):
         """A table of layers, output shapes, parameters, FLOPs and activation memory."""
         return summary(self)
 
+    def at(self, image_hw: tuple[int, int]) -> "Model":
+        """This model for images of another (height, width). A model that has only one size returns
+        itself, and refuses them in `check_images`.
+        """
+        return self
+
     def check_images(self, images: Array) -> None:
         """Raise UserError if the images' shape, dtype or device differs from the model's."""
         require_same_xp(images=images, weights=self.flat.data)

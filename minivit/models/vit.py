@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -295,8 +294,7 @@ class ViT(Model):
             if isinstance(positions, Identity):
                 return positions
             if isinstance(positions, LearnedPositions):
-                prefix = config.num_positions - math.prod(config.grid)
-                return ResizedPositions(positions, prefix, *grids)
+                return ResizedPositions(positions, config.num_prefix_positions, *grids)
             if isinstance(positions, FixedPositions):
                 return positions.resized(config.num_prefix, *grids)
         raise UserError(

@@ -12,7 +12,7 @@ from minivit.backend import to_device, to_host
 from minivit.data import Preprocess, Statistics
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
-from minivit.models.config import SIZES
+from minivit.models.config import OF_A_TRAINED_MODEL
 from minivit.viz.look import look, require_attention
 from minivit.viz.packed import Precision, packed, packed_bytes
 from minivit.viz.pages import (
@@ -29,8 +29,7 @@ from minivit.viz.still import still_maps
 from minivit.viz.style import SIGNED
 
 KNOWN: dict[str, tuple | None] = {
-    **SIZES,
-    "patch_dropout": None,
+    **OF_A_TRAINED_MODEL,
     "in_channels": (1, 3),
     "pool": ("cls", "mean", "seq"),
     "pos_embed": ("learned", "sincos2d", "relative", "none"),

@@ -113,7 +113,7 @@ def test_erasing_touches_its_rectangle_alone(call, size, mix):
 
 
 def test_mixed_noise_is_the_partners_own(call):
-    """What is blended in is what stands in the partner's own image."""
+    """What is blended in is what the partner's own image contains."""
     shape, P = (6, 3, 8, 8), 2
     batches = loader(shape, Augmentation(crop=0, flip=0, erasing=1.0, mixup=0.8))
     plan = batches.plan(0)

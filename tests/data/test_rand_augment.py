@@ -212,7 +212,7 @@ def test_level_zero_leaves_the_image(name):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_each_image_for_itself(name, shape, seed):
-    """An image's result does not hang on the others in the batch; the input is left alone."""
+    """An image's result does not depend on the others in the batch; the input is left alone."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, shape, dtype=np.uint8)
     level = rng.uniform(-1, 1, len(images))

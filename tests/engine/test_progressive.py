@@ -47,11 +47,11 @@ def test_a_step_on_small_images_is_the_same_for_any_number_of_threads(options):
 def test_a_micro_batch_has_as_many_tokens_at_every_size():
     model = ViT(ViTConfig(image_size=16, dim=16, num_heads=2, pool="mean"))
     with DataParallel(model, 1, 4) as workers:
-        assert workers._images_at_a_time(model, True) == 4
-        assert workers._images_at_a_time(model.at((8, 8)), True) == 16
+        assert workers._micro_batch_for(model, True) == 4
+        assert workers._micro_batch_for(model.at((8, 8)), True) == 16
         half = ViT(ViTConfig(image_size=16, dim=16, num_heads=2, pool="mean", patch_dropout=0.5))
-        assert workers._images_at_a_time(half, True) == 8
-        assert workers._images_at_a_time(half, False) == 4
+        assert workers._micro_batch_for(half, True) == 8
+        assert workers._micro_batch_for(half, False) == 4
 
 
 @pytest.mark.parametrize(
