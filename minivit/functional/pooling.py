@@ -39,7 +39,7 @@ def max_pool_forward(
             y, winner = part.copy(), xp.zeros(part.shape, xp.int8)
             continue
         larger = part > y  # ties go to the first, as in PyTorch
-        winner[larger] = place
+        winner = xp.maximum(winner, larger * xp.int8(place))  # ascending: the latest
         y = xp.maximum(y, part)
     return y, MaxPoolCache(winner, padded.shape, size, stride, padding)
 
