@@ -2,7 +2,7 @@
 
     python notebooks/execute.py                    all of them, in full, written back with outputs
     python notebooks/execute.py 04_layernorm_gelu.ipynb
-    python notebooks/execute.py --small --check    quickly, and write nothing: does everything work?
+    python notebooks/execute.py --small --check    quickly, writing nothing: does everything run?
 
 After the last cell every slider is moved. A notebook fails on an exception, on anything written to
 stderr (warnings), if an exercise's stub passes its check, or if a solution does not.
@@ -51,7 +51,7 @@ class Options(Ranged):
 
 
 def main(options: Options) -> int:
-    """Execute one after the other; return 1 if one fails."""
+    """Execute the notebooks one after the other; return 1 if any of them fails."""
     failed = 0
     for path in options.notebooks or everything():
         started = time.perf_counter()
@@ -90,7 +90,7 @@ def execute(path: Path, *, small: bool, keep: bool, timeout: float = 600.0) -> l
 
 
 def find_faults(notebook, solutions: bool) -> list[str]:
-    """Warnings, paths of a local disk, and grades that are not as they must be."""
+    """List warnings, paths of this machine, and grades that are not as expected."""
     faults = []
     for number, cell in enumerate(notebook.cells):
         outputs = cell.get("outputs", [])
@@ -113,8 +113,8 @@ def _text(output) -> str:
 
 
 def tidy(notebook) -> None:
-    """Remove what is specific to this run: live widgets, ids of this kernel, its version. Fold the
-    cells that draw.
+    """Remove what is specific to this run (live widgets, cell ids, the kernel's version), and fold
+    the cells that draw.
     """
     notebook.metadata = nbformat.from_dict(
         {
@@ -137,8 +137,8 @@ def tidy(notebook) -> None:
 
 
 def smaller(png: str) -> str:
-    """A figure in 256 colors: a third of the bytes, with no visible difference. base64 ->
-    base64.
+    """Reduce a figure to 256 colors: a third of the bytes, with no visible difference. Input and
+    output are base64.
     """
     image = Image.open(io.BytesIO(base64.b64decode(png)))
     white = Image.new("RGBA", image.size, "white")

@@ -1,6 +1,6 @@
 """Draw the map of the course: python notebooks/map.py writes docs/images/course.png.
 
-Titles and minutes are read from the notebooks; each has a small image of its subject.
+Titles and minutes are read from the notebooks; each chapter has a small image of its subject.
 """
 
 import json
@@ -35,7 +35,7 @@ ROW = CARD + 0.78
 
 
 def chapters() -> Iterator[tuple[int, str, str]]:
-    """(number, title, minutes of reading) of every notebook."""
+    """Yield (number, title, minutes of reading) for every notebook."""
     for path in sorted(HERE.glob("*.ipynb")):
         first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
         number, title = re.match(r"# (\d\d) · (.+)", first).groups()
@@ -44,7 +44,7 @@ def chapters() -> Iterator[tuple[int, str, str]]:
 
 
 def main() -> None:
-    """Parts in rows, one card per chapter."""
+    """Draw the parts in rows, with one card per chapter, and save the figure."""
     told = {number: (title, minutes) for number, title, minutes in chapters()}
     size = WIDTH * (CARD + GAP) + GAP, len(ROWS) * ROW + GAP
     figure = Figure(figsize=size)
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def draw_card(figure: Figure, place, size, number: int, title: str, minutes: str) -> None:
-    """An image, with number, title and minutes below it."""
+    """Draw a card: an image, with the number, the title and the minutes below it."""
     (x, y), (W, H) = place, size
     box = FancyBboxPatch(
         (x / W, y / H), CARD / W, (CARD + 0.22) / H, boxstyle="round,pad=0,rounding_size=0.006",
@@ -83,7 +83,7 @@ def draw_card(figure: Figure, place, size, number: int, title: str, minutes: str
 
 
 def wrap(title: str, most: int = 21) -> str:
-    """At most two lines."""
+    """Break a title into at most two lines."""
     if len(title) <= most:
         return title
     cut = title.rfind(" ", 0, most)

@@ -64,7 +64,7 @@ FENCES = {"lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "lVe
 
 
 def to_mathml(formula: str, display: str = "inline") -> str:
-    """LaTeX -> MathML; `\\Bigl\\lfloor` too, of which latex2mathml would leave the second half."""
+    """LaTeX -> MathML, including `\\Bigl\\lfloor`, which latex2mathml would not convert in full."""
     large = re.compile(rf"(\\[Bb]igg?[lr])\\({'|'.join(FENCES)})(?![A-Za-z])")
     return convert(large.sub(lambda found: found[1] + FENCES[found[2]], formula), display=display)
 
@@ -100,13 +100,13 @@ class Options:
     """Write the course's notebooks and solutions as pages that work offline."""
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """Where."""
+    """The folder to write to."""
     notebooks: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Notebooks to write (default: all)."""
 
 
 def main(options: Options) -> int:
-    """A page per notebook, the solutions in their own folder, as here."""
+    """Write one page per notebook, with the solutions in their own folder, as here."""
     everything = sorted(HERE.glob("**/[0-9]*.ipynb"))
     for path in map(Path.resolve, options.notebooks or everything):
         page = options.folder / path.relative_to(HERE).with_suffix(".html")
@@ -117,7 +117,7 @@ def main(options: Options) -> int:
 
 
 def convert_notebook(path: Path, page: Path) -> str:
-    """The HTML of a notebook, with links relative to that page."""
+    """Return the HTML of a notebook, with links relative to the page."""
     style = HtmlFormatter().get_style_defs(".highlight") + STYLE
     resources = {"metadata": {"path": str(path.parent)}, "title": path.stem, "style": style}
     html, _ = Exporter().from_notebook_node(nbformat.read(path, as_version=4), resources)
