@@ -1,4 +1,4 @@
-"""Sphinx's settings for the site (`make docs`). Its sources are the pages where they lie."""
+"""Sphinx's settings for the site (`make docs`). The sources are the pages of the repository."""
 
 import os
 import sys
@@ -37,17 +37,17 @@ nb_execution_mode = "off"
 nb_ipywidgets_js = {}
 nb_code_prompt_show = "Show the code of the figure"
 nb_code_prompt_hide = "Hide the code of the figure"
-highlight_language = "text"  # a block that names no language is of commands
+highlight_language = "text"  # a block without a language contains commands
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 4
-suppress_warnings = ["misc.highlighting_failure"]  # Python with … for what is left out
+suppress_warnings = ["misc.highlighting_failure"]  # Python in which … stands for omitted code
 
 default_role = "py:obj"
 smartquotes = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 add_module_names = False
-maximum_signature_line_length = 210  # with modules, which are not shown
+maximum_signature_line_length = 210  # including module names, which are not shown
 
 html_theme = "furo"
 html_title = "minivit"

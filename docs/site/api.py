@@ -1,5 +1,5 @@
-"""The reference: a page per room and per file of `functional/`, written from what the packages say
-they have (`__all__`) into `docs/api/`, which git ignores."""
+"""The reference: one page per package, and one per file of `functional/`, written to `docs/api/`,
+which git ignores. The pages list the names in each package's `__all__`."""
 
 import ast
 import importlib
@@ -18,17 +18,17 @@ ROOMS = (
     *("functional", "layers", "models", "optim", "gradcheck", "engine", "data"),
     *("interop", "viz", "course", "backend"),
 )
-"""Those with names for others, in the order of reading: the maths first."""
+"""The packages with public names, in reading order: the math first."""
 
 
 def setup(app: Sphinx) -> dict:
-    """Called by Sphinx before it looks for pages."""
+    """Write the pages before Sphinx looks for them."""
     write_pages()
     return {"parallel_read_safe": True}
 
 
 def write_pages() -> None:
-    """All of them; one that stays as it was keeps its time: Sphinx need not read it again."""
+    """Write all pages, but leave unchanged ones alone: Sphinx need not read them again."""
     pages = {"index": index(), "commands": commands()}
     for room in ROOMS:
         package = importlib.import_module(f"minivit.{room}")
@@ -50,7 +50,7 @@ def write_pages() -> None:
 
 
 def files_of(package: ModuleType) -> dict[ModuleType, list[str]]:
-    """The public names of a package by the file that they come from, in the order of import."""
+    """The public names of a package, by the file that defines them, in import order."""
     found: dict[ModuleType, list[str]] = {}
     for node in ast.parse(inspect.getsource(package)).body:
         if isinstance(node, ast.ImportFrom) and node.module.startswith(package.__name__ + "."):
@@ -60,12 +60,12 @@ def files_of(package: ModuleType) -> dict[ModuleType, list[str]]:
 
 
 def documented(module: ModuleType) -> list[str]:
-    """A module's docstring, without its members; some functions are named as their modules are."""
+    """A module's docstring without its members: some functions have the name of their module."""
     return [f".. automodule:: {module.__name__}", "   :no-members:", "   :no-index:", ""]
 
 
 def page(package: ModuleType, files: dict[ModuleType, list[str]]) -> str:
-    """A room: what it is for, and the names of each of its files."""
+    """The page of a package: its docstring, and the names of each of its files."""
     room = package.__name__.split(".")[-1]
     lines = [*title(room), *documented(package)]
     for module, names in files.items():
@@ -76,7 +76,7 @@ def page(package: ModuleType, files: dict[ModuleType, list[str]]) -> str:
 
 
 def idea(package: ModuleType, module: ModuleType, names: list[str]) -> str:
-    """A file of `functional/`: each forward with its backward, then what they keep and need."""
+    """The page of a file of `functional/`: each forward with its backward, then everything else."""
     lines = [*title(module.__name__.split(".")[-1]), *documented(module)]
     names = sorted(names, key=lambda name: inspect.getsourcelines(getattr(module, name))[1])
     pairs = [name.removesuffix("_forward") for name in names if name.endswith("_forward")]
@@ -95,14 +95,15 @@ def idea(package: ModuleType, module: ModuleType, names: list[str]) -> str:
     for name in rest:
         if name in package.__all__:
             lines += entry(package, module, name)
-        else:  # the page of its code leads back to it by the room's name, as to the others
+        else:  # the page of its code links back to it by the package's name, as for the others
             anchor = f'<span id="{package.__name__}.{name}"></span>'
             lines += [".. raw:: html", "", f"   {anchor}", "", *entry(module, module, name)]
     return "\n".join(lines)
 
 
 def entry(package: ModuleType, module: ModuleType, name: str) -> list[str]:
-    """The documentation of a name that `package` has from `module`, where a constant's is."""
+    """The documentation of a name. Classes and functions are documented as members of `package`,
+    constants as members of `module`, which defines them."""
     thing = getattr(package, name)
     kind = "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
     place = f"{(module if kind == 'data' else package).__name__}.{name}"
@@ -112,7 +113,7 @@ def entry(package: ModuleType, module: ModuleType, name: str) -> list[str]:
     if kind == "class":
         lines += ["   :members:"]
         without_ranges(thing, place)
-        if issubclass(thing, tuple):  # a NamedTuple's docstring has its members
+        if issubclass(thing, tuple):  # a NamedTuple's docstring describes its members
             lines += [f"   :exclude-members: {', '.join(thing._fields)}"]
     elif kind == "data":
         lines += ["   :no-value:"]
@@ -120,10 +121,10 @@ def entry(package: ModuleType, module: ModuleType, name: str) -> list[str]:
 
 
 def index() -> str:
-    """The rooms, and what `import minivit` gives."""
+    """The first page: the packages, and the names that `import minivit` gives."""
     lines = [
         *title("API reference"),
-        "Each name is documented in the room that it lives in, grouped by file, the maths first.",
+        "Each name is documented in its package, grouped by file; the math comes first.",
         "",
     ]
     rooms = {room: importlib.import_module(f"minivit.{room}") for room in (*ROOMS, "commands")}
@@ -133,6 +134,6 @@ def index() -> str:
 
 
 def first_line(module: ModuleType) -> str:
-    """What its docstring says first."""
+    """The first paragraph of its docstring, as one line."""
     first = inspect.getdoc(module).split("\n\n")[0].replace("\n", " ")
     return first.replace("::", ".")

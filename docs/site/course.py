@@ -1,9 +1,9 @@
-"""The notebooks of the course, as Sphinx reads them."""
+"""Preparing the notebooks of the course for Sphinx."""
 
 import nbformat
 from sphinx.application import Sphinx
 
-MISSING = """*Here the notebook shows the page itself; run it, and you can click.*
+MISSING = """*The notebook shows the explorer itself here; run the notebook to use it.*
 
 ![The explorer](../docs/images/explorer.png)"""
 
@@ -13,8 +13,8 @@ def setup(app: Sphinx) -> dict:
 
 
 def read(text: str) -> nbformat.NotebookNode:
-    """A notebook: what is folded in it is folded on the site; a file that its run wrote, and the
-    site has not, is an image."""
+    """Read a notebook. Cells that are folded in it are folded on the site; a page that the notebook
+    wrote, and that the site does not have, is replaced by an image."""
     notebook = nbformat.reads(text, as_version=4)
     for cell in notebook.cells:
         if cell.metadata.get("jupyter", {}).get("source_hidden"):

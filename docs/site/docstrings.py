@@ -1,4 +1,4 @@
-"""Docstrings and signatures, as Sphinx is to read them."""
+"""Preparing docstrings and signatures for Sphinx."""
 
 import ast
 import contextlib
@@ -13,10 +13,10 @@ from sphinx.application import Sphinx
 from minivit.ranges import Range
 
 PLACES: dict[Any, str] = {}
-"""Where each function and class is documented, which is not where it is defined."""
+"""The full name under which each function and class is documented; it is defined elsewhere."""
 
 RANGES: dict[str, Range] = {}
-"""Of the numbers in configs, by their full names."""
+"""The ranges of the numbers in configs, by full name."""
 
 SECTIONS = {"Args:": "Parameters", "Returns:": "Returns", "Raises:": "Raises", "Yields:": "Yields"}
 
@@ -29,7 +29,7 @@ def setup(app: Sphinx) -> dict:
 
 
 def without_ranges(thing: type, place: str) -> None:
-    """Let the fields of a config have the types of their values; their ranges are kept here."""
+    """Strip the ranges from the types of a config's fields, and keep them in `RANGES`."""
     for name, kind in inspect.get_annotations(thing).items():
         if get_origin(kind) is Annotated:
             kind, *ranges = get_args(kind)
@@ -40,7 +40,7 @@ def without_ranges(thing: type, place: str) -> None:
 def on_docstring(
     app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]
 ) -> None:
-    """Google's sections become field lists, and a number's range is given with it."""
+    """Turn Google-style sections into field lists, and add each number's range to its docstring."""
     known = set()
     with contextlib.suppress(ValueError, TypeError):
         known = set(inspect.signature(thing).parameters)
@@ -56,8 +56,8 @@ def on_docstring(
 
 
 def itemized(lines: list[str], known: set[str]) -> list[str]:
-    """A list of the names in a section, `x: (..., C). gamma, beta: (C,).` being two items; where
-    there are none, as in what is returned, its text."""
+    """A section as a list with one item per name or names, such as the two of `x: (..., C). gamma,
+    beta: (C,).`; a section without names, such as what is returned, stays text."""
     text = textwrap.dedent("\n".join(lines))
     starts = [
         match
@@ -77,18 +77,18 @@ def itemized(lines: list[str], known: set[str]) -> list[str]:
 def on_signature(
     app: Sphinx, what: str, name: str, thing: Any, options: Any, found: str, returned: str
 ) -> tuple[str | None, str | None]:
-    """A signature as the code has it (`Array`, not what that is), with links to what is named."""
+    """The signature as written in the code (`Array`, not its definition), with linked names."""
     if what not in ("class", "function", "method"):
         return found, returned
     if what == "class" and issubclass(thing, tuple):
-        return f"({', '.join(thing._fields)})", None  # its docstring says what they are
+        return f"({', '.join(thing._fields)})", None  # its docstring describes them
     if what == "class" and dataclasses.is_dataclass(thing):
         return ("(…)" if found and len(found) > 200 else found), None  # its fields are listed below
     function = inspect.unwrap(thing.__init__ if what == "class" else thing)
     try:
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     except (OSError, TypeError):
-        return found, returned  # of Python's own, or no function
+        return found, returned  # built in, or not a function
     if not isinstance(node, ast.FunctionDef):
         return found, returned
     linked = Linked(function.__globals__)
@@ -105,7 +105,7 @@ def on_signature(
 
 
 class Linked(ast.NodeTransformer):
-    """Names in an annotation become `~minivit.room.Name`, as Sphinx links them."""
+    """Replaces names in an annotation by `~minivit.package.Name`, which Sphinx links."""
 
     def __init__(self, names: dict[str, Any]):
         self.names = names

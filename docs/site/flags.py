@@ -1,4 +1,4 @@
-"""The page of all commands and their flags, from what `--help` prints."""
+"""The page of all commands and their flags, made from the output of `--help`."""
 
 import contextlib
 import io
@@ -11,8 +11,8 @@ from minivit.commands import COMMANDS, main
 
 
 def commands() -> str:
-    """What each command's --help prints."""
-    lines = [*title("Commands"), "What ``minivit COMMAND --help`` says; a guide to them is"]
+    """The page: the help of every command."""
+    lines = [*title("Commands"), "The output of ``minivit COMMAND --help``. A guide to them is"]
     lines += [
         ":doc:`/docs/commands`.",
         "",
@@ -25,7 +25,8 @@ def commands() -> str:
 
 
 def help_of(name: str) -> str:
-    """The help of a command in a terminal of 120 columns: from 130 on, groups are side by side."""
+    """The help of a command, for a terminal of 120 columns: from 130 on, tyro puts groups side by
+    side."""
     out, columns = io.StringIO(), os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "120"
     try:
@@ -39,8 +40,9 @@ def help_of(name: str) -> str:
 
 
 def option_list(text: str) -> list[str]:
-    """The help that tyro prints: a line of usage, paragraphs, and under a ruled heading for each
-    group its options, each with its description next to it or, indented, below it."""
+    """The help that tyro prints, as reStructuredText. It consists of a usage line, paragraphs, and
+    for each group of options a ruled heading and the options; the description of an option is next
+    to it or, indented, below it."""
     lines = [line.rstrip() for line in text.splitlines() if "--help " not in line]
     found: list[str] = []
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
@@ -53,7 +55,7 @@ def option_list(text: str) -> list[str]:
         elif option:
             found += ["", f".. option:: {option[1]}", ""]
             found += [f"   {escaped(option[2])}"] if option[2] else []
-        elif line.startswith(" " * 10):  # of the last option, or the rest of its name
+        elif line.startswith(" " * 10):  # the last option's description, or the rest of its name
             found.append(f"   {escaped(line.strip())}")
         elif not line.lstrip().startswith("---"):
             found.append(escaped(line.strip()))

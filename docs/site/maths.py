@@ -1,5 +1,5 @@
-"""Formulas as MathML, as in `notebooks/pages.py`; and a font for them, as not every system has one
-with the signs and sizes that they need."""
+"""Formulas as MathML, as in `notebooks/pages.py`, and a font for them, because not every system has
+one with the symbols and sizes that they need."""
 
 import logging
 from importlib.resources import as_file, files
@@ -16,7 +16,7 @@ SIGNS = (
     *((0x20, 0x7F), (0xA0, 0x180), (0x2B0, 0x400), (0x2000, 0x2070), (0x20D0, 0x2300)),
     *((0x2308, 0x230C), (0x23DC, 0x23E2), (0x27E6, 0x27F0), (0x1D400, 0x1D800)),
 )
-"""Latin, Greek, accents, arrows, operators, fences, letters of mathematics."""
+"""Latin, Greek, accents, arrows, operators, brackets, mathematical letters."""
 
 
 def setup(app: Sphinx) -> dict:
@@ -37,8 +37,8 @@ def block(self: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def write_font(app: Sphinx, exception: Exception | None) -> None:
-    """STIX Two Math (SIL Open Font License), which ziamath brings, without the scripts that no
-    formula has; its license stays in its table of names."""
+    """Write STIX Two Math (SIL Open Font License), which is part of ziamath, without the characters
+    that no formula uses; its license stays in its name table."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     options = subset.Options(flavor="woff", name_IDs=["*"], layout_features=["ssty", "dtls"])
     subsetter = subset.Subsetter(options)

@@ -1,4 +1,4 @@
-"""Links of pages to files that are no pages: to the code inside the site, or to the repository."""
+"""Links to files that are not pages: they lead to the code on the site, or to the repository."""
 
 import functools
 import importlib
@@ -21,7 +21,7 @@ def setup(app: Sphinx) -> dict:
 
 @functools.cache
 def documented() -> set[tuple[str, ...]]:
-    """The modules, split at their dots, of which the site has the code (sphinx.ext.viewcode)."""
+    """The modules whose code is on the site (sphinx.ext.viewcode), split at the dots."""
     rooms = (importlib.import_module(f"minivit.{room}") for room in ROOMS)
     return {
         tuple(module.__name__.split("."))
@@ -32,7 +32,7 @@ def documented() -> set[tuple[str, ...]]:
 
 
 class Links(SphinxTransform):
-    """After parsing, before Sphinx copies what is to be downloaded."""
+    """Resolves the links after parsing, before Sphinx copies the files to be downloaded."""
 
     default_priority = 100
 
@@ -46,7 +46,7 @@ class Links(SphinxTransform):
         target = node["reftarget"]
         if node.get("refdomain") == "doc":
             if target in self.env.found_docs:
-                if node.astext() == Path(target).name + ".md":  # says the title instead
+                if node.astext() == Path(target).name + ".md":  # shows the title instead
                     node["refexplicit"] = False
                     node.children = [nodes.inline()]
                 return
@@ -54,13 +54,13 @@ class Links(SphinxTransform):
         else:
             path = Path(os.path.normpath(Path(self.env.docname).parent / target))
         if not (Path(self.app.srcdir) / path).exists():
-            return  # which MyST warns of
+            return  # MyST warns about it
         node.replace_self(
             nodes.reference("", "", *node.children, refuri=self.address(path), classes=["file"])
         )
 
     def address(self, path: Path) -> str:
-        """Of a file: the page of its code, where there is one; of a folder: its first page."""
+        """The address of a file's code, on the site if it is there; of a folder, its first page."""
         here = self.env.docname + ".html"
         inside = [name for name in self.env.found_docs if name.startswith(f"{path.as_posix()}/")]
         if inside:

@@ -1,4 +1,4 @@
-"""reStructuredText, in lines."""
+"""Writing reStructuredText, as lists of lines."""
 
 import re
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ def table(rows: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Plain text as reStructuredText: what is between backticks is code, and flags are."""
+    """Plain text as reStructuredText: text between backticks and flags become code."""
     return re.sub(
         r"`([^`]+)`|(?<!\w)(--[a-z][a-z-]*)|[*_|\\]",
         lambda found: f"``{found[1] or found[2]}``" if found[1] or found[2] else f"\\{found[0]}",
