@@ -16,7 +16,7 @@ SIGNS = (
     *((0x20, 0x7F), (0xA0, 0x180), (0x2B0, 0x400), (0x2000, 0x2070), (0x20D0, 0x2300)),
     *((0x2308, 0x230C), (0x23DC, 0x23E2), (0x27E6, 0x27F0), (0x1D400, 0x1D800)),
 )
-"""Latin, Greek, accents, arrows, operators, brackets, mathematical letters."""
+"""Characters of formulas: Latin, Greek, accents, arrows, operators, brackets, math letters."""
 
 
 def setup(app: Sphinx) -> dict:

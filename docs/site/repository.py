@@ -60,7 +60,7 @@ class Links(SphinxTransform):
         )
 
     def address(self, path: Path) -> str:
-        """The address of a file's code, on the site if it is there; of a folder, its first page."""
+        """The address of a file's code, on the site if it is there, or of a folder's first page."""
         here = self.env.docname + ".html"
         inside = [name for name in self.env.found_docs if name.startswith(f"{path.as_posix()}/")]
         if inside:
