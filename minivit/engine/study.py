@@ -55,7 +55,7 @@ def pooling() -> Iterator[Member]:
 def shape() -> Iterator[Member]:
     """The paper's figure 8, at about the cost of Nano/4 each (45 MFLOP per image)."""
     alone: dict[str, dict[str, Any]] = {
-        "as it is: 96 × 4, patch 4": {},
+        "baseline: 96 × 4, patch 4": {},
         "deeper: 64 × 8": {"dim": 64, "depth": 8},
         "wider: 136 × 2": {"dim": 136, "depth": 2},
         "larger patches: 204 × 4, patch 8": {"dim": 204, "patch_size": 8},
