@@ -66,7 +66,7 @@ def measured(results: list[Result]) -> str:
     """A row for each model."""
     lines = [
         "| | images | 1 rank | an eighth of them | 2 ranks | all-reduce alone | exposed | hidden | "
-        "2 ranks over their threads in one |",
+        "time of 2 ranks, relative to 1 with two threads |",
         "|---" * 9 + "|",
     ]
     for result in results:
