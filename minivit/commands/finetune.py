@@ -20,10 +20,11 @@ from minivit.commands.train import (
 )
 from minivit.config import overlay
 from minivit.data import Augmentation, Dataset, find_source
-from minivit.engine import QUICK, Run, TrainConfig, Trainer, recipe_of
+from minivit.engine import QUICK, Run, TrainConfig, Trainer
 from minivit.engine.distributed import SET_UP, find_world
 from minivit.engine.few_shot import few_shot_curve
 from minivit.engine.launch import require_alone
+from minivit.engine.recipes import basics_of
 from minivit.engine.trained import Pretrained
 from minivit.functional.interpolate import Mode
 from minivit.interop import load_start
@@ -101,7 +102,7 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
     world.wait_at_most(auto.timeout, SET_UP)
     name = world.from_main(lambda: choose_dataset(auto, load=True))
     images = find_source(name)
-    arguments = parse_arguments(argv, source, path, recipe_of(name, images), prog)
+    arguments = parse_arguments(argv, source, path, basics_of(name, images), prog)
     if arguments.few_shot:
         require_alone("--few-shot")
     config = dataclasses.replace(TrainConfig.from_dict(arguments.train.to_dict()), dataset=name)
@@ -136,8 +137,8 @@ def parse_arguments(
     known: Mapping[str, Any],
     prog: str = "minivit finetune",
 ) -> Arguments:
-    """Batches and augmentation from `known`, the recipe of the data set; the recipe here; the model
-    of the source, each overriding the one before; then the flags.
+    """Batches and augmentation from `known`, the settings of the data set; the recipe here; the
+    model of the source, each overriding the one before; then the flags.
     """
     kept = {one.name for one in dataclasses.fields(Augmentation)}
     kept |= {"batch_size", "val_fraction", "stratify"}

@@ -22,7 +22,7 @@ from minivit.engine import QUICK, RECIPES, Run, TensorBoard, TrainConfig, Traine
 from minivit.engine.budget import in_seconds, seconds_per_epoch
 from minivit.engine.distributed import SET_UP, find_world
 from minivit.engine.memory import require_training_memory, training_memory
-from minivit.engine.recipes import MEASURED, recipe_for
+from minivit.engine.recipes import MEASURED, basics_of, recipe_for
 from minivit.engine.trainer import make_objective
 from minivit.errors import UserError, pasteable
 from minivit.files import read_json
@@ -81,7 +81,7 @@ def run(
 ) -> int:
     """Parse, build, train, test; 130 if interrupted.
 
-    changes: what a related command changes in the recipe.
+    changes: what a related command changes in the settings of the data set.
     """
     arguments, world = parse_arguments(argv, changes or {}, prog), find_world()
     budget = in_seconds(arguments.budget) if arguments.budget else None
@@ -94,7 +94,8 @@ def run(
     name = world.from_main(lambda: choose_dataset(train, load))
     source = find_source(name)
     if not arguments.preset and not arguments.config:
-        arguments = parse_arguments(argv, {**recipe_of(name, source), **(changes or {})}, prog)
+        own = {**basics_of(name, source), **changes} if changes else recipe_of(name, source)
+        arguments = parse_arguments(argv, own, prog)
     config = dataclasses.replace(arguments.train, dataset=name)
     if arguments.dry_run:
         return describe(config)

@@ -81,7 +81,12 @@ def recipe_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
     Raises:
         UserError: there is no such data set.
     """
-    return RECIPES.get(dataset) or {
-        "dataset": dataset,
-        **(source or find_source(dataset)).recipe,
-    }
+    return RECIPES.get(dataset) or basics_of(dataset, source)
+
+
+def basics_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
+    """The settings of a data set that suit every task, for pretraining, fine-tuning and studies.
+
+    source, Raises: as `recipe_of`.
+    """
+    return {"dataset": dataset, **(source or find_source(dataset)).recipe}

@@ -18,7 +18,7 @@ from minivit.data import Dataset
 from minivit.engine.budget import seconds_per_epoch
 from minivit.engine.config import TrainConfig
 from minivit.engine.once import train_once
-from minivit.engine.recipes import recipe_of
+from minivit.engine.recipes import basics_of
 from minivit.engine.run import Run
 from minivit.models.config import preset_for_data
 
@@ -171,9 +171,9 @@ class Plan:
         return dataclasses.replace(dataset, test=dataset.test[:QUICK_TEST])
 
     @cached_property
-    def recipe(self) -> Mapping[str, Any]:
-        """The recipe of the data set."""
-        return recipe_of(self.dataset)
+    def basics(self) -> Mapping[str, Any]:
+        """The settings of the data set, which each member changes."""
+        return basics_of(self.dataset)
 
     @property
     def data_name(self) -> str:
@@ -196,9 +196,9 @@ class Plan:
         return [m for m in found if m.changes.get("train_images", 0) == fewest[m.group]]
 
     def config(self, member: Member, seed: int) -> TrainConfig:
-        """The recipe of the data set with the member's changes."""
+        """The settings of the data set with the member's changes."""
         few = QUICK if self.quick else {}
-        own = {**self.recipe, **member.changes, **few, "seed": seed}
+        own = {**self.basics, **member.changes, **few, "seed": seed}
         return overlay(TrainConfig(), {**own, "data_dir": self.data_dir}).placed()
 
     def train(self, folder: Path, member: Member, seed: int, available: int) -> float:
