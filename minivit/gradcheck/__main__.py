@@ -1,4 +1,4 @@
-"""`python -m minivit.gradcheck` is `minivit gradcheck`."""
+"""`python -m minivit.gradcheck` is the same as `minivit gradcheck`."""
 
 import sys
 

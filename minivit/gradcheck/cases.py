@@ -1,6 +1,6 @@
-"""Everything with a backward, and small inputs to check it on.
+"""Everything that has a backward, with small inputs to check it on.
 
-A new pair or layer gets a line here; a test fails if one of `functional/` is missing.
+Every new pair or layer needs a line here; a test fails if a pair of `functional/` is missing.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ from minivit.models import MaskedViT, ViT, ViTConfig
 Case = Callable[..., list[Result]]
 
 rng = np.random.default_rng(0)
-# a generator for later additions, so that the numbers of the others stay the same
+# a separate generator for later additions, so that the earlier cases keep their numbers
 extra = np.random.default_rng(1)
 
 
@@ -121,7 +121,7 @@ def pairs() -> Iterator[tuple[str, Case]]:
 
 
 def layers() -> Iterator[tuple[str, Case]]:
-    """Every layer, with dropout if it has any."""
+    """Every layer, with dropout where it has a rate."""
     x = draw(4, 5, 12)
     images = draw(2, 3, 4, 6)
     block: dict[str, Any] = {"act": GeluTanh(), "dropout": 0.2, "attn_dropout": 0.2}
@@ -160,7 +160,7 @@ def layers() -> Iterator[tuple[str, Case]]:
 
 
 def models() -> Iterator[tuple[str, Case]]:
-    """The whole model: both kinds of pooling, all positions, with and without dropout."""
+    """Whole models: all kinds of pooling and positions, with and without dropout."""
     small: dict[str, Any] = {
         "image_size": (8, 12),
         "num_classes": 3,

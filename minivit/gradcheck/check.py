@@ -1,4 +1,4 @@
-"""Gradients against finite differences, along random directions and element by element.
+"""Checks gradients against finite differences, along random directions and element by element.
 
 An output array is reduced to one number L = Σ w·out with random weights w; then ∂L/∂out = w is
 passed to backward. Along a direction v, the derivative of L is estimated from five points,
@@ -37,9 +37,9 @@ FLOOR = 1e-3
 class Result:
     """The largest error found in one tensor.
 
-    error: `|analytic - numeric|` over the larger of the two, or over a thousandth of the largest
-    gradient in the check if both are smaller: a gradient that is exactly zero (such as the key
-    bias's, to which softmax is invariant) can only be measured up to rounding.
+    error: `|analytic - numeric|` divided by the larger of the two, or by a thousandth of the
+    largest gradient in the check if both are smaller: a gradient that is exactly zero (such as that
+    of the key bias, to which softmax is invariant) can only be measured up to rounding.
     where: the index of the element, or "direction k".
     """
 
@@ -95,7 +95,7 @@ def check_gradients(
 
 
 def _badness(result: Result) -> tuple[bool, float]:
-    """Sort key: a wrong element ranks above a wrong direction, as it shows where."""
+    """Sort key: a wrong element ranks above a wrong direction, as it shows where the error is."""
     return not result.passed and result.where.startswith("["), result.error
 
 
@@ -104,7 +104,7 @@ def _require_match(name: str, tensor: np.ndarray, gradient: np.ndarray | None) -
         raise UserError(f"backward returned no gradient for {name}")
     found, expected = (gradient.shape, gradient.dtype), (tensor.shape, np.dtype(np.float64))
     if found != expected:
-        raise UserError(f"the gradient of {name} is {found}; expected {expected}")
+        raise UserError(f"the gradient of {name} has shape and dtype {found}; expected {expected}")
     if tensor.dtype != np.float64:
         raise UserError(f"{name} is {tensor.dtype}; gradients are checked in float64")
 
@@ -150,7 +150,7 @@ def check_pair(
     seed: int = 0,
     **budget: Any,
 ) -> list[Result]:
-    """Check a pair of `functional/`: `forward(*inputs, *options) -> out, cache`.
+    """Check a forward/backward pair of `functional/`: `forward(*inputs, *options) -> out, cache`.
 
     Args:
         inputs: float64 arrays by name, in the order of forward's arguments and of what
@@ -181,7 +181,7 @@ def check_layer(
         ones (γ = 1, bias = 0, a zero head) would hide errors. budget: `directions`, `max_elements`
         and `step` of `check_gradients`.
 
-    Dropout is on if the layer has a rate: each evaluation draws the same masks.
+    Dropout is active if the layer has a dropout rate; every evaluation draws the same masks.
     """
     rng = np.random.default_rng(seed)
     parameters = dict(layer.named_parameters())
