@@ -69,7 +69,6 @@ ALLOWED = {
     ("minivit/course/exercises/ch09_training.py", "normalise"): _NAME,
     ("minivit/course/exercises/ch13_masked_patches.py", "colours"): _NAME,
     ("minivit/course/exercises/ch14_fine_tuning.py", "centres"): _NAME,
-    ("minivit/course/diagnosis.py", "in the place of"): "the place itself is meant",
     ("docs/attention.md", "centre"): _SCORE,
     ("notebooks/12_explanation.ipynb", "centre"): _SCORE,
 }

@@ -1,10 +1,10 @@
-"""The course in `notebooks/`: exercises that grade themselves, and what the notebooks share.
+"""The course in `notebooks/`: self-grading exercises, and helpers that the notebooks share.
 
 In a notebook::
 
     from minivit import course
-    course.begin()                                # figures and arrays as the course has them
-    course.check("04.b", my_layernorm_backward)   # right, or what the mistake looks like
+    course.begin()                                # set up how figures and arrays look
+    course.check("04.b", my_layernorm_backward)   # says "right", or what the mistake is
     course.case("04.b")                           # the arguments on which it was wrong
 """
 

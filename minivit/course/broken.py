@@ -16,10 +16,10 @@ class Patient(NamedTuple):
 
 
 def broken(name: str, train: Split, val: Split, schedule: Callable[[int], float]) -> Patient:
-    """The same with fault "A", "B" or "C". Read this after your diagnosis.
+    """The inputs with fault "A", "B" or "C". Read this code only after your diagnosis.
 
     Raises:
-        UserError: there is no such training.
+        UserError: there is no such training run.
     """
     match name:
         case "A":

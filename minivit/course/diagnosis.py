@@ -1,8 +1,8 @@
 """What a wrong answer looks like, in words.
 
-A cause is named only if it explains the answer on all arguments that were tried: first the usual
-mistakes of the exercise, then slips in the code of the right answer, then two of them at once. If
-no cause explains the answer, the message says where it differs and by how much.
+A cause is named only if it explains the answer on all arguments that were tried. The candidates are
+the common mistakes of the exercise, then slips in the code of the right answer, then pairs of them.
+If no cause explains the answer, the message says where it differs and by how much.
 """
 
 import itertools
@@ -21,7 +21,7 @@ PAIRS = 500
 
 
 def diagnose(exercise: Exercise, trials: list[Trial], wrong: list[int]) -> str:
-    """Describe the wrong results; a cause that several share is named once."""
+    """Describe the wrong results; a cause that several results share is named once."""
     names: dict[str, list[str]] = {}
     causes = _causes(exercise, trials, wrong)
     for i in wrong:
@@ -54,9 +54,9 @@ def _causes(exercise: Exercise, trials: list[Trial], wrong: list[int]) -> dict[i
 
 
 def _explained(candidate: Callable, trials: list[Trial], results: list[int]) -> list[int]:
-    """Which of the results equal those of the candidate on all arguments. None if for another
-    result the candidate gives something that is neither right nor the given answer: then it is not
-    the cause.
+    """Those of the results that equal the candidate's on all arguments. Empty if any other result
+    of the candidate is neither right nor equal to the given one: the candidate is then not the
+    cause.
     """
     for trial in trials:
         found = _results(candidate, trial)
@@ -73,7 +73,7 @@ def _explained(candidate: Callable, trials: list[Trial], results: list[int]) -> 
 
 
 def _tells(trials: list[Trial], i: int) -> bool:
-    """Whether a wrong result is finite anywhere: results that are all NaN cannot be told apart."""
+    """Whether a result is wrong and finite for some arguments: all causes of NaN look alike."""
     return any(
         np.isfinite(as_array(t.given[i]).astype(float)).all()
         and not same(t.given[i], t.right[i], t.rtol)
@@ -109,23 +109,23 @@ OF_RESULTS: dict[str, Callable] = {
         lambda r: r / r.max(-1, keepdims=True)
     ),
 }
-"""Operations that may have been applied to a right result once too often."""
+"""Operations that may have been applied to a right result by mistake."""
 
 OF_ARGUMENTS: dict[str, Callable] = {
     "{} is left out": lambda a: 0 * a,
     "{} is left out, as if it were 1": lambda a: a**0,
-    "{} counts twice": lambda a: 2 * a,
-    "{} counts half": lambda a: a / 2,
+    "{} is counted twice": lambda a: 2 * a,
+    "only half of {} is counted": lambda a: a / 2,
     "the sign of {} is wrong": lambda a: -a,
     "{} is squared": lambda a: a * a,
     "the square root of {} is taken": np.sqrt,
     "it is divided by {} where it should be multiplied, or vice versa": lambda a: 1 / a,
-    "{} is one too large": lambda a: a + 1,
-    "{} is one too small": lambda a: a - 1,
+    "{} is too large by 1": lambda a: a + 1,
+    "{} is too small by 1": lambda a: a - 1,
     "{} is read in reverse order": lambda a: a[::-1],
     "{} is read in reverse order along its last axis": lambda a: a[..., ::-1],
     "{} is transposed": lambda a: a.swapaxes(-1, -2),
-    "the first of {} is used for all": lambda a: np.repeat(a[:1], len(a), 0),
+    "only the first element of {} is used, for all": lambda a: np.repeat(a[:1], len(a), 0),
     "only the mean of {} is used": lambda a: np.full_like(a, a.mean()),
     "the mean of {} was subtracted first": lambda a: a - a.mean(-1, keepdims=True),
 }
@@ -138,18 +138,18 @@ def _usual(exercise: Exercise, trials: list[Trial]) -> Candidates:
 
 
 def _moved(exercise: Exercise, trials: list[Trial]) -> Candidates:
-    """Right numbers in another place, direction or order."""
+    """Right numbers in the wrong place, direction or order."""
 
     count = len(exercise.outputs)
     for i, j in itertools.permutations(range(count), 2):
-        words = f"{exercise.outputs[j]} is in the place of {exercise.outputs[i]}, swapped"
+        words = f"{exercise.outputs[j]} is where {exercise.outputs[i]} should be: are they swapped?"
         yield words, lambda *a, i=i, j=j: _put(exercise.answer(*a), i, j, count)
     for i, right in enumerate(trials[0].right):
         changes = dict(OF_RESULTS)
         if np.ndim(right) > 1:
             changes["it is transposed"] = lambda r: np.swapaxes(r, -1, -2)
         for axis in range(np.ndim(right)):
-            changes[f"axis {axis} runs in reverse order"] = lambda r, axis=axis: np.flip(r, axis)
+            changes[f"axis {axis} is in reverse order"] = lambda r, axis=axis: np.flip(r, axis)
         for words, change in changes.items():
             yield words, lambda *a, i=i, c=change: _change(exercise.answer(*a), i, c, count)
     for i, argument in enumerate(trials[0].arguments):
@@ -184,7 +184,7 @@ def _slipped(exercise: Exercise, trials: list[Trial]) -> Candidates:
 
 
 def _argued(exercise: Exercise, trials: list[Trial]) -> Candidates:
-    """Right for other arguments."""
+    """The right answer for changed arguments."""
     for i, argument in enumerate(trials[0].arguments):
         if isinstance(argument, np.ndarray | int | float):
             for words, change in OF_ARGUMENTS.items():
@@ -259,7 +259,7 @@ def _factor(trial: Trial, i: int) -> float | None:
 
 
 def _two(exercise: Exercise, trials: list[Trial]) -> Candidates:
-    """Two mistakes at once: a usual one combined with another or with a slip; or two slips."""
+    """Two mistakes at once: a common one combined with another or with a slip, or two slips."""
     code = read(exercise.answer)
     singles = list(slips(code)) if code else []
     seconds = [(words, changed.run()) for words, changed in singles]
@@ -280,7 +280,7 @@ def _within(outer: list, inner: list, exercise: Exercise) -> Candidates:
 
 
 def _calling(function: Any, right: Callable, other: Callable) -> Callable | None:
-    """The function with calls of `right` replaced, also inside functions it closes over."""
+    """The function with calls of `right` replaced by `other`, also in functions it closes over."""
     if not isinstance(function, types.FunctionType) or function is right:
         return None
     closure = function.__closure__
@@ -319,8 +319,8 @@ def _describe(exercise: Exercise, trials: list[Trial], i: int) -> str:
     if not np.isfinite(given).all() and np.isfinite(right).all():
         kind = "NaN" if np.isnan(given).any() else "infinite"
         return (
-            f"{only}Some of its numbers are {kind}: a division by zero, a root of a negative "
-            "number, or an exponential that overflows"
+            f"{only}Some of its numbers are {kind}, from a division by zero, the square root of a "
+            "negative number, or an exponential that overflows"
         )
     difference = np.abs(given - right)
     worst = np.unravel_index(np.nanargmax(difference), given.shape)

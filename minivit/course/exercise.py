@@ -1,4 +1,4 @@
-"""An exercise: the right answer, arguments to try it on, and the usual wrong answers."""
+"""An exercise: the right answer, arguments to test an answer on, and common mistakes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mistake:
-    """A usual wrong answer; an answer that gives the same numbers is recognized as it.
+    """A common mistake, recognized in any answer that gives the same numbers.
 
     words: the description for the reader: "the mean over the token is missing …".
-    wrong: computes it, with the arguments and results of the exercise's answer; or, if the answer
-    is a number, the wrong number.
+    wrong: a function that makes this mistake, with the arguments and results of the exercise's
+    answer; if the answer is a number, the wrong number.
     """
 
     words: str
@@ -22,10 +22,10 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Hard:
-    """Arguments on which answers fail that are right elsewhere.
+    """Arguments on which an answer can fail even if it is right on ordinary ones.
 
     words: what is hard about them: "where one row has large logits and the others do not".
-    draw: draws them.
+    draw: draws the arguments.
     """
 
     words: str
@@ -37,22 +37,25 @@ class Exercise:
     """One exercise of the course.
 
     name: chapter and letter, "04.b".
-    answer: the right function or number. The source of a function written as `def` in plain NumPy
-    is analyzed, too: see `minivit.course.slips`. outputs: the names of what it returns, for
-    messages.
+    answer: the right function or number. The source of a function written with `def` in plain
+        NumPy is analyzed, too: see `minivit.course.slips`.
+    outputs: the names of its results, for messages.
     inputs: draws arguments: (generator, size) -> tuple; size 0, 1, 2 … gives different shapes.
     hard: further arguments, which catch answers that are right by chance.
-    mistakes: the usual ones.
+    mistakes: common mistakes.
     forward: if `answer` is a gradient: the function whose gradient it is, as
         (args) -> (function, tensors): `function()` returns the loss as a number, `tensors` are the
         arrays to perturb, in the order of `outputs`. See `minivit.course.grader`.
-    grown: if loops are not allowed: draws arguments that grow with the number, (generator, number)
-    -> tuple; the number of lines run must stay the same. warm_up: whether the chapter prints the
-    answer. grade: for answers with many named results: grades the answer instead of the default
-    grader. See `minivit.course.whole`. because: for a multiple-choice question: why the right
-    answer is right. The mistakes then say why the others are wrong. parts: if the answer consists
-    of functions from other exercises: the names of those exercises. Each function is graded first.
-    rtol: tolerance relative to the largest number of the result.
+    grown: if loops are not allowed: draws arguments whose size grows with a number,
+        (generator, number) -> tuple; the number of lines run must stay the same.
+    warm_up: whether the chapter shows the answer.
+    grade: for answers with many named results: grades the answer instead of the default grader.
+        See `minivit.course.whole`.
+    because: for a multiple-choice question: why the right answer is right. The mistakes then say
+        why the others are wrong.
+    parts: if the answer consists of functions from other exercises: the names of those exercises.
+        Each function is graded first.
+    rtol: tolerance relative to the largest number in the result.
     """
 
     name: str
@@ -94,7 +97,7 @@ def gradient_of(function: Callable, *names: str) -> Callable:
     """`Exercise.forward` for an answer `backward(dout, *arguments)`, the backward of
     `function(*arguments)`: the loss is Σ dout·function(*arguments).
 
-    names: of the leading arguments whose gradients the answer returns, in order.
+    names: names for the leading arguments, those whose gradients the answer returns, in order.
     """
 
     def forward(

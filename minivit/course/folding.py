@@ -1,11 +1,11 @@
-"""Which cells of a notebook are folded: those in which most lines draw a figure."""
+"""Decides which cells of a notebook are folded: those in which most lines draw a figure."""
 
 import ast
 from typing import Any
 
 FOLDED: dict[str, Any] = {"cellView": "form", "jupyter": {"source_hidden": True}}
-"""The metadata of such a cell: Colab reads the first, JupyterLab and tools that follow it the
-second.
+"""The metadata of a folded cell: Colab reads the first entry; JupyterLab and tools that follow it
+read the second.
 """
 
 FEWEST = 6
@@ -46,7 +46,7 @@ class _Lines(ast.NodeVisitor):
         return bool(names & self.names)
 
     def _bind(self, node: ast.AST) -> None:
-        """Objects made by drawing are also drawn with: panels, one of them, its bars."""
+        """Add the names that a drawing statement binds: lines that use them later draw, too."""
         targets = getattr(node, "targets", [getattr(node, "target", None)])
         for target in filter(None, targets):
             self.names |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}

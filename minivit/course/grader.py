@@ -1,8 +1,8 @@
 """Exercises that grade themselves and explain wrong answers.
 
-`check("04.b", my_layernorm_backward)` calls the function on hidden arguments, usual and hard ones,
-and compares the result with the right answer and, if it is a gradient, with finite differences.
-`case("04.b")` returns the arguments on which it failed.
+`check("04.b", my_layernorm_backward)` calls the function on hidden arguments, ordinary and hard
+ones, and compares the result with the right answer and, if it is a gradient, with finite
+differences. `case("04.b")` returns the arguments on which it failed.
 """
 
 import inspect
@@ -32,7 +32,7 @@ from minivit.course.trial import (
 from minivit.gradcheck.check import check_gradients
 
 SIZES = 3
-"""Number of usual shapes that an answer is tried on."""
+"""Number of ordinary sets of arguments, of different shapes, that an answer is tested on."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class Case:
 
 
 _cases: dict[str, Case] = {}
-"""The last case that each exercise failed on."""
+"""For each exercise, the last case on which the answer failed."""
 
 
 def check(name: str, answer: Any = None) -> Verdict:
     """Grade an answer to an exercise of the course.
 
     Args:
-        name: of the exercise, such as "04.b". answer: the function or number that it asks for.
+        name: the exercise, such as "04.b". answer: the function or number that it asks for.
 
     Returns:
         a verdict that says what is wrong; it is true if nothing is.
@@ -88,9 +88,9 @@ def check(name: str, answer: Any = None) -> Verdict:
 
 
 def case(name: str) -> Case:
-    """The arguments on which the last answer failed, with the right results and its own.
+    """The arguments on which the last answer failed, with the right results and the answer's.
 
-    Before a check, and after one that passed: the first arguments, without an answer.
+    Before a check and after a successful one: the first arguments and the right results.
 
     Raises:
         UserError: there is no such exercise.
@@ -149,7 +149,9 @@ def _grade_parts(names: tuple[str, ...], answer: Any) -> None:
     for name, part in zip(names, answer, strict=True):
         verdict = check(name, part)
         if not verdict:
-            raise WrongAnswerError(f'course.check("{name}", …) first says: {verdict.words}')
+            raise WrongAnswerError(
+                f'course.check("{name}", …) must pass first; it says: {verdict.words}'
+            )
 
 
 def _grade_value(exercise: Exercise, answer: Any) -> str:
@@ -182,16 +184,17 @@ def _near(answer: Any, right: Any) -> str:
     if a.dtype.kind not in "iuf" or b.dtype.kind not in "iuf" or a.shape != b.shape:
         return ""
     if a.ndim and _same_value(np.sort(a), np.sort(b)):
-        return ": the numbers are right, but in another order"
+        return ": the numbers are right, but in the wrong order"
     if _same_value(-a, b):
         return ": the sign is reversed, or a minus sign is missing"
     if not a.ndim and _same_value(b, np.round(b)) and abs(a - b) == 1:
-        return f": it is one too {'large' if a > b else 'small'}"
+        return f": it is too {'large' if a > b else 'small'} by 1"
     if _same_value(answer, right, rtol=0.05):
         return ", but close: give the exact number, not a rounded one"
     if a.ndim:
-        wrong = [i for i in range(len(a)) if not _same_value(a[i], b[i])]
-        return f": number {' and '.join(str(i + 1) for i in wrong)} of {len(a)} is wrong"
+        wrong = [str(i + 1) for i in range(len(a)) if not _same_value(a[i], b[i])]
+        number, verb = ("numbers", "are") if len(wrong) > 1 else ("number", "is")
+        return f": {number} {' and '.join(wrong)} of {len(a)} {verb} wrong"
     return ""
 
 
@@ -205,7 +208,7 @@ def _same_value(a: Any, b: Any, rtol: float | None = None) -> bool:
 
 
 def _all_trials(exercise: Exercise, answer: Callable) -> list[Trial]:
-    """Run the answer on all arguments, usual and hard ones."""
+    """Run the answer on all arguments, ordinary and hard ones."""
     trials = []
     for size in range(SIZES):
         trials.append(_try(exercise, answer, draw(exercise, size)))
@@ -217,7 +220,7 @@ def _all_trials(exercise: Exercise, answer: Callable) -> list[Trial]:
         except CallError:
             if all(_right(t, n) for t in usual for n in range(len(exercise.outputs))):
                 raise
-            return usual  # wrong without floating-point issues, which says more
+            return usual  # already wrong on these, where the cause is easier to see
     return trials
 
 
@@ -251,7 +254,7 @@ def _right(trial: Trial, i: int) -> bool:
 
 
 def _refuse_loops(exercise: Exercise, answer: Callable) -> None:
-    """If loops are not allowed, larger arguments must not run more lines."""
+    """If loops are not allowed, check that larger arguments do not run more lines."""
     if exercise.grown is None:
         return
     few, many = (
@@ -265,7 +268,7 @@ def _refuse_loops(exercise: Exercise, answer: Callable) -> None:
 
 
 def _try_float32(exercise: Exercise, answer: Callable) -> str:
-    """float32 in must give about the same numbers; a note if it gives float64."""
+    """Check that float32 arguments give about the same numbers; a note if the result is float64."""
     wide = draw(exercise, 0, "float32")
     trial = _try(exercise, answer, wide)
     for i, name in enumerate(exercise.outputs):
@@ -274,7 +277,7 @@ def _try_float32(exercise: Exercise, answer: Callable) -> str:
             raise WrongAnswerError(f"{name} is right in float64, but too inaccurate in float32")
         if right.dtype == np.float32 and given.dtype == np.float64 and given.ndim:
             return (
-                f". (A note: {name} is float64 where the arguments are float32. np.sqrt(2) and "
+                f". (Note: {name} is float64, although the arguments are float32. np.sqrt(2) and "
                 "np.zeros(3) are float64; math.sqrt(2) and np.zeros_like(x) keep the array's "
                 "dtype)"
             )
@@ -282,7 +285,7 @@ def _try_float32(exercise: Exercise, answer: Callable) -> str:
 
 
 def _slopes(exercise: Exercise, answer: Callable) -> float:
-    """The worst relative error compared with finite differences."""
+    """The largest relative error, compared with finite differences."""
     assert exercise.forward is not None
     arguments = draw(exercise, 0)
     objective, tensors = exercise.forward(*arguments)
@@ -291,7 +294,7 @@ def _slopes(exercise: Exercise, answer: Callable) -> float:
     worst = max(check_gradients(objective, gradients, tensors), key=lambda result: result.error)
     if not worst.passed:
         raise WrongAnswerError(
-            f"{worst.tensor} disagrees with finite differences: {worst.analytic:.6g} along "
-            f"{worst.where}, where they measure {worst.numeric:.6g}"
+            f"{worst.tensor} disagrees with finite differences: along {worst.where} it gives "
+            f"{worst.analytic:.6g}, and finite differences give {worst.numeric:.6g}"
         )
     return worst.error

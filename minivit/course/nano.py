@@ -1,4 +1,4 @@
-"""Train Nano on the shapes with gradients and an Adam written by the reader; graded by accuracy.
+"""Train Nano on the shapes with the reader's own gradients and Adam, and grade its accuracy.
 
 Chapter 09 shows `train_by_hand`; a test keeps the two in sync.
 """
@@ -21,7 +21,7 @@ ENOUGH = 0.9
 
 
 def train_by_hand(backward, adam, images, labels, epochs):
-    """Yields the weights after each epoch."""
+    """Yield the weights after each epoch."""
     model = ViT(ViTConfig.preset("Nano/4"), seed=0)
     w = {name: parameter.data.copy() for name, parameter in model.named_parameters()}
     m = {name: np.zeros_like(array) for name, array in w.items()}
@@ -51,14 +51,14 @@ def train_by_hand(backward, adam, images, labels, epochs):
 
 
 def accuracy(w: Arrays, images: np.ndarray, labels: np.ndarray) -> float:
-    """The fraction classified correctly."""
+    """The fraction of images that are classified correctly."""
     parts = np.array_split(np.arange(len(images)), len(images) // 50)
     logits = [vit_forward(images[rows], w, patch_size=4, num_heads=4)["head"] for rows in parts]
     return float((np.concatenate(logits).argmax(-1) == labels).mean())
 
 
 def grade_training(answer: tuple[Callable, Callable], remember: Callable) -> str:
-    """`Exercise.grade` for (backward, adam), both known to be right: train Nano with them."""
+    """`Exercise.grade` for (backward, adam), both of which have passed: train Nano with them."""
     data = shapes.load(num_train=size(12_000, 64), num_test=size(1000, 50))
     normalize = Statistics.of(data.train.images).normalize
     images, tests = normalize(data.train.images), normalize(data.test.images)

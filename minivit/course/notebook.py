@@ -1,4 +1,4 @@
-"""What the notebooks share and is not part of a Vision Transformer."""
+"""Helpers that the notebooks share and that are not part of a Vision Transformer."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ def size(full: Any, small: Any) -> Any:
 
 
 def begin() -> None:
-    """Set up figures and arrays for this course."""
+    """Set up how figures and arrays are displayed in this course."""
     with contextlib.suppress(ImportError):
         from IPython import get_ipython
 
@@ -33,7 +33,7 @@ def begin() -> None:
 
     mpl.rcParams.update(
         {
-            "figure.dpi": 100,  # "retina" doubles it and displays at half the size
+            "figure.dpi": 100,  # "retina" doubles it and displays figures at half the size
             "figure.constrained_layout.use": True,
             "figure.figsize": (6, 3.2),
             "axes.spines.top": False,
@@ -68,11 +68,11 @@ def move_sliders() -> None:
 def slide(draw: Callable[..., Any], **choices: tuple) -> None:
     """Show a figure, with a slider for each argument of `draw`.
 
-    Without widgets the figure is shown, too, with the first choice of each.
+    Without ipywidgets, the figure is shown without sliders, with the first value of each argument.
 
     Args:
         draw: makes a matplotlib figure; called with one choice per name.
-        choices: the values of each argument; the first is the initial one.
+        choices: the values of each argument; the first is the initial value.
     """
     import matplotlib.pyplot as plt
     from IPython.display import display
@@ -113,11 +113,11 @@ def _orderly(values: tuple) -> bool:
 def trained(name: str = "nano", **changes: Any) -> Trained:
     """A small model trained on the shapes with that data set's recipe and `changes`.
 
-    The first call trains it in the folder runs/course-NAME, in two minutes, with one line of
-    progress; later calls load it.
+    The first call trains it in the folder runs/course-NAME, which takes two minutes and displays
+    one line of progress; later calls load it.
 
     Args:
-        name: of the folder. changes: training settings, such as `pos_embed="none"`.
+        name: NAME of the folder. changes: training settings, such as `pos_embed="none"`.
     """
     short = size({}, {"train_images": 2000, "epochs": 1})
     config = TrainConfig.from_dict({**RECIPES["shapes"], **short, **changes})

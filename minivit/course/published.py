@@ -13,7 +13,7 @@ def published(folder: str, side: int) -> Trained:
     """The model in a folder, for images of side × side pixels.
 
     If there is no such folder, a small model with random weights is used instead, so that all cells
-    run. A printed line says which it is.
+    run. A printed line says which of the two it is.
     """
     if Path(folder).exists():
         found = load(folder, size=(side, side))

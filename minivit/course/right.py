@@ -1,7 +1,7 @@
 """The right answers for chapters 00 to 08, in plain NumPy, as a reader would write them.
 
-Their source is analyzed as well as run: `minivit.course.slips` computes what a slip in one of their
-lines gives. `tests/course/test_right.py` compares them with minivit's own functions.
+Their source is analyzed, too: `minivit.course.slips` makes small changes to it and runs the changed
+functions. `tests/course/test_right.py` compares them with minivit's own functions.
 """
 
 import math

@@ -1,8 +1,7 @@
-"""Slips of the pen: small changes to the code of a right answer, each with a description.
+"""Slips: small changes to the code of a right answer, each with a description.
 
-A common mistake is usually a small one: a missing term, a flipped sign, a sum instead of a mean,
-another axis. `slips` finds them in the source of the right answer, so that no exercise has to list
-them.
+Most mistakes are small: a missing term, a flipped sign, a sum instead of a mean, the wrong axis.
+`slips` derives them from the source of the right answer, so that no exercise has to list them.
 """
 
 import ast
@@ -17,7 +16,7 @@ from typing import Any
 AXES = (-1, 0, 1, -2, None)
 
 LEFT_OUT = {
-    "sqrt": "the root of `{}` is missing",
+    "sqrt": "the square root of `{}` is missing",
     "exp": "the exponential of `{}` is missing",
     "log": "the logarithm of `{}` is missing",
     "abs": "the absolute value of `{}` is missing",
@@ -29,13 +28,13 @@ LEFT_OUT = {
 """The description of a missing function; `{}` is its argument."""
 
 TWINS = {
-    "sum": ("mean", "a mean was used instead of a sum: `{}`"),
-    "mean": ("sum", "a sum was used instead of a mean: `{}`"),
-    "max": ("min", "the minimum was taken instead of the maximum: `{}`"),
-    "maximum": ("minimum", "the smaller was taken instead of the larger: `{}`"),
-    "minimum": ("maximum", "the larger was taken instead of the smaller: `{}`"),
-    "sin": ("cos", "a cosine was used instead of a sine: `{}`"),
-    "cos": ("sin", "a sine was used instead of a cosine: `{}`"),
+    "sum": ("mean", "a mean was used instead of the sum `{}`"),
+    "mean": ("sum", "a sum was used instead of the mean `{}`"),
+    "max": ("min", "a minimum was used instead of the maximum `{}`"),
+    "maximum": ("minimum", "a minimum was used instead of the maximum `{}`"),
+    "minimum": ("maximum", "a maximum was used instead of the minimum `{}`"),
+    "sin": ("cos", "a cosine was used instead of the sine `{}`"),
+    "cos": ("sin", "a sine was used instead of the cosine `{}`"),
 }
 
 
@@ -47,7 +46,7 @@ class Code:
     function: Callable
 
     def run(self) -> Callable:
-        """The function that this tree defines, with the original's names in scope."""
+        """The function that this tree defines, with the original function's globals in scope."""
         scope = dict(self.function.__globals__)
         code = compile(ast.fix_missing_locations(self.tree), "<slip>", "exec")
         exec(code, scope)
@@ -71,7 +70,7 @@ class _Put(ast.NodeTransformer):
 
 @functools.cache
 def read(function: Callable) -> Code | None:
-    """The source of a function written as `def`; None if it is not available."""
+    """The parsed source of a function written with `def`; None if it is not available."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
@@ -92,7 +91,7 @@ def slips(code: Code) -> Iterator[tuple[str, Code]]:
 
 
 def confusions(code: Code) -> Iterator[tuple[str, Code]]:
-    """Each use of a name, replaced by each of the function's other names."""
+    """Each use of a variable, replaced by each of the function's other variables."""
     (body,) = code.tree.body
     assert isinstance(body, ast.FunctionDef)
     names = {argument.arg for argument in body.args.args}
@@ -141,7 +140,7 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
         for factor, other in ((right, left), (left, right)):
             yield f"the factor `{_text(factor)}` is missing in `{whole}`", other
             yield (
-                f"the factor `{_text(factor)}` is there twice in `{whole}`",
+                f"the factor `{_text(factor)}` appears twice in `{whole}`",
                 ast.BinOp(node, op, factor),
             )
             yield (
@@ -149,7 +148,7 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
                 ast.BinOp(other, ast.Div(), factor),
             )
         for mixed in _spread(left, right):
-            yield f"the parentheses are missing: `{_text(mixed)}` and not `{whole}`", mixed
+            yield f"the parentheses are missing: `{_text(mixed)}` instead of `{whole}`", mixed
     elif isinstance(op, ast.Div | ast.FloorDiv):
         yield f"the division by `{b}` is missing", left
         yield (
@@ -157,11 +156,11 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
             ast.BinOp(left, ast.Mult(), right),
         )
         yield f"it is divided by `{b}` twice", ast.BinOp(node, op, right)
-        yield f"`{whole}` is upside down", ast.BinOp(right, op, left)
+        yield f"numerator and denominator are swapped in `{whole}`", ast.BinOp(right, op, left)
         for mixed in _spread(left, right, op):
-            yield f"the parentheses are missing: `{_text(mixed)}` and not `{whole}`", mixed
+            yield f"the parentheses are missing: `{_text(mixed)}` instead of `{whole}`", mixed
     elif isinstance(op, ast.MatMult):
-        yield f"`{whole}` is reversed", ast.BinOp(right, op, left)
+        yield f"the factors of `{whole}` are swapped", ast.BinOp(right, op, left)
         for operand in (left, right):
             if (
                 not (isinstance(operand, ast.Attribute) and operand.attr == "T")
@@ -172,7 +171,7 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
                     _swapped(node, operand),
                 )
     elif isinstance(op, ast.Pow):
-        yield f"the power is missing: `{a}` and not `{whole}`", left
+        yield f"the power is missing: `{a}` instead of `{whole}`", left
 
 
 def _spread(left: ast.expr, right: ast.expr, op: ast.operator | None = None) -> Iterator[ast.expr]:
@@ -216,7 +215,7 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
     if name in LEFT_OUT:
         yield LEFT_OUT[name].format(_text(subject)), subject
     elif len(node.args) == 1 and not method and not node.keywords and name not in TWINS:
-        yield f"`{name}` is left out: `{_text(subject)}` and not `{whole}`", subject
+        yield f"`{name}` is left out: `{_text(subject)}` instead of `{whole}`", subject
     if name in ("maximum", "minimum"):
         yield f"`{_text(subject)}` is not clipped as in `{whole}`", subject
     if name in TWINS:
@@ -253,12 +252,12 @@ def _other_axes(node: ast.Call, name: str, whole: str) -> Iterator[tuple[str, as
         changed = copy.copy(node)
         changed.args = list(node.args)
         changed.args[places[-1]] = ast.Constant(axis)
-        over = "all numbers together" if axis is None else f"axis {axis}"
-        yield f"`{whole}` was taken over {over}, and not over axis {here}", changed
+        over = "all axes" if axis is None else f"axis {axis}"
+        yield f"`{whole}` was taken over {over} instead of axis {here}", changed
 
 
 def _literal(node: ast.AST) -> Any:
-    """The value of a literal number or tuple of numbers; else `...`."""
+    """The value of a literal integer or tuple; else `...`."""
     try:
         value = ast.literal_eval(node)
     except ValueError:

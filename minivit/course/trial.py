@@ -1,4 +1,4 @@
-"""One call of an answer compared with the right one, and when two results are equal."""
+"""Call an answer, and compare its results with the right ones."""
 
 import linecache
 import sys
@@ -17,14 +17,14 @@ FLOAT32_RTOL = 1e-3
 """Tolerance in float32: a different order of summation is not a mistake."""
 
 ROUNDING = 1e-12
-"""Tolerance for an integer that was computed with fractions: 0.8 * 0.2 / 0.01**2."""
+"""Tolerance for an integer that was computed from fractions, such as 0.8 * 0.2 / 0.01**2."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One call of an answer: its arguments, what it returned, what is right.
+    """One call of an answer: its arguments, its results, and the right results.
 
-    hard: what is hard about the arguments; empty for usual ones.
+    hard: what is hard about the arguments; empty for ordinary ones.
     """
 
     arguments: tuple
@@ -76,7 +76,7 @@ def unpacked(given: Any, outputs: int) -> tuple:
 
 
 def _place(error: BaseException) -> str:
-    """The line of the reader's own code where it happened."""
+    """The line of the reader's own code where the error occurred."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
     own = [frame for frame in frames if not _is_library(frame.filename)]
     if not own:
@@ -133,7 +133,7 @@ def same(given: Any, right: Any, rtol: float) -> bool:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """As an array; of objects if it is not numeric."""
+    """The value as an array; for lists of unequal lengths, an array that equals no right result."""
     try:
         return np.asarray(value)
     except ValueError:  # lists of unequal lengths
@@ -141,14 +141,14 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def cast(value: Any, dtype: str) -> Any:
-    """Floating-point arrays converted to another dtype."""
+    """The value with all floating-point arrays inside converted to another dtype."""
     if isinstance(value, np.ndarray):
         return value.astype(dtype) if value.dtype.kind == "f" else value
     return _map(value, lambda part: cast(part, dtype))
 
 
 def copied(value: Any) -> Any:
-    """A copy of all arrays inside."""
+    """The value with all arrays inside copied."""
     return value.copy() if isinstance(value, np.ndarray) else _map(value, copied)
 
 
@@ -180,7 +180,7 @@ def describe(arguments: tuple) -> str:
 
     def one(value: Any) -> str:
         if isinstance(value, np.ndarray):
-            return f"an array {value.shape}"
+            return f"an array of shape {value.shape}"
         if isinstance(value, tuple | list):
             return f"({', '.join(map(one, value))})"
         return getattr(value, "__name__", None) or f"{value!r:.60}"
@@ -189,5 +189,5 @@ def describe(arguments: tuple) -> str:
 
 
 def draw(exercise: Exercise, size: int, dtype: str = "float64") -> tuple:
-    """The arguments of one call; floating-point arrays in the requested dtype."""
+    """The arguments of one call; floating-point arrays have the requested dtype."""
     return cast(exercise.inputs(np.random.default_rng(100 + size), size), dtype)

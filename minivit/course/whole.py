@@ -60,13 +60,13 @@ def block_forward(x: np.ndarray, w: Arrays, num_heads: int) -> Arrays:
 
 
 def inside(arrays: Arrays, prefix: str) -> Arrays:
-    """The items whose names begin with the prefix, by the rest of their names."""
+    """The items whose names begin with the prefix, keyed by the rest of their names."""
     return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
 class Steps(dict):
-    """Gradients in order. origin: for some, the exercise that asks for exactly this step: (name,
-    arguments, which result).
+    """Gradients in order. origin: for some of them, the exercise that asks for exactly this step:
+    (name, arguments, index of the result).
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Steps(dict):
         self.origin: dict[str, tuple[str, tuple, int]] = {}
 
     def take(self, names: tuple[str, ...], exercise: str, *arguments: Any) -> Any:
-        """Record the results of a step that an exercise asks for; returns the first."""
+        """Record the results of a step that an exercise asks for, and return the first."""
         results = EXERCISES[exercise].answer(*arguments)
         results = results if isinstance(results, tuple) else (results,)
         for i, (name, array) in enumerate(zip(names, results, strict=False)):
@@ -82,19 +82,19 @@ class Steps(dict):
         return results[0]
 
     def linear(self, name: str, dy: np.ndarray, x: np.ndarray, w: Arrays, dx: str = "") -> Any:
-        """The step of a linear layer."""
+        """The backward of a linear layer."""
         names = (dx or f"{name}.dx", f"{name}.weight", f"{name}.bias")
         return self.take(names, "03.c", dy, x, w[f"{name}.weight"])
 
     def norm(self, name: str, dy: np.ndarray, x: np.ndarray, w: Arrays) -> Any:
-        """The step of a LayerNorm."""
+        """The backward of a LayerNorm."""
         rstd = 1 / np.sqrt(x.var(-1, keepdims=True) + EPS)
         xhat = (x - x.mean(-1, keepdims=True)) * rstd
         names = (f"{name}.dx", f"{name}.weight", f"{name}.bias")
         return self.take(names, "04.b", dy, xhat, rstd, w[f"{name}.weight"])
 
     def add_inside(self, prefix: str, others: "Steps") -> None:
-        """Add another record's steps, under a prefix."""
+        """Add the steps of another record, with a prefix before their names."""
         for name, array in others.items():
             self[prefix + name] = array
         for name, origin in others.origin.items():
@@ -208,7 +208,7 @@ def grade(reference: Callable, draw: Callable) -> Callable:
                 remember(dict(zip(names, arguments, strict=True)), dict(expected), dict(found))
                 raise WrongAnswerError(_words(cases, order[:n], name))
         compared = sum(name in cases[0][2] for name in order)
-        return f"right, on {len(SIZES)} models, all {compared} tensors that were returned"
+        return f"right, on {len(SIZES)} models, for all {compared} tensors that were returned"
 
     return graded
 
@@ -223,14 +223,14 @@ def _require_names(found: Any, w: Arrays) -> None:
 
 
 def _is_of_other_part(name: str, found: dict) -> bool:
-    """For attention alone, leave out the gradients of the rest of the block."""
+    """Whether a weight belongs to the rest of the block, when only attention was asked for."""
     return "attn.dx" in found and "dx" not in found and not name.startswith(("attn", "blocks"))
 
 
 def _words(cases: list, before: list[str], name: str) -> str:
     given = [other for other in before if other in cases[0][2]]
     until = f"right down to {given[-1]}; the first wrong one is {name}" if given else (
-        f"the first one, {name}, is wrong already"
+        f"the first one, {name}, is already wrong"
     )  # fmt: skip
     skipped = len(before) - len(given)
     hint = ""
@@ -240,13 +240,15 @@ def _words(cases: list, before: list[str], name: str) -> str:
 
 
 def _cause(cases: list, name: str) -> str:
-    """The diagnosis of the step, by the exercise that asks for it."""
+    """The diagnosis of a wrong step, from the exercise that asks for it."""
     origin = cases[0][1].origin.get(name)
     if origin is None or any(
         as_array(c[2][name]).shape != c[1][name].shape or name not in c[1].origin for c in cases
     ):
         found, expected = cases[0][2][name], cases[0][1][name]
-        return f"its shape is {np.shape(found)}, expected {expected.shape}, or it is inaccurate"
+        if np.shape(found) != expected.shape:
+            return f"its shape is {np.shape(found)}; expected {expected.shape}"
+        return "its shape is right, but its numbers are not"
     exercise, _, i = origin
     trials = []
     for _, expected, found in cases:

@@ -63,7 +63,7 @@ def test_a_missing_sum_over_the_batch():
         return dx, (dy * xhat).sum(1), dbeta
 
     words = said("04.b", answer)
-    assert "taken over axis 1, and not over axis (0, 1)" in words
+    assert "taken over axis 1 instead of axis (0, 1)" in words
 
 
 def test_means_over_the_wrong_axis():
@@ -91,7 +91,7 @@ def test_float64_is_right_with_a_note():
 
     verdict = course.check("04.c", answer)
     assert verdict
-    assert "A note: dx is float64 where the arguments are float32" in verdict.words
+    assert "Note: dx is float64, although the arguments are float32" in verdict.words
 
 
 def test_the_failing_case_is_handed_out():

@@ -83,10 +83,10 @@ def test_a_wrong_gradient_is_told_before_anything_is_trained(monkeypatch):
         return {**g, "pos_embed": g["pos_embed"] / len(s["image"])}
 
     words = course.check("09.f", (forgetful, adam)).words
-    assert words.startswith('course.check("07.g", …) first says: right down to')
+    assert words.startswith('course.check("07.g", …) must pass first; it says: right down to')
     assert "the first wrong one is pos_embed" in words
     assert "expected 2 functions" in course.check("09.f", backward).words
-    assert "first says: not done yet" in course.check("09.f", (backward, None)).words
+    assert "it says: not done yet" in course.check("09.f", (backward, None)).words
 
 
 def test_what_learns_nothing_is_refused(monkeypatch):

@@ -108,7 +108,7 @@ def test_the_first_wrong_tensor_is_named(old, new, first):
     verdict = course.check("07.g", run(code().replace(old, new)))
     assert not verdict
     assert f"the first wrong one is {first}:" in verdict.words or (
-        f"the first one, {first}, is wrong already" in verdict.words
+        f"the first one, {first}, is already wrong" in verdict.words
     )
     case = course.case("07.g")
     assert not np.allclose(case.found[first], case.expected[first])

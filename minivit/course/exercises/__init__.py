@@ -1,5 +1,5 @@
-"""The exercises, one file per chapter: the right answers and the usual wrong ones with their
-descriptions.
+"""The exercises, in one or more files per chapter: the right answers and common mistakes with
+their descriptions.
 
 Importing a chapter adds its exercises to `minivit.course.exercise.EXERCISES`.
 """

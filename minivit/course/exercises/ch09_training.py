@@ -262,7 +262,7 @@ add(
         mistakes=(
             Mistake("the first wrong one is blocks.1.attn.dscores: It looks as if it is 2 times "
                     "what it should be", (_doubled, right.adam)),
-            Mistake("the first one, head.dx, is wrong already: It looks as if the sign is reversed",
+            Mistake("the first one, head.dx, is already wrong: It looks as if the sign is reversed",
                     (_uphill, right.adam)),
             Mistake("both bias corrections are missing", (vit_backward, _uncorrected)),
         ),
