@@ -1,4 +1,4 @@
-"""The layers that own parameters; what they compute is in `functional/`.
+"""The layers, which own the parameters; what they compute is in `functional/`.
 
 A layer's forward returns `(out, cache)`. Its backward takes `(dout, cache)`, adds the gradients of
 its parameters to their `.grad` and returns `dx`. A layer stores nothing between the two, so any

@@ -1,4 +1,4 @@
-"""Activations as layers: they own no parameter."""
+"""Activations as layers, without parameters."""
 
 from minivit.backend import Array, RandomStream
 from minivit.functional import (
@@ -17,7 +17,7 @@ from minivit.layers.layer import Layer
 
 
 class Gelu(Layer):
-    """GELU by its definition, x Φ(x); see `functional.gelu`."""
+    """Exact GELU, x Φ(x); see `functional.gelu`."""
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, GeluCache]:
         """x of any shape -> the same shape, cache."""

@@ -28,14 +28,14 @@ class Rotary(NamedTuple):
 
 
 class MultiHeadAttention(Layer):
-    """See `functional.attention`. qkv.weight: (C, 3C), q, k, v, each divided into heads.
+    """See `functional.attention`. qkv.weight: (C, 3C), columns q, k, v, each divided into heads.
 
     Args:
         qkv_bias: whether queries, keys and values have a bias.
         relative_grid: rows and columns of patches, for relative positions; None for none.
             relative_table: (offsets, D), or (offsets, H) with `relative_bias`.
         relative_bias: whether offsets have one number per head instead of an embedding.
-        qk_norm: makes q_norm and k_norm, layers for the width of a head; None for none.
+        qk_norm: makes q_norm and k_norm, given the width of a head; None for none.
         rotary: angles by which queries and keys are rotated; None for none.
     """
 
@@ -86,7 +86,7 @@ class MultiHeadAttention(Layer):
         )
 
     def _extras(self, x: Array, table: tuple[Array, Array] | None) -> Extras:
-        """The optional operations of this model, as `functional.Extras`."""
+        """The optional operations of this layer, as `functional.Extras`."""
         norms = rotary = None
         if hasattr(self, "q_norm"):
             numbers = [dict(n.named_parameters()) for n in self._norms()]
@@ -104,7 +104,7 @@ class MultiHeadAttention(Layer):
     def backward(
         self, dy: Array, cache: MultiHeadAttentionCache, dprobs: Array | None = None
     ) -> Array:
-        """dy (B, T, C) -> dx (B, T, C). dprobs (B, H, T, T): the map's gradient, if asked for."""
+        """dy (B, T, C) -> dx (B, T, C). dprobs (B, H, T, T): filled with the map's gradient."""
         dx, dqkv_weight, dqkv_bias, dproj_weight, dproj_bias, *more = multi_head_attention_backward(
             dy, cache, dprobs
         )

@@ -16,7 +16,7 @@ from minivit.layers.norm import LayerNorm
 TOKENS_AT_A_TIME = 1024
 """About optimal on every CPU tried, AVX2 or AVX-512, with L2 caches of 0.5 to 2 MB
 (`benchmarks/README.md`): with fewer tokens, BLAS packs the weights too often and Python's overhead
-shows; with more, a block's steps find less in the cache.
+shows; with more, the numbers of a block no longer fit in the cache.
 """
 
 BRANCH1 = ("norm1", "attn", "drop", "ls1", "drop_path")
@@ -105,15 +105,15 @@ class Block(Layer):
     def __call__(self, x: Array) -> Array:
         """x (B, T, C) -> (B, T, C), no cache."""
         x = x + run_at_rest(self.layers(BRANCH1), x)
-        tokens = x.reshape(-1, x.shape[-1])  # the MLP is applied to each token alone
+        tokens = x.reshape(-1, x.shape[-1])  # the MLP is applied to each token separately
         out = get_xp(x).empty_like(tokens)
         for rows in pieces(len(tokens), TOKENS_AT_A_TIME):
             out[rows] = tokens[rows] + run_at_rest(self.layers(BRANCH2), tokens[rows])
         return out.reshape(x.shape)
 
     def backward(self, dout: Array, cache: BlockCache, dprobs: Array | None = None) -> Array:
-        """dout (B, T, C) -> dx (B, T, C): at a residual the gradient flows along both paths and
-        adds up.
+        """dout (B, T, C) -> dx (B, T, C): at a residual connection the gradients of both
+        paths are added.
 
         dprobs (B, H, T, T): filled with the attention map's gradient, if given.
         """

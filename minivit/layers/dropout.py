@@ -60,27 +60,30 @@ class DropPath(Dropout):
 class PatchDropout(Layer):
     """In training, each image keeps a random part of its patches (Liu et al., 2023).
 
-    What is dropped is never computed: at a rate of 0.5, a step costs about half, and in the same
-    time the model sees twice as many images. Each image draws its own. The number kept, round((1 -
-    rate) · N), is the same for all, so a batch stays an array.
+    Dropped patches are never computed: at a rate of 0.5, a step costs about half as much, so the
+    model sees twice as many images in the same time. The patches are drawn for each image
+    separately. The number kept, round((1 - rate) · N), is the same for all images, so that a batch
+    remains one array.
 
     Args:
-        rate: share of the patches to drop. prefix: tokens before the patches, which all stay.
+        rate: fraction of the patches to drop. prefix: number of tokens before the patches, which
+        all stay.
     """
 
     def __init__(self, rate: float, prefix: int):
         self.rate, self.prefix = rate, prefix
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, tuple | None]:
-        """x (B, T, C) -> (B, T', C), the kept in their order, cache (None at rest)."""
+        """x (B, T, C) -> (B, T', C), the kept tokens in order; cache (None if inactive)."""
         if self.rate == 0.0 or stream is None:
             return x, None
         kept = self.kept(stream.uniform((len(x), x.shape[1] - self.prefix)))
         return take_tokens_forward(x, get_xp(x).asarray(kept))
 
     def kept(self, uniform: np.ndarray) -> np.ndarray:
-        """uniform (B, N), in [0, 1) -> int64 (B, T'): the tokens that stay, in ascending order.
-        Those patches stay that drew the smallest numbers."""
+        """uniform (B, N), in [0, 1) -> int64 (B, T'): the tokens that stay, in ascending order:
+        all before the patches, and the patches with the smallest numbers.
+        """
         B, N = uniform.shape
         count = max(1, round(N * (1.0 - self.rate)))
         patches = np.sort(uniform.argsort(1, kind="stable")[:, :count], 1) + self.prefix

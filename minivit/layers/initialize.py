@@ -8,8 +8,8 @@ from minivit.backend.random import Purpose, generator
 
 
 class Blank(np.random.Generator):
-    """Draws zeros, a single zero broadcast to the shape and thus without memory: for weights that
-    will be loaded from a file.
+    """A generator of zeros only, for weights that will be loaded from a file. Its arrays are a
+    single zero, broadcast to their shape, so they take no memory.
     """
 
     def __init__(self) -> None:

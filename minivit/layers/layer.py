@@ -28,7 +28,7 @@ class Parameter:
 
     @cached_property
     def grad(self) -> Array:
-        """Created on first use: a model binds its own array before that."""
+        """Created on first use, unless a model has bound its own array before."""
         return get_xp(self.data).zeros(self.data.shape, self.data.dtype)
 
     def __repr__(self) -> str:
@@ -36,7 +36,7 @@ class Parameter:
 
 
 def data_of(parameter: Parameter | None) -> Array | None:
-    """Its numbers; None if the layer has no such parameter."""
+    """A parameter's numbers; None if the layer does not have it."""
     return None if parameter is None else parameter.data
 
 
@@ -44,7 +44,7 @@ class Layer:
     """Base of all layers: finds parameters among its attributes."""
 
     def forward(self, x: Array, /, stream: RandomStream | None = None) -> tuple[Array, Any]:
-        """x -> out, cache. stream: what dropout masks are drawn from; None for no dropout."""
+        """x -> out, cache. stream: the source of dropout masks; None for no dropout."""
         raise NotImplementedError
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -89,7 +89,7 @@ class Layer:
 
 
 class Identity(Layer):
-    """Passes its input through, instead of a layer that a model leaves out."""
+    """Passes its input through; used where a model does not have an optional layer."""
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, None]:
         """x -> x, no cache."""
@@ -112,14 +112,14 @@ def run(
 
 
 def run_at_rest(layers: Iterable[Layer], x: Array) -> Array:
-    """`run` without caches: a layer's output is freed when the next one has used it."""
+    """`run` without caches: a layer's output is freed once the next layer has used it."""
     for layer in layers:
         x = layer(x)
     return x
 
 
 def run_backward(layers: Sequence[Layer], dout: Array, caches: Sequence[Any]) -> Array:
-    """Backward through the layers of `run`, the last one first: -> dx."""
+    """Backward through the layers of `run`, in reverse order: -> dx."""
     for layer, cache in zip(reversed(layers), reversed(caches), strict=True):
         dout = layer.backward(dout, cache)
     return dout
@@ -128,9 +128,9 @@ def run_backward(layers: Sequence[Layer], dout: Array, caches: Sequence[Any]) ->
 class FlatParameters:
     """All parameters of a layer as views into one flat array, their gradients into another.
 
-    This makes the optimizer a few lines over vectors, the gradient's norm one dot product, and a
-    sum over workers one addition. Parameters with two or more axes come first: weight decay applies
-    to these, `data[:num_decayed]`.
+    This reduces the optimizer to a few vector operations, the gradient's norm to one dot product,
+    and a sum over workers to one addition. Parameters with two or more axes come first: weight
+    decay applies to these, `data[:num_decayed]`.
 
     Args:
         layer: its parameters are bound to the new arrays and keep their values.
@@ -174,7 +174,7 @@ class FlatParameters:
         return twin
 
     def replica(self, layer: Layer) -> "FlatParameters":
-        """The same data with gradients of its own, bound to a copy of the layer."""
+        """The same data with new gradients, bound to a copy of the layer."""
         twin = copy.copy(self)
         twin.grad = get_xp(self.data).zeros(self.data.shape, self.data.dtype)
         twin._bind(layer)
@@ -213,7 +213,7 @@ class FlatParameters:
             yield slice(start, stop)
 
     def pieces(self, wanted: Callable[[str], bool]) -> Iterator[slice]:
-        """The same in pieces that fit in a CPU's cache."""
+        """`stretches`, divided into pieces that fit in a CPU's cache."""
         for stretch in self.stretches(wanted):
             yield from blocks(self.data, stretch)
 
@@ -221,6 +221,6 @@ class FlatParameters:
         self.grad[...] = 0
 
     def zero_frozen_grad(self) -> None:
-        """Zero frozen gradients, so that the gradient's norm is that of the trained parameters."""
+        """Zero the gradients of frozen parameters, so that the norm includes only trained ones."""
         for rows in self.stretches(self.frozen.__contains__):
             self.grad[rows] = 0

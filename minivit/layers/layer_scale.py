@@ -11,8 +11,7 @@ class LayerScale(Layer):
     """See `functional.layer_scale`. gamma: (C,), all `value` at first (timm's name).
 
     Args:
-        value: 1e-5 in the paper for deep models, so that a new block nearly passes its input
-        through.
+        value: 1e-5 in the paper for deep models, so that a new block is close to the identity.
     """
 
     def __init__(self, dim: int, value: float):

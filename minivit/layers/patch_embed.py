@@ -11,7 +11,7 @@ from minivit.layers.linear import Linear
 
 
 class PatchEmbedCache(NamedTuple):
-    """Where the pixels went, and the projection's cache."""
+    """The caches of `patchify_forward` and of the projection."""
 
     patchify: tuple
     proj: tuple

@@ -33,7 +33,7 @@ class LearnedPositions(Layer):
 class ResizedPositions(Layer):
     """The learned positions of another layer, interpolated to another grid (paper, section 3.2).
 
-    Owns nothing: the gradients go to the other layer's parameter.
+    It has no parameters: its gradients are added to those of the other layer.
 
     Args:
         positions: the other layer. prefix: its tokens before the patches, which are left alone.

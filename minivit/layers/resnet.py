@@ -1,7 +1,7 @@
 """BiT's ResNet: pre-activation bottlenecks with GroupNorm and weight standardization.
 
 He et al. (2016b), in the form of Kolesnikov et al. (2020): the paper's baseline and, in front of a
-Transformer, its hybrid. Images inside are (B, H, W, C).
+Transformer, its hybrid. Internally, images are (B, H, W, C).
 """
 
 import itertools
@@ -26,12 +26,12 @@ from minivit.functional.groupnorm import GroupNormCache
 from minivit.layers.initialize import normal
 from minivit.layers.layer import Layer, Parameter
 
-SQUEEZE = 4  # a bottleneck's inner width is its outer width over this
+SQUEEZE = 4  # a bottleneck's inner width is its outer width divided by this
 GROUP = 8  # channels per group of GroupNorm; at least one group
 
 
 class StandardizedConv(Layer):
-    """A convolution whose weights are standardized at every use; padded to keep the grid.
+    """A convolution whose weights are standardized at every use; padded so that the size stays.
 
     weight: (k, k, in, out). No bias: a GroupNorm follows.
     """
@@ -146,13 +146,13 @@ class ResNetCache(NamedTuple):
 
 
 class ResNet(Layer):
-    """Images to a feature map, with its positions as tokens.
+    """Turns images into a feature map, whose positions are the tokens.
 
     The root is a 3×3 convolution at full size, as the images are small. Each stage but the first
     halves the image and doubles the width, up to `dim`.
 
     Args:
-        stages: how many bottlenecks each has.
+        stages: number of bottlenecks in each stage.
     """
 
     def __init__(

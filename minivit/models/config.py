@@ -31,15 +31,15 @@ SIZES = dict.fromkeys(
         *("dropout", "attn_dropout", "drop_path"),
     )
 )
-"""Fields of sizes and rates, for `ViTConfig.outside`: any value is supported."""
+"""Sizes and rates, with any value: for `ViTConfig.outside`."""
 
 OF_A_TRAINED_MODEL = {**SIZES, "patch_dropout": None}
-"""The same and what only training uses, for code that runs or converts a trained model."""
+"""`SIZES` and a field that only training uses: for code that runs or converts trained models."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViTConfig(Ranged):
-    """The shape of a Vision Transformer; inconsistent sizes are refused (UserError).
+    """The sizes and options of a Vision Transformer; inconsistent ones raise UserError.
 
     The defaults are the preset `Micro/4`, for 32×32 images.
     """
@@ -51,18 +51,18 @@ class ViTConfig(Ranged):
     in_channels: Annotated[int, Range(1, 1_000, "hyperspectral images have hundreds")] = 3
     """Color channels of a pixel."""
     num_classes: Annotated[int, CLASSES] = 10
-    """Number of classes; 0: no head, the output is the features."""
+    """Number of classes; 0 for no head: the model then outputs its features."""
     dim: Annotated[int, WIDTH] = 128
     """Width of a token."""
     depth: Annotated[int, DEPTH] = 6
-    """Encoder blocks."""
+    """Number of encoder blocks."""
     num_heads: Annotated[int, HEADS] = 4
-    """Attention heads; must divide dim."""
+    """Number of attention heads; must divide dim."""
     mlp_ratio: Annotated[float, MLP_RATIO] = 2.0
     """Hidden width of the MLP relative to dim."""
     mlp: Literal["mlp", "swiglu"] = "mlp"
-    """The MLP: two layers around an activation; or SwiGLU, whose first layer also outputs a
-    gate.
+    """The MLP: two layers with an activation between them; or SwiGLU, whose first layer also
+    outputs a gate.
     """
     stem: Literal["patch", "conv", "resnet"] = "patch"
     """How pixels become tokens: patches; or, on the same grid, convolutions or a ResNet's feature
@@ -83,10 +83,10 @@ class ViTConfig(Ranged):
     inside every attention (an embedding per offset, or a number per head), or none.
     """
     embed_prefix: bool = True
-    """Whether class token and registers have learned positions, too."""
+    """Whether the class token and the registers also have learned positions."""
     rope: Literal["none", "axial", "axial_xy", "dinov3"] = "none"
-    """Rotary positions: queries and keys are rotated by angles of rows and columns, as in EVA, the
-    same with columns first, or as in DINOv3.
+    """Rotary positions: queries and keys are rotated by angles that depend on row and column: as in
+    EVA, as in EVA with columns first, or as in DINOv3.
     """
     rope_theta: Annotated[float, THETA] = 100.0
     """Base of the rotary frequencies."""
@@ -119,7 +119,7 @@ class ViTConfig(Ranged):
     drop_path: Annotated[float, RATE] = 0.0
     """Stochastic depth: rate of the last block; it increases linearly from 0 in the first."""
     patch_dropout: Annotated[float, RATE] = 0.0
-    """PatchDropout: share of the patches that each image goes without in training, for speed."""
+    """PatchDropout: fraction of each image's patches that training drops, for speed."""
 
     def __post_init__(self) -> None:
         for name in ("image_size", "stages"):  # JSON has no tuples
@@ -185,7 +185,7 @@ class ViTConfig(Ranged):
         count = len(self.stages)
         if self.patch_size != 2 ** (count - 1):
             raise UserError(
-                f"{count} stages make tokens of {2 ** (count - 1)} pixels, patch_size is "
+                f"{count} stages make tokens of {2 ** (count - 1)} pixels, but patch_size is "
                 f"{self.patch_size}; they must be equal"
             )
         if self.dim % (16 * self.patch_size):  # the narrowest bottleneck then has four channels
@@ -220,15 +220,15 @@ class ViTConfig(Ranged):
 
     @property
     def positions_are_added(self) -> bool:
-        """Whether all that a model knows of places is added to its tokens before the blocks."""
+        """Whether positions enter the model only by addition to its tokens, before the blocks."""
         return self.pos_embed in ("learned", "sincos2d", "none") and self.rope == "none"
 
     def outside(self, known: Mapping[str, tuple | None]) -> tuple[str, Any] | None:
-        """The first field that something does not support, and its value; None: it supports this
-        model.
+        """The first field whose value is not supported, and that value; None if all are supported.
 
         Args:
-            known: a field's values, or None for any. Every other field must have its default.
+            known: the supported values of each field, or None for any value. A field that is not
+            in it must have its default.
         """
         for field in fields(self):
             value, values = getattr(self, field.name), known.get(field.name, (field.default,))
@@ -265,13 +265,13 @@ class ViTConfig(Ranged):
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> "ViTConfig":
-        """The configuration of a named size, such as "S/16": any patch size after the slash.
+        """The configuration of a named size, such as "S/16"; after the slash is the patch size.
 
         Args:
-            name: of `PRESETS`. overrides: fields to change, e.g. `num_classes=100`.
+            name: as in `preset_fields`. overrides: fields to change, e.g. `num_classes=100`.
 
         Raises:
-            UserError: unknown name (did you mean …), unknown field, or sizes that do not fit.
+            UserError: unknown name (did you mean …), unknown field, or inconsistent sizes.
         """
         unknown = set(overrides) - {field.name for field in fields(cls)}
         if unknown:
@@ -286,7 +286,7 @@ PRESETS: dict[str, dict] = {
     "B": {"dim": 768, "depth": 12, "num_heads": 12, "mlp_ratio": 4.0, "image_size": 224},
     "L": {"dim": 1024, "depth": 24, "num_heads": 16, "mlp_ratio": 4.0, "image_size": 224},
     "H": {"dim": 1280, "depth": 32, "num_heads": 16, "mlp_ratio": 4.0, "image_size": 224},
-    # for 32×32 images and ten classes; parameters and cost at patch 4
+    # for 32×32 images and ten classes
     "Nano": {"dim": 96, "depth": 4, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
     "Micro": {"dim": 128, "depth": 6, "num_heads": 4, "mlp_ratio": 2.0, "image_size": 32},
     "Mini": {"dim": 192, "depth": 9, "num_heads": 3, "mlp_ratio": 4.0, "image_size": 32},
@@ -306,8 +306,8 @@ RESNETS: dict[str, dict] = {
 
 
 def preset_fields(name: str) -> dict:
-    """ "S/16" -> its fields of `ViTConfig`; "hybrid-S/16" has convolutions instead of patches.
-    Raises UserError for another name.
+    """The `ViTConfig` fields of a named model: "S/16", "hybrid-S/16" (convolutions instead of
+    patches) or a name of `RESNETS`. Raises UserError for any other name.
     """
     if name in RESNETS:
         return dict(RESNETS[name], patch_size=4, num_classes=10)
@@ -329,6 +329,8 @@ def preset_fields(name: str) -> dict:
 
 
 def preset_for_data(name: str) -> dict:
-    """`preset_fields` without the image size and the classes, which the data set determines."""
+    """`preset_fields` without the image size and the number of classes, which depend on the data
+    set.
+    """
     fields = preset_fields(name)
     return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}

@@ -48,12 +48,12 @@ def _mlp(config: ViTConfig) -> int:
 
 
 def num_activations(config: ViTConfig, device: str = "cpu") -> int:
-    """Lower bound of the numbers that forward keeps per image until backward.
+    """A lower bound on how many numbers forward keeps per image until backward.
 
     Per block: the attention map of each head, or one number per query if attention is computed in
-    blocks; of a token's width the two norms, queries, keys, values, the heads' outputs, and two
-    inputs; three times the hidden width of the MLP. What dropout, positions and the head keep is
-    not counted.
+    blocks; per token, eight vectors of width C (two norms, queries, keys, values, the heads'
+    outputs, two inputs) and three of the MLP's hidden width. What dropout, positions and the head
+    keep is not counted.
     """
     T, C = config.num_tokens, config.dim
     has_map = config.attn_dropout > 0 or config.pos_embed in ("relative", "relative_bias")
@@ -95,7 +95,9 @@ def _resnet(config: ViTConfig) -> int:
 
 
 def _stem_activations(config: ViTConfig) -> int:
-    """The outputs of each stage's convolutions, and for each bottleneck four times its last."""
+    """For a ResNet, four times each bottleneck's output; for a convolutional stem, the output of its
+    first stage.
+    """
     H, W = config.image_hw
     if config.stem == "resnet":
         widths = [config.dim >> (len(config.stages) - 1 - i) for i in range(len(config.stages))]

@@ -1,5 +1,5 @@
-"""Interventions: a model with a part changed, such as a head switched off, a layer skipped, other
-positions.
+"""Interventions: a model with a part changed, such as a head switched off, a layer skipped, or
+positions shuffled.
 
 An intervention returns a new model that can be used like any other: with `look`, `trace`,
 `logit_lens`. The live page makes the same changes in `viz/page/model.js`.
@@ -42,13 +42,15 @@ def intervene(
     Layers, heads and patches are counted from 0, patches row by row.
 
     Args:
-        heads_off: (layer, head) of heads whose output is set to zero; their maps stay. For all
-        heads but one: `other_heads`. skipped: layers that pass their tokens through; their maps are
-        zero. uniform: layers in which every token attends to all tokens equally.
-        temperature: what the scores of all heads are divided by, above 0.
-        forced: the only patches that the class token attends to, equally, in all layers.
-        positions: "off": the patches have none; or for each patch the index of the patch whose
-        position it gets.
+        heads_off: (layer, head) of heads whose output is set to zero; their maps stay.
+        `other_heads` lists all heads of a layer but one. skipped: layers that pass their tokens
+        through unchanged; their maps are zero. uniform: layers in which every token attends to all
+        tokens equally.
+        temperature: the scores of all heads are divided by this number, which must be above 0.
+        forced: patches; in all layers the class token attends equally to these, and to nothing
+        else.
+        positions: "off" for no positions; or, for each patch, the index of the patch whose position
+        it gets.
 
     Raises:
         UserError: a layer, head or patch that the model does not have; no class token to force; no
@@ -187,14 +189,14 @@ class ForcedAttention(MultiHeadAttention):
 
 
 def _switch_off(attn: MultiHeadAttention, head: int) -> None:
-    """The rows of the output projection that read the head's output."""
+    """Zero the rows of the output projection that read the head's output."""
     D = len(attn.proj.weight.data) // attn.num_heads
     attn.proj.weight.data[head * D : (head + 1) * D] = 0.0
 
 
 def _scale_scores(attn: MultiHeadAttention, scale: float) -> None:
-    """Scores are linear in the queries, including those of relative positions; if queries are
-    normalized, scores are linear in the norm's weights.
+    """Multiply the scores by `scale`. They are linear in the queries, including the scores of
+    relative positions; if queries are normalized, they are linear in the norm's weights.
     """
     C = len(attn.qkv.weight.data)
     if hasattr(attn, "q_norm"):
@@ -202,7 +204,7 @@ def _scale_scores(attn: MultiHeadAttention, scale: float) -> None:
     else:
         queries = [attn.qkv.weight.data[:, :C]]
         queries += [] if attn.qkv.bias is None else [attn.qkv.bias.data[:C]]
-    # a number that does not depend on the query
+    # this term does not depend on the queries
     if attn.relative_bias and attn.offsets is not None:
         queries.append(attn.relative_table.data)
     for numbers in queries:
@@ -228,8 +230,8 @@ def _move_positions(model: ViT, order: list[int] | None) -> None:
         _check_order(order, N)
     if not isinstance(model.positions, LearnedPositions | FixedPositions | Identity):
         raise UserError(
-            f"positions: {type(model.positions).__qualname__} is a layer of your own with an "
-            "unknown structure; change it yourself"
+            f"positions: {type(model.positions).__qualname__} is a custom layer of unknown "
+            "structure; change its positions yourself"
         )
     if config.pos_embed == "none" and config.rope == "none":
         raise UserError("positions: the model has none to change (pos_embed none, rope none)")
@@ -243,12 +245,12 @@ def _move_positions(model: ViT, order: list[int] | None) -> None:
 
 
 def _move_rows(table: Array, N: int, order: list[int] | None) -> None:
-    """Permute the last N of a table (1, T, C); a class token keeps its own."""
+    """Permute or zero (None) the last N rows of a table (1, T, C), those of the patches."""
     table[:, -N:] = 0.0 if order is None else table[:, -N:][:, order]
 
 
 def _move_attention(attn: MultiHeadAttention, order: list[int] | None) -> None:
-    """Change the positions inside attention: offsets between patches, and angles."""
+    """Change the positions inside attention: offsets between patches, and rotary angles."""
     if order is None:
         attn.rotary = None
         if attn.offsets is not None:
@@ -286,5 +288,5 @@ def _check_patches(patches: Sequence[int], count: int) -> None:
 
 def _check_order(order: Sequence[int], count: int) -> None:
     if len(order) != count:
-        raise UserError(f"an order of {len(order)} patches; expected one for each of {count}")
+        raise UserError(f"an order of {len(order)} patches; expected {count}")
     _check_patches(order, count)

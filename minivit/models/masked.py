@@ -37,15 +37,16 @@ class MaskedViTCache(NamedTuple):
 
 
 class MaskedViT(Model):
-    """A ViT with a learned mask token and, instead of the head, a decoder from each corrupted
-    patch's token to the original patch. The head stays zero, for a later task.
+    """A ViT with a learned mask token and, instead of the head, a decoder that predicts each
+    corrupted patch from its token. The head stays zero; it is for a later task.
 
     Args:
         config, seed, dtype, device: as for `ViT`. outputs: numbers predicted per patch.
         build: makes the encoder.
 
     Attributes:
-        vit: the encoder, a whole `ViT` with the same weights; its parameters keep their names.
+        vit: the encoder, a complete `ViT` that shares these weights; its parameters keep their
+        names.
     """
 
     def __init__(
@@ -67,18 +68,18 @@ class MaskedViT(Model):
 
     @property
     def encoder(self) -> ViT:
-        """The model that has the blocks."""
+        """The model that contains the blocks."""
         return self.vit
 
     def members(self) -> Iterator[tuple[str, Layer | Parameter]]:
-        """The encoder's, by their names in a `ViT`; the mask token, the decoder."""
+        """The encoder's members, by their names in a `ViT`; then the mask token and the decoder."""
         yield from self.vit.members()
         yield "mask_token", self.mask_token
         yield "decoder", self.decoder
 
     @property
     def own_layers(self) -> tuple[str, ...]:
-        """Classes of its layers, and of the encoder's, that are not minivit's."""
+        """Classes of its layers, including the encoder's, that are not minivit's."""
         return tuple(sorted({*super().own_layers, *self.vit.own_layers}))
 
     def _constants(self) -> list[Array]:
@@ -103,12 +104,12 @@ class MaskedViT(Model):
 
         Args:
             images: (B, channels, H, W). train: whether to apply dropout and drop path.
-            stream: random numbers for their masks and for what is hidden; None hides as with
-            `RandomStream(0)`.
+            stream: random numbers for their masks and for the choice of patches to hide; None:
+            those of `RandomStream(0)`.
 
         Returns:
             (B, M, outputs) for M = N/2 corrupted patches, cache; `cache.corruption.chosen` (B, M)
-            says which.
+            has their indices.
         """
         self.check_images(images)
         vit, xp = self.vit, get_xp(images)

@@ -13,7 +13,8 @@ from minivit.models.summary import summary
 
 
 class Model(Layer):
-    """A layer that takes images, whose parameters are views into flat arrays.
+    """Base of all models: a layer that takes images and whose parameters are views into flat
+    arrays.
 
     config: sizes and options. device: "cpu", "cuda" or "cuda:N". flat: all its parameters.
     """
@@ -43,13 +44,13 @@ class Model(Layer):
         )
 
     def copy(self) -> Self:
-        """A model with the same weights, to be changed on its own."""
+        """An independent copy with the same weights."""
         twin = self.replica()
         twin.flat = self.flat.copy(twin)
         return twin
 
     def replica(self) -> Self:
-        """A model that shares this one's weights and has gradients of its own."""
+        """A model that shares this one's weights but has its own gradients."""
         shared = [self.flat.data, self.flat.grad, *self._constants()]
         for _, parameter in self.named_parameters():
             shared += [parameter.data, parameter.grad]
@@ -66,8 +67,8 @@ class Model(Layer):
         return summary(self)
 
     def at(self, image_hw: tuple[int, int]) -> "Model":
-        """This model for images of another (height, width). A model that has only one size returns
-        itself, and refuses them in `check_images`.
+        """This model for images of another (height, width). A model that supports only one size
+        returns itself, and its `check_images` raises UserError for other images.
         """
         return self
 
@@ -89,5 +90,7 @@ class Model(Layer):
     def forward(  # type: ignore[override]  # layers have no `train`
         self, images: Array, train: bool = False, stream: RandomStream | None = None
     ) -> tuple[Array, Any]:
-        """images (B, channels, H, W) -> out, cache; train: dropout and drop path at work."""
+        """images (B, channels, H, W) -> out, cache; train: whether to apply dropout and drop
+        path.
+        """
         raise NotImplementedError

@@ -33,7 +33,7 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "gelu_tanh": GeluTanh,
     "quick_gelu": QuickGelu,
 }
-"""What `ViTConfig.norm` and `.activation` name."""
+"""The layers that `ViTConfig.norm` and `.activation` name."""
 
 
 def make_norm(config: ViTConfig) -> Callable[[int], Layer]:
@@ -88,7 +88,7 @@ def make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:
 
 
 def make_rotary(config: ViTConfig) -> Rotary | None:
-    """The rotary angles of the patches; None for none."""
+    """The rotary angles of the patches; None if the model has none."""
     D, theta = config.dim // config.num_heads, config.rope_theta
     if config.rope == "none":
         return None

@@ -47,7 +47,7 @@ def rows(model: Summarized) -> Iterator[Row]:
 
 
 class _Rows:
-    """The rows of each member of a model's cache: one method per member, with its name."""
+    """The rows of each member of a model's cache: one method per member, named after it."""
 
     def __init__(self, model: Summarized, cache: Any):
         self.config, self.cache = model.config, cache
@@ -62,7 +62,7 @@ class _Rows:
         return Row(name, output, sum(own), flops, _new_bytes(cached, self.seen))
 
     def parameter(self, name: str, output: tuple[int, ...]) -> Iterator[Row]:
-        """The row of a parameter without its own layer, if the model has it."""
+        """The row of a parameter that belongs to no layer, if the model has it."""
         if name in self.sizes:
             yield self.row(name, output, 0, ())
 
@@ -91,7 +91,7 @@ class _Rows:
         yield from self.layer("norm_pre", (self.T, self.C), cached)
 
     def patch_drop(self, cached: Any) -> Iterator[Row]:
-        yield from ()  # at rest
+        yield from ()  # inactive outside training
 
     def blocks(self, cached: Any) -> Iterator[Row]:
         T, C, F = self.T, self.C, self.config.hidden
@@ -182,7 +182,7 @@ def _resnet_flops(config: ViTConfig) -> int:
 
 
 def _new_bytes(cached: Any, seen: set[int]) -> int:
-    """Bytes of the arrays in a cache whose memory is not in `seen`, to which they are added."""
+    """Bytes of the arrays in a cache whose memory is not yet in `seen`; adds it to `seen`."""
     if isinstance(cached, tuple | list):
         return sum(_new_bytes(member, seen) for member in cached)
     if not hasattr(cached, "nbytes"):
@@ -215,7 +215,7 @@ def summary(model: Summarized) -> str:
     flops, activation = sum(r.flops for r in table), sum(r.activation for r in table)
     lines.append("─" * len(lines[0]))
     lines.append(
-        f"{'in all':20}{'':14}{parameters:>14,}{flops / 1e6:>10.2f}{activation / 1e3:>12.1f}"
+        f"{'total':20}{'':14}{parameters:>14,}{flops / 1e6:>10.2f}{activation / 1e3:>12.1f}"
     )
     lines.append(f"per image, {model.dtype}; a training step computes about three times as much")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Step through a model: every tensor of a forward and a backward pass, in order.
 
-The model itself is not involved. During a trace, Python reports every function call
-(`sys.setprofile`); for functions of `functional/`, the results are recorded. So a trace shows the
+The model's own code does nothing for this. During a trace, Python reports every function call
+(`sys.setprofile`), and the results of functions of `functional/` are recorded. So a trace shows the
 code that actually ran, with its line.
 """
 
@@ -30,8 +30,8 @@ PACKAGE = Path(__file__).parents[1]
 class Step(NamedTuple):
     """One tensor of a pass.
 
-    name: timm's name of the layer and the tensor's own, such as "blocks.0.attn.probs".
-    array: a copy from that moment, on the host. backward: whether it is of the backward pass.
+    name: timm's name of the layer, then the tensor's, such as "blocks.0.attn.probs".
+    array: a copy from that moment, on the host. backward: whether it is from the backward pass.
     equation: the formula. where: file, line and function that computed it.
     """
 
@@ -43,14 +43,14 @@ class Step(NamedTuple):
 
     @property
     def numbers(self) -> tuple[float, float, float, float]:
-        """Mean, standard deviation, least and largest."""
+        """Mean, standard deviation, minimum and maximum."""
         a = self.array
         return float(a.mean()), float(a.std()), float(a.min()), float(a.max())
 
 
 class Spec(NamedTuple):
-    """What to record of a function. outputs: names of its results, without the cache; "" is the
-    layer's own name. inputs: arguments to record, too.
+    """What to record of a function. outputs: names of its results, without the cache; "" stands for
+    the layer's name. inputs: arguments to record as well.
     """
 
     outputs: tuple[str, ...]
@@ -64,7 +64,7 @@ SPECS: dict[Callable, Spec] = {
     F.linear_forward: Spec(("",), "y = x W + b"),
     F.conv2d_forward: Spec(("",), "y = windows(x) W"),
     F.standardize_forward: Spec(("weight",), "(w - mean) / std"),
-    F.groupnorm_forward: Spec(("norm",), "y = γ (x - mean) / std + β, a group of channels"),
+    F.groupnorm_forward: Spec(("norm",), "y = γ (x - mean) / std + β, per group of channels"),
     F.relu_forward: Spec(("relu",), "y = max(x, 0)"),
     F.max_pool_forward: Spec(("pool",), "the largest of each window"),
     F.class_token_forward: Spec(("with_cls_token",), "[class token; patches]"),
@@ -89,7 +89,7 @@ SPECS: dict[Callable, Spec] = {
     F.mean_pool_forward: Spec(("pooled",), "mean of the tokens"),
     F.sequence_pool_forward: Spec(("pooled",), "mean of the tokens, with their weights"),
     F.corrupt_forward: Spec(("corrupted",), "S x + m mask_token"),
-    F.take_tokens_forward: Spec(("taken",), "the rows of some tokens"),
+    F.take_tokens_forward: Spec(("taken",), "the rows of selected tokens"),
     F.cross_entropy_forward: Spec(("loss",), "-log p[label]"),
     F.squared_error_forward: Spec(("loss",), "mean of (predicted - target)²"),
     F.squared_error_backward: Spec(("dpredicted",), "2 (predicted - target) / n"),
@@ -112,7 +112,7 @@ SPECS: dict[Callable, Spec] = {
     F.flash_attention_backward: Spec(
         ("dq", "dk", "dv"), "dscores k / √D; dscoresᵀ q / √D; softmax(q kᵀ / √D)ᵀ dheads"
     ),
-    F.rotary_backward: Spec(("drotated",), "turned back"),
+    F.rotary_backward: Spec(("drotated",), "rotated back"),
     F.relative_bias_backward: Spec(("dtable",), "Σ dbias over each offset"),
     F.relative_backward: Spec(("dq_relative", "dtable"), "Σ dbias table / √D; Σ dbias q / √D"),
     F.layernorm_backward: Spec(
@@ -122,11 +122,15 @@ SPECS: dict[Callable, Spec] = {
     F.layer_scale_backward: Spec(("dx", "dgamma"), "γ dy; Σ dy x"),
     F.position_backward: Spec(("dx", "dpos_embed"), "dy; Σ dy over the batch"),
     F.class_token_backward: Spec(("dpatches", "dcls_token"), "all rows but the first; the first"),
-    F.registers_backward: Spec(("dpatches", "dregisters"), "the rows behind; the first, summed"),
+    F.registers_backward: Spec(
+        ("dpatches", "dregisters"), "all rows but the registers'; the registers', summed"
+    ),
     F.max_pool_backward: Spec(("dpool",), "to the largest of each window"),
     F.relu_backward: Spec(("drelu",), "dy where x > 0"),
-    F.groupnorm_backward: Spec(("dx", "dgamma", "dbeta"), "as LayerNorm, a group of channels"),
-    F.standardize_backward: Spec(("dweight",), "loses its mean and its part along the weight"),
+    F.groupnorm_backward: Spec(("dx", "dgamma", "dbeta"), "as LayerNorm, per group of channels"),
+    F.standardize_backward: Spec(
+        ("dweight",), "without its mean and its component along the weight"
+    ),
     F.conv2d_backward: Spec(("dx", "dweight"), "dy Wᵀ put back; windowsᵀ dy"),
     F.linear_backward: Spec(("dx", "dweight", "dbias"), "dy Wᵀ; xᵀ dy; Σ dy"),
     F.patchify_backward: Spec(("dimage",), "each number back to its pixel"),
@@ -147,13 +151,13 @@ WITHIN: dict[Callable, dict[Callable, list[tuple[str, ...]]]] = {
 
 CELL = "text-align:left;white-space:nowrap"
 WRAPPED = "text-align:left"
-"""Style of a cell of the HTML table; only equations and places may wrap."""
+"""Style of a cell of the HTML table; only equations and file names may wrap."""
 
 
 class Trace:
     """The steps of a forward and a backward pass. Displayed and printed as a table.
 
-    `trace["blocks.0.attn.probs"]` is a `Step`, so is `trace[3]`.
+    `trace["blocks.0.attn.probs"]` and `trace[3]` are `Step`s.
     """
 
     def __init__(self, steps: list[Step]):
@@ -226,7 +230,7 @@ def trace(model: ViT | MaskedViT, image: Array, label: int | None = None) -> Tra
     Args:
         model: its gradients are left as they were. image: (channels, H, W) or (1, channels, H, W),
             normalized, of the model's dtype. label: the true class, for the loss; None for the
-            predicted one. A `MaskedViT` has no classes: its loss is the mean square of its
+            predicted class. A `MaskedViT` has no classes: its loss is the mean square of its
             predictions.
 
     Raises:
@@ -261,7 +265,7 @@ def _loss(model: ViT | MaskedViT, out: Array, label: int | None) -> Callable[[],
 
 
 class _Watch:
-    """Context manager that records steps. backward: which pass is running."""
+    """Context manager that records steps. backward: whether the backward pass is running."""
 
     def __init__(self, model: ViT | MaskedViT):
         self.layers = dict(model.named_layers())
@@ -361,7 +365,7 @@ class _Watch:
 
 
 def _code(function: Callable) -> CodeType:
-    """The place of the function itself, which may be decorated."""
+    """The code of a function, without its decorators."""
     return inspect.unwrap(function).__code__
 
 

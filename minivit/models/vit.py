@@ -92,11 +92,11 @@ class ViT(Model):
         config: sizes and options. seed: random seed for the initial weights; None: zeros, for
             weights that come from a file.
         dtype: "float32" or "float64". device: "cpu", "cuda" or "cuda:N".
-        positions: makes your own position embedding, a `Layer`, from a random generator and the
-        config, whose `pos_embed` is then "none"; None: the one that `pos_embed` names.
+        positions: makes a custom position embedding, a `Layer`, from a random generator and the
+        config, whose `pos_embed` is then "none"; None: the embedding that `pos_embed` names.
 
     Weights are drawn as in the paper's code: Xavier-uniform matrices, positions normal with
-    standard deviation 0.02, class token, biases and the head zero.
+    standard deviation 0.02, and zeros for class token, biases and the head.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class ViT(Model):
         return self
 
     def members(self) -> Iterator[tuple[str, Layer | Parameter]]:
-        """Its parameters and layers; learned positions by timm's name, `pos_embed`."""
+        """Its parameters and layers; learned positions under timm's name, `pos_embed`."""
         for name, member in super().members():
             if isinstance(member, LearnedPositions | FixedPositions):
                 yield from member.members()
@@ -230,8 +230,8 @@ class ViT(Model):
             logits (B, K), cache.
 
         Raises:
-            UserError: another shape, dtype or device than the model's; masks needed but no stream
-            given.
+            UserError: the images' shape, dtype or device differs from the model's; a stream is
+            needed but not given.
         """
         self.check_images(images)
         stream = self._masks_from(stream) if train else None
@@ -251,7 +251,7 @@ class ViT(Model):
     ) -> Array:
         """dlogits (B, K) -> dimages (B, channels, H, W); adds to the gradients of the parameters.
 
-        Uses the cache up: `cache.blocks` is empty afterwards.
+        Consumes the cache: `cache.blocks` is empty afterwards.
 
         Args:
             dprobs: (depth, B, H, T, T) to fill with the gradients of the attention maps, the first
@@ -263,8 +263,8 @@ class ViT(Model):
         """
         if len(cache.blocks) != len(self.blocks):
             raise UserError(
-                f"this cache holds {len(cache.blocks)} of {len(self.blocks)} blocks: backward has "
-                "used it; run forward again"
+                f"this cache holds {len(cache.blocks)} of {len(self.blocks)} blocks: an earlier "
+                "backward has consumed it; run forward again"
             )
         dx = self._classify_backward(dlogits, cache)
         dx = self.blocks_backward(dx, cache.blocks, dprobs, done)
@@ -273,11 +273,11 @@ class ViT(Model):
         return self.patch_embed.backward(dx, cache.patch_embed)
 
     def at(self, image_hw: tuple[int, int]) -> "ViT":
-        """This model for images of another (height, width): the same parameters and gradients, its
-        positions interpolated (paper, section 3.2).
+        """This model for images of another (height, width): the same parameters and gradients,
+        with interpolated positions (paper, section 3.2).
 
         Raises:
-            UserError: the patches do not divide the size, or attention itself depends on the
+            UserError: patch_size does not divide the size, or attention itself depends on
             positions.
         """
         if image_hw == self.config.image_hw:
@@ -312,7 +312,7 @@ class ViT(Model):
         return logits, (tokens, norm)
 
     def _encode(self, images: Array, visit: Callable[[BlockCache], None] | None = None) -> Array:
-        """The last of the stages."""
+        """The tokens after the last block."""
         return deque(self.stages(images, visit), maxlen=1).pop()
 
     def place_forward(self, x: Array, stream: RandomStream | None) -> tuple[Array, PlaceCache]:
@@ -339,7 +339,7 @@ class ViT(Model):
         return x
 
     def place_backward(self, dx: Array, cache: PlaceCache) -> Array:
-        """dx (B, T, C) -> that of the stem's tokens (B, N, C)."""
+        """dx (B, T, C) -> the gradient of the stem's tokens (B, N, C)."""
         dx = self.norm_pre.backward(dx, cache.norm)
         dx = self.pos_drop.backward(dx, cache.drop)
         if self.config.embed_prefix:
@@ -375,7 +375,9 @@ class ViT(Model):
         dprobs: Array | None = None,
         done: Callable[[int], None] | None = None,
     ) -> Array:
-        """Removes each block's cache from the list after use, to free its memory."""
+        """Backward of all blocks; removes each block's cache from the list after use, to free its
+        memory.
+        """
         for i in reversed(range(len(self.blocks))):
             dx = self.blocks[i].backward(dx, caches.pop(), None if dprobs is None else dprobs[i])
             if done is not None:
@@ -402,7 +404,7 @@ class ViT(Model):
         return logits, (norm, tokens, pool, pre_logits, head)
 
     def _both_heads(self, tokens: Array) -> tuple[Array, Any]:
-        """The mean of the logits of two tokens' heads (Touvron et al., 2021)."""
+        """The mean of the logits of class token and distillation token (Touvron et al., 2021)."""
         if not self.config.num_classes:
             return 0.5 * (tokens[:, 0] + tokens[:, 1]), None
         one, head = self.head.forward(tokens[:, 0])

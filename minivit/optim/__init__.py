@@ -1,4 +1,4 @@
-"""From gradients to better weights."""
+"""Optimizers, learning rate schedules, gradient clipping and weight averaging."""
 
 from minivit.optim.adam import Adam, AdamW
 from minivit.optim.clip import clip_by_global_norm, global_norm

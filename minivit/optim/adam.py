@@ -37,7 +37,7 @@ class Adam:
 
     @property
     def moments(self) -> dict[str, Array]:
-        """The flat arrays that a checkpoint must keep, with `steps`."""
+        """The flat arrays that a checkpoint must save, in addition to `steps`."""
         return {"m": self.m, "v": self.v}
 
     def step(self, lr: float, run: Callable = map) -> None:
@@ -87,7 +87,7 @@ class AdamW(Adam):
 
     .. math:: \theta \leftarrow \theta - \eta\,\lambda\,\theta
 
-    before Adam's step, so that v does not divide the decay away.
+    before Adam's step, so that the decay is not divided by √v.
     """
 
     def _decay(self, decayed: Array, grad: Array, lr: float) -> Array:

@@ -20,17 +20,18 @@ class Muon(AdamW):
     uses the matrix with singular values of 1 that is closest to the momentum:
 
     .. math:: M \leftarrow \mu M + G, \qquad
-              O = \mathrm{orthogonalise}(G + \mu M) \approx U V^\top
+              O = \mathrm{orthogonalize}(G + \mu M) \approx U V^\top
     .. math:: W \leftarrow (1 - \eta\lambda)\,W - 0.2\,\eta\,\sqrt{\max(I, O)}\;O
 
-    It is for the matrices inside the encoder's blocks (q, k and v separately). Everything else
-    (embeddings, head, LayerNorms, biases) uses AdamW, as its authors recommend.
+    Muon updates the matrices inside the encoder's blocks (q, k and v separately). AdamW updates
+    everything else (embeddings, head, LayerNorms, biases), as Muon's authors recommend.
 
     Args:
         flat, betas, eps, weight_decay: as in `AdamW`. momentum: μ.
 
-    share: maps the orthogonalization over the matrices, like `map`. It is most of the work and has
-    no side effects, so several processes may each do a part and exchange the results.
+    share: applies the orthogonalization to the matrices, like `map`. The orthogonalization is most
+    of the work and has no side effects, so several processes may each do a part of it and exchange
+    the results.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Muon(AdamW):
 
 
 def is_hidden_matrix(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether it is a weight matrix between two hidden layers, by name and shape."""
+    """Whether a parameter is a weight matrix inside a block, judged by its name and shape."""
     return name.startswith("blocks.") and name.endswith(".weight") and len(shape) == 2
 
 

@@ -1,4 +1,4 @@
-"""The learning rate over the course of training."""
+"""Learning rate schedules."""
 
 import math
 from dataclasses import dataclass

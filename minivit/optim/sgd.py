@@ -32,7 +32,7 @@ class SGD:
 
     @property
     def moments(self) -> dict[str, Array]:
-        """The flat arrays that a checkpoint must keep, with `steps`."""
+        """The flat arrays that a checkpoint must save, in addition to `steps`."""
         return {"velocity": self.velocity}
 
     def step(self, lr: float, run: Callable = map) -> None:

@@ -110,7 +110,7 @@ def test_resnets_by_name_are_about_as_large_as_the_small_vits():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"stages": (2, 2)}, "2 stages make tokens of 2 pixels, patch_size is 4"),
+        ({"stages": (2, 2)}, "2 stages make tokens of 2 pixels, but patch_size is 4"),
         ({"stages": (2, 0, 2)}, "stages is 0; expected 1 to 1,000 bottlenecks"),
         ({"dim": 96, "num_heads": 4}, "multiple of 64"),
         ({"depth": -1}, "depth is -1; expected 0 to 1,000"),

@@ -174,16 +174,17 @@ FORMULAS = {
 
 IN_WORDS = {
     "each P×P square as a row of P·P·3 numbers", "y = windows(x) W", "the largest of each window",
-    "y = γ (x - mean) / std + β, a group of channels", "a third of qkv each, cut into heads",
+    "y = γ (x - mean) / std + β, per group of channels", "a third of qkv each, cut into heads",
     "q · table[offset]", "the heads of a token side by side", "(w - mean) / std",
-    "the rows of some tokens", "mean of the tokens, with their weights",
+    "the rows of selected tokens", "mean of the tokens, with their weights",
     "each row back to its place, zero elsewhere", "p dy + dscores wᵀ; xᵀ dscores",
     "dout / T for each token", "dy times the derivative",
     "Σ dbias table / √D; Σ dbias q / √D", "all rows but the first; the first",
-    "to the largest of each window", "as LayerNorm, a group of channels",
-    "loses its mean and its part along the weight", "dy Wᵀ put back; windowsᵀ dy",
-    "each number back to its pixel", "turned back", "Σ dbias over each offset",
-    "the rows behind; the first, summed", "da = dy b σ (1 + a (1 - σ)), db = dy a σ",
+    "to the largest of each window", "as LayerNorm, per group of channels",
+    "without its mean and its component along the weight", "dy Wᵀ put back; windowsᵀ dy",
+    "each number back to its pixel", "rotated back", "Σ dbias over each offset",
+    "all rows but the registers'; the registers', summed",
+    "da = dy b σ (1 + a (1 - σ)), db = dy a σ",
 }  # fmt: skip
 """Those that say in words what the pair's own tests check."""
 

@@ -374,7 +374,7 @@ def test_without_positions_the_order_of_patches_does_not_matter():
         ({"temperature": float("inf")}, "temperature is inf"),
         ({"forced": [6]}, "patch 6: there are patches 0 to 5"),
         ({"forced": [-1]}, "patch -1: there are patches 0 to 5"),
-        ({"positions": [0, 1]}, "an order of 2 patches; expected one for each of 6"),
+        ({"positions": [0, 1]}, "an order of 2 patches; expected 6"),
         ({"positions": [0, 1, 2, 3, 4, 6]}, "patch 6"),
         ({"positions": "none"}, 'positions is "none"; expected "own", "off" or a list'),
     ],
