@@ -1,4 +1,4 @@
-"""Which library an array belongs to, and the way from one device to another."""
+"""Find the library that an array belongs to, and move arrays between devices."""
 
 import importlib.util
 import sys
@@ -69,9 +69,10 @@ def use_device(device: str) -> None:
 
 
 def use_tf32(wanted: bool) -> None:
-    """Whether CuPy's float32 matrix products may round their inputs to TF32 (10 bits).
+    """Set whether CuPy's float32 matrix products may round their inputs to TF32 (10 bits).
 
-    Sets what CuPy's environment variable CUPY_TF32 sets, which is read too early for a flag.
+    This is the setting of CuPy's environment variable CUPY_TF32, which is read too early for a
+    flag.
     """
     from cupy._core import set_compute_type
     from cupy._core._routines_linalg import COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32

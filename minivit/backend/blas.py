@@ -1,4 +1,4 @@
-"""The BLAS libraries that NumPy multiplies matrices with, and how many threads they take."""
+"""The BLAS libraries that NumPy multiplies matrices with, and how many threads they use."""
 
 import ctypes
 import functools
@@ -16,8 +16,9 @@ VECLIB = "VECLIB_MAXIMUM_THREADS"
 
 
 def blas_libraries() -> list[dict]:
-    """The BLAS libraries that NumPy loaded, as threadpoolctl knows them; and Apple's Accelerate,
-    which threadpoolctl does not see."""
+    """The BLAS libraries that NumPy loaded, as threadpoolctl reports them, and Apple's Accelerate,
+    which it does not detect.
+    """
     found = [library for library in threadpool_info() if library["user_api"] == "blas"]
     if not found and uses_accelerate():
         return [{"internal_api": "Accelerate", "version": f"of macOS {platform.mac_ver()[0]}"}]
@@ -25,7 +26,7 @@ def blas_libraries() -> list[dict]:
 
 
 def describe_blas(library: dict) -> str:
-    """Name, version and kernels of one."""
+    """Name, version and kernels of a BLAS library."""
     kernels = library.get("architecture")
     return f"{library['internal_api']} {library['version']}" + f" ({kernels})" * bool(kernels)
 
@@ -39,8 +40,10 @@ def uses_accelerate() -> bool:
 
 
 def one_accelerate_thread() -> bool:
-    """Accelerate multiplies in one thread whatever this thread asks it for, from now on; others are
-    left alone. Returns whether that was possible: NumPy uses it, and macOS is 15 or newer."""
+    """Make Accelerate use one thread for the products that this thread requests from now on; other
+    threads are not affected. Returns whether that was possible: if NumPy uses Accelerate and macOS
+    is 15 or newer.
+    """
     set_threading = _accelerate_threading()
     return set_threading is not None and set_threading(SINGLE_THREADED) == 0
 

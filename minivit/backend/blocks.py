@@ -12,8 +12,8 @@ import numpy as np
 from minivit.backend.arrays import Array, get_xp
 
 BLOCK = 64 * 1024
-"""Elements per block: a few float32 operands of this length fit into 1 MiB of L2 cache, and an
-operation on one takes several times as long as Python's overhead per call.
+"""Elements per block: a few float32 operands of this length fit in 1 MiB of L2 cache, and an
+operation on one block takes several times as long as Python's overhead per call.
 """
 
 
@@ -30,11 +30,11 @@ def pieces(stop: int, size: int, start: int = 0) -> Iterator[slice]:
 
 
 def blockwise(function: Callable[..., None], num_outputs: int, *inputs: Array) -> tuple[Array, ...]:
-    """Run `function(*inputs, *outputs)` block by block; on a GPU in one go.
+    """Run `function(*inputs, *outputs)` block by block; on a GPU, all at once.
 
     Args:
         function: element-wise; writes to its last `num_outputs` arguments.
-        inputs: of one shape and dtype.
+        inputs: arrays of the same shape and dtype.
 
     Returns:
         The filled outputs, of that shape and dtype.

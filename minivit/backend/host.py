@@ -1,4 +1,4 @@
-"""Make NumPy use all of this CPU: OpenBLAS's kernels and glibc's allocator.
+"""Make NumPy use this CPU fully: settings of OpenBLAS's kernels and of glibc's allocator.
 
 Both settings are read when a library loads or starts, so `tune()` runs before NumPy's first import
 (`import minivit` does that). `MINIVIT_TUNE=0` in the environment switches them off.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WITHOUT_AVX512 = {"Haswell", "Zen"}
-"""The kernels that an older OpenBLAS chooses on a Zen 4 or 5, which it does not know."""
+"""The kernels that an older OpenBLAS chooses on a Zen 4 or 5, which it does not recognize."""
 
 SWITCH = "MINIVIT_TUNE"
 CORETYPE = "OPENBLAS_CORETYPE"
@@ -30,7 +30,7 @@ MMAP_THRESHOLD = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Tuning:
-    """What `tune` did, in words: each a sentence without its period."""
+    """What `tune` did, in words; each field is a sentence without the period."""
 
     openblas: str = "not tried"
     malloc: str = "not tried"
@@ -40,7 +40,7 @@ tuning = Tuning()
 
 
 def tune() -> Tuning:
-    """Tune this process once, as early as possible; records it in `host.tuning`."""
+    """Tune this process once, as early as possible, and record what was done in `host.tuning`."""
     global tuning
     if os.environ.get(SWITCH, "1") == "0":
         tuning = Tuning(f"off ({SWITCH}=0)", f"off ({SWITCH}=0)")
@@ -52,7 +52,7 @@ def tune() -> Tuning:
 def _choose_openblas_kernels() -> str:
     """Select OpenBLAS's AVX-512 kernels where it would not choose them itself.
 
-    Many versions treat AMD's Zen 4 or 5 as a Haswell and leave half of their arithmetic unused.
+    Many versions treat AMD's Zen 4 or 5 as a Haswell and leave half of its arithmetic units unused.
     They recognize Intel's CPUs with AVX-512, and an older Zen has no AVX-512.
     """
     if CORETYPE in os.environ:
@@ -73,8 +73,8 @@ def _choose_openblas_kernels() -> str:
 
 def _warn_too_late() -> None:
     print(
-        "minivit: NumPy was imported first, so its AVX-512 kernels stay unused and products run at "
-        f"half their speed; import minivit before numpy, or set {CORETYPE}=SkylakeX",
+        "minivit: NumPy was imported first, so its AVX-512 kernels stay unused and matrix products "
+        f"run at half speed; import minivit before numpy, or set {CORETYPE}=SkylakeX",
         file=sys.stderr,
     )
 
@@ -127,8 +127,8 @@ def _cpuinfo() -> str:
 
 
 def _numpy_brings_openblas() -> bool:
-    """NumPy's wheels have their BLAS in a folder next to the package; builds with MKL or Apple's do
-    not.
+    """Whether NumPy comes with OpenBLAS: its wheels have it in a folder next to the package; builds
+    with MKL or Apple's Accelerate do not.
     """
     spec = importlib.util.find_spec("numpy")
     if spec is None or spec.origin is None:

@@ -1,4 +1,4 @@
-"""What this machine is: cores, memory, names, speed."""
+"""Properties of this machine: cores, memory, names, speed."""
 
 import contextlib
 import functools
@@ -28,14 +28,14 @@ UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def physical_cores() -> int:
-    """Cores that this process may use; two hardware threads of one core count once.
+    """The number of cores that this process may use; two hardware threads of a core count once.
 
-    No more than its CPU affinity, a container's quota and LOKY_MAX_CPU_COUNT allow. Of Apple's
-    chips, the performance cores: workers get equal parts, and would wait for the slower ones.
+    It is limited by CPU affinity, a container's quota and LOKY_MAX_CPU_COUNT. On Apple's chips only
+    performance cores count: workers get equal parts, and would wait for the slower cores.
     """
-    from loky import cpu_count  # imports much
+    from loky import cpu_count  # a slow import
 
-    # Linux on Arm does not say which logical cores are one; loky then warns, with a traceback
+    # Linux on Arm does not say which logical cores share a core; loky then warns, with a traceback
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         cores = cpu_count(only_physical_cores=True)
@@ -45,7 +45,7 @@ def physical_cores() -> int:
 
 @functools.cache
 def _sysctl(name: str) -> str:
-    """What macOS answers to that name; an empty string on other systems, and where it has none."""
+    """The value of a macOS setting; an empty string if there is none, or on other systems."""
     if sys.platform != "darwin":
         return ""
     command = ["/usr/sbin/sysctl", "-n", name]
@@ -79,7 +79,7 @@ def memory_bytes(device: str = "cpu") -> float:
 
 
 def require_memory(what: str, needs: Mapping[str, int], device: str = "cpu") -> None:
-    """Raise UserError if `needs`, bytes by purpose, exceed the memory."""
+    """Raise UserError if `needs`, bytes by purpose, add up to more than the memory."""
     has = memory_bytes(device)
     if sum(needs.values()) > has:
         raise UserError(
@@ -112,7 +112,9 @@ def cpu_name() -> str:
 
 
 def _name_in_registry() -> str:
-    """Windows' name of the CPU; an empty string on other systems, and where it has none."""
+    """The CPU's name in Windows' registry; an empty string if there is none, or on other
+    systems.
+    """
     if sys.platform != "win32":
         return ""
     import winreg
@@ -127,7 +129,7 @@ def _name_in_registry() -> str:
 
 @functools.cache  # every checkpoint records it
 def describe_arithmetic(device: str = "cpu") -> str:
-    """What decides how products are rounded on a device: "cpu", "cuda" or "cuda:N"."""
+    """What determines how products are rounded on a device: "cpu", "cuda" or "cuda:N"."""
     if device != "cpu":
         return f"a GPU: {gpu()}"
     libraries = [f"NumPy {np.__version__}", *map(describe_blas, blas_libraries())]

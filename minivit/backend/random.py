@@ -33,9 +33,9 @@ def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:
 class RandomStream:
     """The random numbers of one training step, drawn row by row of the batch.
 
-    seed, step: what the numbers are a function of. first: the place, in the whole batch, of the
-    first row that this stream draws for: a worker on rows 64… of a batch passes `first=64` and
-    gets the rows 64… of what a single worker would have drawn.
+    seed, step: the numbers are a function of these. first: index, in the whole batch, of the first
+    row that this stream draws for: a worker that computes the rows from 64 on passes `first=64` and
+    gets the numbers that a single worker would have drawn for these rows.
     """
 
     def __init__(self, seed: int, step: int = 0, first: int = 0):
@@ -46,7 +46,7 @@ class RandomStream:
         self.draws = 0  # how many layers have drawn: each gets its own numbers
 
     def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
-        """float32 (B, …) in [0, 1): row i depends on seed, step, draw and `first + i` alone."""
+        """float32 (B, …) in [0, 1): row i depends only on seed, step, draw and `first + i`."""
         row = math.prod(shape[1:])
         blocks = -(-row // 8)  # one Philox counter gives 256 bits: eight float32 numbers
         counter = np.array([self.first * blocks, self.draws, self.step, 0], np.uint64)

@@ -1,6 +1,6 @@
 """Compiled twins of the pairs, and when they are used.
 
-A formula in NumPy's steps reads its arrays once per step. Its twin, the same formula as a loop
+A formula in NumPy reads its arrays once per operation. Its twin, the same formula as a loop
 compiled by Numba, reads them once. `functional/` is the code to read; the fast version lives in
 `functional/compiled/`, with the same signature, tested against its pair.
 
@@ -47,8 +47,8 @@ def _is_large(x: Any) -> bool:
 
 
 def use_twins(find_twins: Callable[[], Twins]) -> None:
-    """Use twins in this thread from now on; find_twins: returns twins by the names of their pairs,
-    called when the first is needed, as compiling takes seconds.
+    """Use twins in this thread from now on; find_twins: returns the twins by the names of their
+    pairs; it is called when the first twin is needed, as compiling takes seconds.
     """
     _thread.find_twins = find_twins
 
@@ -65,6 +65,6 @@ def why_none() -> str | None:
 
 
 def describe_twins() -> str:
-    """What computes large batches besides BLAS, in words."""
+    """What computes large batches, apart from BLAS: NumPy or Numba, as text."""
     reason = why_none()
     return f"NumPy; {reason}" if reason else f"Numba {importlib.metadata.version('numba')}"

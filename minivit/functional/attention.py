@@ -29,7 +29,7 @@ from minivit.functional.softmax import softmax_backward, softmax_forward
 class AttentionCache(NamedTuple):
     """q, k, v (B, H, T, D): the gradient of each is a product with the others.
     probs (B, H, T, T): the attention map, one row per query; softmax's backward needs it.
-    mask: dropout's, or None.
+    mask: the dropout mask, or None.
     """
 
     q: Array
@@ -55,8 +55,8 @@ def attention_forward(
         q, k, v: (B, H, T, D). Any strides: the heads may be views into one packed array. There may
             be fewer queries than keys.
         mask: (B, H, T, T) from `dropout_mask`, or None: which attention weights are dropped.
-        bias: (B, H, T, T), or with B = 1, added to the scores, such as `relative_forward`'s; or
-        None.
+        bias: (B, H, T, T) or (1, H, T, T), added to the scores, such as that of
+            `relative_forward`; or None.
 
     Returns:
         out (B, H, T, D), laid out so that `merge_heads` does not copy it; cache.
@@ -164,7 +164,7 @@ def multi_head_attention_forward(
         x: (B, T, C). qkv_weight: (C, 3C), columns q, k, v, each divided into heads. qkv_bias:
             (3C,), or None.
         proj_weight: (C, C). proj_bias: (C,). num_heads: H, must divide C.
-        mask: dropout's for the attention map, (B, H, T, T), or None.
+        mask: (B, H, T, T), the dropout mask of the attention map; or None.
         relative: table (R, D) and offsets (N, N) of `relative_forward`, or None.
         extras: see `Extras`; None for none.
 
@@ -195,8 +195,8 @@ def multi_head_attention_forward(
 def _attend(
     q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None
 ) -> tuple[Array, AttentionCache | FlashAttentionCache]:
-    """`attention_forward`, or in blocks on a CPU if there are more tokens than a block has; not
-    with a mask or a bias, which has T × T numbers anyway.
+    """`flash_attention_forward` on a CPU if there are more tokens than a block holds; otherwise, or
+    with a mask or a bias, which has T × T numbers anyway, `attention_forward`.
     """
     if mask is None and bias is None and get_xp(q) is np and k.shape[2] > KEYS:
         return flash_attention_forward(q, k, v)
@@ -221,12 +221,11 @@ def multi_head_attention_backward(
     dy: Array, cache: MultiHeadAttentionCache, dprobs: Array | None = None
 ) -> tuple[Array, ...]:
     """dy (B, T, C) -> dx (B, T, C), dqkv_weight, dqkv_bias, dproj_weight, dproj_bias, and, if
-    present: dtable (R, D) of relative positions; (R, H) of the bias; those of the norms' γ_q, β_q,
-    γ_k, β_k, without β for RMSNorm.
+    present: dtable (R, D) of relative positions; dtable (R, H) of the bias; the gradients of the
+    norms' γ_q, β_q, γ_k, β_k, without β for RMSNorm.
 
     Forward's steps in reverse; a reshape's backward is the reverse reshape, and the gradients of q,
-    k and v are written into one array, like that which q, k and v were cut from. dprobs: see
-    `attention_backward`.
+    k and v are written into one array, laid out like qkv. dprobs: see `attention_backward`.
     """
     H = cache.attention.q.shape[1]
     dmerged, dproj_weight, dproj_bias = linear_backward(dy, cache.proj)

@@ -13,14 +13,14 @@ from minivit.backend import Array, get_xp
 from minivit.errors import UserError
 
 WINDOW_BYTES = 4 * 2**20
-"""Bytes of windows at a time; about optimal in measurements."""
+"""Bytes of windows to process at a time; about optimal in measurements."""
 
 
 class Conv2dCache(NamedTuple):
     """padded: the zero-padded input. weight. stride, padding: as given.
 
-    The windows are not kept but extracted again in backward: they are larger than the input by the
-    number of positions in the kernel.
+    The windows are not kept but extracted again in backward: together they are kh·kw times as large
+    as the input.
     """
 
     padded: Array
@@ -36,7 +36,7 @@ def conv2d_forward(
 
     .. math:: y_{b,r,c,o} = \sum_{i,j,k} x_{b,\;s r + i - p,\;s c + j - p,\;k}\; w_{i,j,k,o}
 
-    With each window laid out as a row, it is the product of a tall matrix with the weight.
+    With each window laid out as a row, this is the product of a tall matrix with the weight.
 
     Args:
         x: (B, H, W, I). weight: (kh, kw, I, O). stride: s. padding: p zeros on every side.
@@ -60,8 +60,8 @@ def conv2d_forward(
 def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, Array]:
     r"""dy (B, H', W', O) -> dx (B, H, W, I), dweight (kh, kw, I, O).
 
-    With the windows as rows, it is the backward of a linear layer: :math:`dW = X^\top dY` and
-    :math:`dX = dY\,W^\top`; then each window's gradient is added where the window came from
+    With the windows as rows, this is the backward pass of a linear layer: :math:`dW = X^\top dY`
+    and :math:`dX = dY\,W^\top`; then each window's gradient is added where the window came from
     (col2im).
     """
     padded, weight, stride, padding = cache
@@ -80,7 +80,7 @@ def windows(x: Array, size: tuple[int, int], stride: int) -> Array:
     """All windows of x (B, H, W, C), a view: (B, H', W', kh, kw, C).
 
     Raises:
-        UserError: they are larger than the image.
+        UserError: the windows are larger than the image.
     """
     B, H, W, C = x.shape
     kh, kw = size

@@ -7,7 +7,9 @@ from minivit.functional.softmax import row_sums
 
 
 class CrossEntropyCache(NamedTuple):
-    """probs (B, K): softmax of the logits. targets (B, K): smoothed. dlogits is the difference."""
+    """probs (B, K): softmax of the logits. targets (B, K): smoothed. dlogits is their difference /
+    B.
+    """
 
     probs: Array
     targets: Array
@@ -23,7 +25,7 @@ def cross_entropy_forward(
 
     Args:
         logits: z, (B, K).
-        targets: integer classes (B,), or a probability per class (B, K), which sum to one.
+        targets: integer classes (B,), or probabilities (B, K), which sum to one for each image.
         smoothing: ε: t becomes (1 - ε)·t + ε/K.
 
     Returns:
@@ -56,7 +58,7 @@ def _soft_targets(targets: Array, logits: Array, smoothing: float) -> Array:
 def cross_entropy_backward(dloss: float | Array, cache: CrossEntropyCache) -> Array:
     r"""dloss (a number, usually 1) -> dlogits (B, K).
 
-    Softmax and logarithm cancel, and what is left is the plain difference.
+    Softmax and logarithm cancel, which leaves a plain difference.
 
     .. math:: dz = \frac{p - t}{B}\,dL
     """

@@ -22,5 +22,5 @@ def dropout_forward(x: Array, mask: Array) -> tuple[Array, Array]:
 
 
 def dropout_backward(dy: Array, cache: Array) -> Array:
-    """dy -> dx: dropped numbers have no influence; scaled ones have that much more."""
+    """dy -> dx: zero for dropped numbers; for kept ones, scaled up as in forward."""
     return dy * cache

@@ -38,8 +38,8 @@ def erf(z: Array) -> Array:
 
     .. math:: \mathrm{erf}(z) = \frac{2}{\sqrt\pi} \int_0^z e^{-t^2} dt
 
-    float32: relative error ≤ 1e-6, in one `tanh`. float64: to the last digits, for checks, with a
-    slower series.
+    float32: relative error ≤ 1e-6, in one `tanh`. float64: accurate to the last digits, by a
+    slower series, for checks.
     """
     xp = get_xp(z)
     if z.dtype == xp.float64:
@@ -61,7 +61,7 @@ def _odd(x: Array, coefficients: tuple[float, ...], out: Array) -> Array:
 
 
 def _logistic(minus_x: Array) -> None:
-    """1 / (1 + exp(-x)), overwriting -x: cheaper than (1 + tanh(x/2)) / 2, whose sum cancels."""
+    """1 / (1 + exp(-x)), overwriting -x: cheaper than (1 + tanh(x/2)) / 2, and no digits cancel."""
     xp = get_xp(minus_x)
     xp.exp(minus_x, minus_x)
     minus_x += 1.0
@@ -107,7 +107,7 @@ def _with_cdf(cdf: Callable[[Array, Array], object], x: Array) -> tuple[Array, G
 
 
 def _without_cdf(cdf: Callable[[Array, Array], object], x: Array) -> Array:
-    """y alone, with one array less."""
+    """y alone, with one array fewer."""
 
     def fill(x: Array, y: Array) -> None:
         cdf(x, y)
@@ -120,7 +120,7 @@ def _without_cdf(cdf: Callable[[Array, Array], object], x: Array) -> Array:
 
 @has_twin
 def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
-    r"""GELU by its definition.
+    r"""Exact GELU.
 
     .. math:: y = x\,\Phi(x), \qquad
               \Phi(x) = \tfrac12\bigl(1 + \mathrm{erf}(x / \sqrt 2)\bigr)

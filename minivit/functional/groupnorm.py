@@ -1,7 +1,7 @@
 """Group normalization (Wu & He, 2018) and weight standardization (Qiao et al., 2019).
 
 Together they replace batch normalization in BiT's ResNets (Kolesnikov et al., 2020), the paper's
-baseline: neither depends on other images of the batch.
+baseline: neither depends on other images in the batch.
 """
 
 from typing import NamedTuple
@@ -38,7 +38,7 @@ def groupnorm_forward(
         y (B, H, W, C), cache.
 
     Raises:
-        UserError: the number of channels is not a multiple of the groups.
+        UserError: the number of channels is not a multiple of num_groups.
     """
     xp = get_xp(x)
     B, C = len(x), x.shape[-1]
@@ -95,7 +95,7 @@ def standardize_forward(weight: Array, eps: float = 1e-10) -> tuple[Array, tuple
         weight: (…, O); each column belongs to one output.
 
     Returns:
-        what of weight's shape, cache.
+        ŵ of weight's shape, cache.
     """
     xp = get_xp(weight)
     columns = weight.reshape(-1, weight.shape[-1])

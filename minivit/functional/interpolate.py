@@ -14,8 +14,8 @@ CUBIC = -0.75  # the slope of the cubic at distance 1, as in PyTorch and OpenCV
 def interpolate_forward(
     x: Array, size: tuple[int, int], mode: Mode = "bicubic"
 ) -> tuple[Array, tuple]:
-    r"""Resize a grid of vectors. Along each axis every new value is a weighted sum of old
-    neighbors, which is a product with a matrix:
+    r"""Resize a grid of vectors. Along each axis, every new value is a weighted sum of old
+    neighbors, so resizing is a product with a matrix:
 
     .. math:: Y = A_h\,X\,A_w^\top
 
@@ -28,7 +28,7 @@ def interpolate_forward(
         y (B, H, W, C), cache. If the size does not change, y equals x exactly.
 
     Raises:
-        UserError: another mode, or a size below 1.
+        UserError: unknown mode, or a size below 1.
     """
     xp = get_xp(x)
     h, w = x.shape[1:3]
@@ -53,11 +53,12 @@ def resize_positions_forward(
     new: tuple[int, int],
     mode: Mode = "bicubic",
 ) -> tuple[Array, tuple]:
-    """Position embeddings of one grid for another (paper, section 3.2).
+    """Resize position embeddings from one grid to another (paper, section 3.2).
 
     Args:
         pos_embed: (1, T, C). prefix: its first rows, of the tokens before the patches, which are
-            left alone. old, new: rows and columns of the grids. mode: see `interpolate_forward`.
+            left unchanged. old, new: rows and columns of the grids. mode: see
+            `interpolate_forward`.
 
     Returns:
         (1, T', C), cache. Raises as `interpolate_forward`.
@@ -90,10 +91,11 @@ def interpolation_matrix(new: int, old: int, mode: Mode = "bicubic") -> np.ndarr
 
     The outer edges of both grids are aligned, so new cell i is centered at
     :math:`(i + \tfrac12)\,\mathrm{old}/\mathrm{new} - \tfrac12`. Beyond the edge, the edge value is
-    repeated. Rows sum to 1. As PyTorch's `interpolate(align_corners=False)` without antialiasing.
+    repeated. Rows sum to 1. Same as PyTorch's `interpolate(align_corners=False)` without
+    antialiasing.
 
     Raises:
-        UserError: another mode, or a size below 1.
+        UserError: unknown mode, or a size below 1.
     """
     if mode not in _KERNELS:
         raise UserError(f'mode is "{mode}"; expected one of {", ".join(_KERNELS)}')

@@ -8,7 +8,7 @@ from minivit.backend import Array, get_xp
 
 
 class CorruptCache(NamedTuple):
-    """selection (B, N, N): where each token came from. masked (B, N): 1 where it is the mask."""
+    """selection (B, N, N): where each token came from. masked (B, N): 1 for a mask token."""
 
     selection: Array
     masked: Array
@@ -17,12 +17,12 @@ class CorruptCache(NamedTuple):
 def corrupt_forward(
     x: Array, mask_token: Array, selection: Array, masked: Array
 ) -> tuple[Array, CorruptCache]:
-    r"""Each token stays, or is replaced by another token of its image or by the learned mask.
+    r"""Each token stays, or is replaced by another token of its image or by the learned mask token.
 
     .. math:: y_i = \sum_j S_{ij}\,x_j + m_i\,e_{\mathrm{mask}}
 
-    Row i of S has a single 1 at the token that replaces token i, or none if the mask does:
-    selection is a matrix product, so backward is a product with the transposed S.
+    Row i of S has a single 1, at the token that is used for token i, or none if that is the mask
+    token. So selection is a matrix product, and backward is a product with the transposed S.
 
     Args:
         x: (B, N, C). mask_token: (1, 1, C). selection: (B, N, N). masked: (B, N), 0 or 1; both of
@@ -74,7 +74,7 @@ class Corruption(NamedTuple):
     masked: np.ndarray
 
 
-# the rest of the corrupted patches stay
+# the rest of the corrupted patches stay unchanged
 SHARE_CORRUPTED, SHARE_MASKED, SHARE_SWAPPED = 0.5, 0.8, 0.1
 
 
@@ -83,8 +83,8 @@ def corruption(uniform: np.ndarray) -> Corruption:
     another patch of the image, and 10 % stay unchanged (paper, B.1.2).
 
     Args:
-        uniform: (B, 3, N) random numbers in [0, 1): which are chosen, what happens to them, which
-        patches replace them.
+        uniform: (B, 3, N) random numbers in [0, 1) that decide which patches are chosen, what
+        happens to them, and which patches replace them.
     """
     B, _, N = uniform.shape
     who, what, instead = uniform.transpose(1, 0, 2)

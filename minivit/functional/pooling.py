@@ -24,8 +24,8 @@ def max_pool_forward(
     r"""The maximum of each window, per channel.
 
     Args:
-        x: (B, H, W, C). size, stride: of the windows. padding: padding around the image that never
-        is the maximum.
+        x: (B, H, W, C). size, stride: of the windows. padding: around the image; a padded position
+        is never the maximum.
 
     Returns:
         y (B, H', W', C), cache.

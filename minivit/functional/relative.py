@@ -10,8 +10,8 @@ def relative_forward(q: Array, table: Array, offsets: Array) -> tuple[Array, tup
 
     .. math:: b_{ij} = \frac{q_i \cdot r_{p_i - p_j}}{\sqrt D}
 
-    to be added to attention's own before the softmax. The class token has no position: its scores,
-    as query or key, stay unchanged.
+    to be added to attention's own scores before the softmax. The class token has no position: its
+    scores, as query or key, stay unchanged.
 
     Args:
         q: (B, H, T, D). table: (R, D), one embedding per offset, shared by the heads.
@@ -59,7 +59,7 @@ def relative_bias_forward(table: Array, offsets: Array, num_tokens: int) -> tupl
 
     Args:
         table: (R, H). offsets: (N, N) integers, `relative_offsets`; the last N of the num_tokens
-            tokens are the patches; the scores of the others stay unchanged.
+            tokens are the patches, and the scores of the others stay unchanged.
 
     Returns:
         bias (1, H, T, T), cache.

@@ -19,7 +19,7 @@ def relu_forward(x: Array) -> tuple[Array, tuple]:
 
 
 def relu_backward(dy: Array, cache: tuple) -> Array:
-    r"""dy -> dx: passes where y was positive.
+    r"""dy -> dx: the gradient passes where y is positive.
 
     .. math:: dx = dy \odot [y > 0]
     """

@@ -19,7 +19,7 @@ def rotary_forward(x: Array, cos: Array, sin: Array, half: bool) -> tuple[Array,
     Args:
         x: (B, H, T, D), queries or keys. cos, sin: (N, D), of the last N of the T tokens; the
             tokens before them (class token, registers) have no position and stay unchanged.
-        half: whether a number is paired with the one D/2 further on; otherwise with its neighbor.
+        half: whether number i is paired with number i + D/2; otherwise neighbors form a pair.
 
     Returns:
         y (B, H, T, D), cache.
@@ -79,7 +79,7 @@ def rotary_dinov3(
     height: int, width: int, head_dim: int, theta: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Angles as in DINOv3 (Siméoni et al., 2025): positions from -1 to 1 over the image, whatever
-    its size, times 2π over theta^(4i/D); a number and the one D/2 further on form a pair.
+    its size, times 2π over theta^(4i/D); numbers that are D/2 apart form a pair.
 
     Positions and periods are rounded to float32, as in DINOv3.
 

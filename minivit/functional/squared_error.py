@@ -9,7 +9,7 @@ def squared_error_forward(predicted: Array, target: Array) -> tuple[Array, tuple
     .. math:: L = \frac1n \sum_i (\hat y_i - y_i)^2
 
     Args:
-        predicted, target: of one shape; n numbers.
+        predicted, target: arrays of the same shape, with n numbers.
 
     Returns:
         loss (a 0-d array), cache.

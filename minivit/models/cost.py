@@ -95,8 +95,8 @@ def _resnet(config: ViTConfig) -> int:
 
 
 def _stem_activations(config: ViTConfig) -> int:
-    """For a ResNet, four times each bottleneck's output; for a convolutional stem, the output of its
-    first stage.
+    """For a ResNet, four times each bottleneck's output; for a convolutional stem, the output of
+    its first stage.
     """
     H, W = config.image_hw
     if config.stem == "resnet":

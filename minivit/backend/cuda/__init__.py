@@ -14,7 +14,7 @@ KERNEL = re.compile(
 
 @cache
 def source(file: str) -> str:
-    """The source of a kernel file, preceded by what all kernels share."""
+    """The source of a kernel file, preceded by the headers that all kernels share."""
     parts = ("common.cuh", "mma.cuh", "philox.cuh", file)
     return "\n".join(
         f'#line 1 "{name}"\n{(HERE / name).read_text(encoding="utf-8")}' for name in parts

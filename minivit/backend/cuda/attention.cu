@@ -34,7 +34,7 @@ __device__ __forceinline__ void load_tile(bf16* tile, const bf16* from, int firs
 }
 
 // Which row of 16 bytes this lane passes to load_matrices, of four matrices in a 2 × 2 arrangement.
-// The second is below the first (as for an a, or a transposed b), or beside it.
+// The second is below the first (as for an a, or a transposed b), or to its right.
 struct Lane {
     int row, column;
 };

@@ -12,8 +12,8 @@ extern "C" __global__ void column_sums(
     partial[(long long)blockIdx.y * columns + c] = sum;
 }
 
-// out[c] += Σ partial[r · stride + c]; with blockIdx.y 1: second, from the columns after those of
-// `first`. A block of warps, grid (ceil(columns / 32), 1 or 2): warp w sums rows w, w + warps, …,
+// out[c] += Σ partial[r · stride + c]; with blockIdx.y = 1: second, from the columns after those
+// of `out`. A block of warps, grid (ceil(columns / 32), 1 or 2): warp w sums rows w, w + warps, …,
 // and the first adds up the warps.
 extern "C" __global__ void add_column_sums(
     const float* __restrict__ partial, float* __restrict__ out, float* __restrict__ second,

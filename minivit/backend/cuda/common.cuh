@@ -39,7 +39,7 @@ typedef SCALAR scalar;
 __device__ __forceinline__ void store(float& place, float x) { place = x; }
 __device__ __forceinline__ void store(bf16& place, float x) { place = to_bf16(x); }
 
-// As many numbers as 16 bytes hold if rows of `width` stay aligned; else one.
+// The count of numbers in 16 bytes if rows of `width` stay aligned; otherwise 1.
 template <typename T> __host__ __device__ constexpr int pack_of(int width) {
     return width % (16 / (int)sizeof(T)) == 0 ? 16 / (int)sizeof(T) : 1;
 }

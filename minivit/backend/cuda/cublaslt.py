@@ -3,7 +3,7 @@ capture.
 
 cuBLASLt is column-major. A row-major matrix read by columns is its transpose; so for out = a b we
 request outᵀ = bᵀ aᵀ, and nothing is ever transposed in memory. What follows a product (bias, GELU
-and its derivative, the gradient of the bias) runs in the same kernel: an epilogue.
+and its derivative, the gradient of the bias) runs in the same kernel, as its epilogue.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ SUCCESS = 0
 
 
 class Algorithm(ctypes.Structure):
-    """cublasLtMatmulAlgo_t: only cuBLASLt looks inside."""
+    """cublasLtMatmulAlgo_t: opaque."""
 
     _fields_ = [("data", c_uint64 * 8)]
 
@@ -50,7 +50,7 @@ class CublasLt:
     """Products of row-major, contiguous matrices, float32 or bf16 (as uint16), aligned to 16 bytes.
 
     Args:
-        library: libcublasLt as ctypes loads it. address: of an array's first number.
+        library: libcublasLt as ctypes loads it. address: returns the address of an array.
         workspace: a device array that cuBLASLt may use.
     """
 
@@ -74,8 +74,8 @@ class CublasLt:
         turn_a: bool = False,
         turn_b: bool = False,
     ) -> bool:
-        """out = op(a) op(b), with the extra of `Device.matmul`; returns whether the extra was
-        done.
+        """out = op(a) op(b), with the extra operations of `Device.matmul`; returns whether they
+        were done.
         """
         if gelu is not None:
             epilogue, vector, result, aux = GELU_AUX_BIAS, bias, gelu, out
@@ -104,7 +104,7 @@ class CublasLt:
         turn_a: bool,
         turn_b: bool,
     ) -> bool:
-        """False if cuBLASLt has no kernel for it."""
+        """Multiply; returns False if cuBLASLt has no kernel for this product."""
         key = (a.shape, b.shape, str(a.dtype), str(out.dtype), epilogue, turn_a, turn_b)
         if key not in self.plans:
             self.plans[key] = self._plan(a, b, out, epilogue, vector, aux, turn_a, turn_b)

@@ -20,13 +20,13 @@ SCALARS = {
     "unsigned long long": np.uint64,
 }
 WORKSPACE_BYTES = 32 * 1024 * 1024  # as cuBLAS recommends for Hopper
-WITHOUT_ASKING = 48 * 1024  # bytes of shared memory per block without opting in for more
+WITHOUT_ASKING = 48 * 1024  # bytes of shared memory per block without opting in to more
 SLOTS = 4  # uploads that may be in flight
 
 
 class Gpu:
     """The current CuPy device; all its work goes to one stream, which becomes the thread's current
-    one.
+    stream.
 
     The stream synchronizes with the default one, so that other threads' arrays are ready when they
     are used. (The default stream itself cannot be captured.)
@@ -85,7 +85,7 @@ class Gpu:
 
 @cache
 def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple) -> Any:
-    """A kernel compiled for these sizes, on the current GPU (of that index)."""
+    """A kernel compiled for these sizes, on the current GPU, which has this index."""
     import cupy
 
     options = ("--std=c++17", *(f"-D{name}={value}" for name, value in sizes))
@@ -98,8 +98,8 @@ def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple) -> 
 
 @cache
 def _stream_and_products(index: int) -> tuple[Any, CublasLt]:
-    """The one stream of the current GPU, which has that index: two streams would not wait for each
-    other.
+    """The stream of the current GPU, which has this index, and its products. There is only one, as
+    two streams would not wait for each other.
     """
     import cupy
 
@@ -124,7 +124,7 @@ def _load_cublaslt() -> ctypes.CDLL:
 class _Inbox:
     """Copies host arrays to a device array asynchronously.
 
-    The copy runs when the GPU comes to it, so the source must not change until then: it is held in
+    The copy runs when the GPU reaches it, so the source must not change until then: it is held in
     one of a few pinned buffers, used in turn.
     """
 

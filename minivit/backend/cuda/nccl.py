@@ -10,15 +10,15 @@ SLOTS = 4  # sums that may be in flight
 
 
 class Nccl:
-    """The sums of all ranks, each with a GPU of its own: the current one.
+    """Sums over all ranks, each of which has its own GPU, the current one.
 
     A sum is queued behind the GPU's other work, and the call returns at once; but only a few sums
     may be pending, so that a GPU that hangs is noticed.
 
     Args:
-        cupy: the library, or a stand-in for it in tests. nccl: its `cuda.nccl`. address: of an
-            array's first number. rank, size: of this process, and how many there are. identity:
-            `new_identity` of rank 0.
+        cupy: the library, or a stand-in for it in tests. nccl: its `cuda.nccl`. address: returns
+            the address of an array. rank: of this process. size: number of ranks. identity: what
+            `new_identity` returned on rank 0.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Nccl:
             )
         except self._nccl.NcclError as error:
             raise UserError(
-                f"the GPUs lost contact with each other: {error}; the last checkpoint is whole: "
-                "resume it"
+                f"the GPUs lost contact with each other: {error}; the last checkpoint is intact: "
+                "resume from it"
             ) from None
         ended.record(stream)
 
@@ -89,7 +89,7 @@ def _library() -> Any:
 
 
 def find_gpu(number: int) -> tuple[int, str]:
-    """The GPU for a machine's process of that number, and its PCI bus ID, which identifies it to
+    """The GPU for process `number` of this machine, and its PCI bus ID, which identifies it to
     other processes; a launcher may show each process only one GPU, as number 0.
     """
     import cupy

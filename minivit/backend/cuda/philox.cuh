@@ -28,8 +28,8 @@ __device__ __forceinline__ float uniform(unsigned bits) { return (bits >> 8) * (
 
 // Dropout (functional/dropout.py): the factor at this place, 0 with probability `rate`, else 1/(1 -
 // rate). key: {seed, low and high half; step; index of the first image in the batch of all ranks},
-// in device memory, so that a captured graph can be replayed. site: each use in a model has random
-// numbers of its own. place: the index in this rank's array, which has `of_image` numbers per
+// in device memory, so that a captured graph can be replayed. site: each use in a model has its
+// own random numbers. place: the index in this rank's array, which has `of_image` numbers per
 // image. DROP: 0 compiles dropout out.
 #ifndef DROP
 #define DROP 0

@@ -13,7 +13,7 @@ from minivit.backend.twins import why_none
 from minivit.functional import flash_attention, gelu, layernorm, softmax
 
 TOLERANCE = 1e-5
-"""Tolerance of a twin's result, relative to the largest number of its pair's."""
+"""Tolerance of a twin's result, relative to the largest number in its pair's result."""
 
 
 @functools.cache
@@ -21,8 +21,8 @@ def find_twins() -> Mapping[str, Callable]:
     """The twins by the names of their pairs; empty if Numba is not installed, cannot be imported,
     or is switched off (`MINIVIT_NUMBA=0`).
 
-    Each is first compared with its pair. One with a different result is left out, with a warning,
-    so that a changed formula is always the one that is used.
+    Each is first compared with its pair. A twin with a different result is left out, with a
+    warning, so that a change to a formula in `functional/` always takes effect.
     """
     if why_none():
         return {}

@@ -1,4 +1,4 @@
-"""The twins: the loops behind the signatures of the pairs, float32 only."""
+"""The twins: the loops, with the signatures of their pairs; float32 only."""
 
 import functools
 from collections.abc import Callable
