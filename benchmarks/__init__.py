@@ -1,1 +1,1 @@
-"""minivit beside PyTorch and JAX: the same model, the same batch, in turn, in one run."""
+"""minivit compared with PyTorch and JAX: same model, same batch, alternating in one run."""

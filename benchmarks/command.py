@@ -1,4 +1,4 @@
-"""What `benchmarks.train_step` and `benchmarks.inference` share: the flags and the run."""
+"""Flags and main function of `benchmarks.train_step` and `benchmarks.inference`."""
 
 import dataclasses
 import sys
@@ -18,25 +18,25 @@ from minivit.ranges import Ranged
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Measure minivit beside PyTorch (and JAX, if installed): same model, same batch, in turn."""
+    """Compare minivit with PyTorch (and JAX, if installed): same model, same batch, alternating."""
 
     shape: Shape = field(default_factory=Shape)
     model: str | None = None
-    """A size by name, e.g. B/16, in place of the sizes below."""
+    """A size by name, e.g. B/16, instead of the sizes below."""
     only: tuple[Literal[tuple(CONTENDERS)], ...] = tuple(CONTENDERS)
-    """Contenders; minivit always takes part."""
+    """Contenders to measure; minivit is always included."""
     rounds: Annotated[int, ROUNDS] = 7
-    """Rounds in which all take turns."""
+    """Rounds; each contender is measured once per round."""
     steps: Annotated[int, STEPS] = 3
-    """Steps a round; the median of them counts."""
+    """Steps per round, of which the median is used."""
     sweep: Literal["none", "batch", "depth", "dim", "image_size", "threads"] = "none"
-    """Vary one size instead, and plot how the cost grows."""
+    """Vary this size instead, and plot how the cost grows."""
     name: str | None = None
-    """Of the files in benchmarks/results; None for one that says what was measured."""
+    """Name of the files in benchmarks/results; None for a name that says what was measured."""
 
 
 def run(options: Options, train: bool, prog: str) -> int:
-    """Measure, print, write."""
+    """Measure, and print and write the results."""
     shape = shape_of(options)
     names, left_out = contenders(options.only, shape)
     for line in left_out:
@@ -57,7 +57,7 @@ def run(options: Options, train: bool, prog: str) -> int:
 
 
 def contenders(only: Sequence[str], shape: Shape) -> tuple[list[str], list[str]]:
-    """minivit and those of `only` that can be measured here; a line on each that cannot."""
+    """minivit and those of `only` that can be measured here, and a line for each that cannot."""
     names = dict.fromkeys(["minivit", *only])
     obstacles = {name: obstacle(name, shape) for name in names}
     left_out = [f"{name} is left out: {why}" for name, why in obstacles.items() if why]
@@ -65,7 +65,7 @@ def contenders(only: Sequence[str], shape: Shape) -> tuple[list[str], list[str]]
 
 
 def shape_of(options: Options) -> Shape:
-    """What to measure; refused where a training of it would be."""
+    """What to measure; raises UserError for sizes that cannot be trained."""
     isa.require(options.shape.isa)
     shape = _named(options)
     vit, augmentation = ViTConfig(**shape.vit), Augmentation(crop=0)
@@ -74,7 +74,7 @@ def shape_of(options: Options) -> Shape:
 
 
 def _named(options: Options) -> Shape:
-    """The sizes of --model, where one is named; the activation is that of the flags."""
+    """The sizes of --model, if given; the activation is that of the flags."""
     if options.model is None:
         return options.shape
     config = ViTConfig.preset(options.model)
@@ -85,7 +85,7 @@ def _named(options: Options) -> Shape:
 
 
 def file_name(options: Options, kind: str) -> str:
-    """--name, else one that says what was measured, as far as it is not the usual."""
+    """--name, or a name made of the kind of benchmark and the flags that are not defaults."""
     if options.name is not None:
         return options.name
     words = [kind]

@@ -1,6 +1,8 @@
-"""`python -m benchmarks.convolution`: one convolution, forward and backward, beside PyTorch's."""
+"""`python -m benchmarks.convolution`: minivit's convolution and PyTorch's, forward and
+backward.
+"""
 
-# ruff: noqa: I001  (minivit comes before NumPy: it tunes the host)
+# ruff: noqa: I001  (minivit is imported before NumPy: it tunes the host)
 import statistics
 import sys
 import time
@@ -25,21 +27,21 @@ CASES = (
     (32, 64, 32, 1, 1),
     (32, 32, 64, 3, 2),
 )
-"""Side of the image, channels in and out, side of the kernel, stride."""
+"""Image size, input and output channels, kernel size, stride."""
 
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Time convolutions of float32 images on one thread, in turn with PyTorch."""
+    """Time convolutions of float32 images on one thread, alternating with PyTorch."""
 
     batch: Annotated[int, BATCH] = 16
-    """Images."""
+    """Images per batch."""
     rounds: Annotated[int, ROUNDS] = 15
-    """Rounds in which both take turns; the medians count."""
+    """Alternating rounds, of which the median is used."""
 
 
 def main(options: Options) -> int:
-    """Print a row a case: milliseconds of each, and the ratio."""
+    """Print one row per case: the milliseconds of both, and their ratio."""
     print("| images | channels | kernel | minivit | PyTorch | ratio |\n" + "|---" * 6 + "|")
     for side, fan_in, fan_out, kernel, stride in CASES:
         shape = (options.batch, side, side, fan_in)
@@ -58,7 +60,7 @@ def main(options: Options) -> int:
 
 
 def contenders(shape: tuple[int, ...], fan_out: int, kernel: int, stride: int):
-    """Two functions that run forward and backward on the same numbers."""
+    """minivit's and PyTorch's function for forward and backward, with the same inputs."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.epoch`: what an epoch costs over its bare training steps.
+"""`python -m benchmarks.epoch`: what an epoch costs in addition to its bare training steps.
 
-An epoch of the trainer has augmentation, logging, validation and a checkpoint in it; the bare steps
-are the same number of steps on one batch that lies ready. Both in turn, round by round.
+The trainer's epoch includes augmentation, logging, validation and a checkpoint; the bare steps are
+the same number of steps on a single prepared batch. Both alternate, round by round.
 """
 
 import contextlib
@@ -29,21 +29,21 @@ class Options(Ranged):
     """Time an epoch of the default model on images of CIFAR-10's size, and its bare steps."""
 
     images: Annotated[int, IMAGES] = 12_800
-    """Images in the epoch, of which a twentieth is held out for validation."""
+    """Images per epoch, of which a twentieth is held out for validation."""
     epochs: Annotated[int, EPOCHS] = 1
-    """Epochs; on a GPU one is over too soon to be timed."""
+    """Number of epochs; on a GPU, one is too short to be timed."""
     rounds: Annotated[int, ROUNDS] = 3
-    """Rounds in which both take turns."""
+    """Alternating rounds."""
     batch: Annotated[int, BATCH] = 128
     """Images per step."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """As of minivit.train."""
+    """As in `minivit train`."""
 
 
 def main(options: Options) -> int:
-    """Print the median of each and of their ratio."""
+    """Print the median time of both, and the median of their ratio."""
     dataset = shapes.load(num_train=options.images, num_test=10)
     epochs, steps = [], []
     for _ in range(options.rounds):
@@ -71,7 +71,7 @@ def main(options: Options) -> int:
 
 
 def bare_steps(trainer: Trainer) -> float:
-    """Seconds of as many steps on one batch; the weights are put back."""
+    """Seconds for an epoch's number of steps on one batch; the weights are restored afterwards."""
     config, model = trainer.config, trainer.model
     before = model.flat.data.copy()
     optimizer = make_optimizer(config, model)

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.gpu`: training steps on an NVIDIA GPU, minivit beside PyTorch.
+"""`python -m benchmarks.gpu`: training steps on an NVIDIA GPU, minivit compared with PyTorch.
 
-All take turns in one run, each in a process of its own; the GPU is waited for around blocks of
-steps. The roofline is what the GPU's memory and tensor cores, as measured in the same run, would
-allow if each number that has to go through memory went once.
+The contenders alternate in one run, each in its own process; the GPU is synchronized before and
+after each block of steps. The roofline is the rate that the GPU's memory bandwidth and tensor
+cores, as measured in the same run, would allow if each tensor crossed memory only once.
 """
 
 import dataclasses
@@ -31,27 +31,27 @@ CONTENDERS = {
     "torch": "PyTorch eager, tf32",
 }
 OURS = {"torch": "minivit-tf32"}
-"""Who is compared with whom; all others with minivit-bf16."""
-BATCHES = dataclasses.replace(BATCH, count=(1, 100))  # a process each
+"""The minivit contender that each is compared with; all others: minivit-bf16."""
+BATCHES = dataclasses.replace(BATCH, count=(1, 100))  # one process per batch size
 
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Time training steps at several batch sizes, then one step by kernel."""
+    """Time training steps at several batch sizes, then each kernel of one step."""
 
     model: str = "Lite/4"
-    """A size by name, on images of 32×32 with ten classes."""
+    """A size by name, for images of 32×32 pixels and ten classes."""
     batches: Annotated[tuple[int, ...], BATCHES] = (128, 256, 512, 1024, 2048)
     """Images per step."""
     rounds: Annotated[int, ROUNDS] = 5
-    """Rounds in which all take turns."""
+    """Rounds; each contender is measured once per round."""
     steps: Annotated[int, STEPS] = 50
-    """Steps a round."""
+    """Steps per round."""
 
 
 def main(options: Options) -> int:
-    """results/gpu_train_step.json and .md."""
-    parse_device("cuda")  # complains where there is none
+    """Measure, and write results/gpu_train_step.json and .md."""
+    parse_device("cuda")  # raises UserError if there is no GPU
     size = {key: v for key, v in preset_fields(options.model).items() if key != "in_channels"}
     shape = Shape(**size, activation="gelu_tanh", device="cuda")
     rows = []
@@ -67,14 +67,14 @@ def main(options: Options) -> int:
 
 
 def bytes_of(shape: Shape) -> int:
-    """What a training step moves through memory for one image, if each tensor goes once.
+    """Bytes that a training step moves through memory for one image, if each tensor is moved once.
 
-    In units of a token's C bf16 numbers, forward: both LayerNorms read two and write two, qkv
+    Reads + writes of forward, in units of a token's C bf16 numbers: each LayerNorm 2 + 2, qkv
     1 + 3, attention 3 + 1, proj 1 + 1, fc1 1 + 2r (r: the MLP's ratio; GELU's input is kept),
     fc2 r + 1.
-    Backward reads each product's two factors for the weights and its gradient for the inputs:
-    fc2 3r + 2, fc1 2r + 2, proj 4, attention 8, qkv 8; a LayerNorm 7, as the residual's gradient
-    is float32.
+    Backward reads both factors of each product for the gradients of weights and inputs:
+    fc2 3r + 2, fc1 2r + 2, proj 4, attention 8, qkv 8; each LayerNorm 7, as the gradient of the
+    residual is float32.
     """
     r = shape.mlp_ratio
     forward = 8 + 4 + 4 + 2 + (1 + 2 * r) + (r + 1)
@@ -83,7 +83,7 @@ def bytes_of(shape: Shape) -> int:
 
 
 def table_rows(results: dict[str, Result], shape: Shape) -> list[dict]:
-    """A row a contender, with the limits measured beside it."""
+    """One row per contender, with the limits measured in the same run."""
     rate = {name: statistics.median(found.seconds) for name, found in results.items()}
     bandwidth, flops = 2 * on_gpu.COPIED / rate["copy"], 2 * on_gpu.GEMM**3 / rate["gemm"]
     limit = 1 / max(bytes_of(shape) / bandwidth, 3 * shape.flops / flops)
@@ -125,7 +125,7 @@ def markdown(rows: list[dict]) -> str:
 
 
 def write(options: Options, shape: Shape, rows: list[dict], kernels: list[dict]) -> None:
-    """gpu_train_step.json and .md."""
+    """Write gpu_train_step.json and gpu_train_step.md."""
     import cupy
 
     gpu = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()

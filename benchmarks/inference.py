@@ -1,4 +1,4 @@
-"""`python -m benchmarks.inference`: one forward pass, minivit beside PyTorch and JAX."""
+"""`python -m benchmarks.inference`: one forward pass, compared with PyTorch and JAX."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""The instruction set that contenders run with: this CPU's own, or AVX2 where it has AVX-512 too.
+"""The instruction set of the contenders: all that this CPU has, or only AVX2 on one with AVX-512.
 
-A library chooses its instructions when it loads, so a worker has these variables from its start.
-Linux tells of each thread when it last used AVX-512 (/proc/self/arch_status): the tests look there.
+A library chooses its instructions when it loads, so a worker is started with these variables. On
+Linux, /proc/self/arch_status says when a thread last used AVX-512; the tests read it.
 """
 
 import os
@@ -13,25 +13,25 @@ from minivit.errors import UserError
 
 
 def avx2() -> dict[str, str]:
-    """The variables that hold each library to AVX2."""
+    """The variables that limit each library to AVX2."""
     features = ("AVX512F", "AVX512VL", "AVX512BW", "AVX512DQ", "AVX512CD")
     return {
         "GLIBC_TUNABLES": f"glibc.cpu.hwcaps={','.join(f'-{name}' for name in features)}",
         "OPENBLAS_CORETYPE": "Haswell",
         "NPY_DISABLE_CPU_FEATURES": " ".join(numpys_avx512()),
-        "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own loops, and those that torch.compile writes
-        "TORCHINDUCTOR_CPP_MARCH": "x86-64-v3",  # what the compiler makes of the latter
+        "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's loops, and those that torch.compile generates
+        "TORCHINDUCTOR_CPP_MARCH": "x86-64-v3",  # the compiler's target for the latter
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "NUMBA_CPU_NAME": "haswell",
-        "NUMBA_CPU_FEATURES": "",  # those of the name, not this CPU's own
+        "NUMBA_CPU_FEATURES": "",  # those of the named CPU, not of this one
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     }
 
 
 def numpys_avx512() -> list[str]:
-    """What NumPy calls its loops in AVX-512 here, where it warns of any other name.
+    """NumPy's names of its AVX-512 features on this CPU; it warns of any other name.
 
-    Those that are switched off already it finds no more.
+    It does not list those that are already switched off, so they come from the variable.
     """
     found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     off = os.environ.get("NPY_DISABLE_CPU_FEATURES", "").replace(",", " ").split()
@@ -39,12 +39,12 @@ def numpys_avx512() -> list[str]:
 
 
 def environment(isa: str) -> dict[str, str]:
-    """What a worker has in its environment beside what this process has."""
+    """The variables to add to a worker's environment."""
     return avx2() if isa == "avx2" else {}
 
 
 def require(isa: str) -> None:
-    """Raise UserError where this CPU cannot run it."""
+    """Raise UserError if this CPU does not have the instruction set."""
     if isa == "avx2" and instruction_set() not in ("AVX2", "AVX-512"):
         raise UserError(
             f"--isa avx2: this CPU has {instruction_set()}; choose --isa native, the default"
@@ -52,7 +52,7 @@ def require(isa: str) -> None:
 
 
 def describe(isa: str) -> str:
-    """For the tables."""
+    """The instruction set as the tables name it."""
     if isa == "avx2" and cpu_has_avx512():
         return "AVX2 (emulated on a CPU with AVX-512)"
     return instruction_set()

@@ -1,4 +1,4 @@
-"""The same Vision Transformer in JAX, jitted, with AdamW written out."""
+"""The same Vision Transformer in JAX with jit; AdamW is written out."""
 
 import jax
 import jax.numpy as jnp

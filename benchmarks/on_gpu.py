@@ -1,18 +1,18 @@
-"""What takes turns on a GPU beside PyTorch: minivit in each precision, and the GPU's own limits."""
+"""Contenders on a GPU other than PyTorch: minivit in each precision, and the GPU's own limits."""
 
 import numpy as np
 
 from benchmarks.shape import Shape
 
 GEMM = 8192
-"""Side of the matrices by which the rate of products is measured: large, so nothing else counts."""
+"""Side of the matrices that measure the rate of products: so large that overhead is negligible."""
 COPIED = 2**31
-"""Bytes of the array by whose copies the memory is measured: many times what caches hold."""
+"""Bytes of the array whose copies measure the memory bandwidth: many times larger than caches."""
 IMAGES = 50_000
 
 
 def contender(name: str, shape: Shape):
-    """A function that starts one step and does not wait for it."""
+    """A function that starts one step without waiting for it."""
     if name == "gemm":
         return gemm()
     if name == "copy":
@@ -29,8 +29,9 @@ def contender(name: str, shape: Shape):
 
 
 def make_stepper(shape: Shape, precision: str, device=None):
-    """All that a training does in a step, augmentation too (which PyTorch here has not); device:
-    another than the GPU, for the fused kernels."""
+    """A stepper that does all the work of a training step, including augmentation (which the
+    PyTorch contender does not do); device: for the fused kernels, instead of the GPU.
+    """
     from minivit import ViT, ViTConfig
     from minivit.backend import use_tf32
     from minivit.data import Batches, Split, Statistics
@@ -58,19 +59,19 @@ def make_stepper(shape: Shape, precision: str, device=None):
 
 
 def gemm():
-    """A product of bf16 matrices with float32 sums: 2·8192³ operations."""
+    """A product of bf16 matrices, summed in float32: 2·8192³ operations."""
     import cupy
 
     from minivit.backend.cuda.gpu import Gpu
 
     gpu, bits = Gpu(), cupy.random.randint(0, 2**16, (2, GEMM, GEMM)).astype("uint16")
-    bits &= 0xBFFF  # no infinity, nor what is none
+    bits &= 0xBFFF  # no infinity, no NaN
     out = gpu.zeros((GEMM, GEMM), "uint16")
     return lambda: gpu.matmul(bits[0], bits[1], out)
 
 
 def copy():
-    """COPIED bytes read and as many written."""
+    """Copy an array: COPIED bytes are read and COPIED bytes are written."""
     import cupy
 
     source, target = (cupy.zeros(COPIED // 4, "float32") for _ in range(2))
@@ -79,7 +80,7 @@ def copy():
 
 
 class Timed:
-    """A `Device` that asks how long each launch took; kernels run one after the other for it."""
+    """A `Device` that times each launch; graphs are off, so that kernels run one by one."""
 
     def __init__(self, device, cupy):
         self.device, self.cupy, self.spans = device, cupy, []
@@ -107,7 +108,7 @@ class Timed:
         return result
 
     def milliseconds(self) -> dict[str, float]:
-        """By kernel, all launches since the last call added up."""
+        """Total milliseconds of each kernel since the last call."""
         self.device.stream.synchronize()
         total: dict[str, float] = {}
         for name, begin, end in self.spans:
@@ -118,7 +119,7 @@ class Timed:
 
 
 def by_kernel(shape: Shape, steps: int = 20) -> list[dict]:
-    """Milliseconds of a step by kernel, the longest first."""
+    """Milliseconds per step of each kernel, the slowest first."""
     import cupy
 
     from minivit.backend.cuda.gpu import Gpu

@@ -1,4 +1,4 @@
-"""Tables and plots into `benchmarks/results/`."""
+"""Write tables and plots to `benchmarks/results/`."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ BLUE, GREY = "#0072B2", "#999999"
 def write(
     name: str, title: str, shape: Shape, rows: list[dict], command: str, left_out: Sequence[str]
 ) -> None:
-    """NAME.json, NAME.md and NAME.png."""
+    """Write NAME.json, NAME.md and NAME.png."""
     RESULTS.mkdir(exist_ok=True)
     facts = {"date": str(date.today()), "command": command, **machine(shape)}
     content = {**facts, "shape": shape.as_dict(), "rows": rows, "left_out": left_out}
@@ -36,12 +36,12 @@ def write(
 
 
 def sentences(lines: Sequence[str]) -> str:
-    """A paragraph of them for below a table; nothing where there are none."""
+    """The lines as a paragraph below a table; an empty string if there are none."""
     return ". ".join(lines) + ".\n\n" if lines else ""
 
 
 def bars(rows: list[dict], title: str) -> Figure:
-    """Images/s of each contender."""
+    """A bar chart of each contender's images/s."""
     figure = Figure(figsize=(7.5, 0.45 * len(rows) + 1.1), layout="constrained")
     axes = figure.subplots()
     names = [row["name"] for row in rows]

@@ -1,4 +1,4 @@
-"""Contenders in turn, round by round, so that a change of the machine's speed hits all alike."""
+"""Run contenders in alternation, so that changes in the machine's speed affect all of them."""
 
 import contextlib
 import json
@@ -19,8 +19,8 @@ from minivit.backend.machine import cpu_name
 from minivit.backend.twins import SWITCH, why_none
 from minivit.ranges import Range
 
-ROUNDS = Range(1, 1_000, "the figures change no more", "rounds")
-STEPS = Range(1, 10_000, "the median changes no more", "steps")
+ROUNDS = Range(1, 1_000, "more would not change the results", "rounds")
+STEPS = Range(1, 10_000, "more would not change the median", "steps")
 
 CONTENDERS = {
     "minivit": "minivit, fp32",
@@ -34,12 +34,12 @@ CONTENDERS = {
 NEEDS = {"minivit": "numpy", "minivit-numpy": "numba", "jax": "jax"}
 
 VARIABLES = {"minivit-numpy": {SWITCH: "0"}}
-"""What a contender has in its environment besides."""
+"""Additional environment variables of a contender."""
 
 
 @dataclass
 class Result:
-    """seconds: medians of a step, one a round. peak_bytes: the process's peak resident memory."""
+    """seconds: the median step of each round. peak_bytes: the process's peak resident memory."""
 
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
@@ -80,11 +80,11 @@ def installed(name: str) -> bool:
 
 
 def obstacle(name: str, shape: Shape) -> str | None:
-    """Why a contender cannot be measured here; None where it can."""
+    """Why a contender cannot be measured here; None if it can."""
     if not installed(name):
         return "it is not installed"
     if name == "jax" and shape.isa == "avx2" and cpu_has_avx512():
-        return "its matrix products (YNNPACK) take AVX-512 wherever the CPU has it"
+        return "its matrix products (YNNPACK) use AVX-512 whenever the CPU has it"
     if "bf16" not in name or shape.device != "cpu":
         return None
     if shape.isa == "avx2":
@@ -97,7 +97,7 @@ def obstacle(name: str, shape: Shape) -> str | None:
 def measure(
     names: list[str], shape: Shape, train: bool, rounds: int, steps: int
 ) -> dict[str, Result]:
-    """Each of `names`, and "gemm", in turn: `steps` steps a round, after a warm-up."""
+    """Run each of `names`, and "gemm", for `steps` steps in every round, after a warm-up."""
     names = [*names, "gemm"]
     workers, results = {}, {name: Result() for name in names}
     with contextlib.ExitStack() as stack:
@@ -121,7 +121,7 @@ def measure(
 
 
 def progress(turns: int) -> tqdm:
-    """A bar of the turns that are over, in a terminal; elsewhere only the lines are seen."""
+    """A progress bar in a terminal; elsewhere only the lines are printed."""
     return tqdm(total=turns, unit="turn", leave=False, dynamic_ncols=True, disable=None)
 
 
@@ -171,7 +171,7 @@ def markdown(rows: list[dict]) -> str:
 
 
 def machine(shape: Shape) -> dict:
-    """What the figures were measured on."""
+    """The machine and software of the measurements."""
     packages = {"numpy": version("numpy")}
     packages |= {name: version(name) for name in ("torch", "jax") if installed(name)}
     if why_none() is None:

@@ -1,10 +1,10 @@
-"""`python -m benchmarks.scaling`: training steps by one process and by several, and what more ranks
-could gain.
+"""`python -m benchmarks.scaling`: training steps on one and on two ranks, and the speed-up to
+expect from more.
 
-Measured, in turn, round by round: a step of one rank, of one with an eighth of the images, of two
-ranks, and of one rank with the cores of two; of the ranks also an all-reduce by itself, and what of
-it the step waits for. Computed from that, in `scaling_model.py`: the speed-up on more ranks like
-these, over networks of a given latency and bandwidth.
+Measured in alternating rounds: a step of one rank, of one rank with an eighth of the images, of two
+ranks, and of one rank with the cores of two; for two ranks also an all-reduce alone, and how long a
+step waits for its all-reduce. `scaling_model.py` computes from these the speed-up on more such
+ranks, over networks of a given latency and bandwidth.
 """
 
 import json
@@ -36,45 +36,46 @@ from minivit.models.config import preset_fields
 from minivit.ranges import Range, Ranged
 
 SHARE = 8
-"""A step of one rank is also timed with so many times fewer images."""
-STEPS = Range(1, 10_000, "a median needs no more", "steps")
+"""A step of one rank is also timed with the number of images divided by this."""
+STEPS = Range(1, 10_000, "more would not change the median", "steps")
 ALONE = 20
-"""All-reduces by themselves, of which the median counts."""
+"""All-reduces to time alone, of which the median is used."""
 
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Time steps under mpiexec, and compute what more ranks could gain."""
+    """Time steps under mpiexec, and compute the speed-up to expect from more ranks."""
 
     models: tuple[str, ...] = ("Micro/4", "Lite/4", "B/16")
-    """Sizes by name."""
+    """Models by name."""
     images: tuple[Annotated[int, BATCH], ...] = (128, 128, 8)
-    """Images of a measured step, of all ranks together, for each model."""
+    """For each model, images per measured step, over all ranks."""
     batches: tuple[Annotated[int, BATCH], ...] = (1024, 1024, 4096)
-    """Images of a computed step, for each model."""
+    """For each model, images per computed step."""
     threads: int = 1
-    """Of a rank."""
+    """Threads per rank."""
     steps: Annotated[int, STEPS] = 5
-    """Steps whose median counts, after one to warm up."""
+    """Steps to time, after one to warm up; the median is used."""
     rounds: Annotated[int, ROUNDS] = 3
     """Alternating rounds."""
     write: str = ""
-    """Write NAME.json, NAME.md and NAME.png into benchmarks/results."""
+    """Name: write NAME.json, NAME.md and NAME.png to benchmarks/results."""
     as_rank: bool = False
-    """Time only the processes that mpiexec started this with, by the first model, and print JSON:
-    how long its gradient takes over the network between them, too."""
+    """Time only the ranks that mpiexec started, with the first model, and print the results as
+    JSON, including the time of an all-reduce of its gradient.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not len(self.models) == len(self.images) == len(self.batches):
             raise UserError(
                 f"{len(self.models)} --models, {len(self.images)} --images, {len(self.batches)} "
-                "--batches; give as many of each"
+                "--batches; give the same number of each"
             )
 
 
 class Clock:
-    """Adds up the seconds that a rank spends in its sums with others."""
+    """Adds up the seconds that a rank spends in sums over ranks."""
 
     def __init__(self, world: World):
         self.seconds, self._running = 0.0, False
@@ -84,10 +85,10 @@ class Clock:
         world.begin_add = lambda array: self.timed(begin(array))  # type: ignore[method-assign]
 
     def timed(self, function: Callable) -> Callable:
-        """The same, and its time is added."""
+        """The function, with its time added to `seconds`."""
 
         def call(*arguments: Any) -> Any:
-            if self._running:  # within another
+            if self._running:  # inside another timed call
                 return function(*arguments)
             self._running, start = True, time.perf_counter()
             try:
@@ -100,7 +101,7 @@ class Clock:
 
 
 def config_of(options: Options) -> TrainConfig:
-    """CIFAR-10's recipe with the first model; AdamW for one of larger images, as its paper has."""
+    """The CIFAR-10 recipe with the first model; for larger images with AdamW, as in the paper."""
     names = preset_fields(options.models[0])
     small = names["image_size"] <= 32
     changes = {**recipe_of("cifar10"), **names, "num_classes": 10, "dataset": "shapes"}
@@ -109,7 +110,7 @@ def config_of(options: Options) -> TrainConfig:
 
 
 def parts_of(config: TrainConfig, world: World) -> Parts:
-    """A training on the shapes, at the model's image size."""
+    """The parts of a run on the shapes data set, at the model's image size."""
     data = shapes.load(num_train=2 * config.batch_size, num_test=10)
     data = data.resized(config.vit.image_hw)
     with tempfile.TemporaryDirectory() as folder:
@@ -126,8 +127,9 @@ def parts_of(config: TrainConfig, world: World) -> Parts:
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """Medians, in seconds, as `scaling_model.cost_of` and `network_of` want them; exposed: what a
-    step waits for its sums, and for slower ranks."""
+    """Medians, in seconds, as `scaling_model.cost_of` and `network_of` take them; exposed: how long
+    a step waits for its sums, and so for slower ranks.
+    """
     world = find_world()
     parts, clock = parts_of(config_of(options), world), Clock(world)
     steps, exposed, prepared = [], [], []
@@ -156,11 +158,11 @@ def measure(options: Options) -> dict[str, Any]:
 
 
 def all_reduce_alone(world: World, array: np.ndarray) -> float:
-    """Median seconds, with nothing to hide behind."""
+    """Median seconds of an all-reduce that overlaps with nothing."""
     array[...] = 0
     seconds = []
     for _ in range(ALONE):
-        world.add(np.zeros(1, np.float32))  # all begin together
+        world.add(np.zeros(1, np.float32))  # so that all ranks begin together
         start = time.perf_counter()
         world.add(array)
         seconds.append(time.perf_counter() - start)
@@ -168,14 +170,14 @@ def all_reduce_alone(world: World, array: np.ndarray) -> float:
 
 
 def started(model: str, images: int, ranks: int, threads: int, steps: int) -> dict[str, Any]:
-    """What rank 0 measures."""
+    """Start the ranks; returns what rank 0 measures."""
     words = f"--models {model} --images {images} --batches {images} --threads {threads}"
     launcher = Path(sys.executable).with_name("mpiexec")
     launch = [str(launcher) if launcher.exists() else "mpiexec", "-n", str(ranks)]
     command = [sys.executable, "-m", "benchmarks.scaling", "--as-rank", "--steps", str(steps)]
     try:
         told = subprocess.run(
-            launch + command + words.split(),  # one rank, too: its share of the machine is alike
+            launch + command + words.split(),  # also for one rank, for equal conditions
             cwd=Path(__file__).parents[1],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -192,7 +194,7 @@ def started(model: str, images: int, ranks: int, threads: int, steps: int) -> di
 
 
 def turns(model: str, images: int, options: Options) -> dict[str, dict]:
-    """What is measured of a model: medians over rounds in which all take turns."""
+    """All measurements of a model: medians over alternating rounds."""
     threads = options.threads
     layouts = {
         "one": (images, 1, threads),
@@ -211,13 +213,13 @@ def turns(model: str, images: int, options: Options) -> dict[str, dict]:
 
 
 def medians(rounds: list[dict]) -> dict[str, Any]:
-    """Of each number over the rounds."""
+    """The median of each number over the rounds."""
     numbers = {key: [one[key] for one in rounds] for key in rounds[0]}
     return {key: type(values[0])(statistics.median(values)) for key, values in numbers.items()}
 
 
 def main(options: Options) -> int:
-    """Print what was measured, then what is computed from it."""
+    """Print the measurements, then what is computed from them."""
     if options.as_rank:
         print(json.dumps(measure(options)))
         return 0

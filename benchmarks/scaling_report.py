@@ -1,4 +1,4 @@
-"""What `benchmarks.scaling` measured and computed, as tables and as a figure."""
+"""Tables and a figure of what `benchmarks.scaling` measures and computes."""
 
 import json
 import platform
@@ -17,8 +17,9 @@ COLORS = dict(zip(NETWORKS, (ORANGE, CLASSES[4], GREEN, BLUE), strict=True))
 
 
 class Result(NamedTuple):
-    """measured: of one rank ("one"), of one with fewer images ("part"), of two, of one with the
-    threads of two ("threads"). batch: what is computed."""
+    """measured: for one rank ("one"), one rank with fewer images ("part"), two ranks ("two"), and
+    one rank with the threads of two ("threads"). batch: images per computed step.
+    """
 
     model: str
     batch: int
@@ -27,7 +28,7 @@ class Result(NamedTuple):
 
     @property
     def cost(self) -> Cost:
-        """Of a step on one rank."""
+        """The cost of a step on one rank."""
         return cost_of(self.measured["one"], self.measured["part"])
 
     @property
@@ -49,24 +50,24 @@ class Result(NamedTuple):
 
 
 def text(results: list[Result], command: str) -> str:
-    """What was measured, and what is computed from it."""
+    """The measurements, and what is computed from them."""
     parts = ["## Measured", measured(results)]
     parts += [between(result) for result in results[:1]]
     for result in results:
         size = f"{result.cost.bytes / 1e6:.1f} MB"
         parts += [f"## Computed: {result.model}, batch {result.batch:,}, {size}", computed(result)]
     parts.append(
-        f"{cpu_name()}, a rank of {result.threads} thread{'s' * (result.threads > 1)}; "
-        f"{date.today()}; `{command}`. Networks by typical latency and bandwidth."
+        f"{cpu_name()}, {result.threads} thread{'s' * (result.threads > 1)} per rank; "
+        f"{date.today()}; `{command}`. Networks: typical latency and bandwidth."
     )
     return "\n\n".join(parts)
 
 
 def measured(results: list[Result]) -> str:
-    """A row for each model."""
+    """A table of the measurements: one row per model."""
     lines = [
-        "| | images | 1 rank | an eighth of them | 2 ranks | all-reduce alone | exposed | hidden | "
-        "time of 2 ranks, relative to 1 with two threads |",
+        "| | images | 1 rank | 1 rank, 1/8 of the images | 2 ranks | all-reduce alone | exposed | "
+        "hidden | 2 ranks relative to 1 with their threads |",
         "|---" * 9 + "|",
     ]
     for result in results:
@@ -82,16 +83,16 @@ def measured(results: list[Result]) -> str:
 
 
 def between(result: Result) -> str:
-    """The way from one rank to the other, as measured here."""
+    """A sentence on the measured connection between the two ranks."""
     latency, bandwidth = network_of(result.measured["two"])
     return (
-        f"Between the two ranks, in this machine's memory: {1e6 * latency:.0f} µs, "
+        f"Between the two ranks, through this machine's memory: {1e6 * latency:.0f} µs, "
         f"{bandwidth / 1e9:.1f} GB/s."
     )
 
 
 def computed(result: Result) -> str:
-    """Speed-ups over one rank."""
+    """A table of the speed-ups over one rank."""
     lines = [
         "| ranks | " + " | ".join(f"{n:,}" for n in result.ranks) + " |",
         "|---" * (len(result.ranks) + 1) + "|",
@@ -106,7 +107,7 @@ def ms(seconds: float) -> str:
 
 
 def write(name: str, results: list[Result], command: str) -> None:
-    """NAME.json, NAME.md and NAME.png."""
+    """Write NAME.json, NAME.md and NAME.png."""
     RESULTS.mkdir(exist_ok=True)
     content = {
         "date": str(date.today()),
@@ -126,7 +127,7 @@ def write(name: str, results: list[Result], command: str) -> None:
 
 
 def figure(results: list[Result]) -> Figure:
-    """A panel for each model: lines are computed, points measured."""
+    """One panel per model: lines are computed, points are measured."""
     drawn = Figure(figsize=(3.5 * len(results) + 1.6, 4.2), layout="constrained")
     panels = drawn.subplots(1, len(results), sharey=True, squeeze=False)[0]
     for axes, result in zip(panels, results, strict=True):
@@ -139,7 +140,7 @@ def figure(results: list[Result]) -> Figure:
 
 def _panel(axes: Any, result: Result) -> None:
     axes.plot([1, MOST], [1, MOST], ":", color="#bbbbbb", label="ideal")
-    widths = (1.6, 1.6, 1.6, 4.0)  # the last two may be one line: the wider one lies below
+    widths = (1.6, 1.6, 1.6, 4.0)  # the last two may coincide: the wider line is drawn below
     for (name, gains), width in reversed(list(zip(result.computed().items(), widths, strict=True))):
         label = f"computed, {name}"
         axes.plot(result.ranks, gains, color=COLORS[name], linewidth=width, label=label)

@@ -1,6 +1,6 @@
-"""Make the checkpoint that comes with minivit from a run: the weights to use, in float16.
+"""Make the checkpoint that comes with minivit from a run: its weights for inference, in float16.
 
-A module to run, with the run as its argument; --out is another file than the package's.
+Run this module with the run as its argument; --out writes to another file than the package's.
 """
 
 import argparse
@@ -14,11 +14,13 @@ from minivit.engine.trained import weights_to_use
 from minivit.interop.shipped import SHIPPED
 
 OF_THIS_MACHINE = ("data_dir", "data_url", "threads", "micro_batch")
-"""Settings that are not shipped."""
+"""Settings that describe the training machine and are not shipped."""
 
 
 def halved(checkpoint: Checkpoint) -> Checkpoint:
-    """The weights to use in float16, without the optimizer's state and the machine's settings."""
+    """A checkpoint of the weights for inference, in float16, without optimizer state and settings
+    of the machine.
+    """
     config = {
         name: value
         for name, value in checkpoint.state["config"].items()
@@ -26,12 +28,12 @@ def halved(checkpoint: Checkpoint) -> Checkpoint:
     }
     weights = {name: array.astype(np.float16) for name, array in weights_to_use(checkpoint).items()}
     if not all(np.isfinite(array).all() for array in weights.values()):
-        raise SystemExit("a weight is beyond float16; ship another run")
+        raise SystemExit("a weight is too large for float16; ship another run")
     return Checkpoint(weights, {}, {**checkpoint.state, "config": config, "window": []})
 
 
 def main() -> None:
-    """Write the file, and print what its card must say."""
+    """Write the file, and print what its model card must say."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, default=SHIPPED)

@@ -1,10 +1,10 @@
-"""`python -m benchmarks.steps`: what the steps of a block cost, in ns a number.
+"""`python -m benchmarks.steps`: what the operations of a block cost, in nanoseconds per number.
 
-Each is measured on one core, then on all at once in threads, as a training runs them: where the
-second column is the larger, the threads wait for Python's lock or for memory.
+Each is measured on one core, then on several cores at once in threads, as in training: if the
+second column is larger, the threads wait for the GIL or for memory.
 """
 
-# ruff: noqa: I001  (minivit comes before NumPy: it tunes the host)
+# ruff: noqa: I001  (minivit is imported before NumPy: it tunes the host)
 import functools
 import os
 import statistics
@@ -31,7 +31,7 @@ from minivit.functional.compiled import find_twins
 from minivit.ranges import Ranged
 
 T, C, F_WIDE, HEADS = 65, 192, 768, 3
-"""A block of the model that `benchmarks.train_step` measures."""
+"""Sizes of a block of the model that `benchmarks.train_step` measures by default."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,25 @@ class Options(Ranged):
     """Time NumPy's operations and minivit's pairs on the arrays of one block, float32."""
 
     batch: Annotated[int, BATCH] = 15
-    """Images at a time."""
+    """Images per call."""
     threads: Annotated[int, BATCH] = 2
     """Cores to use."""
     rounds: Annotated[int, ROUNDS] = 25
-    """Rounds; the medians count."""
+    """Rounds, of which the median is used."""
     isa: Literal["native", "avx2"] = "native"
-    """As of benchmarks.train_step."""
+    """As in `benchmarks.train_step`."""
     compiled: bool = False
-    """Measure the compiled twins, as a training uses them where Numba is installed."""
+    """Measure the compiled twins, which training uses if Numba is installed."""
 
 
 def main(options: Options) -> int:
-    """Print a row a step."""
+    """Print one row per operation."""
     isa.require(options.isa)
     if options.isa == "avx2" and "OPENBLAS_CORETYPE" not in os.environ:
         command = [sys.executable, "-m", "benchmarks.steps", *sys.argv[1:]]
         return subprocess.run(command, env=os.environ | isa.avx2(), check=False).returncode
     print(f"{cpu_name()}, {isa.describe(options.isa)}, NumPy {np.__version__}\n")
-    columns = ("step", "numbers", "ns a number, one core", f"{options.threads} at once")
+    columns = ("step", "numbers", "ns per number, one core", f"{options.threads} at once")
     print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
     begin = functools.partial(use_twins, find_twins if options.compiled else dict)
     with (
@@ -76,7 +76,7 @@ def main(options: Options) -> int:
 
 
 def seconds(pool: ThreadPoolExecutor, works: list[Callable], rounds: int) -> float:
-    """Median time of all of `works` at once."""
+    """Median time to run all of `works` at once."""
     found = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
@@ -86,7 +86,7 @@ def seconds(pool: ThreadPoolExecutor, works: list[Callable], rounds: int) -> flo
 
 
 def steps(batch: int) -> Iterator[tuple[str, tuple[int, Callable]]]:
-    """(name, (how many numbers, what to run))."""
+    """Yield (name, (how many numbers, function to run))."""
     rng = np.random.default_rng(0)
 
     def draw(*shape: int) -> np.ndarray:

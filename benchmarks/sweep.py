@@ -1,4 +1,4 @@
-"""How the cost grows with one size."""
+"""Measure how the cost grows with one size."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ COLOURS = (BLUE, "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#999999")
 def run(
     name, key: str, shape: Shape, names, train: bool, options, command: str, left_out: list[str]
 ) -> None:
-    """Measure each value; write NAME.json, NAME.md and NAME.png."""
+    """Measure at each value of a size; write NAME.json, NAME.md and NAME.png."""
     measured = {}
     for value in VALUES[key]:
         print(f"{key} {value}")
@@ -48,7 +48,9 @@ def run(
 
 
 def _with(shape: Shape, key: str, value: int) -> Shape:
-    """The shape with one size changed, and what depends on it: heads of 64, fewer large images."""
+    """The shape with one size changed, and with it what depends on that size: heads stay 64 wide, a
+    batch has fewer images if they are larger.
+    """
     changes = {key: value}
     if key == "dim":
         changes["num_heads"] = max(1, value // 64)

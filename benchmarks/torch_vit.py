@@ -1,4 +1,4 @@
-"""The same Vision Transformer in PyTorch, as its users write it (fused attention, fused AdamW)."""
+"""The same Vision Transformer in idiomatic PyTorch (fused attention, fused AdamW)."""
 
 import torch
 from torch import nn
@@ -46,7 +46,7 @@ class ViT(nn.Module):
 def contender(shape: Shape, train: bool, compiled: bool, bf16: bool):
     """A function that runs one training step, or one forward pass over the batch."""
     torch.set_num_threads(shape.threads)
-    torch.set_float32_matmul_precision("high")  # on a GPU TF32, as minivit's --precision tf32
+    torch.set_float32_matmul_precision("high")  # on a GPU: TF32, as in minivit-tf32
     torch.manual_seed(0)
     model = ViT(shape).to(shape.device)
     mode = "max-autotune" if shape.device == "cuda" else "default"
@@ -74,6 +74,6 @@ def contender(shape: Shape, train: bool, compiled: bool, bf16: bool):
             loss = F.cross_entropy(forward(images).float(), labels, label_smoothing=0.1)
         loss.backward()
         optimizer.step()
-        return loss.item() if shape.device == "cpu" else loss  # who asks a GPU waits for it
+        return loss.item() if shape.device == "cpu" else loss  # item() would wait for a GPU
 
     return step

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.train_step`: one training step, minivit beside PyTorch and JAX."""
+"""`python -m benchmarks.train_step`: one training step, compared with PyTorch and JAX."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""One contender in a process of its own, told by its standard input when to run.
+"""One contender in its own process, which runs steps when its standard input asks for them.
 
-Each has its own BLAS, threads and memory, so that none disturbs another; they take turns.
+Each contender has its own BLAS, threads and memory, so that none affects another.
 """
 
 import json
@@ -12,7 +12,7 @@ from benchmarks.shape import GEMM_REPEATS, Shape
 
 
 def build(name: str, shape: Shape, train: bool):
-    """The function that a contender runs once a step."""
+    """The function that a contender runs once per step."""
     if shape.device == "cuda" and not name.startswith("torch"):
         from benchmarks import on_gpu
 
@@ -33,7 +33,7 @@ def build(name: str, shape: Shape, train: bool):
 
 
 def minivit_contender(shape: Shape, train: bool):
-    """minivit's own step: all that `Trainer` does in one but clipping."""
+    """A step of minivit: what `Trainer` does in a step, except clipping."""
     import minivit  # noqa: I001  (before NumPy: it tunes the host)
     import numpy as np
 
@@ -60,9 +60,9 @@ def minivit_contender(shape: Shape, train: bool):
 
 
 def gemm(shape: Shape):
-    """Products of 1024×1024 float32 matrices on each core: what NumPy's BLAS can do here.
+    """Products of 1024×1024 float32 matrices on each core: the rate of NumPy's BLAS.
 
-    GEMM_REPEATS of them, so that caches and clocks are warm for most of the time measured.
+    There are GEMM_REPEATS of them, so that caches and clocks are warm for most of the time.
     """
     import minivit  # noqa: F401, I001  (before NumPy: it tunes the host)
     from concurrent.futures import ThreadPoolExecutor
@@ -82,7 +82,7 @@ def gemm(shape: Shape):
 
 
 def time_on_gpu(step, count: int) -> list[float]:
-    """The mean of so many steps: a GPU is waited for before and after, and not in between."""
+    """The mean time of `count` steps; the GPU is synchronized only before and after them."""
     import cupy
 
     cupy.cuda.Device().synchronize()
@@ -94,7 +94,7 @@ def time_on_gpu(step, count: int) -> list[float]:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process had; 0 on Windows, which does not say it in this way."""
+    """Peak memory of this process; 0 on Windows, which has no `resource` module."""
     try:
         import resource
     except ImportError:
@@ -104,12 +104,14 @@ def peak_bytes() -> int:
 
 
 def main() -> None:
-    """Build, warm up, then answer each line "run N" with the N seconds measured and peak memory."""
+    """Build the contender, then answer each line, a number of steps, with their times and the peak
+    memory, as JSON.
+    """
     name, sizes, train = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "train"
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints goes elsewhere
+    os.dup2(2, 1)  # what libraries print goes to standard error
     shape = Shape(**sizes)
-    if hasattr(os, "sched_setaffinity"):  # no library may use more cores than another
+    if hasattr(os, "sched_setaffinity"):  # all libraries get the same number of cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: shape.threads])
     step = build(name, shape, train)
     for line in sys.stdin:
