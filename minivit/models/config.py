@@ -13,10 +13,10 @@ MOST_PIXELS = 4_096
 MOST_STAGES = MOST_PIXELS.bit_length()  # each but the first halves the image
 SIDE = Range(1, MOST_PIXELS, "attention over more tokens would not fit in memory", "pixels")
 CLASSES = Range(0, 100_000, "JFT-300M has 18,291")
-WIDTH = Range(1, 65_536, "five times as wide as GPT-3")
-DEPTH = Range(0, 1_000, "the deepest Transformers have as many")
+WIDTH = Range(1, 65_536, "that is already five times the width of GPT-3")
+DEPTH = Range(0, 1_000, "the deepest Transformers have 1,000 layers")
 HEADS = Range(1, 1_024, "GPT-3 has 96")
-MLP_RATIO = Range(0.001, 64, "16 times the usual hidden width")
+MLP_RATIO = Range(0.001, 64, "64 is already 16 times the usual hidden width")
 STAGES = Range(1, 1_000, "ResNet-1001 has 111 in each stage", "bottlenecks", count=(1, MOST_STAGES))
 REGISTERS = Range(0, 1_000, "four or eight are usual")
 THETA = Range(1.001, 1e9, "100 and 10,000 are usual")
@@ -110,7 +110,7 @@ class ViTConfig(Ranged):
     """Whether queries, keys and values have a bias."""
     qk_norm: bool = False
     """Normalize each head's queries and keys."""
-    layer_scale: Annotated[float | None, Range(1e-12, 1, "it makes branches small")] = None
+    layer_scale: Annotated[float | None, Range(1e-12, 1, "branches start small")] = None
     """LayerScale: initial scale of each residual branch, such as 1e-5; None for none."""
     dropout: Annotated[float, RATE] = 0.0
     """Dropout after every dense layer except qkv, and after the position embedding."""

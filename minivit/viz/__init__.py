@@ -1,8 +1,8 @@
 """Visualization of a model: its training, its attention, its weights.
 
-maps.py, weights.py: the math. look.py: one pass of a model, with everything kept. methods.py:
-attribution methods, by name. scores.py: scores of maps. lens.py, knock_out.py: the head's
-prediction after each layer, and without each head. Functions named …_figure return a matplotlib
+maps.py, weights.py: the math. look.py: one pass of a model, with all of its outputs. methods.py:
+attribution methods, by name. scores.py: scores of maps. lens.py, knock_out.py: the prediction
+after each layer, and without each attention head. Functions named …_figure return a matplotlib
 Figure; `explore` and `live_page` return a page.
 """
 

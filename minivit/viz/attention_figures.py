@@ -31,7 +31,7 @@ def overlay_figure(
     titles: Sequence[str],
     colors: Sequence[str] | None = None,
 ) -> Figure:
-    """A row per image: the image, then each method's map over it.
+    """A row per image: the image, then the map of each method over it.
 
     Args:
         maps: method -> (N, rows, columns). titles: text next to each image. colors: of the titles;
@@ -47,13 +47,13 @@ def overlay_figure(
         column[0].set_title(name, fontsize=9)
         for one, image, heat in zip(column, images, found, strict=True):
             show_overlay(one, image, heat)
-    headline(figure, "Where each method finds what the prediction rests on")
+    headline(figure, "What the prediction is based on, according to each method")
     heat_bar(figure, axes, "min")
     return figure
 
 
 def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, num_prefix: int) -> Figure:
-    """Every layer (row) and head (column): what one token attends to.
+    """What one token attends to, in every layer (row) and head (column).
 
     Args:
         maps: (L, H, T, T) of one image. query: the query token.
@@ -174,7 +174,7 @@ def similarity_figure(similarity: np.ndarray) -> Figure:
     for layer, (one, values) in enumerate(zip(axes[0], similarity, strict=True)):
         image = one.imshow(values, cmap=SIGNED, vmin=-1, vmax=1)
         last = layer == len(similarity) - 1
-        one.set_title("at the end" if last else f"into layer {layer + 1}", fontsize=9)
+        one.set_title("at the end" if last else f"before layer {layer + 1}", fontsize=9)
         bare(one)
         one.set_xlabel("token", fontsize=8)
     axes[0, 0].set_ylabel("token", fontsize=8)

@@ -1,8 +1,8 @@
 """The explorer: one HTML file that shows every attention map of a few images, offline.
 
 A weight p is stored as the byte round(255·√p), accurate to 0.004, and much better for small
-weights; a token's features are stored as bytes scaled to ±127, which keeps their direction, all
-that a cosine depends on.
+weights; a token's features are stored as bytes scaled to ±127, which keeps their direction, and a
+cosine depends on nothing else.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from minivit.viz.pages import (
 )
 
 WARN_BYTES = 5_000_000
-TOP = 10  # classes shown
+TOP = 10  # number of classes shown
 SMALLER = "show fewer images or fewer layers (--test, --layers) for a smaller one"
 STYLES = "common.css", "explorer.css"
 SCRIPTS = "common.js", "explorer_numbers.js", "explorer_view.js", "explorer.js"
@@ -48,9 +48,9 @@ def explore(
     Args:
         images: (N, 1 or 3 channels, H, W). uint8 pixels, which `statistics` normalize; or floats
         for the model, which are displayed scaled from each image's minimum to its maximum. labels:
-        the true class of each image, or None if unknown. class_names: of the classes; None for
-        their numbers. names: of the images. layers: which to show, from 0; None for all. Rollout
-        needs all.
+        the true class of each image, or None if unknown. class_names: names of the classes;
+        None for their numbers. names: names of the images. layers: which to show, from 0; None for
+        all. Rollout needs all.
 
     Raises:
         UserError: uint8 without statistics; wrong channels or sizes; maps or logits that are not

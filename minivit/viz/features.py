@@ -1,5 +1,5 @@
 """Patch features without labels (Oquab et al., 2023, section 7): the object and its parts as
-colors, and patches in other images that are similar to one.
+colors, and patches in other images that are similar to a given patch.
 """
 
 from typing import NamedTuple
@@ -22,11 +22,11 @@ class Components(NamedTuple):
 
 
 def patch_components(features: np.ndarray, background: bool = True) -> Components:
-    """The first three principal components of all patches of all images, as red, green and blue.
+    """The first three principal components of the patches of all images, as red, green and blue.
 
     The first component over all patches separates object from background; the images' edges decide
-    which side is the background. If an image would be entirely one of the two, no background is
-    separated. The colors are components of the object only, so that the same part has the same
+    which side is the background. If an image would be all object or all background, no background
+    is separated. The colors are components of the object only, so that the same part has the same
     color in every image.
 
     Args:
@@ -43,7 +43,7 @@ def patch_components(features: np.ndarray, background: bool = True) -> Component
         more_at_the_edge = positive[:, edge].mean() > positive.mean()
         foreground = ~positive if more_at_the_edge else positive
         in_each = foreground.reshape(N, -1).mean(1)
-        if in_each.min() == 0 or in_each.max() == 1:  # it tells images apart, not their parts
+        if in_each.min() == 0 or in_each.max() == 1:  # it distinguishes images, not their parts
             foreground[...] = True
     colors = np.zeros((N, rows, columns, 3))
     if foreground.any():
@@ -55,8 +55,9 @@ def patch_components(features: np.ndarray, background: bool = True) -> Component
 
 
 def project(rows: np.ndarray, count: int) -> np.ndarray:
-    """(n, C) -> (n, count): each row projected to the first principal components of all; zeros if
-    there are fewer. Each component's sign makes its largest weight positive.
+    """(n, C) -> (n, count): the projection of each row onto the first principal components of all
+    rows; zeros if there are fewer components. Each component's sign makes its largest weight
+    positive.
     """
     centred = rows.astype(np.float64) - rows.mean(0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
@@ -69,7 +70,7 @@ def project(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def likeness(features: np.ndarray, image: int, patch: tuple[int, int]) -> np.ndarray:
-    """Cosine similarity of one patch to all patches of all images.
+    """Cosine similarity between one patch and all patches of all images.
 
     Args:
         features: (N, rows, columns, C). image: index of the image. patch: row and column of the

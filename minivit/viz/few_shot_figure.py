@@ -12,14 +12,14 @@ from minivit.viz.style import BLUE, ORANGE, Figure
 
 
 def save_few_shot(rows: list[dict[str, Any]], num_classes: int, folder: Path) -> None:
-    """Write few_shot.json and few_shot.png; rows: of `engine.few_shot.few_shot_curve`."""
+    """Write few_shot.json and few_shot.png; rows: from `engine.few_shot.few_shot_curve`."""
     write_atomically(folder / "few_shot.json", json.dumps(rows, indent=2).encode())
     save_figure(few_shot_figure(rows, num_classes), folder / "few_shot.png")
 
 
 def few_shot_figure(rows: list[dict[str, Any]], num_classes: int) -> Figure:
-    """Test accuracy against images per class, of the linear classifier and of nearest neighbors: a
-    dot per draw, and the mean.
+    """Test accuracy against images per class, of the linear classifier and of nearest neighbors:
+    one dot per random choice of images, and their mean.
     """
     figure = Figure(figsize=(4.8, 3.4), layout="constrained")
     axes = figure.subplots()

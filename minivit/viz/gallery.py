@@ -52,7 +52,8 @@ def gallery_figure(
 
 class Judged(NamedTuple):
     """Images (N, channels, H, W), their names and labels (N,), and the two most probable classes
-    with their probabilities (N, 2), as `engine.evaluation.Answers` has them."""
+    with their probabilities (N, 2), as in `engine.evaluation.Answers`.
+    """
 
     images: np.ndarray
     names: Sequence[str]
@@ -65,7 +66,7 @@ def judged_figure(groups: Mapping[str, Judged], class_names: Sequence[str]) -> F
     """Images with their two most probable classes, in blue if the prediction is right; if not, in
     orange with a cross and the true class. Each image's name is below it.
 
-    groups: by their headings; at least one.
+    groups: heading -> images; at least one group.
     """
     rows = [-(-len(one.labels) // COLUMNS) for one in groups.values()]
     height, width = next(iter(groups.values())).images.shape[-2:]

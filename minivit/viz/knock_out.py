@@ -12,7 +12,7 @@ from minivit.viz.style import SIGNED, Figure, colorbar, headline
 AT_ONCE = 32
 """Images per forward pass."""
 MOST_NUMBERS = 200
-"""Most cells of a figure in which numbers are readable."""
+"""With more cells than this in the figure, their numbers would not be readable."""
 
 
 def knock_out(model: ViT, images: Array) -> np.ndarray:

@@ -1,8 +1,9 @@
 """The logit lens: what the head would predict from the tokens between layers (nostalgebraist, 2020;
-for Vision Transformers Vilas et al., 2023).
+Vilas et al., 2023, for Vision Transformers).
 
 The final norm and the head, which were trained for the last layer's tokens, are applied early. If
-they predict nothing from an early layer, it may still contain the information in another form.
+their prediction from an early layer is wrong, the layer may still contain the information, in
+another form.
 """
 
 from collections.abc import Sequence
@@ -32,10 +33,10 @@ PAPER = np.array([0.95, 0.95, 0.95])
 
 
 class Lens(NamedTuple):
-    """Probabilities of the K classes before the first layer and after each of L.
+    """Probabilities of the K classes, before the first of L layers and after each layer.
 
-    pooled: (L + 1, N, K), of what the model classifies from: the class token, or the patches' mean.
-    patches: (L + 1, N, rows, columns, K), of each patch's token alone.
+    pooled: (L + 1, N, K), from what the model classifies by: the class token, or the mean of the
+    patches. patches: (L + 1, N, rows, columns, K), from each patch's token alone.
     """
 
     pooled: np.ndarray
@@ -74,11 +75,11 @@ def lens_figure(
     class_names: Sequence[str],
     labels: Sequence[int] | np.ndarray | None = None,
 ) -> Figure:
-    """A row per image: what the head predicts after each layer, for the whole image in words, for
-    each patch as a color, more saturated if more probable.
+    """A row per image: what the head predicts after each layer; for the whole image as text, for
+    each patch as a color, which is more saturated if the class is more probable.
 
     Args:
-        images: uint8 (N, channels, H, W). labels: (N,), or None where nobody knows.
+        images: uint8 (N, channels, H, W). labels: (N,), or None if unknown.
     """
     stages, N = lens.pooled.shape[:2]
     height, width = images.shape[-2:]

@@ -37,13 +37,13 @@ KNOWN: dict[str, tuple | None] = {
     "representation_size": None,
     "norm_eps": None,
     "qkv_bias": (True, False),
-    # fields of a stem or rope that it does not have
+    # fields of stems and of rope, which the page cannot run
     **dict.fromkeys(("stages", "rope_theta", "rope_grid")),
 }
 """What the page can run; see `ViTConfig.outside`."""
 
 MOST_MAP_NUMBERS = 20_000_000
-"""Most numbers in all attention maps of an image: they are recomputed at every change."""
+"""Most numbers in the attention maps of an image: they are recomputed after every change."""
 
 STYLES = "common.css", "live.css", "live_panels.css"
 SCRIPTS = (
@@ -72,11 +72,11 @@ def live_page(
     ways.
 
     Args:
-        images: uint8 (N, 1 or 3 channels, H, W). statistics: what they are normalized with.
+        images: uint8 (N, 1 or 3 channels, H, W). statistics: for their normalization.
         preprocess: how image files dropped on the page are prepared; None: center crop.
-        labels: the true class of each image, or None if unknown. class_names: of the
-            classes; None for their numbers. names: of the images.
-        tour: slides from `read_tour`; None for a tour of what can be tried.
+        labels: the true class of each image, or None if unknown. class_names: names of the
+            classes; None for their numbers. names: names of the images.
+        tour: slides from `read_tour`; None for the built-in tour.
         precision: of the weights.
 
     Raises:
@@ -138,7 +138,7 @@ def live_page(
 
 
 def require_known(model: ViT) -> None:
-    """Raises UserError, which names the field, for a model that the page cannot run."""
+    """Raise UserError, with the name of the field, if the page cannot run the model."""
     config = model.config
     require_attention(model)
     if model.own_layers:

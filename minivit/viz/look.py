@@ -1,6 +1,4 @@
-"""One pass of a model over images: its outputs, and everything that the views of this package
-use.
-"""
+"""One pass of a model over images: all outputs that this package visualizes."""
 
 from typing import NamedTuple
 
@@ -15,9 +13,9 @@ from minivit.models import MaskedViT, ViT
 class Look(NamedTuple):
     """On the host; L blocks, N images.
 
-    logits: (N, K). classes: (N,), the ones that gradients are computed for.
+    logits: (N, K). classes: (N,), those for which gradients are computed.
     maps: (L, N, H, T, T), the attention maps; row = query, column = key.
-    tokens: (L + 1, N, T, C), as normalized for each block and, last, for the head.
+    tokens: (L + 1, N, T, C), normalized as input of each block and, last, of the head.
     dmaps: (L, N, H, T, T), gradient of the class's logit with respect to `maps`, or None.
     dimages: (N, channels, H, W), the same with respect to the pixels, or None.
     """
@@ -31,7 +29,7 @@ class Look(NamedTuple):
 
 
 def require_attention(model: ViT | MaskedViT) -> None:
-    """Raises UserError if the model has no attention."""
+    """Raise UserError if the model has no attention."""
     if not model.encoder.blocks:
         raise UserError("this model has no attention: it is a ResNet (depth 0)")
 
@@ -85,6 +83,6 @@ def look(
     if not dmaps.any():
         raise UserError(
             "the logits do not depend on the attention maps: their gradients are all zero, as "
-            "those of an untrained head; train the model first"
+            "with an untrained head; train the model first"
         )
     return Look(host_logits, classes, maps, tokens, dmaps, dimages)

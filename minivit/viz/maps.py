@@ -1,4 +1,4 @@
-"""Combining attention maps: over heads, over layers, over the image.
+"""Combine attention maps over heads, over layers and over the image.
 
 All arrays are NumPy's. `maps` is (L, N, H, T, T): layers, images, heads, queries, keys. The number
 of tokens before the patches (class tokens, registers) is given, never guessed.
@@ -20,7 +20,7 @@ def fuse_heads(maps: np.ndarray, how: Fusion = "mean") -> np.ndarray:
     """(…, H, T, T) -> (…, T, T): the mean, maximum or minimum over heads.
 
     Raises:
-        UserError: an unknown way.
+        UserError: `how` is unknown.
     """
     if how not in FUSIONS:
         raise UserError(f'heads can be fused by {", ".join(FUSIONS)}; found "{how}"')
@@ -79,7 +79,7 @@ def relevance(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
         maps, dmaps: (L, N, H, T, T), both with the first layer first.
 
     Returns:
-        (L, N, T, T), after each layer, the identity taken away.
+        (L, N, T, T), after each layer, minus the identity.
     """
     dmaps = _check_alike(maps, dmaps)
     weighted = fuse_heads(np.maximum(maps * dmaps, 0.0))
@@ -93,7 +93,7 @@ def relevance(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
 
 
 def _propagate(fused: np.ndarray) -> np.ndarray:
-    """(L, N, T, T) -> (L, N, T, T): add the identity, renormalize rows, multiply up."""
+    """(L, N, T, T) -> (L, N, T, T): add the identity, renormalize rows, multiply the layers."""
     with_residual = fused + np.eye(fused.shape[-1], dtype=fused.dtype)
     with_residual /= with_residual.sum(-1, keepdims=True)
     steps = [with_residual[0]]
@@ -128,9 +128,9 @@ def _check_alike(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
 def patch_map(joint: np.ndarray, config: ViTConfig) -> np.ndarray:
     """What the head's features attend to, on the patch grid.
 
-    With a class token: its row; with two, the mean of both rows, like the logits. Without: the mean
-    of the patches' rows, as the head uses the mean of the patches. Attention to tokens before the
-    patches is left out.
+    With a class token, this is its row; with two, the mean of both rows, like the logits. Without a
+    class token, it is the mean of the patches' rows, as the head uses the mean of the patches.
+    Attention to tokens before the patches is left out.
 
     Args:
         joint: (N, T, T), row = query. config: of the model.
@@ -148,20 +148,20 @@ def patch_map(joint: np.ndarray, config: ViTConfig) -> np.ndarray:
 
 
 def check_tokens(num_tokens: int, grid: tuple[int, int], num_prefix: int) -> None:
-    """Raises UserError unless `num_tokens` is rows·columns plus the tokens before them."""
+    """Raise UserError unless `num_tokens` is rows·columns plus the tokens before them."""
     rows, columns = grid
     expected = rows * columns + num_prefix
     if num_tokens != expected:
         raise UserError(
-            f"maps of {num_tokens} tokens; a grid of {rows}×{columns} patches with {num_prefix} "
-            f"tokens before them has {expected}"
+            f"maps of {num_tokens} tokens; expected {expected}, for a grid of {rows}×{columns} "
+            f"patches with {num_prefix} tokens before them"
         )
 
 
 def attention_distance(
     maps: np.ndarray, grid: tuple[int, int], patch_size: int, num_prefix: int
 ) -> np.ndarray:
-    r"""Mean attention distance: of a patch to what it attends to, per head (paper, fig. 11).
+    r"""Mean distance between a patch and what it attends to, per head (paper, fig. 11).
 
     .. math:: d = \mathrm{mean}_i \frac{\sum_j P_{ij}\,\lVert x_i - x_j \rVert}{\sum_j P_{ij}}
 

@@ -11,7 +11,7 @@ from minivit.viz.look import Look
 from minivit.viz.maps import fuse_heads, gradient_rollout, patch_map, relevance, rollout
 
 DISCARD = 0.5
-"""The fraction that "rollout-max" discards: the maximum over heads is noisy where it is weak."""
+"""The fraction that "rollout-max" discards: where the maximum over heads is small, it is noisy."""
 
 
 def _joint(function: Callable[[Look], np.ndarray]) -> Callable[[Look, ViTConfig], np.ndarray]:

@@ -50,7 +50,7 @@ def least_certain(answers: Answers) -> np.ndarray:
 
 
 def judged(split: Split, answers: Answers, rows: np.ndarray) -> Judged:
-    """A selection of test images with the answers."""
+    """A selection of test images with the model's answers."""
     classes, probs = answers.classes[rows], answers.probs[rows]
     names = [shown_path(image_name(split, row)) for row in rows]  # fonts have no lone surrogates
     return Judged(split[rows].pixels, names, split.labels[rows], classes, probs)

@@ -43,7 +43,7 @@ def packed(model: ViT, precision: Precision = "float16") -> dict[str, Any]:
 
 
 def packed_bytes(model: ViT, precision: Precision) -> int:
-    """Its approximate size in a page."""
+    """The approximate size of the packed model in a page."""
     return model.flat.data.size * BYTES[precision] * 4 // 3
 
 

@@ -1,7 +1,7 @@
 """Pages: self-contained HTML files that work offline.
 
 A page's parts are in `page/`. The file contains its scripts, its styles, all numbers, and a content
-security policy that forbids the browser to load anything.
+security policy that forbids the browser from loading anything.
 """
 
 import base64
@@ -53,7 +53,7 @@ def assemble(
     policy: str = "",
     **texts: str,
 ) -> str:
-    """Fill a template of `page/`, after the common head.
+    """Fill a template of `page/`, with the common head before it.
 
     Args:
         styles, scripts: names of files there, in order.
@@ -83,7 +83,7 @@ def join(names: Iterable[str]) -> str:
 
 
 def _digest(text: str) -> str:
-    """A source in a content security policy that allows exactly this text."""
+    """The source expression of a content security policy that allows exactly this text."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 

@@ -57,7 +57,8 @@ def attention_figures(
     Args:
         pixels: uint8 (N, channels, H, W). labels: (N,), or None if unknown.
         methods: names of `METHODS`. query: the query token for the figure of all heads.
-        knocked_out: whether to run the model without each head, one forward pass per head.
+        knocked_out: whether to run the model without each head, which takes a forward pass per
+        head.
 
     For a model without a head, only methods that need no class are used.
     """

@@ -1,6 +1,6 @@
-"""Scores of maps: against the figure's mask, the model itself, and shuffled weights.
+"""Scores of maps: compared with masks of the objects, with the model, and with shuffled weights.
 
-maps are (N, rows, columns), larger is more important; masks are bool (N, H, W).
+maps are (N, rows, columns), where larger is more important; masks are bool (N, H, W).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ def to_pixels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([np.asarray(p.resize((W, H), Image.Resampling.BILINEAR)) for p in drawn])
 
 
-# Against a mask
+# Compared with a mask
 
 
 def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -36,16 +36,16 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def energy_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Fraction of the map's sum on the figure (Wang et al., 2020): (N,), 0 to 1.
 
-    A constant map gets the figure's fraction of the image.
+    A constant map scores the fraction of the image that the figure covers.
     """
     pixels = _matched(maps, masks)
     return (pixels * masks).sum((1, 2)) / np.maximum(pixels.sum((1, 2)), np.finfo(np.float32).tiny)
 
 
 def best_iou(maps: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
-    """Mean intersection over union with the highest pixels of each map.
+    """Mean intersection over union of the masks and the highest pixels of each map.
 
-    The number of pixels is one fraction of the image for all images, the best of 1 % to 99 %.
+    The number of pixels is the same fraction of every image: the best of 1 % to 99 %.
 
     Returns:
         the mean IoU, the fraction kept.
@@ -67,7 +67,7 @@ def _matched(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return to_pixels(maps, masks.shape[1:])
 
 
-# Against the model
+# Compared with the model
 
 
 def deletion_insertion(
@@ -86,7 +86,7 @@ def deletion_insertion(
     Args:
         predict: normalized images (M, channels, H, W), where 0 is the mean color, -> logits.
         images: (N, channels, H, W). classes: (N,). maps: (N, rows, columns).
-        steps: number of steps, with equally many patches each.
+        steps: number of steps, each with the same number of patches.
 
     Returns:
         deletion, insertion: (N, steps + 1), probabilities; see `area`.
@@ -109,11 +109,11 @@ def area(curve: np.ndarray) -> np.ndarray:
     return (curve[:, :-1] + curve[:, 1:]).mean(-1) / 2
 
 
-# Against a randomized model
+# Compared with a randomized model
 
 
 def shuffled(model: ViT, seed: int = 0) -> ViT:
-    """A model with the numbers of each parameter in random order (Adebayo et al., 2018)."""
+    """A copy of a model with the numbers of each parameter shuffled (Adebayo et al., 2018)."""
     rng = np.random.default_rng(seed)
     twin = model.copy()
     for name, value in model.flat.host_views(model.flat.data).items():
@@ -125,8 +125,8 @@ def shuffled(model: ViT, seed: int = 0) -> ViT:
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of two maps of each image: (N, …), (N, …) -> (N,), -1 to 1.
 
-    A map that a model with shuffled weights also gives (near 1) says nothing about what was
-    learned. A constant map has no ranks: 0.
+    If a map hardly changes when the weights are shuffled (near 1), it says nothing about what was
+    learned. For a constant map, which has no ranks, the correlation is 0.
     """
     ranks = [np.apply_along_axis(_ranks, 1, m.reshape(len(m), -1)) for m in (a, b)]
     x, y = (r - r.mean(1, keepdims=True) for r in ranks)

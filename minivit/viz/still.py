@@ -23,9 +23,10 @@ def still_maps(seen: Look, config: ViTConfig, name: str, class_names: list[str])
     best = int(probs.argmax())
     said = f"{name}: {class_names[best]}, {100 * probs[best]:.1f} %"
     words = (
-        "The model runs in this page in a script and a web worker, and one of them is missing or "
-        "switched off. Nothing is loaded. These maps were drawn when the page was made."
+        "This page runs the model in a script and a web worker, and one of them is not available. "
+        "The page loads nothing. These maps were drawn when the page was made."
     )
+
     return (
         f"<p>{words}</p><p><strong>{html.escape(said)}</strong></p>"
         f'<img alt="Attention of every layer and head" src="data:image/png;base64,{png}">'

@@ -19,7 +19,7 @@ def save_study(folder: Path, rows: list[dict[str, Any]], study: str) -> None:
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """A row per member: mean and standard deviation over the seeds."""
+    """A row per configuration: mean and standard deviation over the seeds."""
     lines = ["| | | test accuracy | seeds |", "|---|---|---|---|"]
     for row in rows:
         percent = 100 * np.array(row["accuracy"])
@@ -30,8 +30,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def study_figure(rows: list[dict[str, Any]], study: str) -> Figure:
-    """Accuracy against what was varied: a curve per group if it is a number, else a row per
-    member.
+    """Accuracy against what was varied: a curve per group if that is a number, else a row per
+    configuration.
     """
     curves = study in ("data-size", "pooling")
     height = 3.6 if curves else max(2.4, 0.8 + 0.28 * len(rows))

@@ -36,7 +36,9 @@ class Figure(matplotlib.figure.Figure):
     """
 
     def draw(self, renderer: Any) -> None:
-        """Draw. Warns, only once, of characters that no installed font has: they become boxes."""
+        """Draw. Warns, only once, about characters that no installed font has: they become
+        boxes.
+        """
         for axes in self.axes:  # ticks get their labels when they are accessed
             axes.get_xticklabels(), axes.get_yticklabels()
         texts = {text: text.get_text() for text in self.findobj(Text) if isinstance(text, Text)}
@@ -121,9 +123,9 @@ def width(text: str) -> int:
 
 
 def shortened(text: str, most: int, end: float = 0.5) -> str:
-    """A text at most this many letters wide, with "…" for what is left out.
+    """A text, shortened with "…" to at most this many letters.
 
-    end: the fraction of the kept letters that is from its end.
+    end: the fraction of the kept letters that come from its end.
     """
     if width(text) <= most:
         return text
@@ -132,7 +134,7 @@ def shortened(text: str, most: int, end: float = 0.5) -> str:
 
 
 def _fitting(text: str, most: int) -> str:
-    """The longest prefix that fits."""
+    """The longest prefix that is at most `most` letters wide."""
     widths = np.cumsum([width(c) for c in text])
     return text[: np.searchsorted(widths, most, side="right")]
 
@@ -158,7 +160,7 @@ def verdict(right: bool | None) -> str:
 
 
 def heat_bar(figure: Figure, axes: Any, lowest: str) -> None:
-    """The colorbar of maps with a scale each, from `lowest` to its maximum."""
+    """The colorbar of maps that each have their own scale, from `lowest` to the map's maximum."""
     colors, names = ScalarMappable(Normalize(0, 1), HEAT), FixedFormatter([lowest, "max"])
     shrink = min(0.8, 2.0 / figure.get_figheight())
     label = "each map on its own scale" if shrink < 0.8 else "each map"
@@ -172,7 +174,7 @@ def headline(figure: Figure, text: str) -> None:
 
 
 def colorbar(figure: Figure, image: Any, axes: Any, label: str, **options: Any) -> None:
-    """A colorbar next to some axes. options: of matplotlib's colorbar."""
+    """A colorbar next to the axes. options: for matplotlib's colorbar."""
     bar = figure.colorbar(image, ax=axes, **{"shrink": 0.7, **options})
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)

@@ -19,7 +19,7 @@ EXPECTED = 'expected a list such as [{"text": "A sentence.", "state": "cover=3.4
 def read_tour(path: Path) -> list[dict[str, str]]:
     """[{"text": …, "state": …}, …]; a state is the part of the page's address after the #.
 
-    Raises UserError for a file that is not such a list.
+    Raises UserError if the file is not such a list.
     """
     with reading(path), path.open("rb") as file:
         raw = file.read(MOST_BYTES + 1)

@@ -31,7 +31,7 @@ def save_curves(run: Run) -> None:
 
 def save_test(trainer: Trainer, found: Evaluation) -> str:
     """Write the results of a test to the run's directory: confusion.png and the mistakes, or
-    patches.png if the model predicts patches. Returns the names.
+    patches.png if the model predicts patches. Returns the files' names.
     """
     dataset = trainer.dataset
     if isinstance(trainer.objective, PatchPrediction):
@@ -82,8 +82,8 @@ def curves_figure(metrics: Sequence[dict]) -> Figure:
 def confusion_figure(confusion: np.ndarray, class_names: Sequence[str], title: str = "") -> Figure:
     """For each class (row), the percentage that was predicted as each class (column).
 
-    With more than NUMBERED classes, only colors show it, in a figure of fixed size, and only some
-    of the classes are named.
+    With more than NUMBERED classes, the cells have colors but no numbers, the figure has a fixed
+    size, and not every class is named.
     """
     K = len(class_names)
     shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)

@@ -11,11 +11,11 @@ from minivit.models import ViT
 from minivit.viz.maps import token_similarity
 
 ABSOLUTE = ("learned", "sincos2d")
-"""Kinds of positions that are embeddings."""
+"""Values of `pos_embed` that are position embeddings."""
 
 
 def position_similarity(model: ViT) -> np.ndarray:
-    """Cosine similarity of every patch's position embedding to every other's (paper, fig. 7).
+    """Cosine similarity between the position embeddings of every two patches (paper, fig. 7).
 
     Returns:
         (rows, columns, rows, columns): `[r, c]` is a map over the image.

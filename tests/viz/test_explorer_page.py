@@ -271,11 +271,11 @@ def test_a_patch_clicked_in_one_image_shows_its_like_in_all(open_page):
     page.click("#images button >> nth=1")  # the question stays that of image 1
     text = page.text_content("#readout")
     assert text.startswith("Row 1, column 3 of image 1 (locked).")
-    said = r"Like it here: row (\d), column (\d), cosine similarity (-?[\d.]+)\."
+    said = r"Most similar here: row (\d), column (\d), cosine similarity (-?[\d.]+)\."
     row, column, cosine = re.search(said, text).groups()
     assert (int(row) - 1) * 3 + int(column) - 1 == expected[1].argmax()
     assert float(cosine) == pytest.approx(expected[1].max(), abs=0.015)
-    said = r"elsewhere: row (\d), column (\d) of image (\d), cosine similarity (-?[\d.]+)\."
+    said = r"in another image: row (\d), column (\d) of image (\d), cosine similarity (-?[\d.]+)\."
     *place, cosine = re.search(said, text).groups()
     expected[0, 2] = expected[1] = -1  # the patch itself, and those told already
     index, patch = np.unravel_index(expected.argmax(), expected.shape)
@@ -376,7 +376,7 @@ def test_a_wrong_answer_is_marked_everywhere(open_page, tmp_path):
     page = open_page(explore(one, images, labels=labels, class_names=["cat", "dog", "owl"]))
     marked = page.evaluate("[...$('images').children].map(b => b.className)")
     assert marked == ["", "wrong", ""]
-    assert "classified wrongly" in page.get_attribute("#images button >> nth=1", "aria-label")
+    assert "misclassified" in page.get_attribute("#images button >> nth=1", "aria-label")
     for index, cross in enumerate([False, True, False]):
         page.evaluate(f"set({{image: {index}}})")
         assert page.text_content("#truth").startswith("✗") == cross

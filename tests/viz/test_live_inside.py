@@ -34,7 +34,7 @@ def test_the_slider_goes_from_pixels_to_logits(show):
     assert page.text_content("#step-name") == "head"
     logits = one(image)[0]
     told = page.text_content("#step-numbers")
-    assert float(re.search(r"largest ([−0-9.]+)", told)[1].replace("−", "-")) == pytest.approx(
+    assert float(re.search(r"maximum ([−0-9.]+)", told)[1].replace("−", "-")) == pytest.approx(
         logits.max(), abs=0.02
     )
     page.keyboard.press("Home")
@@ -172,10 +172,7 @@ def test_the_strip_says_how_much_attention_moved(show):
     moved = np.abs(after.mean(1)[:, 0] - before.mean(1)[:, 0]).sum(-1) / 2
     shares = page.locator("#moved-strip li").evaluate_all("all => all.map(one => one.ariaLabel)")
     for layer, share in enumerate(moved):
-        assert (
-            shares[layer]
-            == f"layer {layer + 1}: {100 * share:.1f} % of the attention goes elsewhere"
-        )
+        assert shares[layer] == f"layer {layer + 1}: {100 * share:.1f} % of the attention has moved"
 
 
 def test_tabs_are_chosen_by_arrow_keys(show):

@@ -1,5 +1,5 @@
 "use strict";
-// What both pages share. Everything drawn was put into #data when the page was made; nothing is loaded.
+// What both pages share. All data was written into #data when the page was made; nothing is loaded.
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const [ROWS, COLUMNS] = data.grid;
@@ -54,7 +54,7 @@ function named(token) {
 
 function digits(number) { return number >= 0.01 ? number.toFixed(3) : number.toPrecision(2); }
 
-/** The patch with the largest value, except one. */
+/** The patch with the largest value, `except` aside. */
 function strongest(all, except = null) {
   let best = null;
   for (let i = FIRST; i < T; i++) if (i !== except && (best === null || all[i] > all[best])) best = i;

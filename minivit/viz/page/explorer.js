@@ -2,7 +2,7 @@
 
 let drawnImage = null;
 
-/** In the strip of images: what is similar to the query in each. */
+/** In the strip of images: the patches of each that are similar to the query. */
 function drawAlike() {
   const alike = state.show === "like";
   $("images").classList.toggle("alike", alike);
@@ -129,7 +129,7 @@ $("stage").addEventListener("keydown", (event) => {
 
 function ask(token) { set({ query: token, source: state.image, target: null, locked: true }); }
 
-/** The first token before the patches; then, while one of them is locked, the next. */
+/** Select the first token before the patches; if one of them is locked, the next. */
 function askPrefix() { if (FIRST) ask(state.locked && state.query < FIRST ? (state.query + 1) % FIRST : 0); }
 
 $("lock").addEventListener("click", () => set({ locked: !state.locked, target: null }));

@@ -8,7 +8,7 @@ const state = {
   locked: false, show: "to", smooth: false, shared: false, opacity: 75,
 };
 
-/** Weights of one image, [layer][head]: T·T numbers, row = the token that asks. A byte b holds
+/** Weights of one image, [layer][head]: T·T numbers, row = the query. A byte b stands for
  * (b / 255)², so that small weights keep their digits. */
 function decode(image) {
   const square = Float32Array.from({ length: 256 }, (_, b) => (b / 255) ** 2);
@@ -34,7 +34,7 @@ function fuse(heads, join, scale) {
   return out.map((p) => p * scale);
 }
 
-/** Rollout to each layer: identity added, rows renormalized, multiplied up. */
+/** Rollout to each layer: add the identity, renormalize rows, multiply the layers. */
 function rollout(layers) {
   let before = null;
   for (const heads of layers) {
@@ -68,8 +68,8 @@ function maps() {
 
 function current() { return maps()[state.layer][state.map]; }
 
-/** Weights between the query and all tokens, those before the patches first, in the direction
- * chosen. */
+/** Weights between the query and all tokens, in the chosen direction; tokens before the patches
+ * come first. */
 function weights(map) {
   const place = state.show === "by" ? (token) => token * T + state.query : (token) => state.query * T + token;
   return Float32Array.from({ length: T }, (_, token) => map[place(token)]);

@@ -23,8 +23,8 @@ function sharedTop() {
 
 const PAPER = [250, 249, 247];
 
-/** How much paper lies over a patch: the less, the more weight it has. So the image keeps its hues,
- * and no color of a map is mixed with them. */
+/** How opaque the veil over a patch is: less for a larger weight. So the image keeps its hues, and
+ * no color of a map is mixed with them. */
 function veil(share) { return (state.opacity / 100) * (1 - share); }
 
 function veilTo(top) { return (value) => [...PAPER, Math.round(255 * veil(clampShare(value / (top || 1))))]; }
@@ -92,11 +92,11 @@ function describeLikeness() {
   const nearest = all.map((values, index) => strongest(values, index === state.source ? state.query : null));
   const cosine = (index, token) => `cosine similarity ${all[index][token].toFixed(2)}`;
   const target = state.locked && state.target !== null ? state.target : nearest[state.image];
-  const lines = [asker(), `Like it here: ${named(target)}, ${cosine(state.image, target)}.`];
+  const lines = [asker(), `Most similar here: ${named(target)}, ${cosine(state.image, target)}.`];
   const others = [...all.keys()].filter((index) => index !== state.image);
   if (others.length) {
     const best = others.reduce((a, b) => all[b][nearest[b]] > all[a][nearest[a]] ? b : a);
-    lines.push(`Most like it elsewhere: ${named(nearest[best])} of ${data.images[best].name}, ${cosine(best, nearest[best])}.`);
+    lines.push(`Most similar in another image: ${named(nearest[best])} of ${data.images[best].name}, ${cosine(best, nearest[best])}.`);
   }
   return lines.join(" ");
 }
@@ -164,7 +164,7 @@ function buildImages() {
     const canvas = make("canvas");
     drawPixels(canvas, image);
     const button = make("button", { type: "button", title: image.name }, canvas, make("canvas", { className: "heat" }));
-    button.setAttribute("aria-label", `Image ${index + 1}: ${image.name}${isWrong(image) ? ", classified wrongly" : ""}`);
+    button.setAttribute("aria-label", `Image ${index + 1}: ${image.name}${isWrong(image) ? ", misclassified" : ""}`);
     button.classList.toggle("wrong", isWrong(image));
     button.addEventListener("click", () => set({ image: index }));
     $("images").append(button);
@@ -184,7 +184,7 @@ const asks = []; // a button for each token before the patches
 
 function buildPrefix() {
   data.prefix.forEach((name, token) => {
-    const button = make("button", { type: "button", id: name.replace("the ", "").replace(" ", "-"), textContent: `Ask ${name}` });
+    const button = make("button", { type: "button", id: name.replace("the ", "").replace(" ", "-"), textContent: `Query: ${name}` });
     button.addEventListener("click", () => ask(token));
     $("lock").before(button);
     asks.push(button);

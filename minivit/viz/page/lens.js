@@ -2,7 +2,7 @@
 // were trained for the last layer's tokens, are applied early.
 
 /** streams: the L + 1 tensors (T, C) of `forward` -> {pooled: (L + 1, K), tokens: (L + 1, T, K)},
- * probabilities: of what the model classifies by, and of each token taken alone. */
+ * probabilities: from what the model classifies by, and from each token alone. */
 function logitLens({ config, tensors }, streams) {
   const [rows, columns] = config.grid;
   const T = rows * columns + config.num_prefix;

@@ -22,7 +22,7 @@ function headOf(text) {
   return headName(index(layer, data.depth), index(head, HEADS));
 }
 
-/** The patch at each position. Shuffling words give the same order each time. */
+/** The patch at each position. "shuffled" gives the same order each time. */
 function orderOf(text) {
   if (text === "shuffled") return shuffled(PATCHES, seeded());
   const order = text.split(",").map((number) => index(number, PATCHES));
@@ -48,7 +48,7 @@ const patchNames = (patches) => patches.map(patchName).join(",");
 const layersOf = listOf((text) => index(text, data.depth));
 const headNames = (names) => names.map((name) => fromOne(name.split(",").map(Number)).replace(",", ".")).join(",");
 
-/** For each word: its name in the state or in the view; how it is written, how it is read. */
+/** For each word: its name in the state or in the view; how to write it, how to read it. */
 const STATE_WORDS = {
   cover: ["covered", patchNames, listOf(patchOf)],
   blur: ["blurred", patchNames, listOf(patchOf)],
@@ -69,7 +69,7 @@ const VIEW_WORDS = {
 };
 const START = { ...view };
 
-/** Differences from the initial page. Paint and one's own images are not part of an address. */
+/** Differences from the initial page. Paint and added images are not part of an address. */
 function addressOf() {
   const words = state.image > 0 && state.image < CAME ? [`image=${state.image + 1}`] : [];
   const write = (table, now, usual) => {
@@ -81,7 +81,7 @@ function addressOf() {
   return words.join("&");
 }
 
-/** {image, changes, looks, find, slide, unknown}, by an address. */
+/** What an address says: {image, changes, looks, find, slide, unknown}. */
 function readAddress(text) {
   const found = { image: state.image, changes: {}, looks: {}, find: null, slide: null, unknown: [] };
   const read = (word, value) => {
@@ -100,8 +100,8 @@ function readAddress(text) {
 
 let waiting = null; // an address that needs a search, until the model has run
 
-/** Show the state that an address names, or that of its slide where it names no more; one step,
- * which undo takes back. */
+/** Show the state that an address names, or that of its slide if it names nothing else; this is
+ * one undo step. */
 function goTo(text) {
   waiting = null;
   const { image, changes, looks, find, slide, unknown } = readAddress(text);

@@ -1,7 +1,7 @@
 // The live page: the effect of each head. On request each is switched off, one at a time.
 
-/** state: the one that is examined. changes: for each layer and head what the probability of class k
- * becomes less what it is; undefined: not yet known. left: those to come. */
+/** state: the state that is examined. changes: for each layer and head, the change in the
+ * probability of class k; undefined: not yet known. left: heads still to switch off. */
 let effects = { state: null, k: 0, changes: [], left: [] };
 
 function startEffects() {
@@ -36,7 +36,7 @@ function drawEffects() {
   $("effects").hidden = $("effect-legend").hidden = !isNow;
   if (!isNow) {
     const name = shown ? data.classes[best(shown.probs)] : "";
-    $("effect-words").textContent = `What becomes of the probability of ${name}, with each of the ${data.depth * HEADS} heads off?`;
+    $("effect-words").textContent = `How does the probability of ${name} change if each of the ${data.depth * HEADS} heads is switched off, one at a time?`;
     return;
   }
   const top = Math.max(0.01, ...known.map(Math.abs));
@@ -66,12 +66,12 @@ function effectCell(layer, head, change, top) {
 }
 
 function effectWords(isDone) {
-  const start = `${data.classes[effects.k]} has ${percent(effects.p)}.`;
+  const start = `${data.classes[effects.k]}: ${percent(effects.p)} with all heads.`;
   if (!isDone) return start;
   let most = null;
   effects.changes.forEach((row, layer) => row.forEach((change, head) => {
     if (!most || change < most.change) most = { layer, head, change };
   }));
-  if (!most || most.change > -0.0005) return `${start} No head alone takes any of it away.`;
-  return `${start} Head ${most.head + 1} of layer ${most.layer + 1} matters most: without it, ${percent(effects.p + most.change)}.`;
+  if (!most || most.change > -0.0005) return `${start} No single head lowers it when switched off.`;
+  return `${start} Head ${most.head + 1} of layer ${most.layer + 1} matters most: ${percent(effects.p + most.change)} without it.`;
 }

@@ -1,15 +1,15 @@
-// The live page: images of one's own, from a file, the clipboard or the camera.
+// The live page: your own images, from a file, the clipboard or the camera.
 
 const MOST_BYTES = 100_000_000;
 const MOST_PIXELS = 100_000_000; // larger images take gigabytes to decode
 
 async function openImage(file) {
   const name = file.name || "pasted image";
-  if (file.size > MOST_BYTES) return say(`${name} has more than 100 MB; use a smaller one.`);
+  if (file.size > MOST_BYTES) return say(`${name} is larger than 100 MB; use a smaller file.`);
   let bitmap;
   try { bitmap = await createImageBitmap(file); } catch { return say(`${name} is not an image that this browser can read.`); }
   const megapixels = (bitmap.width * bitmap.height) / 1e6;
-  if (bitmap.width * bitmap.height > MOST_PIXELS) say(`${name} has ${megapixels.toFixed(0)} megapixels, and this page reads 100; use a smaller one.`);
+  if (bitmap.width * bitmap.height > MOST_PIXELS) say(`${name} has ${megapixels.toFixed(0)} megapixels, and this page reads at most 100; use a smaller image.`);
   else {
     data.images.push({ name, label: null, pixels: fitted(bitmap) });
     buildImages();
@@ -94,7 +94,7 @@ function nextFrame(image) {
     const isPlain = state.pixels === data.images[image].pixels;
     data.images[image].pixels = pixels;
     before.delete(image);
-    if (isPlain) state = { ...state, pixels }; // not an undo step: undo would go back by frames
+    if (isPlain) state = { ...state, pixels }; // not an undo step: undo would go back frame by frame
     run();
   }
   setTimeout(() => nextFrame(image), 50);

@@ -1,13 +1,13 @@
 // The live page: searches in an address. They run after the model has seen the unchanged image.
 
-/** Each changes the view, or adds to the changes of an image. */
+/** Each search changes the view, or adds to the changes of an image. */
 const FINDS = {
   attended: (image, changes) => { changes.covered = attended(image); },
   edges: (image) => Object.assign(view, edgeHead(image)),
 };
 
-/** The fifth of the patches that get most attention in the last layer, from the class token, or
- * from all patches where there is none. */
+/** The fifth of the patches that gets the most attention in the last layer, from the class token or,
+ * if there is none, from all patches. */
 function attended(image) {
   const received = new Float32Array(PATCHES);
   for (let query = 0; query < (FIRST || T); query++)
@@ -16,7 +16,7 @@ function attended(image) {
   return order.slice(0, Math.ceil(PATCHES / 5)).sort((a, b) => a - b);
 }
 
-/** The head whose attention goes most to patches with edges: {layer, head}. */
+/** The head that attends most to patches with edges: {layer, head}. */
 function edgeHead(image) {
   const edges = edgesOf(data.images[image].pixels);
   let best = { layer: 0, head: 0 }, most = -Infinity;

@@ -62,7 +62,7 @@ function drawMoved() {
     });
     const words = state.skipped.includes(layer) ? "skipped" : percent(movedShare(was, is));
     const item = make("li", {}, make("span", { className: "name", textContent: `layer ${layer + 1}` }), make("div", { className: "three" }, ...canvases), make("span", { className: "name", textContent: words }));
-    item.setAttribute("aria-label", `layer ${layer + 1}: ${words === "skipped" ? words : `${words} of the attention goes elsewhere`}`);
+    item.setAttribute("aria-label", `layer ${layer + 1}: ${words === "skipped" ? words : `${words} of the attention has moved`}`);
     return item;
   }));
 }

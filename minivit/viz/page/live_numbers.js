@@ -4,8 +4,9 @@ const weights = {}; // unpacked on first use
 
 function weight(name) { return weights[name] ??= unpack(data.model, name)?.data; }
 
-/** By the end of a step's name: the equation, and what it is with the numbers of a cell. Of these
- * get: x, the tensor before this one; of(name), another of the same block; cell; y, the number itself. */
+/** For each ending of a step's name: the equation, and a function that writes it with the numbers of
+ * a cell. Its arguments: x, the previous tensor; of(name), another tensor of the same block; cell; y,
+ * the number itself. */
 const EXPLAINED = [
   [/^image$/, "(pixel / 255 − mean) / std", ({ cell, y }) => {
     const [mean, std] = [data.mean, data.std].map((all) => all[cell.group]);
@@ -15,7 +16,7 @@ const EXPLAINED = [
     const [pixel, channel] = [Math.floor(cell.column / CHANNELS), cell.column % CHANNELS];
     return `channel ${channel + 1} of the patch's pixel in row ${Math.floor(pixel / PATCH) + 1}, column ${(pixel % PATCH) + 1}`;
   }],
-  [/^with_cls_token$/, "[class token; patches]", ({ cell }) => cell.row ? "the patch's own number" : "of the learned class token"],
+  [/^with_cls_token$/, "[class token; patches]", ({ cell }) => cell.row ? "the patch's number, unchanged" : "from the learned class token"],
   [/^with_positions$/, "x + position", ({ x, at, y }) => `${short(x.data[at])} + ${signed(y - x.data[at])}`],
   [/norm\d?$/, "γ (x − mean) / √(variance + ε) + β", inNorm],
   [/\.attn\.[qkv]$/, "a third of qkv each, cut into heads", ({ name, cell }) =>
@@ -62,7 +63,7 @@ function inWords(steps, number, cell) {
 function cellInWords(step, { group, row, column }) {
   if (step.name === "image") return `Channel ${group + 1} of the pixel in row ${row + 1}, column ${column + 1}`;
   const head = tilesOf(step).groups > 1 ? `Head ${group + 1}, ` : "";
-  if (isMap(step)) return `${head}${named(row)} asks ${named(column)}`;
+  if (isMap(step)) return `${head}query ${named(row)}; key ${named(column)}`;
   const token = rowToken(step, row);
   if (step.name === "head") return data.classes[column];
   if (token === null) return tilesOf(step).columns === T ? upper(named(column)) : `Number ${column + 1}`;
@@ -73,10 +74,10 @@ function signed(number) { return number < 0 ? `(${short(number)})` : short(numbe
 
 function row({ data: numbers, shape }, at) { return numbers.subarray(at * shape.at(-1), (at + 1) * shape.at(-1)); }
 
-/** The row of a cell in another tensor of heads. */
+/** The row of a cell in another tensor with heads. */
 function rowOf(step, { group, row: query }) { return row(step, group * T + query); }
 
-/** Each x with its weight in a column of W. */
+/** Each number of x with its weight in a column of W. */
 function pairs(x, W, column, columns) { return [...x].map((value, i) => [value, W[i * columns + column]]); }
 
 /** "0.42 · 1.31 + (−0.20) · 0.87 + 93 smaller (0.02) + 0.15", with the largest three products in full. */
@@ -91,7 +92,7 @@ function sumInWords(products, bias) {
 
 function softmaxInWords(scores, j, y) {
   const max = Math.max(...scores);
-  return `exp(${short(scores[j] - max)}) / ${short(Math.exp(scores[j] - max) / (y || 1))}, the largest score (${short(max)}) taken off`;
+  return `exp(${short(scores[j] - max)}) / ${short(Math.exp(scores[j] - max) / (y || 1))}, after subtracting the largest score (${short(max)})`;
 }
 
 function scoreInWords(of, { group, row: i, column: j }, y) {
@@ -121,7 +122,7 @@ function inLinear({ name, x, cell, at }) {
 
 // ---- Number by number --------------------------------------------------------------------------
 
-/** One head for two tokens: the query, and the one under the cursor. */
+/** One head for two tokens: the query, and the token under the cursor. */
 function drawByNumber(steps, step) {
   const [, layer] = step.name.match(/^blocks\.(\d+)\.attn\.[a-z]+$/) ?? [];
   const box = $("by-number");

@@ -15,7 +15,7 @@ function visible({ pixels, order, blurred, covered }) {
   return seen;
 }
 
-/** The patch at each position is given by order; undefined: its own. */
+/** Pixels with the patches rearranged: order has the patch for each position; undefined: unchanged. */
 function arranged(pixels, order) {
   if (!order) return pixels;
   const moved = new Uint8Array(pixels.length);
@@ -61,8 +61,8 @@ function shuffled(count, random = Math.random) {
   return order;
 }
 
-/** A source of numbers from 0 to 1, always the same ones (mulberry32): a link or a tour that
- * shuffles shows the same each time. */
+/** A source of numbers from 0 to 1, always the same ones (mulberry32), so that a link or a tour that
+ * shuffles patches shows the same order each time. */
 function seeded(seed = 1) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;

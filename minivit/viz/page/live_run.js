@@ -14,8 +14,8 @@ function startWorker() {
   worker.postMessage({ model: data.model, mean: data.mean, std: data.std });
 }
 
-/** Show what is known, and ask for what is not. States in between are passed over while the worker
- * is busy. */
+/** Show what is known, and request what is not. While the worker is busy, states in between are
+ * skipped. */
 function run() {
   render();
   if (asked || !worker) return;
@@ -62,13 +62,13 @@ function accept(found) {
 }
 
 function refuse(found) {
-  say("With this change the model gives numbers that are not finite. It is taken back.");
+  say("With this change, the model's outputs are not finite, so the change was undone.");
   if (found.state === state && past.length) [state, group] = [past.pop(), null];
 }
 
 function isIdle() { return isShown() && asked === null; }
 
-/** The attention from the query to all tokens, of a head or the mean of all: (T). */
+/** The attention from the query to all tokens, for a head or as the mean of all heads: (T). */
 function attentionOf({ maps }, layer, head, query = view.query) {
   const row = (h) => maps.subarray(((layer * HEADS + h) * T + query) * T, ((layer * HEADS + h) * T + query + 1) * T);
   if (head !== "mean") return row(head);

@@ -1,8 +1,8 @@
 // The live page: the current changes, and their history.
 
 /** An image with nothing changed; see UNCHANGED in model.js. A state is never changed itself: a
- * change makes another. covered, blurred: patches. order: for each place the patch that is there;
- * undefined: its own. All counted from 0. */
+ * change makes another. covered, blurred: patches. order: for each position the patch that is
+ * there; undefined: unchanged. All counted from 0. */
 function original(image) {
   return {
     image, pixels: data.images[image].pixels, order: undefined, covered: [], blurred: [],
@@ -14,7 +14,7 @@ let state = original(0);
 let past = []; // states, newest last
 let group = null; // changes of one group, such as those of one drag, are undone together
 
-/** What is looked at; undo leaves it alone. query: the token that asks. at: the token under the
+/** What is looked at; undo leaves it alone. query: the query token. at: the token under the
  * cursor. head: a number, or "mean". keys: whether the keyboard is used on the image, whose cursor is
  * then drawn. held: a patch that is about to be moved or swapped. step, column: of the steps. */
 const view = {
@@ -36,7 +36,7 @@ function undo() {
   run();
 }
 
-/** Reset everything except the image. It is one step, which can be undone. */
+/** Reset everything except the image, as one undo step. */
 function reset() { if (isChanged()) change(original(state.image)); }
 
 function isChanged() { return changesInWords().length > 0; }
@@ -62,7 +62,7 @@ function changesInWords() {
 
 // ---- Changes -----------------------------------------------------------------------------------
 
-/** A list with one member more or less. */
+/** A list with a member added or removed. */
 function toggled(list, member, on = !list.includes(member)) {
   const others = list.filter((one) => one !== member);
   return on ? [...others, member].sort((a, b) => (a > b) - (a < b)) : others;

@@ -80,7 +80,7 @@ function drawStep(step) {
   $("step-name").textContent = step.name;
   $("step-shape").textContent = step.shape.join(" × ");
   const { mean, std, least, largest } = statistics(step);
-  $("step-numbers").textContent = `mean ${short(mean)}, standard deviation ${short(std)}, least ${short(least)}, largest ${short(largest)}`;
+  $("step-numbers").textContent = `mean ${short(mean)}, standard deviation ${short(std)}, minimum ${short(least)}, maximum ${short(largest)}`;
   const top = Math.max(-least, largest);
   const colorTo = least < 0 ? signedTo : heatTo;
   drawScale($("step-bar"), colorTo(1), least < 0 ? -1 : 0);

@@ -5,16 +5,16 @@ const half = Array.from({ length: Math.floor(data.depth / 2) }, (_, i) => data.d
 
 /** {title, text, state}: a button, a sentence, an address. */
 const PRESETS = [
-  { title: "As it is", state: "", text: `What the model attends to from ${ASKS}: a map for each layer and head.` },
-  { title: "Cover what it attends to", state: "find=attended", text: "The fifth of the patches that get most attention in the last layer is covered. What is left to go by?" },
+  { title: "Unchanged", state: "", text: `What the model attends to from ${ASKS}: a map for each layer and head.` },
+  { title: "Cover what it attends to", state: "find=attended", text: "The fifth of the patches that gets the most attention in the last layer is covered. What can the model still use?" },
   data.positions && { title: "What if there were no positions?", state: "positions=off", text: "The patches no longer say where they come from: the model sees a bag of patches." },
-  { title: "What if the patches were shuffled?", state: "patches=shuffled", text: "All the pixels are there, in another order." },
-  { title: "Which head finds edges?", state: "find=edges", text: "Of all heads, the attention of this one goes most to patches whose pixels differ." },
-  { title: "What if all attention were uniform?", state: `uniform=${Array.from({ length: data.depth }, (_, i) => i + 1).join(",")}`, text: "Every token attends to all tokens alike: nothing is chosen any more." },
+  { title: "What if the patches were shuffled?", state: "patches=shuffled", text: "All patches are still there, in a different order." },
+  { title: "Which head finds edges?", state: "find=edges", text: "Of all heads, this one attends most to patches with high contrast." },
+  { title: "What if all attention were uniform?", state: `uniform=${Array.from({ length: data.depth }, (_, i) => i + 1).join(",")}`, text: "Every token attends equally to all tokens: attention no longer selects anything." },
   data.depth > 1 && { title: "What if it had half the layers?", state: `skip=${half}`, text: "The last layers pass their tokens on unchanged." },
-  { title: "When does it know?", state: "show=lens", text: "The logit lens: the head is asked between the layers, where it was not trained." },
-  { title: "Which heads matter?", state: "show=heads", text: "Switch each head off, one at a time, and see what becomes of the prediction." },
-  { title: "One head, number by number", state: "show=steps&step=blocks.0.attn.scores&head=1", text: "Queries and keys make scores, softmax makes attention, attention weighs the values." },
+  { title: "When does it know?", state: "show=lens", text: "The logit lens: the head is applied between the layers, where it was not trained." },
+  { title: "Which heads matter?", state: "show=heads", text: "Switch each head off, one at a time, and see how the prediction changes." },
+  { title: "One head, number by number", state: "show=steps&step=blocks.0.attn.scores&head=1", text: "Queries and keys give the scores, softmax turns them into attention weights, and these weight the values." },
 ].filter(Boolean);
 
 const TOUR = data.tour ?? PRESETS;

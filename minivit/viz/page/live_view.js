@@ -6,7 +6,7 @@ function headWords(head) { return head === "mean" ? "mean of all heads" : `head 
 
 function percent(share) { return `${(100 * share).toFixed(1)} %`; }
 
-/** A number with about three digits, with a proper minus sign. */
+/** A number with about three digits and a proper minus sign. */
 function short(number) {
   const size = Math.abs(number);
   const text = size === 0 ? "0" : size >= 100 ? size.toFixed(0) : size >= 1 ? size.toFixed(2) : size >= 1e-3 ? size.toFixed(3) : size.toExponential(1);
@@ -81,7 +81,7 @@ function buildImages() {
 }
 
 function describe() {
-  if (view.held !== null) return `${upper(named(FIRST + view.held))} is picked up; choose its place.`;
+  if (view.held !== null) return `${upper(named(FIRST + view.held))} is picked up; choose where it goes.`;
   const where = `Layer ${view.layer + 1}, ${headWords(view.head)}.`;
   if (!shown) return where;
   if (state.skipped.includes(view.layer)) return `${where} The layer is skipped and has no attention.`;

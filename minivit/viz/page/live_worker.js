@@ -1,4 +1,4 @@
-// The worker: it runs the model, so that the page never blocks. It receives the model first, then
+// The worker: it runs the model, so that the page never freezes. It receives the model first, then
 // requests {number, pixels, change, wanted}, and answers each. wanted: {steps, lens}, whether to include
 // every tensor of the pass, and the logit lens.
 let model = null, mean = null, std = null;

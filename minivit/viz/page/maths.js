@@ -18,8 +18,8 @@ function patchify(image, [channels, H, W], P) {
 
 /** y = x W + b: (T, I) -> (T, O); bias: (O), or undefined. See linear.py.
  *
- * Two tokens and four columns at a time, so that each number that is read serves several sums; of an
- * odd number of tokens the last is computed twice. */
+ * Two tokens and four columns at a time, so that each number that is read is used in several sums; if
+ * the number of tokens is odd, the last is computed twice. */
 function linear(x, { shape: [I, O], data: W }, bias) {
   const T = x.length / I;
   const y = new Float32Array(T * O);
@@ -102,7 +102,7 @@ function geluTanh(x) {
 /** ½ (1 + tanh u) = 1 / (1 + e^(-2u)), which is faster. */
 function halfOnePlusTanh(u) { return 1 / (1 + Math.exp(-2 * u)); }
 
-/** Which of the (2·rows - 1)·(2·columns - 1) offsets lies between patch i and patch j, where i asks.
+/** Which of the (2·rows - 1)·(2·columns - 1) offsets patch i, the query, and patch j, the key, have.
  * See relative.py. */
 function relativeOffset(i, j, [rows, columns]) {
   const down = Math.floor(i / columns) - Math.floor(j / columns) + rows - 1;
@@ -177,7 +177,7 @@ function add(x, y) {
   return sum;
 }
 
-/** Pixels as a model takes them: bytes (H, W, channels) -> (pixel / 255 - mean) / std by channel,
+/** Pixels as the model's input: bytes (H, W, channels) -> (pixel / 255 - mean) / std by channel,
  * (channels, H, W). See data/statistics.py. */
 function normalize(pixels, mean, std) {
   const channels = mean.length;

@@ -1,13 +1,14 @@
-// A Vision Transformer made of these parts, to be read alongside minivit/models/vit.py; and the changes
-// that can be made while it runs.
+// A Vision Transformer made of the parts in maths.js, to be read alongside minivit/models/vit.py, with
+// the changes that can be made while it runs.
 
-/** What is changed when nothing is.
+/** The changes, with the values that change nothing.
  *
- * heads: "layer,head" of those whose result is set to zero; their maps stay. skipped: layers that
- * pass their tokens on. uniform: layers in which every token attends to all tokens alike.
- * temperature: what the scores of all heads are divided by. forced: patches, to which alone the
- * class token attends, alike, in all layers and heads; none: to what it likes. positions: for each
- * patch the one whose position it gets, null: no positions; undefined: its own. All counted from 0. */
+ * heads: "layer,head" of those whose output is set to zero; their maps stay. skipped: layers that
+ * pass their tokens on unchanged. uniform: layers in which every token attends equally to all tokens.
+ * temperature: the scores of all heads are divided by it. forced: if there are any, the class token
+ * attends equally to these patches, and to nothing else, in all layers and heads. positions: for each
+ * patch, the patch whose position it gets; null: no positions; undefined: unchanged. All counted
+ * from 0. */
 const UNCHANGED = { heads: [], skipped: [], uniform: [], temperature: 1, forced: [], positions: undefined };
 
 /** image (channels, H, W), normalized -> {logits: (K), maps: (L, H, T, T), streams: the L + 1
@@ -116,7 +117,7 @@ function forceClassToken(maps, patches, { T, first }) {
   }
 }
 
-/** What relative positions add to the scores: q_i · r_{p_i - p_j} / √D, nothing for a class token.
+/** What relative positions add to the scores: q_i · r_{p_i - p_j} / √D; zero for a class token.
  * (H, T, T). See relative.py. */
 function relativeBias(qkv, table, grid, { T, C, H, D, first }, positions) {
   const bias = new Float32Array(H * T * T);

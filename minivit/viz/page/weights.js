@@ -1,6 +1,6 @@
 // The numbers of the model, as packed by Python.
 
-/** A tensor by its name -> {shape, data}; undefined where the model has none of the name.
+/** A tensor by its name -> {shape, data}; undefined if the model has no tensor of that name.
  * packed: {precision, tensors: {name: [shape, the numbers in base64]}}. */
 function unpack({ precision, tensors }, name) {
   if (!(name in tensors)) return undefined;
