@@ -29,7 +29,7 @@ def avx2() -> dict[str, str]:
 
 
 def numpys_avx512() -> list[str]:
-    """NumPy's names of its AVX-512 features on this CPU; it warns of any other name.
+    """NumPy's names of its AVX-512 features on this CPU; it warns about any other name.
 
     It does not list those that are already switched off, so they come from the variable.
     """

@@ -186,7 +186,7 @@ def started(model: str, images: int, ranks: int, threads: int, steps: int) -> di
         )
     except FileNotFoundError:
         raise UserError(
-            'there is no mpiexec; pip install "minivit[mpi]" mpich brings one'
+            'there is no mpiexec; pip install "minivit[mpi]" mpich installs it'
         ) from None
     except subprocess.CalledProcessError:
         raise UserError(f"{ranks} ranks could not be timed; see above") from None

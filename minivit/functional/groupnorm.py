@@ -12,7 +12,7 @@ from minivit.functional.layernorm import row_dots
 
 
 class GroupNormCache(NamedTuple):
-    """xhat (B, H·W, C): the normalized input. rstd (B, 1, C): each group's, repeated for its
+    """xhat (B, H·W, C): the normalized input. rstd (B, 1, C): of each group, repeated for its
     channels. gamma (C,). num_groups. shape: of x.
     """
 
@@ -80,7 +80,7 @@ def groupnorm_backward(dy: Array, cache: GroupNormCache) -> tuple[Array, Array, 
 
 
 def group_means(channels: Array, num_groups: int) -> Array:
-    """(B, C), a number per channel -> (B, 1, C), each the mean of its group."""
+    """(B, C), one number per channel -> (B, 1, C), the mean of each channel's group."""
     B, C = channels.shape
     means = channels.reshape(B, num_groups, -1).mean(-1, keepdims=True)
     return get_xp(channels).broadcast_to(means, (B, num_groups, C // num_groups)).reshape(B, 1, C)

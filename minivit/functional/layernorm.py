@@ -50,9 +50,9 @@ def layernorm_forward(
 def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, Array, Array]:
     r"""dy (..., C) -> dx (..., C), dgamma (C,), dbeta (C,).
 
-    μ and σ depend on every number of the token. So dx is the gradient at x̂ without its mean and
-    without its component along x̂: shifting or scaling a token does not change y, so dx is
-    orthogonal to both.
+    μ and σ depend on every number of the token. So dx is the gradient with respect to x̂,
+    without its mean and its component along x̂: shifting or scaling a token does not change y, so
+    dx is orthogonal to both.
 
     .. math:: d\hat{x} = \gamma\,dy, \qquad
               dx = \frac{1}{\sigma}\bigl(d\hat{x} - \mathrm{mean}(d\hat{x})

@@ -40,9 +40,9 @@ def rmsnorm_forward(x: Array, gamma: Array, eps: float = 1e-6) -> tuple[Array, R
 def rmsnorm_backward(dy: Array, cache: RMSNormCache) -> tuple[Array, Array]:
     r"""dy (..., C) -> dx (..., C), dgamma (C,).
 
-    The root mean square depends on every number of the token. So dx is the gradient at x̂ without
-    its component along x̂: scaling a token does not change y. Shifting it does, so unlike in
-    LayerNorm the mean is kept.
+    The root mean square depends on every number of the token. So dx is the gradient with
+    respect to x̂, without its component along x̂: scaling a token does not change y. Shifting it
+    does, so unlike in LayerNorm the mean is kept.
 
     .. math:: d\hat{x} = \gamma\,dy, \qquad
               dx = \frac{1}{\mathrm{rms}}\bigl(d\hat{x}

@@ -63,7 +63,7 @@ def softmax_backward(dprobs: Array, cache: Array) -> Array:
 
 
 def row_sums(x: Array) -> Array:
-    """Sum over the last axis, kept: (..., T) -> (..., 1); as a product, see linear.column_sums."""
+    """Sum over the last axis: (..., T) -> (..., 1); as a product, see linear.column_sums."""
     xp = get_xp(x)
     T = x.shape[-1]
     return (x.reshape(-1, T) @ xp.ones(T, x.dtype)).reshape(*x.shape[:-1], 1)

@@ -36,7 +36,8 @@ class ResizedPositions(Layer):
     It has no parameters: its gradients are added to those of the other layer.
 
     Args:
-        positions: the other layer. prefix: its tokens before the patches, which are left alone.
+        positions: the other layer. prefix: number of tokens before the patches, whose positions
+        stay unchanged.
         old, new: rows and columns of the grids.
     """
 

@@ -1,4 +1,4 @@
-"""Whole models."""
+"""Models, their configuration, traces and interventions."""
 
 from minivit.models.config import PRESETS, ViTConfig
 from minivit.models.interventions import (

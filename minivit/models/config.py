@@ -227,8 +227,8 @@ class ViTConfig(Ranged):
         """The first field whose value is not supported, and that value; None if all are supported.
 
         Args:
-            known: the supported values of each field, or None for any value. A field that is not
-            in it must have its default.
+            known: the supported values of each field, or None for any value. Every other
+            field must have its default.
         """
         for field in fields(self):
             value, values = getattr(self, field.name), known.get(field.name, (field.default,))

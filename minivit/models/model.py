@@ -1,4 +1,4 @@
-"""The common base of whole models."""
+"""The common base class of models."""
 
 import copy
 from typing import Any, Self

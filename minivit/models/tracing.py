@@ -359,7 +359,7 @@ class _Watch:
 
     def _append(self, name: str, array: Array, equation: str, where: str) -> None:
         self.calls[name] = turn = self.calls.get(name, 0) + 1
-        name = name if turn == 1 else f"{name}.{turn}"  # a stem has several of the same kind
+        name = name if turn == 1 else f"{name}.{turn}"  # a stem has several layers of the same kind
         copy = np.array(to_host(array))  # recorded arrays must not change
         self.steps.append(Step(name, copy, self.backward, equation, where))
 

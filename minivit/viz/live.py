@@ -43,7 +43,7 @@ KNOWN: dict[str, tuple | None] = {
 """What the page can run; see `ViTConfig.outside`."""
 
 MOST_MAP_NUMBERS = 20_000_000
-"""Most numbers in the attention maps of an image: they are recomputed after every change."""
+"""Maximum number of attention weights per image: they are recomputed after every change."""
 
 STYLES = "common.css", "live.css", "live_panels.css"
 SCRIPTS = (
@@ -68,8 +68,8 @@ def live_page(
     tour: list[dict[str, str]] | None = None,
     precision: Precision = "float16",
 ) -> Page:
-    """A page in which the model runs, on these images and on others, and can be changed in many
-    ways.
+    """A page in which the model runs on these images and on others; images and model can be
+    changed.
 
     Args:
         images: uint8 (N, 1 or 3 channels, H, W). statistics: for their normalization.

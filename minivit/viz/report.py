@@ -41,7 +41,7 @@ from minivit.viz.style import answer, verdict
 from minivit.viz.weights import ABSOLUTE, patch_filters, position_similarity
 
 MOST_ROWS = 8
-"""Most images in a figure with a column per layer."""
+"""Maximum number of images in a figure with one column per layer."""
 
 
 def attention_figures(

@@ -29,7 +29,7 @@ struct Batch {
                x < drawn(top + 3, b);
     }
 
-    // The noise is a function of the place, the seed and the step, so that a partner has the same.
+    // A function of place, seed and step, so that an image has the same noise as another's partner.
     __device__ __forceinline__ int noise(int b, int c, int y, int x) const {
         const unsigned long long seed = state[0] | (unsigned long long)state[1] << 32;
         const long long place = (long long)b * NUMBERS + (c * HEIGHT + y) * WIDTH_PX + x;

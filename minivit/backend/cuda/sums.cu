@@ -21,8 +21,8 @@ extern "C" __global__ void sum_of_squares(
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// out[i] = Σ x[i] of x (2, count), in one block; the first is scaled: mean loss, correct
-// predictions.
+// out[i] = the sum of row i of x (2, count), in one block; the first is scaled: mean loss, number
+// of correct predictions.
 extern "C" __global__ void two_sums(
     const float* __restrict__ x, float* __restrict__ out, int count, float scale) {
     for (int row = 0; row < 2; ++row) {

@@ -80,7 +80,7 @@ function rowOf(step, { group, row: query }) { return row(step, group * T + query
 /** Each number of x with its weight in a column of W. */
 function pairs(x, W, column, columns) { return [...x].map((value, i) => [value, W[i * columns + column]]); }
 
-/** "0.42 · 1.31 + (−0.20) · 0.87 + 93 smaller (0.02) + 0.15", with the largest three products in full. */
+/** "0.42 · 1.31 + (−0.20) · 0.87 + 93 smaller products (0.02) + 0.15", with the largest three products in full. */
 function sumInWords(products, bias) {
   const sorted = [...products].sort((a, b) => Math.abs(b[0] * b[1]) - Math.abs(a[0] * a[1]));
   const rest = sorted.slice(3).reduce((sum, [a, b]) => sum + a * b, 0);

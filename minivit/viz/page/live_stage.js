@@ -21,7 +21,7 @@ function stroke(from, to) {
   }), drag);
 }
 
-/** Move and swap: the first patch is picked up, the second is where it goes. */
+/** Move and swap: the first patch clicked is picked up, the second is where it goes. */
 function carry(patch) {
   const from = view.held;
   view.held = from === null ? patch : null;
@@ -83,7 +83,7 @@ $("stage").addEventListener("keydown", (event) => {
   });
 });
 
-/** The action of a key, if it has one here. */
+/** Run the action of a key, if it has one. */
 function act(event, actions) {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (!actions[key] || event.ctrlKey || event.metaKey || event.altKey) return;
