@@ -59,7 +59,7 @@ class Options(Ranged):
     rounds: Annotated[int, ROUNDS] = 3
     """Alternating rounds."""
     write: str = ""
-    """Name: write NAME.json, NAME.md and NAME.png to benchmarks/results."""
+    """Write the results as NAME.json, NAME.md and NAME.png to benchmarks/results."""
     as_rank: bool = False
     """Time only the ranks that mpiexec started, with the first model, and print the results as
     JSON, including the time of an all-reduce of its gradient.

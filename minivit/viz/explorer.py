@@ -27,7 +27,7 @@ from minivit.viz.pages import (
 
 WARN_BYTES = 5_000_000
 TOP = 10  # number of classes shown
-SMALLER = "show fewer images or fewer layers (--test, --layers) for a smaller one"
+SMALLER = "show fewer images or fewer layers (--test, --layers) for a smaller page"
 STYLES = "common.css", "explorer.css"
 SCRIPTS = "common.js", "explorer_numbers.js", "explorer_view.js", "explorer.js"
 
@@ -90,7 +90,7 @@ def explore(
     page = assemble("explorer.html", STYLES, SCRIPTS, content)
     size = len(page.encode())
     _check_size(size)
-    return Page(page, f"the page has {size / 1e6:.1f} MB; {SMALLER}" if size > WARN_BYTES else None)
+    return Page(page, f"the page is {size / 1e6:.1f} MB; {SMALLER}" if size > WARN_BYTES else None)
 
 
 def _one_image(
@@ -159,5 +159,5 @@ def _pixels_and_inputs(
 def _check_size(size: int) -> None:
     if size > MOST_BYTES:
         raise UserError(
-            f"the page would have {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f}; {SMALLER}"
+            f"the page would be {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f}; {SMALLER}"
         )

@@ -1,4 +1,4 @@
-"""The live page: one HTML file in which a model itself runs, offline.
+"""The live page: one HTML file in which the model itself runs, offline.
 
 `page/model.js` runs it in a worker of the browser.
 """
@@ -89,7 +89,7 @@ def live_page(
     size = packed_bytes(model, precision)
     if size > MOST_BYTES:
         raise UserError(
-            f"the page would have {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f}: it holds "
+            f"the page would be {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f}: it holds "
             f"all {model.flat.data.size:,} weights; expected a smaller model"
         )
     preprocess = preprocess or Preprocess(config.image_hw, config.in_channels)
@@ -131,7 +131,7 @@ def live_page(
     )
     if len(page.encode()) > MOST_BYTES:
         raise UserError(
-            f"the page would have {len(page.encode()) / 1e6:.0f} MB, more than "
+            f"the page would be {len(page.encode()) / 1e6:.0f} MB, more than "
             f"{MOST_BYTES / 1e6:.0f}; show fewer images"
         )
     return Page(page)
