@@ -78,7 +78,7 @@ def test_it_lists_every_package_that_users_install():
         ({"url": "file:///x.whl", "archive_info": {}}, "here", "installed from a file"),
         ({"vcs_info": {"vcs": "git", "commit_id": "1"}}, "here", "installed from git"),
         (None, "here", "installed from a package index"),
-        (None, "elsewhere", "from a folder, and another one is installed"),
+        (None, "elsewhere", "run from a folder; another copy is installed"),
     ],
 )
 def test_how_it_was_installed(origin, place, expected, monkeypatch, tmp_path):
@@ -96,7 +96,7 @@ def test_a_folder_that_was_never_installed(monkeypatch):
 
     monkeypatch.setattr(bug_report.importlib.metadata, "distribution", missing)
     monkeypatch.setattr(bug_report.importlib.metadata, "version", missing)
-    assert bug_report.kind_of_install() == "not installed, from a folder"
+    assert bug_report.kind_of_install() == "run from a folder, not installed"
     assert list(bug_report.find_packages()) == []
 
 

@@ -66,7 +66,7 @@ def test_the_doctor_points_at_a_column_of_the_table(cpu, kernels, expected, monk
     blas = [{"architecture": kernels} if kernels else {}]
     assert doctor.column(blas) == expected
     assert doctor.kernels_of(blas) == (
-        f"OpenBLAS took its {kernels} kernels" if kernels else "no OpenBLAS"
+        f"OpenBLAS uses its {kernels} kernels" if kernels else "no OpenBLAS"
     )
     page = (Path(__file__).parents[1] / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert re.search(rf"(\| |^){expected}: ", page, re.MULTILINE | re.IGNORECASE)

@@ -112,7 +112,7 @@ def test_evaluate_with_mirror_images_takes_the_mean_of_both(command, trained, tm
     copy = shutil.copytree(trained.path, tmp_path / "copy")
     status, out, _ = command(evaluate, copy, "--flip")
     assert status == 0
-    assert "102 test images, each and its mirror image" in out
+    assert "102 test images, each with its mirror image" in out
     assert f"loss {expected:.4f}" in out
     assert f"loss {loss_of(alone, test.labels):.4f}" not in out
 
@@ -370,7 +370,7 @@ def test_a_mistyped_command_is_told_which_was_meant():
     done = called("-m", "minivit", "trian", "--quick")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: 'trian' is no command; did you mean minivit train? minivit --help lists them\n"
+        "error: 'trian' is not a command; did you mean minivit train? minivit --help lists them\n"
     )
 
 

@@ -100,10 +100,10 @@ def test_no_advice_to_write_where_nothing_was_written(capsys):
 
 def test_a_folder_in_whose_place_a_file_is(command, trained, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file: not a folder, expected one"):
+    with pytest.raises(UserError, match="file: exists, but is not a folder"):
         make_folder(tmp_path / "file")
     told = command("attention", trained, "--save-dir", tmp_path / "file")
-    assert told == f"error: {tmp_path / 'file'}: not a folder, expected one; choose another name\n"
+    assert told == f"error: {tmp_path / 'file'}: exists, but is not a folder; choose another name\n"
 
 
 # Reading
@@ -129,7 +129,7 @@ KINDS = {
     "link to itself": (lambda path: path.symlink_to(path), "cannot be read"),
     "pipe": (lambda path: os.mkfifo(path), "a named pipe, expected a regular file"),
     "socket": (listening, "a socket, expected a regular file"),
-    "denied": (denied, "no permission to read it; expected one that you may read"),
+    "denied": (denied, "no permission to read it; expected a file or folder that you may read"),
 }
 POSIX = {"folder", "broken link", "link to itself", "pipe", "socket"}
 """Those that Windows lacks, or opens and refuses in other ways."""
@@ -187,7 +187,8 @@ def test_a_run_that_may_not_be_looked_into(command, tmp_path, monkeypatch, words
     monkeypatch.setattr(type(tmp_path), "is_file", deny)
     Image.new("RGB", (8, 8)).save("a.png")
     told = command(*(tmp_path if word == "RUN" else word for word in words.split()))
-    assert told == f"error: {tmp_path}: no permission to read it; expected one that you may read\n"
+    expected = "expected a file or folder that you may read"
+    assert told == f"error: {tmp_path}: no permission to read it; {expected}\n"
 
 
 def test_settings_are_read_in_what_editors_write(tmp_path):

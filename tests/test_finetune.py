@@ -98,7 +98,7 @@ def test_only_the_head_learns(tune, source):
 
 def test_few_images(tune):
     _, out, _, run = tune("--train-images", "20")
-    assert "20 images to train" in out
+    assert "20 training and " in out
     assert run.metrics()[-1]["kind"] == "test"
 
 
@@ -106,7 +106,7 @@ def test_quick_is_one_pass(tune, monkeypatch):
     monkeypatch.setitem(finetune.QUICK, "train_images", 32)
     status, out, _, _ = tune("--quick")
     assert status == 0
-    assert "32 images to train" in out
+    assert "32 training and " in out
 
 
 def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(tune, monkeypatch, capsys):

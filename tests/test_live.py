@@ -85,7 +85,7 @@ def test_attention_live_is_the_same_page(command, trained, tmp_path, capsys):
     assert attention.run([*flags, str(tmp_path / "other.html")]) == 0
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "other.html").read_bytes()
     assert guarded(lambda: attention.run([*flags, "page.html", "--image-size", "16"])) == 2
-    assert "--image-size has no effect on --live" in capsys.readouterr().err
+    assert "--image-size has no effect with --live" in capsys.readouterr().err
 
 
 def test_a_mistake_is_told_in_a_line(command, trained, tmp_path):

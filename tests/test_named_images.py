@@ -191,7 +191,8 @@ def test_a_page_of_names_that_are_no_text(command, trained, folder):
 def test_attention_draws_so_many_and_no_more(command, trained, folder, monkeypatch):
     monkeypatch.setattr("minivit.commands.images.MOST_IMAGES", 6)
     status, _, err = command(attention, trained, folder, "--html", folder / "a.html")
-    assert (status, err) == (2, "error: 7 images; figures and page show at most 6: name fewer\n")
+    told = "error: 7 images; the figures and the page show at most 6: give fewer\n"
+    assert (status, err) == (2, told)
     status, _, err = command(attention, trained, "--test", "7")
     assert status == 2
     assert "use a smaller --test" in err

@@ -343,7 +343,7 @@ def test_without_images_and_network_the_shapes_are_trained_on_inside_a_box(capsy
     lines = capsys.readouterr().out.splitlines()
     assert lines[0][0] + lines[0][-1] == "╔╗"
     end = next(i for i, line in enumerate(lines) if line[0] == "╚")
-    assert "embedded SHAPES, not on CIFAR-10" in lines[1]
+    assert "built-in SHAPES, not on CIFAR-10" in lines[1]
     assert "127.0.0.1:9" in " ".join(lines[:end])
     assert {len(line) for line in lines[: end + 1]} == {88}
     assert json.loads(only_run().config_file.read_text(encoding="utf-8"))["dataset"] == "shapes"
@@ -386,7 +386,7 @@ def test_a_run_holds_its_config_metrics_figures_and_checkpoints(capsys):
     assert f"test accuracy {test['test_accuracy']:.2%} on Tints" in out
     best = max(line["val_accuracy"] for line in lines if line["kind"] == "epoch")
     assert f"best validation {best:.2%}" in out
-    assert "64 images to train, 16 to validate, 1 thread\n" in out
+    assert "64 training and 16 validation images, 1 thread\n" in out
 
 
 def test_a_second_run_leaves_the_first_alone():
@@ -576,14 +576,14 @@ def test_a_budget_is_as_many_epochs_as_fit(capsys, monkeypatch):
     monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 14.0)
     assert main([*WITHOUT_EPOCHS, "--budget", "30s"]) == 0
     out = capsys.readouterr().out
-    assert "an epoch takes about 14 s, 30 s are enough for 2; their accuracy" in out
+    assert "an epoch takes about 14 s, so 30 s is enough for 2; the accuracy with these" in out
     assert only_run().read_config().epochs == 2
 
 
 def test_less_than_an_epoch_is_an_epoch_of_fewer_images(capsys, monkeypatch):
     monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 60.0)
     assert main([*WITHOUT_EPOCHS, "--budget", "30s"]) == 0
-    assert "30 s are enough for 0.50" in capsys.readouterr().out
+    assert "30 s is enough for 0.50" in capsys.readouterr().out
     config = only_run().read_config()
     assert (config.epochs, config.train_images) == (1, 32)  # of the 64 that are not held out
 
@@ -621,4 +621,4 @@ def test_of_another_task_a_budget_promises_nothing(capsys, monkeypatch):
     assert main(flags) == 0
     assert "reached 90.0% test accuracy in" in capsys.readouterr().out
     assert main([*flags, "--pretext", "pixels"]) == 0
-    assert "their accuracy was not measured" in capsys.readouterr().out
+    assert "the accuracy with these settings was not measured" in capsys.readouterr().out

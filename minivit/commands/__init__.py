@@ -56,7 +56,7 @@ def _find(name: str) -> Any:
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean minivit {close[0]}? " if close else ""
-        raise UserError(f"{shown(name)} is no command; {hint}minivit --help lists them")
+        raise UserError(f"{shown(name)} is not a command; {hint}minivit --help lists them")
     if name not in TOGETHER:
         require_alone(f"minivit {name}")
     return importlib.import_module(f"minivit.commands.{name}")

@@ -30,13 +30,13 @@ LAYERS = Range(1, 1_000, "no model has more", count=(1, 1_000))
 class Options(Ranged):
     """Draw attention maps of a trained model: figures, a page to explore, and scores of the maps.
 
-    Without --save-dir, --html and --score, figures and page are written to RUN/attention. If some
-    of several images cannot be read, each is reported in one line, the others are shown, and the
-    exit status is 1.
+    Without --save-dir, --html and --score, the figures and the page are written to RUN/attention.
+    If some of several images cannot be read, each is reported in one line, the others are shown,
+    and the exit status is 1.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A directory that minivit train made, or published weights (see minivit models)."""
+    """A directory created by minivit train, or published weights (see minivit models)."""
     images: Annotated[
         tuple[Path, ...],
         tyro.conf.Positional,
@@ -57,13 +57,13 @@ class Options(Ranged):
     live.html in the run's directory.
     """
     score: bool = False
-    """Print scores of each method's map, measured on test images."""
+    """Print scores of each method's maps, measured on test images."""
     knock_out: bool = False
     """Also draw how the probability of the predicted class changes with each head switched off (one
     forward pass per head).
     """
     test: Annotated[int, Range(1, 1_000, "a larger page would not open", "images")] = 8
-    """How many test images to show if none is named."""
+    """How many test images to show if no images are given."""
     count: Annotated[int, Range(1, 1_000_000, "no test set has more", "images")] = 200
     """How many test images --score uses."""
     methods: tuple[str, ...] = tuple(viz.METHODS)
@@ -73,26 +73,26 @@ class Options(Ranged):
     patch size; position embeddings are interpolated. None: the size that it was trained with.
     """
     keep_aspect_ratio: bool = False
-    """Use whole images, in the proportions of the first: the shorter side has --image-size pixels,
-    the longer one a whole number of patches.
+    """Use whole images, with the aspect ratio of the first: the shorter side has --image-size
+    pixels, the longer one a whole number of patches.
     """
     query: Annotated[tuple[int, int] | None, Range(1, 4_096, "no grid has more")] = None
-    """Row and column, from 1, of the query patch; None for the class token, or the middle patch if
-    there is none.
+    """Row and column of the query patch, counted from 1; None: the class token, or the middle patch
+    if there is no class token.
     """
     layers: Annotated[tuple[int, ...] | None, LAYERS] = None
-    """The layers on the page, from 1; None for all."""
+    """The layers to show on the page, counted from 1; None: all."""
     data_dir: Path | None = None
-    """Where the data set is, if it has moved since."""
+    """New location of the data set, if it has moved since training."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
     threads: Annotated[int | None, THREADS] = None
-    """Workers on a CPU for --score; None: one per physical core."""
+    """Worker threads on a CPU for --score; None: one per physical core."""
 
 
 DEMO = "--demo"
 DEMO_FOLDER = Path("attention-demo")
-"""Where --demo writes, in the current directory, if nothing else is named."""
+"""Where --demo writes, in the current directory, if no other path is given."""
 
 
 def main(options: Options) -> int:
@@ -124,7 +124,7 @@ def main(options: Options) -> int:
 
 
 SHARED = "run", "html", "live", "test", "data_dir"
-"""Flags that --live accepts besides the images; the page itself offers every layer, query and
+"""Flags that --live accepts in addition to images; the page itself offers every layer, query and
 size.
 """
 
@@ -137,7 +137,7 @@ def live_page(options: Options) -> int:
             continue
         if getattr(options, field.name) != getattr(usual, field.name):
             flag = f"--{field.name}".replace("_", "-")
-            raise UserError(f"{flag} has no effect on --live; leave one of them out")
+            raise UserError(f"{flag} has no effect with --live; leave one of them out")
     return live.main(
         live.Options(
             options.run,
@@ -159,7 +159,7 @@ def at_size(trained: Trained, options: Options) -> Trained:
         size = options.image_size[0], options.image_size[-1]
     if options.keep_aspect_ratio:
         if not options.images:
-            raise UserError("--keep-aspect-ratio: expected an image; name one")
+            raise UserError("--keep-aspect-ratio needs an image; give one")
         size = _in_proportion(options.images, min(size), trained.model.config.patch_size)
         whole = replace(trained.preprocess, crop_share=1.0)
         trained = replace(trained, preprocess=whole)
@@ -223,10 +223,11 @@ def page_layers(numbers: tuple[int, ...] | None, depth: int) -> list[int] | None
 
 
 def query_token(place: tuple[int, int] | None, config: ViTConfig) -> int:
-    """The token of a patch at (row, column) from 1; None for the class token, or the middle.
+    """Index of the token of the patch at (row, column), counted from 1; None: the class token, or
+    the middle patch.
 
     Raises:
-        UserError: outside the grid.
+        UserError: the place is outside the grid.
     """
     rows, columns = config.grid
     if place is None:
@@ -247,5 +248,5 @@ def run(argv: list[str], prog: str = "minivit attention") -> int:
 
 
 def with_run(argv: list[str]) -> list[str]:
-    """The same command line; --demo names the run."""
+    """The same command line; --demo supplies the run."""
     return [str(SHIPPED), *argv] if DEMO in argv else argv

@@ -1,4 +1,4 @@
-"""What a bug report needs to say of a machine, and nothing that says whose it is."""
+"""What a bug report needs to say about a machine, and nothing that identifies its owner."""
 
 import importlib.metadata
 import json
@@ -23,20 +23,20 @@ PACKAGES = (
     *("filelock", "platformdirs", "msgspec", "numba", "cupy-cuda12x", "cupy-cuda13x", "mpi4py"),
     *("onnx", "tensorboardX", "jupyterlab", "ipywidgets"),
 )
-"""What minivit and its extras install for those who use it."""
+"""The packages that minivit and its extras install for users."""
 VARIABLES = (
     *(host.SWITCH, host.CORETYPE, "MINIVIT_DATA", VECLIB, "LOKY_MAX_CPU_COUNT"),
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"),
     *("NUMBA_DISABLE_JIT", "NPY_DISABLE_CPU_FEATURES", "CUDA_VISIBLE_DEVICES", "CUPY_TF32"),
     *("MPLBACKEND", "PYTHONUTF8", "PYTHONIOENCODING", "LANG", "LC_ALL"),
 )
-"""Of the environment, what changes a result, a speed, or what is printed."""
+"""Environment variables that can change results, speed, or what is printed."""
 HARMLESS = re.compile(r"[\w.,:+-]{0,40}", re.ASCII)
-"""A value that may be printed: a number, a list, a name; no path and no address."""
+"""A value that may be printed: a number, a list, a name; but no path or address."""
 
 
 def bug_report() -> Iterator[tuple[str, str]]:
-    """Names and findings, a line each; nothing is measured."""
+    """Names and findings, one line each; nothing is measured."""
     commit = find_commit()
     yield "minivit", f"{minivit.__version__}, {kind_of_install()}{commit and f', commit {commit}'}"
     yield "system", platform.platform()
@@ -51,21 +51,21 @@ def bug_report() -> Iterator[tuple[str, str]]:
     yield "GPU", gpu()
     yield "processes", str(find_launch().size)
     yield "packages", ", ".join(find_packages())
-    yield "variables", ", ".join(find_variables()) or "none of those that matter"
+    yield "variables", ", ".join(find_variables()) or "none that matter"
     yield "text", f"{locale.getencoding()}, output {sys.stdout.encoding}"
 
 
 def kind_of_install() -> str:
-    """How this package came here, as pip notes it (PEP 610)."""
+    """How this package was installed, as recorded by pip (PEP 610)."""
     try:
         found = importlib.metadata.distribution("minivit")
     except importlib.metadata.PackageNotFoundError:
-        return "not installed, from a folder"
+        return "run from a folder, not installed"
     origin = json.loads(found.read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):
         return "installed in editable mode"
     if Path(str(found.locate_file("minivit"))).resolve() != Path(minivit.__file__).parent:
-        return "from a folder, and another one is installed"
+        return "run from a folder; another copy is installed"
     if "vcs_info" in origin:
         return f"installed from {origin['vcs_info']['vcs']}"
     if "dir_info" in origin:
@@ -74,8 +74,8 @@ def kind_of_install() -> str:
 
 
 def find_commit() -> str:
-    """The commit of the clone that runs, with "-dirty" where files were changed since; an empty
-    string where it is no clone."""
+    """The commit of the clone that is running, with "-dirty" if files have changed since; an empty
+    string if it is not a clone."""
     root = Path(minivit.__file__).resolve().parents[1]
     if not ((root / ".git").exists() and (root / "pyproject.toml").exists()):
         return ""
@@ -87,7 +87,7 @@ def find_commit() -> str:
 
 
 def find_packages() -> Iterator[str]:
-    """Names and versions of what is installed."""
+    """Names and versions of the installed packages."""
     for name in PACKAGES:
         try:
             yield f"{name} {importlib.metadata.version(name)}"
@@ -96,7 +96,7 @@ def find_packages() -> Iterator[str]:
 
 
 def find_variables() -> Iterator[str]:
-    """NAME=value of what is set; a path's value stays here."""
+    """NAME=value of each variable that is set; paths are not shown."""
     for name in VARIABLES:
         value = os.environ.get(name)
         if value is not None:
@@ -104,11 +104,11 @@ def find_variables() -> Iterator[str]:
 
 
 def shown_value(value: str) -> str:
-    """It, or that there is one."""
+    """The value if it is harmless, else "(set)"."""
     return value if HARMLESS.fullmatch(value) else "(set)"
 
 
 def _without_value(tuned: str) -> str:
-    """What `host.tune` says, which may quote a variable."""
+    """What `host.tune` reported, without the value of the variable that it may quote."""
     value = os.environ.get(host.CORETYPE, "")
     return tuned.replace(value, shown_value(value))

@@ -12,13 +12,13 @@ BAR = 20
 
 
 LISTED = 10
-"""Up to this many classes, each one's size is printed."""
+"""With at most this many classes, the size of each is printed."""
 UNBALANCED = 2
 """Ratio of the largest class to the smallest from which --balance is suggested."""
 
 
 def class_sizes(counts: np.ndarray, class_names: Sequence[str], balance: bool) -> str:
-    """One line: the number of training images of each class, or of three if there are many.
+    """One line: the number of training images of each class, or of three classes if there are many.
 
     balance: whether each class is drawn equally often.
     """
@@ -38,7 +38,7 @@ def class_sizes(counts: np.ndarray, class_names: Sequence[str], balance: bool) -
 
 
 def class_table(found: Evaluation, class_names: Sequence[str]) -> str:
-    """One line per class: its test images, accuracy (recall), precision, F1, and a bar of the
+    """One line per class: number of test images, accuracy (recall), precision, F1, and a bar of the
     accuracy. A fraction of zero images is "–".
     """
     wide = max(map(width, (*class_names, "class")))

@@ -1,5 +1,5 @@
-"""What all commands share: flags from a dataclass, and one-line messages for mistakes of the
-user.
+"""What all commands share: flags from a dataclass, and one-line messages for the user's
+mistakes.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ from minivit.files import WriteError
 
 CONFIG = (tyro.conf.OmitArgPrefixes,)
 CLOSED = {errno.EPIPE, errno.EINVAL} if sys.platform == "win32" else {errno.EPIPE}
-"""What a system says of a pipe that nobody reads any more; Windows says "invalid argument"."""
+"""Error codes for a pipe that nobody reads any more; on Windows also "invalid argument"."""
 
 
 def run_command(main: Callable[[Any], int], options: type, prog: str) -> int:
-    """A whole program: parse its flags as `options`, a dataclass, and call `main` with it."""
+    """A whole program: parse its flags into the dataclass `options`, and call `main` with it."""
     return guarded(lambda: main(parse(options, sys.argv[1:], prog)))
 
 
 def parse(options: type, args: Iterable[str], prog: str, default: Any = None) -> Any:
-    """An instance of the dataclass `options` from flags; a wrong flag exits with status 2.
+    """An instance of the dataclass `options` from flags; on a wrong flag, exits with status 2.
 
     default: an instance with the values of flags that are not given; None for the class's defaults.
     """
@@ -40,9 +40,9 @@ def parse(options: type, args: Iterable[str], prog: str, default: Any = None) ->
 
 
 def parse_some(options: type, args: Iterable[str], prog: str) -> Any:
-    """As `parse`, from the flags that the dataclass `options` has; all others are ignored.
+    """As `parse`, but flags that the dataclass `options` does not have are ignored.
 
-    For flags that decide what the defaults of the others are.
+    For flags that determine the defaults of the others.
     """
     words = [word for word in args if word not in ("-h", "--help")]  # handled by `parse`
     known, _ = _parse(options, words, prog, return_unknown_args=True)
@@ -52,8 +52,8 @@ def parse_some(options: type, args: Iterable[str], prog: str) -> Any:
 def _parse(options: type, args: Iterable[str], prog: str, **how: Any) -> Any:
     words, printed = list(args), io.StringIO()
     if words and words[0].replace("_", "-").startswith("--tyro-"):
-        # tyro has flags of its own there, which overwrite any file
-        raise UserError(f"{words[0]} is no flag; {prog} --help lists them")
+        # tyro's own flags, which can overwrite any file
+        raise UserError(f"{words[0]} is not a flag; {prog} --help lists them")
     try:
         with contextlib.redirect_stderr(printed):
             return tyro.cli(options, args=words, prog=prog, config=CONFIG, **how)
@@ -77,8 +77,8 @@ def _mistake_behind(error: BaseException | None) -> UserError | None:
 
 
 def require_ending(named: str, path: Path, ending: str, others: str = "") -> None:
-    """Raises UserError unless the output path has this ending. With another ending it may be an
-    image that a shell put in for a `*`, and would be overwritten.
+    """Raises UserError unless the output path has this ending. A path with another ending may
+    be an image, substituted by a shell for a `*`, which would be overwritten.
 
     named: the path as shown in the message, with its flag. others: what else may be written.
     """
@@ -87,8 +87,8 @@ def require_ending(named: str, path: Path, ending: str, others: str = "") -> Non
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command; a mistake that the user can fix is one line instead of a traceback. If it
-    fails, the other ranks end, too.
+    """Run a command; a mistake that the user can fix is reported in one line, without a traceback.
+    If the command fails, the other ranks end, too.
     """
     never_fail_to_print()
     try:
@@ -104,15 +104,15 @@ def guarded(command: Callable[[], int]) -> int:
         end_all(0)
         return 0
     except MemoryError as error:
-        reason = " ".join(str(error).split()) or "no more memory"
-        return _fail(f"{reason}; choose smaller sizes, or end other programs")
+        reason = " ".join(str(error).split()) or "out of memory"
+        return _fail(f"{reason}; choose smaller sizes, or close other programs")
     except KeyboardInterrupt:
         if may_speak():
             print("interrupted", file=sys.stderr)
         end_all(130)
         return 130
     except Exception:
-        if find_launch().size > 1:  # a bug, which the other ranks must not wait for
+        if find_launch().size > 1:  # a bug: the other ranks must not wait
             traceback.print_exc()
             end_all(1)
         raise
@@ -120,7 +120,7 @@ def guarded(command: Callable[[], int]) -> int:
 
 @contextlib.contextmanager
 def unread_output() -> Iterator[None]:
-    """For work that goes on after the reader of its output has ended, as with `| head`: what is
+    """For work that continues after the reader of its output has exited, as with `| head`: what is
     printed from then on is discarded.
     """
     with contextlib.redirect_stdout(_Patient(sys.stdout)):
@@ -151,12 +151,12 @@ class _Patient:
 
 
 def _is_unread(error: OSError) -> bool:
-    """Whether the reader of our output, such as `head`, is done."""
+    """Whether the reader of our output, such as `head`, has exited."""
     return error.errno in CLOSED and error.filename is None
 
 
 def _discard_if_unread(error: OSError) -> None:
-    """Goes on without a reader; raises any other error."""
+    """Continue without a reader; raise any other error."""
     if not _is_unread(error):
         raise error
     _discard_output()

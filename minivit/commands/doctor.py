@@ -31,14 +31,12 @@ from minivit.engine.distributed import describe_world, find_world
 
 @dataclass(frozen=True)
 class Options:
-    """Report on this machine: CPU, BLAS, speed, GPU, and what is tuned.
-
-    report: Print what to paste into a bug report, and measure nothing: versions, CPU, BLAS, system,
-        and variables of the environment that minivit or its libraries read. No name of a user, and
-        no path.
-    """
+    """Report on this machine: CPU, BLAS, speed, GPU, and what is tuned."""
 
     report: bool = False
+    """Print what to paste into a bug report, and measure nothing: versions, CPU, BLAS, system, and
+    environment variables that minivit or its libraries read; no user name and no path.
+    """
 
 
 def main(options: Options) -> int:
@@ -77,14 +75,14 @@ def look() -> int:
 
 
 def architectures(blas: list[dict]) -> set[str]:
-    """The CPUs whose kernels the loaded OpenBLAS chose."""
+    """The CPU architectures whose kernels the loaded OpenBLAS chose."""
     return {str(one["architecture"]) for one in blas if one.get("architecture")}
 
 
 def kernels_of(blas: list[dict]) -> str:
     """Which of its kernels OpenBLAS chose."""
     took = " and ".join(sorted(architectures(blas)))
-    return f"OpenBLAS took its {took} kernels" if took else "no OpenBLAS"
+    return f"OpenBLAS uses its {took} kernels" if took else "no OpenBLAS"
 
 
 def leaves_avx512_unused(blas: list[dict]) -> bool:
@@ -119,8 +117,8 @@ def advise(blas: list[dict]) -> Iterator[str]:
         yield "threadpoolctl cannot limit the threads of NumPy's BLAS: try NumPy from PyPI"
     if uses_accelerate() and VECLIB not in os.environ and not one_accelerate_thread():
         yield (
-            "Each of minivit's workers needs one thread, and before macOS 15 Accelerate takes "
-            f"that from the environment alone: set {VECLIB}=1"
+            "Accelerate should use one thread in each of minivit's workers, which before macOS 15 "
+            f"can only be set in the environment: set {VECLIB}=1"
         )
     if importlib.util.find_spec("cupy") is None:
         yield (

@@ -18,7 +18,7 @@ from minivit.files import WriteError
 from minivit.ranges import Ranged
 from minivit.viz.mistakes import save_mistakes
 
-FLIPPED = ", each and its mirror image"
+FLIPPED = ", each with its mirror image"
 
 
 @dataclass(frozen=True)
@@ -30,27 +30,27 @@ class Options(Ranged):
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A directory that minivit train made."""
+    """A directory created by minivit train."""
     flip: bool = False
-    """Classify each image by the mean of its logits and those of its mirror image. It takes twice
-    the time, and should be stated with the accuracy."""
+    """Classify each image by the mean of its logits and those of its mirror image. This takes
+    twice the time, and should be stated with the accuracy."""
     data_dir: Path | None = None
-    """Where the data set is, if it has moved since."""
+    """New location of the data set, if it has moved since training."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
     threads: Annotated[int | None, THREADS] = None
-    """Workers on a CPU; None: one per physical core."""
+    """Worker threads on a CPU; None: one per physical core."""
 
 
 def main(options: Options) -> int:
-    """Print accuracy, loss, and the numbers of each class; write the mistakes."""
+    """Print accuracy, loss, and a table of the classes; write the mistakes."""
     config = Run.open(options.run).read_config()
     trained = load_model(options.run, options.device)
     dataset = config.moved(options.data_dir).load_data(download=False)
     if dataset.class_names != trained.class_names:
         raise UserError(
-            f"{shown_path(options.run)} knows {len(trained.class_names)} classes, {dataset.name} "
-            f"has {dataset.num_classes} or others; expected the data set that it was trained on"
+            f"{shown_path(options.run)}: its {len(trained.class_names)} classes are not the "
+            f"{dataset.num_classes} of {dataset.name}; expected the data set that it was trained on"
         )
     _tell_other_data(trained, dataset)
     with DataParallel(trained.model, options.threads) as workers:

@@ -20,9 +20,10 @@ class Options:
     """Write a trained model for timm, Hugging Face or ONNX, and print the lines that load it."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A directory that minivit train made, or a .safetensors file of it."""
+    """A directory created by minivit train, or a .safetensors file from it."""
     file: Annotated[Path, tyro.conf.Positional]
-    """What to write: a .safetensors file for timm, a folder for huggingface, an .onnx file."""
+    """What to write: a .safetensors file for timm, a folder for huggingface, an .onnx file
+    for onnx."""
     to: Literal["timm", "huggingface", "onnx"]
     """timm: weights for its VisionTransformer. huggingface: a folder for from_pretrained. onnx: a
     graph that normalizes its images itself, with the class names in its metadata."""
@@ -33,7 +34,7 @@ class Options:
 def main(options: Options) -> int:
     """Write the file, and print how to load it."""
     if options.attention and options.to != "onnx":
-        raise UserError(f"--attention belongs to --to onnx; leave it out with {options.to}")
+        raise UserError(f"--attention works only with --to onnx; leave it out with {options.to}")
     _check_target(options.file, options.to)
     formats: dict[str, Callable[[Trained, Path], str]] = {
         "timm": to_timm,
@@ -49,13 +50,15 @@ ENDINGS = {"timm": ".safetensors", "onnx": ".onnx"}
 
 
 def _check_target(file: Path, form: str) -> None:
-    """Raises UserError for a name of another format, and for a run or checkpoint, which would be
-    overwritten.
+    """Raises UserError for a file name of another format, and for a run or checkpoint, which would
+    be overwritten.
     """
     if form in ENDINGS:
         require_ending(str(file), file, ENDINGS[form])
     if file.exists() and is_own(file):
-        raise UserError(f"{file}: a run or its checkpoint, which would be lost; choose another")
+        raise UserError(
+            f"{file}: a run or its checkpoint, which would be lost; choose another name"
+        )
 
 
 def run(argv: list[str], prog: str = "minivit export") -> int:

@@ -59,7 +59,7 @@ class FinetuneConfig(TrainConfig):
 
 @dataclass(frozen=True)
 class Names:
-    """The flags that decide what the defaults of the others are."""
+    """The flags that determine the defaults of the others."""
 
     source: Annotated[str, tyro.conf.arg(name="from")] = ""
     quick: bool = False
@@ -71,11 +71,11 @@ class Arguments(Ranged):
 
     The model is the one given by --from. With --image-size, images are resized and position
     embeddings interpolated. If the classes differ, the head is replaced and initialized to zero.
-    minivit train --resume resumes a fine-tuning, too.
+    minivit train --resume also resumes fine-tuning.
     """
 
     source: Annotated[Path, tyro.conf.arg(name="from")]
-    """A directory that minivit train made, a .safetensors file of it, or a published Vision
+    """A directory created by minivit train, a .safetensors file from it, or a published Vision
     Transformer (see minivit models)."""
     interpolation: Mode = "bicubic"
     """How position embeddings are interpolated to another grid."""
@@ -86,8 +86,8 @@ class Arguments(Ranged):
     quick: bool = False
     """Train one epoch of 2,000 images, as a quick check."""
     log: Log = "none"
-    """Also write the metrics for another program: tensorboard, event files in the run's folder
-    tensorboard (requires pip install "minivit[tensorboard]").
+    """Also write the metrics for another program: tensorboard writes event files to the folder
+    tensorboard in the run's directory (requires pip install "minivit[tensorboard]").
     """
     runs: Path = Path("runs")
     """Folder in which the run's directory is created."""
@@ -108,7 +108,7 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
     config = dataclasses.replace(TrainConfig.from_dict(arguments.train.to_dict()), dataset=name)
     config = config.placed()
     dataset = world.in_turn(partial(config.load_data, source=images))
-    del images  # a .npz's arrays are in it
+    del images  # it contains a .npz's arrays
     config = _for_classes(fit_to(config, dataset, argv), dataset, source)
     fresh = world.from_main(lambda: Run.fresh(arguments.runs, config))
     log = make_log(arguments.log, fresh)
@@ -137,8 +137,8 @@ def parse_arguments(
     known: Mapping[str, Any],
     prog: str = "minivit finetune",
 ) -> Arguments:
-    """Batches and augmentation from `known`, the settings of the data set; the recipe here; the
-    model of the source, each overriding the one before; then the flags.
+    """The settings, later ones overriding earlier ones: batches and augmentation from `known`, the
+    recipe of the data set; `RECIPE`; the model of the source; the flags.
     """
     kept = {one.name for one in dataclasses.fields(Augmentation)}
     kept |= {"batch_size", "val_fraction", "stratify"}

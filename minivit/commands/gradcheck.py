@@ -15,9 +15,9 @@ class Options(Ranged):
     """Check every hand-written gradient against central finite differences in float64."""
 
     only: str = ""
-    """Check only names that contain this, for example layernorm."""
+    """Check only gradients whose names contain this, for example layernorm."""
     elements: Annotated[int | None, Range(1, 1_000_000, "no tensor here has more")] = 40
-    """Number of single elements to check in each tensor, besides random directions; None for
+    """Number of single elements to check in each tensor, in addition to random directions; None:
     all.
     """
     directions: Annotated[int, Range(0, 1_000, "a few suffice")] = 2
@@ -44,7 +44,7 @@ def main(options: Options) -> int:
     if not count:
         raise UserError(f"--only {options.only} matches no name; try layernorm, attention or ViT")
     print(f"\n{count} gradients, {failed} wrong; worst relative error {worst:.1e}", end="")
-    print(f" (at most {TOLERANCE:.0e} is right)")
+    print(f" (tolerance {TOLERANCE:.0e})")
     return 1 if failed else 0
 
 

@@ -16,14 +16,14 @@ from minivit.interop.shipped import drawings
 BATCH = 32
 """Number of images in memory at a time."""
 MOST_IMAGES = 64
-"""Most images in a figure: all their maps are in memory, and a larger figure would be
-unreadable.
+"""Maximum number of images in a figure: all their maps are in memory, and a larger figure would
+be unreadable.
 """
 
 
 class NamedImages:
-    """Files, and the images directly in folders. If there are several, those that cannot be read
-    are skipped, each reported in one line on standard error.
+    """The given image files, and the images directly in the given folders. If there are several,
+    those that cannot be read are skipped, each reported in one line on standard error.
 
     files: all of them. failed: how many could not be read so far.
     """
@@ -82,7 +82,7 @@ def choose_images(
     """
     if named:
         images = NamedImages(named)
-        _check_count(len(images.files), "name fewer")
+        _check_count(len(images.files), "give fewer")
         read = list(images.batches(preprocess))
         if not read:
             raise UserError("none of the images can be read; expected at least one to draw")
@@ -106,12 +106,14 @@ def drawn_images(trained: Trained) -> Images:
 
 def _check_count(count: int, advice: str) -> None:
     if count > MOST_IMAGES:
-        raise UserError(f"{count:,} images; figures and page show at most {MOST_IMAGES}: {advice}")
+        raise UserError(
+            f"{count:,} images; the figures and the page show at most {MOST_IMAGES}: {advice}"
+        )
 
 
 def test_split(run: Path, data_dir: Path | None) -> Split:
     """The test set of the run's data set."""
     if run.is_file() or not is_own(run):
-        raise UserError(f"{shown_path(run)} has no test set; name some images")
+        raise UserError(f"{shown_path(run)} has no test set; give some images")
     config = Run.open(run).read_config()
     return config.moved(data_dir).load_data(download=False).test

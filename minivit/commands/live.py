@@ -25,7 +25,7 @@ class Options(Ranged):
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A directory that minivit train made, or published weights (see minivit models)."""
+    """A directory created by minivit train, or published weights (see minivit models)."""
     image: Annotated[
         tuple[Path, ...],
         tyro.conf.arg(
@@ -37,17 +37,17 @@ class Options(Ranged):
     title: str | None = None
     """The page's heading; None: what the model was trained on, or its name."""
     tour: Path | None = None
-    """A JSON list of slides, [{"text": "A sentence.", "state": "cover=3.4&show=lens"}]; a state is
-    the part of the page's address after the #. None: a tour of what can be tried.
+    """A JSON file with a list of slides, [{"text": "A sentence.", "state": "cover=3.4&show=lens"}];
+    a state is the part of the page's address after the #. None: a tour of what can be tried.
     """
     float32: bool = False
     """Store the weights as float32, at twice the size, so that the numbers agree with Python's to
     1e-5.
     """
     test: Annotated[int, Range(1, 1_000, "a larger page would not open", "images")] = 8
-    """How many test images to show if none is named."""
+    """How many test images to show if no images are given."""
     data_dir: Path | None = None
-    """Where the data set is, if it has moved since."""
+    """New location of the data set, if it has moved since training."""
 
 
 def main(options: Options) -> int:

@@ -24,7 +24,7 @@ def main(options: Options) -> int:
         print(f"  {kind:22} transformers: {one.summary}")
     print("An .npz file of")
     print(f"  {'vision_transformer':22} the paper's own, with flax's names")
-    print("Not read:")
+    print("Not supported:")
     for pattern, reason in REFUSED:
         print(f"  {pattern:22} {reason}")
     return 0

@@ -33,7 +33,7 @@ class Options(Ranged):
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A directory that minivit train made, or published weights (see minivit models)."""
+    """A directory created by minivit train, or published weights (see minivit models)."""
     images: Annotated[
         tuple[Path, ...],
         tyro.conf.Positional,
@@ -42,8 +42,8 @@ class Options(Ranged):
     top: Annotated[int, Range(1, 100_000, "no model has more", "classes")] = 5
     """How many classes to print per image."""
     csv: Path | None = None
-    """Write a table instead: path, class, probability, and the probability of each class. A .csv
-    file, or - for standard output.
+    """Write a table instead: path, predicted class, its probability, and the probability of each
+    class. A .csv file, or - for standard output.
     """
     json: Path | None = None
     """Write the same as JSON. A .json file, or - for standard output."""
@@ -52,7 +52,7 @@ class Options(Ranged):
 
 
 class Prediction(NamedTuple):
-    """probs: (K,), of each class."""
+    """probs: (K,), the probability of each class."""
 
     path: Path
     probs: np.ndarray
@@ -67,7 +67,7 @@ def main(options: Options) -> int:
     trained = load_any(options.run, options.device)
     if not trained.class_names:
         raise UserError(
-            f"{shown_path(options.run)}: has no classification head; minivit attention shows what "
+            f"{shown_path(options.run)} has no classification head; minivit attention shows what "
             "it attends to, minivit finetune trains a head"
         )
     found = predictions(images, trained, options.device)
@@ -98,7 +98,7 @@ def predictions(images: NamedImages, trained: Trained, device: str) -> Iterator[
 
 
 def print_top(one: Prediction, class_names: Sequence[str], top: int) -> None:
-    """As text: the path, and the most probable classes."""
+    """Print the path and the most probable classes."""
     print(shown_path(one.path))
     for k in np.argsort(-one.probs)[:top]:
         print(f"{one.probs[k]:7.1%}  {class_names[k]}")

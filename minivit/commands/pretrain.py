@@ -11,5 +11,5 @@ CHANGES = {"pretext": "colour", "epochs": 10, "label_smoothing": 0.0}
 
 
 def run(argv: list[str], prog: str = "minivit pretrain") -> int:
-    """Pretrain on patches; see `train.run`."""
+    """Pretrain by predicting patches; see `train.run`."""
     return train.run(argv, prog, CHANGES)

@@ -18,34 +18,34 @@ SEEDS = replace(SEED, count=(1, 100))  # at least one, and a study of 100 takes 
 
 @dataclass(frozen=True)
 class Options(Ranged):
-    """Train the members of a study one after the other; call it again to resume.
+    """Train the members of a study one after the other; run the command again to resume.
 
-    The table grows as members finish.
+    The table is updated as each member finishes.
     """
 
     study: Annotated[Literal[tuple(STUDIES)], tyro.conf.Positional]  # type: ignore[valid-type]
     """data-size: ViT, hybrid and ResNet for increasing numbers of images (fig. 3). position: none,
     learned, sines, relative (table 8). pooling: class token, mean, sequence, each with several
     learning rates (fig. 9). shape: depth, width and patch size at equal cost (fig. 8).
-    regularisation: one at a time. recipe: each part of a recipe alone, best at equal --budget."""
+    regularisation: each kind alone. recipe: each part of a recipe alone, best with a --budget."""
     dataset: str
     """Data set by name, such as cifar10, mnist or shapes, or a path to your own images."""
     seeds: Annotated[tuple[int, ...], SEEDS] = (0, 1, 2)
     """Random seeds; one run per seed."""
     images: Annotated[int, IMAGES] = 100_000
-    """Images that each run sees, the same for all: epochs times the training set."""
+    """Number of images that each run sees, the same for all: epochs times training images."""
     budget: str | None = None
-    """Give each run the same time instead of the same images, such as 10m: as many epochs as fit,
-    at the speed of its first seconds.
+    """Give each run the same time, such as 10m, instead of the same number of images: as many
+    epochs as fit, at the speed measured in its first seconds.
     """
     quick: bool = False
     """One seed and four steps for each member, to check that it works; the accuracies mean
     nothing.
     """
     data_dir: Path | None = None
-    """Folder where data sets are or are downloaded to. None: as minivit train."""
+    """Folder where data sets are found or downloaded to. None: as in minivit train."""
     runs: Path = Path("runs")
-    """Folder in which the study's directory is made."""
+    """Folder in which the study's directory is created."""
 
 
 def main(options: Options) -> int:

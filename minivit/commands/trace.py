@@ -21,12 +21,12 @@ class Options:
     """Step through a trained model: names, shapes, values, equations, places in the code."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """A directory that minivit train made, or published weights (see minivit models)."""
+    """A directory created by minivit train, or published weights (see minivit models)."""
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help=f"An image file: {FORMATS}.")]
     label: str | None = None
     """The true class, for the loss; None: the most probable class."""
     only: str = ""
-    """Only steps whose names contain this, for example blocks.0.attn."""
+    """Show only steps whose names contain this, for example blocks.0.attn."""
 
 
 def main(options: Options) -> int:

@@ -30,7 +30,7 @@ from minivit.models.config import preset_for_data
 from minivit.viz import training_figures
 
 Log = Literal["none", "tensorboard"]
-"""Where metrics are written besides metrics.jsonl."""
+"""Where metrics are written in addition to metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Names:
     """One epoch of 2,000 images, to check that everything works."""
     budget: str | None = None
     """Train for about this long, such as 5m, 30m or 1h30m: the speed measured in the first seconds
-    determines the epochs and, without --preset, --config and --model, the recipe.
+    determines the number of epochs and, without --preset, --config and --model, the recipe.
     """
 
 
@@ -57,7 +57,7 @@ class Names:
 class Arguments(Names):
     """Train a Vision Transformer whose every gradient is written by hand.
 
-    Without flags: CIFAR-10 if it is found or can be downloaded, else the embedded shapes, with the
+    Without flags: CIFAR-10 if it is found or can be downloaded, else the built-in shapes, with the
     recipe of that data set. Any flag overrides what --model sets, which overrides --config, which
     overrides --preset. The recipe of the data set replaces some of the defaults below; --dry-run
     shows the resulting settings.
@@ -67,10 +67,10 @@ class Arguments(Names):
     """Resume the run in this directory, with its own config; of the other flags only --data-dir,
     --data-url, --threads, --micro-batch, --device, --timeout and --log may be given."""
     runs: Path = Path("runs")
-    """Folder in which the run's directory is made."""
+    """Folder in which the run's directory is created."""
     log: Log = "none"
-    """Write the metrics for another program too: tensorboard, event files in the run's folder
-    tensorboard (needs pip install "minivit[tensorboard]")."""
+    """Also write the metrics for another program: tensorboard writes event files to the folder
+    tensorboard in the run's directory (requires pip install "minivit[tensorboard]")."""
     dry_run: bool = False
     """Print what would be done, and do nothing."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -79,7 +79,7 @@ class Arguments(Names):
 def run(
     argv: list[str], prog: str = "minivit train", changes: Mapping[str, Any] | None = None
 ) -> int:
-    """Parse, build, train, test; 130 if interrupted.
+    """Parse, build, train, test; returns 130 if interrupted.
 
     changes: what a related command changes in the settings of the data set.
     """
@@ -128,7 +128,7 @@ def parse_arguments(
 
 
 def _require_free_epochs(argv: list[str]) -> None:
-    """Raises UserError if a flag fixes what the budget has to choose, or nothing is trained."""
+    """Raises UserError if a flag fixes what the budget has to choose, or if nothing is trained."""
     fixed = given_flags(argv) & {"epochs", "quick", "resume", "dry_run"}
     if fixed:
         raise UserError(
@@ -144,13 +144,13 @@ def within(
     argv: list[str],
     prog: str,
 ) -> TrainConfig:
-    """The config with as many epochs as fit into so many seconds, and with a suitable recipe if no
+    """The config with as many epochs as fit into `budget` seconds, and with a suitable recipe if no
     flag names one; prints what to expect.
     """
     seconds = seconds_per_epoch(config, dataset)
     name = given.preset
     if config.pretext != "none":
-        name = None  # the recipes were measured at classification
+        name = None  # the recipes were measured on classification
     elif not (given.preset or given.config or given.model):
         name = recipe_for(config.dataset, budget / (seconds * config.epochs))
         if name != config.dataset:
@@ -160,7 +160,7 @@ def within(
             seconds = seconds_per_epoch(config, dataset)
     epochs = max(1, int(budget / seconds))
     print(
-        f"an epoch takes about {in_minutes(seconds)}, {in_minutes(budget)} are enough for "
+        f"an epoch takes about {in_minutes(seconds)}, so {in_minutes(budget)} is enough for "
         f"{epochs if budget >= seconds else f'{budget / seconds:.2f}'}; {expected(name)}",
         flush=True,
     )
@@ -174,7 +174,7 @@ def within(
 def expected(recipe: str | None) -> str:
     """The measured result of a recipe."""
     if recipe not in MEASURED:
-        return "their accuracy was not measured"
+        return "the accuracy with these settings was not measured"
     return (
         f"the recipe {recipe} reached {MEASURED[recipe].accuracy:.1%} test accuracy in "
         f"{RECIPES[recipe]['epochs']} epochs (docs/experiments.md)"
@@ -189,8 +189,8 @@ def in_minutes(seconds: float) -> str:
 
 
 def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfig:
-    """A model for the data set's classes, unless a flag sets another number; --quick uses at most
-    the images that there are.
+    """The config, with a model for the data set's classes unless a flag sets their number; --quick
+    uses no more images than there are.
     """
     given = given_flags(argv)
     fitted = config.for_data(dataset)
@@ -209,7 +209,7 @@ def given_flags(argv: list[str]) -> set[str]:
 
 
 def choose_dataset(config: TrainConfig, load: bool) -> str:
-    """Decide what "auto" means: "cifar10" or "shapes"; load: CIFAR-10 may be downloaded for it."""
+    """Decide what "auto" means: "cifar10" or "shapes"; load: whether CIFAR-10 may be downloaded."""
     if config.dataset != "auto":
         return config.dataset
     folder = folder_of(find_source("cifar10"), config.data_dir)
@@ -225,7 +225,7 @@ def choose_dataset(config: TrainConfig, load: bool) -> str:
         reason = f"CIFAR-10 is not in the folder {folder}; a dry run downloads nothing."
     print(
         box(
-            "Training on the embedded SHAPES, not on CIFAR-10.",
+            "Training on the built-in SHAPES, not on CIFAR-10.",
             reason,
             "For CIFAR-10: --dataset cifar10, with --data-dir or --data-url for its location.",
         ),
@@ -270,7 +270,7 @@ RESUMABLE = ("data_dir", "data_url", "threads", "micro_batch", "device", "timeou
 
 
 def resume(path: Path, flags: TrainConfig, argv: list[str], log: Log = "none") -> int:
-    """--resume RUN: its own config, its last checkpoint."""
+    """--resume RUN: continue from its last checkpoint, with its own config."""
     given = given_flags(argv) - {"resume"}
     others = sorted(given - set(RESUMABLE))
     if others:
@@ -355,7 +355,7 @@ def announce(trainer: Trainer) -> None:
     print(
         f"{trainer.run.path}: {vit.kind} {vit.dim} wide, {vit.depth} deep, "
         f"{trainer.model.num_parameters:,} parameters, on {trainer.dataset.name}: "
-        f"{len(trainer.batches.split)} images to train, {len(trainer.val)} to validate, {where}"
+        f"{len(trainer.batches.split)} training and {len(trainer.val)} validation images, {where}"
     )
     counts = trainer.batches.split.class_counts(trainer.dataset.num_classes)
     if config.pretext == "none" and (_unequal(trainer.dataset) or is_place(config.dataset)):
@@ -364,14 +364,14 @@ def announce(trainer: Trainer) -> None:
 
 
 def in_ranks(trainer: Trainer) -> str:
-    """The hardware used: 2 threads, or 4 ranks of 2 threads, or 4 ranks with a GPU each."""
+    """The hardware used: 2 threads, or 4 ranks with 2 threads each, or 4 ranks with a GPU each."""
     threads, ranks = trainer.layout.threads, trainer.world.size
     each = f"{threads} thread{'s' * (threads > 1)}"
     if trainer.config.device != "cpu":
         each = "a GPU" if ranks > 1 else trainer.config.device
-    return f"{ranks} ranks of " * (ranks > 1) + each
+    return f"{ranks} ranks with {each} each" if ranks > 1 else each
 
 
 def _unequal(dataset: Dataset) -> bool:
-    """Whether some class has more training images than another, before any is held out."""
+    """Whether some class has more training images than another, before any are held out."""
     return len(set(dataset.train.class_counts(dataset.num_classes))) > 1

@@ -102,7 +102,7 @@ def whole(tmp_path_factory, train):
     where = tmp_path_factory.mktemp("whole")
     done = train(2, where, *FLAGS)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 ranks of 1 thread" in done.stdout
+    assert "2 ranks with 1 thread each" in done.stdout
     assert done.stdout.count("test accuracy") == 1
     return tiny.contents(only_run(where))
 

@@ -170,7 +170,7 @@ def test_the_command_writes_and_says_how_to_load(tmp_path, capsys):
     assert export([path, str(tmp_path / "folder"), "--to", "huggingface"]) == 0
     assert "from_pretrained" in capsys.readouterr().out
     assert export([path, str(tmp_path / "new" / "m.safetensors"), "--to", "timm"]) == 0
-    with pytest.raises(UserError, match="--attention belongs to --to onnx"):
+    with pytest.raises(UserError, match="--attention works only with --to onnx"):
         export([path, str(tmp_path / "x"), "--to", "timm", "--attention"])
 
 
