@@ -1,4 +1,4 @@
-"""minivit: a Vision Transformer whose every gradient is written by hand, over NumPy or CuPy.
+"""minivit: a Vision Transformer whose every gradient is written by hand, in NumPy or CuPy.
 
 In a few lines::
 
@@ -6,7 +6,7 @@ In a few lines::
     model = minivit.ViT(config, seed=0)
     logits, cache = model.forward(images)       # images (B, 3, 32, 32), float32
     dimages = model.backward(dlogits, cache)    # every Parameter's .grad is filled
-    cache.blocks[0].attn.probs                  # (B, H, T, T): what each token looks at
+    cache.blocks[0].attn.probs                  # (B, H, T, T): the attention weights
     minivit.trace(model, images[0])             # every tensor of both passes, in order
     minivit.intervene(model, heads_off=[(0, 1)])  # a copy of the model with one head off
     minivit.load("dinov2.safetensors")          # a run, or published weights

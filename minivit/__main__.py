@@ -1,4 +1,4 @@
-"""`python -m minivit` is `minivit`."""
+"""`python -m minivit` runs `minivit`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python -m minivit.attention` is `minivit attention`."""
+"""`python -m minivit.attention` runs `minivit attention`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Configurations are data: dataclasses from dicts, and back.
+"""Configurations as data: conversion from dicts to dataclasses and back.
 
 A configuration is a frozen dataclass whose fields are settings, or further dataclasses (sections)
 that group some of them. No two settings have the same name, so a dict may group them or not:
@@ -19,15 +19,15 @@ Config = TypeVar("Config")
 
 
 def overlay(base: Config, values: Mapping[str, Any], where: str = "") -> Config:
-    """`base` with the settings in `values` instead of its own.
+    """A copy of `base` in which the settings in `values` replace its own.
 
     Args:
-        base: a dataclass instance; it is not changed. values: settings by name, as JSON has them
+        base: a dataclass instance; it is not changed. values: settings by name, as in JSON
             (lists for tuples, strings for paths), grouped by section or not.
         where: the beginning of an error message, such as the file that the values come from.
 
     Raises:
-        UserError: an unknown name, a value of another type, or one that the class rejects.
+        UserError: an unknown name, a value of the wrong type, or one that the class rejects.
     """
     prefix = f"{where}: " if where else ""
     hints = dict(_settings(type(base)))
@@ -93,7 +93,7 @@ def _convert(name: str, value: Any, hint: Any, prefix: str) -> Any:
 
 
 def _path(kind: type, value: Any) -> Any:
-    """Convert what JSON has no type for: a path becomes a string."""
+    """Convert what JSON has no type for: a string becomes a path."""
     if kind is Path and isinstance(value, str | Path):
         return Path(value)
     raise msgspec.ValidationError(f"expected `{kind.__name__}`, got `{type(value).__name__}`")

@@ -1,4 +1,4 @@
-"""`python -m minivit.doctor` is `minivit doctor`."""
+"""`python -m minivit.doctor` runs `minivit doctor`."""
 
 import sys
 

@@ -9,9 +9,9 @@ LONGEST = 1_000
 class UserError(ValueError):
     """A mistake that the user can fix.
 
-    The message is one line: the thing, what was found, what was expected, what to do. A command
-    prints it and exits with status 2; a library caller can catch it as a `ValueError`. It is passed
-    through `one_line`, whatever it quotes.
+    The message is one line: the subject, what was found, what was expected, what to do. A command
+    prints it and exits with status 2; a library caller can catch it as a `ValueError`. Whatever it
+    quotes, it is passed through `one_line`.
     """
 
     def __init__(self, message: str):
@@ -30,7 +30,7 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text in any script, control characters escaped, line ends among them."""
+    """Text in any script, with control characters escaped, including line breaks."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -40,12 +40,12 @@ def pasteable(path: Path) -> str:
 
 
 def shown_path(path: Path | str) -> str:
-    """A path chosen by the user: in any script, in one line, with control characters escaped."""
+    """A path chosen by the user: in any script, on one line, with control characters escaped."""
     return printable(str(path))
 
 
 def shown(value: object, longest: int = 80) -> str:
-    """Text chosen by a file or a server, for quoting: short, in one line, in plain ASCII.
+    """Text from a file or a server, made safe to quote: short, on one line, in plain ASCII.
 
     Strings are quoted, exceptions give their message, collections only their length.
     """

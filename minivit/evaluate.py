@@ -1,4 +1,4 @@
-"""`python -m minivit.evaluate` is `minivit evaluate`."""
+"""`python -m minivit.evaluate` runs `minivit evaluate`."""
 
 import sys
 

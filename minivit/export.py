@@ -1,4 +1,4 @@
-"""`python -m minivit.export` is `minivit export`."""
+"""`python -m minivit.export` runs `minivit export`."""
 
 import sys
 

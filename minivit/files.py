@@ -48,16 +48,16 @@ def writing(path: Path) -> Iterator[None]:
 def make_folder(path: Path) -> None:
     """Make a folder and its parents; does nothing if it exists.
 
-    Raises UserError if a file has its name, and WriteError.
+    Raises UserError if something else has this name, and WriteError.
     """
     if os.path.lexists(path) and not os.path.isdir(path):
-        raise UserError(f"{shown_path(path)}: not a folder, expected one; choose another name")
+        raise UserError(f"{shown_path(path)}: exists, but is not a folder; choose another name")
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
 ABANDONED = 3600.0
-"""Seconds after which an unfinished file is assumed to be left by a killed writer."""
+"""Seconds after which an unfinished file is assumed to have been left by a killed writer."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -132,7 +132,7 @@ def reading(path: Path | str, expected: str = "") -> Iterator[None]:
         raise UserError(f"{name}: {what}{expected and f'; expected {expected}'}") from None
     except PermissionError:
         raise UserError(
-            f"{name}: no permission to read it; expected one that you may read"
+            f"{name}: no permission to read it; expected a file or folder that you may read"
         ) from None
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({shown(error)})") from None

@@ -1,4 +1,4 @@
-"""`python -m minivit.finetune` is `minivit finetune`."""
+"""`python -m minivit.finetune` runs `minivit finetune`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python -m minivit.live` is `minivit live`."""
+"""`python -m minivit.live` runs `minivit live`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python -m minivit.predict` is `minivit predict`."""
+"""`python -m minivit.predict` runs `minivit predict`."""
 
 import sys
 

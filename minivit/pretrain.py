@@ -1,4 +1,4 @@
-"""`python -m minivit.pretrain` is `minivit pretrain`."""
+"""`python -m minivit.pretrain` runs `minivit pretrain`."""
 
 import sys
 

@@ -1,5 +1,5 @@
-"""The range of every number in a config or a flag, in its type: both ends, and the reason for
-them.
+"""The valid range of every number in a config or a flag, declared in its type: both ends, and the
+reason for them.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class Range:
 
 
 class Number(NamedTuple):
-    """A field of numbers. kind: `Integral` or `Real`. limits: None if it has none."""
+    """A numeric field. kind: `Integral` or `Real`. limits: its range, or None."""
 
     name: str
     kind: type
@@ -53,7 +53,7 @@ class Ranged:
 
 @functools.cache
 def numeric_fields(cls: type) -> tuple[Number, ...]:
-    """The fields of a dataclass with numbers in their type; sections check their own."""
+    """The numeric fields of a dataclass; sections check their own."""
     hints, found = get_type_hints(cls, include_extras=True), []
     for field in dataclasses.fields(cls):
         types, limits = _parts(hints[field.name])
@@ -92,7 +92,7 @@ def _check(number: Number, value: Any) -> None:
 
 
 def _within(value: Any, kind: type, limits: Range) -> bool:
-    """NaN is in no range, and True is no number."""
+    """NaN is in no range, and True is not a number."""
     right = isinstance(value, kind) and not isinstance(value, bool)
     return right and limits.low <= value <= limits.high
 

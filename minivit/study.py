@@ -1,4 +1,4 @@
-"""`python -m minivit.study` is `minivit study`."""
+"""`python -m minivit.study` runs `minivit study`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python -m minivit.train` is `minivit train`."""
+"""`python -m minivit.train` runs `minivit train`."""
 
 import sys
 
