@@ -53,7 +53,7 @@ def test_it_learns_and_draws(learn, pretext):
     assert losses[-1] < 0.7 * losses[0]
     assert (run.path / "patches.png").exists()
     assert not (run.path / "confusion.png").exists()
-    assert ("variance" if pretext == "pixels" else "hidden patches' colours") in out
+    assert ("variance" if pretext == "pixels" else "hidden patches' colors") in out
     found = load_checkpoint(run.best)
     assert not found.weights["head.weight"].any(), "the labels were not looked at"
 

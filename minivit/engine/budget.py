@@ -1,4 +1,4 @@
-"""As many epochs as fit into a time."""
+"""The number of epochs that fit into a given time."""
 
 import contextlib
 import dataclasses
@@ -18,11 +18,11 @@ from minivit.engine.trainer import Trainer
 from minivit.errors import UserError, shown
 
 WARM_UP_STEPS = 2
-"""Before the clock: arrays are allocated, kernels compiled."""
+"""Steps before timing starts: arrays are allocated, kernels compiled."""
 MEASURED_SECONDS = 2.0
-"""For each size of images; the first step after it is the last."""
+"""For each image size; timing ends with the first step that goes beyond it."""
 LONG = 1_000
-"""Epochs of a stage, so that it does not end while it is timed."""
+"""Epochs per stage: so many that no stage ends while it is timed."""
 
 
 UNITS = re.compile(r"(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s)?")
@@ -30,7 +30,7 @@ LONGEST = 366 * 24 * 3600
 
 
 def in_seconds(text: str) -> float:
-    """ "1h30m" -> 5400.0. Raises UserError for another text, and for no time or over a year."""
+    """ "1h30m" -> 5400.0. Raises UserError for any other text, for zero, and for over a year."""
     found = UNITS.fullmatch(text)
     h, m, s = (float(number or 0) for number in found.groups()) if found else (0, 0, 0)
     seconds = 3600 * h + 60 * m + s
@@ -42,8 +42,8 @@ def in_seconds(text: str) -> float:
 def seconds_per_epoch(
     config: TrainConfig, dataset: Dataset, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """What an epoch with its validation takes on this machine: some steps of each stage of
-    progressive resizing are timed, with weights that are thrown away.
+    """The time that an epoch, with validation, takes on this machine: some steps of each stage of
+    progressive resizing are timed, with weights that are then discarded.
 
     Raises as `Trainer` does.
     """
@@ -60,7 +60,7 @@ def seconds_per_epoch(
 def _seconds_per_step(
     trainer: Trainer, stepper: Stepper, start: int, clock: Callable[[], float]
 ) -> float:
-    """The mean over some steps from number `start` on; batches are prepared ahead, as in
+    """The mean over some steps, beginning with step `start`; batches are prepared ahead, as in
     training."""
     stop, lr = start + LONG, trainer.config.lr
     with contextlib.closing(trainer.batches.ahead(start, stop, stepper.prepare)) as batches:
@@ -69,14 +69,14 @@ def _seconds_per_step(
         began = clock()
         for count, batch in enumerate(batches, 1):
             result = stepper.train(batch, start + WARM_UP_STEPS + count - 1, lr)
-            float(result.loss)  # on a GPU a step has ended when its loss is there
+            float(result.loss)  # on a GPU, reading the loss waits for the step
             if trainer.world.from_main(lambda: clock() - began >= MEASURED_SECONDS):
                 break
         return trainer.world.from_main(lambda: (clock() - began) / count)
 
 
 def _validation_seconds(trainer: Trainer, stepper: Stepper, clock: Callable[[], float]) -> float:
-    """Over all validation images, from the time of some."""
+    """Time for all validation images, extrapolated from some."""
     some = trainer.val[:CHUNK]
     if not len(some) or trainer.config.pretext != "none":
         return 0.0

@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file, whose header carries the rest as JSON.
+"""Checkpoints: one safetensors file, whose header holds everything but the arrays, as JSON.
 
-One file, so that a single rename replaces it: a crash leaves the old checkpoint or the new one,
-never half of each. A digest of the contents detects a damaged file. No pickle is ever read.
+It is one file so that a single rename replaces it: a crash leaves the old checkpoint or the new
+one, never half of each. A digest of the contents detects a damaged file. No pickle is ever read.
 """
 
 import hashlib
@@ -58,8 +58,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint written by `save_checkpoint`.
 
     Raises:
-        UserError: no such file, truncated or altered, not safetensors, or not a checkpoint of
-        minivit.
+        UserError: no such file, truncated or altered, not safetensors, or not a minivit
+        checkpoint.
     """
     with reading(path, "a checkpoint of a run that was saved at least once"):
         open_plain(path).close()  # safetensors does not report what is wrong if it is not a file
@@ -88,8 +88,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path}: not a complete safetensors file ({shown(error, 200)}); the file is damaged, "
-            "use "
-            "another"
+            "use another"
         ) from None
 
 
@@ -111,7 +110,7 @@ def copy_into(views: dict[str, Array], arrays: dict[str, np.ndarray], source: st
     """
     missing, foreign = sorted(views.keys() - arrays.keys()), sorted(arrays.keys() - views.keys())
     if missing or foreign:
-        found = f"lacks {missing[0]}" if missing else f"has {foreign[0]} besides"
+        found = f"lacks {missing[0]}" if missing else f"also has {foreign[0]}"
         raise UserError(f"{source}: a checkpoint of another model: it {found}; use its own config")
     for name, view in views.items():
         if view.shape != arrays[name].shape:

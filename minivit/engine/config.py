@@ -17,19 +17,19 @@ from minivit.models import ViTConfig
 from minivit.models.config import SIDE
 from minivit.ranges import Range, Ranged
 
-IMAGES = Range(1, 1_000_000_000, "as many as the largest data sets", "images")
+IMAGES = Range(1, 1_000_000_000, "no data set has more", "images")
 TRAIN_SIZES = replace(SIDE, count=(0, 100))  # more stages than anybody has published
-EPOCHS = Range(1, 100_000, "no known training on images takes as many", "epochs")
+EPOCHS = Range(1, 100_000, "no known training on images takes more", "epochs")
 WARMUP = Range(0, EPOCHS.high, EPOCHS.why, "epochs")
 BATCH = Range(1, 1_000_000, "larger batches are not known to work", "images")
 STEPS = Range(1, 1_000_000_000, "no run has more", "steps")
-RATE = Range(0, 100, "one such step diverges")
+RATE = Range(0, 100, "a single larger step diverges")
 CLIP_NORM = Range(1e-6, 1e6, "beyond that, all gradients are clipped, or none")
 SHARE = Range(0, 0.99, "at 1 nothing would be left")
 TEST_SHARE = Range(0.01, 0.9, "less leaves nothing to test, more nothing to train on")
 DECAY = Range(0, 0.999999, "beyond that, it averages over more than 1,000,000 steps")
 SEED = Range(0, 2**63 - 1, "kernels take 64 bits")
-THREADS = Range(1, 1_024, "no machine has as many cores")
+THREADS = Range(1, 1_024, "no machine has more cores")
 PATIENCE = Range(1, 1_000_000, "a week is longer than any step", "seconds")
 
 
@@ -38,13 +38,13 @@ class TrainConfig(Ranged):
     """How to train; a value out of its range is refused (UserError)."""
 
     dataset: str = "auto"
-    """Your own images, by path: a folder of class folders (also in train, val and test), a .zip or
-    .tar.gz of one, a .npz of images and labels, a .csv of paths and labels. Or a data set by name:
-    cifar10, cifar100, cifar100-coarse, mnist, fashion-mnist; shapes, drawn by code; or auto:
-    cifar10 where it is or can be downloaded, else shapes."""
+    """The path of your own images: a folder of class folders (also in train, val and test), a .zip
+    or .tar.gz of such a folder, a .npz of images and labels, or a .csv of paths and labels. Or the
+    name of a data set: cifar10, cifar100, cifar100-coarse, mnist, fashion-mnist; shapes, drawn by
+    code; or auto: cifar10 if it is found or can be downloaded, else shapes."""
     data_dir: Path | None = None
-    """Folder where data sets are or are downloaded to. None: ./data if the data set is there, else
-    the folder that the environment's MINIVIT_DATA names, else the user's cache folder."""
+    """Folder where data sets are found or downloaded to. None: ./data if the data set is there,
+    else the folder in the environment variable MINIVIT_DATA, else the user's cache folder."""
     data_url: str | None = None
     """Another address to download the data set from; None: the address of its authors."""
     resize: Resize = "crop"
@@ -52,19 +52,19 @@ class TrainConfig(Ranged):
     black, or stretched.
     """
     test_fraction: Annotated[float, TEST_SHARE] = 0.2
-    """Fraction of each class held out as the test set, for your own images if they have none."""
+    """Fraction of each class held out as the test set, for your own images without one."""
     strict: bool = False
     """Raise an error if one of your own images cannot be read; otherwise it is reported and left
     out.
     """
     cache: bool = True
-    """Keep your own images decoded, in the cache folder."""
+    """Keep decoded copies of your own images in the cache folder."""
     val_fraction: Annotated[float, SHARE] = 0.05
-    """Fraction of the training set held out to choose the best weights; 0: the last are taken."""
+    """Fraction of the training set held out to choose the best weights; 0: use the last weights."""
     stratify: bool = False
     """Hold out the same fraction of each class; otherwise draw from all images."""
     train_images: Annotated[int | None, IMAGES] = None
-    """Training images to use, equally many per class; None: all."""
+    """Number of training images to use, drawn from each class in proportion; None: all."""
     balance: bool = False
     """Draw each class equally often per epoch: images of small classes are repeated, and some of
     large classes are left out, different ones in each epoch.
@@ -110,13 +110,14 @@ class TrainConfig(Ranged):
     label_smoothing: Annotated[float, SHARE] = 0.1
     """Fraction of the target that is spread over all classes."""
     ema_decay: Annotated[float | None, DECAY] = None
-    """Evaluate and keep an exponential moving average of the weights; None for the weights."""
+    """Evaluate and keep an exponential moving average of the weights, with this decay; None: the
+    weights themselves."""
     seed: Annotated[int, SEED] = 0
     """Random seed for weights, data order, augmentation, dropout and the validation split."""
     device: str = "cpu"
     """cpu, cuda, or cuda:N."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """fp32; on a GPU also tf32, products with fewer bits; or bf16, the fast one, with fused
+    """fp32; on a GPU also tf32, matrix products with fewer bits; or bf16, the fastest, with fused
     kernels.
     """
     graph: bool = True
@@ -124,12 +125,12 @@ class TrainConfig(Ranged):
     debugging.
     """
     threads: Annotated[int | None, THREADS] = None
-    """Workers on a CPU; None: one per physical core."""
+    """Worker threads on a CPU; None: one per physical core."""
     micro_batch: Annotated[int | None, BATCH] = None
     """Images per forward pass of a worker (gradient accumulation); None for about 1,024 tokens."""
     timeout: Annotated[int, PATIENCE] = 300
-    """Seconds that a process waits for the others before all stop, if there are several
-    (docs/distributed.md)."""
+    """With several processes (docs/distributed.md): seconds that one waits for the others before
+    all stop."""
     eval_every: Annotated[int, EPOCHS] = 1
     """Validate and save a checkpoint every N epochs, and after the last one."""
     log_every: Annotated[int, STEPS] = 50
@@ -155,7 +156,7 @@ class TrainConfig(Ranged):
         """The data set, at the model's image size and with its channels.
 
         Args:
-            download: whether it may be downloaded; a run that has used it needs no second copy.
+            download: whether it may be downloaded; an existing run expects it to be there.
             source: what `find_source` found, if known, so that the folder is not listed again.
 
         Raises:
@@ -179,7 +180,7 @@ class TrainConfig(Ranged):
         return found.with_channels(self.vit.in_channels)
 
     def placed(self) -> Self:
-        """The same with the path of its data set, for use from another directory."""
+        """The same with an absolute path to its data set, for use from another directory."""
         if is_place(self.dataset):
             return self.moved(Path(self.dataset))
         return self.moved(folder_of(find_source(self.dataset), self.data_dir))
@@ -195,7 +196,7 @@ class TrainConfig(Ranged):
 
     @property
     def data_name(self) -> str:
-        """The name of the data set in the name of a folder."""
+        """The name of the data set, for use in the name of a folder."""
         if not is_place(self.dataset):
             return self.dataset
         stem = re.sub(r"[^\w-]+", "-", Path(self.dataset).name.split(".")[0])

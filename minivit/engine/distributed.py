@@ -76,8 +76,8 @@ class Ranks(World):
                 yield
         except self._mpi.Exception as error:
             raise UserError(
-                f"{self.name} lost contact with the others: {error}; the last checkpoint is whole: "
-                "resume it"
+                f"{self.name} lost contact with the others: {error}; the last checkpoint is "
+                "intact: resume from it"
             ) from None
 
     def add(self, array: Array) -> None:
@@ -153,7 +153,7 @@ class Ranks(World):
         return heard
 
     def _meet(self, ranks: Any) -> None:
-        """Wait for all, without taking cores from ranks that still work: MPI itself busy-waits."""
+        """Wait for all, without taking cores from ranks that are still working: MPI busy-waits."""
         arrived = ranks.Ibarrier()
         while not arrived.Test():
             time.sleep(0.01)
@@ -166,8 +166,8 @@ class Ranks(World):
             for what in found:
                 if found[what] != expected[what]:
                     raise UserError(
-                        f"{name} has another {what.replace('_', ' ')} than {first}; all ranks need "
-                        "the same"
+                        f"{name} differs from {first} in its {what.replace('_', ' ')}; all ranks "
+                        "need the same"
                     )
 
     def wait_at_most(self, seconds: float, advice: str) -> None:
@@ -199,7 +199,7 @@ class Ranks(World):
         """End all ranks, without MPI's own message."""
         sys.stdout.flush()
         sys.stderr.flush()
-        # for the launcher to read it: what it has not read when the ranks end is lost
+        # gives the launcher time to read: what it has not read when the ranks end is lost
         time.sleep(0.5)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         self._all.Abort(status)
@@ -235,7 +235,7 @@ def find_world() -> World:
 
 
 def describe_world() -> str:
-    """A description: the ranks, or whether several are possible."""
+    """The ranks, in words; or, for a single process, whether several are possible."""
     world = find_world()
     if isinstance(world, Ranks):
         threads = f"{world.threads} thread{'s' * (world.threads != 1)} each"

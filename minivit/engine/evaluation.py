@@ -47,8 +47,8 @@ class Evaluation:
 
     @property
     def recall(self) -> np.ndarray:
-        """Fraction of each class's images classified as it, (K,): C_kk / Σ_j C_kj. Also called the
-        accuracy of the class.
+        """Fraction of each class's images classified correctly, (K,): C_kk / Σ_j C_kj. Also called
+        the accuracy of the class.
         """
         return _divided(np.diag(self._confusion), self.counts)
 
@@ -82,7 +82,7 @@ def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def chunks(split: Split, statistics: Statistics) -> Iterator[tuple[int, Split, np.ndarray]]:
-    """(index of its first image, part of the split, its images normalized), part by part."""
+    """A split in parts: (index of the part's first image, the part, its normalized images)."""
     for start in range(0, len(split), CHUNK):
         part = split[start : start + CHUNK]
         yield start, part, statistics.normalize(part.pixels)
@@ -120,7 +120,7 @@ def evaluate(
 
 
 def best_two(logits: np.ndarray) -> Answers:
-    """The answers for logits (N, K); with one class, it is its own second. Ties go to the first."""
+    """The answers for logits (N, K); a single class is also the second. Ties go to the first."""
     probs, _ = softmax_forward(logits)
     rows = np.arange(len(logits))
     best = logits.argmax(-1)

@@ -12,7 +12,7 @@ from minivit.engine.parallel import DataParallel
 from minivit.engine.trainer import Trainer
 from minivit.errors import UserError
 
-DRAWS = 5  # how many times the shots are drawn
+DRAWS = 5  # how many times the images are drawn
 RIDGES = 2.0 ** np.arange(-20, 11, 2)  # candidates for λ, times the features' mean variance
 
 
@@ -87,7 +87,7 @@ def neighbour_votes(
 
 
 def few_shot_curve(trainer: Trainer, shots: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Test accuracy against images per class, with features of the trainer's model; nothing is
+    """Test accuracy by number of images per class, with features of the trainer's model; nothing is
     trained. Prints one line per number of shots.
 
     Returns:

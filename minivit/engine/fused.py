@@ -1,8 +1,9 @@
-"""A whole training step of a ViT in kernels: what `Trainer` does with pairs, planned once.
+"""A whole training step of a ViT in GPU kernels, planned once: what `Trainer` otherwise does with
+the forward/backward pairs of `functional/`.
 
 All arrays are allocated when the step is built; a step only launches kernels, so it can be captured
-as one graph and replayed. The pairs of `functional/` are the oracle: tests run this code on a CPU,
-with the kernels built by g++, and compare it with the model in float64.
+as one graph and replayed. The pairs are the reference: tests run this code on a CPU, with the
+kernels built by g++, and compare it with the model in float64.
 
 bf16: activations and inputs of matrix products. float32: accumulation, LayerNorm's statistics, the
 softmax, the loss, the gradient along the residual stream, weights, moments.
@@ -20,7 +21,7 @@ from minivit.models.config import SIZES
 from minivit.optim import AdamW
 
 BF16 = "uint16"
-"""NumPy has no bfloat16; its bits are kept in these."""
+"""NumPy has no bfloat16; its bits are stored as uint16."""
 
 THREADS = 256
 TILE = 64  # attention.cu: rows of a tile
@@ -72,18 +73,20 @@ class Device(Protocol):
         turn_a: bool = False,
         turn_b: bool = False,
     ) -> bool:
-        """out = op(a) op(b) + bias, of two axes each: bf16 in, bf16 or float32 out, float32 sums.
+        """out = op(a) op(b) + bias, for matrices: bf16 in, bf16 or float32 out, float32 sums.
 
-        turn: transpose first. bias: of out's dtype, one per column. One extra may be requested;
-        returns whether it was done, otherwise the caller has to do it: gelu: an array like out, to
-        be filled with GELU(out) in its tanh form;
-        dgelu: out is multiplied by GELU's derivative (tanh form) at this array;
+        turn_a, turn_b: transpose the matrix first. bias: of out's dtype, one per column. One of the
+        extras below may be requested; returns whether it was done, otherwise the caller has to do
+        it.
+
+        gelu: an array like out, to be filled with GELU(out) in its tanh form.
+        dgelu: out is multiplied by GELU's derivative (tanh form) at this array.
         bias_gradient: float32, filled with the sums of b's columns.
         """
 
     def replay(self, function: Callable[[], None]) -> Callable[[], None]:
-        """The same function, which must only launch kernels; called repeatedly, it may become one
-        graph.
+        """The same function, made fast for repeated calls, if possible as one graph; it must only
+        launch kernels.
         """
 
 
@@ -110,8 +113,8 @@ class FusedStep:
     """Loss, gradients and AdamW for batches of one size.
 
     Args:
-        model: float32, on the device; its flat arrays are what is trained.
-        batch: images of a whole batch. device: where it runs. smoothing: of the labels.
+        model: float32, on the device; its flat arrays are trained in place.
+        batch: number of images in a whole batch. device: where it runs. smoothing: of the labels.
         rows: the B rows of the batch that this rank computes; None for all.
 
     Attributes:
@@ -158,7 +161,7 @@ class FusedStep:
         self._plan()
 
     def _plan(self) -> None:
-        """All arrays of a step."""
+        """Allocate all arrays of a step."""
         config, B, zeros = self.config, self.B, self.device.zeros
         C, F, K, rows = config.dim, config.hidden, config.num_classes, B * self.T
         # one array for everything that changes from step to step, so that a single copy suffices
@@ -191,12 +194,12 @@ class FusedStep:
     # --- inputs
 
     def round_weights(self) -> None:
-        """Update the bf16 weights after the weights were changed elsewhere."""
+        """Update the bf16 weights after the float32 weights were changed elsewhere."""
         count = self.weights.size
         self._each("bf16.cu", "to_bf16_kernel", count, self.flat.data, self.weights, count)
 
     def augment(self, images: Any, scale: Any, offset: Any, padding: int) -> None:
-        """patches, of uint8 images (any number, C, H, W) on the device, by `draws`.
+        """Fill `patches` from uint8 images (any number, C, H, W) on the device, using `draws`.
 
         scale, offset: (C,) float32, from `scale_and_offset`. padding: the crop's.
         """
@@ -209,7 +212,7 @@ class FusedStep:
     # --- forward
 
     def forward(self, train: bool = False) -> None:
-        """logits of `patches`; train: dropout and drop path at work."""
+        """Compute `logits` from `patches`; train: whether to apply dropout and drop path."""
         self.train = train
         cls_token = self.at.get("cls_token")
         self._linear(self.patches, "patch_embed.proj", self.embedded)
@@ -235,7 +238,7 @@ class FusedStep:
         self._linear(self.features, "head", self.logits)
 
     def loss(self) -> None:
-        """dlogits and `sums`, of the labels in `draws`."""
+        """Compute `dlogits` and `sums` for the labels in `draws`."""
         sizes: dict[str, Any] = {"CLASSES": self.config.num_classes, "SCALAR": "bf16"}
         grid = _ceil(self.B, THREADS // 32)
         mine = self.draws[:, self.rows.start : self.rows.stop]
@@ -250,7 +253,7 @@ class FusedStep:
     # --- backward
 
     def backward(self) -> None:
-        """The model's gradients, from dlogits; call it after forward(train=True)."""
+        """Compute the model's gradients from `dlogits`; call it after forward(train=True)."""
         self.flat.grad[...] = 0
         self.dresidual[...] = 0
         last = self.config.depth - 1
@@ -271,7 +274,9 @@ class FusedStep:
         self._linear_backward("patch_embed.proj", self.patches, self.dembedded, None)
 
     def update(self, optimizer: AdamW, clip_norm: float | None) -> None:
-        """AdamW with this step's `state`, including clipping; also rounds the weights."""
+        """Update the weights by AdamW with this step's `state`, including clipping; also round
+        them.
+        """
         flat, partial, launch = self.flat, self.partial[:BLOCKS], self.device.launch
         count = flat.data.size
         launch("sums.cu", "sum_of_squares", BLOCKS, THREADS, flat.grad, partial, count)
@@ -281,7 +286,7 @@ class FusedStep:
                clip_norm or 0.0)  # fmt: skip
 
     def attention_map(self, block: int, out: Any) -> None:
-        """out (B, H, T, T), float32: the attention map of a block in the last forward, before
+        """Fill out (B, H, T, T), float32, with a block's attention map in the last forward, before
         dropout.
         """
         arrays = self.blocks[block]["qkv"], self.blocks[block]["lse"], out
@@ -313,7 +318,7 @@ class FusedStep:
             self._add_column_sums(of_image, *learned, scalar="float")
 
     def _add_column_sums(self, x: Any, *outs: Any, scalar: str = "bf16") -> None:
-        """Add the sums of x's columns to `outs`, each taking as many columns as it has numbers."""
+        """Add the sums of x's columns to `outs`; each takes one column per element, in order."""
         rows, columns = x.shape
         slabs, grid = min(self.partial.size // columns, BLOCKS, rows), _ceil(columns, THREADS)
         self.device.launch("column_sums.cu", "column_sums", (grid, slabs), THREADS, x, self.partial,
@@ -346,7 +351,7 @@ class FusedStep:
 
     @property
     def _gelu_can_be_fused(self) -> bool:
-        """A product's epilogue supports the tanh form, without dropout after it."""
+        """Whether a product's epilogue can do GELU: its tanh form only, and no dropout after it."""
         return self.config.activation == "gelu_tanh" and not (self.train and self.config.dropout)
 
     def _gelu(self, kernel: str, i: int, x: Any, y: Any) -> None:
@@ -367,7 +372,7 @@ class FusedStep:
                            **self._norm_sizes(keep))  # fmt: skip
 
     def _norm_backward(self, name: str, total: Any, stats: Any, keep: Keep) -> None:
-        """From dnarrow; the result is added to dresidual; times keep it is dbranch."""
+        """Backward of `_norm`, from dnarrow: adds to dresidual; dbranch is the sum times keep."""
         C, rows = self.config.dim, len(total)
         grid = min(BLOCKS, _ceil(rows, THREADS // 32))
         self.device.launch("layernorm.cu", "layernorm_backward", grid, THREADS, self.dnarrow, total,
@@ -418,19 +423,19 @@ class FusedStep:
     # --- dropout
 
     def _dropout(self, where: int, rate: float | None = None) -> tuple[int, float]:
-        """Site and rate; the rate is 0 at rest."""
+        """Site and rate; the rate is 0 outside training."""
         rate = self.config.dropout if rate is None else rate
         return where, rate if self.train else 0.0
 
     def _keep(self, i: int, use: int) -> Keep:
-        """The keep of the branch that ends in `use` (PROJ or FC2) of block i; block -1 has none."""
+        """`Keep` of the branch that ends in `use` (PROJ or FC2) of block i; block -1 has none."""
         if not self.train or i < 0:
             return Keep()
         return Keep(site(i, use), site(i, use + 1), self.config.dropout, self.path_rates[i])
 
 
 def _drop(rate: float) -> dict:
-    """Without dropout a kernel is compiled without its code."""
+    """The macro for dropout; without it, a kernel is compiled without dropout's code."""
     return {"DROP": 1} if rate else {}
 
 

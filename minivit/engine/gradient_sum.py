@@ -18,7 +18,7 @@ class GradientSum:
 
     Args:
         replicas: one per thread. world: the processes; each makes the same sums in the same order.
-        pieces: those of the model, see the function.
+        pieces: of the model, from the function `pieces`.
     """
 
     def __init__(self, replicas: Sequence[Model], world: World, pieces: list[list[slice]]):
@@ -31,8 +31,9 @@ class GradientSum:
         self._world = world
 
     def finished(self, block: int) -> None:
-        """A thread has all its gradients of a block; the last thread to finish starts the sum. All
-        threads visit the blocks in the same order, so the pieces start in that order, too.
+        """To be called when a thread has all its gradients of a block; the last thread to finish
+        starts the sum. All threads visit the blocks in the same order, so the pieces start in that
+        order, too.
         """
         piece = len(self._pieces) - 1 - block
         if piece < 0:
@@ -62,7 +63,7 @@ class GradientSum:
 
 
 def pieces(model: Model) -> list[list[slice]]:
-    """The slices of the flat gradient with the last block's matrices, those of the one before, …;
+    """The slices of the flat gradient with each block's matrices, from the last block to the first;
     then the rest.
 
     Layers that are not minivit's may share a parameter between blocks, and a GPU sums in its own

@@ -8,8 +8,8 @@ from typing import Any
 
 @contextlib.contextmanager
 def stop_request() -> Iterator[list]:
-    """Ctrl-C, SIGTERM or a closed terminal appends to the list, once; a second one ends the program
-    at once. A signal that was ignored when the program started stays ignored.
+    """Ctrl-C, SIGTERM or a closed terminal appends to the list, once; a second signal ends the
+    program at once. A signal that was ignored when the program started stays ignored.
     """
     requests: list = []
     before: dict[signal.Signals, Any] = {}

@@ -36,4 +36,6 @@ def require_alone(what: str) -> None:
     """Raises UserError if a launcher started several processes for a command that runs in one."""
     started = find_launch().size
     if started > 1:
-        raise UserError(f"{what} runs in one process, {started} were started; leave mpiexec out")
+        raise UserError(
+            f"{what} runs in one process, but {started} were started; leave out mpiexec"
+        )

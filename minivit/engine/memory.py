@@ -1,4 +1,4 @@
-"""The memory that training needs, before anything is allocated."""
+"""The memory that training needs, computed before anything is allocated."""
 
 from minivit.backend.machine import require_memory
 from minivit.engine.config import TrainConfig
@@ -7,8 +7,8 @@ from minivit.models.cost import num_activations, num_parameters
 
 FLOAT = 4
 MOMENTS = {"adamw": 2, "adam": 2, "sgd": 1, "muon": 1}
-"""Numbers that an optimizer keeps per weight; where Muon uses only one, its second array is never
-touched and takes no memory.
+"""How many numbers an optimizer keeps per weight; where Muon uses only one, its second array is
+never touched and takes no memory.
 """
 
 

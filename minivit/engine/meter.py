@@ -43,14 +43,14 @@ class Meter:
         return [loss for loss, _ in values]
 
     def end_window(self) -> Means:
-        """Means since the last log line; resets them."""
+        """Means since the last log line; begins a new window."""
         losses, corrects = zip(*self.window, strict=True)
         steps = len(self.window)
         self.window = []
         return Means(sum(losses) / steps, sum(corrects) / (steps * self.batch_size))
 
     def end_epoch(self) -> Means:
-        """Means of the epoch; resets them."""
+        """Means of the epoch; begins a new one."""
         loss, correct, steps = self.epoch
         self.epoch = [0.0, 0.0, 0]
         return Means(loss / steps, correct / (steps * self.batch_size))

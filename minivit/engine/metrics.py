@@ -13,7 +13,7 @@ NEEDED = {
 """The keys that a line of each kind must have."""
 OPTIONAL = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 COLUMNS = ("epoch", "step", "seconds", *OPTIONAL)
-"""Of metrics.csv."""
+"""The columns of metrics.csv."""
 MOST = 1e12  # with larger numbers training has diverged
 
 
@@ -44,5 +44,5 @@ def _usable(line: dict[str, Any], needed: Sequence[str]) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether the line can be drawn."""
+    """Whether it is a number that can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST

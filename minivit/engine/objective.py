@@ -50,8 +50,8 @@ class Workers(Protocol):
 
 
 class Objective(Protocol):
-    """A task: its model, its loss, its evaluation. measures: words after "accuracy" that say what
-    it is the accuracy of; empty for images.
+    """A task: its model, its loss, its evaluation. measures: words to put after "accuracy" that say
+    what is predicted; empty for classes of images.
     """
 
     @property
@@ -117,5 +117,5 @@ class Classification:
     def evaluate(
         self, workers: Workers, split: Split, statistics: Statistics, num_classes: int, seed: int
     ) -> Evaluation:
-        """Accuracy, loss and confusion."""
+        """Accuracy, loss and confusion matrix."""
         return evaluate(workers.logits, split, statistics, num_classes)

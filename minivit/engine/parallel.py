@@ -38,7 +38,7 @@ class Layout(NamedTuple):
     last bits.
 
     threads: workers. micro_batch: images at a time in each; None for its whole part. ranks: the
-    number of processes with so many workers.
+    number of processes with this many workers.
     """
 
     threads: int
@@ -63,16 +63,17 @@ class Layout(NamedTuple):
 class DataParallel:
     """Loss, gradients and logits of a model over large batches.
 
-    It may be used from several threads: a call waits for the one before. Gradients are those of the
-    last call, so only one thread at a time may compute them. A forked process gets its own workers.
+    It may be used from several threads: a call waits for the previous one. Gradients are those of
+    the last call, so only one thread at a time may compute them. A forked process gets its own
+    workers.
 
     Args:
         model: its `.flat.grad` receives the gradients.
         threads: workers; None for one per physical core. A GPU needs one.
-        micro_batch: images at a time; None for about 1,024 tokens (all, on a GPU). It is also
-        gradient accumulation: memory depends on it and not on the batch size. world: the processes
-        that divide the work; all make the same calls, with the same images, and all get the whole
-        result. Each reads its own rows, `world.rows`.
+        micro_batch: images at a time; None for about 1,024 tokens (all, on a GPU). This is also
+        gradient accumulation: memory depends on it and not on the batch size.
+        world: the processes that divide the work; all make the same calls, with the same images,
+        and all get the whole result. Each reads its own rows, `world.rows`.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class DataParallel:
         self._start()
 
     def _start(self) -> None:
-        """The workers of this process; a fork copies the arrays, but not the threads."""
+        """Start this process's workers; a fork copies the arrays, but not the threads."""
         device = self.replicas[0].device
         self._pool = ThreadPoolExecutor(len(self.replicas), "minivit", _begin, (device,))
         self._process = os.getpid()
@@ -161,7 +162,7 @@ class DataParallel:
         train: bool,
         done: Done = None,
     ) -> StepResult:
-        """The measurements of this process; done: those of each thread's last micro-batch."""
+        """The results of this process; done: called during each thread's last micro-batch."""
         B = len(images)
 
         def work(replica: Model, rows: range) -> StepResult:
@@ -186,7 +187,7 @@ class DataParallel:
         return StepResult(sum(r.loss for r in results), sum(r.correct for r in results))
 
     def _micro_batch_for(self, model: Model, train: bool) -> int | None:
-        """As many tokens as in a micro-batch of whole images."""
+        """The number of images with as many tokens as a micro-batch at full size."""
         if self.micro_batch is None:
             return None
         full, config = self.replicas[0].config.num_tokens, model.config
@@ -194,7 +195,7 @@ class DataParallel:
         return max(1, int(self.micro_batch * full / kept))
 
     def _over_ranks(self, result: StepResult) -> StepResult:
-        """The sums of the measurements of all processes."""
+        """The sums of the results of all processes."""
         if self.world.size == 1:
             return result
         xp = get_xp(self.replicas[0].flat.data)
@@ -226,7 +227,7 @@ class DataParallel:
         return out
 
     def map(self, function: Callable, items: Iterable) -> list:
-        """The builtin `map`, each worker on its own part of the items."""
+        """Like the builtin `map`, with each worker processing its own part of the items."""
         items = list(items)
         cuts = np.linspace(0, len(items), len(self.replicas) + 1).astype(int).tolist()
         shares = [items[start:stop] for start, stop in itertools.pairwise(cuts)]
@@ -235,8 +236,8 @@ class DataParallel:
             return list(itertools.chain.from_iterable(done))
 
     def share(self, function: Callable, arrays: Iterable[np.ndarray]) -> list[np.ndarray]:
-        """The builtin `map`, for a function whose result has its argument's shape: each process on
-        its own part of the arrays, each worker on its own part of those.
+        """Like the builtin `map`, for a function whose result has its argument's shape: each
+        process works on its own part of the arrays, and each worker on its own part of those.
         """
         arrays = list(arrays)
         ends = np.cumsum([0, *(array.size for array in arrays)])
@@ -255,7 +256,7 @@ class DataParallel:
         return found
 
     def _on_all(self, work: Callable, num_rows: int) -> list:
-        """work(replica, rows) on each worker, the rows split evenly; results in order."""
+        """Run work(replica, rows) on each worker, with the rows split evenly; results in order."""
         mine = self.world.rows(num_rows)
         shares = np.linspace(mine.start, mine.stop, len(self.replicas) + 1).astype(int)
         with self._my_turn():
@@ -283,5 +284,5 @@ def _split(rows: range, size: int | None) -> list[range]:
 
 
 def _images_at_a_time(config: ViTConfig) -> int:
-    """The same on every machine, so that a seed gives the same sums."""
+    """The default micro-batch: the same on every machine, so that a seed gives the same sums."""
     return max(1, TOKENS_AT_A_TIME // config.num_tokens)

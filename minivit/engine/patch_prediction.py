@@ -21,12 +21,12 @@ from minivit.models import Build, MaskedViT, ViT, ViTConfig, patch_colours
 
 @dataclass(frozen=True)
 class PatchPrediction:
-    """Predict what the corrupted patches were, and only those.
+    """Predict the original content of the corrupted patches, and of no others.
 
-    target: "colour", the mean color among 512, as in the paper, or of 8 shades; "colours", the same
-    for each of 4×4 cells; "pixels", the whole patch by squared error. `correct` counts for each
-    image the fraction of its patches' colors predicted correctly; for pixels, the fraction of
-    variance explained. statistics: what the images were normalized with.
+    target: "colour", the mean color, as one of 512 as in the paper, or one of 8 shades of gray;
+    "colours", the same for each of 4×4 cells; "pixels", the whole patch by squared error.
+    `correct` counts for each image the fraction of its patches' colors predicted correctly; for
+    pixels, the fraction of variance explained. statistics: what images are normalized with.
     """
 
     target: Literal["colour", "colours", "pixels"]
@@ -35,7 +35,7 @@ class PatchPrediction:
     @property
     def measures(self) -> str:
         """Words for what the accuracy is measured on."""
-        what = "variance" if self.target == "pixels" else "colours"
+        what = "variance" if self.target == "pixels" else "colors"
         return f" of the hidden patches' {what}"
 
     def build(self, vit: ViTConfig, seed: int, device: str, build: Build = ViT) -> MaskedViT:
@@ -65,7 +65,7 @@ class PatchPrediction:
 
     @property
     def num_colours(self) -> int:
-        """Three bits per channel.
+        """Number of colors: three bits per channel.
 
         Raises:
             UserError: neither RGB nor grayscale.
@@ -116,7 +116,7 @@ class PatchPrediction:
     def evaluate(
         self, workers: Workers, split: Split, statistics: Statistics, num_classes: int, seed: int
     ) -> Evaluation:
-        """The fraction predicted correctly; the same patches are hidden each time."""
+        """Fraction predicted correctly and loss; the same patches are hidden each time."""
         loss = correct = 0.0
         for start, part, images in chunks(split, statistics):
             found = workers.loss(images, part.labels, self, seed, start)

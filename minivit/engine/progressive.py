@@ -9,20 +9,20 @@ from minivit.functional import interpolation_matrix
 
 @dataclass(frozen=True)
 class Progressive:
-    """Training images grow in stages that are equally long.
+    """Training images grow in stages of equal length.
 
-    Attention and the MLPs cost by the token: an image of 16 pixels has a quarter of the tokens of
-    one of 32, so in the same time the model sees four times as many.
+    The cost of attention and the MLPs depends on the number of tokens: an image of 16 pixels has a
+    quarter of the tokens of one of 32, so in the same time the model sees four times as many.
 
-    sizes: side of the images in each stage, in pixels; none: as they come. total: steps of the
-    whole training.
+    sizes: side of the images in each stage, in pixels; empty: images are not resized. total: steps
+    of the whole training.
     """
 
     sizes: tuple[int, ...]
     total: int
 
     def size(self, step: int) -> int | None:
-        """Side of a step's images; None: as they come."""
+        """Side of a step's images; None: not resized."""
         if not self.sizes:
             return None
         return self.sizes[min(step * len(self.sizes) // self.total, len(self.sizes) - 1)]

@@ -51,7 +51,7 @@ class Run:
             path = root / (stem if number == 1 else f"{stem}-{number}")
             if not path.exists():
                 return cls(path)
-        raise UserError(f"{root}: a thousand runs began in this second; wait for the next")
+        raise UserError(f"{root}: a thousand runs began in this second; wait a second")
 
     @classmethod
     def create(cls, root: Path, config: TrainConfig) -> "Run":
@@ -71,7 +71,7 @@ class Run:
         write_atomically(self.config_file, to_json(config).encode())
 
     def silent(self) -> "Run":
-        """The same for all ranks but one: nothing is written."""
+        """The same run for a rank that must not write anything."""
         return _SilentRun(self.path)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The state in a checkpoint besides its arrays: typed, to and from JSON."""
+"""The state in a checkpoint, apart from its arrays: typed, converted to and from JSON."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from minivit.errors import UserError, shown
 from minivit.models import ViTConfig
 
 MOST_STEPS = 2**53
-"""More than any training takes; float64 still represents it exactly."""
+"""More steps than any training takes; float64 still represents the number exactly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +66,13 @@ class TrainState:
                 raise UserError(what)
 
     def _numbers(self) -> tuple[float, ...]:
-        """All numbers that are added to later."""
+        """The numbers that a resumed run adds to or compares with."""
         window = (number for pair in self.window for number in pair)
         return (self.best_accuracy, self.seconds, *self.epoch_sums, *window)
 
     @property
     def statistics(self) -> Statistics:
-        """What the images were normalized with."""
+        """The mean and standard deviation that images were normalized with."""
         return Statistics(self.mean, self.std)
 
     @property

@@ -1,4 +1,4 @@
-"""Training-step backends: the pairs, or fused kernels."""
+"""Backends for a training step: forward/backward pairs, or fused kernels."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, cast
@@ -51,7 +51,7 @@ class Parts(NamedTuple):
 
 
 class PairStepper:
-    """Uses the pairs of `functional/`, on a CPU's threads or a GPU."""
+    """Uses the forward/backward pairs of `functional/`, on a CPU's threads or a GPU."""
 
     def __init__(self, parts: Parts):
         self.parts = parts
@@ -182,7 +182,7 @@ class FusedStepper:
     def logits(self, images: np.ndarray) -> np.ndarray:
         fused, config, world = self.fused, self.parts.config, self.parts.world
         B, P = fused.B, config.vit.patch_size
-        fused.round_weights()  # they may be others, such as an average
+        fused.round_weights()  # the weights may be others, such as an average
         self.rounded = False
         out = np.zeros((len(images), config.vit.num_classes), np.float32)
         patches = np.zeros(fused.patches.shape, np.uint16)
@@ -201,7 +201,7 @@ class FusedStepper:
 
 
 def require_fused(config: TrainConfig) -> None:
-    """Raises UserError for training that only the pairs support."""
+    """Raises UserError for training that only `PairStepper` supports."""
     if config.train_sizes:
         raise UserError(
             "bf16 is not supported for train_sizes; train with --precision fp32 or tf32"

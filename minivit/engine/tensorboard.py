@@ -15,12 +15,12 @@ PLACES = ("epoch", "step", "seconds")
 class TensorBoard:
     """Writes an event file: `Trainer(..., on_metrics=TensorBoard(run.path / "tensorboard"))`.
 
-    A number is named by its line's kind and its own name, such as "epoch/val_loss", against the
-    step. Each line is on disk before training continues.
+    Each number is plotted against the step, under its line's kind and its own name, such as
+    "epoch/val_loss". Each line is on disk before training continues.
 
     Args:
         folder: of the event file, created with the first line. What an interrupted run wrote there
-        for that step and later is marked as invalid.
+        for that step and later ones is marked as invalid.
 
     Raises:
         UserError: tensorboardX is not installed.

@@ -1,4 +1,4 @@
-"""A trained model with everything needed to use it or to start another training from it."""
+"""A trained model with everything needed to use it or to start another training run from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from minivit.models import Build, Model, ViT, ViTConfig
 class Pretrained:
     """What training may start from.
 
-    weights: arrays by the model's names. statistics: what its images are normalized with.
-    preprocess: how image files are prepared for it. class_names: of its outputs. pretext: what it
-    learned instead of classes, or "none". own_layers: see `Model`.
+    weights: arrays by the model's names. statistics: for normalizing its images. preprocess: how
+    image files are prepared for it. class_names: of its outputs. pretext: what it learned instead
+    of classes, or "none". own_layers: see `Model`.
     """
 
     vit: ViTConfig
@@ -35,11 +35,11 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Trained:
-    """model: with the best weights. statistics: what its images are normalized with. preprocess:
-    how image files are prepared for it. class_names: of its outputs. data: the name of the data set
+    """model: with the best weights. statistics: for normalizing its images. preprocess: how image
+    files are prepared for it. class_names: of its outputs. data: the name of the data set
     that it was trained on, or of the file that it came from. said: assumptions about what the file
     does not specify, one line each. data_digest: of that data set (`Dataset.digest`); "" if
-    unknown. build: what made the model.
+    unknown. build: the function that made the model.
     """
 
     model: ViT
@@ -82,15 +82,15 @@ def load_model(path: Path, device: str = "cpu", build: Build = ViT) -> Trained:
         layers of your own.
 
     Raises:
-        UserError: not a run, no checkpoint yet, a damaged one, one with other layers, one with
-        weights that are not finite, or one of a model that was pre-trained on patches and has no
+        UserError: not a run, no checkpoint yet, or a checkpoint that is damaged, has other layers,
+        has weights that are not finite, or is of a model that was pre-trained on patches and has no
         classes.
     """
     file, checkpoint, state = _best(path)
     if state.pretext != "none":
         raise UserError(
-            f"{file}: was pre-trained on patches and has no classes; train it on some with minivit "
-            f"finetune --from {pasteable(path)}"
+            f"{file}: was pre-trained on patches and has no classes; train it on a data set with "
+            f"minivit finetune --from {pasteable(path)}"
         )
     use_device(device)
     model = build(state.vit, seed=None, device=device)
@@ -129,8 +129,8 @@ def best_checkpoint(path: Path) -> Path:
 
 
 def require_layers(model: Model, saved: tuple[str, ...], source: str) -> None:
-    """Raises UserError if a model's own layers differ from those that the weights come from: they
-    are known only by name.
+    """Raises UserError if a model's custom layers are not those that the weights come from; they
+    are compared by name.
     """
     if model.own_layers != saved:
         had, has = (", ".join(map(shown, one)) or "none" for one in (saved, model.own_layers))
@@ -146,5 +146,5 @@ def weights_to_use(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
 
 
 def restore_weights(model: Model, checkpoint: Checkpoint, source: str) -> None:
-    """Give a model the weights to use."""
+    """Copy a checkpoint's weights, or their moving average, into a model."""
     copy_into(model.flat.views(model.flat.data), weights_to_use(checkpoint), source)

@@ -47,8 +47,8 @@ from minivit.optim import (
 class Trainer:
     """Trains a model; everything it does is a function of the config, the data and the step.
 
-    Order, augmentation and dropout of a step are drawn from (seed, step), so a checkpoint that
-    holds the weights, the optimizer's moments and the step number continues to the bit.
+    Order, augmentation and dropout of a step are drawn from (seed, step), so a run that is resumed
+    from the weights, the optimizer's moments and the step number continues bit for bit.
 
     Args:
         config: with `dataset` resolved. dataset: its images. run: where to write; its directory is
@@ -138,7 +138,7 @@ class Trainer:
         """Train to the end; False if a signal (Ctrl-C) stopped it, after saving.
 
         Raises:
-            UserError: the loss is no longer a number; the last good checkpoint is kept.
+            UserError: the loss is no longer finite; the last good checkpoint is kept.
         """
         config = self.config
         B = config.batch_size
@@ -164,7 +164,7 @@ class Trainer:
         return True
 
     def stepper(self) -> Stepper:
-        """Runs the steps of this training."""
+        """The backend that runs the training steps; see `make_stepper`."""
         return make_stepper(
             Parts(
                 self.config,
@@ -185,7 +185,7 @@ class Trainer:
         )
 
     def _require_same_ranks(self) -> None:
-        """Ranks that start differently would not train one model."""
+        """Check that all ranks start alike; otherwise they would not train one model."""
         if self.world.size == 1:
             return
         config = {k: v for k, v in self.config.to_dict().items() if k not in MAY_CHANGE}
@@ -204,7 +204,7 @@ class Trainer:
         """What to do about a rank that hangs."""
         return (
             f"the last checkpoint, if there is one yet, is {self.run.last}; find out what hangs, "
-            "then resume; --timeout says how long to wait"
+            "then resume; --timeout sets how long to wait"
         )
 
     def _train_step(self, stepper: Stepper, batch: Any) -> None:
@@ -233,7 +233,7 @@ class Trainer:
         kept = f"the last checkpoint is {self.run.last}; " if self.run.last.exists() else ""
         return UserError(
             f"{what} at step {step} (epoch {(step - 1) // self.batches.per_epoch + 1}, learning "
-            f"rate {self.schedule(step - 1):.2e}); {kept}begin again with a lower --lr, a longer "
+            f"rate {self.schedule(step - 1):.2e}); {kept}start again with a lower --lr, a longer "
             "--warmup or a smaller --clip-norm"
         )
 
@@ -281,12 +281,12 @@ class Trainer:
         progress.say(f"epoch {line['epoch']}/{self.config.epochs}: {message}")
 
     def _validate(self, stepper: Stepper) -> tuple[Evaluation, bool]:
-        """On the validation images; keeps the weights if they are the best so far."""
+        """Evaluate on the validation images; keep the weights if they are the best so far."""
         with self._weights_to_use():
             found = self.evaluate(cast(Workers, stepper), self.val)  # bf16 does not use `loss`
             if not math.isfinite(found.loss):
                 raise self._divergence(f"the validation loss became {found.loss}", self.step)
-            best = found.accuracy >= self.best_accuracy  # of equal ones, the later
+            best = found.accuracy >= self.best_accuracy  # in a tie, the later
             if best:
                 self.best_accuracy = found.accuracy
                 self._save_best()
@@ -417,8 +417,8 @@ class Trainer:
         return self._take_layout(state)
 
     def _take_layout(self, state: TrainState) -> list[str]:
-        """The layout of the checkpoint, unless the config sets another; other ranks use as many
-        threads as suit them.
+        """The layout of the checkpoint, unless the config sets another; a different number of ranks
+        uses its own default number of threads.
         """
         said, config = [], self.config
         if state.threads is not None:
@@ -428,7 +428,7 @@ class Trainer:
             before = Layout(state.threads, state.micro_batch, state.ranks)
             for name, was, now in zip(Layout._fields, before, layout, strict=True):
                 if was != now:
-                    said.append(f"{name} was {was}, is {now}: sums are rounded in another order")
+                    said.append(f"{name} was {was}, is {now}: sums are rounded differently")
             self.layout = layout
         here = describe_arithmetic(config.device)
         if state.arithmetic not in ("", here):
@@ -437,7 +437,7 @@ class Trainer:
 
 
 def _train_and_val(config: TrainConfig, dataset: Dataset) -> tuple[Split, Split]:
-    """The training set, and the set that the best weights are chosen by."""
+    """The training set, and the set by which the best weights are chosen."""
     if dataset.val is not None:
         return dataset.train, dataset.val
     rng = generator(config.seed, Purpose.SPLIT)

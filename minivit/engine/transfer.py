@@ -35,13 +35,13 @@ def transfer(
     """Initialize a model with the weights of another (paper, section 3.2).
 
     All weights are copied; position embeddings are interpolated if the grid differs, except for the
-    class token's; the head (with its pre-logits) stays new if the classes or its sizes differ.
+    class token's; the head (with its pre-logits) is not copied if the classes or its sizes differ.
 
     Args:
         model: its weights are replaced. source: what it starts from. class_names: the model's.
 
     Returns:
-        what was changed on the way, one line each.
+        what was changed, one line each.
 
     Raises:
         UserError: the models differ in more than image size and classes, or positions that are not

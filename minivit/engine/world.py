@@ -1,4 +1,4 @@
-"""The processes that train one model together: here a single one."""
+"""The processes that train one model together: here, a single process."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -54,7 +54,9 @@ class World:
         """Raises UserError if a rank's values differ from rank 0's."""
 
     def wait_at_most(self, seconds: float, advice: str) -> None:
-        """From now on end all ranks if one waits longer than this; advice: what to do then."""
+        """From now on, end all ranks if one waits longer than this; advice: what to do in that
+        case.
+        """
 
     def own_device(self, device: str) -> str:
         """This rank's device, given the `device` of all: each rank gets its own GPU.

@@ -139,8 +139,8 @@ def test_a_checkpoint_of_another_model_names_the_parameter_and_changes_nothing()
     for arrays, words in (
         ({"a": ones["a"]}, "it lacks b"),
         ({}, "it lacks a"),
-        (ones | {"c": ones["a"]}, "it has c besides"),
-        (ones | {"d": ones["a"], "c": ones["a"]}, "it has c besides"),
+        (ones | {"c": ones["a"]}, "it also has c"),
+        (ones | {"d": ones["a"], "c": ones["a"]}, "it also has c"),
         (ones | {"b": ones["b"].T}, r"b is \(3, 2\), expected \(2, 3\)"),
     ):
         with pytest.raises(UserError, match=words) as error:

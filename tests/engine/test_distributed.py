@@ -293,7 +293,7 @@ def test_a_rank_with_other_data_is_found_before_the_first_step(tmp_path, train):
     done = train(3, tmp_path, *FLAGS, fault="data", at="step:0:2")
     assert done.returncode == 2
     (line,) = errors(done)
-    assert re.search(r"rank 2 on .* has another data set than rank 0 on ", line)
+    assert re.search(r"rank 2 on .* differs from rank 0 on .* in its data set", line)
     assert not only_run(tmp_path).last.exists()
 
 
@@ -324,7 +324,7 @@ def test_what_one_process_does_is_refused_to_several(tmp_path, mpiexec):
     done = mpiexec(2, "-m", "minivit.evaluate", "runs", where=tmp_path)
     assert done.returncode == 2
     assert errors(done) == [
-        "error: minivit evaluate runs in one process, 2 were started; leave mpiexec out"
+        "error: minivit evaluate runs in one process, but 2 were started; leave out mpiexec"
     ]
 
 
