@@ -58,7 +58,7 @@ def check_url(url: str) -> None:
     if not _URL.fullmatch(url):
         raise UserError(
             f"cannot download from {shown(url)}: {expected} of at most {LONGEST_URL} ASCII "
-            "characters and no spaces; others are written as %20"
+            "characters and no spaces; write a space as %20"
         )
     try:
         parts = urlsplit(url)
@@ -138,7 +138,7 @@ def _place(response: http.client.HTTPResponse, have: int) -> tuple[int, int | No
     found = _RANGE.fullmatch(str(response.headers.get("Content-Range", "")))
     if response.status != 206 or not have or not found or int(found[1]) != have:
         raise NoRangeError(
-            f"the server responds {response.status}, with bytes other than requested"
+            f"the server responds {response.status}, with bytes other than those requested"
         )
     if length is not None and length != int(found[2]) - have + 1:
         raise NoRangeError("the server's Content-Length does not match its Content-Range")
@@ -180,7 +180,7 @@ class _Redirects(urllib.request.BaseHandler):
         response.close()
         location = headers.get("Location")
         if location is None:
-            return None  # an error as any other
+            return None  # an error like any other
         url = urljoin(request.full_url, str(location))
         if not _URL.fullmatch(url) or urlsplit(url).scheme not in ("http", "https"):
             raise UserError(

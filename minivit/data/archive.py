@@ -1,4 +1,4 @@
-"""Reads a few known files from a .tar.gz, in memory, whatever else it contains; or a .gz.
+"""Reads a few known files from a .tar.gz, in memory, whatever else it contains; or unpacks a .gz.
 
 The standard library's `gzip` and `tarfile` accept anything: a header of 3 GB, a chain of 5,000
 headers, names read one byte at a time. Here everything has a limit: the file, its unpacked size,
@@ -27,7 +27,7 @@ MOST_MEMBERS = 1000
 LONGEST_EXTENSION = 1 << 16  # bytes of one extended header
 MOST_EXTENSIONS = 4  # of one member: pax, and GNU's long name and long link
 
-# By the type flag of a header: the types of ustar, and the extended headers of pax and GNU.
+# Type flags of a header: the types of ustar, and the extended headers of pax and GNU.
 _FILE, _FOLDER, _OTHER = "0\0", "5", "12346"  # other: links, devices, pipes
 _PAX, _GNU_NAME = "x", "L"
 _EXTENSIONS = "xgLK"
@@ -228,7 +228,7 @@ def _next_member(stream: _Unpacked) -> Member | None:
 
 
 def _header(block: bytes) -> Member:
-    """The header in a block of 512 bytes, if its checksum is right."""
+    """The header in a block of 512 bytes, if its checksum is correct."""
     blank = block[:148] + b" " * 8 + block[156:]
     # some old programs sum signed bytes
     signed = sum(blank) - 256 * sum(byte > 127 for byte in blank)
@@ -236,7 +236,7 @@ def _header(block: bytes) -> Member:
         raise DamagedError("it has a header whose checksum is wrong")
     kind = chr(block[156])
     if kind not in _FILE + _FOLDER + _OTHER + _EXTENSIONS:
-        raise DamagedError(f"it has a member of type {shown(kind)}, which CIFAR's do not have")
+        raise DamagedError(f"it has a member of unsupported type {shown(kind)}")
     name = _text(block[:100])
     if block[257:263] == b"ustar\0" and block[345]:
         name = f"{_text(block[345:500])}/{name}"

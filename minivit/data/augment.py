@@ -6,7 +6,7 @@ without changing arrays in place, or by the kernel backend/cuda/augment.cu on a 
 
 Images are uint8 (B, C, H, W) until `normalize` converts them to floats; mixup and cutmix come after
 it. A rectangle is a row (top, bottom, left, right) of an int array (B, 4), bottom and right one
-past its last pixel; all zeros is none.
+past its last pixel; all zeros mean no rectangle.
 """
 
 from dataclasses import dataclass
@@ -98,9 +98,9 @@ def draw_erasing(
 ) -> tuple[np.ndarray, int]:
     """Rectangles to erase, int (B, 4), and the seed of their noise; shape: (B, C, H, W).
 
-    A rectangle covers a fraction `area` of the image, uniformly drawn, with height / width
-    `aspect`, log-uniformly drawn so that tall and wide are equally likely. The paper draws again
-    when a side does not fit; here the side is cut to the image.
+    The fraction of the image that a rectangle covers is drawn uniformly from `area`; its height /
+    width log-uniformly from `aspect`, so that tall and wide are equally likely. The paper draws
+    again when a side does not fit; here the side is clipped to the image.
     """
     B, _, H, W = shape
     rows = np.flatnonzero(rng.random(B) < p)

@@ -69,8 +69,8 @@ class Batches:
     """The training batches of a whole run, in order.
 
     Batch number `step` is a function of the seed and the step alone, so a resumed run sees the same
-    batches as an uninterrupted one. Each epoch has its own order; the last images of an order that
-    do not fill a batch are left out of that epoch.
+    batches as an uninterrupted one. Each epoch has its own order; the last images, if they do
+    not fill a batch, are left out of that epoch.
 
     balance: draw each class equally often in an epoch, whose length is unchanged.
 
@@ -136,8 +136,8 @@ class Batches:
     def ahead(
         self, start: int, stop: int, prepare: Callable[[int], Any] | None = None
     ) -> Generator[Any, None, None]:
-        """prepare(step) for steps start … stop - 1; each is prepared in a thread while the one
-        before is used. Without `prepare`: their batches."""
+        """prepare(step) for steps start … stop - 1; each is prepared in a thread while the
+        previous one is used. Without `prepare`: their batches."""
         prepare = prepare or self.batch
         with ThreadPoolExecutor(1, "minivit-batches") as worker:
             coming: Any = worker.submit(prepare, start) if start < stop else None
@@ -156,8 +156,8 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 def _balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """Rows for an epoch as long as `_order`'s, int (N,): round after round, each with one image of
-    every class. So all classes are drawn equally often, to within one, even if the last rows do not
-    fill a batch; and so are all images of a class.
+    every class. So all classes are drawn equally often, to within one image, even if the last rows
+    do not fill a batch; and so are all images of a class.
     """
     rng = generator(seed, Purpose.ORDER, epoch)
     count = len(labels)

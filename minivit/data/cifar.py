@@ -34,7 +34,7 @@ URL = "https://www.cs.toronto.edu/~kriz/"
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
 # Limits that keep a file that claims or unpacks to terabytes from filling the memory: unpacked, an
-# archive has 186 MB.
+# archive is 186 MB.
 MOST_UNPACKED = 1 << 28
 LONGEST_META = 1 << 16
 LONGEST_CLASS_NAME = 64
@@ -60,8 +60,9 @@ class Layout:
 class Labels:
     """One kind of label, with its names in the layouts.
 
-    key: in a Python batch; meta: the binary layout's file of class names; meta_key: in the Python
-    layout's; class_names: used for a folder or an archive without that file.
+    key: in a Python batch; meta: the binary layout's file of class names; meta_key: the key of the
+    names in the Python layout's file; class_names: used for a folder or an archive without that
+    file.
     """
 
     key: str
@@ -155,7 +156,7 @@ class Cifar(Published):
             suffix = layout.suffix if layout else ""
             lacks = ", ".join(batch + suffix for batch in sorted(missing))
             raise UserError(
-                f"{shown_path(path)}: not a complete {self.name}, lacks {lacks}; remove or "
+                f"{shown_path(path)}: not a complete {self.name}, it lacks {lacks}; remove or "
                 "complete it"
             )
 

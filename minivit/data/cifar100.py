@@ -60,7 +60,7 @@ COARSE = Cifar(
     ),
     binary=BINARY,
     python=PYTHON,
-    longest=1 << 28,  # the training batch has 154 MB
+    longest=1 << 28,  # the training batch is 154 MB
 )
 FINE = replace(COARSE, name="CIFAR-100", kind=1)
 

@@ -31,7 +31,7 @@ SPLITS = {
 """Names that a split may have: as a folder, in a table, in the name of an array."""
 
 CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
-"""Files that operating systems add next to images, besides hidden files."""
+"""Files that operating systems add next to images, in addition to hidden files."""
 
 
 class Listing(NamedTuple):
@@ -123,7 +123,7 @@ def _class_names(found: list[tuple[str, str, str]]) -> tuple[str, ...]:
     if others:
         raise UserError(
             f"class {shown(others[0])} is in the val or test folder, but not in the train folder; "
-            "add images of it there, or remove it"
+            "add images of this class there, or remove it"
         )
     require_classes(names)
     return tuple(names)

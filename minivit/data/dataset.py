@@ -83,7 +83,7 @@ class Split:
         count = self.num_held_out(fraction)
         if count >= len(self):
             raise UserError(
-                f"val_fraction {fraction} leaves no image of {len(self)} to train on; "
+                f"val_fraction {fraction} leaves none of the {len(self)} images to train on; "
                 "choose a smaller one"
             )
         return self[order[count:]], self[order[:count]]
@@ -118,7 +118,7 @@ class Split:
         """
         if count > len(self):
             raise UserError(
-                f"{count} images requested, there are {len(self)}; choose at most that many"
+                f"{count} images requested, but there are {len(self)}; choose at most that many"
             )
         return self[self._in_shares(rng)[:count]]
 
@@ -161,7 +161,7 @@ class Dataset:
     """A training and a test split over the same classes, and a validation split if the data set
     comes with one; else part of the training split is held out for it.
 
-    name: to be quoted with every result measured on it.
+    name: to be stated with every result measured on it.
 
     Raises:
         UserError: an empty split, or a label outside the classes.

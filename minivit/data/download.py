@@ -1,7 +1,7 @@
 """Downloads one known file: resumed after an interruption, verified, then moved into place.
 
 The file grows as NAME.part next to its destination and is renamed only once its SHA-256 is right,
-so a file under its own name is always complete. The part only ever grows: a server that cannot
+so a file under its final name is always complete. The part only ever grows: a server that cannot
 resume sends everything again, and what is already here is skipped. A lock file lets only one
 process download at a time.
 """
@@ -102,7 +102,7 @@ def _check_part(path: Path, target: Path) -> None:
         check_regular(path, follow=False)
     except UserError as error:
         raise UserError(
-            f"cannot write {shown_path(target)}: {error} is in the way; remove it and run again"
+            f"cannot write {shown_path(target)}: {error}; remove it and run again"
         ) from None
 
 
@@ -125,7 +125,7 @@ def _complete(url: str, part: Path, expected: Expected, go_on: str) -> None:
                 broken, ranges = error, not isinstance(error, NoRangeError)
             except TooSlowError:
                 raise UserError(
-                    f"cannot download {url}: only {pace.got:,} bytes came in {PATIENCE:g} s, "
+                    f"cannot download {url}: only {pace.got:,} bytes arrived in {PATIENCE:g} s, "
                     f"expected at least {LEAST:,}; {go_on}"
                 ) from None
             failed = failed + 1 if _size(part) == have else 1
@@ -194,7 +194,7 @@ def _check(url: str, part: Path, expected: Expected, by_hand: str) -> None:
     if found != expected.sha256:
         part.unlink()  # it would be in the way of the next attempt
         raise UserError(
-            f"{url} is not the file that was expected, and is removed: found SHA-256 {found}, "
+            f"{url} is not the file that was expected, and was removed: found SHA-256 {found}, "
             f"expected {expected.sha256}; check the address and run again, {by_hand}"
         )
 
@@ -221,7 +221,7 @@ class _Progress:
             desc=self.name, total=size, initial=have, unit="B", unit_scale=True, disable=self.lines
         )
         if self.lines and have < size:
-            _say(f"downloading {url}: {have / 1e6:,.1f} of {size / 1e6:,.1f} MB are here")
+            _say(f"downloading {url}: {have / 1e6:,.1f} of {size / 1e6:,.1f} MB so far")
 
     def __enter__(self) -> "_Progress":
         return self

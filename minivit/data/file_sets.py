@@ -19,7 +19,7 @@ from minivit.errors import UserError, shown_path
 from minivit.files import read_plain, reading
 
 MOST_UNPACKED = 1 << 40
-"""Most unpacked bytes that are read from an archive."""
+"""Maximum number of unpacked bytes that are read from an archive."""
 
 
 class FileSet(Protocol):
@@ -97,7 +97,7 @@ class FolderFiles:
 
 
 class _ArchiveFiles:
-    """The common base of both kinds of archives."""
+    """The common base of both kinds of archive."""
 
     def __init__(self, path: Path):
         self.path = path

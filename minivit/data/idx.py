@@ -55,7 +55,9 @@ class Idx(Published):
 
     def _find(self, data_dir: Path) -> Path | None:
         if os.path.lexists(data_dir) and not data_dir.is_dir():
-            raise UserError(f"{shown_path(data_dir)}: not a folder, expected one with IDX files")
+            raise UserError(
+                f"{shown_path(data_dir)}: not a folder; expected a folder with IDX files"
+            )
         places = [*(data_dir / folder for folder in self.folders), data_dir]
         return next((path for path in places if self._is_whole(path)), None)
 
@@ -93,8 +95,7 @@ class Idx(Published):
         if labels.max() >= len(self.class_names):
             raise UserError(
                 f"{shown_path(place)}: contains a label outside 0 to {len(self.class_names) - 1}; "
-                "is "
-                "it damaged?"
+                "is it damaged?"
             )
         return Split(images[:, None], labels.astype(np.int64)), official
 

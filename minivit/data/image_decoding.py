@@ -157,7 +157,7 @@ def _decoded(source: Source) -> Image.Image:
 def _opened(source: Source) -> Any:
     try:
         return _DECODERS[source.format](io.BytesIO(source.raw))
-    except Image.DecompressionBombError:  # the limit of WebP and GIF themselves, higher than ours
+    except Image.DecompressionBombError:  # WebP's and GIF's own limit, higher than ours
         raise _TooLargeError(f"more than {MOST_PIXELS / 1e6:.0f} megapixels") from None
 
 

@@ -15,7 +15,7 @@ _NEGATIVE = 0  # TIFF's color space in which 0 is white
 
 
 def opaque(image: Image.Image, clear: tuple[int, ...] | None) -> Image.Image:
-    """`image` in mode RGB. `clear`: a color, in its own levels, that is transparent.
+    """`image` in mode RGB. `clear`: the transparent color, in the image's own levels.
 
     Raises ValueError for an unknown mode, or one whose levels have no known range.
     """
@@ -40,8 +40,8 @@ def opaque(image: Image.Image, clear: tuple[int, ...] | None) -> Image.Image:
 
 def _levels(mode: str) -> str:
     if mode in ("I", "F"):
-        return "levels of 32 bits or with a sign, whose range is not known"
-    return f"pixels of mode {mode}, which is not known"
+        return "32-bit or signed levels, whose range is not known"
+    return f"pixels of the unknown mode {mode}"
 
 
 def _over_white(image: Image.Image) -> Image.Image:

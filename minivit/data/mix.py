@@ -28,7 +28,7 @@ def rectangles(
 
 
 class Mix(NamedTuple):
-    """How the images of a batch are mixed: all blended, or all pasted into."""
+    """How the images of a batch are mixed: all are blended, or a rectangle is pasted into each."""
 
     partner: np.ndarray
     """int (B,): the image that each is mixed with."""

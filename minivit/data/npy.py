@@ -1,7 +1,7 @@
 """NumPy's file formats: the header of a .npy, and the arrays of a .npz, without pickles.
 
 `np.load` trusts the header, and raises whatever Python's tokenizer, its evaluator and `dtype` raise
-for a damaged one. Here an array is never larger than its bytes.
+for a damaged one. Here an array is never larger than its bytes in the file.
 """
 
 import io

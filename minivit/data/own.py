@@ -32,11 +32,11 @@ LISTED = 10
 LARGEST_ARRAYS = 64
 """Side in pixels up to which the images of a .npz are used at their own size."""
 SEEN = 15_000
-"""Number of images that a run with the recipe processes, a minute or two on two cores."""
+"""Number of images that a run with the recipe processes: a minute or two on two cores."""
 
 
 def is_there(dataset: str) -> bool:
-    """Whether it is an existing path."""
+    """Whether it is the path of an existing file or folder."""
     try:
         return Path(dataset).exists()
     except (OSError, ValueError):  # not a valid file name
@@ -47,7 +47,7 @@ def own_source(dataset: str) -> Source:
     """The data set at a path. Its file names or arrays determine the recipe.
 
     Raises:
-        UserError: there is nothing, or not a data set; see `list_classes`.
+        UserError: nothing is there, or it is not a data set; see `list_classes`.
     """
     path = Path(dataset).expanduser()
     if not is_there(str(path)):

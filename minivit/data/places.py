@@ -12,7 +12,7 @@ HERE = Path("data")
 
 
 def folder_of(source: Source, named: Path | None = None) -> Path:
-    """The folder where a data set is or will be downloaded to, as an absolute path.
+    """The folder where a data set is found or downloaded to, as an absolute path.
 
     named: the folder given by the user. None: ./data if the data set is there, else the folder in
     the environment variable MINIVIT_DATA, else the user's cache folder.

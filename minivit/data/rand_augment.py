@@ -28,8 +28,8 @@ def rand_augment(
     """Apply `num_ops` random operations to each image, each at strength `magnitude`.
 
     images: uint8 (B, C, H, W) -> uint8 (B, C, H, W). `num_ops` and `magnitude` (0 to 10) are the
-    paper's N and M. Operations are drawn with replacement; the sign of each is a fair coin.
-    Raises UserError for images with other than 1 or 3 channels, whose saturation is undefined.
+    paper's N and M. Operations are drawn with replacement, and each gets a random sign.
+    Raises UserError unless images have 1 or 3 channels; otherwise saturation is undefined.
     """
     rounds = (num_ops, len(images))
     which = rng.integers(len(OPERATIONS), size=rounds)

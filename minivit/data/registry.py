@@ -1,4 +1,4 @@
-"""The named data sets. A new one is a file with a `SOURCE`, and a line here."""
+"""The named data sets. To add one, write a file with a `SOURCE`, and add a line here."""
 
 import difflib
 
@@ -29,8 +29,8 @@ def is_place(dataset: str) -> bool:
 
 
 def find_source(dataset: str) -> Source:
-    """The data set with this name or at this path. Raises UserError if there is none (did you mean
-    …); see `own_source`.
+    """The data set with this name or at this path. Raises UserError if there is none, with a
+    suggestion; see `own_source`.
     """
     if is_place(dataset):
         return own_source(dataset)
@@ -39,7 +39,7 @@ def find_source(dataset: str) -> Source:
 
 
 def require_name(name: str) -> None:
-    """Raises UserError unless it is the name of a data set (did you mean …)."""
+    """Raises UserError, with a suggestion, unless it is the name of a data set."""
     if name in SOURCES:
         return
     close = difflib.get_close_matches(name, SOURCES, 1)

@@ -1,14 +1,14 @@
 """Shapes: ten geometric figures in CIFAR-10's form, drawn by code, so that nothing is downloaded.
 
-An image is one figure over a busy background. Color, position, size and angle of the figure are
+An image shows one figure over a busy background. Color, position, size and angle of the figure are
 random and independent of its class, so a model has to find the figure before it can name it: a
 linear classifier on pixels classifies 40 % of the test images correctly, a ViT of width 96 and
 depth 4 after 7 epochs 97 %. A model can rely on one thing, that the figure is lighter than its
-surroundings; if it may be either, a small ViT learns much more slowly. Each image comes with the
-figure's mask, so that an attention map can be scored against the truth.
+surroundings; if it could also be darker, a small ViT would learn much more slowly. Each image comes
+with the figure's mask, so that an attention map can be scored against the truth.
 
 A figure is the set of points where its signed distance is negative: `max` of two distances is the
-intersection, `min` the union, `abs` a mirror.
+intersection, `min` the union; `abs` of a coordinate mirrors the figure.
 """
 
 from collections.abc import Callable

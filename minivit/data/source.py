@@ -12,9 +12,9 @@ from minivit.data.preprocess import Preprocess, Resize
 class Request(NamedTuple):
     """A request to a loader.
 
-    data_dir: the folder where data sets are or will be downloaded to. image_size: height and width
-    of the images. url: another address to download from; None for the authors'. download: whether
-    it may be downloaded. resize: how images of another shape are resized, see `Preprocess`.
+    data_dir: the folder where data sets are found or downloaded to. image_size: height and width of
+    the images. url: another address to download from; None for the authors'. download: whether the
+    data set may be downloaded. resize: how images of another shape are resized, see `Preprocess`.
 
     For your own images: channels: 3, or 1 for grayscale. test_fraction: fraction of each class
     that is held out if there is no test set, drawn with seed. strict: whether unreadable files are
@@ -43,8 +43,8 @@ class Source:
     """A data set by name; `registry.SOURCES` lists them.
 
     load: returns the images at the requested size, the labels and the class names; raises UserError
-    if they are unavailable. find: returns where it is in a folder of data sets, or None, as for one
-    drawn by code. recipe: suitable training settings, by name.
+    if they are unavailable. find: returns where it is in a folder of data sets, or None, as for a
+    data set drawn by code. recipe: suitable training settings, by name.
     """
 
     name: str

@@ -51,7 +51,7 @@ class StoredImages:
         return len(self.rows)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """uint8 (n, C, H, W), read now."""
+        """uint8 (n, C, H, W), read from the file."""
         mapped = np.memmap(self._file, self.dtype, "r", self._offset, self._shape)
         return np.array(mapped[self.rows[rows]], copy=True, subok=False)
 

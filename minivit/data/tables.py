@@ -167,13 +167,13 @@ def _pairs(names: set[str], where: str) -> dict[str, tuple[str, str]]:
 def _arrays(images: np.ndarray, labels: np.ndarray, where: str) -> Arrays:
     if images.dtype.kind not in "iu" or labels.dtype.kind not in "iu":
         raise UserError(
-            f"{where}: are {images.dtype} and {labels.dtype}; expected images from 0 to 255 as "
+            f"{where}: found {images.dtype} and {labels.dtype}; expected images from 0 to 255 as "
             "uint8, and integers for labels"
         )
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if images.ndim not in (3, 4) or images.shape[:1] != labels.shape:
         raise UserError(
-            f"{where}: are of shape {images.shape} and {labels.shape}; expected (N, H, W), "
+            f"{where}: found shapes {images.shape} and {labels.shape}; expected (N, H, W), "
             "(N, H, W, C) or (N, C, H, W), and a label for each"
         )
     if not images.size:
@@ -203,7 +203,9 @@ def _class_names(
         raise UserError(f"{where}: has the label {labels.min()}; expected 0 and up")
     count = int(labels.max()) + 1 if len(labels) else 0
     if count > 2 * len(np.unique(labels)) + 100:
-        raise UserError(f"{where}: labels up to {count - 1:,}, most of them missing; number them")
+        raise UserError(
+            f"{where}: labels up to {count - 1:,}, most of them missing; number them without gaps"
+        )
     names = [str(k) for k in range(count)]
     if named is not None:
         try:

@@ -1,7 +1,7 @@
 """Import and export of Vision Transformers: one file per family or format.
 
 `load` reads any of them: it recognizes the family by the tensors' names (`huggingface.py`,
-`jax.py`), converts these to timm's, which are minivit's own (`timm.py`), and infers the
+`jax.py`), converts these to timm's names, which minivit also uses (`timm.py`), and infers the
 architecture from the shapes.
 """
 

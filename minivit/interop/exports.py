@@ -28,7 +28,7 @@ TIMM: Mapping[str, tuple | None] = {
     "pos_embed": ("learned", "sincos2d", "none"),
     "norm": ("layernorm", "rmsnorm"),
 }
-"""What each of them supports; see `ViTConfig.outside`."""
+"""What each target supports; see `ViTConfig.outside`."""
 
 
 def to_timm(trained: Trained, file: Path) -> str:
@@ -98,7 +98,7 @@ def to_huggingface(trained: Trained, folder: Path) -> str:
         the call that loads it, as Python code.
 
     Raises:
-        UserError: both lack a part of the model.
+        UserError: transformers' ViT and I-JEPA lack a part of the model.
     """
     config = trained.model.config
     _require(trained.model, "transformers' ViT and I-JEPA", TRANSFORMERS)
@@ -170,7 +170,7 @@ HUGGINGFACE = {
     "mlp.fc1": "intermediate.dense",
     "mlp.fc2": "output.dense",
 }
-"""Their names by ours; for blocks without the prefix."""
+"""Hugging Face's names by ours; names within a block are without the prefix."""
 
 
 def _huggingface_names(name: str, array: np.ndarray, kind: str) -> dict[str, np.ndarray]:
@@ -197,4 +197,4 @@ def _require(model: ViT, target: str, known: Mapping[str, tuple | None]) -> None
     unknown = config.outside(known)
     if unknown is not None:
         advice = "; export to onnx instead" if config.outside(ONNX) is None else ""
-        raise UserError("{} is {}, which {} has not{}".format(*unknown, target, advice))
+        raise UserError("{} is {}, which is not supported by {}{}".format(*unknown, target, advice))

@@ -163,7 +163,7 @@ def _reshaped(
             found[f"attn_pool.kv.{kind}"] = packed.rows(C, 3 * C)
     if found.get("reg_token") is not None and found["reg_token"].shape[1] == 0:
         del found["reg_token"]
-    if "dist_token" in found and "head_dist.weight" not in found:  # it has no query: a register
+    if "dist_token" in found and "head_dist.weight" not in found:  # no head uses it: a register
         found["reg_token"] = found.pop("dist_token")
     elif "reg_token" in found and "pos_embed" in found:
         # positions of class token and patches, but not of the registers between them
@@ -174,7 +174,7 @@ def _reshaped(
     head, C = found.get("head.weight"), found["cls_token"].shape[-1] if "cls_token" in found else 0
     if head is not None and C and head.shape[1] == 2 * C:
         unused += ["classifier.weight", "classifier.bias"]
-        said.append("its head takes class token and mean of the patches together; it is left out")
+        said.append("its head takes class token and mean of the patches together and is left out")
         del found["head.weight"], found["head.bias"]
     return found, unused, said
 
@@ -185,7 +185,7 @@ def facts_from_json(
     """The facts in config.json and preprocessor_config.json.
 
     Args:
-        images: of preprocessor_config.json; empty if there is none.
+        images: the contents of preprocessor_config.json; empty if there is none.
     """
     vision = settings.get("vision_config")
     if isinstance(vision, Mapping):  # next to a text tower

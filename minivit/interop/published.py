@@ -1,4 +1,4 @@
-"""Loading of trained Vision Transformers: runs of minivit's, or published weights."""
+"""Loading of trained Vision Transformers: minivit's own runs, or published weights."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -58,10 +58,10 @@ def load(
         path: a run's directory or a checkpoint of it; or a published Vision Transformer: a
             .safetensors file with the names of timm or Hugging Face, the paper's .npz, or a folder
             with one, its shards and its config.json.
-        device: "cpu", "cuda" or "cuda:N". dtype: "float32" or "float64".
-        size: height and width of the images, to which positions are interpolated (bicubic); None:
-        the size in the file or the run. build: what made the model of a run, if it has layers of
-        your own (see `Trainer`). given: facts that are missing in the file, of `GIVEN`, or
+        device: "cpu", "cuda" or "cuda:N". dtype: "float32" or "float64". size: height and width of
+        the images, to which positions are interpolated (bicubic); None: the size in the file or the
+        run. build: the function that made the model of a run, if it has layers of your own (see
+        `Trainer`). given: facts that are missing from the file, those in `GIVEN`, or
         `architecture`, timm's name.
 
     Raises:
@@ -117,7 +117,7 @@ def at_size(found: Published, size: tuple[int, int] | None) -> Published:
 
 
 def is_own(path: Path) -> bool:
-    """Whether it should be read as a run or a checkpoint of minivit's."""
+    """Whether it should be read as a minivit run or checkpoint."""
     if path.is_dir() and path.suffix != ".safetensors":
         with reading(path):
             return (path / "checkpoints").is_dir() or Run(path).metrics_file.exists()
@@ -192,7 +192,7 @@ def _understood(
             said.append(f"{name} is not in the file; {value} is assumed, as in most of this family")
         elif name in taken and len(facts[name]) != len(taken[name]):
             said.append(f"{name} is given for RGB; {taken[name]} is used, for grayscale")
-    said += [f"{name}: missing in the file, zeros are used" for name in zeros]
+    said += [f"{name}: missing from the file, zeros are used" for name in zeros]
     if unused or more:
         said.append(f"not used: {_few([*unused, *more])}")
     return Published(

@@ -64,7 +64,7 @@ REFUSED = (
 
 KNOWN_UNUSED = (
     r"(.*\.)?(mask_token|cls_mask_token)",  # for pre-training on hidden patches
-    r"(.*\.)?rope\.(periods|freqs|pos_embed.*|bands)",  # computed, here as well
+    r"(.*\.)?rope\.(periods|freqs|pos_embed.*|bands)",  # also computed here
     r"(.*\.)?relative_position_index|.*num_batches_tracked",
 )
 """Optional tensors (regular expressions)."""
@@ -112,7 +112,7 @@ RESIZE = {"center": "crop", "squash": "stretch"}
 
 
 def _preprocess(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """timm's interpolation, if supported."""
+    """timm's crop mode, interpolation and crop share, if supported."""
     found: dict[str, Any] = {}
     mode, interpolation, share = (
         cfg.get(key) for key in ("crop_mode", "interpolation", "crop_pct")
@@ -314,7 +314,8 @@ def weights(
         shapes: of the model's parameters, by name.
 
     Returns:
-        tensors by the model's names; names known to be unused; names that were filled with zeros.
+        tensors by the model's names; names known to be unused; names of tensors filled
+        with zeros.
 
     Raises:
         UserError: a tensor is missing, has a wrong shape, or is unknown.

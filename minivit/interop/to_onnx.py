@@ -20,7 +20,7 @@ from minivit.models import ViT, ViTConfig
 from minivit.models.config import OF_A_TRAINED_MODEL
 
 OPSET = 20
-"""The first opset with Gelu; ONNX Runtime supports it since 1.17."""
+"""The first opset with Gelu; ONNX Runtime has supported it since 1.17."""
 
 ONNX: Mapping[str, tuple | None] = {
     **OF_A_TRAINED_MODEL,
@@ -85,8 +85,8 @@ class _Graph:
         unknown = config.outside(ONNX)
         if unknown is not None:
             raise UserError(
-                "{} is {}, which the ONNX graph has not: it has the paper's parts, with absolute "
-                "positions only".format(*unknown)
+                "{} is {}, which is not supported by the ONNX graph: it has the paper's parts, "
+                "with absolute positions only".format(*unknown)
             )
         self.weights = {name: to_host(p.data) for name, p in trained.model.named_parameters()}
         logits = self.forward(trained)
@@ -109,7 +109,7 @@ class _Graph:
         )
         opsets = [helper.make_opsetid("", OPSET)]
         made = helper.make_model(graph, opset_imports=opsets, producer_name="minivit")
-        made.ir_version = 9  # supported by ONNX Runtime since then
+        made.ir_version = 9  # ONNX Runtime has supported it since 1.17
         helper.set_model_props(made, {"class_names": json.dumps(trained.class_names)})
         return made
 
@@ -203,7 +203,7 @@ class _Graph:
         return self.node("Add", y, self.weight(f"{path}bias"))
 
     def reshape(self, x: str, *shape: int) -> str:
-        """0: as before."""
+        """Change the shape; 0 keeps a length."""
         return self.node("Reshape", x, self.ints(shape))
 
     def node(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
@@ -212,7 +212,7 @@ class _Graph:
         return out
 
     def weight(self, name: str) -> str:
-        """A parameter of the model, once."""
+        """A parameter of the model, stored only once."""
         if all(one.name != name for one in self.constants):
             array = np.ascontiguousarray(self.weights[name], np.float32)
             self.constants.append(self.onnx.numpy_helper.from_array(array, name))

@@ -262,7 +262,7 @@ def test_every_kind_of_truncated_archive(tmp_path, sample_images):
 
 def test_foreign_archive(tmp_path):
     path = write_archive(tmp_path / "x.tar.gz", "cifar-100-python", {"train": b"", "test": b""})
-    with pytest.raises(UserError, match="not a complete CIFAR-10, lacks data_batch_1"):
+    with pytest.raises(UserError, match="not a complete CIFAR-10, it lacks data_batch_1"):
         SMALL.load(path)
 
 

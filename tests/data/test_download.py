@@ -261,7 +261,7 @@ def test_folder_that_cannot_be_made(server, tmp_path):
 def test_says_little_without_a_terminal(server, target, capsys):
     fetch(server.url, target, EXPECTED)
     captured = capsys.readouterr()
-    assert captured.err == f"downloading {server.url}: 0.0 of 1.0 MB are here\n"
+    assert captured.err == f"downloading {server.url}: 0.0 of 1.0 MB so far\n"
     assert captured.out == ""
 
 
@@ -443,7 +443,8 @@ def test_too_slow_is_given_up(rude, target, answer, monkeypatch):
     monkeypatch.setattr(download, "PATIENCE", 0.3)
     rude.answers = [answer]
     start = time.perf_counter()
-    fails(rude.url, target, "bytes came in 0.3 s, expected at least 300,000; run again to resume")
+    told = "bytes arrived in 0.3 s, expected at least 300,000; run again to resume"
+    fails(rude.url, target, told)
     assert time.perf_counter() - start < 5
 
 

@@ -300,7 +300,7 @@ def test_a_download_that_ended_between_two_files_goes_on(tmp_path, mirror):
 def test_another_file_than_the_official_is_not_kept(tmp_path, mirror):
     known, url, _, _ = mirror
     wrong = {n: e._replace(sha256="0" * 64) for n, e in known.expected.items()}
-    with pytest.raises(UserError, match="is not the file that was expected, and is removed"):
+    with pytest.raises(UserError, match="is not the file that was expected, and was removed"):
         dataclasses.replace(known, expected=wrong).load(tmp_path / "data", url=url)
     assert not list((tmp_path / "data").rglob("*.gz"))
 

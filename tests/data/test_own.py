@@ -260,10 +260,10 @@ def test_arrays(tmp_path):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"labels": np.arange(5)}, "are of shape (12, 8, 8, 3) and (5,)"),
+        ({"labels": np.arange(5)}, "found shapes (12, 8, 8, 3) and (5,)"),
         ({"labels": np.arange(12) - 1}, "has the label -1; expected 0 and up"),
         ({"labels": np.arange(12) * 10**6}, "most of them missing"),
-        ({"labels": np.array(1)}, "are of shape (12, 8, 8, 3) and ()"),
+        ({"labels": np.array(1)}, "found shapes (12, 8, 8, 3) and ()"),
         ({"images": np.zeros((12, 0, 8), "u1")}, "without a pixel"),
         ({"labels": np.zeros(12)}, "expected images from 0 to 255 as uint8, and integers"),
         ({"images": np.zeros((12, 8, 8, 3), "f4")}, "are float32 and int64"),
