@@ -152,7 +152,8 @@ def live_page(options: Options) -> int:
 def at_size(trained: Trained, options: Options) -> Trained:
     """The model for images of the size and shape given by the flags.
 
-    Raises UserError for a size that is not a multiple of the patch size, and as `image_shape`.
+    Raises UserError for a size that is not a multiple of the patch size, and as
+    `image_shape` does.
     """
     size = trained.preprocess.size
     if options.image_size:

@@ -69,7 +69,7 @@ class Names:
 class Arguments(Ranged):
     """Fine-tune a trained model on larger images, other classes, or both.
 
-    The model is the one given by --from. With --image-size, images are resized and position
+    --from names the model to start from. With --image-size, images are resized and position
     embeddings interpolated. If the classes differ, the head is replaced and initialized to zero.
     minivit train --resume also resumes fine-tuning.
     """

@@ -18,7 +18,7 @@ _PLAIN = {
 
 
 def never_fail_to_print() -> None:
-    """From now on replace characters that standard output or error cannot encode: a symbol by
+    """From now on, replace characters that standard output or error cannot encode: a symbol by
     ASCII, anything else, such as a class name in another script, by its code point.
     """
     codecs.register_error(HANDLER, _replace)

@@ -125,7 +125,7 @@ def _translated(url: str) -> Iterator[None]:
         if error.code in (408, 429) or error.code >= 500:
             raise BrokenError(answer) from None
         raise UserError(f"cannot download {url}: {answer}; check the address") from None
-    except Exception as error:  # `http.client` raises many kinds on malformed responses
+    except Exception as error:  # `http.client` raises all kinds of errors on malformed responses
         reason = getattr(error, "reason", error)
         raise BrokenError(shown(reason)) from None
 

@@ -56,7 +56,7 @@ def read_members(
     """The name and the bytes of each of the `wanted` members, in the archive's order.
 
     `longest` limits the size of a wanted member. Raises UserError if one is not a regular file, and
-    as `walk_members`.
+    as `walk_members` does.
     """
     for name, member, read in walk_members(path, most):
         if name in wanted:
@@ -126,7 +126,7 @@ def unzip(raw: bytes, most: int, where: str) -> bytes:
 
 
 def check_length(where: str, length: int, longest: int) -> None:
-    """Raises UserError for a file that is longer than any file of its name."""
+    """Raises UserError for a file that is longer than any CIFAR file of its name."""
     if length > longest:
         raise UserError(
             f"{where}: {length:,} bytes, longer than any file of CIFAR, expected at most "

@@ -114,7 +114,7 @@ class Split:
         """`count` images drawn at random, classes in proportion (to within one image).
 
         Raises:
-            UserError: there are fewer.
+            UserError: there are fewer images.
         """
         if count > len(self):
             raise UserError(
@@ -149,7 +149,7 @@ class Split:
         """The same images as grayscale (1) or RGB (3); see `grey.with_channels`.
 
         Raises:
-            UserError: another number of channels, or not enough memory.
+            UserError: neither 1 nor 3 channels, or not enough memory.
         """
         count, _, H, W = self.images.shape
         require_memory(f"a set of {count:,} images", {"images": count * channels * H * W})

@@ -143,7 +143,7 @@ def _pull(
     """One request for what is missing, or for everything; new data is appended as it arrives.
 
     Raises BrokenError if it ends early, UserError if the server refuses or has another file, and
-    OSError only for errors of the disk: network errors are converted to the others.
+    OSError only for disk errors: network errors are converted to the others.
     """
     size, have = expected.size, _size(part)
     with answer_to(url, have if ranges else 0, size, TIMEOUT, pace.check) as answer:

@@ -126,7 +126,7 @@ class TarFiles(_ArchiveFiles):
     """
 
     def names(self) -> list[str]:
-        """Raises UserError as `walk_members`."""
+        """Raises UserError as `walk_members` does."""
         with reading(self.path):
             walk = walk_members(self.path, MOST_UNPACKED, MOST_FILES)
             return self._chosen([name for name, member, _ in walk if member.is_file])

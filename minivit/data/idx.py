@@ -2,7 +2,7 @@
 
 A file is a header in big-endian numbers of 4 bytes, then the bytes of one array. The first number
 gives the type and the number of axes: 0x0803, three axes of unsigned bytes, for images;
-0x0801, one axis of them, for labels. The next are the lengths of the axes.
+0x0801, one axis of them, for labels. The next numbers are the lengths of the axes.
 
 The four gzipped files are official if each has its SHA-256. No official hashes of the unpacked
 files are published, so they cannot be distinguished from altered ones; if both are present, the

@@ -64,7 +64,7 @@ class _TooLargeError(Exception):
 def read_image(path: Path | str, preprocess: Preprocess) -> np.ndarray:
     """An image file as uint8 (channels, H, W); see `decode_image`.
 
-    Raises UserError: no such file, not a regular or readable one, and as `decode_image`.
+    Raises UserError: no such file, not a regular or readable one, and as `decode_image` does.
     """
     raw = _read(path)
     with no_warnings():
@@ -75,7 +75,7 @@ def image_shape(path: Path | str) -> tuple[int, int]:
     """Height and width of an image file, after applying its orientation; its pixels are not
     decoded.
 
-    Raises UserError as `read_image`.
+    Raises UserError as `read_image` does.
     """
     name = shown_path(path)
     raw = _read(path)

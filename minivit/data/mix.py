@@ -92,7 +92,7 @@ def interpolate(x: np.ndarray, partner: np.ndarray, share: np.ndarray) -> np.nda
 def cutmix(
     images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Paste a rectangle of another image of the batch into each (Yun et al. 2019).
+    r"""Paste into each image a rectangle of another image of the batch (Yun et al. 2019).
 
     The rectangle has sides $\sqrt{1 - \lambda_b}$ of the image's, $\lambda_b \sim
     \mathrm{Beta}(\alpha, \alpha)$, its center is uniform, and it is clipped to the image. Targets

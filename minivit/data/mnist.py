@@ -1,4 +1,5 @@
-"""MNIST, 70,000 grayscale images of handwritten digits, and Fashion-MNIST, of clothes; see `idx`.
+"""MNIST and Fashion-MNIST: 70,000 grayscale images each, of handwritten digits and of clothes; see
+`idx`.
 
 The hashes are those of TensorFlow Datasets; torchvision checks the MD5s of the same files.
 

@@ -15,7 +15,7 @@ class Statistics:
     """Mean and standard deviation of each channel, over pixels scaled to 0…1.
 
     Raises:
-        UserError: not a finite mean and a finite, positive deviation for each channel.
+        UserError: a mean is not finite, or a deviation is not finite and positive.
     """
 
     mean: tuple[float, ...]

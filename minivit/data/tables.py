@@ -120,8 +120,8 @@ def _columns(header: list[str]) -> tuple[dict[str, int], bool]:
 def read_npz(path: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
     """Arrays by split, and the names of the classes.
 
-    `images` and `labels` (or x and y), or these for each split as Keras names them (`x_train`,
-    `y_train`, …) or MedMNIST (`train_images`, …). Images are (N, H, W, C), (N, C, H, W), or
+    `images` and `labels` (or x and y), or such a pair for each split, named as in Keras (`x_train`,
+    `y_train`, …) or in MedMNIST (`train_images`, …). Images are (N, H, W, C), (N, C, H, W), or
     grayscale (N, H, W). `class_names`, if present, names the classes.
 
     Raises:

@@ -12,7 +12,7 @@ import struct
 from typing import Any, NamedTuple
 
 MOST_TAGS = 1000
-MOST_VALUES = 1 << 16  # values of one tag: also the most strips or tiles
+MOST_VALUES = 1 << 16  # values of one tag: also the maximum number of strips or tiles
 MOST_BITS = 64  # per pixel
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259

@@ -52,7 +52,7 @@ class TrainConfig(Ranged):
     black, or stretched.
     """
     test_fraction: Annotated[float, TEST_SHARE] = 0.2
-    """Fraction of each class held out as the test set, for your own images without one."""
+    """Fraction of each class held out as the test set, if your own images come without one."""
     strict: bool = False
     """Raise an error if one of your own images cannot be read; otherwise it is reported and left
     out.

@@ -29,7 +29,7 @@ class Evaluation:
 
     accuracy: fraction of the images classified correctly. loss: mean cross-entropy, without
     smoothing. confusion: int (K, K), images of class [row] classified as [column]. answers: per
-    image. Without classes, the last two are None.
+    image. Without classes, confusion and answers are None.
 
     The numbers of each class follow from the confusion matrix C. They are NaN for 0/0: the recall
     of a class without images, the precision of one that was never predicted.

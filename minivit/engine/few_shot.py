@@ -75,7 +75,7 @@ def neighbour_votes(
     Returns:
         (Q, num_classes).
 
-    Source: Wu et al. (2018), section 3.3; k and τ as Caron et al. (2021) for DINO.
+    Source: Wu et al. (2018), section 3.3; k and τ as in Caron et al. (2021), DINO.
     """
     unit, asked = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (features, queries))
     cosine = asked @ unit.T

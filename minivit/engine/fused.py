@@ -201,7 +201,7 @@ class FusedStep:
     def augment(self, images: Any, scale: Any, offset: Any, padding: int) -> None:
         """Fill `patches` from uint8 images (any number, C, H, W) on the device, using `draws`.
 
-        scale, offset: (C,) float32, from `scale_and_offset`. padding: the crop's.
+        scale, offset: (C,) float32, from `scale_and_offset`. padding: in pixels, for the crop.
         """
         _, channels, H, W = images.shape
         sizes = {"CHANNELS": channels, "HEIGHT": H, "WIDTH_PX": W, "SCALAR": "bf16"}

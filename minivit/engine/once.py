@@ -1,4 +1,4 @@
-"""Train into a named directory: start, resume or read back."""
+"""Train in a given directory: start a run, resume it, or return its result."""
 
 from pathlib import Path
 

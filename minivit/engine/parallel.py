@@ -69,7 +69,7 @@ class DataParallel:
 
     Args:
         model: its `.flat.grad` receives the gradients.
-        threads: workers; None for one per physical core. A GPU needs one.
+        threads: workers; None for one per physical core. A GPU needs only one.
         micro_batch: images at a time; None for about 1,024 tokens (all, on a GPU). This is also
         gradient accumulation: memory depends on it and not on the batch size.
         world: the processes that divide the work; all make the same calls, with the same images,
@@ -223,7 +223,7 @@ class DataParallel:
                 out[chunk] = found if xp is np else found.get()
 
         self._on_all(work, len(images))
-        self.world.add(out)  # rows of others are zeros here
+        self.world.add(out)  # the rows of other ranks are zeros here
         return out
 
     def map(self, function: Callable, items: Iterable) -> list:
@@ -252,7 +252,7 @@ class DataParallel:
             found[place][...] = function(arrays[place])
 
         self.map(work, self.world.rows(len(arrays)))
-        self.world.add(flat)  # zeros are filled in by others
+        self.world.add(flat)  # the zeros are filled in by the other ranks
         return found
 
     def _on_all(self, work: Callable, num_rows: int) -> list:

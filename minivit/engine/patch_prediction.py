@@ -34,7 +34,7 @@ class PatchPrediction:
 
     @property
     def measures(self) -> str:
-        """Words for what the accuracy is measured on."""
+        """What the accuracy measures, in words."""
         what = "variance" if self.target == "pixels" else "colors"
         return f" of the hidden patches' {what}"
 

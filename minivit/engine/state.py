@@ -66,7 +66,7 @@ class TrainState:
                 raise UserError(what)
 
     def _numbers(self) -> tuple[float, ...]:
-        """The numbers that a resumed run adds to or compares with."""
+        """The numbers that a resumed run updates."""
         window = (number for pair in self.window for number in pair)
         return (self.best_accuracy, self.seconds, *self.epoch_sums, *window)
 

@@ -196,7 +196,7 @@ class FusedStepper:
             self._look()
             found = from_bf16(self.device.download(fused.logits))
             out[start : start + len(part)] = found[: len(part)]
-        world.add(out)  # rows of others are zeros here
+        world.add(out)  # the rows of other ranks are zeros here
         return out
 
 

@@ -57,7 +57,7 @@ def load_pretrained(path: Path) -> Pretrained:
     one.
 
     Args:
-        path: a run's directory or a .safetensors file of it.
+        path: a run's directory or a .safetensors file from it.
 
     Raises:
         UserError: not a run, no checkpoint yet, or a damaged one.
@@ -78,8 +78,8 @@ def load_model(path: Path, device: str = "cpu", build: Build = ViT) -> Trained:
     """The best weights of a run, or those of a checkpoint file, as a model.
 
     Args:
-        path: a run's directory or a .safetensors file of it. build: what made the model, if it has
-        layers of your own.
+        path: a run's directory or a .safetensors file from it. build: the function that made the
+        model, if it has layers of your own.
 
     Raises:
         UserError: not a run, no checkpoint yet, or a checkpoint that is damaged, has other layers,
@@ -89,8 +89,8 @@ def load_model(path: Path, device: str = "cpu", build: Build = ViT) -> Trained:
     file, checkpoint, state = _best(path)
     if state.pretext != "none":
         raise UserError(
-            f"{file}: was pre-trained on patches and has no classes; train it on a data set with "
-            f"minivit finetune --from {pasteable(path)}"
+            f"{file}: pre-trained on patches, without classes; train it on a data set with minivit "
+            f"finetune --from {pasteable(path)}"
         )
     use_device(device)
     model = build(state.vit, seed=None, device=device)

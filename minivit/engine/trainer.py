@@ -52,7 +52,7 @@ class Trainer:
 
     Args:
         config: with `dataset` resolved. dataset: its images. run: where to write; its directory is
-        made when training begins. start: the initial weights and normalization; `changes` then
+        created when training begins. start: the initial weights and normalization; `changes` then
         lists what was changed in them (see `transfer`). mode: how positions are interpolated.
         build: makes the model, from the arguments of `ViT`, for layers of your own.
         on_metrics: called with each dict that becomes a line of metrics.jsonl: its "kind" is

@@ -74,7 +74,7 @@ NAMES = (
     (r"head\.layernorm\.", "attn_pool.norm."),
     (r"head\.mlp\.", "attn_pool.mlp."),
 )
-"""Prefixes of their names (regular expressions), and timm's; the first match counts."""
+"""Prefixes of Hugging Face's names (regular expressions), and timm's; the first match counts."""
 
 IN_BLOCK = (
     (r"(layernorm_before|layer_norm1|norm1)\.", "norm1."),
@@ -87,7 +87,7 @@ IN_BLOCK = (
     (r"mlp\.gate_proj\.", "mlp.fc1_g."),
     (r"layer_scale([12])\.lambda1", r"ls\1.gamma"),
 )
-"""The same within a block."""
+"""The same for names within a block."""
 
 
 def kind_of(names: set[str], settings: Mapping[str, Any] | None) -> str | None:

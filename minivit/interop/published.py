@@ -87,7 +87,7 @@ def load_start(path: Path) -> Pretrained:
     """What training may start from: a run's best weights, or a published file's.
 
     Raises:
-        UserError: as `load`.
+        UserError: as for `load`.
     """
     if is_own(path):
         return load_pretrained(path)
