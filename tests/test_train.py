@@ -477,7 +477,7 @@ def test_images_are_scaled_to_the_models_size(capsys, tmp_path):
         ("--device cuda:99", "--device cuda:99 needs"),
         ("--device tpu", 'device "tpu" is unknown; expected cpu, cuda or cuda:N'),
         ("--in-channels 2", "in_channels is 2, the images have 3; expected 3, or 1 for grayscale"),
-        ("--train-images 65", "65 images requested, there are 64"),
+        ("--train-images 65", "65 images requested, but there are 64"),
         ("--num-classes 9", "num_classes is 9, but Tints has 4"),
         ("--batch-size 65", "batch_size 65 is larger than the training set of 64 images"),
     ],

@@ -34,7 +34,7 @@ def test_a_sample_is_drawn_by_its_generator():
     )
     np.testing.assert_array_equal(one, same)
     assert set(one) != set(other)
-    with pytest.raises(UserError, match="71 images requested, there are 70"):
+    with pytest.raises(UserError, match="71 images requested, but there are 70"):
         uneven().sample(71, np.random.default_rng(0))
 
 

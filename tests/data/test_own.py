@@ -266,7 +266,7 @@ def test_arrays(tmp_path):
         ({"labels": np.array(1)}, "found shapes (12, 8, 8, 3) and ()"),
         ({"images": np.zeros((12, 0, 8), "u1")}, "without a pixel"),
         ({"labels": np.zeros(12)}, "expected images from 0 to 255 as uint8, and integers"),
-        ({"images": np.zeros((12, 8, 8, 3), "f4")}, "are float32 and int64"),
+        ({"images": np.zeros((12, 8, 8, 3), "f4")}, "found float32 and int64"),
         ({"images": np.full((12, 8, 8, 3), 256)}, "levels outside 0 to 255"),
         ({"images": np.zeros((12, 8, 8, 5), "u1")}, "expected 1 or 3 channels"),
         ({"images": np.array([{}] * 12)}, "not a complete .npz file"),
