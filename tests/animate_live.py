@@ -1,7 +1,7 @@
 """The animation at the top of the README: the live page of a run, driven by a mouse.
 
-What is shown is chosen by the model: an image whose prediction a few covered patches change, those
-patches, and the head without which its prediction changes most.
+The model decides what is shown: an image whose prediction changes when a few patches are covered,
+those patches, and the head whose removal changes the prediction most.
 """
 
 import sys
@@ -41,7 +41,7 @@ CURSOR = """() => {
 
 
 def main(run: str, out: str = "docs/images/live-page.png") -> None:
-    """Write the animation, and say how large it is."""
+    """Write the animation and print its size."""
     path = Path(run)
     pixels = Run.open(path).read_config().load_data().test.images[:IMAGES]
     frames = film(load_model(path), pixels)
@@ -50,7 +50,7 @@ def main(run: str, out: str = "docs/images/live-page.png") -> None:
 
 
 def film(trained: Trained, pixels: np.ndarray, size: dict[str, int] = SIZE) -> list:
-    """(image, milliseconds) one after the other."""
+    """The frames in order, as (image, milliseconds)."""
     images = trained.statistics.normalize(pixels)
     effects = viz.knock_out(trained.model, images)
     found = [covers(trained.model, image[None]) for image in images]
@@ -79,7 +79,7 @@ def film(trained: Trained, pixels: np.ndarray, size: dict[str, int] = SIZE) -> l
 def play(
     camera: "Camera", patches: list[int], grid: tuple[int, int], layer: int, head: int
 ) -> None:
-    """The story: cover patches, a head off, no positions; each taken back."""
+    """The script: cover patches, turn a head off, remove the positions; each is undone again."""
     camera.shot(1500)
     camera.click("input[name=tool][value=cover]")
     for patch in patches:
@@ -118,7 +118,7 @@ class Camera:
         self.frames.append((image, milliseconds))
 
     def click(self, where: str, patch: int | None = None, grid: tuple[int, int] = (1, 1)) -> None:
-        """Move there, in a few frames, and press. patch: the place in a grid; None: the middle."""
+        """Move there in a few frames and click. patch: its place in the grid; None: the center."""
         rows, columns = grid
         row, column = divmod(patch or 0, columns)
         box = self.tab.locator(where).first.bounding_box()
@@ -134,8 +134,8 @@ class Camera:
 
 
 def covers(model: ViT, image: np.ndarray) -> tuple[list[int], bool]:
-    """Patches, each the one that then lowers the predicted class most; whether the last of them
-    makes it another class."""
+    """Patches chosen greedily, each to lower the predicted class most, and whether the last one
+    changes the predicted class."""
     N, P = model.config.num_tokens - model.config.num_prefix, model.config.patch_size
     predicted, chosen = int(model(image).argmax()), []
     for _ in range(min(MOST_COVERED, N)):
@@ -150,7 +150,7 @@ def covers(model: ViT, image: np.ndarray) -> tuple[list[int], bool]:
 
 
 def save(frames: list, path: Path) -> int:
-    """A PNG that runs for ever; returns its bytes."""
+    """Write an animated PNG that loops forever; return its size in bytes."""
     images, durations = zip(*frames, strict=True)
     images[0].save(
         path, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True

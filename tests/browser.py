@@ -1,4 +1,4 @@
-"""A headless Chromium for the tests of the page; without one, they are skipped with the reason."""
+"""A headless Chromium for the tests of the pages; without it, they are skipped with the reason."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import pytest
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 FLAGS = (
-    "--no-sandbox",  # as root, Chromium starts no other way
+    "--no-sandbox",  # Chromium does not start as root without it
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -19,7 +19,7 @@ FLAGS = (
 
 
 def chromium() -> str:
-    """Its path; MINIVIT_CHROMIUM names another."""
+    """Path of Chromium; MINIVIT_CHROMIUM overrides it."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = os.environ.get("MINIVIT_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if not found:

@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis's profile, and the array library as a fixture."""
+"""Shared by all tests: the hypothesis profile, and the array library as a fixture."""
 
 import signal
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import Phase, settings
 
 settings.register_profile("minivit", max_examples=20, deadline=None, derandomize=True)
-# One failure is enough for a mutant: no smaller example is looked for. See tests/mutants.py.
+# One failure is enough for a mutant, so examples are not shrunk. See tests/mutants.py.
 settings.register_profile(
     "mutants", settings.get_profile("minivit"), phases=[Phase.explicit, Phase.generate]
 )
@@ -15,9 +15,9 @@ settings.load_profile("minivit")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _signals_as_usual():
-    """Whoever runs the tests may ignore signals (nohup, a shell's background); a training that is
-    sent one in a test must not inherit that."""
+def _default_signal_handlers():
+    """The tests may be started with signals ignored (nohup, a background job of a shell); a
+    training run that a test sends a signal to must not inherit that."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
@@ -26,8 +26,8 @@ def _signals_as_usual():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _data_of_nobody(tmp_path_factory):
-    """Tests see no data sets of whoever runs them, and leave none there."""
+def _isolated_data_folder(tmp_path_factory):
+    """Tests neither see the user's data sets nor leave any there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINIVIT_DATA", str(tmp_path_factory.mktemp("data")))
         yield
@@ -35,7 +35,7 @@ def _data_of_nobody(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cupy():
-    """CuPy, where it is installed and finds a GPU; else the test is skipped."""
+    """CuPy, if it is installed and finds a GPU; otherwise the test is skipped."""
     cupy = pytest.importorskip("cupy")
     from minivit.backend.arrays import count_gpus
 
@@ -46,5 +46,5 @@ def cupy():
 
 @pytest.fixture(params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
 def xp(request):
-    """NumPy, and CuPy where there is a GPU (`pytest -m gpu` runs the latter alone)."""
+    """NumPy, and CuPy if there is a GPU (`pytest -m gpu` runs only CuPy)."""
     return np if request.param == "numpy" else request.getfixturevalue("cupy")

@@ -1,13 +1,12 @@
-"""minivit.train on tiny images, in a process of its own, with a fault at a given moment.
+"""Runs minivit.train on tiny images in a separate process, with a fault at a given moment.
 
     python driver.py FAULT MOMENT FLAGS…
 
-FAULT: a signal that it sends itself, as SIGINT or SIGKILL; "full", a full disk; "bug", an exception
-of no user's making; "slow", five seconds; "data", other images from the start; "lost", no images;
-"none". MOMENT:
-"load:0", before the images are loaded; "digest:0", before ranks compare theirs; "step:N", after
-step N; "save:N", when the checkpoint after step N is half-way to its place. Behind it ":RANK",
-where one rank of several has the fault.
+FAULT: a signal that the process sends itself, such as SIGINT or SIGKILL; "full", a full disk;
+"bug", an internal error; "slow", a delay of five seconds; "data", different images from the start;
+"lost", no images; "none". MOMENT: "load:0", before the images are loaded; "digest:0", before ranks
+compare theirs; "step:N", after step N; "save:N", while the checkpoint after step N is being
+written. ":RANK" is appended if only that rank has the fault.
 """
 
 import errno
@@ -28,7 +27,7 @@ from minivit.errors import UserError
 
 
 def full() -> None:
-    """From now on nothing can be written."""
+    """From now on, every write fails."""
 
     def fail(file):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -49,7 +48,7 @@ def lost() -> None:
 
 
 def fault_at(kind: str, step: str, act) -> None:
-    """Arrange for this process to have its fault."""
+    """Schedule the fault of this process."""
     train_step, save, compare = Trainer._train_step, Trainer.save, Trainer._require_same_ranks
 
     def step_and_signal(self, *args):

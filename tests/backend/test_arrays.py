@@ -1,4 +1,4 @@
-"""Which library an array belongs to, and which device a word means."""
+"""Which library an array belongs to, and which device a name refers to."""
 
 import sys
 from types import ModuleType
@@ -32,7 +32,7 @@ def test_a_numpy_array_belongs_to_numpy(fake_cupy):
     assert get_xp(np.zeros(2)) is np
 
 
-def test_cupy_is_not_imported_to_ask(monkeypatch):
+def test_finding_the_library_does_not_import_cupy(monkeypatch):
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     assert get_xp(np.zeros(2)) is np
     assert "cupy" not in sys.modules
@@ -42,12 +42,12 @@ def test_a_cupy_array_belongs_to_cupy(fake_cupy):
     assert get_xp(FakeArray()) is fake_cupy
 
 
-def test_arrays_of_one_library_give_that_library(fake_cupy):
+def test_arrays_of_the_same_library_give_that_library(fake_cupy):
     assert require_same_xp(a=np.zeros(1), b=np.ones(2)) is np
     assert require_same_xp(a=FakeArray(), b=FakeArray()) is fake_cupy
 
 
-def test_arrays_of_two_libraries_are_refused_with_both_named(fake_cupy):
+def test_mixed_libraries_are_refused_and_both_are_named(fake_cupy):
     with pytest.raises(UserError) as raised:
         require_same_xp(images=FakeArray(), weights=np.zeros(1))
     message = str(raised.value)
@@ -56,33 +56,33 @@ def test_arrays_of_two_libraries_are_refused_with_both_named(fake_cupy):
     assert "\n" not in message
 
 
-def test_a_model_on_the_cpu_refuses_images_of_a_gpu(fake_cupy):
+def test_a_model_on_the_cpu_refuses_images_on_a_gpu(fake_cupy):
     with pytest.raises(UserError, match="images is a cupy array, weights is a numpy array"):
         ViT(ViTConfig(dim=8, depth=1)).forward(FakeArray())
 
 
-def test_arrays_come_to_the_host(fake_cupy):
+def test_arrays_are_copied_to_the_host(fake_cupy):
     host = np.zeros(2)
     assert to_host(host) is host
     assert to_host(FakeArray()).tolist() == [0, 1, 2]
     assert to_device(FakeArray(), "cpu").tolist() == [0, 1, 2]
 
 
-def test_astype_like_copies_only_where_it_must():
+def test_astype_like_copies_only_where_needed():
     x = np.zeros(2, "float32")
     assert astype_like(x, np.ones(1, "float32")) is x
     assert astype_like(x, np.ones(1)).dtype == np.float64
 
 
 @pytest.mark.parametrize(("word", "number"), [("cpu", None), ("cuda", 0), ("cuda:1", 1)])
-def test_words_for_devices(word, number, monkeypatch):
+def test_device_names_select_a_device(word, number, monkeypatch):
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(backend, "count_gpus", lambda: 2)
     assert parse_device(word) == number
 
 
 @pytest.mark.parametrize("word", ["tpu", "", "CPU", "gpu", "cuda:x", "cuda:-1", "cuda:²", "cpu:0"])
-def test_another_word_is_told_in_one_line(word):
+def test_an_unknown_device_name_is_refused_in_one_line(word):
     with pytest.raises(UserError) as raised:
         parse_device(word)
     assert str(raised.value) == f'device "{word}" is unknown; expected cpu, cuda or cuda:N'
@@ -96,7 +96,7 @@ def test_another_word_is_told_in_one_line(word):
         (object(), 1, ["GPU number 1", "1 NVIDIA GPU(s)"]),
     ],
 )
-def test_a_gpu_that_is_not_there_is_told_in_one_line(installed, gpus, words, monkeypatch):
+def test_a_missing_gpu_is_reported_in_one_line(installed, gpus, words, monkeypatch):
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: installed)
     monkeypatch.setattr(backend, "count_gpus", lambda: gpus)
     with pytest.raises(UserError) as raised:
@@ -106,6 +106,6 @@ def test_a_gpu_that_is_not_there_is_told_in_one_line(installed, gpus, words, mon
     assert [word for word in words if word not in message] == []
 
 
-def test_counting_gpus_without_a_driver_is_no_error():
+def test_counting_gpus_without_a_driver_is_not_an_error():
     pytest.importorskip("cupy")
     assert backend.count_gpus() >= 0

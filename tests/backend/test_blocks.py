@@ -1,4 +1,4 @@
-"""Element-wise work in blocks."""
+"""Element-wise operations in blocks."""
 
 import importlib
 
@@ -14,7 +14,7 @@ module = importlib.import_module("minivit.backend.blocks")
 
 
 def sum_and_square(x, total, square):
-    """Fills what it is given, as `blockwise` wants it."""
+    """Writes to the arrays that it is given, as `blockwise` requires."""
     np.add(x, 1.0, total)
     np.multiply(x, x, square)
 
@@ -25,7 +25,7 @@ def sum_and_square(x, total, square):
     st.sampled_from(["float32", "float64"]),
     seeds,
 )
-def test_in_blocks_is_at_once(shape, block, dtype, seed):
+def test_blocks_give_the_same_result_as_the_whole_array(shape, block, dtype, seed):
     x = draw(seed, *shape).astype(dtype)
     before = x.copy()
     with pytest.MonkeyPatch.context() as patch:
@@ -37,7 +37,7 @@ def test_in_blocks_is_at_once(shape, block, dtype, seed):
     np.testing.assert_array_equal(x, before)
 
 
-def test_views_that_are_not_contiguous_are_read_in_their_own_order(monkeypatch):
+def test_non_contiguous_views_are_read_in_their_own_order(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 4)
     x = draw(0, 5, 7).T
     total, square = blockwise(sum_and_square, 2, x)
@@ -45,7 +45,7 @@ def test_views_that_are_not_contiguous_are_read_in_their_own_order(monkeypatch):
     np.testing.assert_array_equal(square, x * x)
 
 
-def test_no_block_is_longer_than_it_may_be(monkeypatch):
+def test_no_block_exceeds_the_maximum_length(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 4)
     lengths = []
     blockwise(lambda x, out: lengths.append((x.size, out.size)), 1, np.zeros((3, 3)))

@@ -1,6 +1,6 @@
-"""Whatever the code asks of `xp`, CuPy has it, with those arguments. Needs CuPy, but no GPU.
+"""CuPy has every `xp` function that the code calls, with those arguments. Needs CuPy but no GPU.
 
-Read from the source, so that a line that no test runs on a GPU is checked as well.
+The calls are read from the source, so lines that no test runs on a GPU are checked too.
 """
 
 import ast
@@ -25,7 +25,7 @@ def is_xp(node: ast.expr) -> bool:
 
 
 def dotted(node: ast.expr) -> str | None:
-    """`xp.linalg.norm` -> "linalg.norm"; None for what does not start at `xp`."""
+    """`xp.linalg.norm` -> "linalg.norm"; None for anything that does not start with `xp`."""
     if not isinstance(node, ast.Attribute):
         return None
     if is_xp(node.value):
@@ -35,7 +35,7 @@ def dotted(node: ast.expr) -> str | None:
 
 
 def uses(source: str) -> Iterator[tuple[int, str, ast.Call | None]]:
-    """(line, name, the call or None) of everything that is asked of `xp`."""
+    """(line, name, the call or None) for every attribute of `xp` that is used."""
     tree = ast.parse(source)
     called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
@@ -45,7 +45,7 @@ def uses(source: str) -> Iterator[tuple[int, str, ast.Call | None]]:
 
 
 def faults(source: str, file: str = "source.py") -> list[str]:
-    """A line for everything that NumPy may have, but CuPy has not."""
+    """One line for each use that CuPy does not support, even if NumPy does."""
     cupy = pytest.importorskip("cupy")
     found = []
     for line, name, call in uses(source):
@@ -85,12 +85,12 @@ def fault_of_call(cupy, name: str, function, call: ast.Call) -> str | None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])
-def test_cupy_has_all_that_is_asked_of_it(file):
+def test_cupy_has_everything_that_the_code_uses(file):
     assert faults(file.read_text(encoding="utf-8"), str(file.relative_to(ROOT.parent))) == []
 
 
-def test_the_code_asks_for_something():
-    """Were `xp` renamed, the test above would look at nothing."""
+def test_uses_of_xp_are_found_in_the_code():
+    """If `xp` were renamed, the test above would check nothing."""
     names = {name for file in FILES for _, name, _ in uses(file.read_text(encoding="utf-8"))}
     assert {"exp", "tanh", "matmul", "einsum", "concatenate", "float64", "sqrt"} <= names
 
@@ -112,7 +112,7 @@ def test_the_code_asks_for_something():
         "get_xp(x).full(3)",
     ],
 )
-def test_what_cupy_lacks_is_found_and_its_line_named(line):
+def test_names_that_cupy_lacks_are_found_with_their_line(line):
     (fault,) = faults(f"xp = get_xp(x)\n{line}\n")
     assert fault.startswith("source.py:2: ")
 
@@ -131,5 +131,5 @@ def test_what_cupy_lacks_is_found_and_its_line_named(line):
         "xp.float32",
     ],
 )
-def test_what_cupy_has_passes(line):
+def test_names_that_cupy_has_pass(line):
     assert faults(line) == []

@@ -1,4 +1,4 @@
-"""Tuning of the host: what is set, what is left alone, and what is told."""
+"""Host tuning: what is set, what is left alone, and what is reported."""
 
 import os
 import platform
@@ -23,36 +23,37 @@ pathlib.Path.glob = lambda path, pattern: [pathlib.Path("libopenblas.so")]
 
 @pytest.fixture(autouse=True)
 def untouched(monkeypatch):
-    """An environment without the two variables, put back afterwards."""
+    """An environment without the two variables, restored afterwards."""
     for name in (host.SWITCH, host.CORETYPE):
-        monkeypatch.setenv(name, "")  # remembers what was there
+        monkeypatch.setenv(name, "")  # saves the previous value
         monkeypatch.delenv(name)
     monkeypatch.setattr(host, "tuning", host.tuning)
 
 
 @pytest.fixture
 def zen5(monkeypatch):
-    """A CPU that OpenBLAS does not know well, a NumPy that brings OpenBLAS and is not loaded."""
+    """A CPU for which OpenBLAS picks slow kernels, and a NumPy built with OpenBLAS, not yet
+    imported."""
     monkeypatch.setattr(host.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(host.Path, "read_text", lambda path, **_: ZEN5)
     monkeypatch.setattr(host, "_numpy_brings_openblas", lambda: True)
     monkeypatch.setattr(host, "sys", SimpleNamespace(modules={}))
 
 
-def test_an_amd_cpu_with_avx512_gets_its_kernels(zen5):
+def test_an_amd_cpu_with_avx512_gets_the_avx512_kernels(zen5):
     tuning = host.tune()
     assert os.environ[host.CORETYPE] == "SkylakeX"
     assert "SkylakeX" in tuning.openblas
     assert host.tuning is tuning
 
 
-def test_what_the_user_set_stays(zen5, monkeypatch):
+def test_a_value_set_by_the_user_is_kept(zen5, monkeypatch):
     monkeypatch.setenv(host.CORETYPE, "Haswell")
     assert "Haswell was set already" in host.tune().openblas
     assert os.environ[host.CORETYPE] == "Haswell"
 
 
-def test_it_can_be_switched_off(zen5, monkeypatch):
+def test_tuning_can_be_switched_off(zen5, monkeypatch):
     monkeypatch.setenv(host.SWITCH, "0")
     monkeypatch.setattr(host, "_keep_freed_memory", lambda: pytest.fail("not off"))
     tuning = host.tune()
@@ -91,7 +92,7 @@ def test_another_blas_is_left_alone(zen5, monkeypatch):
 
 
 @pytest.mark.parametrize("kernels", [{"SkylakeX"}, set()])
-def test_a_numpy_that_chose_well_by_itself_is_no_cause_for_alarm(
+def test_no_warning_when_numpy_already_uses_good_kernels(
     zen5, monkeypatch, capsys, kernels
 ):
     monkeypatch.setattr(host, "sys", SimpleNamespace(modules={"numpy": object()}))
@@ -100,7 +101,7 @@ def test_a_numpy_that_chose_well_by_itself_is_no_cause_for_alarm(
     assert capsys.readouterr().err == ""
 
 
-def test_too_late_is_told_in_one_line(zen5, monkeypatch, capsys):
+def test_a_numpy_imported_too_early_is_reported_in_one_line(zen5, monkeypatch, capsys):
     monkeypatch.setattr(host, "_loaded_kernels", lambda: {"Haswell"})
     monkeypatch.setattr(
         host, "sys", SimpleNamespace(modules={"numpy": object()}, stderr=sys.stderr)
@@ -123,7 +124,8 @@ def run(program):
 
 
 def test_the_package_tunes_before_it_imports_numpy():
-    """The import stops where NumPy would load: this CPU may not have what OpenBLAS is told."""
+    """The import stops before NumPy loads: this CPU may lack the instructions that OpenBLAS is set
+    to use."""
     program = f"""{PRETEND}
 class Watch:
     def find_spec(self, name, *rest):
@@ -138,7 +140,7 @@ print("NumPy was not tuned")
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="OpenBLAS has other kernels here")
-def test_the_package_says_where_numpy_was_imported_first():
+def test_the_package_warns_when_numpy_was_imported_first():
     program = f"""
 import os
 os.environ["{host.CORETYPE}"] = "Haswell"
@@ -153,14 +155,14 @@ print(host.tuning)
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_module_imports_no_numpy():
-    """Else it would come too late itself."""
+def test_the_module_does_not_import_numpy():
+    """Otherwise tuning would come too late."""
     program = "import runpy, sys; runpy.run_path(sys.argv[1]); sys.exit('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program, host.__file__], timeout=60, check=False)
     assert done.returncode == 0
 
 
-def test_the_allocator_is_told_or_left_alone_without_harm(monkeypatch):
+def test_the_allocator_is_tuned_where_possible_and_otherwise_left_alone(monkeypatch):
     assert host._keep_freed_memory().startswith(("glibc keeps", "left alone"))
     monkeypatch.setattr(host.platform, "libc_ver", lambda: ("", ""))
     assert "not glibc" in host._keep_freed_memory()

@@ -1,4 +1,4 @@
-"""Cores, names and BLAS, as Linux, macOS and Windows say them; the latter two are imitated."""
+"""Cores, names and BLAS as reported by Linux, macOS and Windows; the latter two are simulated."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from minivit.models import ViT, ViTConfig
 
 @pytest.fixture
 def fresh():
-    """What is asked once per process is asked anew, before and after."""
+    """Clears the values cached per process, before and after."""
     cached = (machine._sysctl, machine.describe_arithmetic, blas.uses_accelerate)
     for function in (*cached, blas._accelerate_threading):
         function.cache_clear()
@@ -28,8 +28,8 @@ def fresh():
 
 @pytest.fixture
 def mac(fresh, monkeypatch):
-    """A Mac with four performance cores, as its sysctl, its NumPy and its Accelerate answer;
-    returns what Accelerate was told, which a test may make one of before macOS 15."""
+    """A Mac with four performance cores, simulated through sysctl, NumPy and Accelerate; returns
+    the calls made to Accelerate, which a test can turn into the version before macOS 15."""
     answers = {"hw.perflevel0.physicalcpu": "4\n", "machdep.cpu.brand_string": "Apple M2\n"}
     told: list[int] = []
 
@@ -54,14 +54,14 @@ def mac(fresh, monkeypatch):
     return SimpleNamespace(told=told, library=library, answers=answers)
 
 
-def test_a_mac_has_its_performance_cores(mac, monkeypatch):
+def test_a_mac_counts_its_performance_cores(mac, monkeypatch):
     monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores: 8)
     assert machine.physical_cores() == 4
     monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores: 2)
     assert machine.physical_cores() == 2
 
 
-def test_a_mac_with_one_kind_of_core_has_them_all(mac, monkeypatch):
+def test_a_mac_with_one_kind_of_core_counts_all_of_them(mac, monkeypatch):
     del mac.answers["hw.perflevel0.physicalcpu"]
     monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores: 8)
     assert machine.physical_cores() == 8
@@ -76,7 +76,7 @@ def test_a_mac_and_its_accelerate_have_names(mac):
     assert doctor.kernels_of(blas.blas_libraries()) == "no OpenBLAS"
 
 
-def test_each_worker_tells_accelerate_to_take_one_thread(mac):
+def test_each_worker_sets_accelerate_to_one_thread(mac):
     config = ViTConfig(image_size=8, patch_size=4, dim=8, depth=1, num_heads=2, num_classes=2)
     with DataParallel(ViT(config), 3) as workers:
         workers.logits(np.zeros((6, 3, 8, 8), np.float32))
@@ -98,14 +98,14 @@ def test_before_macos_15_the_doctor_names_the_variable(mac, monkeypatch):
     assert advice() == []
 
 
-def test_another_blas_is_told_nothing(fresh, monkeypatch):
+def test_another_blas_is_left_alone(fresh, monkeypatch):
     library = SimpleNamespace(CDLL=lambda path: pytest.fail("there is no Accelerate"))
     monkeypatch.setattr(blas, "ctypes", library)
     monkeypatch.setattr(np, "show_config", lambda mode: None)
     assert not blas.one_accelerate_thread()
 
 
-def test_elsewhere_no_sysctl_is_asked(fresh, monkeypatch):
+def test_sysctl_is_not_called_on_other_systems(fresh, monkeypatch):
     monkeypatch.setattr(machine, "sys", SimpleNamespace(platform="linux"))
     monkeypatch.setattr(
         machine.subprocess, "check_output", lambda *_, **__: pytest.fail("a program was started")
@@ -113,7 +113,7 @@ def test_elsewhere_no_sysctl_is_asked(fresh, monkeypatch):
     assert machine._sysctl("hw.physicalcpu") == ""
 
 
-def test_windows_names_its_cpu_in_the_registry(fresh, monkeypatch):
+def test_on_windows_the_cpu_name_comes_from_the_registry(fresh, monkeypatch):
     class Key:
         def __enter__(self):
             return self
@@ -135,13 +135,13 @@ def test_windows_names_its_cpu_in_the_registry(fresh, monkeypatch):
     assert machine.cpu_name() == "AMD64 Family 25"
 
 
-def test_a_quota_and_an_affinity_count(monkeypatch):
+def test_a_limit_on_the_cpu_count_is_respected(monkeypatch):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     assert machine.physical_cores() == 1
 
 
-def test_a_system_that_does_not_say_which_cores_are_one_is_counted_in_silence(monkeypatch, capsys):
-    """As Linux on Arm does: loky warns, and prints a traceback."""
+def test_unknown_core_topology_is_counted_without_a_warning(monkeypatch, capsys):
+    """On Linux for Arm, loky would warn and print a traceback."""
     from loky.backend import context
 
     def silent(*_):

@@ -1,4 +1,4 @@
-"""Random numbers that do not hang on who draws them."""
+"""Random numbers that do not depend on which worker draws them."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ shapes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
 
 
 @given(shapes, st.data())
-def test_a_row_does_not_hang_on_the_split_of_the_batch(shape, data):
+def test_a_row_does_not_depend_on_how_the_batch_is_split(shape, data):
     cut = data.draw(st.integers(0, shape[0]))
     whole, start, rest = RandomStream(3, 5), RandomStream(3, 5), RandomStream(3, 5, cut)
     for _ in range(3):
@@ -28,8 +28,9 @@ def test_numbers_repeat_for_the_same_place():
         np.testing.assert_array_equal(a.uniform(shape), b.uniform(shape))
 
 
-def test_numbers_differ_among_rows_draws_steps_and_seeds():
-    """No number appears twice: 2^24 are possible, so of these 192 hardly two agree by chance."""
+def test_numbers_differ_between_rows_draws_steps_and_seeds():
+    """No number appears twice: with 2^24 possible values, a chance match among these 192 is
+    unlikely."""
     drawn = []
     for seed, step in ((0, 0), (0, 1), (1, 0)):
         stream = RandomStream(seed, step)
@@ -52,7 +53,7 @@ def test_numbers_are_uniform(shape):
     assert abs(neighbours) < 0.02
 
 
-def test_each_purpose_and_place_has_a_generator_of_its_own():
+def test_each_purpose_and_place_has_its_own_generator():
     places = [(seed, purpose, place) for seed in (0, 1) for purpose in Purpose for place in (0, 1)]
     firsts = [generator(seed, purpose, place).random() for seed, purpose, place in places]
     assert len(set(firsts)) == len(places)

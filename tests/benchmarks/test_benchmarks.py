@@ -26,14 +26,14 @@ def config_of(shape: Shape) -> ViTConfig:
     return ViTConfig(**shape.vit)
 
 
-def test_the_counted_flops_are_those_of_the_models_summary():
+def test_the_flop_count_matches_the_model_summary():
     from minivit.models.summary import rows
 
     for shape in (TINY, Shape()):
         assert shape.flops == sum(row.flops for row in rows(ViT(config_of(shape))))
 
 
-def test_pytorch_trains_a_model_with_as_many_parameters():
+def test_the_pytorch_model_has_the_same_number_of_parameters():
     pytest.importorskip("torch")
     from benchmarks.torch_vit import ViT as TorchViT
 
@@ -42,7 +42,7 @@ def test_pytorch_trains_a_model_with_as_many_parameters():
         assert twin == num_parameters(config_of(shape))
 
 
-def test_a_model_by_name_has_its_own_sizes_and_the_flags_batch():
+def test_a_named_model_has_its_own_sizes_and_the_batch_size_of_the_flag():
     flags = Shape(batch=8, threads=1, activation="gelu_tanh")
     for name in ("B/16", *(f"{size}/4" for size in PRESETS)):
         shape = shape_of(Options(shape=flags, model=name))
@@ -52,12 +52,12 @@ def test_a_model_by_name_has_its_own_sizes_and_the_flags_batch():
 
 
 @pytest.mark.parametrize("model", ["resnet-20", "hybrid-B/16", "B16"])
-def test_a_model_that_the_peers_do_not_have_is_refused(model):
+def test_a_model_that_the_other_frameworks_lack_is_refused(model):
     with pytest.raises(UserError, match=model):
         shape_of(Options(model=model))
 
 
-def test_wrong_numbers_are_a_users_mistake():
+def test_invalid_numbers_raise_a_user_error():
     with pytest.raises(UserError, match="rounds is 0"):
         Options(rounds=0)
     with pytest.raises(UserError, match="num_heads 5"):
@@ -74,7 +74,7 @@ def test_wrong_numbers_are_a_users_mistake():
         (Options(model="B/16", name="mine"), "mine"),
     ],
 )
-def test_files_are_called_by_what_was_measured(options, expected):
+def test_file_names_say_what_was_measured(options, expected):
     assert file_name(options, "inference") == expected
 
 
@@ -87,7 +87,7 @@ def test_files_are_called_by_what_was_measured(options, expected):
         ("fp asimd bf16", True),
     ],
 )
-def test_bfloat16_is_measured_where_the_cpu_has_it(flags, able, monkeypatch):
+def test_bfloat16_is_measured_if_the_cpu_supports_it(flags, able, monkeypatch):
     monkeypatch.setattr(host, "_cpuinfo", lambda: f"flags : {flags}\n")
     monkeypatch.setattr(runner, "installed", lambda name: name != "jax")
     found, (jax, *bf16) = contenders(["jax", "torch", "torch-bf16"], TINY)
@@ -99,7 +99,7 @@ def test_bfloat16_is_measured_where_the_cpu_has_it(flags, able, monkeypatch):
     assert contenders(["torch-bf16"], gpu) == (["minivit", "torch-bf16"], [])
 
 
-def test_contenders_take_turns_in_processes_of_their_own(capsys):
+def test_contenders_take_turns_in_separate_processes(capsys):
     results = measure(["minivit"], TINY, train=True, rounds=2, steps=1)
     said = capsys.readouterr().err
     assert "round 1 of 2: minivit " in said
@@ -111,7 +111,7 @@ def test_contenders_take_turns_in_processes_of_their_own(capsys):
         assert result.peak_bytes > 2**20
 
 
-def test_a_terminal_sees_whose_turn_it_is_in_which_round(capsys, monkeypatch):
+def test_a_terminal_shows_the_current_contender_and_round(capsys, monkeypatch):
     monkeypatch.setattr(runner.sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(runner, "Worker", lambda *_: SimpleNamespace(run=answer, stop=stop))
     stopped = []
@@ -130,12 +130,12 @@ def test_a_terminal_sees_whose_turn_it_is_in_which_round(capsys, monkeypatch):
     assert len(stopped) == 2
 
 
-def test_a_contender_that_dies_is_an_error_and_not_a_figure():
+def test_a_contender_that_crashes_is_an_error():
     with pytest.raises(RuntimeError, match="nobody"):
         measure(["nobody"], TINY, train=True, rounds=1, steps=1)
 
 
-def test_ratios_are_taken_round_by_round_and_the_limit_from_the_products():
+def test_ratios_are_per_round_and_the_limit_comes_from_matrix_products():
     shape = Shape(batch=10, threads=2)
     results = {
         "minivit": Result([1.0, 2.0, 4.0], 100_000_000),
@@ -151,7 +151,7 @@ def test_ratios_are_taken_round_by_round_and_the_limit_from_the_products():
     assert "2.00 (1.00–3.00)" in markdown([ours, theirs, limit])
 
 
-def test_a_report_is_a_table_a_file_of_numbers_and_a_plot(tmp_path, monkeypatch):
+def test_a_report_has_a_table_a_data_file_and_a_plot(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     results = {"minivit": Result([1.0], 1), "gemm": Result([1.0], 1)}
     rows = table_rows(results, TINY, True)
@@ -165,14 +165,14 @@ def test_a_report_is_a_table_a_file_of_numbers_and_a_plot(tmp_path, monkeypatch)
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
-def test_a_sweep_changes_one_size_and_what_hangs_on_it():
+def test_a_sweep_changes_one_size_and_what_depends_on_it():
     wide = sweep._with(Shape(), "dim", 384)
     assert (wide.dim, wide.num_heads) == (384, 6)
     large = sweep._with(Shape(), "image_size", 64)
     assert (large.image_size, large.batch) == (64, 32)
 
 
-def test_a_sweep_over_threads_ends_in_their_speed_up():
+def test_a_sweep_over_threads_reports_the_speed_up():
     measured = {1: {"minivit": 50.0, "torch": 40.0}, 2: {"minivit": 95.0, "torch": 60.0}}
     *_, last = sweep._table("threads", measured).splitlines()
     assert last == "| 2 over 1 | 1.90× | 1.50× |"
@@ -180,7 +180,7 @@ def test_a_sweep_over_threads_ends_in_their_speed_up():
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_images_of_224_pixels_in_patches_of_4_are_3137_tokens_long(train):
+def test_images_of_224_pixels_in_patches_of_4_give_3137_tokens(train):
     shape = dataclasses.replace(TINY, image_size=224, patch_size=4, batch=2)
     assert shape.tokens == 3137
     results = measure(["minivit"], shape, train, rounds=1, steps=1)
@@ -188,14 +188,14 @@ def test_images_of_224_pixels_in_patches_of_4_are_3137_tokens_long(train):
     assert f"| {results['minivit'].peak_bytes / 1e6:.0f} MB |" in markdown(rows)
 
 
-def test_on_a_gpu_the_fused_step_is_what_is_timed():
+def test_on_a_gpu_the_fused_step_is_timed():
     shape = dataclasses.replace(TINY, dim=32, activation="gelu_tanh")
     stepper = on_gpu.make_stepper(shape, "fp32", OnCpu())
     loss = stepper.train(stepper.prepare(0), 0, 1e-3).loss
     assert float(loss) == pytest.approx(math.log(10), rel=1e-3)  # of a head of zeros
 
 
-def test_the_table_of_a_gpu_compares_like_with_like():
+def test_the_gpu_table_compares_like_with_like():
     seconds = {"minivit-bf16": 1.0, "minivit-tf32": 4.0, "torch-bf16-compiled": 2.0}
     seconds |= {"torch-bf16": 3.0, "torch": 6.0, "copy": 1.0, "gemm": 1.0}
     results = {name: Result([s, s], 0) for name, s in seconds.items()}

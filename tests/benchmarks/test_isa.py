@@ -1,4 +1,5 @@
-"""Held to AVX2, no contender's thread uses AVX-512; the libraries say so, and Linux does."""
+"""Restricted to AVX2, no contender's thread uses AVX-512, according to both the libraries and
+Linux."""
 
 import json
 import os
@@ -54,7 +55,7 @@ print(any(0 <= age < lived for age in ages))  # what is older comes from the par
 
 
 def run(program: str, isa_name: str, *arguments: str):
-    """The last line that it prints, from JSON."""
+    """The last line that it prints, parsed as JSON."""
     variables = {key: v for key, v in os.environ.items() if key not in isa.avx2()}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -68,7 +69,7 @@ def run(program: str, isa_name: str, *arguments: str):
 
 
 @pytest.mark.skipif(host.instruction_set() not in ("AVX2", "AVX-512"), reason="an x86-64 CPU")
-def test_numpy_takes_avx2_and_openblas_its_haswell_kernels():
+def test_numpy_uses_avx2_and_openblas_its_haswell_kernels():
     kernels, found = run(LIBRARIES, "avx2")
     assert set(kernels) <= {"haswell"}
     assert not [name for name in found if name.startswith(("avx512", "x86_v4"))]
@@ -82,7 +83,7 @@ def test_numpy_takes_avx2_and_openblas_its_haswell_kernels():
         ("torch-compiled", "avx2"),
     ],
 )
-def test_a_contender_uses_avx512_unless_held_to_avx2(name, isa_name):
+def test_a_contender_uses_avx512_unless_restricted_to_avx2(name, isa_name):
     if name.startswith("torch") and find_spec("torch") is None:
         pytest.skip("no PyTorch")
     capability = "AVX2" if isa_name == "avx2" else "AVX512"
@@ -100,7 +101,7 @@ def test_every_worker_starts_with_the_variables(name, monkeypatch):
     assert os.environ.items() - started.items() == {("OPENBLAS_CORETYPE", "SkylakeX")}
 
 
-def test_numpy_is_told_the_names_that_it_knows_here(monkeypatch):
+def test_numpy_gets_only_feature_names_that_it_knows_here(monkeypatch):
     found = ["X86_V3", "X86_V4", "AVX512_ICL"]
     monkeypatch.setattr(
         isa.np, "show_config", lambda mode: {"SIMD Extensions": {"baseline": [], "found": found}}
@@ -133,7 +134,7 @@ def test_a_cpu_without_avx2_is_refused(monkeypatch):
         shape_of(Options(shape=TINY))
 
 
-def test_who_cannot_be_held_to_avx2_is_left_out(monkeypatch):
+def test_contenders_that_cannot_be_restricted_to_avx2_are_left_out(monkeypatch):
     monkeypatch.setattr("benchmarks.runner.installed", lambda name: True)
     monkeypatch.setattr("benchmarks.runner.cpu_has_bf16", lambda: True)
     monkeypatch.setattr("benchmarks.runner.cpu_has_avx512", lambda: True)

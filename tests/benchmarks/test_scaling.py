@@ -1,4 +1,4 @@
-"""What more ranks could gain follows from what was measured, by formulas with known answers."""
+"""The predicted gain from more ranks, computed from measurements, against known answers."""
 
 import json
 
@@ -28,7 +28,7 @@ FREE = Network(0.0, 1e30)
     ("ranks", "network", "expected"),
     [
         (1, Network(1.0, 1.0), 0.0),
-        (2, Network(0.0, 1e6), 1.0),  # a ring: a half there, a half back
+        (2, Network(0.0, 1e6), 1.0),  # a ring: half in each phase
         (4, Network(0.0, 1e6), 1.5),
         (1024, Network(1.0, 1e12), 20.0),  # a tree: ten levels up, ten down
     ],
@@ -40,33 +40,33 @@ def test_an_all_reduce_of_a_megabyte(ranks, network, expected):
 @pytest.mark.parametrize(
     ("whole", "backward", "expected"),
     [
-        (1.0, 100.0, 0.2),  # the last of five pieces has nothing to hide behind
-        (1.0, 0.5, 0.6),  # four fifths of backward hide as much
+        (1.0, 100.0, 0.2),  # the last of five chunks has no computation left to overlap with
+        (1.0, 0.5, 0.6),  # four fifths of backward overlap with as much communication
         (1.0, 0.0, 1.0),
         (0.0, 1.0, 0.0),
     ],
 )
-def test_what_backward_does_not_hide(whole, backward, expected):
+def test_communication_not_hidden_behind_backward(whole, backward, expected):
     assert exposed_seconds(whole, backward, 5) == pytest.approx(expected)
 
 
-def test_a_step_is_the_sum_of_its_parts():
+def test_a_step_takes_the_sum_of_its_parts():
     assert step_seconds(1, 64, COST, FREE) == pytest.approx(0.64 + 0.2 + 0.064)
     assert step_seconds(3, 64, COST, FREE) == pytest.approx(0.22 + 0.2 + 0.064)
     slow = Network(0.0, 1e6)  # 4/3 s of all-reduce behind 0.22 · 2/3 · 4/5 s of backward
     exposed = 4 / 3 - 0.22 * 2 / 3 * 0.8
     assert step_seconds(3, 64, COST, slow) == pytest.approx(0.22 + 0.2 + 0.064 + exposed)
-    shared = COST._replace(shared=True)  # a third of the optimizer; directions are not hidden
+    shared = COST._replace(shared=True)  # a third of the optimizer; directions do not overlap
     expected = 0.22 + 0.2 / 3 + 0.064 + exposed + 4 / 3
     assert step_seconds(3, 64, shared, slow) == pytest.approx(expected)
 
 
-def test_without_a_network_to_cross_ranks_gain_what_images_cost():
+def test_with_a_free_network_the_speed_up_is_the_number_of_ranks():
     cost = COST._replace(fixed=0.0, prepare=0.0)
     assert speed_ups([1, 2, 64], 64, cost, FREE) == pytest.approx([1, 2, 64])
 
 
-def test_costs_come_from_two_steps():
+def test_costs_are_fitted_from_two_step_times():
     whole = {"step": 1.0, "images": 80, "prepare": 0.4, "bytes": 7, "pieces": 3, "shared": True}
     assert cost_of(whole, {"step": 0.3, "images": 10}) == pytest.approx(
         (0.01, 0.2, 0.005, 7, 3, True)
@@ -75,11 +75,11 @@ def test_costs_come_from_two_steps():
 
 
 def test_the_network_between_two_ranks():
-    told = {"shortest": 20e-6, "all_reduce": 1020e-6, "bytes": 1_000_000}
-    assert network_of(told) == pytest.approx((10e-6, 1e9))
+    timings = {"shortest": 20e-6, "all_reduce": 1020e-6, "bytes": 1_000_000}
+    assert network_of(timings) == pytest.approx((10e-6, 1e9))
 
 
-def test_two_real_ranks_are_timed():
+def test_two_real_ranks_can_be_timed():
     pytest.importorskip("mpi4py")
     try:
         found = scaling.started("Nano/4", images=8, ranks=2, threads=1, steps=1)
@@ -92,7 +92,7 @@ def test_two_real_ranks_are_timed():
     assert found["pieces"] > 1
 
 
-def test_a_clock_counts_sums_once():
+def test_a_clock_counts_each_sum_once():
     class Slow(World):
         def add(self, array):
             pass
@@ -110,7 +110,7 @@ def test_a_clock_counts_sums_once():
 
 
 def measured(model, images, ranks, threads, steps):
-    """Times that a formula gives."""
+    """Times computed by a formula."""
     step = 0.1 + 0.005 * images / (ranks * threads)
     return {
         "ranks": ranks,
@@ -126,16 +126,16 @@ def measured(model, images, ranks, threads, steps):
     }
 
 
-def test_tables_and_figure_tell_measured_from_computed(monkeypatch, capsys, tmp_path):
+def test_tables_and_figure_distinguish_measured_from_computed(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(scaling, "started", measured)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     monkeypatch.setattr(scaling.scaling_report, "RESULTS", tmp_path)
     options = Options(models=("Micro/4",), images=(128,), batches=(256,), write="here")
     assert main(options) == 0
     table = capsys.readouterr().out.split("## ")[-1]
-    told = (tmp_path / "here.md").read_text(encoding="utf-8")
+    timings = (tmp_path / "here.md").read_text(encoding="utf-8")
     row = "| Micro/4 | 128 | 740.0 ms | 180.0 ms | 420.0 ms | 50.0 ms | 20.0 ms, 4.8% | 60% | 1.00"
-    assert row in told.split("## Computed")[0]
+    assert row in timings.split("## Computed")[0]
     assert "Computed: Micro/4, batch 256, 3.2 MB" in table
     assert "| ranks | 1 | 2 | 4 | 8 | 16 | 32 | 64 | 128 | 256 |" in table
     content = json.loads((tmp_path / "here.json").read_text(encoding="utf-8"))
@@ -145,11 +145,11 @@ def test_tables_and_figure_tell_measured_from_computed(monkeypatch, capsys, tmp_
 
 
 def table_names(table):
-    """The networks that have a row."""
+    """The names of the networks that have a row."""
     return [line.split(" | ")[0][2:] for line in table.splitlines() if "| " in line][1:]
 
 
-def test_points_are_measured_and_lines_computed():
+def test_points_are_measured_and_lines_are_computed():
     turns = {
         name: measured("", images, ranks, threads, 1)
         for name, (images, ranks, threads) in {
@@ -170,8 +170,6 @@ def test_points_are_measured_and_lines_computed():
     assert all(max(line.get_xdata()) == 1024 for line in axes.lines if line not in dots)
 
 
-def test_as_many_batches_as_models():
-    with pytest.raises(
-        UserError, match="2 --models, 1 --images, 1 --batches; give the same number"
-    ):
+def test_the_number_of_batches_must_match_the_number_of_models():
+    with pytest.raises(UserError, match="2 --models, 1 --images, 1 --batches; give as many"):
         Options(models=("Nano/4", "Micro/4"), images=(8,), batches=(8,))

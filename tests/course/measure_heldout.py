@@ -1,6 +1,7 @@
-"""What the grader says of the held-out answers: python tests/course/measure_heldout.py [EXERCISE …]
+"""What the grader says about the held-out answers: python tests/course/measure_heldout.py [EXERCISE
+…]
 
-Prints every answer that it did not tell by its right name, and the counts."""
+Prints every answer whose mistake was not identified correctly, and the counts."""
 
 import re
 import sys
@@ -17,7 +18,7 @@ from minivit import course
 
 
 def judge(answer: Answer) -> tuple[str, str]:
-    """(right, refused, accepted, named, miscalled or vague; the grader's words)."""
+    """(right, refused, accepted, named, miscalled or vague; the grader's message)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         verdict = course.check(answer.exercise, answer.answer)
@@ -31,7 +32,7 @@ def judge(answer: Answer) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Judge all, or those of some exercises."""
+    """Judge all answers, or those to the given exercises."""
     counts: Counter[str] = Counter()
     for number, answer in enumerate(ANSWERS):
         if sys.argv[1:] and not answer.exercise.startswith(tuple(sys.argv[1:])):

@@ -1,9 +1,9 @@
-"""What a reader gets who pastes a chapter's lines in the place of an answer.
+"""Whether lines pasted from a chapter pass as an answer.
 
-The lines are run with the exercise's arguments under their own names, and with the letters of the
-stub's docstring for the lengths of their axes; every array that they make is held against the right
-results. The chapter's functions, its own and those that it imports, are called with the arguments
-too. So a paste passes if some line, or some part of what some function returns, is each result.
+The lines are run with the exercise's arguments as variables, and with the letters in the stub's
+docstring as axis lengths; every array that they produce is compared with the right results. The
+functions that the chapter defines or imports are called with the arguments too. A paste passes if
+each result equals an array from some line, or part of what some function returns.
 """
 
 import ast
@@ -30,21 +30,21 @@ CHECK = re.compile(r'course\.check\(\s*"(\d\d\.[a-z])"')
 SHAPE = re.compile(r"((?:\w+, )*\w+) \(([^)]*)\)")
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 LINES = 3000
-"""After how many lines a call is given up: it trains something."""
+"""A call is aborted after this many lines: it trains something."""
 
 
 class TooLongError(Exception):
-    """A call runs through too many lines."""
+    """A call executes too many lines."""
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """Its code before the exercises.
+    """A chapter's code before the exercises.
 
     lines: top-level statements, compiled: (code, names that it reads, names that it binds, whether
         a loop makes them).
-    functions: those that it defines and those that it imports. looping: which of its own loop.
-    scope: what the lines find beside the arguments.
+    functions: those that it defines or imports. looping: which of its own functions loop.
+    scope: what the lines can use in addition to the arguments.
     stubs: the docstrings of the exercises. shown: what was printed before each exercise.
     """
 
@@ -57,7 +57,7 @@ class Chapter:
 
 
 def read(path: Path) -> Chapter:
-    """A chapter's notebook."""
+    """Read a chapter's notebook."""
     scope: dict[str, Any] = {"np": np, "math": math, "print": lambda *parts, **options: None}
     chapter = Chapter([], {}, set(), scope, {}, {})
     printed: list[str] = []
@@ -85,12 +85,12 @@ def _take(chapter: Chapter, statement: ast.stmt) -> None:
     if isinstance(statement, ast.Import | ast.ImportFrom):
         if "matplotlib" not in ast.unparse(statement):
             before = set(chapter.scope)
-            with contextlib.suppress(ModuleNotFoundError):  # IPython, which only shows
+            with contextlib.suppress(ModuleNotFoundError):  # IPython, which only displays
                 exec(code, chapter.scope)
             new = {name: chapter.scope[name] for name in chapter.scope.keys() - before}
             chapter.functions.update({k: f for k, f in new.items() if inspect.isfunction(f)})
     elif isinstance(statement, ast.FunctionDef):
-        with contextlib.suppress(NameError):  # a default that only a training makes
+        with contextlib.suppress(NameError):  # a default that only a training run creates
             exec(code, chapter.scope)
         if statement.name not in chapter.scope:
             return
@@ -144,7 +144,7 @@ def pasted(chapter: Chapter, exercise: Exercise) -> bool:
 
 
 def _made(chapter: Chapter, exercise: Exercise, arguments: tuple) -> Iterator[tuple[str, Any]]:
-    """Every array that the chapter's code makes of the arguments, and where."""
+    """Every array that the chapter's code computes from the arguments, with where it was found."""
     names = list(inspect.signature(exercise.answer).parameters)
     given = dict(zip(names, arguments, strict=True))
     letters = _letters(chapter.stubs[exercise.name], given)
@@ -168,7 +168,7 @@ def _made(chapter: Chapter, exercise: Exercise, arguments: tuple) -> Iterator[tu
 
 
 def _letters(stub: str, given: dict[str, Any]) -> dict[str, int]:
-    """The lengths that the docstring names: "x (B, T, C)"."""
+    """The axis lengths that the docstring names: "x (B, T, C)"."""
     letters = {}
     for names, shape in SHAPE.findall(stub.split("->")[0]):
         for name in names.split(", "):
@@ -195,7 +195,7 @@ def _call(function: Callable, given: dict, letters: dict[str, int], way: str) ->
 
 
 def _limited(run: Callable[[], Any]) -> Any:
-    """What it returns; None where it fails, or trains."""
+    """What `run` returns; None if it fails or runs too long."""
     count = 0
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
@@ -210,14 +210,14 @@ def _limited(run: Callable[[], Any]) -> Any:
     try:
         with np.errstate(all="ignore"):
             return run()
-    except Exception:  # pasted lines need not fit
+    except Exception:  # pasted lines may not work
         return None
     finally:
         sys.settrace(before)
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The arrays and numbers in tuples, lists and dicts, by where they are."""
+    """The arrays and numbers in nested tuples, lists and dicts, with their paths."""
     if isinstance(value, np.ndarray | np.generic | int | float):
         yield path, value
     elif isinstance(value, tuple | list | dict):
@@ -227,14 +227,14 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _loops(chapter: Chapter, label: str) -> bool:
-    """Whether a loop makes it."""
+    """Whether the value with this label comes from a loop."""
     name = label.split(":")[0]
     return name in chapter.looping or name.startswith("loop ")
 
 
 def printed(chapter: Chapter, exercise: Exercise) -> bool:
-    """Whether all numbers of the answer are in one printed line, side by side. A single short
-    number is printed in many places, and says nothing."""
+    """Whether all numbers of the answer are adjacent in one printed line. A single short number
+    does not count, because it is printed in many places."""
     answer = exercise.answer
     if isinstance(answer, str) or (np.ndim(answer) == 0 and len(f"{answer:.6g}") < 5):
         return False

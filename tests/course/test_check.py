@@ -1,4 +1,4 @@
-"""`course.check` on answers as a student writes them: what is said of each."""
+"""`course.check` on answers as a student would write them, and its message for each."""
 
 import math
 
@@ -19,7 +19,7 @@ def said(name, answer) -> str:
     return verdict.words
 
 
-# --- 04.b, LayerNorm backward: written anew here, not taken from the exercise
+# --- 04.b, LayerNorm backward: written independently here, not taken from the exercise
 
 
 def right(dy, xhat, rstd, gamma):
@@ -34,13 +34,13 @@ def mean(a):
     return a.mean(-1, keepdims=True)
 
 
-def test_another_way_to_the_right_answer_passes():
+def test_a_right_answer_written_differently_passes():
     verdict = course.check("04.b", right)
     assert verdict
     assert "confirmed by finite differences" in verdict.words
 
 
-def test_a_dropped_mean_term():
+def test_a_missing_mean_term_is_named():
     def answer(dy, xhat, rstd, gamma):
         _, dgamma, dbeta = right(dy, xhat, rstd, gamma)
         d = dy * gamma
@@ -49,7 +49,7 @@ def test_a_dropped_mean_term():
     assert "the term mean(dxhat) is missing" in said("04.b", answer)
 
 
-def test_gamma_outside_the_mean():
+def test_gamma_outside_the_mean_is_named():
     def answer(dy, xhat, rstd, gamma):
         _, dgamma, dbeta = right(dy, xhat, rstd, gamma)
         return gamma * (dy - mean(dy) - xhat * mean(dy * xhat)) * rstd, dgamma, dbeta
@@ -57,7 +57,7 @@ def test_gamma_outside_the_mean():
     assert "gamma is outside the means" in said("04.b", answer)
 
 
-def test_a_missing_sum_over_the_batch():
+def test_a_missing_sum_over_the_batch_is_named():
     def answer(dy, xhat, rstd, gamma):
         dx, _, dbeta = right(dy, xhat, rstd, gamma)
         return dx, (dy * xhat).sum(1), dbeta
@@ -66,7 +66,7 @@ def test_a_missing_sum_over_the_batch():
     assert "taken over axis 1 instead of axis (0, 1)" in words
 
 
-def test_means_over_the_wrong_axis():
+def test_means_over_the_wrong_axis_are_named():
     def answer(dy, xhat, rstd, gamma):
         _, dgamma, dbeta = right(dy, xhat, rstd, gamma)
         d = gamma * dy
@@ -76,7 +76,7 @@ def test_means_over_the_wrong_axis():
     assert "over the batch (axis 0)" in said("04.b", answer)
 
 
-def test_a_changed_argument():
+def test_a_modified_argument_is_named():
     def answer(dy, xhat, rstd, gamma):
         result = right(dy, xhat, rstd, gamma)
         dy *= gamma
@@ -85,7 +85,7 @@ def test_a_changed_argument():
     assert "an argument was changed in place" in said("04.b", answer)
 
 
-def test_float64_is_right_with_a_note():
+def test_float64_passes_with_a_note():
     def answer(dy, x):
         return right_gelu(dy, x) * np.sqrt(np.float64(1.0))
 
@@ -94,7 +94,7 @@ def test_float64_is_right_with_a_note():
     assert "Note: dx is float64, although the arguments are float32" in verdict.words
 
 
-def test_the_failing_case_is_handed_out():
+def test_the_failing_case_is_available():
     def answer(dy, xhat, rstd, gamma):
         return dy, *right(dy, xhat, rstd, gamma)[1:]
 
@@ -107,7 +107,7 @@ def test_the_failing_case_is_handed_out():
     assert not course.case("04.b").found, "right now"
 
 
-def test_an_exception_says_where_in_the_readers_code():
+def test_an_exception_points_to_the_readers_code():
     def answer(dy, xhat, rstd, gamma):
         wide = dy.reshape(-1)
         return wide @ gamma
@@ -117,7 +117,7 @@ def test_an_exception_says_where_in_the_readers_code():
     assert course.case("04.b").arguments["dy"].ndim == 3
 
 
-def test_two_mistakes_are_named_both():
+def test_two_mistakes_are_both_named():
     def answer(dy, xhat, rstd, gamma):
         dx = dy - mean(dy) - xhat * mean(dy * xhat)
         return dx, *right(dy, xhat, rstd, gamma)[1:]
@@ -128,11 +128,11 @@ def test_two_mistakes_are_named_both():
     assert "and as if" in words
 
 
-def test_a_number_that_fits_nothing_is_no_factor():
+def test_an_unrelated_number_is_not_called_a_factor():
     assert "times what it should be" not in said("08.e", lambda *a: 7.0)
 
 
-def test_a_loop_where_none_is_allowed():
+def test_a_loop_where_none_is_allowed_is_refused():
     def answer(dprobs, probs):
         rows = [p * (d - (d * p).sum()) for d, p in zip(dprobs, probs, strict=True)]
         return np.array(rows) if probs.ndim == 2 else right_rows(dprobs, probs)
@@ -150,7 +150,7 @@ def right_gelu(dy, x):
     return (dy * (cdf + x * density)).astype(x.dtype)
 
 
-# --- fingerprints that need no knowledge of the exercise
+# --- mistakes that are recognized in any exercise
 
 
 def linear(x, weight):
@@ -163,7 +163,7 @@ def linear_backward(dout, x, weight):
 
 @pytest.fixture(autouse=True, scope="module")
 def exercises():
-    """Two exercises of our own."""
+    """Two exercises defined for these tests."""
     find("04.a")
 
     def draw(rng, size):
@@ -210,11 +210,11 @@ def changed(change_dx=lambda a: a, change_dweight=lambda a: a):
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
-def test_what_is_said_of_a_wrong_function(answer, words):
+def test_the_message_for_a_wrong_function(answer, words):
     assert words in said("99.a", answer)
 
 
-def test_a_right_function_beside_finite_differences():
+def test_a_right_function_is_confirmed_by_finite_differences():
     verdict = course.check("99.a", linear_backward)
     assert verdict
     assert verdict.words.startswith(
@@ -223,7 +223,7 @@ def test_a_right_function_beside_finite_differences():
 
 
 def test_finite_differences_find_a_wrong_reference(monkeypatch):
-    """Should an exercise's own answer be wrong, its gradient check says so."""
+    """If an exercise's own answer is wrong, its gradient check reports it."""
     wrong = Exercise(
         "99.c", lambda dout, x, weight: (dout @ weight.T, 2 * (x.T @ dout)), ("dx", "dweight"),
         EXERCISES["99.a"].inputs, forward=gradient_of(linear, "dx", "dweight"),
@@ -232,14 +232,14 @@ def test_finite_differences_find_a_wrong_reference(monkeypatch):
     assert "finite differences" in said("99.c", wrong.answer)
 
 
-def test_numbers():
+def test_numbers_as_answers():
     assert course.check("99.b", 22_050_664)
     assert "biases were left out" in said("99.b", 21_000_000)
     assert "3 is not right" in said("99.b", 3)
     assert "is not right" in said("99.b", "many")
 
 
-def test_a_question_with_choices():
+def test_a_multiple_choice_question():
     question("99.d", "b", a="too few", b="both, as in the figure", c="too many")
     verdict = course.check("99.d", "b")
     assert verdict
@@ -251,11 +251,11 @@ def test_a_question_with_choices():
     del EXERCISES["99.d"]
 
 
-def test_an_exercise_that_is_none():
+def test_an_unknown_exercise_is_refused():
     with pytest.raises(UserError, match=r"no exercise '04\.z'; expected one of 04\.a, 04\.b"):
         course.check("04.z", right)
 
 
-def test_a_verdict_is_true_where_it_passed():
+def test_a_verdict_is_true_if_the_answer_passed():
     assert Verdict("01.a", True, "right")
     assert not Verdict("01.a", False, "no")

@@ -1,4 +1,5 @@
-"""Every exercise of the course: the right answer passes, each usual wrong one is called by name."""
+"""Every exercise of the course: the right answer passes, and each common wrong answer is
+identified."""
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from minivit.course.trial import unpacked
 from minivit.errors import UserError
 
 with pytest.raises(UserError):
-    find("")  # which loads them all
+    find("")  # loads them all
 
 NAMES = sorted(EXERCISES)
 FUNCTIONS = [name for name in NAMES if callable(EXERCISES[name].answer)]
@@ -19,7 +20,7 @@ PLAIN = [name for name in FUNCTIONS if EXERCISES[name].grade is None]
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    """An answer that is trained with is so for a few steps."""
+    """Answers that are used in training are trained for only a few steps."""
     monkeypatch.setenv("MINIVIT_COURSE_SMALL", "1")
 
 
@@ -31,7 +32,7 @@ def test_the_right_answer_passes(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_usual_mistake_is_refused_by_its_name(name):
+def test_every_common_mistake_is_refused_and_named(name):
     mistakes = EXERCISES[name].mistakes
     assert len(mistakes) >= 3
     assert len({mistake.words for mistake in mistakes}) == len(mistakes)
@@ -55,8 +56,8 @@ def test_stubs_do_not_pass(name):
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_hidden_shape_is_not_one(name):
-    """Axes of one length would hide a transposition."""
+def test_hidden_arguments_vary(name):
+    """If axes always had the same lengths, a transposition could go unnoticed."""
     exercise = EXERCISES[name]
     drawn = [exercise.inputs(np.random.default_rng(100 + size), size) for size in range(3)]
     shapes = {str([np.shape(a) for a in arguments]) for arguments in drawn}
@@ -74,8 +75,8 @@ def is_float(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if is_float(name)])
-def test_faults_of_every_kind_are_named(name):
-    """Changed arguments, another shape, NaN: whatever the exercise. float64 is only noted."""
+def test_every_kind_of_fault_is_named(name):
+    """Modified arguments, a wrong shape, NaN: in every exercise. float64 only gets a note."""
     right = EXERCISES[name].answer
 
     def first(change):

@@ -1,6 +1,7 @@
-"""The grader on answers that its registry was not written from; the two are kept apart.
+"""The grader on held-out answers, which were not used to write its registry; the two are kept
+separate.
 
-`python tests/course/measure_heldout.py` prints what was said of each that is not told by its name.
+`python tests/course/measure_heldout.py` prints the grader's message for each misidentified answer.
 """
 
 import ast
@@ -19,9 +20,9 @@ REGISTRY = Path(minivit.course.__file__).parent / "exercises"
 
 @pytest.fixture(scope="module")
 def counts():
-    """How many answers were right, refused, accepted, named, miscalled, vague; of every fourth, as
-    all take most of a minute: `measure_heldout.py` tries them."""
-    with threadpool_limits(1):  # arrays are small: a second thread only waits
+    """How many answers were right, refused, accepted, named, miscalled, vague. Only every fourth is
+    tried, as all would take most of a minute; `measure_heldout.py` tries them all."""
+    with threadpool_limits(1):  # the arrays are too small for a second thread to help
         return Counter(judge(answer)[0] for answer in ANSWERS[::4])
 
 
@@ -35,8 +36,8 @@ def test_the_grader_on_the_heldout_answers(counts):
 
 
 def given_to(call: str, folder: Path) -> dict[tuple[str, str], str]:
-    """The functions that a folder's files hand to `wrong` or `Mistake`, by exercise and code; the
-    exercise is "" where the call does not say which it is about."""
+    """The functions passed to `wrong` or `Mistake` in a folder's files, by exercise and code; the
+    exercise is "" if the call does not name it."""
     found = {}
     for path in sorted(folder.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -51,7 +52,7 @@ def given_to(call: str, folder: Path) -> dict[tuple[str, str], str]:
                     function = defined.get(getattr(part, "id", ""), part)
                     if isinstance(function, ast.FunctionDef | ast.Lambda):
                         for name in about.get(id(node), [""]):
-                            found[name, normalised(function)] = f"{path.name}:{node.lineno}"
+                            found[name, normalized(function)] = f"{path.name}:{node.lineno}"
     return found
 
 
@@ -69,8 +70,8 @@ def exercises_of(node: ast.AST) -> list[str]:
     return [name.value for name in names if isinstance(name, ast.Constant)]
 
 
-def normalised(function: ast.FunctionDef | ast.Lambda) -> str:
-    """A function's body whose names are numbers, in the order in which they come."""
+def normalized(function: ast.FunctionDef | ast.Lambda) -> str:
+    """A function's body, with names replaced by numbers in order of appearance."""
     body = function.body if isinstance(function.body, list) else [function.body]
     names: dict[str, str] = {}
     parts = []
@@ -87,7 +88,7 @@ def normalised(function: ast.FunctionDef | ast.Lambda) -> str:
     return " ".join(parts)
 
 
-def test_no_heldout_answer_is_a_mistake_of_the_registry():
+def test_no_heldout_answer_is_also_in_the_registry():
     registry, heldout = given_to("Mistake", REGISTRY), given_to("wrong", HERE)
     assert len(registry) > 200 < len(heldout)
     alike = []

@@ -1,4 +1,4 @@
-"""Nano, trained with gradients and an Adam that a reader wrote."""
+"""Nano, trained with a reader's own gradients and Adam."""
 
 import ast
 import inspect
@@ -20,7 +20,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 def function_in(path: Path, name: str) -> ast.FunctionDef:
-    """A notebook's own definition of a function."""
+    """A function's definition in a notebook."""
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code" and f"def {name}(" in "".join(cell["source"]):
             for node in ast.parse("".join(cell["source"])).body:
@@ -30,7 +30,7 @@ def function_in(path: Path, name: str) -> ast.FunctionDef:
 
 
 def reader():
-    """Backward and Adam of the solutions: in another style than the course's own."""
+    """The solutions' backward and Adam, in a different style from the course's code."""
     path, scope = NOTEBOOKS / "solutions" / "09_training.ipynb", {"np": np, "math": math}
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
@@ -44,21 +44,21 @@ def short(monkeypatch):
     monkeypatch.setenv("MINIVIT_COURSE_SMALL", "1")
 
 
-def test_the_chapter_shows_the_loop_that_is_run():
+def test_the_chapter_shows_the_training_loop_that_runs():
     shown = function_in(NOTEBOOKS / "09_training.ipynb", "train_by_hand")
     run = ast.parse(inspect.getsource(nano.train_by_hand)).body[0]
     assert ast.unparse(shown) == ast.unparse(run)
     assert len(ast.unparse(shown).splitlines()) <= 35
 
 
-def test_a_right_pair_in_another_style_trains(short, capsys):
+def test_right_functions_in_another_style_train_the_model(short, capsys):
     verdict = course.check("09.f", reader())
     assert verdict, verdict
     assert "test images classified correctly" in verdict.words
     assert capsys.readouterr().out.startswith("epoch 1: ")
 
 
-def test_two_ways_to_write_it_train_alike():
+def test_two_implementations_train_alike():
     data = shapes.load(num_train=64, num_test=1).train
     images = (data.images / 255 - 0.5).astype(np.float32)
     with threadpool_limits(1):
@@ -74,7 +74,7 @@ def test_two_ways_to_write_it_train_alike():
         assert not np.array_equal(array, before[name].data)
 
 
-def test_a_wrong_gradient_is_told_before_anything_is_trained(monkeypatch):
+def test_a_wrong_gradient_is_reported_before_training(monkeypatch):
     monkeypatch.setattr(nano, "train_by_hand", lambda *a: pytest.fail("trained"))
     backward, adam = reader()
 
@@ -89,7 +89,7 @@ def test_a_wrong_gradient_is_told_before_anything_is_trained(monkeypatch):
     assert "it says: not done yet" in course.check("09.f", (backward, None)).words
 
 
-def test_what_learns_nothing_is_refused(monkeypatch):
+def test_functions_that_learn_nothing_are_refused(monkeypatch):
     monkeypatch.delenv("MINIVIT_COURSE_SMALL", raising=False)
     monkeypatch.setattr(nano, "size", lambda full, small: nano.ENOUGH if full < 1 else small)
     seen = []

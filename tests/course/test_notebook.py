@@ -1,4 +1,4 @@
-"""What the notebooks share: sizes, sliders, the model that is trained once."""
+"""Helpers that the notebooks share: sizes, sliders, a model that is trained only once."""
 
 import contextlib
 import io
@@ -14,14 +14,14 @@ from minivit.course.folding import is_drawing
 from minivit.engine import RECIPES, Trainer
 
 
-def test_size_follows_the_environment(monkeypatch):
+def test_the_size_depends_on_the_environment_variable(monkeypatch):
     monkeypatch.delenv(notebook.SMALL, raising=False)
     assert course.size(full=5, small=1) == 5
     monkeypatch.setenv(notebook.SMALL, "1")
     assert course.size(full=5, small=1) == 1
 
 
-def test_a_model_is_trained_once(tmp_path, monkeypatch, capsys):
+def test_a_model_is_trained_only_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
     monkeypatch.chdir(tmp_path)
     small = {"image_size": 8, "num_classes": 4, "dim": 16, "depth": 1, "num_heads": 2, "epochs": 1}
@@ -67,7 +67,7 @@ def test_cells_that_draw_are_folded(source, folded):
     assert is_drawing(source) == folded
 
 
-def test_a_figure_stands_there_without_widgets(monkeypatch):
+def test_without_widgets_a_figure_is_shown(monkeypatch):
     display = pytest.importorskip("IPython.display")
     plt = pytest.importorskip("matplotlib.pyplot")
     shown = []
@@ -85,7 +85,7 @@ def test_a_figure_stands_there_without_widgets(monkeypatch):
     assert not plt.get_fignums(), "closed, so that it is shown once"
 
 
-def test_sliders_draw_anew(monkeypatch):
+def test_moving_a_slider_redraws_the_figure(monkeypatch):
     display = pytest.importorskip("IPython.display")
     pytest.importorskip("ipywidgets")
     plt = pytest.importorskip("matplotlib.pyplot")
@@ -115,7 +115,7 @@ def test_sliders_draw_anew(monkeypatch):
     assert updates == ["P = 8"]
 
 
-def test_moving_the_sliders_finds_a_dead_one(monkeypatch):
+def test_a_slider_without_effect_is_found(monkeypatch):
     pytest.importorskip("IPython.display")
     plt = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setattr(notebook, "_slides", [])

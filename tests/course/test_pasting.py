@@ -1,4 +1,4 @@
-"""Pasting a chapter's own lines answers no exercise that is not marked as a warm-up."""
+"""Lines pasted from a chapter answer only exercises that are marked as a warm-up."""
 
 import pytest
 from course.pasting import CHAPTERS, pasted, printed
@@ -9,11 +9,11 @@ from minivit.course.exercises import find
 from minivit.errors import UserError
 
 with pytest.raises(UserError):
-    find("")  # which loads them all
+    find("")  # loads them all
 
 
 @pytest.mark.parametrize("name", sorted(EXERCISES))
-def test_what_the_chapter_prints_is_a_warm_up(name):
+def test_only_warm_ups_can_be_answered_from_the_chapter(name):
     exercise, chapter = EXERCISES[name], CHAPTERS[name[:2]]
     if exercise.grade is not None:
         count = len(exercise.parts)
@@ -26,6 +26,7 @@ def test_what_the_chapter_prints_is_a_warm_up(name):
 
 
 @pytest.mark.parametrize("name", ["01.a", "01.b", "02.a", "02.b", "03.d", "04.a", "06.d", "13.b"])
-def test_a_paste_is_found(name):
-    """A function as it is; with other names; lines of several cells, with and without letters."""
+def test_a_pasted_answer_is_detected(name):
+    """A function unchanged; with other names; lines from several cells, with and without axis
+    letters."""
     assert pasted(CHAPTERS[name[:2]], EXERCISES[name])

@@ -1,4 +1,4 @@
-"""Chapter 17's model: a published one where its folder is, else a small one."""
+"""Chapter 17's model: a published one if its folder exists, otherwise a small one."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from minivit.engine import Trained
 from minivit.interop.exports import to_timm
 
 
-def test_a_small_model_takes_the_place_of_one_that_is_not_there(tmp_path, capsys):
+def test_a_small_model_replaces_a_missing_published_model(tmp_path, capsys):
     found = course.published(str(tmp_path / "dinov2"), 56)
     images = np.zeros((2, 3, 56, 56), np.float32)
     assert found.model.tokens(images).shape == (2, 17, 32)
@@ -18,7 +18,7 @@ def test_a_small_model_takes_the_place_of_one_that_is_not_there(tmp_path, capsys
     assert "mean nothing" in told
 
 
-def test_a_published_model_is_opened_for_the_size(tmp_path, capsys):
+def test_a_published_model_is_opened_at_the_given_size(tmp_path, capsys):
     config = ViTConfig(
         image_size=28, patch_size=14, num_classes=3, dim=128, depth=1, num_heads=2, mlp_ratio=1.0
     )

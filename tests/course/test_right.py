@@ -1,4 +1,4 @@
-"""The plain answers beside minivit's own functions, where finite differences do not check them."""
+"""The plain answers against minivit's own functions, where finite differences do not check them."""
 
 import numpy as np
 import pytest
@@ -15,15 +15,15 @@ from minivit.viz import maps
 RNG = np.random.default_rng(0)
 
 
-def of(*shape):
+def normal(*shape):
     return RNG.standard_normal(shape)
 
 
-PROBS = F.softmax_forward(of(2, 3, 7, 7))[0]
-LAYERS = F.softmax_forward(of(3, 2, 3, 7, 7))[0]
-X, GAMMA, BETA = of(2, 3, 4), of(4), of(4)
-QKV = of(2, 5, 24)
-IMAGES = of(2, 3, 4, 6)
+PROBS = F.softmax_forward(normal(2, 3, 7, 7))[0]
+LAYERS = F.softmax_forward(normal(3, 2, 3, 7, 7))[0]
+X, GAMMA, BETA = normal(2, 3, 4), normal(4), normal(4)
+QKV = normal(2, 5, 24)
+IMAGES = normal(2, 3, 4, 6)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ IMAGES = of(2, 3, 4, 6)
         (right.gelu(X), F.gelu_forward(X)[0]),
         (right.split_heads(QKV, 4), F.split_heads(QKV, 4)),
         (right.merge_heads(PROBS), F.merge_heads(PROBS)),
-        (right.attention(*of(3, 2, 3, 4, 5))[0].shape, (2, 3, 4, 5)),
+        (right.attention(*normal(3, 2, 3, 4, 5))[0].shape, (2, 3, 4, 5)),
         (right.cosine_rate(37, 0.5, 8, 100, 0.05), Schedule("cosine", 0.5, 8, 100, 0.05)(37)),
         (further.rollout(LAYERS), maps.rollout(LAYERS)[-1]),
         (further.relevance(LAYERS, LAYERS - 0.1), maps.relevance(LAYERS, LAYERS - 0.1)[-1]),
@@ -44,11 +44,11 @@ IMAGES = of(2, 3, 4, 6)
          maps.attention_distance(PROBS[None], (2, 3), 4, num_prefix=1)[0]),
     ],
 )  # fmt: skip
-def test_as_minivits(ours, theirs):
+def test_plain_answers_agree_with_minivit(ours, theirs):
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
-def test_places_and_counts():
+def test_positions_and_parameter_counts_agree_with_minivit():
     y, x = np.divmod(np.arange(12.0), 4)
     omega = 50.0 ** -(np.arange(3) / 2)
     np.testing.assert_allclose(right.sincos(x, y, omega), sincos_2d(3, 4, 12, 50.0), rtol=1e-6)
@@ -58,8 +58,8 @@ def test_places_and_counts():
 
 
 B, T, D = 2, 5, 4
-Q, K, V = of(3, B, 6, T, D)
-BIAS = of(7)
+Q, K, V = normal(3, B, 6, T, D)
+BIAS = normal(7)
 PAIRS = RNG.integers(0, 7, (T, T))
 
 
@@ -70,7 +70,7 @@ PAIRS = RNG.integers(0, 7, (T, T))
         (transfer.overlapping(IMAGES, 3, 1) @ np.ones((27, 1)),
          F.conv2d_forward(IMAGES.transpose(0, 2, 3, 1), np.ones((3, 3, 3, 1)))[0]
          .reshape(2, -1, 1)),
-        (transfer.with_registers(X, GAMMA[None, None], of(1, 0, 4), of(1, 4, 4) * 0 + 1),
+        (transfer.with_registers(X, GAMMA[None, None], normal(1, 0, 4), normal(1, 4, 4) * 0 + 1),
          F.class_token_forward(X, GAMMA[None, None])[0] + 1),
         (transfer.rmsnorm(X, GAMMA, 0.1), F.rmsnorm_forward(X, GAMMA, 0.1)[0]),
         (transfer.biased_attention(Q[:, 0], K[:, 0], V[:, 0], BIAS, PAIRS)[0],
@@ -82,12 +82,12 @@ PAIRS = RNG.integers(0, 7, (T, T))
          F.layer_scale_backward(X, F.layer_scale_forward(X + 1, GAMMA)[1])[1]),
     ],
 )  # fmt: skip
-def test_beyond_the_chapters_as_minivits(ours, theirs):
+def test_answers_beyond_the_chapters_agree_with_minivit(ours, theirs):
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
 def test_pooled_statistics_are_those_of_all_images():
-    files = [of(n, 3) + n for n in (4, 9, 2)]
+    files = [normal(n, 3) + n for n in (4, 9, 2)]
     ours = transfer.pooled(
         np.stack([file.mean(0) for file in files]),
         np.stack([file.std(0) for file in files]),

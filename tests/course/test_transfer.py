@@ -1,5 +1,5 @@
-"""Answers to the exercises beyond the chapters, written in another style than the registry's:
-right ones, and wrong ones with what must be said of them."""
+"""Answers to the exercises beyond the chapters, in a different style from the registry's: right
+answers, and wrong answers with the message that each must get."""
 
 import math
 
@@ -16,7 +16,7 @@ def softmax(z):
 
 
 def pooled(means, stds, sizes):
-    """By the sums of the numbers and of their squares."""
+    """From the sums of the values and of their squares."""
     n = np.sum(sizes)
     mean = (sizes[:, None] * means).sum(0) / n
     squares = (sizes[:, None] * (stds**2 + means**2)).sum(0) / n
@@ -159,7 +159,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "answer", "words"), WRONG)
-def test_a_wrong_answer_is_told_by_its_name(name, answer, words):
+def test_a_wrong_answer_is_named(name, answer, words):
     verdict = course.check(name, answer)
     assert not verdict
     assert any(word in verdict.words for word in words.split("|")), verdict

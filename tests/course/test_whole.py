@@ -1,4 +1,5 @@
-"""The capstone: the references beside `minivit.trace`, and a reader's backward with one mistake."""
+"""The capstone: the reference tensors against `minivit.trace`, and a reader's backward with one
+mistake."""
 
 import json
 import math
@@ -16,7 +17,7 @@ SOLUTION = Path(__file__).parents[2] / "notebooks" / "solutions" / "07_encoder.i
 FIRST = {"dweight": "weight", "dbias": "bias", "dgamma": "weight", "dbeta": "bias"}
 
 
-def test_the_references_are_as_the_trace():
+def test_the_references_agree_with_the_trace():
     config = ViTConfig(image_size=8, patch_size=4, num_classes=3, dim=6, depth=2, num_heads=2)
     model, rng = ViT(config, seed=0, dtype="float64"), np.random.default_rng(0)
     for _, parameter in model.named_parameters():
@@ -38,7 +39,7 @@ def test_the_references_are_as_the_trace():
 
 
 def as_weight(name: str) -> str:
-    """The trace's name of a gradient -> the weight's name."""
+    """The name of a gradient in the trace -> the name of the weight."""
     for old in ("dproj_weight", "dproj_bias", "dqkv_weight", "dqkv_bias"):
         if name.endswith(old):
             return name.removesuffix(old) + old[1:].replace("_", ".")
@@ -49,7 +50,7 @@ def as_weight(name: str) -> str:
 
 
 def code() -> str:
-    """The reader's backward, in the solutions: plain NumPy, in a style of its own."""
+    """A reader's backward, from the solutions: plain NumPy, in its own style."""
     for cell in json.loads(SOLUTION.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         if "def my_vit_backward" in source:

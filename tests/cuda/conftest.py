@@ -1,4 +1,4 @@
-"""Every kernel test runs twice: built by g++ for the CPU, and on a GPU where there is one."""
+"""Every kernel test runs twice: compiled by g++ for the CPU, and on a GPU if there is one."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,15 @@ on_gpu = pytest.param("gpu", marks=pytest.mark.gpu)
 
 @pytest.fixture(params=["cpu", on_gpu])
 def call(request):
-    """call(file, kernel, grid, block, *arguments, shared=0, **sizes): NumPy arrays are changed."""
+    """call(file, kernel, grid, block, *arguments, shared=0, **sizes): NumPy arrays are modified in
+    place."""
     return on_cpu.call if request.param == "cpu" else _call_on_gpu(request.getfixturevalue("gpu"))
 
 
 @pytest.fixture(params=["plain products", "products with epilogues", on_gpu])
 def device(request):
-    """A `Device`; on a CPU with products that do no extras, and with those that do."""
+    """A `Device`; on the CPU, once with matrix products without epilogues and once with
+    epilogues."""
     if request.param == "gpu":
         return request.getfixturevalue("gpu")
     return OnCpu(LtOnCpu() if "epilogues" in request.param else None)

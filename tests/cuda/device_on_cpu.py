@@ -1,4 +1,5 @@
-"""A `Device` of NumPy arrays: kernels built by g++, products by NumPy or by way of `CublasLt`."""
+"""A `Device` of NumPy arrays: kernels compiled by g++, matrix products by NumPy or through
+`CublasLt`."""
 
 import numpy as np
 from cuda.lt_on_cpu import LtOnCpu
@@ -8,7 +9,7 @@ from minivit.backend.cuda.cublaslt import CublasLt
 
 
 class OnCpu:
-    """extras: none, or a product does them itself, as cuBLASLt's epilogues do."""
+    """extras: none, or those that a matrix product does itself, as cuBLASLt's epilogues do."""
 
     max_shared = 232_448  # an H200's
 

@@ -1,8 +1,9 @@
 # ruff: noqa: N802  (the names are cublasLt.h's)
-"""libcublasLt, as far as minivit calls it, in NumPy: reads by columns what it is pointed to.
+"""The part of libcublasLt that minivit calls, in NumPy: reads memory column by column from
+pointers.
 
 It is written from cublasLt.h, not from minivit's binding: a wrong transposition, leading dimension
-or epilogue gives wrong numbers here as it would on a GPU. What it is not told, it does not know.
+or epilogue gives wrong numbers here as it would on a GPU. It knows only what the caller passes.
 """
 
 import ctypes
@@ -17,7 +18,7 @@ R_32F, R_16BF, COMPUTE_32F = 0, 14, 68
 
 
 class LtOnCpu:
-    """epilogues: those that there are kernels for."""
+    """epilogues: those that are supported."""
 
     def __init__(self, epilogues=(1, 4, 164, 192, 256)):
         self.epilogues, self.objects, self.done = epilogues, {}, []
@@ -76,7 +77,7 @@ class LtOnCpu:
         out = left @ right
         kind, rows, columns, leading = self.objects[d_layout.value]
         assert out.shape == (rows, columns)
-        if epilogue in (4, 164):  # bias: one a row, of the result's type
+        if epilogue in (4, 164):  # bias: one per row, of the result's type
             out = out + self._array(vector, kind, rows)[:, None]
         if epilogue in (164, 192):
             assert aux_ld % 8 == 0
@@ -105,7 +106,7 @@ class LtOnCpu:
         return from_bf16(found) if kind == R_16BF else found.copy()
 
     def _matrix(self, address, kind, rows, columns, leading):
-        """(rows, columns), whose columns lie `leading` apart."""
+        """(rows, columns), with columns `leading` elements apart."""
         return self._array(address, kind, leading * columns).reshape(columns, leading)[:, :rows].T
 
     def _write(self, address, kind, leading, matrix):

@@ -1,8 +1,8 @@
 # ruff: noqa: N802  (the names are CuPy's)
-"""CuPy and its `cuda.nccl`, as far as `Nccl` calls them, over MPI on the host's arrays.
+"""The parts of CuPy and its `cuda.nccl` that `Nccl` calls, implemented over MPI on host arrays.
 
-Like NCCL it knows addresses, counts and numbers of types (those of nccl.h), and no arrays: a wrong
-one gives wrong sums.
+Like NCCL, it gets addresses, counts and type numbers (those of nccl.h) instead of arrays: a wrong
+value gives wrong sums.
 """
 
 import ctypes
@@ -13,12 +13,12 @@ import numpy as np
 
 
 class Nccl:
-    """In place of `cupy.cuda.nccl`."""
+    """Replaces `cupy.cuda.nccl`."""
 
     NCCL_FLOAT32, NCCL_FLOAT64, NCCL_SUM = 7, 8, 0
 
     class NcclError(RuntimeError):
-        """What the communicator raises."""
+        """The exception that the communicator raises."""
 
     def __init__(self, mpi):
         self.mpi, self.asked = mpi, []
@@ -46,7 +46,7 @@ class Stream:
 
 
 class Event:
-    """One that is recorded only once it was waited for."""
+    """An event that counts as recorded only after it was waited for."""
 
     def __init__(self, disable_timing):
         assert disable_timing

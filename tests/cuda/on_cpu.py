@@ -1,4 +1,4 @@
-"""Builds a kernel of `backend/cuda` for the CPU with g++, and calls it with NumPy arrays."""
+"""Compiles a kernel of `backend/cuda` for the CPU with g++, and calls it with NumPy arrays."""
 
 import ctypes
 import hashlib
@@ -43,7 +43,7 @@ def build(file: str, **defines) -> ctypes.CDLL:
     if not library.exists():
         unit.write_text(code, encoding="utf-8")
         command = [compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared"]
-        # a load of 16 bytes from elsewhere than a multiple of 16 kills a GPU's kernel: here too
+        # a misaligned 16-byte load crashes a kernel on a GPU; here too
         command += ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]
         command += ["-Wall", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"]
         command += [f"-I{HERE}", *flags, str(unit), "-o", f"{library}.new"]
@@ -63,7 +63,7 @@ def _wrapper(name: str, parameters: str) -> str:
 
 
 def call(file: str, name: str, grid, block, *arguments, shared: int = 0, **defines) -> None:
-    """Run a kernel twice, its threads in one order and in the other: the results must agree.
+    """Run a kernel twice, with its threads in opposite orders: the results must agree.
 
     arguments: arrays (changed in place), None for a null pointer, or numbers.
     """
@@ -89,7 +89,7 @@ def _three(size) -> tuple[int, int, int]:
 
 
 class _Guarded:
-    """A copy of an array between two stretches of memory that nobody may write to."""
+    """A copy of an array between two guard regions that must not be written to."""
 
     MARGIN = 256
 
@@ -98,7 +98,7 @@ class _Guarded:
         self.like = array
         self.memory = np.full(array.nbytes + 2 * self.MARGIN + 64, 0xA5, np.uint8)
         start = self.memory.ctypes.data + self.MARGIN
-        self.first = self.MARGIN + (array.ctypes.data - start) % 16  # aligned as the array is
+        self.first = self.MARGIN + (array.ctypes.data - start) % 16  # aligned like the array
         self.inside[...] = array.view(np.uint8).reshape(-1)
 
     @property

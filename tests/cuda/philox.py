@@ -1,4 +1,4 @@
-"""What philox.cuh draws, in NumPy: Philox4x32-10 of Salmon et al. (2011)."""
+"""The random numbers of philox.cuh in NumPy: Philox4x32-10 of Salmon et al. (2011)."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def words(seed: int, step: int, layer: int, place: np.ndarray) -> np.ndarray:
 
 
 def uniform(seed: int, step: int, site: int, shape: tuple[int, ...]) -> np.ndarray:
-    """What `kept` compares with the rate, at all places of an array."""
+    """The numbers that `kept` compares with the rate, for all elements of an array."""
     place = np.arange(np.prod(shape))
     found = words(seed, step, site, place // 4)[place, place % 4]
     return ((found >> 8) / 2.0**24).astype(np.float32).reshape(shape)

@@ -1,4 +1,4 @@
-"""Attention from packed qkv, without its map in memory, beside the pair."""
+"""Attention from packed qkv, without storing the map, against the NumPy functions."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ SHAPES = [(2, 64, 2, 32), (1, 65, 2, 16), (1, 5, 1, 48), (1, 130, 1, 16), (1, 64
 
 
 def shared_bytes(T: int, D: int) -> tuple[int, int]:
-    """Of forward and backward."""
+    """Shared memory of forward and backward."""
     tile, padded = TILE * (D + STRIDE_MORE) * 2, -(-T // TILE) * TILE
     return 3 * tile, 4 * tile + TILE * (TILE + STRIDE_MORE) * 2 + padded * (D + 2) * 4
 
@@ -21,7 +21,7 @@ def close(found, expected, tolerance=2e-2):
 
 
 @pytest.mark.parametrize(("B", "T", "H", "D"), SHAPES)
-def test_both_ways(call, B, T, H, D):
+def test_forward_and_backward_agree_with_numpy(call, B, T, H, D):
     rng = np.random.default_rng(T)
     C = H * D
     qkv, dout = (

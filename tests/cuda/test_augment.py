@@ -1,4 +1,4 @@
-"""The augmentation kernel beside `Augmentation`: the same draws, applied on both sides."""
+"""The augmentation kernel against `Augmentation`: the same draws, applied by both."""
 
 import re
 
@@ -30,7 +30,7 @@ OTHER = STATE + np.array([1, 0, 0, 0], np.uint32)
 
 
 def loader(shape, augmentation, seed=0):
-    """Batches of B images out of a few more."""
+    """Batches of B images from a slightly larger set."""
     B, C, H, W = shape
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (B + 4, C, H, W), dtype=np.uint8)
@@ -46,7 +46,8 @@ def on_host(batches, plan):
 
 
 def in_kernel(call, batches, packed, P, state=STATE, kind="float", rows=None):
-    """The same from the kernel, as patches: float32 (B·N, P·P·C); rows: how many, from state's."""
+    """The same from the kernel, as patches: float32 (B·N, P·P·C). rows: how many, starting at the
+    row in state."""
     _, C, H, W = batches.split.images.shape
     whole = packed.shape[1]
     B = whole if rows is None else rows
@@ -65,7 +66,8 @@ def as_images(patches, shape, P):
 
 
 def without_noise(batches, plan, sample_images):
-    """The images, 0 wherever noise may have a part in a pixel; and bool (B, H, W), where."""
+    """The images, with 0 wherever noise may contribute to a pixel; and a bool mask (B, H, W) of
+    those pixels."""
     drawn, size = plan.drawn, sample_images.shape[2:]
     noise = rectangles(*drawn.erased.T, size)
     if drawn.mix:
@@ -75,7 +77,7 @@ def without_noise(batches, plan, sample_images):
 
 @pytest.mark.parametrize("size", SHAPES)
 @pytest.mark.parametrize("which", EACH)
-def test_it_does_what_the_host_does(call, which, size):
+def test_the_kernel_agrees_with_the_host(call, which, size):
     shape, P = SHAPES[size]
     batches = loader(shape, Augmentation(**EACH[which]))
     for step in range(3):
@@ -88,7 +90,7 @@ def test_it_does_what_the_host_does(call, which, size):
         )
 
 
-def test_bf16_is_the_nearest(call):
+def test_bf16_is_rounded_to_nearest(call):
     batches = loader((7, 3, 10, 6), Augmentation(crop=2, mixup=0.8))
     plan = batches.plan(0)
     expected = patchify_forward(on_host(batches, plan), 2)[0].reshape(-1, 12)
@@ -98,7 +100,7 @@ def test_bf16_is_the_nearest(call):
 
 @pytest.mark.parametrize("mix", [{}, {"mixup": 0.8}, {"cutmix": 1.0}])
 @pytest.mark.parametrize("size", SHAPES)
-def test_erasing_touches_its_rectangle_alone(call, size, mix):
+def test_erasing_changes_only_its_rectangle(call, size, mix):
     shape, P = SHAPES[size]
     batches = loader(shape, Augmentation(crop=2, erasing=0.6, **mix))
     plan = batches.plan(1)
@@ -112,8 +114,8 @@ def test_erasing_touches_its_rectangle_alone(call, size, mix):
     )
 
 
-def test_mixed_noise_is_the_partners_own(call):
-    """What is blended in is what the partner's own image contains."""
+def test_mixed_noise_comes_from_the_partner(call):
+    """The noise blended in is the noise in the partner's own image."""
     shape, P = (6, 3, 8, 8), 2
     batches = loader(shape, Augmentation(crop=0, flip=0, erasing=1.0, mixup=0.8))
     plan = batches.plan(0)
@@ -124,10 +126,10 @@ def test_mixed_noise_is_the_partners_own(call):
 
 
 def noise_bytes(call, state, shape=(24, 3, 16, 16)):
-    """uint8 (B, C, H, W) of images that are nothing but noise."""
+    """uint8 (B, C, H, W) of images that consist of noise only."""
     batches = loader(shape, Augmentation(**OFF))
     _, C, H, W = shape
-    batches.statistics = Statistics((0.0,) * C, (1 / 255,) * C)  # a byte stays as it is
+    batches.statistics = Statistics((0.0,) * C, (1 / 255,) * C)  # bytes are unchanged
     packed = batches.plan(0).packed()
     packed[Field.ERASED_BOTTOM], packed[Field.ERASED_RIGHT] = H, W
     found = as_images(in_kernel(call, batches, packed, 4, state), shape, 4)
@@ -137,19 +139,19 @@ def noise_bytes(call, state, shape=(24, 3, 16, 16)):
     return found.astype(np.uint8)
 
 
-def test_noise_is_uniform_and_differs_by_place(call):
+def test_noise_is_uniform_and_differs_between_positions(call):
     noise = noise_bytes(call, STATE)
     counts = np.bincount(noise.ravel(), minlength=256)
     expected = noise.size / 256
     assert ((counts - expected) ** 2 / expected).sum() < 255 + 5 * np.sqrt(2 * 255)
     assert abs(noise.mean() - 127.5) < 5 * 73.9 / np.sqrt(noise.size)
-    for axis in range(4):  # image, channel, row, column: neighbours agree once in 256
+    for axis in range(4):  # image, channel, row, column: neighbors agree once in 256
         same = (noise == np.roll(noise, 1, axis)).mean()
         assert same < 2 / 256, f"along axis {axis}"
 
 
 @pytest.mark.parametrize("word", [0, 1, 2])
-def test_noise_is_a_function_of_seed_and_step(call, word):
+def test_noise_depends_only_on_seed_and_step(call, word):
     """state: both halves of the seed, and the step."""
     changed = STATE.copy()
     changed[word] += 1
@@ -158,8 +160,8 @@ def test_noise_is_a_function_of_seed_and_step(call, word):
     assert (one == other).mean() < 2 / 256
 
 
-def test_ranks_make_the_rows_of_the_whole_batch(call):
-    """Noise and partners in other ranks' rows included."""
+def test_ranks_produce_the_rows_of_the_whole_batch(call):
+    """Including noise, and partners in the rows of other ranks."""
     batches = loader((7, 3, 10, 6), Augmentation(crop=2, erasing=1.0, mixup=0.8))
     packed = batches.plan(0).packed()
     parts = [
@@ -170,8 +172,8 @@ def test_ranks_make_the_rows_of_the_whole_batch(call):
 
 
 @pytest.mark.parametrize("field", [f for f in Field if f < Field.FIRST])
-def test_every_field_counts(call, field):
-    """A change of any field changes what comes out, so that no field goes unread."""
+def test_every_field_has_an_effect(call, field):
+    """Changing any field changes the output, so no field is ignored."""
     mix = "cutmix" if "PASTED" in field.name else "mixup"
     erasing = 1.0 if "ERASED" in field.name else 0.0
     batches = loader((7, 3, 10, 6), Augmentation(crop=2, erasing=erasing, **{mix: 1.0}))
@@ -187,7 +189,7 @@ def test_every_field_counts(call, field):
     assert (in_kernel(call, batches, packed, 2) != in_kernel(call, batches, other, 2)).any()
 
 
-def test_the_target_is_not_the_kernels(call):
+def test_targets_are_left_to_the_host(call):
     batches = loader((7, 3, 10, 6), Augmentation(mixup=0.8))
     packed = batches.plan(0).packed()
     other = packed.copy()
@@ -197,7 +199,7 @@ def test_the_target_is_not_the_kernels(call):
     )
 
 
-def test_both_sides_number_the_fields_alike():
+def test_python_and_the_kernel_number_the_fields_alike():
     inside = re.search(r"enum Field \{(.*?)\};", source("augment.cu"), re.DOTALL)[1]
     names = re.findall(r"\w+", re.sub(r"//.*", "", inside))
     assert names == [field.name for field in Field]

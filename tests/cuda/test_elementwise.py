@@ -1,4 +1,4 @@
-"""GELU, both ends of the row of tokens, and column sums, beside the pairs."""
+"""GELU, embedding, pooling and column sums, against the NumPy functions."""
 
 import numpy as np
 import pytest

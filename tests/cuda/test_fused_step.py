@@ -1,4 +1,4 @@
-"""The fused step, run on a CPU by the kernels that g++ builds, beside the model in float64."""
+"""The fused step, run on a CPU with kernels compiled by g++, against the model in float64."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ LABELS, SEED, STEP = np.array([4, 0, 2], np.int32), (7 << 32) + 11, 3
 
 
 class Masks:
-    """In place of a `RandomStream`: the numbers that the kernels draw, in the model's order."""
+    """Replaces a `RandomStream`: the numbers that the kernels draw, in the model's order."""
 
     def __init__(self, config):
         C, F, T = config.dim, config.hidden, config.num_tokens
@@ -43,12 +43,13 @@ class Masks:
     def uniform(self, shape):
         where, expected = next(self.order)
         assert shape == expected
-        # the kernels drop what lies below the rate, the pairs what lies above 1 - rate
+        # the kernels drop numbers below the rate, the NumPy functions those above 1 - rate
         return 1.0 - 2.0**-25 - philox.uniform(SEED, STEP, where, shape)
 
 
 def prepare(options, device):
-    """A model in float64 whose weights are bf16's, a batch, and the step that shall do the same."""
+    """A float64 model with bf16 weights, a batch, and the fused step that must give the same
+    result."""
     config = ViTConfig(**{**SMALL, **options})
     model = ViT(config, dtype="float64")
     single = ViT(config, device="cpu" if isinstance(device, OnCpu) else "cuda")
@@ -66,7 +67,7 @@ def prepare(options, device):
 
 
 def part_of(step, rows):
-    """The step of a rank that computes some of another's rows."""
+    """The step of a rank that computes some rows of the given step's batch."""
     single = ViT(step.config)
     single.flat.data[...] = step.flat.data
     part = FusedStep(single, 3, step.device, rows=rows)
@@ -78,7 +79,7 @@ def part_of(step, rows):
 
 
 def set_inputs(step, state=(0.0, 1.0, 1.0)):
-    """Labels, key and state, in one copy as a training does it."""
+    """Labels, key and state, in one copy as in training."""
     host = np.zeros(step.inputs.shape, np.int32)
     draws = host[:-7].reshape(len(Field), 3)
     draws[[Field.FIRST, Field.SECOND]] = LABELS
@@ -136,7 +137,7 @@ def test_loss_gradients_and_update(device, options):
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
-def test_the_gradients_of_ranks_add_up_to_those_of_one(options):
+def test_the_gradients_of_ranks_add_up_to_those_of_one_process(options):
     _, _, step = prepare(options, OnCpu(LtOnCpu()))
     whole, sums = gradients_of(step), step.sums.copy()
     whole = {name: gradient.copy() for name, gradient in whole.items()}
@@ -153,14 +154,14 @@ def test_the_gradients_of_ranks_add_up_to_those_of_one(options):
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
-def test_the_same_run_twice_gives_the_same_bits(device, options):
+def test_running_twice_gives_the_same_bits(device, options):
     _, _, step = prepare(options, device)
     first, second = gradients_of(step), gradients_of(step)
     for name, found in second.items():
         np.testing.assert_array_equal(found, first[name], name)
 
 
-def test_a_replay_does_what_the_function_does(device):
+def test_a_replay_gives_the_same_result_as_the_function(device):
     _, _, step = prepare(KINDS["class token, learned, exact"], device)
     first = gradients_of(step)
 
@@ -170,14 +171,14 @@ def test_a_replay_does_what_the_function_does(device):
         step.backward()
 
     again = device.replay(whole)
-    for _ in range(3):  # as it is, captured, replayed
+    for _ in range(3):  # called, captured, replayed
         step.flat.grad[...] = np.nan
         again()
         for name, found in step.flat.host_views(step.flat.grad).items():
             np.testing.assert_array_equal(found, first[name], name)
 
 
-def test_a_product_does_gelu_only_where_it_knows_it():
+def test_a_product_applies_gelu_only_where_supported():
     for options in KINDS.values():
         library = LtOnCpu()
         _, _, step = prepare(options, OnCpu(library))
@@ -187,20 +188,20 @@ def test_a_product_does_gelu_only_where_it_knows_it():
         assert 256 in library.done
 
 
-def test_gelu_is_left_to_its_kernel_where_a_row_is_no_multiple_of_eight():
+def test_gelu_uses_its_own_kernel_if_rows_are_not_a_multiple_of_eight():
     library = LtOnCpu()
     _, _, step = prepare({**KINDS["mean, sines, tanh"], "mlp_ratio": 1.125}, OnCpu(library))
     gradients_of(step)
     assert not {164, 192} & set(library.done)
 
 
-def test_more_tokens_than_shared_memory_has_room_for_are_refused():
+def test_more_tokens_than_fit_in_shared_memory_are_refused():
     config = ViTConfig(**{**SMALL, "image_size": 128, "num_heads": 1, "dim": 64})
     with pytest.raises(UserError, match="attention over 4097 tokens needs"):
         FusedStep(ViT(config), 1, OnCpu())
 
 
-def test_where_cublaslt_knows_no_epilogue_the_kernels_serve():
+def test_without_cublaslt_epilogues_the_kernels_are_used():
     options = KINDS["mean, sines, tanh"]
     found = []
     for epilogues in ((1, 4), (1, 4, 164, 192, 256)):
@@ -213,7 +214,7 @@ def test_where_cublaslt_knows_no_epilogue_the_kernels_serve():
     assert 0 < error < 1e-2
 
 
-def test_the_map_that_can_be_asked_for(device):
+def test_the_attention_map_can_be_requested(device):
     model, images, step = prepare(KINDS["mean, sines, tanh"], device)
     _, cache = model.forward(images)
     step.forward()
@@ -226,7 +227,7 @@ def test_the_map_that_can_be_asked_for(device):
         np.testing.assert_allclose(found, block.attn.probs, atol=2e-2)
 
 
-def test_at_rest_nothing_is_dropped(device):
+def test_nothing_is_dropped_in_evaluation(device):
     model, images, step = prepare(KINDS["dropout everywhere"], device)
     step.forward()
     close_to(logits_of(step), model(images))
@@ -240,7 +241,7 @@ def test_at_rest_nothing_is_dropped(device):
         ({"num_heads": 4}, "heads of 8 numbers"),
     ],
 )
-def test_what_there_is_no_kernel_for(options, words):
+def test_options_without_a_kernel_are_refused(options, words):
     with pytest.raises(UserError, match=words):
         FusedStep(ViT(ViTConfig(**{**SMALL, **options})), 3, OnCpu())
 
@@ -258,9 +259,9 @@ OTHER = {
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(ViTConfig), ids=lambda field: field.name)
-def test_every_field_is_known_to_the_kernels_or_must_have_its_default(field):
-    """A new field fails here until it has a value in OTHER: refused, or in KERNELS and its step
-    proven."""
+def test_every_field_is_supported_or_must_have_its_default(field):
+    """A new field fails here until it has a value in OTHER: either it is refused, or it is in
+    KERNELS and its step is verified."""
     config = ViTConfig(**{"dim": 32, "num_heads": 2, field.name: OTHER[field.name]})
     assert getattr(config, field.name) != field.default
     if field.name in KERNELS:
@@ -270,7 +271,7 @@ def test_every_field_is_known_to_the_kernels_or_must_have_its_default(field):
             require_kernels(config)
 
 
-def test_a_field_that_nobody_decided_about_is_refused():
+def test_a_field_without_a_decision_is_refused():
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Newer(ViTConfig):
         novelty: int = 0
@@ -280,8 +281,8 @@ def test_a_field_that_nobody_decided_about_is_refused():
         require_kernels(Newer(novelty=1))
 
 
-def test_philox_gives_its_authors_numbers():
-    """Random123's known answers for philox4x32-10: counter and key all zeros, all ones."""
+def test_philox_gives_the_published_numbers():
+    """Random123's known answers for philox4x32-10, with counter and key all zeros and all ones."""
     zeros = philox.words(0, 0, 0, np.array([0]))[0]
     assert [f"{word:08x}" for word in zeros] == ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]
     ones = philox.words(2**64 - 1, 2**32 - 1, 2**32 - 1, np.array([2**64 - 1], np.uint64))[0]

@@ -1,4 +1,4 @@
-"""`Gpu`: what of it can be tried without a GPU, and that CuPy has what it calls."""
+"""`Gpu`: the parts that can be tested without a GPU, and that CuPy has what it calls."""
 
 import ctypes
 import re
@@ -13,7 +13,7 @@ from minivit.backend.cuda.gpu import SCALARS, _pass, _Replay, _three
 
 
 class Stream:
-    """Writes down what is asked of it."""
+    """Records the calls made to it."""
 
     def __init__(self):
         self.asked = []
@@ -30,7 +30,7 @@ class Stream:
         self.asked.append("launch")
 
 
-def test_a_function_runs_then_is_captured_then_replayed():
+def test_a_function_runs_once_is_then_captured_and_replayed():
     stream = Stream()
     replay = _Replay(lambda: stream.asked.append("run"), stream)
     for _ in range(4):
@@ -38,7 +38,7 @@ def test_a_function_runs_then_is_captured_then_replayed():
     assert stream.asked == ["run", "begin", "run", "end", "launch", "launch", "launch"]
 
 
-def test_half_a_function_is_no_graph():
+def test_a_failed_capture_leaves_no_graph():
     stream, turns = Stream(), iter((1, 0))
     replay = _Replay(lambda: 1 / next(turns), stream)
     replay()
@@ -49,14 +49,14 @@ def test_half_a_function_is_no_graph():
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in HERE.glob("*.cu")))
-def test_every_parameter_of_every_kernel_can_be_passed(file):
+def test_every_kernel_parameter_can_be_passed(file):
     assert kernels(file)
     for name, types in kernels(file).items():
         for kind in types:
             assert kind.endswith("*") or kind in SCALARS, name
 
 
-def test_arguments_have_the_parameters_size():
+def test_arguments_have_the_size_of_their_parameters():
     array = np.zeros(3)
     assert _pass(array, "const float*") is array
     assert _pass(None, "float*") == 0
@@ -65,7 +65,7 @@ def test_arguments_have_the_parameters_size():
     assert (_three(5), _three((5, 6))) == ((5, 1, 1), (5, 6, 1))
 
 
-def test_cupy_has_what_is_called():
+def test_cupy_has_everything_that_is_called():
     cupy, cupyx = pytest.importorskip("cupy"), pytest.importorskip("cupyx")
     for owner, names in {
         cupy.cuda.Device: ("pci_bus_id",),
@@ -80,7 +80,7 @@ def test_cupy_has_what_is_called():
             assert hasattr(owner, name), name
 
 
-def test_nccl_is_called_as_cupy_has_it():
+def test_nccl_calls_match_cupys_signatures():
     nccl = pytest.importorskip("cupy.cuda.nccl")
     if not nccl.available:
         pytest.skip("NCCL is not installed (pip install nvidia-nccl-cu12)")
@@ -94,8 +94,9 @@ def test_nccl_is_called_as_cupy_has_it():
     assert len(nccl.get_unique_id()) == len(ours.get_unique_id())
 
 
-def test_the_library_itself_knows_the_attributes():
-    """cuBLASLt describes products without a GPU: a wrong number or size would be refused."""
+def test_the_real_library_accepts_the_attributes():
+    """cuBLASLt accepts product descriptions without a GPU: a wrong number or size would be
+    refused."""
     pathfinder = pytest.importorskip("cuda.pathfinder")
     try:
         path = pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path
@@ -103,7 +104,7 @@ def test_the_library_itself_knows_the_attributes():
         pytest.skip("libcublasLt is not installed (pip install nvidia-cublas-cu12)")
 
     class Described:
-        """The library, but for what needs a GPU."""
+        """The library, except for what needs a GPU."""
 
         def __init__(self, library):
             self.library, self.calls = library, []

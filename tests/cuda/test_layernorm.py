@@ -1,4 +1,4 @@
-"""Residual addition and LayerNorm, forward and backward, beside the pairs."""
+"""Residual addition and LayerNorm, forward and backward, against the NumPy functions."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def close(found, expected, tolerance):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_both_ways(call, kind, width):
+def test_forward_and_backward_agree_with_numpy(call, kind, width):
     store, read, tolerance = KINDS[kind]
     rows, eps = 11, 1e-6
     x, branch, dy, gamma, beta = draw(rows, width)
@@ -50,7 +50,7 @@ def test_both_ways(call, kind, width):
          dresidual, copy, partial, rows, *no_dropout, shared=8 * width, **sizes)  # fmt: skip
     close(dresidual, before + dx, tolerance)
     np.testing.assert_array_equal(copy, store(dresidual))
-    gradients = np.ones((2, width), np.float32)  # it adds
+    gradients = np.ones((2, width), np.float32)  # the kernel adds to it
     call("column_sums.cu", "add_column_sums", ((width + 31) // 32, 2), 64, partial, gradients[0],
          gradients[1], 2, width, 2 * width)  # fmt: skip
     close(gradients, 1 + np.array([dgamma, dbeta]), tolerance)

@@ -1,4 +1,5 @@
-"""Cross-entropy, sums and AdamW in one launch each, beside the pairs and the optimizer."""
+"""Cross-entropy, sums and AdamW in one launch each, against the NumPy functions and the
+optimizer."""
 
 import numpy as np
 import pytest
@@ -52,16 +53,16 @@ def test_sum_of_squares(call, count):
     assert partial.sum() == pytest.approx((x.astype(float) ** 2).sum(), rel=1e-5)
 
 
-def test_mean_loss_and_right_answers(call):
+def test_mean_loss_and_number_of_correct_predictions(call):
     x = np.random.default_rng(0).random((2, 77)).astype(np.float32)
-    out = np.array([5.0, 6.0], np.float32)  # is overwritten
+    out = np.array([5.0, 6.0], np.float32)  # overwritten
     call("sums.cu", "two_sums", 1, 64, x, out, 77, 0.25)
     expected = [x[0].sum() / 4, x[1].sum()]
     np.testing.assert_allclose(out, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 0.5, 1e6])
-def test_adamw_for_some_steps(call, clip_norm):
+def test_several_steps_of_adamw(call, clip_norm):
     layer = Linear(np.random.default_rng(0), 8, 14)
     flat = FlatParameters(layer, "float64")
     ours = flat.data.astype(np.float32)
@@ -71,7 +72,7 @@ def test_adamw_for_some_steps(call, clip_norm):
     rng = np.random.default_rng(1)
     for step in range(1, 5):
         grad, lr = rng.standard_normal(ours.shape).astype(np.float32), 0.1 / step
-        grad[flat.places["bias"].stop :] = 0  # what fills up to a cache line has none
+        grad[flat.places["bias"].stop :] = 0  # the padding to a cache line has none
         flat.grad[...] = grad
         if clip_norm:
             clip_by_global_norm(flat.grad, clip_norm)
@@ -85,7 +86,7 @@ def test_adamw_for_some_steps(call, clip_norm):
     np.testing.assert_array_equal(copy, to_bf16(ours))
 
 
-def test_without_a_copy(call):
+def test_adamw_without_a_bf16_copy(call):
     ours = np.ones(5, np.float32)
     state, partial = np.array([0.1, 0.1, 0.05], np.float32), np.zeros(1, np.float32)
     call("adamw.cu", "adamw", 1, 32, ours, np.ones(5, np.float32), np.zeros(5, np.float32),

@@ -1,4 +1,4 @@
-"""Every kernel compiles for the GPUs that it is meant for; NVRTC needs none to do so."""
+"""Every kernel compiles for the GPUs that it is meant for; NVRTC itself needs no GPU."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_every_kernel_is_compiled_here():
 @pytest.mark.parametrize("scalar", ["float", "bf16"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("file", SHAPES)
-def test_it_compiles(nvrtc, file, architecture, scalar):
+def test_a_kernel_compiles(nvrtc, file, architecture, scalar):
     if architecture not in nvrtc.getSupportedArchs():
         pytest.skip(f"this NVRTC does not know sm_{architecture}")
     for sizes in SHAPES[file]:

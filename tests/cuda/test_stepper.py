@@ -1,4 +1,5 @@
-"""Steps by kernels beside steps by pairs: the same batches, drawn alike, from the same start."""
+"""Steps by kernels against steps in NumPy: the same batches and random draws, from the same
+start."""
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ LR = 3e-3
 
 
 def steppers(folder, device, **options):
-    """Two trainers of the same kind, one's pairs and the other's kernels."""
+    """Two identical trainers, each followed by its stepper: one in NumPy, one with kernels."""
     options = {"augmentation": {"crop": 1, "flip": 0.5, "mixup": 0.8}, **options}
     options |= {"label_smoothing": 0.1, "threads": 1}
     where = ("cpu", "cpu" if isinstance(device, OnCpu) else "cuda")
@@ -48,12 +49,12 @@ def parts(trainer):
 
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
 def device(request):
-    """One that does what a product's epilogue does; test_fused_step.py tries the other too."""
+    """A device with product epilogues; test_fused_step.py also tests one without."""
     return OnCpu(LtOnCpu()) if request.param == "cpu" else request.getfixturevalue("gpu")
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
-def test_the_same_training(tmp_path, device, options):
+def test_both_steppers_train_alike(tmp_path, device, options):
     pair, by_pairs, fused, by_kernels = steppers(tmp_path, device, **options)
     before = pair.model.flat.data.copy()
     with by_pairs, by_kernels:
@@ -63,21 +64,21 @@ def test_the_same_training(tmp_path, device, options):
     assert fused.optimizer.steps == pair.optimizer.steps == 3
     moved = [to_host(flat.data) - before for flat in (pair.model.flat, fused.model.flat)]
     error = np.linalg.norm(moved[1] - moved[0]) / np.linalg.norm(moved[0])
-    # both optimizers make large steps of small gradients, of which bf16 leaves the least
+    # both optimizers turn small gradients, where bf16 is least accurate, into large steps
     assert error < (0.15 if options.get("optimizer") == "muon" else 0.1)
     for name, shift in fused.model.flat.views(moved[1]).items():
         assert shift.any() == (name not in fused.model.flat.frozen), name
 
 
-def test_logits_of_the_same_weights(tmp_path, device):
+def test_both_steppers_give_the_same_logits(tmp_path, device):
     _, by_pairs, _, by_kernels = steppers(tmp_path, device)
     images = np.random.default_rng(0).standard_normal((19, 3, 8, 8)).astype(np.float32)
-    logits = [s.logits(images) for s in (by_pairs, by_kernels)]  # a batch and a bit
+    logits = [s.logits(images) for s in (by_pairs, by_kernels)]  # a little more than one batch
     scale = np.abs(logits[0]).max()
     np.testing.assert_allclose(logits[1], logits[0], atol=2e-2 * scale, rtol=0)
 
 
-def test_it_asks_the_weights_as_they_are(tmp_path, device):
+def test_logits_use_the_current_weights(tmp_path, device):
     _, _, fused, by_kernels = steppers(tmp_path, device)
     images = np.ones((3, 3, 8, 8), np.float32)
     first = by_kernels.logits(images)
@@ -88,7 +89,7 @@ def test_it_asks_the_weights_as_they_are(tmp_path, device):
     np.testing.assert_array_equal(by_kernels.logits(images), first)
     loss = by_kernels.train(by_kernels.prepare(0), 0, LR).loss
     fused.model.flat.data[...] = kept
-    assert by_kernels.train(by_kernels.prepare(0), 0, LR).loss != loss  # it had been rounded before
+    assert by_kernels.train(by_kernels.prepare(0), 0, LR).loss != loss  # it was rounded before
     by_kernels.logits(images)
     assert by_kernels.train(by_kernels.prepare(0), 0, LR).loss > 0
 
@@ -97,7 +98,7 @@ def test_it_asks_the_weights_as_they_are(tmp_path, device):
     ("changes", "words"),
     [({"pretext": "colour"}, "masked patches"), ({"vit": {"stem": "conv"}}, "stem conv")],
 )
-def test_what_only_the_pairs_can_do_is_refused_before_a_gpu_is_looked_for(tmp_path, changes, words):
+def test_options_that_need_numpy_are_refused_before_looking_for_a_gpu(tmp_path, changes, words):
     config = tiny.config(device="cuda", precision="bf16", **changes)
     with pytest.raises(UserError, match=f"bf16 is not supported for {words}"):
         Trainer(config, tiny.dataset(), Run(tmp_path))

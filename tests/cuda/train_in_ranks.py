@@ -1,8 +1,8 @@
-"""Steps by kernels built for a CPU, in however many ranks there are, whose sums go through `Nccl`.
+"""Steps by kernels compiled for the CPU, in any number of ranks, whose sums go through `Nccl`.
 
     mpiexec -n 2 python -m cuda.train_in_ranks FILE OPTIMIZER
 
-FILE: a .npz of losses, of the weights and of logits after some steps; written by rank 0.
+FILE: a .npz with the losses, and with weights and logits after some steps; written by rank 0.
 """
 
 import sys
@@ -27,7 +27,7 @@ BATCH, STEPS = 7, 2
 
 
 def train(optimizer: str, world) -> dict[str, np.ndarray]:
-    """What a few steps lead to."""
+    """The result of a few steps."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = tiny.trainer(
             Path(folder),
@@ -47,7 +47,7 @@ def train(optimizer: str, world) -> dict[str, np.ndarray]:
         world,
     )
     told = []
-    few = patch.object(fused, "BLOCKS", 8)  # a CPU is slow at many
+    few = patch.object(fused, "BLOCKS", 8)  # many would be slow on a CPU
     with few, FusedStepper(parts, OnCpu(LtOnCpu())) as stepper:
         for step in range(STEPS):
             told.append([*stepper.train(stepper.prepare(step), step, 1e-3)])
@@ -57,7 +57,7 @@ def train(optimizer: str, world) -> dict[str, np.ndarray]:
 
 
 def join(world: Ranks) -> nccl_on_cpu.Nccl:
-    """Sums of arrays by what stands in for NCCL."""
+    """Sums of arrays through the replacement for NCCL."""
     library = nccl_on_cpu.Nccl(world._mpi)
     identity = world.from_main(library.get_unique_id)
     address = lambda array: array.ctypes.data  # noqa: E731

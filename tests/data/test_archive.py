@@ -1,4 +1,4 @@
-"""The reader of archives: what others pack is read, what asks for too much is refused at once."""
+"""The archive reader: ordinary archives are read, excessive ones are refused at once."""
 
 import gzip
 import io
@@ -18,7 +18,7 @@ WANTED = ("f/a.bin", "f/b.bin")
 
 
 def block(name: str, size: int | str = 0, kind: bytes = b"0") -> bytes:
-    """A header of 512 bytes; a `size` that is text is written as it is."""
+    """A header of 512 bytes; a `size` given as text is written unchanged."""
     number = f"{size:011o}" if isinstance(size, int) else size
     raw = bytearray(512)
     raw[:100] = name.encode().ljust(100, b"\0")
@@ -56,33 +56,33 @@ def refused(path, tar: bytes, message: str, **bounds):
     assert "x.tar.gz" in str(caught.value)
 
 
-def test_reads_what_is_wanted(tmp_path):
+def test_reads_the_requested_members(tmp_path):
     found = read(tmp_path, member("f/readme", b"?" * 5000) + GOOD + member("g/a.bin", b"?") + END)
     assert found == {"f/a.bin": b"one", "f/b.bin": b"two" * 300}
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_reads_what_other_programs_pack(tmp_path, form):
+def test_reads_archives_of_other_programs(tmp_path, form):
     with tarfile.open(tmp_path / "x.tar.gz", "w:gz", format=form) as tar:
         folder = tarfile.TarInfo("f")
         folder.type = tarfile.DIRTYPE
         tar.addfile(folder)
         for name, raw in (("f/é" + "x" * 80, b"?"), ("f/a.bin", b"one"), ("./f/b.bin", b"")):
             info = tarfile.TarInfo(name)
-            info.size, info.mtime = len(raw), 1234.5  # not whole: an extended header in pax
+            info.size, info.mtime = len(raw), 1234.5  # not an integer: an extended header in pax
             tar.addfile(info, io.BytesIO(raw))
     found = dict(read_members(tmp_path / "x.tar.gz", WANTED, 1000, 1 << 20))
     assert found == {"f/a.bin": b"one", "f/b.bin": b""}
 
 
-def test_a_long_name_is_not_cut_to_one_that_is_wanted(tmp_path):
+def test_a_long_name_is_not_truncated_to_a_requested_one(tmp_path):
     long = member("././@LongLink", b"f/a.bin/and/more\0", b"L")
     assert read(tmp_path, long + member("f/a.bin", b"one") + END) == {}
     renamed = member("x", b"16 path=f/b.bin\n", b"x") + member("f/a.bin", b"one")
     assert read(tmp_path, renamed + END) == {"f/b.bin": b"one"}
 
 
-def test_zeros_behind_the_end_are_a_tapes(tmp_path):
+def test_zeros_after_the_end_are_accepted(tmp_path):
     path = tmp_path / "x.tar.gz"
     path.write_bytes(gzip.compress(GOOD + bytes(10240)) + bytes(5000))
     assert len(dict(read_members(path, WANTED, 1000, 1 << 20))) == 2
@@ -121,15 +121,15 @@ def test_zeros_behind_the_end_are_a_tapes(tmp_path):
         (b"words " * 1000, "not octal"),
     ],
 )
-def test_refuses_at_once(tmp_path, tar, message):
+def test_bad_archives_are_refused_at_once(tmp_path, tar, message):
     refused(tmp_path, tar, message)
 
 
-def test_what_it_unpacks_to_has_a_bound(tmp_path):
+def test_the_unpacked_size_is_limited(tmp_path):
     refused(tmp_path, GOOD + bytes(1 << 26), "unpacks to more than 4,194,304 bytes")
 
 
-def test_the_file_itself_has_a_bound(tmp_path):
+def test_the_file_size_is_limited(tmp_path):
     path = tmp_path / "x.tar.gz"
     header = b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 5_000_000  # a name in gzip's own header
     path.write_bytes(header)
@@ -140,7 +140,7 @@ def test_the_file_itself_has_a_bound(tmp_path):
         dict(read_members(path, WANTED, 1000, 1 << 22))
 
 
-BEHIND = {  # named, as gzip writes the time and xdist wants the same names from every worker
+BEHIND = {  # with ids, as gzip writes the time and xdist needs the same ids in every worker
     "a byte": b"x",
     "an empty stream": gzip.compress(b""),
     "another stream": gzip.compress(GOOD),
@@ -149,7 +149,7 @@ BEHIND = {  # named, as gzip writes the time and xdist wants the same names from
 
 
 @pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
-def test_nothing_follows_the_one_stream(tmp_path, behind):
+def test_nothing_may_follow_the_gzip_stream(tmp_path, behind):
     path = tmp_path / "x.tar.gz"
     path.write_bytes(gzip.compress(GOOD + END) + behind)
     with pytest.raises(UserError, match="there is data after its end"):
@@ -157,7 +157,7 @@ def test_nothing_follows_the_one_stream(tmp_path, behind):
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x1f\x8b", b"words", zlib.compress(GOOD), GOOD])
-def test_what_is_no_gzip(tmp_path, raw):
+def test_a_file_that_is_not_gzip_is_refused(tmp_path, raw):
     path = tmp_path / "x.tar.gz"
     path.write_bytes(raw)
     with pytest.raises(UserError, match="damaged, or not a"):
@@ -172,7 +172,7 @@ def test_only_regular_files_are_opened(tmp_path):
             dict(read_members(path, WANTED, 1000, 1 << 22))
 
 
-def test_a_name_is_shown_in_one_line(tmp_path):
+def test_a_name_is_printed_in_one_line(tmp_path):
     refused(tmp_path, member("\x1b[2J\n", b"") * 2, r"holds '\\x1b\[2J\\n' twice")
     path = tmp_path / "a\nb.tar.gz"
     path.write_bytes(b"")
@@ -180,6 +180,6 @@ def test_a_name_is_shown_in_one_line(tmp_path):
         dict(read_members(path, WANTED, 1000, 1 << 22))
 
 
-def test_members_may_lie_across_pieces(tmp_path, monkeypatch):
+def test_members_may_span_chunks(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "CHUNK", 100)
     assert read(tmp_path, GOOD + END) == {"f/a.bin": b"one", "f/b.bin": b"two" * 300}

@@ -1,4 +1,4 @@
-"""Augmentation: known answers, the laws of the draws, and purity."""
+"""Augmentation: known answers, the distributions of the draws, and purity."""
 
 import inspect
 
@@ -47,7 +47,7 @@ def test_crop_is_slicing_at_every_offset():
 
 @pytest.mark.parametrize("fill", [0, 9])
 def test_pad_crop_offsets_are_uniform_and_the_rest_is_fill(fill):
-    """An image whose pixels number themselves tells by what it shows where it was cut."""
+    """Each pixel holds its own index, so a crop reveals its offset."""
     B, p, H, W = 5000, 2, 6, 7
     image = np.arange(100, 100 + H * W, dtype=np.uint8).reshape(1, 1, H, W)
     out = au.pad_crop(np.repeat(image, B, 0), p, rng(), fill)
@@ -104,7 +104,7 @@ def test_erasing_replaces_one_rectangle_of_the_stated_area():
     assert abs(ratio.mean()) < 0.1
     assert ratio.max() > 0.5
     assert ratio.min() < -0.5
-    # Noise is 0 in all three channels once in 16 million pixels, so the rectangle is full.
+    # Noise is 0 in all three channels once in 16 million pixels, so the whole rectangle is found.
     np.testing.assert_array_equal(changed.sum((1, 2)), sizes.prod(1))
 
 
@@ -116,7 +116,7 @@ def test_erased_pixels_are_fresh_uniform_noise():
     assert close_to_uniform(np.bincount(noise, minlength=256))
 
 
-def test_erasing_keeps_the_other_images_and_pixels():
+def test_erasing_leaves_other_images_and_pixels_unchanged():
     images = sample_images(2000, 3, 8, 8)
     out = au.random_erasing(images, rng(), p=0.25)
     touched = (out != images).any((1, 2, 3))
@@ -131,7 +131,8 @@ def test_erasing_fits_any_image():
 
 
 def erased_image_by_image(images, r, p, area, aspect):
-    """`random_erasing` once more, its draws in their order, then a loop over images."""
+    """A second implementation of `random_erasing`: the same draws in the same order, then a loop
+    over images."""
     B, _, H, W = images.shape
     rows = [b for b, number in enumerate(r.random(B)) if number < p]
     areas = r.uniform(*area, len(rows)) * H * W
@@ -155,7 +156,7 @@ def erased_image_by_image(images, r, p, area, aspect):
 
 
 @pytest.mark.parametrize("size", [(3, 3), (4, 40), (32, 32)])
-def test_a_seed_always_erases_the_same(size):
+def test_a_seed_always_erases_the_same_pixels(size):
     images = sample_images(200, 3, *size)
     for options in ({}, {"p": 0.6}, {"p": 1.0, "area": (0.01, 0.9), "aspect": (0.1, 4.0)}):
         paper = {"p": 0.25, "area": (0.02, 1 / 3), "aspect": (0.3, 3.3)}
@@ -164,14 +165,14 @@ def test_a_seed_always_erases_the_same(size):
 
 
 class Half(np.random.Generator):
-    """Draws one half, and nothing else changes."""
+    """A generator that always draws 0.5."""
 
     def random(self, size=None):
         return 0.5 if size is None else np.full(size, 0.5)
 
 
-def test_a_probability_is_that_of_a_draw_below_it():
-    """So 0 is never and 1 always, as draws lie in [0, 1)."""
+def test_a_draw_below_the_probability_applies_the_augmentation():
+    """So 0 means never and 1 means always, as draws lie in [0, 1)."""
     above = np.nextafter(0.5, 1.0)
     half, images = Half(np.random.PCG64(0)), sample_images(4)
     assert not au.draw_flip(4, half, 0.5).any()
@@ -202,7 +203,7 @@ def test_interpolate_is_linear():
 
 
 def test_mixup_blends_images_and_targets_alike():
-    """With targets that name the image (K = B), they say how the image was made."""
+    """With one class per image (K = B), the targets say how each image was mixed."""
     x, _ = batch(64)
     mixed, share = mx.mixup(x, np.eye(64, dtype=np.float32), rng(), 1.0)
     np.testing.assert_allclose(mixed, np.tensordot(share, x, 1), rtol=1e-5, atol=1e-5)
@@ -255,15 +256,15 @@ def test_cutmix_keeps_pixels_in_their_places():
 
 
 def test_cutmix_rectangle_has_the_area_drawn():
-    """A huge alpha pins lambda at 1/2: uncut, a rectangle is 32 · sqrt(1/2) = 22.6 a side."""
+    """A huge alpha pins lambda at 1/2: uncut, a rectangle has sides of 32 · sqrt(1/2) = 22.6."""
     x = np.arange(200, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 32, 32), np.float32)
     mixed, _ = mx.cutmix(x, np.zeros((200, 1), np.float32), rng(), 1e8)
     boxes = [bounding_box(pasted) for pasted in (mixed != x)[:, 0] if pasted.any()]
     assert np.max(boxes, axis=0).tolist() == [23, 23]
 
 
-def test_cutmix_pastes_nothing_where_nothing_is_to_change():
-    """λ = 1, even where the rectangle's centre is the corner."""
+def test_cutmix_with_lambda_1_changes_nothing():
+    """Even if the rectangle's center is in the corner."""
 
     class Corner(np.random.Generator):
         def beta(self, a, b, size):
@@ -290,7 +291,7 @@ def test_cutmix_reaches_every_pixel():
 # Normalizing and one-hot
 
 
-def test_normalize_every_grey_level():
+def test_normalize_is_exact_for_every_gray_level():
     images = np.broadcast_to(np.arange(256, dtype=np.uint8), (2, 3, 1, 256))
     out = normalize(images, MEAN, STD)
     expected = (images / 255 - np.reshape(MEAN, (3, 1, 1))) / np.reshape(STD, (3, 1, 1))
@@ -300,7 +301,7 @@ def test_normalize_every_grey_level():
     np.testing.assert_array_equal(denormalize(out, MEAN, STD), images)
 
 
-def test_statistics_of_any_type_are_used_in_float64():
+def test_statistics_of_any_dtype_are_used_in_float64():
     mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
     expected = scale_and_offset(mean.tolist(), std.tolist(), 3, np.float64)
     for found, right in zip(scale_and_offset(mean, std, 3, np.float64), expected, strict=True):
@@ -315,12 +316,12 @@ def test_denormalize_clips():
 @pytest.mark.parametrize(
     ("mean", "std"), [((0.5,), (0.5,)), (MEAN, (0.2, 0.2)), (0.5, STD), (MEAN, (0.2, 0, 0.2))]
 )
-def test_normalize_refuses_what_does_not_fit(mean, std):
+def test_normalize_refuses_statistics_that_do_not_fit(mean, std):
     with pytest.raises(UserError, match="3 channels"):
         normalize(sample_images(2), mean, std)
 
 
-def test_normalize_refuses_what_was_normalized():
+def test_normalize_refuses_normalized_images():
     with pytest.raises(UserError, match=r"float32.*uint8"):
         normalize(normalize(sample_images(2), MEAN, STD), MEAN, STD)
 
@@ -333,12 +334,12 @@ def test_one_hot():
 
 
 @pytest.mark.parametrize("label", [-1, 3])
-def test_one_hot_refuses_labels_outside(label):
+def test_one_hot_refuses_labels_out_of_range(label):
     with pytest.raises(UserError, match=r"expected 0 to 2"):
         au.one_hot(np.array([0, label]), 3)
 
 
-# Laws that all share
+# Properties of all augmentations
 
 
 PIXEL = {
@@ -366,7 +367,7 @@ def test_pixel_augmentations_are_pure(name, shape, seed):
 
 
 @pytest.mark.parametrize("name", PIXEL)
-def test_equal_images_come_out_different_and_no_image_leaks(name):
+def test_equal_images_are_augmented_differently_and_do_not_leak(name):
     images = np.repeat(sample_images(1), 32, 0)
     assert len({image.tobytes() for image in PIXEL[name](images, rng())}) > 1
     images = sample_images(32)
@@ -398,14 +399,14 @@ def test_mixes_are_pure(mix, B, H, W, alpha, seed):
     np.testing.assert_array_equal(mixed, mix(x, targets, rng(seed), alpha)[0])
 
 
-# The whole
+# The whole pipeline
 
 
 def apply(augmentation, images, labels, seed=0):
     return augmentation.apply(images, labels, 10, rng(seed), STATISTICS)
 
 
-def test_all_off_is_normalize():
+def test_with_everything_off_only_normalization_remains():
     images, labels = sample_images(8), np.arange(8)
     x, targets = apply(au.Augmentation(crop=0, flip=0), images, labels)
     np.testing.assert_array_equal(x, normalize(images, MEAN, STD))
@@ -436,7 +437,7 @@ def test_everything_on_runs_in_the_stated_order():
 
 
 @pytest.mark.parametrize("magnitude", [2, 10])
-def test_rand_augment_is_as_strong_as_asked(magnitude):
+def test_rand_augment_has_the_requested_magnitude(magnitude):
     images, labels = sample_images(16), np.arange(16) % 10
     augmentation = au.Augmentation(crop=0, flip=0, rand_augment=3, magnitude=magnitude)
     expected = normalize(au.rand_augment(images, rng(), 3, magnitude), MEAN, STD)
@@ -444,8 +445,9 @@ def test_rand_augment_is_as_strong_as_asked(magnitude):
 
 
 def image_by_image(augmentation, images, labels, r):
-    """`Augmentation.apply` without erasing and RandAugment, once more: draws in their order, then a
-    loop over images. A seed must give the same training in every version of this package."""
+    """A second implementation of `Augmentation.apply`, without erasing and RandAugment: draws in
+    the same order, then a loop over images. A seed must give the same run in every version of this
+    package."""
     B, _, H, W = images.shape
     padding = augmentation.crop
     dy, dx = r.integers(2 * padding + 1, size=(2, B)) if padding else np.zeros((2, B), int)
@@ -498,8 +500,9 @@ def test_a_seed_always_gives_the_same_batch(shape, crop, flip, mix):
 
 
 @pytest.mark.parametrize("mix", [{}, {"mixup": 0.8}, {"cutmix": 1.0}])
-def test_what_is_drawn_is_what_is_applied(mix):
-    """Drawing looks at no pixel, leaves `rng` where `apply` leaves it, and can be applied twice."""
+def test_the_drawn_plan_is_what_is_applied(mix):
+    """Drawing reads no pixels, leaves `rng` in the same state as `apply`, and the plan can be
+    applied twice."""
     augmentation = au.Augmentation(erasing=0.5, **mix)
     images, labels = sample_images(16), np.arange(16) % 10
     one, other = rng(), rng()
@@ -511,13 +514,13 @@ def test_what_is_drawn_is_what_is_applied(mix):
         np.testing.assert_array_equal(drawn.targets(labels, 10), expected[1])
 
 
-def test_nothing_drawn_is_all_zeros():
+def test_with_everything_off_the_plan_is_zero():
     drawn = au.Augmentation(crop=0, flip=0).draw((4, 3, 8, 8), rng())
     assert drawn.mix is None
     assert not any(np.any(drawn[i]) for i in range(6))
 
 
-def test_what_is_not_drawn_has_the_types_of_what_is():
+def test_fields_that_are_not_drawn_keep_their_dtypes():
     nothing = au.Augmentation(crop=0, flip=0).draw((4, 3, 8, 8), rng())
     drawn = au.Augmentation(erasing=1.0).draw((4, 3, 8, 8), rng())
     for name in ("dy", "dx", "flipped", "erased"):
@@ -525,7 +528,7 @@ def test_what_is_not_drawn_has_the_types_of_what_is():
     assert mx.Mix.nothing(4).pasted.dtype == mx.draw_cutmix((4, 3, 8, 8), rng(), 1.0).pasted.dtype
 
 
-def test_no_mix_changes_nothing():
+def test_an_empty_mix_changes_nothing():
     x, targets = batch(6)
     mix = mx.Mix.nothing(6)
     np.testing.assert_array_equal(mix.images(x), x)
@@ -556,7 +559,7 @@ def test_apply_is_pure_and_seeded():
         (0.8, 1.0, 0.0, (1.0, 0.0, 0.0)),
     ],
 )
-def test_batches_are_mixed_as_often_as_asked(monkeypatch, mixup, cutmix, mix_prob, expected):
+def test_batches_are_mixed_with_the_given_probability(monkeypatch, mixup, cutmix, mix_prob, expected):
     monkeypatch.setattr(au, "draw_mixup", lambda shape, r, alpha: ("mixup", alpha))
     monkeypatch.setattr(au, "draw_cutmix", lambda shape, r, alpha: ("cutmix", alpha))
     augmentation = au.Augmentation(crop=0, flip=0, mixup=mixup, cutmix=cutmix, mix_prob=mix_prob)
@@ -588,8 +591,8 @@ def test_fields_out_of_range_are_refused(field, value):
     assert "\n" not in str(error.value)
 
 
-def test_the_numbers_go_from_and_to():
-    """Written out, as a range elsewhere is held against its own ends."""
+def test_the_ranges_of_the_fields():
+    """Written out here, because other tests compare a range only with its own ends."""
     found = {number.name: number.limits for number in numeric_fields(au.Augmentation)}
     assert {name: (limits.low, limits.high) for name, limits in found.items()} == {
         "crop": (0, 4096),
@@ -600,7 +603,7 @@ def test_the_numbers_go_from_and_to():
     }
 
 
-def test_every_field_has_help_under_it():
+def test_every_field_is_followed_by_its_help():
     """tyro shows the string under a field as the help of its flag."""
     lines = [line.strip() for line in inspect.getsource(au.Augmentation).splitlines()]
     for field in au.Augmentation.__dataclass_fields__:

@@ -1,4 +1,4 @@
-"""Batches: a function of the seed and the step, each image at most once an epoch."""
+"""Batches depend only on the seed and the step, and contain each image at most once per epoch."""
 
 import itertools
 import threading
@@ -16,7 +16,7 @@ from minivit.errors import UserError
 PLAIN = Augmentation(crop=0, flip=0.0)
 RICH = Augmentation(erasing=0.5, mixup=0.8, cutmix=1.0, rand_augment=1)
 NUM, B, PER_EPOCH = 23, 5, 4
-ASIS = Statistics((0.0, 0.0, 0.0), (1 / 255,) * 3)  # an image keeps its numbers
+ASIS = Statistics((0.0, 0.0, 0.0), (1 / 255,) * 3)  # images keep their values
 
 
 def numbered():
@@ -38,12 +38,12 @@ def assert_equal(one, other):
 
 
 def seen(loader, epoch):
-    """The labels of an epoch's batches, a row a batch."""
+    """The labels of an epoch's batches, one row per batch."""
     steps = range(epoch * loader.per_epoch, (epoch + 1) * loader.per_epoch)
     return np.array([loader.batch(step)[1] for step in steps])
 
 
-def test_a_batch_is_a_function_of_seed_and_step():
+def test_a_batch_depends_only_on_seed_and_step():
     one, same, other = batches(RICH), batches(RICH), batches(RICH, seed=1)
     steps = [6, 0, 3, 11]
     first = {step: one.batch(step) for step in steps}
@@ -61,13 +61,13 @@ def test_an_epoch_shows_each_image_at_most_once():
         assert len(set(labels)) == len(labels)
 
 
-def test_all_batches_of_a_training_differ():
+def test_all_batches_of_a_run_differ():
     loader = batches()
     found = [tuple(loader.batch(step)[1]) for step in range(5 * PER_EPOCH)]
     assert len(set(found)) == len(found)
 
 
-def test_each_epoch_has_its_own_order_and_leaves_out_other_images():
+def test_each_epoch_has_its_own_order_and_leaves_out_different_images():
     loader = batches()
     orders = [seen(loader, epoch).ravel() for epoch in range(6)]
     for one, other in itertools.combinations(orders, 2):
@@ -82,7 +82,7 @@ def test_images_stay_with_their_labels_and_are_normalized():
     np.testing.assert_allclose(images, np.broadcast_to(labels[:, None, None, None], images.shape))
 
 
-def test_an_image_is_augmented_anew_in_each_epoch():
+def test_an_image_is_augmented_differently_in_each_epoch():
     loader = Batches(numbered(), NUM, NUM, Augmentation(crop=3, flip=0.0), ASIS, 0)
     first, second = (
         images[np.argsort(labels)] for images, labels in (loader.batch(0), loader.batch(1))
@@ -90,14 +90,14 @@ def test_an_image_is_augmented_anew_in_each_epoch():
     assert (first != second).any((1, 2, 3)).mean() > 0.5
 
 
-def test_each_step_of_a_training_draws_numbers_of_its_own():
+def test_each_step_draws_different_numbers():
     loader = batches()
     loader.augmentation = SimpleNamespace(apply=lambda *arguments: arguments[3].random())
     drawn = [loader.batch(step) for step in range(5 * PER_EPOCH)]
     assert len(set(drawn)) == len(drawn)
 
 
-def test_what_a_step_draws_from_is_a_function_of_seed_and_step():
+def test_the_generator_of_a_step_depends_only_on_seed_and_step():
     loader = batches(seed=5)
     for step in (0, 3, 11):
         assert loader.rng(step).random() == generator(5, Purpose.AUGMENT, step).random()
@@ -125,7 +125,7 @@ def carried_out(loader, plan, images):
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_a_plan_is_the_batch_before_it_is_made(mix):
+def test_a_plan_gives_the_batch_when_carried_out(mix):
     loader = batches(Augmentation(erasing=0.5, **mix))
     for step in (0, 3, 4, 11):
         plan = loader.plan(step)
@@ -134,7 +134,7 @@ def test_a_plan_is_the_batch_before_it_is_made(mix):
         assert_equal(found, loader.batch(step))
 
 
-def test_a_plan_goes_on_where_rand_augment_stopped():
+def test_a_plan_continues_after_rand_augment():
     loader, step = batches(RICH), 6
     rng = loader.rng(step)
     images = rand_augment(loader.split.images[loader.rows(step)], rng, RICH.rand_augment, 9)
@@ -142,7 +142,7 @@ def test_a_plan_goes_on_where_rand_augment_stopped():
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_packed_holds_the_plan(mix):
+def test_packed_contains_the_plan(mix):
     loader = batches(Augmentation(crop=2, erasing=0.5, **mix))
     plan = loader.plan(2)
     packed, drawn = plan.packed(), plan.drawn
@@ -173,7 +173,7 @@ def test_packed_holds_the_plan(mix):
 
 
 @pytest.mark.parametrize("balance", [False, True])
-def test_an_order_is_drawn_once_an_epoch(monkeypatch, balance):
+def test_the_order_is_drawn_once_per_epoch(monkeypatch, balance):
     drawn = []
 
     def watched(seed, purpose, *place):
@@ -191,19 +191,19 @@ def test_an_order_is_drawn_once_an_epoch(monkeypatch, balance):
 
 
 @pytest.mark.parametrize("balance", [False, True])
-def test_an_order_cannot_be_spoilt(balance):
+def test_the_order_is_read_only(balance):
     with pytest.raises(ValueError, match="read-only"):
         Batches(numbered(), B, NUM, PLAIN, ASIS, 0, balance).rows(0)[0] = 5
 
 
-def test_an_order_is_the_one_that_earlier_versions_drew():
+def test_the_order_is_the_same_as_in_earlier_versions():
     right = generator(3, Purpose.ORDER, 2).permutation(NUM)[B : 2 * B]
     np.testing.assert_array_equal(batches(seed=3).rows(2 * PER_EPOCH + 1), right)
 
 
 # Balance
 
-UNEQUAL = np.repeat([0, 1, 3], [3, 1, 19])  # no image of class 2
+UNEQUAL = np.repeat([0, 1, 3], [3, 1, 19])  # no images of class 2
 
 
 def balanced(labels=UNEQUAL, seed=0, batch_size=B):
@@ -226,11 +226,11 @@ def test_balance_draws_each_class_equally_often(labels, batch_size):
         assert len(rows) == loader.per_epoch * batch_size
         classes = np.bincount(labels[rows], minlength=4)[[0, 1, 3]]
         assert np.ptp(classes) <= 1
-        for k in (0, 1, 3):  # and in a class each image
+        for k in (0, 1, 3):  # and each image within a class
             assert np.ptp(np.bincount(rows, minlength=NUM)[labels == k]) <= 1
 
 
-def test_balance_draws_other_images_in_each_epoch_and_all_in_time():
+def test_balance_draws_other_images_in_each_epoch_and_eventually_all():
     loader = balanced()
     orders = [rows_of_epoch(loader, epoch) for epoch in range(20)]
     for one, other in itertools.combinations(orders, 2):
@@ -240,7 +240,7 @@ def test_balance_draws_other_images_in_each_epoch_and_all_in_time():
     assert len(set(first)) == 3, "the classes come in one order"
 
 
-def test_balanced_rows_are_a_function_of_seed_and_step():
+def test_balanced_rows_depend_only_on_seed_and_step():
     one, same, other = balanced(), balanced(), balanced(seed=1)
     steps = [6, 0, 3, 11]
     first = {step: one.rows(step) for step in steps}
@@ -249,14 +249,14 @@ def test_balanced_rows_are_a_function_of_seed_and_step():
         assert not np.array_equal(first[step], other.rows(step))
 
 
-def test_balance_of_equal_classes_shows_each_image_once():
+def test_balance_with_equal_classes_shows_each_image_once():
     labels = np.arange(24) % 3
     rows = rows_of_epoch(balanced(labels, batch_size=6), 0)
     assert sorted(rows) == list(range(24))
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 9), (6, 9), (8, 9), (9, 9)])
-def test_ahead_yields_what_batch_gives(start, stop):
+def test_ahead_yields_the_same_batches(start, stop):
     loader = batches(RICH)
     found = list(loader.ahead(start, stop))
     assert len(found) == stop - start
@@ -264,7 +264,7 @@ def test_ahead_yields_what_batch_gives(start, stop):
         assert_equal(batch, loader.batch(step))
 
 
-def test_ahead_prepares_one_batch_more_than_is_used_and_ends_its_thread():
+def test_ahead_prepares_one_extra_batch_and_ends_its_thread():
     loader, asked, ready = batches(), [], threading.Event()
     batch = loader.batch
 
@@ -284,13 +284,13 @@ def test_ahead_prepares_one_batch_more_than_is_used_and_ends_its_thread():
 
 
 @pytest.mark.parametrize(("start", "stop"), [(2, 6), (2, 3), (2, 2), (3, 2)])
-def test_ahead_prepares_no_more_than_is_wanted(start, stop):
+def test_ahead_prepares_no_more_than_requested(start, stop):
     asked = []
     assert list(batches().ahead(start, stop, asked.append)) == [None] * (stop - start)
     assert asked == list(range(start, stop))
 
 
-def test_ahead_prepares_what_it_is_told_to():
+def test_ahead_uses_the_given_function():
     loader = batches(RICH)
     names = []
 
@@ -310,14 +310,14 @@ def test_an_error_in_the_thread_reaches_the_caller():
         list(loader.ahead(0, 2))
 
 
-def test_a_batch_larger_than_the_set_is_refused():
+def test_a_batch_larger_than_the_data_set_is_refused():
     assert batches(batch_size=NUM).per_epoch == 1
     with pytest.raises(UserError, match=f"batch_size {NUM + 1} .* at most {NUM}") as error:
         batches(batch_size=NUM + 1)
     assert "\n" not in str(error.value)
 
 
-def test_statistics_are_numpys():
+def test_statistics_agree_with_numpy():
     images = np.random.default_rng(0).integers(0, 256, (50, 3, 6, 7), dtype=np.uint8)
     images[:, 1] //= 5
     found = Statistics.of(images)
@@ -327,7 +327,7 @@ def test_statistics_are_numpys():
     assert all(type(value) is float for value in found.mean + found.std)
 
 
-def test_a_colour_that_never_varies_has_deviation_one():
+def test_a_constant_channel_has_standard_deviation_one():
     images = np.full((4, 2, 3, 3), 200, np.uint8)
     images[:, 1, 0] = 0
     found = Statistics.of(images)

@@ -1,4 +1,4 @@
-"""CIFAR-10 from both layouts, as folders and archives; every way that files can be wrong."""
+"""CIFAR-10 in both layouts, as folders and archives, and all kinds of faulty files."""
 
 import dataclasses
 import hashlib
@@ -35,7 +35,7 @@ def name_without_warning(dataset, path):
 
 @pytest.fixture
 def sample_images(monkeypatch):
-    """Six batches of four images."""
+    """Six batches with four images each."""
     monkeypatch.delenv(CIFAR10.url_variable, raising=False)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6, ROWS, 3, 32, 32), np.uint8)
@@ -76,7 +76,7 @@ def test_reads_folders_and_archives(tmp_path, sample_images, layout, packed, dir
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
 
 
-def test_order_of_search(tmp_path):
+def test_the_order_in_which_places_are_searched(tmp_path):
     assert SMALL.find(tmp_path) is None
     assert SMALL.find(tmp_path / "absent") is None
     for name in ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz"):
@@ -95,7 +95,7 @@ def official(archive: Path):
 
 
 @layouts
-def test_unofficial_bytes_load_with_one_line(tmp_path, sample_images, layout):
+def test_unofficial_files_load_with_a_one_line_warning(tmp_path, sample_images, layout):
     path = write_folder(tmp_path / layout.folder, files_of(layout, sample_images))
     with pytest.warns(UserWarning, match="could not be verified") as caught:
         dataset = SMALL.load(tmp_path)
@@ -106,13 +106,13 @@ def test_unofficial_bytes_load_with_one_line(tmp_path, sample_images, layout):
     assert dataset.name == "CIFAR-10 (unofficial bytes)"
 
 
-def test_official_archive(tmp_path, sample_images):
+def test_an_official_archive_loads_without_a_warning(tmp_path, sample_images):
     files = files_of(BINARY, sample_images)
     archive = write_archive(tmp_path / "my.tar.gz", BINARY.folder, files)
     assert name_without_warning(official(archive), archive) == "CIFAR-10"
 
 
-def test_official_python_folder(tmp_path, sample_images):
+def test_an_official_python_folder_loads_without_a_warning(tmp_path, sample_images):
     files = files_of(PYTHON, sample_images)
     md5 = {name: hashlib.md5(raw).hexdigest() for name, raw in files.items()}
     known = dataclasses.replace(SMALL, python=dataclasses.replace(PYTHON, md5=md5))
@@ -123,14 +123,14 @@ def test_official_python_folder(tmp_path, sample_images):
         assert known.load(tmp_path).name == "CIFAR-10 (unofficial bytes)"
 
 
-def test_class_names_without_metadata(tmp_path, sample_images):
+def test_class_names_are_known_without_metadata(tmp_path, sample_images):
     files = files_of(BINARY, sample_images)
     del files["batches.meta.txt"]
     write_archive(tmp_path / BINARY.archive, "cifar-10-batches-bin", files)
     assert_holds(SMALL.load(tmp_path), sample_images)
 
 
-def test_nothing_there_and_no_download(tmp_path):
+def test_missing_files_without_download_are_reported(tmp_path):
     with pytest.raises(UserError) as caught:
         SMALL.load(tmp_path, download=False)
     message = str(caught.value)
@@ -139,13 +139,13 @@ def test_nothing_there_and_no_download(tmp_path):
     assert "\n" not in message
 
 
-def test_named_archive_that_is_absent(tmp_path):
+def test_a_missing_archive_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"no archive .*x\.tar\.gz"):
         SMALL.load(tmp_path / "x.tar.gz")
     assert not list(tmp_path.iterdir())
 
 
-def test_downloads_from_the_address_in_the_environment(tmp_path, sample_images, monkeypatch):
+def test_the_url_in_the_environment_is_downloaded(tmp_path, sample_images, monkeypatch):
     (tmp_path / "mirror").mkdir()
     files = files_of(BINARY, sample_images)
     name = BINARY.archive
@@ -157,12 +157,12 @@ def test_downloads_from_the_address_in_the_environment(tmp_path, sample_images, 
     assert dataset.name == "CIFAR-10"
     assert (tmp_path / "new" / "data" / name).read_bytes() == archive.read_bytes()
 
-    monkeypatch.setenv(CIFAR10.url_variable, "http://127.0.0.1:9/")  # the argument goes first
+    monkeypatch.setenv(CIFAR10.url_variable, "http://127.0.0.1:9/")  # the argument takes precedence
     known.load(tmp_path / "other", url=archive.as_uri())
     assert (tmp_path / "other" / name).exists()
 
 
-def test_a_python_archive_is_checked_as_one(tmp_path, sample_images):
+def test_a_python_archive_is_checked_against_its_own_hash(tmp_path, sample_images):
     name = PYTHON.archive
     (tmp_path / name).write_bytes(b"wrong")
     with pytest.raises(UserError, match="170,498,071"):
@@ -200,7 +200,7 @@ def nine_names(files):
         (nine_names, r"batches\.meta\.txt: expected the names of 10"),
     ],
 )
-def test_wrong_binary_files(tmp_path, sample_images, damage, message, packed):
+def test_faulty_binary_files_are_refused(tmp_path, sample_images, damage, message, packed):
     files = files_of(BINARY, sample_images)
     damage(files)
     if packed:
@@ -224,7 +224,7 @@ def test_wrong_binary_files(tmp_path, sample_images, damage, message, packed):
         (python_batch(np.zeros((4, 3072), np.uint8), labels=[1, 1, 10, 1]), "outside 0 to 9"),
     ],
 )
-def test_wrong_python_files(tmp_path, sample_images, raw, message):
+def test_faulty_python_files_are_refused(tmp_path, sample_images, raw, message):
     files = files_of(PYTHON, sample_images) | {"data_batch_4": raw}
     write_folder(tmp_path / PYTHON.folder, files)
     with pytest.raises(UserError, match=message) as caught:
@@ -232,20 +232,20 @@ def test_wrong_python_files(tmp_path, sample_images, raw, message):
     assert "data_batch_4" in str(caught.value)
 
 
-def test_empty_folder(tmp_path):
+def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / BINARY.folder).mkdir()
     with pytest.raises(UserError, match="lacks data_batch_1"):
         SMALL.load(tmp_path)
 
 
-def test_not_a_gzip(tmp_path):
+def test_a_file_that_is_not_gzip_is_refused(tmp_path):
     path = tmp_path / BINARY.archive
     path.write_bytes(b"<html>try again later</html>" * 100)
     with pytest.raises(UserError, match="damaged, or not a"):
         SMALL.load(tmp_path)
 
 
-def test_every_kind_of_truncated_archive(tmp_path, sample_images):
+def test_every_truncated_archive_is_refused(tmp_path, sample_images):
     files = files_of(BINARY, sample_images)
     path = write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
     raw = path.read_bytes()
@@ -260,14 +260,14 @@ def test_every_kind_of_truncated_archive(tmp_path, sample_images):
         SMALL.load(tmp_path)
 
 
-def test_foreign_archive(tmp_path):
+def test_an_unrelated_archive_is_refused(tmp_path):
     path = write_archive(tmp_path / "x.tar.gz", "cifar-100-python", {"train": b"", "test": b""})
     with pytest.raises(UserError, match="not a complete CIFAR-10, it lacks data_batch_1"):
         SMALL.load(path)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
-def test_archive_with_a_link(tmp_path, kind):
+def test_an_archive_with_a_link_is_refused(tmp_path, kind):
     path = tmp_path / BINARY.archive
     with tarfile.open(path, "w:gz") as archive:
         member = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
@@ -277,14 +277,14 @@ def test_archive_with_a_link(tmp_path, kind):
         SMALL.load(tmp_path)
 
 
-def test_archive_unpacks_nothing(tmp_path, sample_images):
+def test_an_archive_is_read_without_unpacking(tmp_path, sample_images):
     files = files_of(BINARY, sample_images) | {"../../outside": b"x"}
     write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
     assert_holds(SMALL.load(tmp_path), sample_images)
     assert not list(tmp_path.parent.rglob("outside"))
 
 
-def test_archive_with_a_huge_member(tmp_path):
+def test_an_archive_with_a_huge_member_is_refused(tmp_path):
     short = dataclasses.replace(SMALL, longest=100)
     files = {"data_batch_1.bin": bytes(101)}
     write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
@@ -292,7 +292,7 @@ def test_archive_with_a_huge_member(tmp_path):
         short.load(tmp_path)
 
 
-def test_archive_with_two_members_of_a_name(tmp_path):
+def test_an_archive_with_a_duplicate_name_is_refused(tmp_path):
     path = tmp_path / BINARY.archive
     with tarfile.open(path, "w:gz") as archive:
         for name in ("f/x", "f/x", "cifar-10-batches-bin/test_batch.bin"):
@@ -319,7 +319,7 @@ def test_a_pipe_is_not_waited_for(tmp_path, sample_images, place):
 
 @layouts
 @pytest.mark.parametrize("bad", ["", "c\x1b[2Jat", "x" * 65, "c\xe4t"])
-def test_class_names_that_cannot_be_printed(tmp_path, sample_images, layout, bad):
+def test_unprintable_class_names_are_refused(tmp_path, sample_images, layout, bad):
     files = files_of(layout, sample_images)
     (meta,) = layout.metas
     raw = files[meta]
@@ -331,7 +331,7 @@ def test_class_names_that_cannot_be_printed(tmp_path, sample_images, layout, bad
         SMALL.load(tmp_path)
 
 
-def test_metadata_of_megabytes(tmp_path, sample_images):
+def test_oversized_metadata_is_refused(tmp_path, sample_images):
     files = files_of(BINARY, sample_images) | {"batches.meta.txt": b"a " * 1_000_000}
     write_folder(tmp_path / BINARY.folder, files)
     with pytest.raises(UserError, match=r"batches\.meta\.txt: 2,000,000 bytes, longer"):
@@ -339,14 +339,14 @@ def test_metadata_of_megabytes(tmp_path, sample_images):
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300])
-def test_a_place_that_no_file_can_have(name):
+def test_an_impossible_path_is_refused(name):
     with pytest.raises(UserError) as caught:
         SMALL.load(name, download=False)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
-def test_unreadable(tmp_path):
+def test_an_unreadable_file_is_reported(tmp_path):
     path = tmp_path / BINARY.archive
     path.touch(mode=0)
     with pytest.raises(UserError, match="cannot read"):
@@ -358,7 +358,7 @@ def test_real_images_are_the_same_in_both_layouts(monkeypatch):
     spec = importlib.util.spec_from_file_location("make_cifar10", REAL)
     make = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make)
-    with tempfile.TemporaryDirectory() as folder:  # 360 MB, so not one that pytest keeps
+    with tempfile.TemporaryDirectory() as folder:  # 360 MB, so not a folder that pytest keeps
         monkeypatch.setattr("sys.argv", ["make_cifar10", folder])
         make.main()
         binary = CIFAR10.load(folder)

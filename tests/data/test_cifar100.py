@@ -1,4 +1,5 @@
-"""CIFAR-100: what differs from CIFAR-10, two kinds of label and batches of unlike lengths."""
+"""CIFAR-100: what differs from CIFAR-10, namely two kinds of labels and batches of different
+lengths."""
 
 import dataclasses
 import hashlib
@@ -34,7 +35,7 @@ def labels():
     return {"coarse_labels": rng.integers(0, 20, 9), "fine_labels": rng.integers(0, 100, 9)}
 
 
-def test_there_are_as_many_classes_as_the_authors_say():
+def test_the_number_of_classes_is_as_published():
     assert len(set(FINE.class_names)) == 100
     assert len(set(COARSE.class_names)) == 20
     assert (FINE.class_names[0], FINE.class_names[99]) == ("apple", "worm")
@@ -61,8 +62,8 @@ def test_reads_folders_and_archives(tmp_path, images, labels, kind, layout, pack
 
 @kinds
 @layouts
-def test_names_of_classes_come_from_the_file_of_their_kind(tmp_path, images, labels, kind, layout):
-    """And from no other: the last file read would otherwise win."""
+def test_class_names_come_from_the_matching_file(tmp_path, images, labels, kind, layout):
+    """Only from that file: otherwise the last file read would win."""
     files = cifar_files(SMALL, layout, images, labels)
     for meta in layout.metas:
         files[meta] = files[meta].replace(b"aquarium_fish", b"aquarium_fowl")
@@ -73,7 +74,7 @@ def test_names_of_classes_come_from_the_file_of_their_kind(tmp_path, images, lab
     assert len(names) == len(KINDS[kind].class_names)
 
 
-def test_an_official_archive_and_folder(tmp_path, images, labels):
+def test_an_official_archive_and_folder_load_without_a_warning(tmp_path, images, labels):
     binary = cifar_files(SMALL, SMALL.binary, images, labels)
     raw = write_archive(tmp_path / SMALL.binary.archive, SMALL.binary.folder, binary).read_bytes()
     expected = Expected(len(raw), hashlib.sha256(raw).hexdigest())
@@ -94,7 +95,7 @@ def test_an_official_archive_and_folder(tmp_path, images, labels):
 @kinds
 @layouts
 @pytest.mark.parametrize(("key", "label"), [("coarse_labels", 20), ("fine_labels", 100)])
-def test_a_label_that_is_none_is_told_whichever_is_wanted(
+def test_an_invalid_label_is_reported_whichever_kind_is_used(
     tmp_path, images, labels, kind, layout, key, label
 ):
     labels[key][7] = label
@@ -103,7 +104,7 @@ def test_a_label_that_is_none_is_told_whichever_is_wanted(
         KINDS[kind].load(tmp_path)
 
 
-def test_rows_of_one_label_byte_are_no_cifar_100(tmp_path, images, labels):
+def test_rows_with_one_label_byte_are_not_cifar_100(tmp_path, images, labels):
     files = cifar_files(SMALL, SMALL.binary, images, labels)
     files["train.bin"] = files["train.bin"][: 6 * 3073]
     write_folder(tmp_path / SMALL.binary.folder, files)
@@ -111,7 +112,7 @@ def test_rows_of_one_label_byte_are_no_cifar_100(tmp_path, images, labels):
         SMALL.load(tmp_path)
 
 
-def test_a_batch_without_one_kind_of_label(tmp_path, images, labels):
+def test_a_batch_without_one_kind_of_label_is_refused(tmp_path, images, labels):
     files = cifar_files(SMALL, SMALL.python, images, labels)
     files["test"] = python_batch(images[6:], fine_labels=labels["fine_labels"][6:])
     write_folder(tmp_path / SMALL.python.folder, files)
@@ -119,12 +120,12 @@ def test_a_batch_without_one_kind_of_label(tmp_path, images, labels):
         SMALL.load(tmp_path)
 
 
-def test_nothing_there_says_what_was_looked_for(tmp_path):
+def test_missing_files_are_listed_in_the_message(tmp_path):
     with pytest.raises(UserError, match=r"no CIFAR-100 in .*: looked for cifar-100-binary/"):
         SMALL.load(tmp_path, download=False)
 
 
-def test_both_kinds_come_from_one_download(tmp_path, images, labels, monkeypatch):
+def test_both_kinds_share_one_download(tmp_path, images, labels, monkeypatch):
     files = cifar_files(SMALL, SMALL.binary, images, labels)
     (mirror := tmp_path / "mirror").mkdir()
     archive = write_archive(mirror / SMALL.binary.archive, SMALL.binary.folder, files)

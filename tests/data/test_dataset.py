@@ -1,4 +1,4 @@
-"""Splits: a sample of them, and another image size."""
+"""Splits: sampling them, resizing their images, and holding images out."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ from minivit.models import ViTConfig
 
 
 def uneven():
-    """Classes of 40, 20 and 10 images; every image is its own number."""
+    """Classes of 40, 20 and 10 images; every image holds its own index."""
     labels = np.repeat([0, 1, 2], [40, 20, 10])
     images = np.broadcast_to(np.arange(70, dtype=np.uint8)[:, None, None, None], (70, 3, 4, 4))
     return Split(images, labels, np.zeros((70, 4, 4), bool))
 
 
 @pytest.mark.parametrize(("count", "expected"), [(7, [4, 2, 1]), (35, [20, 10, 5]), (70, None)])
-def test_a_sample_has_each_class_in_its_share(count, expected):
+def test_a_sample_keeps_the_class_proportions(count, expected):
     part = uneven().sample(count, np.random.default_rng(0))
     np.testing.assert_array_equal(np.bincount(part.labels), expected or [40, 20, 10])
     numbers = part.images[:, 0, 0, 0]
@@ -28,7 +28,7 @@ def test_a_sample_has_each_class_in_its_share(count, expected):
     assert part.masks.shape == (count, 4, 4)
 
 
-def test_a_sample_is_drawn_by_its_generator():
+def test_a_sample_depends_on_its_generator():
     one, same, other = (
         uneven().sample(20, np.random.default_rng(seed)).images[:, 0, 0, 0] for seed in (0, 0, 1)
     )
@@ -39,7 +39,7 @@ def test_a_sample_is_drawn_by_its_generator():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_another_size_keeps_what_is_where(channels):
+def test_resizing_keeps_the_layout_of_the_image(channels):
     images = np.zeros((2, channels, 8, 8), np.uint8)
     images[0, :, :4, 4:] = 200  # upper right
     masks = images[:, 0] > 0
@@ -66,7 +66,7 @@ def test_another_shape_is_cropped_padded_or_stretched(resize, expected):
     assert part.masks[0, :, :2].any() == (resize != "pad")
 
 
-def test_a_square_stays_one_whatever_is_done_to_other_shapes():
+def test_a_square_image_is_not_distorted_by_any_resize_mode():
     split = tiny.split(9, 0)
     expected = [Image.fromarray(one.transpose(1, 2, 0)) for one in split.images]
     expected = [np.asarray(one.resize((12, 12), Image.Resampling.BICUBIC)) for one in expected]
@@ -76,8 +76,9 @@ def test_a_square_stays_one_whatever_is_done_to_other_shapes():
 
 
 @pytest.mark.parametrize("name", ["shapes", "cifar10"])
-def test_a_set_with_a_name_is_resized_as_is_said(name, monkeypatch):
-    """A white band above and below: 8×16 pixels of 16×16 lose it, but for what is stretched."""
+def test_a_named_data_set_is_resized_as_requested(name, monkeypatch):
+    """A white band at the top and bottom: going from 16×16 to 8×16 pixels removes it unless the
+    image is stretched."""
     images = np.zeros((4, 3, 16, 16), np.uint8)
     images[:, :, [0, 1, 14, 15]] = 255
     data = Dataset(name, Split(images, np.arange(4)), Split(images, np.arange(4)), tiny.NAMES)
@@ -92,7 +93,7 @@ def test_a_set_with_a_name_is_resized_as_is_said(name, monkeypatch):
     assert white["crop"] == 0 < white["pad"] < white["stretch"]
 
 
-def test_the_same_size_is_the_same_data():
+def test_the_same_size_returns_the_same_data():
     data = tiny.dataset()
     assert data.resized((8, 8)) is data
     larger = data.resized((16, 16))
@@ -102,7 +103,7 @@ def test_the_same_size_is_the_same_data():
 
 @pytest.mark.parametrize("label", [-1, 3, 10**6])
 @pytest.mark.parametrize("which", ["training", "test"])
-def test_a_label_that_is_no_class_is_told_where_the_set_is_made(label, which):
+def test_an_invalid_label_is_reported_when_the_data_set_is_built(label, which):
     images = np.zeros((4, 3, 2, 2), np.uint8)
     good, bad = Split(images, np.arange(4) % 3), Split(images, np.array([0, 1, 2, label]))
     splits = (bad, good) if which == "training" else (good, bad)
@@ -111,7 +112,7 @@ def test_a_label_that_is_no_class_is_told_where_the_set_is_made(label, which):
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.01, 0.05, 0.5])
-def test_as_many_are_held_out_as_is_said(fraction):
+def test_the_given_fraction_is_held_out(fraction):
     split = Split(np.zeros((9, 3, 2, 2), np.uint8), np.arange(9) % 3)
     rest, held = split.hold_out(fraction, np.random.default_rng(0))
     assert len(held) == split.num_held_out(fraction) == 9 - len(rest)
@@ -122,7 +123,7 @@ def test_as_many_are_held_out_as_is_said(fraction):
     ("fraction", "expected"),
     [(0.1, [4, 2, 1]), (0.01, [1, 0, 0]), (0.5, [20, 10, 5]), (0, [0] * 3)],
 )
-def test_what_is_held_out_has_each_class_in_its_share(fraction, expected):
+def test_held_out_images_keep_the_class_proportions(fraction, expected):
     for seed in range(5):
         rest, held = uneven().hold_out(fraction, np.random.default_rng(seed), stratify=True)
         assert held.class_counts(3).tolist() == expected
@@ -130,14 +131,14 @@ def test_what_is_held_out_has_each_class_in_its_share(fraction, expected):
         assert sorted(numbers) == list(range(70))
 
 
-def test_of_a_class_with_few_images_none_is_held_out():
+def test_no_image_of_a_tiny_class_is_held_out():
     labels = np.repeat([0, 1, 2], [40, 2, 1])
     split = Split(np.zeros((43, 3, 2, 2), np.uint8), labels)
     _, held = split.hold_out(0.1, np.random.default_rng(0), stratify=True)
     assert held.class_counts(3).tolist() == [4, 0, 0]
 
 
-def test_an_empty_split_and_images_without_labels_are_told():
+def test_an_empty_split_and_missing_labels_are_reported():
     images, labels = np.zeros((4, 3, 2, 2), np.uint8), np.arange(4) % 3
     with pytest.raises(UserError, match="the test set is empty"):
         Dataset("Three", Split(images, labels), Split(images[:0], labels[:0]), ("a", "b", "c"))

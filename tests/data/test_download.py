@@ -1,4 +1,4 @@
-"""Downloads from a server of our own that breaks off, ignores Range, or has the wrong file."""
+"""Downloads from a local server that breaks off, ignores Range, or serves the wrong file."""
 
 import contextlib
 import errno
@@ -24,7 +24,7 @@ EXPECTED = Expected(len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves `server.content`, as `server`'s other attributes say."""
+    """Serves `server.content` as the other attributes of `server` specify."""
 
     def do_GET(self):
         server = self.server
@@ -61,7 +61,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0.001)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *_: None  # clients that hang up are part of the tests
+    server.handle_error = lambda *_: None  # clients that disconnect are part of the tests
     server.content, server.ranges, server.lengths = CONTENT, True, True
     server.break_after, server.statuses, server.delay = [], [], None
     server.requests, server.served = [], 0
@@ -92,7 +92,7 @@ def fails(url, target, message, **kwargs):
 
 
 @pytest.mark.parametrize("lengths", [True, False])
-def test_whole(server, target, lengths):
+def test_a_whole_file_is_downloaded(server, target, lengths):
     server.lengths = lengths
     fetch(server.url, target, EXPECTED)
     assert target.read_bytes() == CONTENT
@@ -102,7 +102,7 @@ def test_whole(server, target, lengths):
 
 
 @pytest.mark.parametrize("lengths", [True, False])
-def test_resumes_where_the_connection_broke(server, target, lengths):
+def test_a_broken_download_is_resumed(server, target, lengths):
     server.lengths = lengths
     server.break_after = [1000, 2000, 0, 300_000]
     fetch(server.url, target, EXPECTED)
@@ -111,7 +111,7 @@ def test_resumes_where_the_connection_broke(server, target, lengths):
     assert server.requests == [None, *(f"bytes={n}-" for n in (1000, 3000, 3000, 303_000))]
 
 
-def test_resumes_what_an_earlier_run_left(server, target):
+def test_a_partial_file_of_an_earlier_run_is_resumed(server, target):
     server.break_after = [5000] + [0] * download.TRIES
     message = fails(server.url, target, "broke off after 5,000 of 1,024,000", otherwise=", or pray")
     assert f"run again to resume, or put the file at {target} by hand, or pray" in message
@@ -122,13 +122,13 @@ def test_resumes_what_an_earlier_run_left(server, target):
     assert server.served == len(CONTENT)
 
 
-def test_tries_that_bring_something_are_not_counted(server, target):
+def test_only_tries_without_progress_are_counted(server, target):
     server.break_after = [10] * (3 * download.TRIES)
     fetch(server.url, target, EXPECTED)
     assert server.served == len(CONTENT)
 
 
-def test_server_that_ignores_range_starts_again(server, target):
+def test_a_server_that_ignores_range_starts_over(server, target):
     server.ranges = False
     server.break_after = [400_000]
     fetch(server.url, target, EXPECTED)
@@ -136,7 +136,7 @@ def test_server_that_ignores_range_starts_again(server, target):
     assert server.served == 400_000 + len(CONTENT)
 
 
-def test_a_part_that_is_whole_is_checked_without_a_request(server, target):
+def test_a_complete_partial_file_is_checked_without_a_request(server, target):
     target.parent.mkdir()
     part_of(target).write_bytes(CONTENT)
     fetch(server.url, target, EXPECTED)
@@ -145,7 +145,7 @@ def test_a_part_that_is_whole_is_checked_without_a_request(server, target):
 
 
 @pytest.mark.parametrize("size", [1000, len(CONTENT), len(CONTENT) + 5])
-def test_a_part_of_something_else_does_not_block_the_next_try(server, target, size):
+def test_a_partial_file_of_something_else_does_not_block_the_next_try(server, target, size):
     target.parent.mkdir()
     part_of(target).write_bytes(b"?" * size)
     fails(server.url, target, "found SHA-256")
@@ -154,7 +154,7 @@ def test_a_part_of_something_else_does_not_block_the_next_try(server, target, si
     assert target.read_bytes() == CONTENT
 
 
-def test_range_not_satisfiable(server, target):
+def test_an_unsatisfiable_range_starts_over(server, target):
     target.parent.mkdir()
     part_of(target).write_bytes(CONTENT[:500])
     server.content = CONTENT[:400]
@@ -164,7 +164,7 @@ def test_range_not_satisfiable(server, target):
     assert target.read_bytes() == CONTENT
 
 
-def test_wrong_hash(server, target):
+def test_a_wrong_hash_is_refused(server, target):
     server.content = b"x" + CONTENT[1:]
     message = fails(server.url, target, "found SHA-256")
     assert hashlib.sha256(server.content).hexdigest() in message
@@ -172,13 +172,13 @@ def test_wrong_hash(server, target):
     assert not part_of(target).exists()
 
 
-def test_wrong_size_is_told_before_it_is_downloaded(server, target):
+def test_a_wrong_size_is_reported_before_the_download(server, target):
     server.content = CONTENT + b"?"
     fails(server.url, target, "found 1,024,001 bytes, expected 1,024,000")
     assert not part_of(target).exists()
 
 
-def test_wrong_size_leaves_a_good_part_alone(server, target):
+def test_a_wrong_size_leaves_a_good_partial_file_alone(server, target):
     target.parent.mkdir()
     part_of(target).write_bytes(CONTENT[:500])
     server.content, server.ranges = b"<html>", False
@@ -186,32 +186,32 @@ def test_wrong_size_leaves_a_good_part_alone(server, target):
     assert part_of(target).read_bytes() == CONTENT[:500]
 
 
-def test_a_stream_without_end_is_cut(server, target):
+def test_an_endless_stream_is_cut_off(server, target):
     server.content, server.lengths = CONTENT * 3, False
     fetch(server.url, target, EXPECTED)
     assert target.read_bytes() == CONTENT
 
 
-def test_server_busy_for_a_while(server, target):
+def test_a_busy_server_is_tried_again(server, target):
     server.statuses = [503, 429]
     fetch(server.url, target, EXPECTED)
     assert len(server.requests) == 3
 
 
-def test_not_found_is_not_tried_again(server, target):
+def test_a_404_is_not_tried_again(server, target):
     server.statuses = [404] * 9
     fails(server.url, target, "404 'Not Found'; check the address")
     assert len(server.requests) == 1
 
 
-def test_connection_refused(target, monkeypatch):
+def test_a_refused_connection_is_reported(target, monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0.001)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     fails(f"http://127.0.0.1:{port}/", target, "refused; run again to resume")
 
 
-def test_silence_counts_as_broken(server, target, monkeypatch):
+def test_a_silent_connection_counts_as_broken(server, target, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT", 0.05)
     monkeypatch.setattr(download, "TRIES", 1)
     server.delay = threading.Event()
@@ -219,7 +219,7 @@ def test_silence_counts_as_broken(server, target, monkeypatch):
     server.delay.set()
 
 
-def test_file_address(tmp_path, target):
+def test_a_file_url_is_read(tmp_path, target):
     source = tmp_path / "source.bin"
     source.write_bytes(CONTENT)
     target.parent.mkdir()
@@ -231,17 +231,17 @@ def test_file_address(tmp_path, target):
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "data:,x", "x.tar.gz", ""])
-def test_other_schemes(target, url):
+def test_other_url_schemes_are_refused(target, url):
     fails(url, target, "expected an http, https or file address")
 
 
 @pytest.mark.parametrize("url", ["http://[", "http://a b/", "http://127.0.0.1:port/"])
-def test_malformed_address(target, url, monkeypatch):
+def test_a_malformed_url_is_refused(target, url, monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0.001)
     fails(url, target, "cannot download")
 
 
-def test_disk_full(server, target, monkeypatch):
+def test_a_full_disk_is_reported(server, target, monkeypatch):
     def full(file, chunk):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -252,20 +252,20 @@ def test_disk_full(server, target, monkeypatch):
     assert len(server.requests) == 1
 
 
-def test_folder_that_cannot_be_made(server, tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(server, tmp_path):
     (tmp_path / "new").touch()
     with pytest.raises(UserError, match=f"cannot write {tmp_path / 'new'}"):
         fetch(server.url, tmp_path / "new" / "file.bin", EXPECTED)
 
 
-def test_says_little_without_a_terminal(server, target, capsys):
+def test_little_is_printed_without_a_terminal(server, target, capsys):
     fetch(server.url, target, EXPECTED)
     captured = capsys.readouterr()
     assert captured.err == f"downloading {server.url}: 0.0 of 1.0 MB so far\n"
     assert captured.out == ""
 
 
-def test_two_threads_download_once(server, target, capsys):
+def test_two_threads_share_one_download(server, target, capsys):
     server.delay = threading.Event()
     threads = [threading.Thread(target=fetch, args=(server.url, target, EXPECTED)) for _ in "ab"]
     for thread in threads:
@@ -278,7 +278,7 @@ def test_two_threads_download_once(server, target, capsys):
     assert f"another run is downloading {target}; waiting for it\n" in capsys.readouterr().err
 
 
-def test_two_processes_download_once(server, target):
+def test_two_processes_share_one_download(server, target):
     server.delay = threading.Event()
     spawn = multiprocessing.get_context("spawn")
     process = spawn.Process(target=fetch, args=(server.url, target, EXPECTED))
@@ -293,7 +293,7 @@ def test_two_processes_download_once(server, target):
     assert server.requests == [None]
 
 
-# Servers of bad manners: each answer is written out, byte by byte
+# Misbehaving servers: each response is written out byte by byte
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -302,9 +302,8 @@ WITH_LENGTH = HEAD + b"Content-Length: %d\r\n\r\n" % len(CONTENT)
 
 @pytest.fixture
 def rude(monkeypatch):
-    """A server that sends what `rude.answers` holds, one after the other, the last one for ever.
-
-    An answer is bytes, or a function that is given the connection and the request.
+    """A server that sends the responses in `rude.answers` in turn, and then repeats the last one
+    forever. A response is bytes, or a function of the connection and the request.
     """
     monkeypatch.setattr(download, "PAUSE", 0.001)
     listening = socket.create_server(("127.0.0.1", 0))
@@ -342,7 +341,7 @@ def asked_from(request: bytes) -> int:
 
 
 def rest(connection, request, limit=None):
-    """A good answer, cut after `limit` bytes."""
+    """A correct response, cut off after `limit` bytes."""
     start = asked_from(request)
     last = len(CONTENT) - 1
     head = b"HTTP/1.1 206 Partial\r\nContent-Range: bytes %d-%d/%d\r\n" % (start, last, last + 1)
@@ -360,7 +359,7 @@ def put_part(target, raw):
     part_of(target).write_bytes(raw)
 
 
-def test_two_lengths_in_turn_do_not_go_on_for_ever(rude, target):
+def test_alternating_lengths_do_not_loop_forever(rude, target):
     rude.answers = [everything(n) for n in [400_000, 300_000] * 20]
     fails(rude.url, target, "broke off after 300,000 of 1,024,000")
     assert len(rude.requests) == download.TRIES
@@ -385,7 +384,7 @@ def test_two_lengths_in_turn_do_not_go_on_for_ever(rude, target):
         b"",
     ],
 )
-def test_one_bad_answer_costs_nothing_that_is_here(rude, target, once):
+def test_a_bad_response_does_not_lose_downloaded_bytes(rude, target, once):
     put_part(target, CONTENT[:900_000])
     sizes = []
     rude.answers = [once, lambda *a: (sizes.append(part_of(target).stat().st_size), rest(*a))]
@@ -394,7 +393,7 @@ def test_one_bad_answer_costs_nothing_that_is_here(rude, target, once):
     assert target.read_bytes() == CONTENT
 
 
-def test_after_416_everything_is_asked_for_and_what_is_here_passed_over(rude, target, capsys):
+def test_after_416_the_whole_file_is_requested_and_known_bytes_are_skipped(rude, target, capsys):
     put_part(target, CONTENT[:900_000])
     rude.answers = [b"HTTP/1.1 416 No\r\n\r\n", everything(950_000), rest]
     fetch(rude.url, target, EXPECTED)
@@ -403,7 +402,7 @@ def test_after_416_everything_is_asked_for_and_what_is_here_passed_over(rude, ta
     assert "sends everything again; 0.9 MB are already here" in capsys.readouterr().err
 
 
-def test_a_part_that_is_wrong_is_told_by_the_hash(rude, target):
+def test_a_wrong_partial_file_is_detected_by_its_hash(rude, target):
     put_part(target, b"?" * 900_000)
     rude.answers = [everything()]
     fails(rude.url, target, "found SHA-256")
@@ -412,7 +411,7 @@ def test_a_part_that_is_wrong_is_told_by_the_hash(rude, target):
     assert target.read_bytes() == CONTENT
 
 
-def test_a_part_that_is_longer_is_cut_and_checked(rude, target):
+def test_an_overlong_partial_file_is_truncated_and_checked(rude, target):
     put_part(target, CONTENT + b"?")
     fetch(rude.url, target, EXPECTED)
     assert target.read_bytes() == CONTENT
@@ -439,7 +438,7 @@ def drip(data, every):
     ],
     ids=["body", "header", "chunk", "continue", "a byte per connection"],
 )
-def test_too_slow_is_given_up(rude, target, answer, monkeypatch):
+def test_a_download_that_is_too_slow_is_abandoned(rude, target, answer, monkeypatch):
     monkeypatch.setattr(download, "PATIENCE", 0.3)
     rude.answers = [answer]
     start = time.perf_counter()
@@ -448,7 +447,7 @@ def test_too_slow_is_given_up(rude, target, answer, monkeypatch):
     assert time.perf_counter() - start < 5
 
 
-def test_the_number_of_tries_has_a_bound(rude, target, monkeypatch):
+def test_the_number_of_tries_is_limited(rude, target, monkeypatch):
     monkeypatch.setattr(download, "MOST_TRIES", 9)
     rude.answers = [lambda *a: rest(*a, limit=1)]
     fails(rude.url, target, "9 attempts did not complete it")
@@ -475,7 +474,7 @@ def for_ever(data):
     ],
 )
 @pytest.mark.parametrize("more", [b"HTTP/1.1 100 Continue\r\n\r\n" * 500, b"X: y\r\n" * 2000])
-def test_a_flood_is_cut(rude, target, start, more):
+def test_an_endless_response_is_cut_off(rude, target, start, more):
     def answer(connection, request):
         connection.sendall(start)
         for_ever(more)(connection, request)
@@ -488,7 +487,7 @@ def test_a_flood_is_cut(rude, target, start, more):
     "location",
     ["ftp://127.0.0.1/x", "file:///etc/hostname", "data:,x", "http://a b/", "//[", "gopher://x/"],
 )
-def test_redirects_go_to_http_and_https_only(rude, target, location):
+def test_only_redirects_to_http_and_https_are_followed(rude, target, location):
     rude.answers = [f"HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n".encode()]
     message = fails(rude.url, target, "cannot download")
     assert len(rude.requests) <= download.TRIES
@@ -496,7 +495,7 @@ def test_redirects_go_to_http_and_https_only(rude, target, location):
     assert "redirects to" in message or "Invalid IPv6" in message
 
 
-def test_a_good_redirect_is_followed_with_its_range(rude, server, target):
+def test_a_redirect_is_followed_with_the_range_header(rude, server, target):
     put_part(target, CONTENT[:500])
     rude.answers = [f"HTTP/1.1 307 Moved\r\nLocation: {server.url}\r\n\r\n".encode()]
     fetch(rude.url, target, EXPECTED)
@@ -504,14 +503,14 @@ def test_a_good_redirect_is_followed_with_its_range(rude, server, target):
     assert server.requests == ["bytes=500-"]
 
 
-def test_a_circle_of_redirects(rude, target):
+def test_a_redirect_loop_is_refused(rude, target):
     rude.answers = [b"HTTP/1.1 301 Moved\r\nLocation: /file.bin\r\n\r\n"]
     fails(rude.url, target, "more than 5 redirects")
     assert len(rude.requests) == 6
 
 
 @pytest.mark.parametrize("status", [b"200", b"404", b"503", b"302", b"999"])
-def test_what_a_server_says_moves_no_cursor(rude, target, status, capsys):
+def test_control_characters_from_a_server_are_not_printed(rude, target, status, capsys):
     nasty = b"\x1b[2J\x07\xc2\x9b" + b"x" * 500
     answer = b"HTTP/1.1 %b %b\r\nContent-Length: %b\r\nLocation: http://%b/\r\n\r\n"
     rude.answers = [answer % (status, nasty, nasty, nasty)]
@@ -534,7 +533,7 @@ def test_what_a_server_says_moves_no_cursor(rude, target, status, capsys):
         "file:///a%00b",
     ],
 )
-def test_addresses_that_are_none(url, target, capsys):
+def test_invalid_urls_are_refused(url, target, capsys):
     message = fails(url, target, "cannot download|no file can have this name")
     assert message.isascii()
     assert len(message) < 400 + len(str(target))
@@ -543,7 +542,7 @@ def test_addresses_that_are_none(url, target, capsys):
 @needs_posix
 @pytest.mark.parametrize("name", ["file.bin.part", "file.bin.lock"])
 @pytest.mark.parametrize("kind", ["link", "loose link", "pipe", "folder"])
-def test_what_is_no_file_is_not_written_to(server, target, name, kind):
+def test_only_regular_files_are_written_to(server, target, name, kind):
     target.parent.mkdir()
     path, other = target.with_name(name), target.with_name("other")
     other.write_bytes(b"mine")
@@ -559,6 +558,6 @@ def test_what_is_no_file_is_not_written_to(server, target, name, kind):
 
 
 @needs_posix
-def test_an_address_of_a_pipe(tmp_path, target):
+def test_a_url_of_a_pipe_is_refused(tmp_path, target):
     os.mkfifo(tmp_path / "pipe")
     fails((tmp_path / "pipe").as_uri(), target, "a named pipe, expected a regular file")

@@ -1,4 +1,4 @@
-"""RGB images as grey ones and the reverse, as Pillow converts them; in memory and in a file."""
+"""RGB images converted to grayscale and back, in memory and in a file, exactly as in Pillow."""
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ def by_pillow(images: np.ndarray, mode: str) -> np.ndarray:
     return np.stack([np.asarray(one).reshape(*images.shape[2:], -1) for one in sample_images])
 
 
-def test_every_colour_becomes_pillows_grey():
-    """Every third level of each channel, and both ends."""
+def test_every_color_gets_the_gray_level_of_pillow():
+    """Every third level of each channel, including both ends."""
     levels = np.arange(0, 256, 3, dtype=np.uint8)
     colours = np.stack(np.meshgrid(levels, levels, levels), 0).reshape(1, 3, len(levels), -1)
     expected = by_pillow(colours, "L").transpose(0, 3, 1, 2)
@@ -30,13 +30,13 @@ def test_every_colour_becomes_pillows_grey():
     assert with_channels(colours, 1).dtype == np.uint8
 
 
-def test_grey_becomes_pillows_rgb():
+def test_gray_becomes_the_rgb_of_pillow():
     grey = RGB[:, :1]
     expected = by_pillow(grey, "RGB").transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(with_channels(grey, 3), expected)
 
 
-def test_images_in_a_file(tmp_path, monkeypatch):
+def test_images_in_a_file_are_converted(tmp_path, monkeypatch):
     monkeypatch.setattr("minivit.data.stored.BLOCK", 3)
     np.save(tmp_path / "images.npy", RGB)
     stored = StoredImages(tmp_path / "images.npy")
@@ -57,7 +57,7 @@ def test_other_channels_are_refused(have, channels, words):
         with_channels(RGB.repeat(2, 1)[:, :have], channels)
 
 
-def test_a_data_set_keeps_all_else():
+def test_a_data_set_keeps_everything_else():
     images, labels = tiny.dataset().train.pixels[:6], np.arange(6) % 4
     masks, names = np.ones((6, 8, 8), bool), np.array(list("abcdef"))
     split = Split(images, labels, masks, names)

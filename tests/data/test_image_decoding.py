@@ -1,4 +1,4 @@
-"""Images as people have them, and as nobody should: each is read right, or refused in one line."""
+"""Ordinary and malicious image files: each is decoded correctly or refused in one line."""
 
 import io
 import os
@@ -20,7 +20,7 @@ RED, GREEN, WHITE = (255, 0, 0), (0, 128, 0), (255, 255, 255)
 
 
 def colors(path) -> list[tuple[int, ...]]:
-    """The four corners of an image of 2×2, row by row."""
+    """The four pixels of a 2×2 image, row by row."""
     return [
         tuple(map(int, color)) for color in read_image(path, Preprocess((2, 2))).reshape(3, 4).T
     ]
@@ -56,15 +56,15 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
 
 
 def row(*colors) -> Image.Image:
-    """Colors from left to right, the second row as the first."""
+    """Colors from left to right; the second row repeats the first."""
     return Image.fromarray(np.array([colors, colors], np.uint8))
 
 
-# Transparency lies over white
+# Transparent pixels are drawn over white
 
 
 def test_three_files_that_look_alike_are_alike(tmp_path):
-    """Red beside nothing: the color of what cannot be seen makes no difference."""
+    """Red next to full transparency: the color of an invisible pixel makes no difference."""
     palette = row(RED, GREEN).quantize(2)
     index = palette.getpixel((1, 0))
     files = {
@@ -82,7 +82,7 @@ def test_three_files_that_look_alike_are_alike(tmp_path):
         assert colors(tmp_path / name) == [RED, WHITE] * 2, name
 
 
-def test_half_transparent(tmp_path):
+def test_half_transparent_pixels_are_mixed_with_white(tmp_path):
     image = row((255, 0, 0, 128), (0, 0, 0, 51))
     for kind in ("PNG", "TIFF"):
         (tmp_path / "a").write_bytes(encoded(image, kind))
@@ -107,13 +107,13 @@ def test_half_transparent(tmp_path):
         (16, 256, b"\0\x01\x01\x02\x02" * 2, [1, 2]),
     ],
 )
-def test_a_grey_level_that_is_transparent(tmp_path, depth, key, rows, expected):
+def test_a_transparent_gray_level(tmp_path, depth, key, rows, expected):
     raw = png(2, 2, depth, 0, rows, chunk(b"tRNS", key.to_bytes(2, "big")))
     (tmp_path / "a.png").write_bytes(raw)
     assert colors(tmp_path / "a.png")[:2] == [(level,) * 3 for level in expected]
 
 
-def test_a_color_of_16_bits_that_is_transparent(tmp_path):
+def test_a_transparent_16_bit_color(tmp_path):
     pixels = struct.pack(">6H", 65535, 0, 0, 0x1234, 0x5678, 0x9ABC)
     key = chunk(b"tRNS", struct.pack(">3H", 0x1234, 0x5678, 0x9ABC))
     (tmp_path / "a.png").write_bytes(png(2, 2, 16, 2, (b"\0" + pixels) * 2, key))
@@ -138,13 +138,13 @@ def test_levels_of_unknown_range_are_refused(tmp_path, dtype):
     assert "save it with 8 or 16 bits" in refused(tmp_path / "a.tif", "range is not known")
 
 
-def test_grey_in_which_0_is_white(tmp_path):
+def test_grayscale_in_which_0_is_white(tmp_path):
     levels = np.array([[0, 65535], [0, 65535]], np.uint16)
     Image.fromarray(levels).save(tmp_path / "a.tif", tiffinfo={262: 0})
     assert [c[0] for c in colors(tmp_path / "a.tif")] == [255, 0] * 2
 
 
-def test_ink(tmp_path):
+def test_cmyk_images_are_converted(tmp_path):
     for kind, options in (("TIFF", {}), ("JPEG", {"quality": 100})):
         image = Image.new("CMYK", (2, 2), (0, 255, 255, 0))
         image.save(tmp_path / "a", kind, **options)
@@ -189,7 +189,7 @@ def test_portable_maps(tmp_path, raw, expected):
         b"P2 2 2 9\n" + b"9" * 5000,
     ],
 )
-def test_damaged_portable_maps(tmp_path, raw):
+def test_damaged_portable_maps_are_refused(tmp_path, raw):
     (tmp_path / "a.ppm").write_bytes(raw)
     refused(tmp_path / "a.ppm", "a.ppm")
 
@@ -205,7 +205,7 @@ def exif(orientation: int, order: str = "<") -> bytes:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientations(tmp_path, kind, orientation):
+def test_every_exif_orientation_is_applied(tmp_path, kind, orientation):
     pixels = np.zeros((24, 16, 3), np.uint8)
     pixels[:12, :8], pixels[12:, 8:] = 255, 128
     options = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
@@ -221,7 +221,7 @@ def test_orientations(tmp_path, kind, orientation):
     )
 
 
-def test_orientation_without_sense(tmp_path):
+def test_an_invalid_orientation_is_ignored(tmp_path):
     blocks = [b"", b"Exif\0\0", b"Exif\0\0II*\0" + b"\xff" * 8, exif(9), exif(0), exif(6)[:-10]]
     for block in blocks:
         row(RED, RED).save(tmp_path / "a.png", exif=block or b"?")
@@ -229,7 +229,7 @@ def test_orientation_without_sense(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_the_first_frame_counts(tmp_path, kind):
+def test_the_first_frame_is_used(tmp_path, kind):
     frames = [Image.new("RGB", (2, 2), color) for color in (RED, GREEN, GREEN)]
     options = {"WEBP": {"lossless": True}}.get(kind, {})
     frames[0].save(tmp_path / "a", kind, save_all=True, append_images=frames[1:], **options)
@@ -247,7 +247,7 @@ def test_metadata_makes_no_difference(tmp_path):
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits", "group4", None])
-def test_compressed_tiffs(tmp_path, compression):
+def test_compressed_tiffs_are_decoded(tmp_path, compression):
     image = row(WHITE, (0, 0, 0)).convert("1" if compression == "group4" else "RGB")
     image.save(tmp_path / "a.tif", compression=compression)
     assert [c[0] for c in colors(tmp_path / "a.tif")] == [255, 0] * 2
@@ -257,7 +257,7 @@ def test_compressed_tiffs(tmp_path, compression):
 
 
 @pytest.mark.filterwarnings("ignore:IM image format is deprecated")
-def test_the_formats_are_a_list(tmp_path):
+def test_only_listed_formats_are_accepted(tmp_path):
     image = Image.new("RGB", (4, 4))
     kinds = ["PCX", "TGA", "SGI", "EPS", "PDF", "IM", "MSP", "DDS", "ICO", "BLP"]
     more = {"AVIF": "avif", "JPEG2000": "jpg_2000"}
@@ -269,7 +269,7 @@ def test_the_formats_are_a_list(tmp_path):
         assert "damaged" not in told
 
 
-def test_compressed_bitmaps_and_tiffs_of_rare_kinds(tmp_path):
+def test_rare_kinds_of_bitmaps_and_tiffs_are_refused(tmp_path):
     raw = bytearray(encoded(Image.new("P", (4, 4)), "BMP"))
     raw[30] = 1
     (tmp_path / "a.bmp").write_bytes(raw)
@@ -278,7 +278,7 @@ def test_compressed_bitmaps_and_tiffs_of_rare_kinds(tmp_path):
     refused(tmp_path / "a.tif", "compression 7, expected LZW, Deflate or none")
 
 
-def test_too_many_pixels_is_the_reason_given(tmp_path):
+def test_too_many_pixels_are_given_as_the_reason(tmp_path):
     rows = zlib.compress(bytes(13301) * 10)
     header = struct.pack(">IIBBBBB", 13300, 13300, 8, 0, 0, 0, 0)
     raw = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows)
@@ -290,7 +290,7 @@ def test_too_many_pixels_is_the_reason_given(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
-def test_every_format_has_the_limit(tmp_path, kind, monkeypatch):
+def test_the_pixel_limit_applies_to_every_format(tmp_path, kind, monkeypatch):
     Image.new("RGB", (200, 100)).save(tmp_path / "a", kind)
     monkeypatch.setattr(image_decoding, "MOST_PIXELS", 20_000)
     read_image(tmp_path / "a", Preprocess((8, 8)))
@@ -299,7 +299,7 @@ def test_every_format_has_the_limit(tmp_path, kind, monkeypatch):
 
 
 @pytest.mark.parametrize(("most", "decoded"), [(480_000, 1), (479_999, 2), (100_000, 4), (7500, 8)])
-def test_a_large_photo_is_decoded_at_a_fraction(tmp_path, most, decoded, monkeypatch):
+def test_a_large_photo_is_decoded_at_a_reduced_size(tmp_path, most, decoded, monkeypatch):
     levels = np.repeat(np.linspace(0, 255, 800).astype(np.uint8)[None], 600, 0)
     Image.fromarray(levels).convert("RGB").save(tmp_path / "a.jpg", quality=95)
     sizes = []
@@ -312,7 +312,7 @@ def test_a_large_photo_is_decoded_at_a_fraction(tmp_path, most, decoded, monkeyp
     np.testing.assert_allclose(found[0, 3], np.linspace(16, 239, 8), atol=4)
 
 
-def test_a_photo_has_a_limit_for_its_coefficients_and_scans(tmp_path, monkeypatch):
+def test_the_coefficients_and_scans_of_a_photo_are_limited(tmp_path, monkeypatch):
     image = Image.new("RGB", (200, 100))
     image.save(tmp_path / "a.jpg", subsampling=0, progressive=True)
     monkeypatch.setattr(image_decoding, "MOST_COEFFICIENTS", 59_999)
@@ -325,7 +325,7 @@ def test_a_photo_has_a_limit_for_its_coefficients_and_scans(tmp_path, monkeypatc
     refused(tmp_path / "a.jpg", "in 10 scans, at most 9; scale")
 
 
-def test_a_jpeg_of_thousands_of_scans(tmp_path):
+def test_a_jpeg_with_thousands_of_scans_is_refused(tmp_path):
     raw = encoded(Image.new("RGB", (16, 16)), "JPEG", progressive=True)
     scan = raw.rindex(b"\xff\xda")
     (tmp_path / "a.jpg").write_bytes(raw[:-2] + raw[scan:-2] * 5000 + b"\xff\xd9")
@@ -343,12 +343,12 @@ def test_a_jpeg_of_thousands_of_scans(tmp_path):
     ],
     ids=["png", "gif, a comment", "gif, comments", "jpeg", "webp"],
 )
-def test_endless_metadata(tmp_path, raw):
+def test_endless_metadata_is_refused(tmp_path, raw):
     (tmp_path / "a").write_bytes(raw)
     refused(tmp_path / "a", "more than 100,000")
 
 
-def test_large_metadata_is_left_out(tmp_path):
+def test_large_metadata_is_skipped(tmp_path):
     text = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 24)))
     profile = chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(1 << 24)))
     (tmp_path / "a.png").write_bytes(png(2, 2, 8, 0, bytes(6), *[text] * 200, profile))
@@ -359,12 +359,12 @@ def test_large_metadata_is_left_out(tmp_path):
     assert colors(tmp_path / "a.jpg") == [(0, 0, 0)] * 4
 
 
-def test_tiff_made_by_hand(tmp_path):
+def test_a_handmade_tiff_is_decoded(tmp_path):
     (tmp_path / "a.tif").write_bytes(tiff(*GREY, *STRIP, data=b"\x01\x02\x03\x04"))
     assert [c[0] for c in colors(tmp_path / "a.tif")] == [1, 2, 3, 4]
 
 
-def test_tiff_whose_tags_all_name_the_whole_file(tmp_path):
+def test_a_tiff_whose_tags_all_span_the_whole_file_is_refused(tmp_path):
     tags = [(n, 1, 1_000_000, 8) for n in range(40_000, 40_900)]
     raw = tiff(*GREY, *STRIP, *tags, data=b"\x01\x02\x03\x04", pad=1_000_000)
     (tmp_path / "a.tif").write_bytes(raw)
@@ -386,12 +386,12 @@ def test_tiff_whose_tags_all_name_the_whole_file(tmp_path):
         ([], "pixels"),
     ],
 )  # fmt: skip
-def test_tiff_that_does_not_fit_together(tmp_path, tags, message):
+def test_an_inconsistent_tiff_is_refused(tmp_path, tags, message):
     (tmp_path / "a.tif").write_bytes(tiff(*tags, data=b"\x01\x02\x03\x04"))
     refused(tmp_path / "a.tif", message)
 
 
-def test_a_damaged_tiff_is_told_by_nobody_else(tmp_path, capfd):
+def test_a_damaged_tiff_causes_no_message_from_libtiff(tmp_path, capfd):
     raw = encoded(Image.new("L", (64, 64)), "TIFF", compression="tiff_lzw")
     start = raw.index(b"\x80\x00", 8)
     (tmp_path / "a.tif").write_bytes(raw[: start + 4] + b"\xff" * 8 + raw[start + 12 :])
@@ -414,7 +414,7 @@ def test_only_regular_files_are_opened(tmp_path):
     refused(tmp_path / "link", "cannot be read")
 
 
-def test_a_file_has_a_longest_length(tmp_path):
+def test_the_file_size_is_limited(tmp_path):
     with open(tmp_path / "a.png", "wb") as file:
         file.truncate(10**12)
     refused(
@@ -422,7 +422,7 @@ def test_a_file_has_a_longest_length(tmp_path):
     )
 
 
-def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_reported(tmp_path, monkeypatch):
     def deny(*_):
         raise PermissionError(13, "Permission denied")
 
@@ -432,7 +432,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [RecursionError, AssertionError, KeyError, EOFError])
-def test_whatever_a_decoder_raises_is_one_line(tmp_path, monkeypatch, error):
+def test_any_error_in_a_decoder_is_reported_in_one_line(tmp_path, monkeypatch, error):
     def fail(_):
         raise error("\x1b[2J\n" + "x" * 1000)
 
@@ -441,7 +441,7 @@ def test_whatever_a_decoder_raises_is_one_line(tmp_path, monkeypatch, error):
     assert "\x1b" not in refused(tmp_path / "a.png", "a damaged image")
 
 
-def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
+def test_running_out_of_memory_is_not_reported_as_damage(tmp_path, monkeypatch):
     def fail(_):
         raise MemoryError
 

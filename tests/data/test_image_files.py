@@ -1,4 +1,4 @@
-"""Which files a folder of images stands for."""
+"""Which files in a folder are treated as images."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ def names(*named) -> list[str]:
     return [path.name for path in image_files(named)]
 
 
-def test_a_folder_is_the_images_directly_in_it_by_name(tmp_path):
+def test_a_folder_gives_the_images_directly_in_it_sorted_by_name(tmp_path):
     for name in ("b.jpg", "A.PNG", "c.webp", ".hidden.png", "inside.png/deep.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         IMAGE.save(tmp_path / name)
@@ -35,7 +35,7 @@ def test_a_folder_is_the_images_directly_in_it_by_name(tmp_path):
 
 
 @needs_posix
-def test_what_has_an_images_name_and_is_no_file_is_left_to_the_reader(tmp_path):
+def test_entries_with_image_names_that_are_not_files_are_left_to_the_reader(tmp_path):
     (tmp_path / "link.png").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.png")
     os.mkfifo(tmp_path / "pipe")  # is not waited for
@@ -43,13 +43,13 @@ def test_what_has_an_images_name_and_is_no_file_is_left_to_the_reader(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES - {".jfif", ".jpe", ".dib", ".pnm"}))
-def test_each_suffix_is_one_that_is_read(tmp_path, suffix):
+def test_each_listed_suffix_can_be_read(tmp_path, suffix):
     IMAGE.save(tmp_path / f"a{suffix}")
     os.rename(tmp_path / f"a{suffix}", tmp_path / "a")
     assert names(tmp_path) == ["a"], "told by its content, too"
 
 
-def test_a_folder_without_images(tmp_path, monkeypatch):
+def test_a_folder_without_images_is_refused(tmp_path, monkeypatch):
     (tmp_path / "notes.txt").write_bytes(b"words")
     with pytest.raises(UserError, match=r"a folder without images; expected JPEG, .* PPM directly"):
         image_files([tmp_path])

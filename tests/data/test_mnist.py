@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: four IDX files, gzipped or not; every way that they can be wrong."""
+"""MNIST and Fashion-MNIST: four IDX files, gzipped or not, and all kinds of faulty files."""
 
 import dataclasses
 import gzip
@@ -56,7 +56,7 @@ def assert_holds(dataset, arrays):
         assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int64)
 
 
-def told(idx, path) -> str:
+def error_line(idx, path) -> str:
     with pytest.raises(UserError) as caught:
         idx.load(path, download=False)
     assert "\n" not in str(caught.value)
@@ -75,7 +75,7 @@ def test_reads_plain_and_gzipped_files(tmp_path, folder, packed):
     assert found.class_names == tuple("0123456789")
 
 
-def test_a_known_file_byte_by_byte(tmp_path):
+def test_a_known_file_is_read_byte_by_byte(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(bytes.fromhex("00000802 00000002 00000003") + bytes(range(6)))
     array, digest = read_idx(path, (2, 3))
@@ -83,7 +83,7 @@ def test_a_known_file_byte_by_byte(tmp_path):
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_the_two_lie_in_folders_of_their_own(tmp_path):
+def test_the_two_data_sets_have_separate_folders(tmp_path):
     digits, of_digits = idx_files(SMALL, 0)
     clothes, of_clothes = idx_files(CLOTHES, 1)
     write_folder(tmp_path / "mnist", digits)
@@ -95,14 +95,14 @@ def test_the_two_lie_in_folders_of_their_own(tmp_path):
     assert found.class_names[9] == "Ankle boot"
 
 
-def test_official_are_the_gzipped_files_alone(tmp_path):
+def test_only_the_gzipped_files_count_as_official(tmp_path):
     files, arrays = idx_files(SMALL)
     packed = gzipped(files)
     known = official(SMALL, packed)
     folder = write_folder(tmp_path / "mnist", packed)
     assert load_quietly(known, tmp_path).name == "MNIST"
     for name, raw in files.items():
-        (folder / name).write_bytes(raw)  # as torchvision leaves both there
+        (folder / name).write_bytes(raw)  # torchvision leaves both there
     assert load_quietly(known, tmp_path).name == "MNIST"
     (folder / f"{NAMES[3]}.gz").unlink()
     with pytest.warns(UserWarning, match="could not be verified as the official MNIST") as caught:
@@ -114,7 +114,7 @@ def test_official_are_the_gzipped_files_alone(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bytes_of_others_are_not_official(tmp_path, name):
+def test_other_bytes_are_not_official(tmp_path, name):
     files, _ = idx_files(SMALL)
     known = official(SMALL, gzipped(files))
     other = bytearray(files[name])
@@ -123,19 +123,19 @@ def test_bytes_of_others_are_not_official(tmp_path, name):
     assert known.load(tmp_path).name == "MNIST (unofficial bytes)"
 
 
-def test_nothing_there_and_no_download(tmp_path):
-    message = told(SMALL, tmp_path)
+def test_missing_files_without_download_are_reported(tmp_path):
+    message = error_line(SMALL, tmp_path)
     for part in (str(tmp_path), "train-images-idx3-ubyte", "mnist/", "MNIST/raw/", "--data-dir"):
         assert part in message
     files, _ = idx_files(SMALL)
     del files[NAMES[2]]  # three of four: not found, so that a download completes them
     write_folder(tmp_path / "mnist", files)
-    assert "no MNIST in" in told(SMALL, tmp_path)
+    assert "no MNIST in" in error_line(SMALL, tmp_path)
 
 
-def test_a_file_in_place_of_the_folder(tmp_path):
+def test_a_file_instead_of_the_folder_is_reported(tmp_path):
     (tmp_path / "train.gz").touch()
-    assert "not a folder" in told(SMALL, tmp_path / "train.gz")
+    assert "not a folder" in error_line(SMALL, tmp_path / "train.gz")
 
 
 # Damage
@@ -143,7 +143,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_truncation_is_told_in_a_line(tmp_path, name, packed):
+def test_every_truncation_is_reported_in_one_line(tmp_path, name, packed):
     files, _ = idx_files(SMALL)
     files = gzipped(files) if packed else files
     name += ".gz" * packed
@@ -152,7 +152,7 @@ def test_every_truncation_is_told_in_a_line(tmp_path, name, packed):
     for length in (0, 3, 4, 7, 8, 15, 16, len(raw) // 2, len(raw) - 1):
         if length < len(raw):
             (folder / name).write_bytes(raw[:length])
-            assert name in told(SMALL, tmp_path)
+            assert name in error_line(SMALL, tmp_path)
 
 
 def images_header(magic=0x0803, *shape):
@@ -176,51 +176,51 @@ def images_header(magic=0x0803, *shape):
         (b"<html>try again later</html>", "magic number"),
     ],
 )
-def test_images_that_are_none(tmp_path, raw, message):
+def test_invalid_image_files_are_refused(tmp_path, raw, message):
     files, _ = idx_files(SMALL)
     write_folder(tmp_path / "mnist", files | {NAMES[0]: raw})
-    found = told(SMALL, tmp_path)
+    found = error_line(SMALL, tmp_path)
     assert "train-images-idx3-ubyte: " in found
     assert message in found
 
 
-def test_labels_that_are_none(tmp_path):
+def test_invalid_label_files_are_refused(tmp_path):
     files, _ = idx_files(SMALL)
     raw = struct.pack(">2I", 0x0803, 5) + bytes(5)
     write_folder(tmp_path / "mnist", files | {NAMES[1]: raw})
     expected = "magic number 0x0803 and shape 5; expected magic number 0x0801 and shape 5"
-    assert f"{NAMES[1]}: {expected}" in told(SMALL, tmp_path)
+    assert f"{NAMES[1]}: {expected}" in error_line(SMALL, tmp_path)
 
 
-def test_a_file_of_gigabytes_is_not_read(tmp_path):
+def test_a_huge_file_is_not_read(tmp_path):
     files, _ = idx_files(SMALL)
     folder = write_folder(tmp_path / "mnist", files)
     os.truncate(folder / NAMES[0], 1 << 40)
-    assert "1,099,511,627,776 bytes, expected at most" in told(SMALL, tmp_path)
+    assert "1,099,511,627,776 bytes, expected at most" in error_line(SMALL, tmp_path)
 
 
-def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
+def test_a_decompression_bomb_is_not_unpacked(tmp_path):
     files, _ = idx_files(SMALL)
     packed = gzipped(files)
     packed[f"{NAMES[0]}.gz"] = gzip.compress(files[NAMES[0]] + bytes(3_000_000))
     write_folder(tmp_path / "mnist", packed)
-    assert "it unpacks to more than 3,936 bytes" in told(SMALL, tmp_path)
+    assert "it unpacks to more than 3,936 bytes" in error_line(SMALL, tmp_path)
 
 
 @pytest.mark.parametrize("which", [1, 3])
-def test_a_label_that_is_no_class(tmp_path, which):
+def test_an_invalid_label_is_refused(tmp_path, which):
     files, arrays = idx_files(SMALL)
     labels = arrays[NAMES[which]].copy()
     labels[1] = 10
     write_folder(tmp_path / "mnist", files | {NAMES[which]: idx_file(labels)})
-    assert f"{NAMES[which]}: contains a label outside 0 to 9" in told(SMALL, tmp_path)
+    assert f"{NAMES[which]}: contains a label outside 0 to 9" in error_line(SMALL, tmp_path)
 
 
-def test_a_gz_that_is_none(tmp_path):
+def test_a_gz_file_that_is_not_gzip_is_refused(tmp_path):
     files, _ = idx_files(SMALL)
     packed = gzipped(files) | {f"{NAMES[2]}.gz": files[NAMES[2]]}
     write_folder(tmp_path / "mnist", packed)
-    assert "damaged, or not a .gz file" in told(SMALL, tmp_path)
+    assert "damaged, or not a .gz file" in error_line(SMALL, tmp_path)
 
 
 @needs_posix
@@ -229,9 +229,9 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     folder = write_folder(tmp_path / "mnist", files)
     (folder / NAMES[1]).unlink()
     os.mkfifo(folder / NAMES[1])
-    assert "no MNIST in" in told(SMALL, tmp_path)
-    os.mkfifo(folder / f"{NAMES[0]}.gz")  # beside the file itself
-    assert "no MNIST in" in told(SMALL, tmp_path)
+    assert "no MNIST in" in error_line(SMALL, tmp_path)
+    os.mkfifo(folder / f"{NAMES[0]}.gz")  # next to the file itself
+    assert "no MNIST in" in error_line(SMALL, tmp_path)
 
 
 # The network
@@ -239,7 +239,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
-    """A server of the four files that breaks each connection off after a while."""
+    """A server for the four files that breaks off each connection after a while."""
     monkeypatch.setattr(download, "PAUSE", 0.001)
     files, arrays = idx_files(SMALL)
     content, asked = gzipped(files), []
@@ -269,7 +269,7 @@ def mirror(tmp_path, monkeypatch):
     server.server_close()
 
 
-def test_four_files_are_downloaded_each_resumed_and_found_the_next_time(
+def test_the_four_files_are_downloaded_resumed_and_found_again(
     tmp_path, mirror, monkeypatch
 ):
     known, url, asked, arrays = mirror
@@ -287,7 +287,7 @@ def test_four_files_are_downloaded_each_resumed_and_found_the_next_time(
     assert len(asked) == count
 
 
-def test_a_download_that_ended_between_two_files_goes_on(tmp_path, mirror):
+def test_a_download_interrupted_between_files_is_continued(tmp_path, mirror):
     known, url, asked, arrays = mirror
     folder = tmp_path / "data" / "mnist"
     known.load(tmp_path / "data", url=url)
@@ -297,7 +297,7 @@ def test_a_download_that_ended_between_two_files_goes_on(tmp_path, mirror):
     assert {path for path, _ in asked} == {f"/mirror/{NAMES[2]}.gz"}
 
 
-def test_another_file_than_the_official_is_not_kept(tmp_path, mirror):
+def test_a_file_that_is_not_the_official_one_is_not_kept(tmp_path, mirror):
     known, url, _, _ = mirror
     wrong = {n: e._replace(sha256="0" * 64) for n, e in known.expected.items()}
     with pytest.raises(UserError, match="is not the file that was expected, and was removed"):
@@ -305,7 +305,7 @@ def test_another_file_than_the_official_is_not_kept(tmp_path, mirror):
     assert not list((tmp_path / "data").rglob("*.gz"))
 
 
-def test_without_a_network_it_says_what_else_can_be_done(tmp_path, monkeypatch):
+def test_without_a_network_alternatives_are_suggested(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0.001)
     with pytest.raises(UserError) as caught:
         SMALL.load(tmp_path, url="http://127.0.0.1:9/mnist/")
@@ -315,6 +315,6 @@ def test_without_a_network_it_says_what_else_can_be_done(tmp_path, monkeypatch):
     assert message.endswith("or use --dataset shapes")
 
 
-def test_the_address_of_one_file_is_not_enough(tmp_path):
+def test_the_url_of_a_single_file_is_not_enough(tmp_path):
     with pytest.raises(UserError, match=r'the folder with its four files, which ends in "/"'):
         SMALL.load(tmp_path, url="http://127.0.0.1:9/train-images-idx3-ubyte.gz")

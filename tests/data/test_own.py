@@ -1,4 +1,5 @@
-"""One's own images: folders, archives, arrays and tables, and all that may be wrong there."""
+"""Your own images: folders, archives, arrays and tables, and everything that can be wrong with
+them."""
 
 import dataclasses
 import os
@@ -39,8 +40,8 @@ def load(path: Path, **wanted):
     return find_source(str(path)).load(Request(image_size=SIZE, **wanted))
 
 
-def told(path: Path, **wanted) -> str:
-    """The one line that is said of it."""
+def error_line(path: Path, **wanted) -> str:
+    """The one-line error message for a data set."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(UserError) as error:
@@ -53,7 +54,7 @@ def contents(folder: Path) -> dict:
     return {p: p.stat().st_mtime_ns for p in [folder, *folder.rglob("*")]}
 
 
-def test_a_folder_of_class_folders(tmp_path):
+def test_a_folder_with_one_folder_per_class(tmp_path):
     class_folders(tmp_path / "photos")
     before = contents(tmp_path)
     found = load(tmp_path / "photos")
@@ -69,29 +70,29 @@ def test_a_folder_of_class_folders(tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_the_split_is_by_seed(tmp_path):
+def test_the_split_depends_on_the_seed(tmp_path):
     class_folders(tmp_path / "photos", count=20)
     one, same, other = (load(tmp_path / "photos", seed=seed).test.names for seed in (0, 0, 1))
     assert one.tolist() == same.tolist() != other.tolist()
 
 
-def test_what_is_held_out_for_validation_has_each_class_in_its_share(tmp_path):
+def test_the_validation_split_keeps_the_class_proportions(tmp_path):
     class_folders(tmp_path / "photos")
     assert find_source(str(tmp_path / "photos")).recipe["stratify"]
-    assert not TrainConfig.from_dict({}).stratify  # as runs began before there was the flag
+    assert not TrainConfig.from_dict({}).stratify  # as in runs from before the flag existed
 
 
-def test_train_val_and_test(tmp_path):
+def test_train_val_and_test_folders(tmp_path):
     for split in ("train", "valid", "test"):
         class_folders(tmp_path / split)
     found = load(tmp_path)
     assert (len(found.train), len(found.val), len(found.test)) == (12, 12, 12)
     shutil.rmtree(tmp_path / "test")
-    found = load(tmp_path)  # without a test set, that for validation is one
+    found = load(tmp_path)  # without a test set, the validation set is used
     assert (len(found.train), found.val, len(found.test)) == (12, None, 12)
 
 
-def test_images_of_numbered_files_keep_their_order():
+def test_numbered_files_keep_their_order():
     found = list_classes(["b/0002.png", "a/0001.png", "b/0003.png", "a/0004.png"])
     assert found.names == ["a/0001.png", "b/0002.png", "b/0003.png", "a/0004.png"]
     assert found.labels.tolist() == [0, 1, 1, 0]
@@ -105,7 +106,7 @@ def test_a_class_may_be_called_train():
     assert found.names == ["photos/train/a/1.png", "photos/train/b/1.png"]
 
 
-def test_what_people_have_in_their_folders(tmp_path):
+def test_unrelated_files_in_the_folders_are_ignored(tmp_path):
     class_folders(tmp_path, ("кошки", "犬"))
     image(tmp_path / "犬" / "deep" / "er" / "日本.png")
     for mode, suffix in (("CMYK", "jpg"), ("L", "png"), ("RGBA", "png"), ("P", "gif")):
@@ -122,7 +123,7 @@ def test_what_people_have_in_their_folders(tmp_path):
     assert found.class_names == ("кошки", "犬")
 
 
-def test_files_that_cannot_be_read_are_told_and_left_out(tmp_path):
+def test_unreadable_files_are_reported_and_skipped(tmp_path):
     class_folders(tmp_path)
     (tmp_path / "cats" / "empty.jpg").touch()
     whole = (tmp_path / "cats" / "0.png").read_bytes()
@@ -134,10 +135,10 @@ def test_files_that_cannot_be_read_are_told_and_left_out(tmp_path):
     assert lines[1].startswith("cats/empty.jpg: not an image")
     assert lines[2] == f"{tmp_path.name}: 2 of 14 images cannot be read and are left out"
     assert len(found.train) + len(found.test) == 12
-    assert "2 of 14 images cannot be read, the first is dogs/cut.png" in told(tmp_path, strict=True)
+    assert "2 of 14 images cannot be read, the first is dogs/cut.png" in error_line(tmp_path, strict=True)
 
 
-def test_a_class_that_is_missing_in_a_split_is_told(tmp_path):
+def test_a_class_missing_from_a_split_is_reported(tmp_path):
     class_folders(tmp_path)
     image(tmp_path / "rare" / "1.png")
     with pytest.warns(UserWarning, match="image of class rare") as said:
@@ -149,7 +150,7 @@ def test_a_class_that_is_missing_in_a_split_is_told(tmp_path):
     ]
 
 
-def test_of_many_classes_some_are_named(tmp_path):
+def test_of_many_missing_classes_only_some_are_named(tmp_path):
     class_folders(tmp_path, [f"rare{i}" for i in range(8)], count=1)
     image(tmp_path / "rare0" / "1.png", seed=7)
     with pytest.warns(UserWarning, match="image of class rare1, .*, rare5 and 2 more$") as said:
@@ -169,26 +170,26 @@ def test_of_many_classes_some_are_named(tmp_path):
     ],
     ids=lambda value: None if isinstance(value, list) else value[:20],
 )
-def test_folders_that_are_no_data_set(tmp_path, files, expected):
+def test_folders_that_are_not_a_data_set_are_refused(tmp_path, files, expected):
     for name in files:
         image(tmp_path / name)
     if files == ["Cat/1.png", "cat/1.png"] and len(list(tmp_path.iterdir())) == 1:
         pytest.skip("a file system that does not tell case")
-    assert expected in told(tmp_path)
+    assert expected in error_line(tmp_path)
 
 
-def test_a_path_that_is_not_there(tmp_path):
+def test_a_missing_path_is_reported(tmp_path):
     class_folders(tmp_path / "photos")
-    message = told(tmp_path / "photo")
+    message = error_line(tmp_path / "photo")
     assert message == f"{tmp_path}/photo: no such file or folder; did you mean {tmp_path}/photos?"
     (tmp_path / "note.txt").write_text("hello", encoding="utf-8")
-    assert "expected a folder of class folders, a .zip" in told(tmp_path / "note.txt")
+    assert "expected a folder of class folders, a .zip" in error_line(tmp_path / "note.txt")
 
 
-def test_too_many_files(tmp_path, monkeypatch):
+def test_too_many_files_are_refused(tmp_path, monkeypatch):
     class_folders(tmp_path)
     monkeypatch.setattr("minivit.data.file_sets.MOST_FILES", 11)
-    assert "more than 11 files" in told(tmp_path)
+    assert "more than 11 files" in error_line(tmp_path)
 
 
 def pack(folder: Path, path: Path) -> Path:
@@ -203,7 +204,7 @@ def pack(folder: Path, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
-def test_archives_are_as_the_folder(tmp_path, suffix):
+def test_an_archive_gives_the_same_data_as_the_folder(tmp_path, suffix):
     folder = class_folders(tmp_path / "日本 photos", ("кошки", "犬"))
     expected = load(folder)
     path = pack(folder, tmp_path / f"all{suffix}")
@@ -212,10 +213,10 @@ def test_archives_are_as_the_folder(tmp_path, suffix):
     assert found.digest == expected.digest
     raw = path.read_bytes()
     path.write_bytes(raw[: len(raw) // 2])
-    assert "damaged, or not a" in told(path)
+    assert "damaged, or not a" in error_line(path)
 
 
-def test_a_zip_with_a_damaged_member_or_one_name_twice(tmp_path):
+def test_a_zip_with_a_damaged_member_or_a_duplicate_name(tmp_path):
     folder = class_folders(tmp_path / "photos")
     path = pack(folder, tmp_path / "all.zip")
     raw = bytearray(path.read_bytes())
@@ -226,10 +227,10 @@ def test_a_zip_with_a_damaged_member_or_one_name_twice(tmp_path):
     with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
         warnings.simplefilter("ignore")
         archive.write(folder / "cats" / "0.png", "photos/cats/0.png")
-    assert "two members have the same name" in told(path)
+    assert "two members have the same name" in error_line(path)
 
 
-def test_arrays(tmp_path):
+def test_arrays_in_an_npz_file_are_loaded(tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 8, 8, 3)).astype(np.uint8)
     labels = np.arange(60) % 3
@@ -275,13 +276,13 @@ def test_arrays(tmp_path):
     ],
     ids=lambda value: None if isinstance(value, dict) else value[:24],
 )
-def test_arrays_that_are_no_data_set(tmp_path, change, expected):
+def test_arrays_that_are_not_a_data_set_are_refused(tmp_path, change, expected):
     arrays = {"images": np.zeros((12, 8, 8, 3), np.uint8), "labels": np.arange(12) % 2, **change}
     np.savez(tmp_path / "a.npz", **{k: a for k, a in arrays.items() if a is not None})
-    assert expected in told(tmp_path / "a.npz")
+    assert expected in error_line(tmp_path / "a.npz")
 
 
-def test_a_table_of_paths_and_labels(tmp_path):
+def test_a_csv_table_of_paths_and_labels_is_loaded(tmp_path):
     folder = class_folders(tmp_path / "photos")
     rows = [f"{one.relative_to(tmp_path)},{one.parent.name}" for one in folder.rglob("*.png")]
     for header in ("", "path,label\n", "\ufefffilename,class\n"):
@@ -309,12 +310,12 @@ def test_a_table_of_paths_and_labels(tmp_path):
     ],
     ids=range(7),
 )
-def test_tables_that_are_none(tmp_path, raw, expected):
+def test_invalid_tables_are_refused(tmp_path, raw, expected):
     (tmp_path / "a.csv").write_bytes(raw)
-    assert expected in told(tmp_path / "a.csv")
+    assert expected in error_line(tmp_path / "a.csv")
 
 
-def test_images_are_decoded_once(tmp_path, monkeypatch):
+def test_images_are_decoded_only_once(tmp_path, monkeypatch):
     class_folders(tmp_path / "photos")
     (tmp_path / "photos" / "cats" / "bad.png").write_bytes(b"no image")
     cache = tmp_path / "cache"
@@ -331,8 +332,8 @@ def test_images_are_decoded_once(tmp_path, monkeypatch):
     assert sorted(one.suffix for one in cache.iterdir()) == [".json", ".npy"]
 
 
-def test_few_bytes_are_read_ahead(monkeypatch):
-    """Of large files fewer than of small ones."""
+def test_only_a_limited_number_of_bytes_is_read_ahead(monkeypatch):
+    """Fewer large files than small files are read ahead."""
     taken, decoded = [], []
 
     class Files:
@@ -355,7 +356,7 @@ def test_few_bytes_are_read_ahead(monkeypatch):
     assert most <= 3
 
 
-def test_what_was_changed_is_decoded_again(tmp_path):
+def test_changed_images_are_decoded_again(tmp_path):
     folder, cache = class_folders(tmp_path / "photos"), tmp_path / "cache"
     before = load(folder, cache=cache)
     file = folder / "cats" / "0.png"
@@ -367,7 +368,7 @@ def test_what_was_changed_is_decoded_again(tmp_path):
     assert load(folder, cache=cache, resize="stretch").digest != after.digest
 
 
-def test_a_damaged_cache_is_made_anew(tmp_path):
+def test_a_damaged_cache_is_rebuilt(tmp_path):
     folder, cache = class_folders(tmp_path / "photos"), tmp_path / "cache"
     expected = load(folder, cache=cache).digest
     (stored,) = cache.glob("*.npy")
@@ -380,7 +381,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path):
         assert load(folder, cache=cache).digest == expected
 
 
-def test_a_run_remembers_where_its_images_lie(tmp_path, monkeypatch):
+def test_a_run_remembers_where_its_images_are(tmp_path, monkeypatch):
     class_folders(tmp_path / "my photos")
     monkeypatch.chdir(tmp_path)
     config = TrainConfig(dataset="./my photos").placed()

@@ -1,4 +1,4 @@
-"""The reader of CIFAR's pickles: reads what Python 2 wrote, runs nothing."""
+"""The reader of CIFAR's pickles: it reads what Python 2 wrote and executes nothing."""
 
 import contextlib
 import os
@@ -34,12 +34,12 @@ def test_reads_an_array():
     assert array.dtype == np.uint8
 
 
-def test_a_second_mention_of_an_array_is_the_filled_one():
+def test_a_second_reference_to_an_array_sees_its_data():
     first, second = read_pickle(pickled(b"(" + ARRAY + b"h\x02t"), "f")
     assert first is second
 
 
-def test_reads_as_python_does():
+def test_agrees_with_pickle_on_other_protocols():
     raw = pickled(ARRAY).replace(b"numpy.core", b"numpy._core")  # the name that NumPy 2 has for it
     np.testing.assert_array_equal(
         read_pickle(pickled(ARRAY), "f"), pickle.loads(raw, encoding="latin1")
@@ -71,7 +71,7 @@ def test_refuses_every_other_name_and_instruction(call, named, tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
-def test_refuses_what_pickle_would_run(tmp_path):
+def test_refuses_code_that_pickle_would_run(tmp_path):
     class Trap:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "run"),)
@@ -110,13 +110,13 @@ def test_refuses_what_pickle_would_run(tmp_path):
         ARRAY.replace(b"\x89U\x06", b"\x88U\x06"),
     ],
 )
-def test_refuses_what_is_malformed(body):
+def test_refuses_malformed_pickles(body):
     with pytest.raises(UserError) as caught:
         read_pickle(pickled(body), "f")
     assert "\n" not in str(caught.value)
 
 
-def test_refuses_every_cut():
+def test_refuses_every_truncation():
     raw = pickled(b"}q\x00(U\x04data" + ARRAY + b"U\x06labels](K\x01K\x02eu")
     assert read_pickle(raw, "f")["labels"] == [1, 2]
     for length in range(len(raw)):
@@ -135,7 +135,7 @@ def test_any_changed_byte_gives_a_value_or_a_user_error():
             read_pickle(bytes(damaged), "f")
 
 
-def test_reads_a_batch_of_full_size_fast():
+def test_reads_a_full_size_batch_quickly():
     data = b"T" + (30_720_000).to_bytes(4, "little") + bytes(30_720_000)
     shape = b"(K\x01M\x10'M\x00\x0c\x86"
     names = b"".join(b"U\x0b%07d.pngr" % i + i.to_bytes(4, "little") for i in range(10_000))
@@ -147,17 +147,17 @@ def test_reads_a_batch_of_full_size_fast():
     assert len(filenames) == 10_000
 
 
-# What a short pickle may ask for; more of it in tests/fuzz/corpus/pickles.py
+# Resources that a short pickle can request; more cases in tests/fuzz/corpus/pickles.py
 
 
-def test_many_arrays_take_no_longer_the_more_is_numbered():
+def test_reading_many_arrays_does_not_slow_down_with_the_memo():
     numbered = b"".join(b"K\x01r" + n.to_bytes(4, "little") for n in range(60_000))
     start = time.process_time()
     read_pickle(pickled(numbered + DTYPE + array(b"U\x01x", 1) * 4000), "f")
     assert time.process_time() - start < 3
 
 
-def test_an_array_is_filled_once():
+def test_an_array_is_filled_only_once():
     with pytest.raises(UserError, match="sets the state of"):
         read_pickle(pickled(EMPTY + b"h\x02" + ARRAY[len(EMPTY) :] + b"\x85b"), "f")
 
@@ -169,7 +169,7 @@ def test_arrays_hold_no_more_bytes_than_the_file():
         read_pickle(pickled(body + array(b"h\x08", 600)), "f")
 
 
-def test_bounds_are_stated_per_call():
+def test_limits_can_be_set_per_call():
     raw = pickle.dumps([1] * 30, 2)
     assert read_pickle(raw, "f", Bounds(items=30)) == [1] * 30
     with pytest.raises(UserError, match="more than 29 items"):
@@ -180,26 +180,26 @@ def test_bounds_are_stated_per_call():
         read_pickle(pickle.dumps([[1]], 2), "f", Bounds(depth=1))
 
 
-def test_the_default_bounds_fit_the_larger_data_set_of_the_same_authors():
-    """CIFAR-100's train file: two labels and a name for each of 50,000 images."""
+def test_the_default_limits_fit_cifar_100():
+    """CIFAR-100's training file: two labels and a name for each of 50,000 images."""
     labels = b"](" + b"K\x63" * 50_000 + b"e"
     names = b"](" + b"".join(b"U\x01xr" + n.to_bytes(4, "little") for n in range(50_000)) + b"e"
     fine, coarse, _ = read_pickle(pickled(b"(" + labels + labels + names + b"t"), "f")
     assert len(fine) == len(coarse) == 50_000
 
 
-def test_a_tuple_is_not_taken_for_the_name_that_it_spells():
+def test_a_tuple_is_not_mistaken_for_a_name():
     with pytest.raises(UserError, match="calls a tuple"):
         read_pickle(pickled(b"U\x0bnumpy dtype\x85U\x02u1K\x00K\x01\x87R"), "f")
 
 
 @pytest.mark.parametrize("arguments", [b"K\x00K\x01", b"\x89\x88"])
-def test_reads_bytes_as_numpy_wrote_them_then_and_now(arguments):
+def test_reads_bytes_as_old_and_new_numpy_wrote_them(arguments):
     body = ARRAY.replace(b"U\x02u1K\x00K\x01", b"U\x02u1" + arguments)
     assert read_pickle(pickled(body), "f").shape == (2, 3)
 
 
-def test_a_name_is_shown_without_what_moves_a_cursor():
+def test_control_characters_in_a_name_are_not_printed():
     with pytest.raises(UserError) as caught:
         read_pickle(pickled(b"c\x1b[2J\nsy\xffstem\n"), "f")
     assert r"'\x1b[2J.sy\xffstem'" in str(caught.value)

@@ -1,4 +1,5 @@
-"""Where data sets lie: --data-dir, ./data if it is there, MINIVIT_DATA, the user's cache folder."""
+"""Where data sets are stored: --data-dir, ./data if it exists, MINIVIT_DATA, the user's cache
+folder."""
 
 import dataclasses
 import sys
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*could not be verified")
 
 @pytest.fixture(autouse=True)
 def shared(tmp_path, monkeypatch):
-    """The folder that the environment names; one works in another."""
+    """The folder that MINIVIT_DATA names; the working directory is a different one."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv("MINIVIT_DATA", str(tmp_path / "shared"))
@@ -32,29 +33,29 @@ def put_mnist(folder: Path) -> None:
     write_folder(folder / "mnist", idx_files(SMALL)[0])
 
 
-def test_the_folder_that_is_named_comes_first(tmp_path):
+def test_the_folder_given_as_an_argument_comes_first(tmp_path):
     put_mnist(Path("data"))
     assert folder_of(SOURCE, Path("mine")) == tmp_path / "work" / "mine"
 
 
-def test_what_is_there_already_is_found_before_the_shared_folder(tmp_path, shared):
+def test_existing_data_is_found_before_the_shared_folder(tmp_path, shared):
     put_mnist(shared)
     assert folder_of(SOURCE) == shared
     Path("data").mkdir()
-    assert folder_of(SOURCE) == shared  # there is a folder, and nothing of MNIST in it
+    assert folder_of(SOURCE) == shared  # the folder exists, but contains no MNIST files
     put_mnist(Path("data"))
     assert folder_of(SOURCE) == tmp_path / "work" / "data"
     assert folder_of(SOURCES["fashion-mnist"]) == shared
 
 
-def test_a_file_of_that_name_is_no_folder_of_data(shared):
+def test_a_file_with_that_name_is_not_a_data_folder(shared):
     Path("data").touch()
     for source in SOURCES.values():
         assert folder_of(source) == shared
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_without_the_variable_it_is_the_users_cache(tmp_path, monkeypatch, empty):
+def test_without_the_variable_the_users_cache_is_used(tmp_path, monkeypatch, empty):
     monkeypatch.setenv("MINIVIT_DATA", "") if empty else monkeypatch.delenv("MINIVIT_DATA")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = folder_of(SOURCE)
@@ -64,8 +65,8 @@ def test_without_the_variable_it_is_the_users_cache(tmp_path, monkeypatch, empty
         assert found == tmp_path / "cache" / "minivit"
 
 
-def test_a_run_remembers_where_its_data_lie(tmp_path, monkeypatch, capsys):
-    """So it can be evaluated from another folder than that whose ./data it was trained on."""
+def test_a_run_remembers_where_its_data_is(tmp_path, monkeypatch, capsys):
+    """So a run trained on ./data can be evaluated from another folder."""
     monkeypatch.setitem(SOURCES, "mnist", SOURCE)
     put_mnist(Path("data"))
     flags = ["--dim", "16", "--depth", "1", "--num-heads", "2", "--epochs", "1"]

@@ -1,4 +1,4 @@
-"""RandAugment: each operation against Pillow's own, then the drawing."""
+"""RandAugment: each operation against Pillow's, then the random draws."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ NAMES = list(ra.OPERATIONS)
 
 
 def sample_images(B=24, C=3, H=32, W=32, seed=0):
-    """Noise over various ranges, some smooth, the last of one colour only."""
+    """Noise over various ranges, some images smooth, the last of a single color."""
     rng = np.random.default_rng(seed)
     low, high = np.sort(rng.integers(0, 257, (2, B, 1, 1, 1)), axis=0)
     images = rng.integers(low, np.maximum(high, low + 1), (B, C, H, W)).clip(0, 255)
@@ -139,8 +139,8 @@ def test_tone_equals_pillow(name, operation, shape):
     np.testing.assert_array_equal(ra.OPERATIONS[name](images, level), by_pillow(images, operation))
 
 
-def test_grey_is_pillows_to_the_last_bit():
-    """Of all reds and greens with some blues: among them are sums that lie next to a half."""
+def test_gray_agrees_with_pillow_to_the_last_bit():
+    """For all reds and greens with some blues, including sums just next to a half."""
     red, green = np.divmod(np.arange(2**16), 256)
     images = np.stack([[red, green, np.full_like(red, blue)] for blue in range(0, 256, 15)])
     images = images.reshape(-1, 3, 256, 256).astype(np.uint8)
@@ -155,7 +155,7 @@ def test_grey_is_pillows_to_the_last_bit():
 )
 @pytest.mark.parametrize("levels", [1, 2, 3, 256])
 def test_tone_of_few_pixels_and_few_levels_equals_pillow(name, operation, levels):
-    """Where equalize moves by a single pixel, and autocontrast spreads two neighbours."""
+    """Cases where equalize moves by a single pixel and autocontrast spreads two adjacent levels."""
     rng = np.random.default_rng(levels)
     images = 256 - levels - (rng.integers(0, 200) if levels < 4 else 0)
     images = (images + rng.integers(0, levels, (8, 3, 18, 18))).astype(np.uint8)
@@ -164,7 +164,7 @@ def test_tone_of_few_pixels_and_few_levels_equals_pillow(name, operation, levels
     np.testing.assert_array_equal(found, by_pillow(images, operation))
 
 
-def test_sharpness_zero_is_pillows_smooth():
+def test_sharpness_zero_equals_pillows_smooth():
     images = sample_images()
     np.testing.assert_array_equal(
         ra.sharpness(images, np.zeros(len(images))),
@@ -188,7 +188,7 @@ def test_translation_shows_gray_where_the_image_left():
     assert (moved[1, :, :, :2] == 128).all()
 
 
-def test_the_fourteen_of_the_paper():
+def test_the_operations_are_the_fourteen_of_the_paper():
     assert set(NAMES) == {
         *("identity", "autocontrast", "equalize", "rotate", "solarize", "color", "posterize"),
         *("contrast", "brightness", "sharpness", "shear-x", "shear-y", "translate-x"),
@@ -197,7 +197,7 @@ def test_the_fourteen_of_the_paper():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_level_zero_leaves_the_image(name):
+def test_level_zero_leaves_the_image_unchanged(name):
     images = sample_images()
     out = ra.OPERATIONS[name](images, np.zeros(len(images)))
     assert np.array_equal(out, images) == (name not in ("autocontrast", "equalize"))
@@ -211,8 +211,8 @@ def test_level_zero_leaves_the_image(name):
     ),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_each_image_for_itself(name, shape, seed):
-    """An image's result does not depend on the others in the batch; the input is left alone."""
+def test_images_are_processed_independently(name, shape, seed):
+    """An image's result does not depend on the others in the batch; the input is not modified."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, shape, dtype=np.uint8)
     level = rng.uniform(-1, 1, len(images))
@@ -226,7 +226,7 @@ def test_each_image_for_itself(name, shape, seed):
     np.testing.assert_array_equal(out, np.concatenate(alone))
 
 
-def test_apply_operations_sends_each_image_to_its_own():
+def test_apply_operations_applies_the_operation_of_each_image():
     images = sample_images(2 * len(NAMES))
     which = np.random.default_rng(3).permutation(len(images)) % len(NAMES)
     levels = np.linspace(-1, 1, len(images))
@@ -250,7 +250,7 @@ def recorded(monkeypatch, B, num_ops, magnitude):
     return np.stack([which for which, _ in rounds]), np.stack([level for _, level in rounds])
 
 
-def test_draws_are_uniform_for_each_image_and_round(monkeypatch):
+def test_draws_are_uniform_over_images_and_rounds(monkeypatch):
     which, levels = recorded(monkeypatch, 2800, 2, 7)
     assert which.shape == (2, 2800)
     for row in which:
@@ -263,8 +263,8 @@ def test_draws_are_uniform_for_each_image_and_round(monkeypatch):
     assert abs((levels[0] == levels[1]).mean() - 0.5) < 0.05
 
 
-def test_rounds_follow_each_other():
-    """N = 2 is operation 2 of operation 1's result, not of the image."""
+def test_rounds_are_applied_one_after_another():
+    """N = 2 applies operation 2 to operation 1's result, not to the image."""
     images = sample_images(64)
     out = ra.rand_augment(images, np.random.default_rng(5), 2, 6)
     rng = np.random.default_rng(5)
@@ -274,13 +274,13 @@ def test_rounds_follow_each_other():
     np.testing.assert_array_equal(out, ra.apply_operations(first, which[1], levels[1]))
 
 
-def test_two_operations_of_strength_nine_unless_told_otherwise():
+def test_the_default_is_two_operations_of_magnitude_nine():
     images = sample_images(40)
     expected = ra.rand_augment(images, np.random.default_rng(0), 2, 9)
     np.testing.assert_array_equal(ra.rand_augment(images, np.random.default_rng(0)), expected)
 
 
-def test_same_seed_same_images_and_inputs_unchanged():
+def test_the_same_seed_gives_the_same_images_and_inputs_are_unchanged():
     images = sample_images(40)
     before = images.copy()
     one, again, other = (ra.rand_augment(images, np.random.default_rng(s)) for s in (0, 0, 1))
@@ -290,13 +290,13 @@ def test_same_seed_same_images_and_inputs_unchanged():
     assert not np.shares_memory(ra.rand_augment(images, np.random.default_rng(0), 0), images)
 
 
-def test_equal_images_come_out_different():
+def test_equal_images_are_augmented_differently():
     image = np.sort(np.random.default_rng(0).integers(0, 256, (1, 3, 16, 16), np.uint8))
     out = ra.rand_augment(image.repeat(32, 0), np.random.default_rng(0), 2, 9)
     assert len({image.tobytes() for image in out}) > 25
 
 
-def test_other_channels_are_refused():
+def test_other_numbers_of_channels_are_refused():
     with pytest.raises(UserError, match="4 channels"):
         ra.rand_augment(np.zeros((64, 4, 8, 8), np.uint8), np.random.default_rng(0))
 

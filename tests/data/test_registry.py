@@ -1,4 +1,4 @@
-"""A data set that a stranger adds: one file with a SOURCE, one line in the registry."""
+"""A data set that a contributor adds: one file with a SOURCE, and one line in the registry."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ NAMES = ("dark", "bright", "brightest")
 
 
 def load(request: Request) -> Dataset:
-    """Thirty grey levels in three classes, one channel, at the size asked for."""
+    """Thirty gray levels in three classes, one channel, at the requested size."""
     labels = np.arange(30) % 3
     images = np.full((30, 1, 4, 4), 60, np.uint8) * labels.astype(np.uint8)[:, None, None, None]
     return Dataset("Grey", Split(images, labels), Split(images, labels), NAMES).resized(
@@ -35,14 +35,14 @@ GREY = Source(
 
 @pytest.fixture
 def grey(monkeypatch, tmp_path):
-    """What its line in the registry does."""
+    """Registers the data set, as its line in the registry would."""
     monkeypatch.setitem(SOURCES, "grey", GREY)
     monkeypatch.setitem(RECIPES, "grey", {"dataset": "grey", **GREY.recipe})
     monkeypatch.chdir(tmp_path)
 
 
-def test_every_command_knows_it(grey, capsys, tmp_path):
-    """Classes come from the data; --quick takes what there is."""
+def test_every_command_accepts_the_new_data_set(grey, capsys, tmp_path):
+    """Classes come from the data; --quick uses all available images."""
     assert run("train", ["--dataset", "grey", "--quick"]) == 0
     (path,) = (tmp_path / "runs").iterdir()
     config = Run(path).read_config()
@@ -57,14 +57,14 @@ def test_every_command_knows_it(grey, capsys, tmp_path):
     assert "num_classes is 4, but Grey has 3" in capsys.readouterr().err
 
 
-def test_a_name_that_is_none_is_told_with_what_was_meant():
+def test_an_unknown_name_is_refused_with_a_suggestion():
     with pytest.raises(UserError, match="did you mean shapes"):
         find_source("shape")
     with pytest.raises(UserError, match=r"expected one of cifar10, cifar100, .*, shapes"):
         TrainConfig(dataset="imagenet")
 
 
-def test_every_source_gives_images_of_the_size_asked_for(monkeypatch):
+def test_every_source_gives_images_of_the_requested_size(monkeypatch):
     monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
     monkeypatch.setattr(Published, "load", lambda *_, **__: tiny.dataset())
     for source in SOURCES.values():
@@ -73,6 +73,6 @@ def test_every_source_gives_images_of_the_size_asked_for(monkeypatch):
         assert found.num_classes == len(found.class_names)
 
 
-def test_a_config_fits_itself_to_the_data():
+def test_a_config_adapts_to_the_data():
     config = dataclasses.replace(TrainConfig(), dataset="shapes").for_data(load(Request()))
     assert (config.vit.num_classes, config.vit.in_channels) == (3, 1)
