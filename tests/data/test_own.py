@@ -106,7 +106,7 @@ def test_a_class_may_be_called_train():
     assert found.names == ["photos/train/a/1.png", "photos/train/b/1.png"]
 
 
-def test_unrelated_files_in_the_folders_are_ignored(tmp_path):
+def test_images_of_any_mode_are_read_and_other_files_are_ignored(tmp_path):
     class_folders(tmp_path, ("кошки", "犬"))
     image(tmp_path / "犬" / "deep" / "er" / "日本.png")
     for mode, suffix in (("CMYK", "jpg"), ("L", "png"), ("RGBA", "png"), ("P", "gif")):

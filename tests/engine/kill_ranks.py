@@ -1,10 +1,10 @@
-"""Kill a rank of a training at a random moment, again and again: what was saved goes on.
+"""Kill a rank of a run at a random moment, repeatedly: the run can be resumed from what was saved.
 
     python tests/engine/kill_ranks.py --times 30 --seed 0
 
-Each time two ranks train a tiny model, one of them gets kill -9, and 1, 2 or 3 ranks in turn resume
-the run (or begin it again, where no checkpoint had been saved yet). It must end whole, and with two
-ranks with the bits of the undisturbed training. Exits with 1 where one did not.
+Each time, two ranks train a tiny model, one of them gets kill -9, and 1, 2 or 3 ranks (in rotation)
+resume the run, or start it over if no checkpoint had been saved yet. It must finish and, with two
+ranks, match the undisturbed run bit for bit. The exit status is 1 if one did not.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SECONDS = 120
 
 
 def start(ranks: int, where: Path, *flags: str) -> subprocess.Popen:
-    """Train in so many ranks; each leaves its process's number in the folder."""
+    """Train in this many ranks; each writes its process ID to the folder."""
     where.mkdir(exist_ok=True)
     for old in where.glob("rank *"):
         old.unlink()
@@ -54,20 +54,20 @@ def start(ranks: int, where: Path, *flags: str) -> subprocess.Popen:
 
 
 def as_rank(flags: list[str]) -> int:
-    """What `start` starts."""
+    """The program that `start` runs."""
     Path(f"rank {find_world().rank}").write_text(str(os.getpid()), encoding="utf-8")
     shapes.load = tiny.dataset
     return guarded(lambda: train(flags))
 
 
 def only_run(where: Path) -> Run | None:
-    """The run in a folder, where one has begun."""
+    """The run in a folder, if one has begun."""
     found = [path for path in where.glob("runs/*") if (path / "config.json").exists()]
     return Run(found[0]) if found else None
 
 
 def numbers(where: Path) -> list[int]:
-    """The processes of all ranks, once they have begun."""
+    """The process IDs of all ranks, once they have started."""
     files = [where / f"rank {rank}" for rank in range(RANKS)]
     while not all(file.exists() and file.read_text(encoding="utf-8") for file in files):
         time.sleep(0.01)
@@ -75,7 +75,7 @@ def numbers(where: Path) -> list[int]:
 
 
 def undisturbed(where: Path) -> tuple[float, tuple]:
-    """Seconds from the ranks' beginning to their end, and what they end with."""
+    """Seconds from the start of the ranks to their end, and their final result."""
     ranks = start(RANKS, where, *FLAGS)
     numbers(where)
     began = time.monotonic()
@@ -86,7 +86,7 @@ def undisturbed(where: Path) -> tuple[float, tuple]:
 
 
 def kill_one(where: Path, seconds: float, rng: random.Random) -> str:
-    """Kill a rank, and see all of them end; in words, what was killed when."""
+    """Kill a rank and wait until all have ended; returns in words what was killed and when."""
     rank, moment = rng.randrange(RANKS), rng.uniform(0, seconds)
     ranks = start(RANKS, where, *FLAGS)
     victim = numbers(where)[rank]
@@ -98,12 +98,13 @@ def kill_one(where: Path, seconds: float, rng: random.Random) -> str:
 
 
 def saved_step(run: Run | None) -> int | None:
-    """Of the last checkpoint, which must be whole; None: there is none."""
+    """The step of the last checkpoint, which must be intact; None if there is none."""
     return load_checkpoint(run.last).state["step"] if run and run.last.exists() else None
 
 
 def go_on(where: Path, ranks: int) -> tuple[str, bool, tuple]:
-    """Resume the run in a folder; in words from where, whether it ended whole, and with what."""
+    """Resume the run in a folder; returns in words from where, whether it finished, and its
+    result."""
     run, flags, told = only_run(where), FLAGS, "no checkpoint yet, begun again"
     step = saved_step(run)
     if step is None:
@@ -118,7 +119,7 @@ def go_on(where: Path, ranks: int) -> tuple[str, bool, tuple]:
 
 
 def main(times: int, seed: int, folder: Path) -> int:
-    """A line for each kill, then the sums; how many runs were not as they must be."""
+    """Print a line for each kill, then the totals; returns the number of runs that failed."""
     rng, failed, resumed, equal = random.Random(seed), 0, 0, 0
     seconds, expected = undisturbed(folder / "whole")
     print(f"undisturbed: {seconds:.1f} s", flush=True)
@@ -127,7 +128,7 @@ def main(times: int, seed: int, folder: Path) -> int:
         where = folder / f"killed {done}"
         shutil.rmtree(where, ignore_errors=True)
         what = kill_one(where, seconds, rng)
-        if not what:  # it had ended before
+        if not what:  # it ended before the kill
             continue
         ranks = done % 3 + 1
         told, whole, found = go_on(where, ranks)

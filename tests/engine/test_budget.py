@@ -1,4 +1,4 @@
-"""How many epochs fit into a time."""
+"""How many epochs fit into a time budget."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from minivit.engine.budget import in_seconds, seconds_per_epoch
 
 
 class Clock:
-    """Goes a second further each time somebody looks."""
+    """Advances by a second each time it is read."""
 
     def __init__(self):
         self.ticks = itertools.count()
@@ -28,7 +28,7 @@ def _short(monkeypatch):
 
 @pytest.mark.usefixtures("_short")
 @pytest.mark.parametrize("sizes", [(), (4, 8)])
-def test_an_epoch_is_its_steps_and_its_validation(sizes):
+def test_an_epoch_takes_its_steps_and_its_validation(sizes):
     config = tiny.config(epochs=1, eval_every=2, train_sizes=sizes)
     found = seconds_per_epoch(config, tiny.dataset(), Clock())
     # the clock starts at 0; steps end at 1, 2, 3; it is read again at 4. Validation takes a second
@@ -36,7 +36,7 @@ def test_an_epoch_is_its_steps_and_its_validation(sizes):
 
 
 @pytest.mark.usefixtures("_short")
-def test_each_stage_is_timed_at_its_size(monkeypatch):
+def test_each_stage_is_timed_at_its_image_size(monkeypatch):
     seen = []
     forward = tiny.ViT.forward
 
@@ -49,7 +49,7 @@ def test_each_stage_is_timed_at_its_size(monkeypatch):
     assert np.unique(seen, return_counts=True)[1].tolist() == [5, 5]  # two to warm up, three timed
 
 
-def test_the_training_to_come_is_not_changed(tmp_path):
+def test_timing_does_not_change_the_run(tmp_path):
     one, other = tiny.trainer(tmp_path / "1"), tiny.trainer(tmp_path / "2")
     seconds_per_epoch(one.config, one.dataset, Clock())
     one.fit(), other.fit()
@@ -60,12 +60,12 @@ def test_the_training_to_come_is_not_changed(tmp_path):
     ("text", "seconds"),
     [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("1.5h", 5400), ("8h", 28800)],
 )
-def test_times_are_read_with_their_units(text, seconds):
+def test_times_are_parsed_with_their_units(text, seconds):
     assert in_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["30", "", "m", "-5m", "30 m", "1m1h", "0m", "nanm", "9999999h"])
-def test_another_text_is_refused_in_one_line(text):
+def test_any_other_text_is_refused_in_one_line(text):
     with pytest.raises(UserError, match="expected a time such as 90s, 30m or 1h30m") as raised:
         in_seconds(text)
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""Checkpoints come back as they were, or say in one line why they cannot."""
+"""Checkpoints are restored unchanged, or an error says in one line why they cannot be."""
 
 import errno
 import os
@@ -44,21 +44,21 @@ def told(error):
     return message
 
 
-def test_what_is_saved_comes_back(tmp_path):
+def test_a_saved_checkpoint_is_restored(tmp_path):
     path = tmp_path / "a.safetensors"
     save_checkpoint(path, checkpoint())
     assert_same(load_checkpoint(path), checkpoint())
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
-def test_views_that_are_not_contiguous_are_saved_as_they_look(tmp_path):
+def test_non_contiguous_views_are_saved_correctly(tmp_path):
     path, array = tmp_path / "a.safetensors", np.arange(12.0, dtype=np.float32).reshape(3, 4)
     save_checkpoint(path, Checkpoint({"w": array[:, ::2].T}))
     np.testing.assert_array_equal(load_checkpoint(path).weights["w"], array[:, ::2].T)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch, call):
+def test_a_failed_write_leaves_the_old_file_intact(tmp_path, monkeypatch, call):
     path = tmp_path / "a.safetensors"
     save_checkpoint(path, checkpoint(1.0))
 
@@ -74,7 +74,7 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch, cal
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
-def test_nothing_is_renamed_before_it_is_on_the_disk(tmp_path, monkeypatch):
+def test_a_file_is_flushed_to_disk_before_it_is_renamed(tmp_path, monkeypatch):
     calls, fsync, replace = [], os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda f: (calls.append("fsync"), fsync(f)))
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
@@ -83,7 +83,7 @@ def test_nothing_is_renamed_before_it_is_on_the_disk(tmp_path, monkeypatch):
     assert (tmp_path / "a").read_bytes() == b"content"
 
 
-def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+def test_only_the_remains_of_killed_writers_are_removed(tmp_path):
     old, young, other, mine = (
         tmp_path / name for name in (".a[1].12.part", ".a[1].13.part", ".b.12.part", "a[1].part")
     )
@@ -93,7 +93,7 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
         os.utime(path, (0, 0))
     write_atomically(tmp_path / "a[1]", b"whole")
     assert not old.exists()
-    assert young.exists()  # its writer may be at work
+    assert young.exists()  # its writer may still be running
     assert other.exists()
     assert mine.exists()
     remove_parts(tmp_path)
@@ -101,7 +101,7 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.99])
-def test_a_truncated_file_is_told_from_a_whole_one(tmp_path, share):
+def test_a_truncated_file_is_detected(tmp_path, share):
     path = tmp_path / "a.safetensors"
     save_checkpoint(path, checkpoint())
     whole = path.read_bytes()
@@ -111,7 +111,7 @@ def test_a_truncated_file_is_told_from_a_whole_one(tmp_path, share):
     assert str(path) in told(error)
 
 
-def test_a_foreign_safetensors_file_is_refused(tmp_path):
+def test_an_unrelated_safetensors_file_is_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     save_file({"w": np.zeros(2)}, path)
     with pytest.raises(UserError, match=r"format None, expected 'minivit-1'") as error:
@@ -119,7 +119,7 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path):
     assert str(path) in told(error)
 
 
-def test_another_format_is_refused(tmp_path):
+def test_another_format_version_is_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     save_file({"w": np.zeros(2)}, path, {"format": "minivit-0", "state": "{}"})
     with pytest.raises(UserError, match=r"'minivit-0', expected 'minivit-1'") as error:
@@ -127,7 +127,7 @@ def test_another_format_is_refused(tmp_path):
     told(error)
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UserError, match="no such file; expected a checkpoint") as error:
         load_checkpoint(tmp_path / "a.safetensors")
     told(error)
@@ -151,7 +151,7 @@ def test_a_checkpoint_of_another_model_names_the_parameter_and_changes_nothing()
     assert all(view.all() for view in views.values())
 
 
-def test_a_model_comes_back_from_its_run_or_its_file(tmp_path):
+def test_a_model_is_loaded_from_its_run_or_its_file(tmp_path):
     training = tiny.trainer(tmp_path, epochs=1)
     training.fit()
     images = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float32)
@@ -163,7 +163,7 @@ def test_a_model_comes_back_from_its_run_or_its_file(tmp_path):
     assert not np.array_equal(ViT(tiny.VIT)(images), training.model(images))
 
 
-def test_until_there_is_a_best_checkpoint_a_runs_model_is_the_last(tmp_path):
+def test_without_a_best_checkpoint_the_last_one_is_loaded(tmp_path):
     training = tiny.trainer(tmp_path)
     with pytest.raises(UserError, match="no such file; expected a checkpoint"):
         load_model(training.run.path)
@@ -173,8 +173,8 @@ def test_until_there_is_a_best_checkpoint_a_runs_model_is_the_last(tmp_path):
     assert all((p.data == 0.5).all() for _, p in model.named_parameters())
 
 
-def test_every_altered_byte_is_told(tmp_path):
-    """Of the header, the state or the tensors: in one line, nothing is loaded."""
+def test_every_changed_byte_is_detected(tmp_path):
+    """In the header, the state or the tensors: one line is printed and nothing is loaded."""
     path = tmp_path / "a.safetensors"
     save_checkpoint(path, checkpoint())
     whole = path.read_bytes()
@@ -184,14 +184,14 @@ def test_every_altered_byte_is_told(tmp_path):
             spoilt[place] ^= flip
             path.write_bytes(spoilt)
             if b'"sha256"' not in spoilt and b'"format":"minivit-1"' in spoilt:
-                continue  # a letter of the word: as an old file, which has none
+                continue  # a letter of the key: then it looks like an old file without a digest
             with pytest.raises(UserError) as error:
                 load_checkpoint(path)
             told(error)
 
 
 @pytest.mark.parametrize("state", [None, "", "3", "[1]", "{", "[" * 100_000])
-def test_a_state_that_is_no_object_is_told(tmp_path, state):
+def test_a_state_that_is_not_an_object_is_refused(tmp_path, state):
     path = tmp_path / "a.safetensors"
     header = {"format": "minivit-1"} if state is None else {"format": "minivit-1", "state": state}
     save_file({"w": np.zeros(2)}, path, header)
@@ -201,7 +201,7 @@ def test_a_state_that_is_no_object_is_told(tmp_path, state):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_no_numbers_are_told(tmp_path, value):
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     training = tiny.trainer(tmp_path, epochs=1)
     training.fit()
     file = load_checkpoint(training.run.best)
@@ -224,7 +224,7 @@ def test_weights_that_are_no_numbers_are_told(tmp_path, value):
         ({"vit": 3}, "vit"),
     ],
 )
-def test_a_state_of_another_form_is_told(tmp_path, change, words):
+def test_a_state_of_the_wrong_form_is_refused(tmp_path, change, words):
     training = tiny.trainer(tmp_path, epochs=1)
     training.fit()
     file = load_checkpoint(training.run.last)

@@ -1,5 +1,5 @@
-"""Several processes train what one would, started by a real mpiexec; whatever befalls one of them,
-all end in seconds, with one line, and what was saved is resumed."""
+"""Several processes, started by a real mpiexec, train like one process. Whatever happens to one of
+them, all end within seconds, with one line, and the run can be resumed."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ SECONDS = 120
 
 @pytest.fixture(scope="module")
 def mpiexec():
-    """Run a program in so many processes."""
+    """Run a program in this many processes."""
     pytest.importorskip("mpi4py")
     if MPIEXEC is None:
         pytest.skip("no mpiexec")
@@ -60,7 +60,7 @@ def mpiexec():
 
 @pytest.fixture(scope="module")
 def train(mpiexec):
-    """Train in a directory, with a fault at some moment; see driver.py."""
+    """Train in a directory, with a fault at a given moment; see driver.py."""
 
     def start(ranks, where, *flags, fault="none", at=""):
         return mpiexec(ranks, TESTS / "driver.py", fault, at, *flags, where=where)
@@ -74,16 +74,16 @@ def only_run(where):
 
 
 def errors(done):
-    """What minivit says on standard error; launchers have words of their own."""
+    """minivit's own lines on standard error; launchers add theirs."""
     assert "Traceback" not in done.stderr
     return re.findall(r"^error: .*$", done.stderr, re.MULTILINE)
 
 
-# The same numbers
+# The same results
 
 
 @pytest.mark.parametrize(("ranks", "threads"), [(2, 1), (3, 1), (4, 1), (2, 2)])
-def test_gradients_are_those_of_one_process(tmp_path, mpiexec, ranks, threads):
+def test_gradients_agree_with_one_process(tmp_path, mpiexec, ranks, threads):
     done = mpiexec(ranks, TESTS / "gradients.py", tmp_path / "found.npz", threads, where=tmp_path)
     assert done.returncode == 0, done.stderr
     found, expected = np.load(tmp_path / "found.npz"), gradients(threads=2)
@@ -91,14 +91,14 @@ def test_gradients_are_those_of_one_process(tmp_path, mpiexec, ranks, threads):
     total = np.sqrt(sum((g**2).sum() for name, g in expected.items() if "float64/" in name))
     for name, array in expected.items():
         few = 1e-6 if name.startswith("float32") else 1e-13
-        few = 1e-6 if name.endswith("logits") else few  # which are float32 in both
+        few = 1e-6 if name.endswith("logits") else few  # float32 in both
         scale = np.linalg.norm(array) + 0.01 * total
         assert np.linalg.norm(found[name] - array) <= few * scale, name
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, train):
-    """What an undisturbed training of two ranks ends with."""
+    """The final result of an undisturbed run in two ranks."""
     where = tmp_path_factory.mktemp("whole")
     done = train(2, where, *FLAGS)
     assert (done.returncode, done.stderr) == (0, "")
@@ -107,14 +107,14 @@ def whole(tmp_path_factory, train):
     return tiny.contents(only_run(where))
 
 
-def test_two_ranks_train_what_one_process_does(tmp_path, monkeypatch, whole):
+def test_two_ranks_train_like_one_process(tmp_path, monkeypatch, whole):
     monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
     monkeypatch.chdir(tmp_path)
     assert main(FLAGS) == 0
     (one, _), lines = tiny.contents(only_run(tmp_path))
     (two, _), others = whole
     assert set(one) == set(two)
-    # all at once: the key's bias has a gradient of rounding errors alone, which Adam makes large
+    # all together: the key bias's gradient is only rounding error, which Adam amplifies
     a, b = (np.concatenate([np.frombuffer(w, np.float32) for w in w.values()]) for w in (one, two))
     assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(a)
     assert [line["kind"] for line in lines] == [line["kind"] for line in others]
@@ -127,9 +127,9 @@ def test_two_ranks_train_what_one_process_does(tmp_path, monkeypatch, whole):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_ranks_of_gpus_train_what_one_does(tmp_path, mpiexec, optimizer):
-    """The kernels on a CPU, and what stands in for NCCL; erasing and mixing included."""
-    expected = train_in_ranks.train(optimizer, World())  # builds the kernels
+def test_ranks_with_gpus_train_like_one_process(tmp_path, mpiexec, optimizer):
+    """Kernels on a CPU and a replacement for NCCL, including erasing and mixing."""
+    expected = train_in_ranks.train(optimizer, World())  # compiles the kernels
     done = mpiexec(2, "-m", "cuda.train_in_ranks", "found.npz", optimizer, where=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     found = np.load(tmp_path / "found.npz")
@@ -140,7 +140,7 @@ def test_ranks_of_gpus_train_what_one_does(tmp_path, mpiexec, optimizer):
 
 
 def ranks_on(places, monkeypatch):
-    """A rank of as many as there are places of GPUs on a bus."""
+    """One rank for each given PCI bus ID of a GPU."""
     monkeypatch.setattr(distributed, "parse_device", lambda device: None if device == "cpu" else 0)
     monkeypatch.setattr(distributed, "use_device", lambda device: None)
     monkeypatch.setattr(nccl, "find_gpu", lambda number: (number % 2, places[number]))
@@ -154,7 +154,7 @@ def ranks_on(places, monkeypatch):
     return one
 
 
-def test_each_rank_has_a_gpu_of_its_own(monkeypatch):
+def test_each_rank_gets_its_own_gpu(monkeypatch):
     one = ranks_on(["0000:01", "0000:02"], monkeypatch)
     assert one.own_device("cpu") == "cpu"
     assert one._gpus is None
@@ -170,7 +170,7 @@ def test_more_ranks_than_gpus_are_refused(monkeypatch):
         one.own_device("cuda")
 
 
-def test_a_launcher_may_show_each_rank_its_gpu_alone(monkeypatch):
+def test_a_launcher_may_make_only_one_gpu_visible_to_each_rank(monkeypatch):
     cupy = pytest.importorskip("cupy")
     monkeypatch.setattr(nccl, "count_gpus", lambda: 1)
     monkeypatch.setattr(cupy.cuda, "Device", lambda index: SimpleNamespace(pci_bus_id="0000:07"))
@@ -182,17 +182,17 @@ def test_a_launcher_may_show_each_rank_its_gpu_alone(monkeypatch):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, train):
-    """The runs folder of a training of two ranks, of which one was killed at step 11."""
+    """The runs folder of a run in two ranks, one of which was killed at step 11."""
     where = tmp_path_factory.mktemp("killed")
     done = train(2, where, *FLAGS, fault="SIGKILL", at="step:11:1")
     assert done.returncode != 0
-    assert errors(done) == []  # mpiexec says it
+    assert errors(done) == []  # mpiexec reports it
     assert load_checkpoint(only_run(where).last).state["step"] == 10
     return where / "runs"
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_a_killed_rank_ends_all_and_any_number_resumes(tmp_path, train, whole, killed, ranks):
+def test_a_killed_rank_ends_all_and_any_number_of_ranks_can_resume(tmp_path, train, whole, killed, ranks):
     shutil.copytree(killed, tmp_path / "runs")
     run = only_run(tmp_path)
     done = train(ranks, tmp_path, "--resume", run.path)
@@ -204,15 +204,15 @@ def test_a_killed_rank_ends_all_and_any_number_resumes(tmp_path, train, whole, k
     assert run.tested()
 
 
-def test_a_random_rank_killed_at_a_random_moment(tmp_path, mpiexec, capsys, monkeypatch):
-    """docs/distributed.md says what 30 of them lead to."""
+def test_a_random_rank_can_be_killed_at_a_random_moment(tmp_path, mpiexec, capsys, monkeypatch):
+    """docs/distributed.md gives the results of 30 kills."""
     monkeypatch.setattr(kill_ranks, "FLAGS", [*kill_ranks.FLAGS, "--epochs", "8"])
     assert kill_ranks.main(times=1, seed=2, folder=tmp_path) == 0
     assert "1 of 1 whole" in capsys.readouterr().out
 
 
-def told_of_a_hung_rank(train, where, seconds, moment, hung):
-    """The line that the other of two ranks ends with."""
+def line_about_a_hung_rank(train, where, seconds, moment, hung):
+    """The last line of the rank that does not hang."""
     began = time.monotonic()
     flags = [*FLAGS, "--timeout", seconds]
     done = train(2, where, *flags, fault="SIGSTOP", at=f"{moment}:{hung}")
@@ -224,19 +224,19 @@ def told_of_a_hung_rank(train, where, seconds, moment, hung):
 
 
 @pytest.mark.parametrize("hung", [0, 1])
-def test_a_hung_rank_is_told_in_time(tmp_path, train, hung):
-    line = told_of_a_hung_rank(train, tmp_path, 3, "step:7", hung)
+def test_a_hung_rank_is_reported_in_time(tmp_path, train, hung):
+    line = line_about_a_hung_rank(train, tmp_path, 3, "step:7", hung)
     assert "has waited 3 s for another rank; the last checkpoint" in line
     assert load_checkpoint(only_run(tmp_path).last).state["step"] == 5
 
 
 @pytest.mark.parametrize(("moment", "hung"), [("load:0", 0), ("digest:0", 1)])
-def test_a_rank_that_hangs_before_the_first_step_is_told_in_time(tmp_path, train, moment, hung):
-    line = told_of_a_hung_rank(train, tmp_path, 2, moment, hung)
+def test_a_rank_that_hangs_before_the_first_step_is_reported_in_time(tmp_path, train, moment, hung):
+    line = line_about_a_hung_rank(train, tmp_path, 2, moment, hung)
     assert "has waited 2 s for another rank; find out what hangs, then start again" in line
 
 
-def test_a_rank_that_loads_its_data_for_long_does_not_hang(tmp_path, train):
+def test_a_rank_that_loads_its_data_slowly_is_not_reported(tmp_path, train):
     done = train(2, tmp_path, *FLAGS, "--timeout", "2", fault="slow", at="load:0:0")
     assert (done.returncode, errors(done)) == (0, [])
 
@@ -244,12 +244,12 @@ def test_a_rank_that_loads_its_data_for_long_does_not_hang(tmp_path, train):
 def test_a_rank_that_dies_before_the_first_step_ends_all(tmp_path, train):
     done = train(2, tmp_path, *FLAGS, fault="SIGKILL", at="digest:0:1")
     assert done.returncode != 0
-    assert errors(done) == []  # mpiexec says it
+    assert errors(done) == []  # mpiexec reports it
     assert not only_run(tmp_path).last.exists()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_to_one_rank_stops_and_saves_all(tmp_path, train, whole, name):
+def test_a_signal_to_one_rank_makes_all_ranks_save_and_stop(tmp_path, train, whole, name):
     done = train(2, tmp_path, *FLAGS, fault=name, at="step:7:1")
     assert done.returncode == 130
     assert errors(done) == []
@@ -261,7 +261,7 @@ def test_a_signal_to_one_rank_stops_and_saves_all(tmp_path, train, whole, name):
         assert tiny.contents(run) == whole
 
 
-def test_a_full_disk_is_told_once_and_the_last_checkpoint_is_whole(tmp_path, train):
+def test_a_full_disk_is_reported_once_and_the_last_checkpoint_is_intact(tmp_path, train):
     done = train(2, tmp_path, *FLAGS, fault="full", at="step:9:0")
     assert done.returncode == 2
     (line,) = errors(done)
@@ -269,14 +269,14 @@ def test_a_full_disk_is_told_once_and_the_last_checkpoint_is_whole(tmp_path, tra
     assert load_checkpoint(only_run(tmp_path).last).state["step"] == 8
 
 
-def test_a_mistake_of_all_is_told_once(tmp_path, train):
+def test_a_user_error_on_all_ranks_is_reported_once(tmp_path, train):
     done = train(3, tmp_path, *FLAGS, "--batch-size", "2")
     assert done.returncode == 2
     (line,) = errors(done)
     assert "3 ranks for batches of 2 images" in line
 
 
-def test_a_mistake_of_one_rank_ends_all(tmp_path, train):
+def test_a_user_error_on_one_rank_ends_all(tmp_path, train):
     done = train(3, tmp_path, *FLAGS, fault="lost", at="step:0:1")
     assert done.returncode == 2
     assert errors(done) == ["error: the images are lost"]
@@ -289,7 +289,7 @@ def test_a_bug_on_one_rank_ends_all_with_one_traceback(tmp_path, train):
     assert "RuntimeError: a bug" in done.stderr
 
 
-def test_a_rank_with_other_data_is_found_before_the_first_step(tmp_path, train):
+def test_a_rank_with_different_data_is_found_before_the_first_step(tmp_path, train):
     done = train(3, tmp_path, *FLAGS, fault="data", at="step:0:2")
     assert done.returncode == 2
     (line,) = errors(done)
@@ -297,7 +297,7 @@ def test_a_rank_with_other_data_is_found_before_the_first_step(tmp_path, train):
     assert not only_run(tmp_path).last.exists()
 
 
-def test_two_trainings_in_one_folder_are_refused(tmp_path, train, killed):
+def test_two_runs_in_one_folder_are_refused(tmp_path, train, killed):
     shutil.copytree(killed, tmp_path / "runs")
     run = only_run(tmp_path)
     with run.locked():
@@ -307,7 +307,7 @@ def test_two_trainings_in_one_folder_are_refused(tmp_path, train, killed):
     assert "another process is training there" in line
 
 
-def test_processes_without_mpi4py_are_refused_once(tmp_path, mpiexec):
+def test_missing_mpi4py_is_reported_once(tmp_path, mpiexec):
     code = (
         "import sys; sys.modules['mpi4py'] = None; from minivit.commands import run; "
         "sys.exit(run('train', sys.argv[1:]))"
@@ -320,7 +320,7 @@ def test_processes_without_mpi4py_are_refused_once(tmp_path, mpiexec):
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_one_process_does_is_refused_to_several(tmp_path, mpiexec):
+def test_single_process_commands_are_refused_in_several_ranks(tmp_path, mpiexec):
     done = mpiexec(2, "-m", "minivit.evaluate", "runs", where=tmp_path)
     assert done.returncode == 2
     assert errors(done) == [
@@ -328,7 +328,7 @@ def test_what_one_process_does_is_refused_to_several(tmp_path, mpiexec):
     ]
 
 
-def test_kindred_commands_run_in_ranks_too(tmp_path, mpiexec):
+def test_the_other_training_commands_run_in_ranks_too(tmp_path, mpiexec):
     code = (
         "import sys, tiny; from minivit.data import shapes; from minivit.commands import run; "
         "shapes.load = tiny.dataset; sys.exit(run(sys.argv[1], sys.argv[2:]))"
@@ -354,7 +354,7 @@ def test_kindred_commands_run_in_ranks_too(tmp_path, mpiexec):
 
 @pytest.fixture
 def launched(monkeypatch):
-    """As if a launcher had started this process."""
+    """Simulates that a launcher has started this process."""
     find_world.cache_clear()
     for names in LAUNCHERS:
         for name in names:
@@ -386,17 +386,17 @@ def test_one_process_never_imports_mpi4py(tmp_path):
         ({"PMI_SIZE": "3", "MPI_LOCALRANKID": "2"}, (3, 2)),
         ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_RANK": "1"}, (2, 1)),
         ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "3"}, (8, 3)),
-        ({"SLURM_NTASKS": "8"}, (1, 0)),  # inside salloc, but not started by srun
+        ({"SLURM_NTASKS": "8"}, (1, 0)),  # inside salloc but not started by srun
         ({"PMI_SIZE": "many"}, (1, 0)),
     ],
 )
-def test_launchers_are_known_by_their_variables(launched, variables, expected):
+def test_launchers_are_recognized_by_their_variables(launched, variables, expected):
     for name, value in variables.items():
         launched(name, value)
     assert find_launch() == Launch(*expected)
 
 
-def test_a_launcher_of_another_mpi_is_found_out(launched, capsys):
+def test_a_launcher_of_another_mpi_is_detected(launched, capsys):
     pytest.importorskip("mpi4py")
     launched("SLURM_STEP_NUM_TASKS", "2")
     with pytest.raises(
@@ -407,7 +407,7 @@ def test_a_launcher_of_another_mpi_is_found_out(launched, capsys):
     assert capsys.readouterr().err.startswith("error: 2 processes were started, and each would")
 
 
-def test_one_process_alone_has_done_all_at_once(launched):
+def test_collective_operations_are_immediate_in_a_single_process(launched):
     world = find_world()
     array = np.arange(3.0)
     world.add(array)
@@ -418,7 +418,7 @@ def test_one_process_alone_has_done_all_at_once(launched):
     assert world.from_main(lambda: 5) == world.in_turn(lambda: 5) == 5
 
 
-def test_rank_0_speaks_first_and_the_others_one_after_the_other():
+def test_rank_0_goes_first_and_the_others_follow_in_turn():
     ranks = [distributed.Ranks.__new__(distributed.Ranks) for _ in range(4)]
     for number, one in enumerate(ranks):
         one.rank = number
@@ -429,7 +429,7 @@ def test_rank_0_speaks_first_and_the_others_one_after_the_other():
 
 
 @pytest.mark.parametrize(("count", "size"), [(7, 3), (8, 4), (2, 5), (0, 2)])
-def test_rows_are_cut_evenly(count, size):
+def test_rows_are_divided_evenly(count, size):
     cut = []
     for rank in range(size):
         world = World()
@@ -442,12 +442,12 @@ def test_rows_are_cut_evenly(count, size):
 @pytest.mark.parametrize(
     ("cpus", "cores", "expected"),
     [
-        ([{0, 1, 2, 3}] * 2, 4, 2),  # all may use all
-        ([{0, 1}, {2, 3}], 2, 2),  # each has its own
+        ([{0, 1, 2, 3}] * 2, 4, 2),  # all ranks may use all cores
+        ([{0, 1}, {2, 3}], 2, 2),  # each rank has its own
         ([{0, 1}] * 3, 2, 1),  # more ranks than cores
         ([{0, 1, 2}], 3, 3),
     ],
 )
-def test_the_cores_of_a_machine_are_shared_out(monkeypatch, cpus, cores, expected):
+def test_the_cores_of_a_machine_are_divided_among_ranks(monkeypatch, cpus, cores, expected):
     monkeypatch.setattr(distributed, "physical_cores", lambda: cores)
     assert distributed._cores_each(cpus) == expected

@@ -1,4 +1,4 @@
-"""Accuracy, loss and confusion over a split, counted by hand."""
+"""Accuracy, loss and confusion matrix of a split, computed by hand."""
 
 import warnings
 
@@ -13,7 +13,7 @@ from minivit.models import ViT
 
 
 @pytest.mark.parametrize("chunk", [5, 12, 1000])
-def test_every_image_is_counted_once_whatever_the_chunks(monkeypatch, chunk):
+def test_every_image_is_counted_once_for_any_chunk_size(monkeypatch, chunk):
     monkeypatch.setattr("minivit.engine.evaluation.CHUNK", chunk)
     part, model = tiny.split(12, 0), tiny.lively(ViT(tiny.VIT))
     statistics = Statistics.of(part.images)
@@ -36,7 +36,7 @@ def test_every_image_is_counted_once_whatever_the_chunks(monkeypatch, chunk):
     np.testing.assert_allclose(found.answers.probs, right, rtol=1e-5)
 
 
-def test_rows_of_the_confusion_are_the_truth_and_columns_what_was_told():
+def test_confusion_rows_are_true_classes_and_columns_are_predictions():
     part = Split(np.zeros((3, 3, 8, 8), np.uint8), np.array([0, 0, 2]))
     statistics = Statistics((0.0,) * 3, (1.0,) * 3)
     always_one = np.array([0.0, 5.0, 0.0], np.float32)
@@ -45,7 +45,7 @@ def test_rows_of_the_confusion_are_the_truth_and_columns_what_was_told():
     assert found.accuracy == 0.0
 
 
-def test_the_best_two_of_equals_are_the_first():
+def test_ties_are_resolved_in_favor_of_the_first_classes():
     found = best_two(np.array([[1.0, 5.0, 5.0], [2.0, 2.0, 2.0], [7.0, -9.0, 8.0]]))
     np.testing.assert_array_equal(found.classes, [[1, 2], [0, 1], [2, 0]])
     np.testing.assert_allclose(found.probs[1], [1 / 3, 1 / 3])
@@ -54,7 +54,7 @@ def test_the_best_two_of_equals_are_the_first():
     assert (alone.classes.tolist(), alone.probs.tolist()) == ([[0, 0]], [[1.0, 1.0]])
 
 
-# The numbers of each class
+# Metrics per class
 
 
 def of_confusion(confusion):
@@ -62,8 +62,8 @@ def of_confusion(confusion):
     return Evaluation(float(np.trace(confusion) / confusion.sum()), 0.0, confusion)
 
 
-def test_the_numbers_of_each_class_by_hand():
-    """Three classes, and one without images that is predicted once, one that is never."""
+def test_metrics_per_class_by_hand():
+    """Three classes, one without images that is predicted once, and one that is never predicted."""
     found = of_confusion(
         [
             [6, 2, 0, 0, 0],
@@ -85,12 +85,12 @@ def test_the_numbers_of_each_class_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_numbers_of_each_class_are_scikit_learns(seed):
+def test_metrics_per_class_agree_with_scikit_learn(seed):
     metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(seed)
     K = 7
-    truth = rng.integers(K - 1, size=60)  # none of the last class
-    told = rng.choice([0, 1, 2, 3, 5, 6], 60)  # never the last but two
+    truth = rng.integers(K - 1, size=60)  # no image of the last class
+    told = rng.choice([0, 1, 2, 3, 5, 6], 60)  # the third last is never predicted
     confusion = np.zeros((K, K), int)
     np.add.at(confusion, (truth, told), 1)
     np.testing.assert_array_equal(
@@ -107,11 +107,11 @@ def test_the_numbers_of_each_class_are_scikit_learns(seed):
     assert np.isnan(precision).any()
     assert np.isnan(recall).any()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's, of classes that are told but not there
+        warnings.simplefilter("ignore")  # scikit-learn warns about classes that are predicted but absent
         balanced = metrics.balanced_accuracy_score(truth, told)
     assert found.balanced_accuracy == pytest.approx(balanced)
 
 
-def test_without_classes_there_are_no_numbers_of_classes():
+def test_without_classes_there_are_no_metrics_per_class():
     with pytest.raises(ValueError, match="no confusion matrix"):
         _ = Evaluation(0.5, 1.0, None).recall

@@ -1,4 +1,5 @@
-"""Ridge regression on frozen features: against its definition and against leaving images out."""
+"""Ridge regression on frozen features, against its definition and against explicit
+leave-one-out."""
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ def data(N=30, C=5, K=3, seed=0):
 
 
 def fit(x, y, ridge):
-    """By the definition: centred, (XᵀX + λI) W = XᵀY."""
+    """By definition, for centered data: (XᵀX + λI) W = XᵀY."""
     xc, yc = x - x.mean(0), y - y.mean(0)
     weight = np.linalg.solve(xc.T @ xc + ridge * np.eye(x.shape[1]), xc.T @ yc)
     return weight, y.mean(0) - x.mean(0) @ weight
@@ -23,7 +24,7 @@ def fit(x, y, ridge):
 
 @pytest.mark.parametrize("ridge", [1e-3, 1.0, 30.0])
 @pytest.mark.parametrize("N", [30, 4])  # more images than features, and fewer
-def test_it_solves_the_normal_equations(monkeypatch, ridge, N):
+def test_ridge_regression_solves_the_normal_equations(monkeypatch, ridge, N):
     x, labels = data(N)
     y = 2.0 * np.eye(3)[labels] - 1.0
     variance = np.mean(np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2)
@@ -34,7 +35,7 @@ def test_it_solves_the_normal_equations(monkeypatch, ridge, N):
     np.testing.assert_allclose(bias, expected[1], atol=1e-9)
 
 
-def test_the_ridge_is_the_one_that_does_best_on_left_out_images():
+def test_the_chosen_ridge_is_best_in_leave_one_out():
     x, labels = data(25, 12)
     y = 2.0 * np.eye(3)[labels] - 1.0
     variance = np.mean(np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2)
@@ -52,7 +53,7 @@ def test_the_ridge_is_the_one_that_does_best_on_left_out_images():
     np.testing.assert_allclose(ridge_regression(x, labels, 3)[0], expected[0], atol=1e-8)
 
 
-def test_classes_far_apart_are_told():
+def test_well_separated_classes_are_classified_correctly():
     x, labels = data(60)
     x += 10 * np.eye(3, 5)[labels]
     weight, bias = ridge_regression(x, labels, 3)
@@ -64,7 +65,7 @@ def test_one_image_is_too_few():
         ridge_regression(np.ones((1, 3)), np.array([0]), 2)
 
 
-def test_neighbours_vote_as_a_loop_says():
+def test_neighbor_votes_agree_with_a_loop():
     rng = np.random.default_rng(0)
     features, queries = rng.normal(size=(30, 5)), rng.normal(size=(7, 5))
     labels = rng.integers(0, 3, 30)
@@ -80,7 +81,7 @@ def test_neighbours_vote_as_a_loop_says():
         np.testing.assert_allclose(votes, expected, rtol=1e-12)
 
 
-def test_with_one_neighbour_an_image_is_its_own():
+def test_with_one_neighbor_each_image_finds_itself():
     rng = np.random.default_rng(1)
     features, labels = rng.normal(size=(20, 8)).astype("float32"), rng.integers(0, 5, 20)
     votes = neighbour_votes(features, labels, 3 * features, 5, neighbours=1)

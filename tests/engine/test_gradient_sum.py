@@ -1,4 +1,5 @@
-"""Pieces of a gradient are added up while backward still runs, each once and none too early."""
+"""Pieces of the gradient are summed over ranks while backward still runs, each once and none too
+early."""
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ STEP = Classification(0.1), 3, 5
 
 
 class Twins(World):
-    """Two ranks that have the same images, so that their sum is twice what this one began with."""
+    """Two ranks with the same images, so the sum is twice this rank's gradient."""
 
     size = 2
 
@@ -63,13 +64,13 @@ def told(backward, events):
 
 
 @pytest.mark.parametrize(("threads", "images"), [(1, B), (2, B), (3, B), (3, 2)])
-def test_the_sum_is_that_of_whole_gradients(threads, images):
+def test_summing_in_pieces_equals_summing_whole_gradients(threads, images):
     found = gradients(Twins(), threads, images)
     np.testing.assert_array_equal(found, 2 * gradients(World(), threads, images))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_last_block_is_on_its_way_before_the_first_one_is_computed(threads):
+def test_the_last_block_is_sent_before_the_first_is_computed(threads):
     world = Twins()
     gradients(world, threads, B)
     last = len(world.events) - 1 - world.events[::-1].index("block 0")
@@ -78,7 +79,7 @@ def test_the_last_block_is_on_its_way_before_the_first_one_is_computed(threads):
 
 
 @pytest.mark.parametrize("model", [ViT(tiny.VIT), MaskedViT(tiny.VIT, outputs=5)], ids=["ViT", "M"])
-def test_pieces_are_the_blocks_last_first_and_then_all_else(model):
+def test_pieces_are_the_blocks_in_reverse_order_then_the_rest(model):
     found = pieces(model)
     flat = model.flat
     count = np.zeros(len(flat.grad), int)
@@ -89,14 +90,14 @@ def test_pieces_are_the_blocks_last_first_and_then_all_else(model):
     assert all((count[place] == 1).all() for place in flat.places.values())
     assert len(found) == tiny.VIT.depth + 1
     for block, piece in zip([1, 0], found[:-1], strict=True):
-        (stretch,) = piece  # its matrices lie side by side
+        (stretch,) = piece  # its matrices are contiguous
         inside = range(stretch.start, stretch.stop)
         names = [name for name, place in flat.places.items() if place.start in inside]
         assert len(names) == 4
         assert all(name.startswith(f"blocks.{block}.") for name in names)
 
 
-def test_layers_of_ones_own_may_share_a_parameter_and_are_added_up_at_the_end():
+def test_custom_layers_may_share_a_parameter_and_are_summed_at_the_end():
     class Own(Linear):
         pass
 

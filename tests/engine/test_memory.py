@@ -1,4 +1,5 @@
-"""What a training needs is known before anything is allocated, and refused where there is less."""
+"""The memory that a run needs is estimated before anything is allocated; a run that does not fit is
+refused."""
 
 import tracemalloc
 
@@ -23,7 +24,7 @@ HUGE = {"dim": 65_536, "depth": 1_000}
 
 @pytest.fixture
 def has(monkeypatch):
-    """Says how many bytes the machine has."""
+    """Sets how many bytes the machine reports."""
 
     def has(count):
         monkeypatch.setattr(machine, "memory_bytes", lambda device="cpu": count)
@@ -46,7 +47,7 @@ def has(monkeypatch):
         preset_fields("resnet-38"),
     ],
 )
-def test_activations_are_nearly_what_a_pass_keeps(options):
+def test_estimated_activations_are_close_to_what_a_pass_keeps(options):
     config = ViTConfig(**options)
     measured = sum(row.activation for row in rows(ViT(config))) / 4
     assert 0.6 * measured < num_activations(config) <= measured
@@ -55,7 +56,7 @@ def test_activations_are_nearly_what_a_pass_keeps(options):
 @pytest.mark.parametrize(
     ("optimizer", "ema_decay"), [("adamw", None), ("adam", 0.9), ("sgd", None)]
 )
-def test_weights_and_what_goes_with_them_are_nearly_what_is_allocated(
+def test_estimated_weights_and_optimizer_state_are_close_to_what_is_allocated(
     tmp_path, optimizer, ema_decay
 ):
     training = tiny.trainer(
@@ -74,7 +75,7 @@ def test_weights_and_what_goes_with_them_are_nearly_what_is_allocated(
         assert 0.95 * count <= needs[name] <= count, name
 
 
-def test_activations_grow_with_workers_and_what_they_take_at_a_time():
+def test_activations_grow_with_workers_and_micro_batches():
     def needs(**changes):
         return training_memory(tiny.config(**changes))["activations"]
 
@@ -84,8 +85,8 @@ def test_activations_grow_with_workers_and_what_they_take_at_a_time():
     assert needs(micro_batch=1, threads=1000) == 16 * needs(micro_batch=1)
 
 
-def test_a_batch_lies_there_twice():
-    """One is computed on while the next is prepared."""
+def test_a_batch_is_counted_twice():
+    """The next batch is prepared while the current one is processed."""
     B, pixels = 16, 3 * 8 * 8
     assert training_memory(tiny.config(batch_size=B))["batches"] == 2 * B * pixels * 4
 
@@ -94,7 +95,7 @@ def test_a_batch_lies_there_twice():
 
 
 @pytest.mark.parametrize("make", [ViT, lambda vit: Trainer(TrainConfig(vit=vit), *not_needed())])
-def test_what_no_machine_holds_is_refused_before_anything_is_allocated(make):
+def test_impossible_sizes_are_refused_before_anything_is_allocated(make):
     config = ViTConfig(**HUGE)
     tracemalloc.start()
     with pytest.raises(UserError, match="choose smaller sizes") as raised:
@@ -111,7 +112,7 @@ def not_needed():
     return Dataset("Ten", large, large, tuple("abcdefghij")), Run(None or tiny.Path("none"))
 
 
-def test_a_training_that_just_fits_is_begun_and_one_that_does_not_is_not(tmp_path, has):
+def test_a_run_that_just_fits_starts_and_a_larger_one_is_refused(tmp_path, has):
     need = sum(training_memory(tiny.CONFIG).values())
     has(need)
     tiny.trainer(tmp_path)
@@ -120,7 +121,7 @@ def test_a_training_that_just_fits_is_begun_and_one_that_does_not_is_not(tmp_pat
         tiny.trainer(tmp_path)
 
 
-def test_a_model_alone_needs_its_weights_while_they_are_drawn(has):
+def test_a_model_needs_memory_for_its_weights_while_they_are_drawn(has):
     count = ViT(tiny.VIT).num_parameters
     has(count * 12)
     ViT(tiny.VIT)
@@ -128,7 +129,7 @@ def test_a_model_alone_needs_its_weights_while_they_are_drawn(has):
         ViT(tiny.VIT, dtype="float64")
 
 
-def test_images_that_fit_no_memory_are_not_resized(has):
+def test_images_that_do_not_fit_in_memory_are_not_resized(has):
     has(10 * 3 * 100 * 100)
     assert tiny.split(10, 0).resized((100, 100)).images.shape == (10, 3, 100, 100)
     with pytest.raises(UserError, match="a set of 11 images of 100×100 pixels needs"):
@@ -136,7 +137,7 @@ def test_images_that_fit_no_memory_are_not_resized(has):
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_on_a_command_line_it_is_one_line_with_what_is_needed_and_there(
+def test_a_command_reports_needed_and_available_memory_in_one_line(
     dry, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -153,7 +154,7 @@ def test_on_a_command_line_it_is_one_line_with_what_is_needed_and_there(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_says_what_is_needed(capsys):
+def test_a_dry_run_prints_the_memory_needed(capsys):
     assert train([*tiny.FLAGS, "--dry-run"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     needs = training_memory(tiny.CONFIG)
@@ -161,7 +162,7 @@ def test_a_dry_run_says_what_is_needed(capsys):
     assert last.endswith(f"of {size(memory_bytes())}")
 
 
-def test_memory_that_runs_out_all_the_same_is_one_line(capsys):
+def test_running_out_of_memory_is_reported_in_one_line(capsys):
     def work():
         np.empty(2**60, np.uint8)
 
@@ -174,11 +175,11 @@ def test_memory_that_runs_out_all_the_same_is_one_line(capsys):
 # The machine
 
 
-def test_this_machine_has_memory():
+def test_the_memory_of_this_machine_is_found():
     assert 2**28 < memory_bytes() < 2**48
 
 
-def test_a_container_has_what_it_may_use(monkeypatch):
+def test_a_container_has_the_memory_of_its_limit(monkeypatch):
     limits = {"/sys/fs/cgroup/memory.max": "1000000\n"}
     monkeypatch.setattr(machine.Path, "read_text", lambda path, encoding: limits[str(path)])
     with pytest.raises(KeyError):
@@ -189,7 +190,7 @@ def test_a_container_has_what_it_may_use(monkeypatch):
     assert memory_bytes() == machine.os.sysconf("SC_PHYS_PAGES") * 4096
 
 
-def test_sizes_have_units():
+def test_sizes_are_printed_with_units():
     assert [size(n) for n in (0, 999, 1000, 1_234_567, 25_300_000_000)] == [
         *("0 B", "999 B", "1 kB", "1.23 MB", "25.3 GB"),
     ]

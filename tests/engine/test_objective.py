@@ -1,4 +1,4 @@
-"""Objectives: the loss they say, and the gradients they send back."""
+"""Objectives: the loss they compute and the gradients they return."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def setting(target, dtype="float64"):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_loss_is_over_the_corrupted_patches_and_right(target):
+def test_the_loss_is_computed_over_the_corrupted_patches(target):
     objective, model = setting(target)
     result, _ = objective(model, IMAGES, None, False, RandomStream(5))
     predicted, cache = model.forward(IMAGES, stream=RandomStream(5))
@@ -47,7 +47,7 @@ def test_the_loss_is_over_the_corrupted_patches_and_right(target):
         assert float(result.correct) == pytest.approx(6 * np.mean(right))
 
 
-def test_the_truth_is_the_colour_of_the_pixels():
+def test_the_targets_are_the_colors_of_the_pixels():
     objective, _ = setting("colour")
     truth = objective.truth(IMAGES, 4)
     assert truth.shape == (6, 4, 1)
@@ -84,13 +84,13 @@ def test_threads_and_micro_batches_change_nothing(target, threads, micro_batch):
         with DataParallel(model, *split) as workers:
             step = workers.loss_and_gradients(IMAGES, np.zeros(6), objective, 3, 4)
             loss = workers.loss(IMAGES, np.zeros(6), objective, 3, 4)
-        assert float(step.loss) == pytest.approx(float(loss.loss))  # there is no dropout
+        assert float(step.loss) == pytest.approx(float(loss.loss))  # without dropout
         results.append((float(step.loss), model.flat.grad.copy()))
     assert results[0][0] == pytest.approx(results[1][0])
     np.testing.assert_allclose(results[0][1], results[1][1], atol=1e-12)
 
 
-def test_what_cannot_be_asked_says_why():
+def test_unsupported_objectives_are_refused_with_the_reason():
     with pytest.raises(UserError, match="a multiple of 4"):
         PatchPrediction("colours", STATISTICS).outputs(2, 3)
     with pytest.raises(UserError, match="1 or 3 channels; the images have 2"):

@@ -1,6 +1,6 @@
-"""Runs that version 0.1 wrote before its last day are still read, resumed and begun from.
+"""Runs written by early versions of 0.1 can still be read, resumed and fine-tuned.
 
-They were interrupted at step 6 of 12; the numbers are what that version itself reached.
+They were interrupted at step 6 of 12; the expected values are what that version reached.
 """
 
 import shutil
@@ -23,7 +23,7 @@ def old(request, tmp_path):
     return request.param, Run.open(tmp_path / "run")
 
 
-def test_it_is_resumed_to_what_it_would_have_reached(old):
+def test_an_old_run_is_resumed_to_the_same_result(old):
     name, run = old
     trainer = Trainer(run.read_config(), tiny.dataset(), run)
     trainer.resume()
@@ -34,7 +34,7 @@ def test_it_is_resumed_to_what_it_would_have_reached(old):
     assert epochs[-1]["val_loss"] == pytest.approx(REACHED[name], rel=1e-4)
 
 
-def test_its_model_is_loaded_or_said_to_know_no_classes(old):
+def test_the_model_of_an_old_run_is_loaded_or_reported_to_have_no_classes(old):
     name, run = old
     if name == "patches":
         with pytest.raises(UserError, match="has no classes"):
@@ -45,7 +45,7 @@ def test_its_model_is_loaded_or_said_to_know_no_classes(old):
     assert found.model.config == run.read_config().vit
 
 
-def test_another_training_begins_with_it(old, tmp_path):
+def test_an_old_run_can_be_fine_tuned(old, tmp_path):
     _, run = old
     config = tiny.config(vit={"dim": 8, "depth": 1, "image_size": 12})
     data = tiny.dataset().resized((12, 12))

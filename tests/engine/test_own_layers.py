@@ -1,5 +1,5 @@
-"""Layers that are not minivit's: built in, trained, resumed and loaded, and refused where they are
-missing, even if they have no weights."""
+"""Custom layers: built in, trained, resumed and loaded, and an error if they are missing, even if
+they have no weights."""
 
 import dataclasses
 from functools import partial
@@ -27,7 +27,7 @@ PLAIN = dataclasses.replace(tiny.VIT, pos_embed="none")
 
 
 class Slope(Layer):
-    """Positions without weights: t/T is added to each number of token t."""
+    """Positions without weights: t/T is added to each component of token t."""
 
     def __init__(self, rng, config):
         pass
@@ -54,7 +54,7 @@ class Squares(Layer):
 
 
 class Wide(ViT):
-    """A model with a part exchanged."""
+    """A model with one part replaced."""
 
     def __init__(self, config, seed=0, dtype="float32", device="cpu"):
         super().__init__(config, seed, dtype, device)
@@ -83,7 +83,7 @@ def test_gradients_are_right(build, embed_prefix):
     assert not [result for result in results if not result.passed]
 
 
-def test_of_a_masked_model_too():
+def test_gradients_of_a_masked_model_are_right_too():
     model = MaskedViT(dataclasses.replace(PLAIN, depth=1), 5, dtype="float64", build=squares)
     results = check_layer(model, images(), directions=2, max_elements=3)
     assert not [result for result in results if not result.passed]
@@ -94,7 +94,7 @@ def test_of_a_masked_model_too():
 
 
 @pytest.mark.parametrize("build", [slope, squares, Wide])
-def test_a_run_is_trained_resumed_and_loaded_with_them(tmp_path, build):
+def test_a_run_with_custom_layers_is_trained_resumed_and_loaded(tmp_path, build):
     whole = trainer(tmp_path / "one", build)
     whole.fit()
     part = trainer(tmp_path / "two", build, save_every=5)
@@ -122,7 +122,7 @@ def test_a_run_is_trained_resumed_and_loaded_with_them(tmp_path, build):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A trained run whose own layer has no weights: their names do not give it away."""
+    """A trained run with a custom layer without weights, so weight names do not reveal it."""
     training = trainer(tmp_path_factory.mktemp("own"), slope, epochs=1)
     training.fit()
     return training.run
@@ -131,7 +131,7 @@ def run(tmp_path_factory):
 REFUSED = r"layers that are not minivit's: 'Slope'; expected none; .* build= .*change-one-thing\.md"
 
 
-def test_it_is_refused_without_them(run, tmp_path, monkeypatch, capsys):
+def test_a_run_is_refused_without_its_custom_layers(run, tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match=REFUSED):
         load_model(run.path)
     with pytest.raises(UserError, match=REFUSED):
@@ -151,7 +151,7 @@ def test_it_is_refused_without_them(run, tmp_path, monkeypatch, capsys):
         assert "layers that are not minivit's: 'Slope'" in capsys.readouterr().err
 
 
-def test_plain_runs_and_published_weights_have_none(tmp_path):
+def test_plain_runs_and_published_weights_have_no_custom_layers(tmp_path):
     plain = trainer(tmp_path, ViT, epochs=1)
     plain.fit()
     with pytest.raises(UserError, match="minivit's: none; expected 'Slope'"):
@@ -162,7 +162,7 @@ def test_plain_runs_and_published_weights_have_none(tmp_path):
         minivit.load(file, build=Wide, num_heads=2)
 
 
-def test_fine_tuning_takes_them_over(run, tmp_path):
+def test_fine_tuning_keeps_custom_layers(run, tmp_path):
     start = load_pretrained(run.path)
     config = run.read_config()
     fresh = Run.create(tmp_path, config)
@@ -171,7 +171,7 @@ def test_fine_tuning_takes_them_over(run, tmp_path):
         np.testing.assert_array_equal(parameter.data, start.weights[name])
 
 
-def test_for_another_image_size_only_what_does_not_depend_on_it(run, tmp_path):
+def test_only_layers_independent_of_the_image_size_can_change_it(run, tmp_path):
     trained = load_model(run.path, build=slope)
     larger = resized(trained, (16, 16))
     assert larger.model.own_layers == ("Slope",)
@@ -182,7 +182,7 @@ def test_for_another_image_size_only_what_does_not_depend_on_it(run, tmp_path):
         resized(load_model(training.run.path, build=squares), (16, 16))
 
 
-def test_exports_refuse_them(run, tmp_path):
+def test_exports_refuse_custom_layers(run, tmp_path):
     pytest.importorskip("onnx")
     trained = load_model(run.path, build=slope)
     for export in (to_timm, to_huggingface, to_onnx):
@@ -190,7 +190,7 @@ def test_exports_refuse_them(run, tmp_path):
             export(trained, tmp_path / "out")
 
 
-def test_a_copy_has_the_same_layers_and_weights_of_its_own():
+def test_a_copy_has_the_same_layers_and_its_own_weights():
     for model in (slope(PLAIN), squares(PLAIN), MaskedViT(PLAIN, 5, build=squares)):
         tiny.lively(model)
         twin = model.copy()
@@ -215,7 +215,7 @@ def test_the_summary_has_a_row_for_positions_with_weights():
 
 
 @pytest.mark.parametrize("kind", ["learned", "sincos2d"])
-def test_two_position_embeddings_are_one_too_many(kind):
+def test_two_position_embeddings_are_refused(kind):
     with pytest.raises(UserError, match=f'pos_embed is {kind}.* set pos_embed to "none"'):
         slope(dataclasses.replace(PLAIN, pos_embed=kind))
 

@@ -1,4 +1,4 @@
-"""Threads and micro-batches change the time that a step takes and nothing else."""
+"""Threads and micro-batches change only the time that a step takes."""
 
 import dataclasses
 import os
@@ -39,7 +39,7 @@ def model(config=NOISY, dtype="float32"):
 
 
 def step(config=NOISY, threads=1, micro_batch=None, mixed=False):
-    """The model after one step's gradients, and the step's result."""
+    """The model with the gradients of one step, and the step's result."""
     one = model(config)
     with DataParallel(one, threads, micro_batch) as workers:
         result = workers.loss_and_gradients(*batch(mixed), Classification(0.1), SEED, STEP)
@@ -47,7 +47,8 @@ def step(config=NOISY, threads=1, micro_batch=None, mixed=False):
 
 
 def exact(mixed=False):
-    """Loss, right answers and gradients of a float64 model in one pass over the batch."""
+    """Loss, number of correct predictions and gradients of a float64 model in one pass over the
+    batch."""
     one = model(dtype="float64")
     one.flat.data[...] = model().flat.data
     images, targets = batch(mixed)
@@ -60,7 +61,7 @@ def exact(mixed=False):
 
 @pytest.mark.parametrize(("threads", "micro_batch"), SPLITS)
 @pytest.mark.parametrize("mixed", [False, True])
-def test_gradients_are_those_of_one_pass_in_float64(threads, micro_batch, mixed):
+def test_gradients_agree_with_one_pass_in_float64(threads, micro_batch, mixed):
     loss, correct, expected = exact(mixed)
     one, result = step(threads=threads, micro_batch=micro_batch, mixed=mixed)
     total = np.sqrt(sum((gradient**2).sum() for gradient in expected.values()))
@@ -73,12 +74,12 @@ def test_gradients_are_those_of_one_pass_in_float64(threads, micro_batch, mixed)
 
 
 @pytest.mark.parametrize(("threads", "micro_batch"), SPLITS)
-def test_masks_do_not_hang_on_threads_or_micro_batches(threads, micro_batch):
+def test_masks_do_not_depend_on_threads_or_micro_batches(threads, micro_batch):
     whole, split = step(micro_batch=B)[1], step(threads=threads, micro_batch=micro_batch)[1]
     assert float(split.loss) == pytest.approx(float(whole.loss), rel=1e-6)
 
 
-def test_masks_are_others_in_another_step():
+def test_masks_differ_between_steps():
     with DataParallel(model(), 1) as workers:
         losses = {
             float(workers.loss_and_gradients(*batch(), Classification(0.1), seed, step).loss)
@@ -94,7 +95,7 @@ def test_the_same_number_of_threads_gives_the_same_bits(threads):
     assert float(first[1].loss) == float(again[1].loss)
 
 
-def test_gradients_of_the_step_before_are_forgotten():
+def test_gradients_of_the_previous_step_are_discarded():
     one = model()
     with DataParallel(one, 2) as workers:
         workers.loss_and_gradients(*batch(), Classification(0.1), SEED, STEP)
@@ -103,7 +104,7 @@ def test_gradients_of_the_step_before_are_forgotten():
     np.testing.assert_array_equal(one.flat.grad, first)
 
 
-def test_fewer_images_than_threads():
+def test_a_batch_may_have_fewer_images_than_threads():
     images, labels = (array[:2] for array in batch())
     alone, shared = model(), model()
     with DataParallel(alone, 1) as one, DataParallel(shared, 5) as five:
@@ -114,7 +115,7 @@ def test_fewer_images_than_threads():
 
 
 @pytest.mark.parametrize(("threads", "micro_batch"), SPLITS)
-def test_logits_are_the_models(threads, micro_batch):
+def test_logits_agree_with_the_model(threads, micro_batch):
     one, (images, _) = model(), batch()
     with DataParallel(one, threads, micro_batch) as workers:
         np.testing.assert_allclose(workers.logits(images), one(images), rtol=1e-5, atol=1e-6)
@@ -131,7 +132,7 @@ def test_workers_follow_the_models_weights():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_blas_runs_one_thread_inside_and_as_many_as_before_after(threads):
+def test_blas_uses_one_thread_inside_and_the_previous_number_afterwards(threads):
     with threadpool_limits(2, "blas"):
         before = blas_threads()
         with DataParallel(model(), threads):
@@ -154,8 +155,8 @@ def test_there_is_at_least_one_physical_core(monkeypatch):
     assert physical_cores() >= 1
 
 
-def test_two_threads_that_compute_gradients_at_once_are_told():
-    """One would find the other's gradients in the model."""
+def test_concurrent_gradient_computations_are_refused():
+    """Otherwise one would find the other's gradients in the model."""
     entered, leave = threading.Event(), threading.Event()
 
     class Slow(Classification):
@@ -171,10 +172,10 @@ def test_two_threads_that_compute_gradients_at_once_are_told():
             workers.loss_and_gradients(*batch(), Classification(0.1), SEED, STEP)
         leave.set()
         first.result()
-        workers.loss_and_gradients(*batch(), Classification(0.1), SEED, STEP)  # free again
+        workers.loss_and_gradients(*batch(), Classification(0.1), SEED, STEP)  # released again
 
 
-def test_logits_may_be_asked_for_from_several_threads():
+def test_logits_may_be_computed_from_several_threads():
     one, (images, _) = model(), batch()
     with DataParallel(one, 2, 1) as workers, ThreadPoolExecutor(4) as others:
         expected = workers.logits(images)
@@ -183,12 +184,12 @@ def test_logits_may_be_asked_for_from_several_threads():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks as POSIX has them")
-def test_a_forked_process_gets_workers_of_its_own():
+def test_a_forked_process_gets_its_own_workers():
     one, (images, _) = model(), batch()
     with DataParallel(one, 2) as workers:
         expected = workers.logits(images)
         child = os.fork()
-        if not child:  # a hang would be the parent's: an alarm ends the child
+        if not child:  # a hang would block the parent: an alarm ends the child
             signal.alarm(20)
             os._exit(int(not np.array_equal(workers.logits(images), expected)))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

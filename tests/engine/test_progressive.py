@@ -1,4 +1,4 @@
-"""Progressive resizing: stages, images, and what a step of it computes."""
+"""Progressive resizing: stages, images, and the result of a step."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_a_step_on_small_images_is_the_same_for_any_number_of_threads(options):
     np.testing.assert_allclose(*found, atol=1e-12)
 
 
-def test_a_micro_batch_has_as_many_tokens_at_every_size():
+def test_a_micro_batch_has_the_same_number_of_tokens_at_every_size():
     model = ViT(ViTConfig(image_size=16, dim=16, num_heads=2, pool="mean"))
     with DataParallel(model, 1, 4) as workers:
         assert workers._micro_batch_for(model, True) == 4

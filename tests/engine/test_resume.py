@@ -1,4 +1,4 @@
-"""What is interrupted goes on to the bit; what diverges leaves a good checkpoint behind."""
+"""An interrupted run is resumed bit for bit; a diverging run leaves a good checkpoint."""
 
 import dataclasses
 import errno
@@ -20,7 +20,7 @@ from minivit.engine.trainer import MAY_CHANGE
 from minivit.errors import UserError
 from minivit.functional import cross_entropy_forward
 
-STEPS = 12  # of a whole training
+STEPS = 12  # of a complete run
 RECIPES = {
     "adamw": {},
     "adam": {"optimizer": "adam", "threads": 2, "micro_batch": 3},
@@ -36,7 +36,7 @@ RECIPES = {
 
 
 def halt_after(training, step, act):
-    """Do something, once, right after a step."""
+    """Call `act` once, right after a step."""
     train_step = training._train_step
 
     def wrapped(*args):
@@ -48,7 +48,7 @@ def halt_after(training, step, act):
 
 
 class PowerCutError(Exception):
-    """The power goes out."""
+    """Simulates a power cut."""
 
 
 def crash():
@@ -56,7 +56,7 @@ def crash():
 
 
 def everything(training):
-    """All that must be equal: weights, moments, average, metrics."""
+    """Everything that must be equal: weights, moments, average, metrics."""
     arrays = [training.model.flat.data, *training.optimizer.moments.values()]
     arrays += [training.ema.average] if training.ema else []
     lines = [
@@ -68,8 +68,9 @@ def everything(training):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize(("crash_at", "saved_at"), [(9, 8), (7, 6), (5, 4), (11, 10)])
-def test_a_resumed_training_ends_with_the_same_bits(tmp_path, recipe, crash_at, saved_at):
-    """Saved at the end of an epoch (4, 8) or in its middle (2, 6, 10), and gone on beyond that."""
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, recipe, crash_at, saved_at):
+    """Saved at the end of an epoch (4, 8) or in the middle (2, 6, 10), with the run continuing past
+    that."""
     changes = {"save_every": 2, **RECIPES[recipe]}
     whole = tiny.trainer(tmp_path, **changes)
     whole.fit()
@@ -103,7 +104,7 @@ def test_resuming_does_not_count_the_time_in_between(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_after_the_step_and_saves(tmp_path, number):
+def test_a_signal_stops_the_run_after_the_step_and_saves(tmp_path, number):
     before = signal.getsignal(number)
     training = tiny.trainer(tmp_path)
     halt_after(training, 6, lambda: signal.raise_signal(number))
@@ -115,7 +116,7 @@ def test_a_signal_stops_after_the_step_and_saves(tmp_path, number):
 
 def test_a_second_signal_ends_at_once(tmp_path):
     training = tiny.trainer(tmp_path)
-    # a shell ignores Ctrl-C for what it starts in the background, and so would this process
+    # a process that a shell starts in the background ignores Ctrl-C, and so would this one
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def twice():
@@ -131,13 +132,13 @@ def test_a_second_signal_ends_at_once(tmp_path):
     assert load_checkpoint(training.run.last).state["step"] == 4
 
 
-def test_a_signal_in_the_last_step_lets_the_training_end(tmp_path):
+def test_a_signal_in_the_last_step_lets_the_run_finish(tmp_path):
     training = tiny.trainer(tmp_path)
     halt_after(training, STEPS, lambda: signal.raise_signal(signal.SIGINT))
     assert training.fit() is True
 
 
-def test_a_resumed_training_must_be_of_the_same_length(tmp_path):
+def test_a_resumed_run_must_have_the_same_length(tmp_path):
     training = tiny.trainer(tmp_path)
     training.fit()
     longer = Trainer(tiny.config(epochs=4), tiny.dataset(), training.run)
@@ -149,14 +150,14 @@ def test_a_resumed_training_must_be_of_the_same_length(tmp_path):
 
 
 def forget(run, *names):
-    """Rewrite the checkpoint as versions did that did not keep these."""
+    """Rewrite the checkpoint as older versions did, without these keys."""
     checkpoint = load_checkpoint(run.last)
     for name in names:
         del checkpoint.state[name]
     save_checkpoint(run.last, checkpoint)
 
 
-def test_a_resumed_training_must_have_the_same_model_and_optimizer(tmp_path):
+def test_a_resumed_run_must_have_the_same_model_and_optimizer(tmp_path):
     training = tiny.trainer(tmp_path)
     training.fit()
     forget(training.run, "config")
@@ -167,7 +168,7 @@ def test_a_resumed_training_must_have_the_same_model_and_optimizer(tmp_path):
 
 
 def assert_sound(training, step):
-    """Both checkpoints can be read, and hold numbers."""
+    """Both checkpoints can be read and contain only finite numbers."""
     for path in (training.run.last, training.run.best):
         checkpoint = load_checkpoint(path)
         for arrays in (checkpoint.weights, *checkpoint.groups.values()):
@@ -177,7 +178,7 @@ def assert_sound(training, step):
 
 
 @pytest.mark.parametrize("save_every", [None, 3])
-def test_a_loss_that_is_no_number_stops_and_names_the_step(tmp_path, monkeypatch, save_every):
+def test_a_nan_loss_stops_the_run_and_names_the_step(tmp_path, monkeypatch, save_every):
     training = tiny.trainer(tmp_path, save_every=save_every)
 
     def diverging(logits, targets, smoothing=0.0):
@@ -195,8 +196,9 @@ def test_a_loss_that_is_no_number_stops_and_names_the_step(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("save_every", [None, 1])
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
-def test_weights_that_are_no_numbers_are_never_saved(tmp_path, save_every, ema_decay):
-    """The loss of a step is that of the weights before it: the gradient may have spoilt them."""
+def test_nan_weights_are_never_saved(tmp_path, save_every, ema_decay):
+    """The loss of a step belongs to the weights before it; its update may already have corrupted
+    them."""
     training = tiny.trainer(tmp_path, save_every=save_every, ema_decay=ema_decay)
     poisoned = 6 if save_every else 8  # in the middle of an epoch, or its last step
     step = training.optimizer.step
@@ -215,8 +217,8 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path, save_every, ema_d
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value", "ignore:divide by zero")
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("batch_size", [16, 64])
-def test_a_learning_rate_beyond_all_measure_stops_in_one_line(tmp_path, optimizer, batch_size):
-    """Also where the first epoch is one step, whose own loss is fine."""
+def test_a_huge_learning_rate_stops_the_run_with_one_line(tmp_path, optimizer, batch_size):
+    """Even if the first epoch is a single step, whose own loss is finite."""
     training = tiny.trainer(tmp_path, warmup=0.0, optimizer=optimizer, batch_size=batch_size)
     training.schedule = dataclasses.replace(training.schedule, peak=1e30)
     with pytest.raises(UserError, match=r"became .* at step \d+ ") as error:
@@ -227,7 +229,7 @@ def test_a_learning_rate_beyond_all_measure_stops_in_one_line(tmp_path, optimize
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch, call):
+def test_a_full_disk_leaves_the_last_checkpoint_intact(tmp_path, monkeypatch, call):
     training = tiny.trainer(tmp_path)
 
     def full(*_):
@@ -244,7 +246,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch, cal
 
 
 def resumed_after_one_epoch(tmp_path, data=None, **changes):
-    """A training cut after its first epoch, and a trainer of the same run with changes."""
+    """A run stopped after its first epoch, and a trainer that resumes it with changes."""
     cut = tiny.trainer(tmp_path, threads=2, micro_batch=3)
     halt_after(cut, 5, crash)
     with pytest.raises(PowerCutError):
@@ -252,8 +254,8 @@ def resumed_after_one_epoch(tmp_path, data=None, **changes):
     return Trainer(tiny.config(**changes), data or tiny.dataset(), cut.run)
 
 
-def test_workers_and_micro_batch_are_those_that_the_run_began_with(tmp_path, monkeypatch):
-    """Also on a machine with another number of cores and another cache."""
+def test_workers_and_micro_batch_stay_as_the_run_began(tmp_path, monkeypatch):
+    """Even on a machine with a different number of cores and a different cache size."""
     monkeypatch.setattr("minivit.engine.parallel.physical_cores", lambda: 5)
     again = resumed_after_one_epoch(tmp_path, threads=None)
     assert again.layout == Layout(5, Layout.of(again.config.vit).micro_batch)
@@ -261,7 +263,7 @@ def test_workers_and_micro_batch_are_those_that_the_run_began_with(tmp_path, mon
     assert again.layout == Layout(2, 3)
 
 
-def test_what_changes_the_last_bits_is_told(tmp_path, monkeypatch):
+def test_changes_that_affect_the_last_bits_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr("minivit.engine.trainer.describe_arithmetic", lambda _: "an abacus")
     again = resumed_after_one_epoch(tmp_path, threads=1, micro_batch=4)
     monkeypatch.undo()
@@ -286,7 +288,7 @@ def test_another_config_is_refused(tmp_path, changes, words):
         resumed_after_one_epoch(tmp_path, **changes).resume()
 
 
-def test_every_setting_must_stay_or_says_why_it_may_change():
+def test_every_setting_is_fixed_or_says_why_it_may_change():
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     assert set(RESUMABLE) - {"log"} <= set(MAY_CHANGE) <= fields
     assert not set(MAY_CHANGE) & {"seed", "batch_size", "optimizer", "vit", "augmentation"}
@@ -311,7 +313,7 @@ def test_other_images_or_labels_are_refused(tmp_path, swap):
         resumed_after_one_epoch(tmp_path, other).resume()
 
 
-def test_a_second_training_in_the_same_directory_is_refused(tmp_path):
+def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
     run = tiny.trainer(tmp_path).run
     with run.locked():
         script = f"""
@@ -326,5 +328,5 @@ with Run(Path({str(run.path)!r})).locked():
     assert "another process is training there" in second.stderr
     assert second.stdout == ""
     (run.path / ".config.json.1.part").write_bytes(b"half")
-    with run.locked():  # free again; what a killed writer left goes
+    with run.locked():  # unlocked again; the remains of a killed writer are removed
         assert not list(run.path.glob(".*.part"))

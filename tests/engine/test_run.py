@@ -1,4 +1,4 @@
-"""A run's directory: fresh, honest when it is not one, and readable after a crash."""
+"""A run directory: new for each run, refused if it is not one, and readable after a crash."""
 
 import csv
 import dataclasses
@@ -21,14 +21,14 @@ class OneSecond(datetime):
         return cls(2024, 5, 6, 7, 8, 9)
 
 
-def test_each_run_gets_a_fresh_directory_even_within_one_second(tmp_path, monkeypatch):
+def test_each_run_gets_a_new_directory_even_within_one_second(tmp_path, monkeypatch):
     monkeypatch.setattr("minivit.engine.run.datetime", OneSecond)
     names = [Run.create(tmp_path / "runs", tiny.CONFIG).path.name for _ in range(3)]
     stem = "20240506-070809-shapes"
     assert names == [stem, f"{stem}-2", f"{stem}-3"]
 
 
-def test_a_new_run_holds_its_whole_config(tmp_path):
+def test_a_new_run_contains_its_whole_config(tmp_path):
     run = Run.create(tmp_path, tiny.CONFIG)
     config = json.loads(run.config_file.read_text(encoding="utf-8"))
     assert config.keys() == {field.name for field in dataclasses.fields(tiny.CONFIG)}
@@ -37,7 +37,7 @@ def test_a_new_run_holds_its_whole_config(tmp_path):
     assert (run.path / "checkpoints").is_dir()
 
 
-def test_what_is_no_run_cannot_be_opened(tmp_path):
+def test_a_folder_that_is_not_a_run_cannot_be_opened(tmp_path):
     with pytest.raises(UserError, match="no such directory"):
         Run.open(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"not a run: it has no config\.json"):
@@ -46,7 +46,7 @@ def test_what_is_no_run_cannot_be_opened(tmp_path):
     assert Run.open(made.path).config_file == made.config_file
 
 
-def test_metrics_are_read_in_order_and_none_are_there_at_first(tmp_path):
+def test_metrics_are_read_in_order_and_empty_at_first(tmp_path):
     run = Run(tmp_path)
     assert run.metrics() == []
     lines = [{"kind": "step", "step": n, "loss": 1 / n} for n in (1, 2, 3)]
@@ -56,7 +56,7 @@ def test_metrics_are_read_in_order_and_none_are_there_at_first(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 2, 10, 18])
-def test_metrics_survive_a_cut_last_line(tmp_path, cut):
+def test_metrics_survive_a_truncated_last_line(tmp_path, cut):
     run = Run(tmp_path)
     run.append(step=1, loss=0.5)
     run.append(step=2, loss=0.25)
@@ -86,7 +86,7 @@ def epoch(number, **found):
     return {"kind": "epoch", "step": 4 * number, "seconds": number / 2, "epoch": number, **found}
 
 
-def test_the_table_has_a_row_per_epoch_and_forgets_what_the_log_forgets(tmp_path):
+def test_the_table_has_a_row_per_epoch_and_drops_rows_with_the_log(tmp_path):
     run = Run(tmp_path)
     trained = {"train_loss": 1.25, "train_accuracy": 0.5}
     run.append(kind="step", step=3, epoch=0.75, loss=2.0, accuracy=0.25, lr=0.1)
@@ -105,7 +105,7 @@ def test_the_table_has_a_row_per_epoch_and_forgets_what_the_log_forgets(tmp_path
     assert rows(run)[1]["val_loss"] == ""
 
 
-def test_the_table_has_numbers_only(tmp_path):
+def test_the_table_contains_only_numbers(tmp_path):
     run = Run(tmp_path)
     odd = {"seconds": "\ud800", "extra": 1, "step": True}
     run.metrics_file.write_text(json.dumps(epoch(1) | odd) + "\n", encoding="utf-8")
@@ -116,7 +116,7 @@ def test_the_table_has_numbers_only(tmp_path):
 @pytest.mark.parametrize(
     "damage", [b"\0" * 512, b"\0" * 512 + b"\n", b"[1]\n", b"{}\n", b"\xff\n", b"[" * 9999 + b"\n"]
 )
-def test_a_damaged_line_of_the_log_is_passed_over(tmp_path, damage):
+def test_a_damaged_line_of_the_log_is_skipped(tmp_path, damage):
     run = Run(tmp_path)
     run.append(kind="step", step=1, loss=0.5)
     with open(run.metrics_file, "ab") as file:

@@ -1,4 +1,4 @@
-"""Event files: what TensorBoard reads there is what the log says."""
+"""Event files: TensorBoard reads the same values as the log contains."""
 
 import re
 import struct
@@ -23,12 +23,13 @@ def _tiny_shapes_in_an_empty_directory(tmp_path, monkeypatch):
 
 @pytest.fixture
 def events():
-    """The format of an event; tensorboardX need not be installed."""
+    """The event format; the test is skipped if tensorboardX is missing."""
     return pytest.importorskip("tensorboardX.proto.event_pb2")
 
 
 def records(events, file):
-    """The events of a file: each is its length, that number's checksum, itself, its checksum."""
+    """The events of a file. Each has its length, a checksum of the length, the data, and a checksum
+    of the data."""
     raw, at = file.read_bytes(), 0
     while at < len(raw):
         (length,) = struct.unpack_from("<Q", raw, at)
@@ -46,7 +47,7 @@ def scalars(events, file):
 
 
 def trained(*flags, root="runs", command=train):
-    """The run that a command makes."""
+    """The run that the last command created."""
     assert command([*flags, "--runs", root]) == 0
     (path,) = Path(root).iterdir()
     return Run(path)
@@ -56,7 +57,7 @@ def files(run):
     return sorted((run.path / "tensorboard").iterdir())
 
 
-def test_it_has_every_number_of_the_log(events):
+def test_event_files_contain_every_number_of_the_log(events):
     run = trained(*tiny.FLAGS, "--log", "tensorboard")
     (file,) = files(run)
     assert "tfevents" in file.name
@@ -75,7 +76,7 @@ def test_it_has_every_number_of_the_log(events):
     assert found == kept
 
 
-def test_fine_tuning_writes_it_too(events):
+def test_fine_tuning_writes_event_files_too(events):
     source = trained(*tiny.FLAGS, root="source")
     flags = ["--from", str(source.path), "--dataset", "shapes", "--batch-size", "16"]
     flags += ["--epochs", "1", "--threads", "1", "--crop", "0", "--log", "tensorboard"]
@@ -83,7 +84,7 @@ def test_fine_tuning_writes_it_too(events):
     assert ("epoch/val_loss", 4) in scalars(events, file)
 
 
-def test_a_resumed_run_voids_what_was_written_after_its_checkpoint(events, monkeypatch):
+def test_a_resumed_run_discards_events_written_after_its_checkpoint(events, monkeypatch):
     end_epoch = Trainer._end_epoch
 
     def killed(trainer, *rest):
@@ -104,7 +105,7 @@ def test_a_resumed_run_voids_what_was_written_after_its_checkpoint(events, monke
     assert (start.session_log.status, start.step) == (events.SessionLog.START, 6)
 
 
-def test_a_missing_package_is_one_line(monkeypatch, capsys):
+def test_a_missing_package_is_reported_in_one_line(monkeypatch, capsys):
     for name in [name for name in sys.modules if name.startswith("tensorboardX")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
@@ -114,14 +115,14 @@ def test_a_missing_package_is_one_line(monkeypatch, capsys):
     assert not Path("runs").exists()
 
 
-def test_numbers_alone_are_written(events, tmp_path):
+def test_only_numbers_are_written(events, tmp_path):
     TensorBoard(tmp_path / "board")({"kind": "step", "step": 3, "loss": float("nan"), "lr": 0.5})
     (file,) = (tmp_path / "board").iterdir()
     assert scalars(events, file) == {("step/lr", 3): 0.5}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_an_error_in_the_folders_name(events, tmp_path):
+def test_a_full_disk_is_reported_with_the_name_of_the_folder(events, tmp_path):
     board = TensorBoard(tmp_path / "board")
     board({"kind": "step", "step": 1, "loss": 1.0})
     board.file._py_recordio_writer._writer = open("/dev/full", "wb")  # noqa: SIM115

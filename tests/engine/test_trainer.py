@@ -1,4 +1,5 @@
-"""The training loop: repeatable, honest about validation and test, and able to learn."""
+"""The training loop: reproducible, correct in its use of validation and test sets, and able to
+learn."""
 
 import dataclasses
 import math
@@ -17,12 +18,12 @@ CLOCK = ("seconds", "rate")
 
 
 def untimed(run):
-    """The metrics of a run without what hangs on the clock."""
+    """The metrics of a run without those that depend on the clock."""
     return [{k: v for k, v in line.items() if k not in CLOCK} for line in run.metrics()]
 
 
 def spied(training):
-    """The (images, targets) of each step that a training will make."""
+    """Records the (images, targets) of each step of a run."""
     batches, train_step = [], training._train_step
 
     def step(stepper, batch):
@@ -47,7 +48,7 @@ NOISY = {
 
 
 @pytest.mark.parametrize("changes", [{}, NOISY])
-def test_the_same_seed_gives_the_same_run_twice_and_another_seed_another(tmp_path, changes):
+def test_the_same_seed_repeats_a_run_and_another_seed_changes_it(tmp_path, changes):
     runs = [tiny.trainer(tmp_path, seed=seed, **changes) for seed in (5, 5, 6)]
     tests = [(run.fit(), run.test())[1] for run in runs]
     bits = [run.model.flat.data.tobytes() for run in runs]
@@ -56,7 +57,7 @@ def test_the_same_seed_gives_the_same_run_twice_and_another_seed_another(tmp_pat
     assert tests[0].loss == tests[1].loss != tests[2].loss
 
 
-def test_on_metrics_gets_what_metrics_jsonl_gets(tmp_path):
+def test_on_metrics_gets_the_same_values_as_metrics_jsonl(tmp_path):
     lines = []
     training = tiny.trainer(tmp_path)
     training.on_metrics = lines.append
@@ -66,8 +67,8 @@ def test_on_metrics_gets_what_metrics_jsonl_gets(tmp_path):
     assert lines == training.run.metrics()
 
 
-def test_32_images_are_learnt_by_heart(tmp_path):
-    """Labels that have nothing to do with the images."""
+def test_32_images_are_memorized(tmp_path):
+    """The labels are unrelated to the images."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (33, 3, 8, 8), dtype=np.uint8)
     noise = Split(images, np.arange(33) % 4)
@@ -84,7 +85,7 @@ def test_32_images_are_learnt_by_heart(tmp_path):
 
 
 def test_every_parameter_learns(tmp_path):
-    """By more than a rounding error, and the class token from nothing."""
+    """Each moves by more than a rounding error, and the class token starts from zero."""
     training = tiny.trainer(tmp_path, weight_decay=0.0)
     before = weights(training)
     assert not before["cls_token"].any()
@@ -112,13 +113,13 @@ def test_the_validation_images_are_never_trained_on(tmp_path):
     np.testing.assert_allclose(training.statistics.mean, np.mean(sorted(trained)) / 255, rtol=1e-9)
 
 
-def test_what_is_held_out_is_drawn_anew_for_another_seed(tmp_path):
+def test_another_seed_holds_out_other_images(tmp_path):
     one, same, other = (tiny.trainer(tmp_path, seed=seed).val.images for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
 
 
-def test_the_validation_split_has_each_class_in_its_share_if_told_to(tmp_path):
+def test_the_validation_split_keeps_class_proportions_on_request(tmp_path):
     told = {"val_fraction": 0.25, "stratify": True}
     for seed in range(3):
         held_out = tiny.trainer(tmp_path, seed=seed, **told).val
@@ -126,7 +127,7 @@ def test_the_validation_split_has_each_class_in_its_share_if_told_to(tmp_path):
 
 
 class Watched(Split):
-    """Counts how often its images are looked at."""
+    """Counts how often its images are read."""
 
     looks = 0
 
@@ -136,11 +137,11 @@ class Watched(Split):
         return super().__getattribute__(name)
 
 
-def test_the_test_split_is_looked_at_once_at_the_end(tmp_path):
+def test_the_test_split_is_read_once_at_the_end(tmp_path):
     whole = tiny.dataset()
     watched = Watched(whole.test.images, whole.test.labels)
     training = tiny.trainer(tmp_path, Dataset("Watched", whole.train, watched, tiny.NAMES))
-    assert training.dataset.digest  # of all its bytes, and kept: tells nothing about a model
+    assert training.dataset.digest  # of all bytes, and cached: says nothing about a model
     Watched.looks = 0
     training.fit()
     assert Watched.looks == 0
@@ -151,7 +152,7 @@ def test_the_test_split_is_looked_at_once_at_the_end(tmp_path):
 
 
 def scripted(monkeypatch, accuracies):
-    """Let validation tell these accuracies; returns the weights that it was asked about."""
+    """Make validation return these accuracies; returns the weights that were evaluated."""
     coming, asked = iter(accuracies), []
 
     def evaluate(logits_of, split, statistics, num_classes):
@@ -170,7 +171,7 @@ def flat_weights(training, path):
     return found
 
 
-def test_the_best_weights_are_those_that_validation_chose(tmp_path, monkeypatch):
+def test_the_best_weights_are_chosen_by_validation(tmp_path, monkeypatch):
     training = tiny.trainer(tmp_path, epochs=4)
     asked = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.9, 0.1])
     training.fit()
@@ -180,7 +181,7 @@ def test_the_best_weights_are_those_that_validation_chose(tmp_path, monkeypatch)
     np.testing.assert_array_equal(asked[4], asked[3])
 
 
-def test_weights_that_do_worse_are_not_kept(tmp_path, monkeypatch):
+def test_worse_weights_are_not_kept(tmp_path, monkeypatch):
     training = tiny.trainer(tmp_path, epochs=4)
     asked = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.8, 0.1])
     training.fit()
@@ -191,7 +192,7 @@ def test_weights_that_do_worse_are_not_kept(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.5}])
-def test_without_validation_the_last_weights_are_the_result(tmp_path, changes):
+def test_without_validation_the_last_weights_are_used(tmp_path, changes):
     training = tiny.trainer(tmp_path, val_fraction=0.0, **changes)
     assert (len(training.batches.split), len(training.val)) == (80, 0)
     training.fit()
@@ -205,7 +206,7 @@ def test_without_validation_the_last_weights_are_the_result(tmp_path, changes):
     assert training.run.metrics()[-1]["kind"] == "test"
 
 
-def test_with_an_average_the_best_weights_are_the_average(tmp_path, monkeypatch):
+def test_with_an_average_the_best_weights_are_averaged_ones(tmp_path, monkeypatch):
     training = tiny.trainer(tmp_path, epochs=1, ema_decay=0.5)
     asked = scripted(monkeypatch, [0.5, 0.5])
     trained, train_step = [training.model.flat.data.copy()], training._train_step
@@ -256,7 +257,7 @@ def test_gradients_are_clipped_before_the_step(tmp_path, clip, least, most):
     assert least <= norms[0] <= most
 
 
-def test_metrics_hold_a_line_a_log_step_and_one_an_epoch(tmp_path):
+def test_metrics_contain_a_line_per_log_step_and_per_epoch(tmp_path):
     training = tiny.trainer(tmp_path, epochs=2, log_every=3)
     losses, read = [], training._read_losses
 
@@ -284,7 +285,7 @@ def test_metrics_hold_a_line_a_log_step_and_one_an_epoch(tmp_path):
     assert lines[3]["val_loss"] > 0
 
 
-def test_what_is_learnt_holds_for_images_never_seen(tmp_path):
+def test_the_model_generalizes_to_unseen_images(tmp_path):
     training = tiny.trainer(tmp_path, epochs=15, lr=1e-2, threads=2)
     training.fit()
     assert training.test().accuracy >= 0.9
@@ -305,12 +306,12 @@ def test_a_model_that_does_not_fit_the_images_is_refused(tmp_path, vit, words):
     assert "\n" not in str(error.value)
 
 
-def test_a_validation_split_that_takes_all_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"val_fraction 0\.99 leaves none of the"):
+def test_a_validation_split_that_takes_all_images_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"val_fraction 0\.99 leaves no image"):
         tiny.trainer(tmp_path, tiny.dataset(num_train=20), val_fraction=0.99)
 
 
-def test_between_two_validations_only_the_training_is_logged(tmp_path):
+def test_between_validations_only_training_metrics_are_logged(tmp_path):
     training = tiny.trainer(tmp_path, epochs=5, eval_every=2)
     assert training.fit()
     epochs = [line for line in training.run.metrics() if line["kind"] == "epoch"]
@@ -320,7 +321,7 @@ def test_between_two_validations_only_the_training_is_logged(tmp_path):
     curves_figure(training.run.metrics())
 
 
-def test_balance_reaches_the_batches(tmp_path):
+def test_balance_is_applied_to_the_batches(tmp_path):
     data = tiny.dataset()
     some = np.flatnonzero((data.train.labels != 0) | (np.arange(80) < 20))
     data = dataclasses.replace(data, train=data.train[some])

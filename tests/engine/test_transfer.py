@@ -1,4 +1,5 @@
-"""Weights into another model: what comes over to the bit, what is resized, what begins anew."""
+"""Transfer of weights to another model: what is copied exactly, what is resized, what is
+initialized again."""
 
 import dataclasses
 
@@ -60,22 +61,22 @@ def test_a_larger_image_resizes_the_positions_and_nothing_else():
     assert corner < np.abs(found[0, 1] - before[0, 4]).max(), "corners stay near corners"
 
 
-def test_a_larger_image_resizes_relative_positions_around_the_middle():
+def test_a_larger_image_resizes_relative_positions_around_the_center():
     source = trained(dataclasses.replace(CONFIG, pos_embed="relative"))
     model = ViT(dataclasses.replace(source.config, image_size=16))
     (said,) = transfer(model, pretrained(source), NAMES)
     assert said == "relative positions: 2×2 -> 4×4, bicubic"
     before, after = (m.blocks[1].attn.relative_table.data for m in (source, model))
     assert after.shape == (7 * 7, 4)
-    np.testing.assert_allclose(after[24], before[4], atol=1e-6)  # the offset to oneself
+    np.testing.assert_allclose(after[24], before[4], atol=1e-6)  # the zero offset
 
 
-def test_positions_to_the_same_grid_stay_to_the_bit():
+def test_positions_on_the_same_grid_stay_exactly_the_same():
     before = trained().pos_embed.data
     np.testing.assert_array_equal(resize_positions(before, CONFIG, CONFIG, "bilinear"), before)
 
 
-def test_other_classes_get_a_head_of_zeros():
+def test_other_classes_get_a_zero_head():
     source, names = trained(), ("x", "y", "z", "w")
     model = ViT(dataclasses.replace(CONFIG, num_classes=4, representation_size=None))
     (said,) = transfer(model, pretrained(source), names)
@@ -87,7 +88,7 @@ def test_other_classes_get_a_head_of_zeros():
 
 
 @pytest.mark.parametrize("change", [{"representation_size": 5}, {"num_classes": 7}])
-def test_a_head_of_another_size_is_a_head_of_zeros(change):
+def test_a_head_of_another_size_becomes_a_zero_head(change):
     (name,) = change
     assert getattr(CONFIG, name) not in (None, change[name])
     model = ViT(dataclasses.replace(CONFIG, **change))
@@ -97,13 +98,13 @@ def test_a_head_of_another_size_is_a_head_of_zeros(change):
     assert not model.head.weight.data.any()
 
 
-def test_as_many_but_other_classes_are_other_classes():
+def test_the_same_number_of_other_classes_still_resets_the_head():
     model = ViT(CONFIG)
     transfer(model, pretrained(trained()), ("x", "y", "z"))
     assert not model.head.weight.data.any()
 
 
-def test_the_moving_average_is_what_is_taken(tmp_path):
+def test_the_moving_average_is_transferred(tmp_path):
     training = tiny.trainer(tmp_path, ema_decay=0.9)
     training.fit()
     found = load_pretrained(training.run.last).weights
@@ -124,7 +125,7 @@ def test_another_encoder_is_refused(change, words):
 
 @pytest.mark.parametrize("kind", [Adam, AdamW, Muon, SGD])
 @pytest.mark.parametrize("part", ["all", "head", "attention"])
-def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(kind, part):
+def test_frozen_parameters_stay_exactly_the_same_and_all_others_move(kind, part):
     model = trained()
     freeze_all_but(model, part)
     before = {name: p.data.copy() for name, p in model.named_parameters()}
@@ -158,7 +159,7 @@ OTHER = {
 def test_every_field_may_differ_or_must_agree(field):
     """A new field fails here until it has a value in OTHER."""
     changes = {field.name: OTHER[field.name]}
-    if field.name == "distilled":  # two heads, each a layer of its own
+    if field.name == "distilled":  # two heads, in separate layers
         changes["representation_size"] = None
     new = dataclasses.replace(CONFIG, **changes)
     assert new != CONFIG
