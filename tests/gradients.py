@@ -1,9 +1,9 @@
-"""One step's gradients of a tiny model, computed by however many ranks there are.
+"""The gradients of one step of a tiny model, computed by any number of ranks.
 
     mpiexec -n 3 python gradients.py FILE THREADS
 
-FILE: a .npz of every gradient, in float32 and in float64, with the loss and the logits; written by
-rank 0. THREADS: of each rank.
+FILE: a .npz with every gradient in float32 and float64, the loss and the logits; written by rank 0.
+THREADS: the number of threads of each rank.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ NOISY = dataclasses.replace(tiny.VIT, dropout=0.2, attn_dropout=0.2, drop_path=0
 
 
 def gradients(threads: int, world=None) -> dict[str, np.ndarray]:
-    """By name, after the dtype: "float32/head.weight"."""
+    """Gradients by dtype and name, such as "float32/head.weight"."""
     rng, found = np.random.default_rng(0), {}
     images = rng.standard_normal((B, 3, 8, 8)).astype(np.float32)
     targets = rng.integers(4, size=B)

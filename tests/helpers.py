@@ -1,4 +1,4 @@
-"""Small things that tests of several modules use."""
+"""Helpers shared by tests of several modules."""
 
 import dataclasses
 import importlib
@@ -19,7 +19,7 @@ seeds = st.integers(0, 2**16)
 
 
 def draw(seed: int, *shape: int) -> np.ndarray:
-    """Normal float64 numbers."""
+    """Standard normal float64 numbers."""
     return np.random.default_rng([seed, *shape]).standard_normal(shape)
 
 
@@ -31,14 +31,14 @@ def assert_right_gradients(forward, backward, inputs: dict, *options) -> None:
 
 
 def relative_error(found, expected) -> float:
-    """The largest difference over the largest expected number."""
+    """The largest difference divided by the largest expected value."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape
     return float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-300)
 
 
 def arrays_in(cache):
-    """All arrays, however deep they lie in tuples and lists."""
+    """All arrays in nested tuples and lists."""
     if isinstance(cache, tuple | list):
         for member in cache:
             yield from arrays_in(member)
@@ -53,7 +53,7 @@ def flags_class(module: str) -> type:
 
 
 def sections(cls: type) -> list[type]:
-    """A dataclass, and those in its fields."""
+    """A dataclass and the dataclasses nested in its fields."""
     hints = typing.get_type_hints(cls).values()
     return [
         cls,

@@ -47,7 +47,7 @@ def scalars(events, file):
 
 
 def trained(*flags, root="runs", command=train):
-    """The run that the last command created."""
+    """Run a training command; returns its run."""
     assert command([*flags, "--runs", root]) == 0
     (path,) = Path(root).iterdir()
     return Run(path)

@@ -24,7 +24,7 @@ few = st.integers(1, 4)
 
 
 def attention_slowly(q, k, v):
-    """(T, D) each, one head of one image, loop by loop."""
+    """Attention of one head of one image in loops; q, k, v are (T, D)."""
     T, D = q.shape
     out, probs = np.zeros((T, D)), np.zeros((T, T))
     for i in range(T):
@@ -61,7 +61,7 @@ def test_gradients_of_attention(B, H, T, D, dropped, seed):
 @given(st.integers(1, 3), few, st.integers(1, 3), st.integers(1, 3), st.booleans(), seeds)
 def test_gradients_of_many_heads(B, T, H, D, dropped, seed):
     inputs = {"x": draw(seed, B, T, H * D), **projections(seed, H * D)}
-    inputs["qkv_weight"] *= 0.5  # sharper maps need a finer step than the check's
+    inputs["qkv_weight"] *= 0.5  # sharper attention maps need a smaller step than the check's default
     mask = mask_for(seed, B, H, T, T) if dropped else None
     assert_right_gradients(
         multi_head_attention_forward, multi_head_attention_backward, inputs, H, mask
@@ -69,7 +69,7 @@ def test_gradients_of_many_heads(B, T, H, D, dropped, seed):
 
 
 @given(few, few, few, few, seeds)
-def test_attention_is_the_slow_loop(B, H, T, D, seed):
+def test_attention_agrees_with_a_slow_loop(B, H, T, D, seed):
     inputs = heads(seed, B, H, T, D)
     out, cache = attention_forward(**inputs)
     for b, h in np.ndindex(B, H):
@@ -79,7 +79,7 @@ def test_attention_is_the_slow_loop(B, H, T, D, seed):
 
 
 @given(few, few, few, few, seeds)
-def test_many_heads_are_one_head_after_another(B, T, H, D, seed):
+def test_many_heads_agree_with_one_head_at_a_time(B, T, H, D, seed):
     C = H * D
     x, p = draw(seed, B, T, C), projections(seed, C)
     y, cache = multi_head_attention_forward(x, *p.values(), H)
@@ -94,7 +94,7 @@ def test_many_heads_are_one_head_after_another(B, T, H, D, seed):
 
 
 def test_each_image_has_its_own_attention():
-    """Not image 0's map for the whole batch: permuted images give permuted results."""
+    """Image 0's map is not used for the whole batch: permuted images give permuted results."""
     x, p = draw(0, 3, 5, 8), projections(1, 8)
     y, cache = multi_head_attention_forward(x, *p.values(), 2)
     assert np.abs(cache.probs[0] - cache.probs[1]).max() > 0.1
@@ -106,8 +106,8 @@ def test_each_image_has_its_own_attention():
     np.testing.assert_allclose(alone[0], y[1], atol=1e-12)
 
 
-def test_a_map_has_a_row_for_the_token_that_asks():
-    """Token 0 asks for token 2 alone; the others ask for nothing in particular."""
+def test_a_row_of_a_map_belongs_to_the_query_token():
+    """Token 0 attends only to token 2; the others attend uniformly."""
     q, k, v = np.zeros((3, 1, 1, 3, 2))
     q[..., 0, :], k[..., 2, :] = 30.0, 30.0
     v[..., :, 0] = [1.0, 2.0, 3.0]
@@ -117,7 +117,7 @@ def test_a_map_has_a_row_for_the_token_that_asks():
     np.testing.assert_allclose(out[0, 0, :, 0], [3.0, 2.0, 2.0])
 
 
-def test_dropped_shares_give_nothing_and_kept_ones_are_raised():
+def test_dropped_weights_give_nothing_and_kept_ones_are_scaled():
     inputs = heads(0, 1, 1, 4, 3)
     _, cache = attention_forward(**inputs)
     mask = np.zeros((1, 1, 4, 4))
@@ -125,12 +125,12 @@ def test_dropped_shares_give_nothing_and_kept_ones_are_raised():
     out, dropped = attention_forward(**inputs, mask=mask)
     expected = 2.0 * cache.probs[0, 0, :, 1:2] * inputs["v"][0, 0, 1]
     np.testing.assert_allclose(out[0, 0], expected, rtol=1e-12)
-    np.testing.assert_array_equal(dropped.probs, cache.probs)  # the map itself, to look at
+    np.testing.assert_array_equal(dropped.probs, cache.probs)  # the map itself, before dropout
 
 
 @given(st.integers(1, 3), st.integers(2, 5), st.integers(1, 3), st.integers(1, 3), seeds)
-def test_the_keys_bias_has_no_gradient(B, T, H, D, seed):
-    """It adds the same to all scores of a row, which softmax does not see."""
+def test_the_bias_of_the_keys_has_no_gradient(B, T, H, D, seed):
+    """It adds the same number to all scores of a row, which softmax ignores."""
     C = H * D
     x, p = draw(seed, B, T, C), projections(seed, C)
     y, cache = multi_head_attention_forward(x, *p.values(), H)
@@ -161,7 +161,7 @@ def test_gradients_can_be_written_into_one_packed_array():
 
 
 @pytest.mark.parametrize("dropped", [False, True])
-def test_the_gradients_of_the_map_and_of_the_bias_are_written_where_asked(dropped):
+def test_gradients_of_map_and_bias_are_written_into_given_arrays(dropped):
     inputs, bias = heads(0, 2, 3, 4, 5), draw(7, 2, 3, 4, 4)
     mask = mask_for(1, 2, 3, 4, 4) if dropped else None
     out, cache = attention_forward(**inputs, mask=mask, bias=bias)
@@ -193,8 +193,8 @@ def test_gradient_of_the_bias(B, H, T, D, dropped, seed):
 
 @pytest.mark.parametrize("dropped", [False, True])
 @pytest.mark.parametrize("class_token", [0, 1])
-def test_many_heads_drop_shares_and_add_relative_scores(dropped, class_token):
-    """The two options, each alone and both together, written out once more."""
+def test_many_heads_with_dropout_and_relative_scores(dropped, class_token):
+    """Both options, separately and together, against a second implementation."""
     B, H, D, grid = 2, 2, 3, (2, 3)
     T, C = 6 + class_token, H * D
     x, p = draw(0, B, T, C), projections(1, C)
@@ -230,7 +230,7 @@ def test_gradients_of_many_heads_with_relative_scores(dropped):
     assert_right_gradients(forward, multi_head_attention_backward, inputs)
 
 
-def test_many_heads_hand_out_the_gradient_of_the_map():
+def test_many_heads_return_the_gradient_of_the_map():
     B, H, D, T = 2, 2, 3, 4
     x, p = draw(0, B, T, H * D), projections(1, H * D)
     y, cache = multi_head_attention_forward(x, *p.values(), H)
@@ -243,7 +243,7 @@ def test_many_heads_hand_out_the_gradient_of_the_map():
 
 @pytest.mark.parametrize("shifted", [True, False])
 def test_many_heads_normalize_their_queries_and_keys(shifted):
-    """By LayerNorm, or without β by RMSNorm, with the ε that is given."""
+    """By LayerNorm, or by RMSNorm if there is no β, with the given ε."""
     B, T, H, D, eps = 2, 5, 2, 3, 0.1
     x, p = draw(0, B, T, H * D), projections(1, H * D)
     gammas, betas = draw(2, 2, D), draw(3, 2, D) if shifted else (None, None)

@@ -1,4 +1,4 @@
-"""The compiled twins give what their pairs give, and are taken where they should be."""
+"""The compiled twins agree with their NumPy pairs, and are used where they should be."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def numbers(shape, seed=0):
 
 
 def pair(name):
-    """The pair alone, in a thread that uses no twins."""
+    """The NumPy pair, run in a thread that uses no twins."""
     return getattr(gelu, name, None) or getattr(F, name)
 
 
@@ -65,7 +65,7 @@ def test_every_pair_that_may_have_a_twin_has_one(twins):
 @NUMBA
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", FORWARDS)
-def test_forward_and_backward_are_the_float64_pairs(name, shape, twins):
+def test_forward_and_backward_agree_with_the_pair_in_float64(name, shape, twins):
     args = arguments(name, shape)
     exact_args = [a.astype(np.float64) for a in args]
     out, cache = twins[name](*args)
@@ -85,7 +85,7 @@ def test_forward_and_backward_are_the_float64_pairs(name, shape, twins):
 
 @NUMBA
 @pytest.mark.parametrize("name", FORWARDS)
-def test_views_that_lie_apart_are_read_right_and_left_alone(name, twins):
+def test_strided_views_are_read_correctly_and_not_modified(name, twins):
     wide = numbers((6, 2, 30))
     view = wide[:, 1, ::2]
     args = (view, *arguments(name, (15,))[1:])
@@ -101,7 +101,7 @@ def test_views_that_lie_apart_are_read_right_and_left_alone(name, twins):
 
 
 @NUMBA
-def test_gelu_at_rest_is_the_forward_without_a_cache(twins):
+def test_gelu_without_a_cache_agrees_with_forward(twins):
     x = 3 * numbers((17, 9))
     for name in ("gelu", "gelu_tanh"):
         np.testing.assert_allclose(twins[name](x), twins[f"{name}_forward"](x)[0], atol=1e-6)
@@ -129,7 +129,7 @@ def test_softmax_of_any_finite_scores_adds_up_to_one(largest, twins):
 
 @NUMBA
 @pytest.mark.parametrize("shift", [0.0, -1e4, 1e4])
-def test_a_running_softmax_is_that_of_the_whole_row(shift, twins):
+def test_an_online_softmax_agrees_with_that_of_the_whole_row(shift, twins):
     scores, values = shift + 3 * numbers((7, 48)), numbers((48, 5), 1)
     top = np.full((7, 1), -np.inf, np.float32)
     total, out = np.zeros_like(top), np.zeros((7, 5), np.float32)
@@ -143,7 +143,7 @@ def test_a_running_softmax_is_that_of_the_whole_row(shift, twins):
 
 @NUMBA
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_no_number_is_not_hidden(bad, twins):
+def test_nan_and_infinity_are_not_hidden(bad, twins):
     x = numbers((20, 9))
     x[3, 4] = bad
     with np.errstate(invalid="ignore"):
@@ -174,8 +174,8 @@ def gradients(dtype):
 
 @NUMBA
 @pytest.mark.parametrize("keys", [512, 16])
-def test_gradients_of_a_model_are_those_in_float64(keys, monkeypatch):
-    """keys: with 16, attention goes in blocks."""
+def test_gradients_of_a_model_agree_with_float64(keys, monkeypatch):
+    """keys: with 16, attention is computed in blocks."""
     used = []
     from minivit.functional.compiled import twins as ours
 
@@ -198,7 +198,7 @@ def test_gradients_of_a_model_are_those_in_float64(keys, monkeypatch):
 
 
 def chosen(x, find_twins, function=layernorm.layernorm_forward):
-    """What the function gives in a thread of its own that uses these twins."""
+    """The function's result in a separate thread that uses these twins."""
     found = []
 
     def work():
@@ -212,7 +212,7 @@ def chosen(x, find_twins, function=layernorm.layernorm_forward):
     return found[0]
 
 
-def test_only_a_thread_that_uses_twins_does_and_only_for_large_float32():
+def test_twins_are_used_only_in_threads_that_ask_and_for_large_float32():
     marked = {"layernorm_forward": lambda *_: "twin"}
     large = numbers((mechanism.LARGE // 8, 8))
     assert chosen(large, lambda: marked) == "twin"
@@ -226,7 +226,7 @@ def test_only_a_thread_that_uses_twins_does_and_only_for_large_float32():
 
 
 @NUMBA
-def test_a_changed_formula_is_what_trains(monkeypatch):
+def test_a_formula_changed_by_the_user_is_used_in_training(monkeypatch):
     original = layernorm.layernorm_forward
 
     def layernorm_forward(x, gamma, beta, eps=1e-3):
@@ -271,12 +271,12 @@ SHOW = (
 )
 
 
-def test_it_can_be_switched_off():
+def test_twins_can_be_switched_off():
     assert python(SHOW, MINIVIT_NUMBA="0") == "0 NumPy; off (MINIVIT_NUMBA=0) False"
 
 
 @NUMBA
-def test_what_computes_is_told(tmp_path):
+def test_the_doctor_reports_what_computes(tmp_path):
     assert python(SHOW).startswith("13 Numba ")
     assert python(SHOW).endswith(" True")
     assert python(SHOW, NUMBA_DISABLE_JIT="1") == "0 NumPy; off (NUMBA_DISABLE_JIT) False"
@@ -286,7 +286,7 @@ def test_what_computes_is_told(tmp_path):
 
 
 @NUMBA
-def test_without_a_place_to_keep_them_they_are_compiled_all_the_same(monkeypatch):
+def test_without_a_cache_folder_twins_are_still_compiled(monkeypatch):
     import numba
 
     from minivit.functional.compiled import loops

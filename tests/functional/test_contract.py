@@ -1,4 +1,5 @@
-"""What every pair promises: nothing is changed, nothing is kept, and no dtype leaks."""
+"""The contract of every pair: arguments are not modified, no state is kept, and dtypes are
+preserved."""
 
 from unittest.mock import patch
 
@@ -34,7 +35,7 @@ def as_tuple(value) -> tuple:
 
 
 def prepare(name, xp, dtype):
-    """The pair and its arguments in `dtype`, on the device of `xp`."""
+    """The pair and its arguments, with dtype `dtype`, on the device of `xp`."""
 
     def move(value):
         if not isinstance(value, np.ndarray):
@@ -59,7 +60,7 @@ def test_every_pair_of_functional_is_in_the_table():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", PAIRS)
-def test_no_other_dtype_comes_out_than_went_in(name, dtype, xp):
+def test_the_dtype_is_preserved(name, dtype, xp):
     forward, backward, args = prepare(name, xp, dtype)
     out, cache = forward(*args)
     gradients = as_tuple(backward(random_like(xp, out), cache))
@@ -78,7 +79,7 @@ def test_gradients_have_the_shapes_of_their_inputs(name, xp):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_nothing_that_was_passed_in_is_changed(name, xp):
+def test_arguments_are_not_modified(name, xp):
     forward, backward, args = prepare(name, xp, "float64")
     before = [array.copy() for array in arrays_in(args)]
     out, cache = forward(*args)
@@ -93,7 +94,7 @@ def test_nothing_that_was_passed_in_is_changed(name, xp):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_nothing_is_kept_between_two_calls(name, xp):
+def test_no_state_is_kept_between_calls(name, xp):
     forward, backward, args = prepare(name, xp, "float64")
     out, cache = forward(*args)
     dout = random_like(xp, out)
@@ -107,7 +108,7 @@ def test_nothing_is_kept_between_two_calls(name, xp):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", PAIRS)
-def test_cupy_computes_what_numpy_computes(name, cupy):
+def test_cupy_agrees_with_numpy(name, cupy):
     results = []
     for xp in (np, cupy):
         forward, backward, args = prepare(name, xp, "float64")

@@ -1,5 +1,5 @@
-"""Convolution, GroupNorm, weight standardisation, ReLU and pooling: by hand, by PyTorch, by
-finite differences."""
+"""Convolution, GroupNorm, weight standardization, ReLU and pooling, against hand calculations,
+PyTorch and finite differences."""
 
 import importlib
 import math
@@ -32,7 +32,7 @@ paddings = st.integers(0, 2)
 
 
 def by_loops(x, weight, stride, padding):
-    """Convolution, a number at a time."""
+    """Convolution, one number at a time."""
     B, H, W, _ = x.shape
     kh, kw, _, O = weight.shape  # noqa: E741
     rows, columns = (H + 2 * padding - kh) // stride + 1, (W + 2 * padding - kw) // stride + 1
@@ -52,7 +52,7 @@ def test_convolution_is_the_sum_over_windows(B, H, W, I, O, kh, kw, s, p):  # no
     np.testing.assert_allclose(y, by_loops(x, weight, s, p), atol=1e-12)
 
 
-def test_windows_move_by_one_and_there_is_no_padding_unless_told_otherwise():
+def test_the_default_stride_is_one_and_there_is_no_padding():
     x, weight = draw(0, 2, 5, 6, 3), draw(1, 2, 3, 3, 4)
     y, _ = conv2d_forward(x, weight)
     np.testing.assert_allclose(y, by_loops(x, weight, 1, 0), atol=1e-12)
@@ -63,14 +63,14 @@ def test_windows_move_by_one_and_there_is_no_padding_unless_told_otherwise():
 
 
 @given(B=sizes, H=sizes, W=sizes, k=sizes, s=strides, p=paddings, seed=seeds)
-def test_convolutions_gradients(B, H, W, k, s, p, seed):
+def test_gradients_of_convolution(B, H, W, k, s, p, seed):
     assume(k <= min(H, W) + 2 * p)
     inputs = {"x": draw(seed, B, H, W, 3), "weight": draw(seed + 1, k, k, 3, 2)}
     assert_right_gradients(conv2d_forward, conv2d_backward, inputs, s, p)
 
 
 @given(B=sizes, H=sizes, W=sizes, G=sizes, D=sizes, seed=seeds)
-def test_groupnorms_gradients(B, H, W, G, D, seed):
+def test_gradients_of_groupnorm(B, H, W, G, D, seed):
     assume(H * W * D > 1)
     C = G * D
     inputs = {"x": draw(seed, B, H, W, C), "gamma": draw(seed, C), "beta": draw(seed + 1, C)}
@@ -78,14 +78,14 @@ def test_groupnorms_gradients(B, H, W, G, D, seed):
 
 
 @given(k=sizes, I=sizes, O=sizes, seed=seeds)
-def test_standardizations_gradients(k, I, O, seed):  # noqa: E741
-    assume(k * I > 2)  # of two numbers, what is left is their order alone
+def test_gradients_of_standardization(k, I, O, seed):  # noqa: E741
+    assume(k * I > 2)  # of two numbers, only their order would be left
     inputs = {"weight": draw(seed, k, 1, I, O)}
     assert_right_gradients(standardize_forward, standardize_backward, inputs)
 
 
 @given(B=sizes, H=sizes, W=sizes, k=sizes, s=strides, p=paddings, seed=seeds)
-def test_poolings_gradients(B, H, W, k, s, p, seed):
+def test_gradients_of_max_pooling(B, H, W, k, s, p, seed):
     assume(2 * p <= k <= min(H, W) + 2 * p)
     x = {"x": draw(seed, B, H, W, 2)}
     assert_right_gradients(max_pool_forward, max_pool_backward, x, k, s, p)
@@ -110,7 +110,7 @@ def test_relu_by_hand():
     np.testing.assert_array_equal(relu_backward(np.array([5.0, 5.0, 5.0]), cache), [0, 0, 5])
 
 
-def test_the_first_of_equals_wins():
+def test_the_first_of_equal_maxima_gets_the_gradient():
     y, cache = max_pool_forward(np.ones((1, 2, 2, 1)), 2, 2)
     assert y.item() == 1
     dx = max_pool_backward(np.full((1, 1, 1, 1), 7.0), cache)
@@ -124,7 +124,7 @@ def test_sequence_pooling_of_equal_scores_is_the_mean():
 
 
 @pytest.mark.parametrize("images_at_a_time", [1, 2, 3])
-def test_the_number_of_images_at_a_time_changes_nothing(images_at_a_time, monkeypatch):
+def test_the_number_of_images_at_a_time_does_not_matter(images_at_a_time, monkeypatch):
     x, weight = draw(0, 5, 4, 6, 3), draw(1, 2, 3, 3, 2)
     y, cache = conv2d_forward(x, weight, 1, 1)
     dy = draw(2, *y.shape)
@@ -142,7 +142,7 @@ def test_the_number_of_images_at_a_time_changes_nothing(images_at_a_time, monkey
     assert len(list(conv2d.a_few_images(view))) == 5, "at least one"
 
 
-def test_what_does_not_fit_is_told():
+def test_shapes_that_do_not_fit_are_refused():
     x = draw(0, 1, 2, 5, 4)
     with pytest.raises(UserError, match="3×3 does not fit into 2×5"):
         conv2d_forward(x, draw(1, 3, 3, 4, 1))
@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_told():
         groupnorm_forward(x, np.ones(4), np.ones(4), 3)
 
 
-def test_nothing_given_is_changed_and_float32_stays():
+def test_arguments_are_not_modified_and_float32_is_kept():
     x, weight = draw(0, 2, 5, 5, 4).astype("f4"), draw(1, 3, 3, 4, 2).astype("f4")
     before = x.copy(), weight.copy()
     y, cache = conv2d_forward(x, weight, 1, 1)
@@ -169,7 +169,7 @@ def test_nothing_given_is_changed_and_float32_stays():
 
 
 def to_torch(torch, x):
-    """(B, H, W, C) -> (B, C, H, W), which learns."""
+    """(B, H, W, C) -> (B, C, H, W), with requires_grad."""
     return torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_()
 
 
@@ -223,7 +223,7 @@ def test_pytorch_agrees_on_standardization():
 @pytest.mark.parametrize(("size", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 1)])
 def test_pytorch_agrees_on_max_pooling(size, stride, padding):
     torch = pytest.importorskip("torch")
-    x = np.round(draw(0, 3, 7, 8, 4), 1)  # equal numbers in some windows
+    x = np.round(draw(0, 3, 7, 8, 4), 1)  # some windows contain equal numbers
     y, cache = max_pool_forward(x, size, stride, padding)
     dy = draw(1, *y.shape)
     tx = to_torch(torch, x)
@@ -234,7 +234,7 @@ def test_pytorch_agrees_on_max_pooling(size, stride, padding):
 
 
 def test_the_variance_has_no_cancellation():
-    """A large common offset, in float32, leaves the normalised numbers right."""
+    """A large common offset in float32 leaves the normalized numbers accurate."""
     x = (draw(0, 1, 8, 8, 4) + 1000.0).astype(np.float32)
     y, _ = groupnorm_forward(x, np.ones(4, np.float32), np.zeros(4, np.float32), 2)
     exact, _ = groupnorm_forward(x.astype(float), np.ones(4), np.zeros(4), 2)

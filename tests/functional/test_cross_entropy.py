@@ -34,7 +34,7 @@ def test_gradients(targets, B, K, smoothing, seed):
 
 
 @given(sizes, sizes, smoothings, seeds)
-def test_it_is_the_formula(B, K, smoothing, seed):
+def test_it_agrees_with_the_formula(B, K, smoothing, seed):
     logits, targets = draw(seed, B, K), hard(seed, B, K)
     loss, _ = cross_entropy_forward(logits, targets, smoothing)
     expected = 0.0
@@ -47,7 +47,7 @@ def test_it_is_the_formula(B, K, smoothing, seed):
 
 
 @given(sizes, sizes, smoothings, seeds)
-def test_one_hot_targets_are_the_classes(B, K, smoothing, seed):
+def test_one_hot_targets_are_equivalent_to_classes(B, K, smoothing, seed):
     logits, targets = draw(seed, B, K), hard(seed, B, K)
     one_hot = np.eye(K)[targets]
     loss, cache = cross_entropy_forward(logits, targets, smoothing)
@@ -76,7 +76,7 @@ def test_the_loss_is_a_mean_over_the_batch():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_logits_of_ten_thousand_neither_overflow_nor_become_infinite(dtype):
+def test_logits_of_ten_thousand_do_not_overflow(dtype):
     logits = np.array([[1e4, -1e4], [-1e4, 1e4]], dtype)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         right, _ = cross_entropy_forward(logits, np.array([0, 1]))
@@ -85,7 +85,7 @@ def test_logits_of_ten_thousand_neither_overflow_nor_become_infinite(dtype):
     assert np.isfinite(cross_entropy_backward(1.0, cache)).all()
 
 
-def test_each_row_takes_its_own_maximum():
+def test_each_row_uses_its_own_maximum():
     logits = draw(0, 3, 3) + np.array([[1e4], [0.0], [-1e4]])
     loss, _ = cross_entropy_forward(logits, np.arange(3))
     expected, _ = cross_entropy_forward(draw(0, 3, 3), np.arange(3))

@@ -14,8 +14,8 @@ def test_gradients(B, T, C, seed):
     assert_right_gradients(drop_path_forward, drop_path_backward, inputs, mask)
 
 
-def test_an_images_branch_is_dropped_or_raised_as_a_whole():
-    branch = draw(0, 3, 3, 3)  # equal sides: a mask on another axis would not show in the shape
+def test_the_branch_of_an_image_is_dropped_or_scaled_as_a_whole():
+    branch = draw(0, 3, 3, 3)  # equal lengths: a mask on the wrong axis would not change the shape
     out, _ = drop_path_forward(branch, np.array([0.0, 2.0, 1.0]))
     np.testing.assert_array_equal(out[0], np.zeros((3, 3)))
     np.testing.assert_array_equal(out[1], 2.0 * branch[1])

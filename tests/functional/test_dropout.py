@@ -19,7 +19,7 @@ def test_gradients(shape, rate, seed):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-def test_the_rate_is_dropped_and_the_mean_stays(rate, dtype):
+def test_the_given_rate_is_dropped_and_the_mean_is_kept(rate, dtype):
     mask = dropout_mask(np.random.default_rng(0).random(100_000).astype(dtype), rate)
     assert mask.dtype == dtype
     assert np.unique(mask).tolist() == pytest.approx([0.0, 1.0 / (1.0 - rate)])
@@ -32,13 +32,13 @@ def test_rate_zero_drops_nothing():
     assert dropout_mask(uniform, 0.0).tolist() == [1.0, 1.0, 1.0]
 
 
-def test_a_number_is_kept_where_its_draw_lies_below_the_share_kept():
+def test_a_number_is_kept_if_its_draw_is_below_the_keep_probability():
     uniform = np.array([0.0, 0.5, np.nextafter(0.75, 0.0), 0.75, 0.9])
     kept = 1.0 / 0.75
     assert dropout_mask(uniform, 0.25).tolist() == [kept, kept, kept, 0.0, 0.0]
 
 
-def test_what_is_dropped_gets_no_gradient():
+def test_dropped_numbers_get_no_gradient():
     mask = np.array([0.0, 2.0, 2.0, 0.0])
     y, cache = dropout_forward(np.array([1.0, 2.0, 3.0, 4.0]), mask)
     assert y.tolist() == [0.0, 4.0, 6.0, 0.0]

@@ -1,4 +1,4 @@
-"""Attention in blocks against attention in one piece."""
+"""Attention in blocks against attention computed at once."""
 
 import tracemalloc
 
@@ -25,7 +25,7 @@ few = st.integers(1, 3)
 
 @pytest.fixture(autouse=True, scope="module")
 def small_blocks():
-    """Of 2 queries and 3 keys, so that some are full, some are not, and there are several."""
+    """Blocks of 2 queries and 3 keys, so there are several, some full and some partial."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flash_attention, "QUERIES", 2)
         patch.setattr(flash_attention, "KEYS", 3)
@@ -37,13 +37,13 @@ def heads(seed, B, H, T, D, queries=None):
 
 
 @given(few, few, st.integers(1, 8), st.integers(1, 4), seeds)
-def test_it_is_attention(B, H, T, D, seed):
+def test_it_agrees_with_attention(B, H, T, D, seed):
     q, k, v = heads(seed, B, H, T, D)
     out, cache = flash_attention_forward(q, k, v)
     expected, whole = attention_forward(q, k, v)
     np.testing.assert_allclose(out, expected, atol=1e-13)
     np.testing.assert_allclose(cache.probs, whole.probs, atol=1e-13)
-    assert np.shares_memory(merge_heads(out), out)  # nothing is copied
+    assert np.shares_memory(merge_heads(out), out)  # no copies
     dout, dprobs = draw(seed + 3, *out.shape), np.empty((2, B, H, T, T))
     found = flash_attention_backward(dout, cache, dprobs=dprobs[0])
     right = attention_backward(dout, whole, dprobs=dprobs[1])
@@ -72,7 +72,7 @@ def test_fewer_queries_than_keys():
 
 @pytest.mark.parametrize("largest", [0, 4, 6], ids=["first block", "second", "last"])
 def test_large_scores_do_not_overflow(largest):
-    """exp(1000) is infinite, and of exp(-1000) nothing is left: wherever the largest score is."""
+    """exp(1000) overflows and exp(-1000) underflows, wherever the largest score is."""
     q, k, v = (x.astype(np.float32) for x in heads(1, 1, 1, 7, 4))
     k[0, 0, largest] = 1000 * q[0, 0, 0]
     out, cache = flash_attention_forward(q, k, v)
@@ -84,7 +84,7 @@ def test_large_scores_do_not_overflow(largest):
         assert relative_error(one, other) < 1e-4
 
 
-def test_gradients_go_into_the_given_arrays():
+def test_gradients_are_written_into_given_arrays():
     q, k, v = heads(2, 2, 3, 8, 4)
     out, cache = flash_attention_forward(q, k, v)
     given_arrays = tuple(np.full_like(x, np.nan) for x in (q, k, v))
@@ -109,7 +109,7 @@ def gradients_of(model, images):
     return model.flat.grad.copy(), dprobs
 
 
-def test_a_model_takes_blocks_for_many_tokens_and_computes_the_same(monkeypatch):
+def test_a_model_uses_blocks_for_many_tokens_with_the_same_result(monkeypatch):
     model, images = model_of((4, 5)), draw(4, 2, 3, 4, 5)
     _, whole = model.forward(images)
     assert not isinstance(whole.blocks[0].attn.attention, FlashAttentionCache)
@@ -127,8 +127,8 @@ def test_a_model_takes_blocks_for_many_tokens_and_computes_the_same(monkeypatch)
 
 
 @pytest.mark.parametrize("options", [{"attn_dropout": 0.2}, {"pos_embed": "relative"}], ids=str)
-def test_what_adds_to_the_map_keeps_it(options, monkeypatch):
-    """A mask or a bias has T × T numbers of its own."""
+def test_options_that_add_to_the_map_need_the_whole_map(options, monkeypatch):
+    """A mask or a bias itself has T × T numbers."""
     monkeypatch.setattr(attention, "KEYS", 3)
     _, cache = model_of((3, 3), **options).forward(
         draw(4, 1, 3, 3, 3), train=True, stream=minivit.backend.RandomStream(0)
@@ -136,7 +136,7 @@ def test_what_adds_to_the_map_keeps_it(options, monkeypatch):
     assert not isinstance(cache.blocks[0].attn.attention, FlashAttentionCache)
 
 
-def test_memory_grows_with_the_tokens_and_not_with_their_square(monkeypatch):
+def test_memory_grows_linearly_with_the_number_of_tokens(monkeypatch):
     monkeypatch.setattr(flash_attention, "QUERIES", 64)
     monkeypatch.setattr(flash_attention, "KEYS", 64)
     peaks = []

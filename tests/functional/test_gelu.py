@@ -50,7 +50,7 @@ POINTS = np.concatenate(
 
 
 def worst_erf_error(z):
-    with np.errstate(over="ignore"):  # powers past the largest number: their tanh is 1
+    with np.errstate(over="ignore"):  # where the power overflows, tanh is 1
         found = erf(z)
     expected = np.array([math.erf(float(number)) for number in z])
     assert found.dtype == z.dtype
@@ -59,12 +59,12 @@ def worst_erf_error(z):
 
 
 @pytest.mark.parametrize("dtype", RELATIVE_ERROR)
-def test_erf_is_the_error_function(dtype):
+def test_erf_agrees_with_the_error_function(dtype):
     assert worst_erf_error(POINTS.astype(dtype)) <= RELATIVE_ERROR[dtype]
 
 
 @given(st.lists(st.floats(-12.0, 12.0, allow_subnormal=False), min_size=1, max_size=50))
-def test_erf_of_any_number(numbers):
+def test_erf_is_accurate_for_any_number(numbers):
     z = np.array(numbers)
     assert worst_erf_error(z) <= RELATIVE_ERROR["float64"]
     z32 = z.astype("float32")
@@ -73,7 +73,7 @@ def test_erf_of_any_number(numbers):
 
 
 @pytest.mark.parametrize("dtype", RELATIVE_ERROR)
-def test_erf_at_its_ends(dtype):
+def test_erf_at_its_limits(dtype):
     with np.errstate(over="ignore"):
         found = erf(np.array([0.0, -0.0, np.inf, -np.inf, 1e30, -1e30, np.nan], dtype))
     assert found[:6].tolist() == [0.0, 0.0, 1.0, -1.0, 1.0, -1.0]
@@ -81,7 +81,7 @@ def test_erf_at_its_ends(dtype):
 
 
 @pytest.mark.parametrize("dtype", RELATIVE_ERROR)
-def test_erf_is_odd_and_never_beyond_one(dtype):
+def test_erf_is_odd_and_at_most_one(dtype):
     z = np.linspace(0.0, 12.0, 5001).astype(dtype)
     np.testing.assert_array_equal(erf(-z), -erf(z))
     assert (erf(z) <= 1.0 + 1e-15).all()
@@ -95,14 +95,14 @@ def test_gradients(forward, backward, slowly, axes, seed):
 
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-6), ("float64", 1e-13)])
 @pytest.mark.parametrize(("forward", "backward", "slowly"), PAIRS)
-def test_it_is_the_formula(forward, backward, slowly, dtype, error):
+def test_it_agrees_with_the_formula(forward, backward, slowly, dtype, error):
     x = np.linspace(-8.0, 8.0, 1001).astype(dtype)
     expected = [slowly(float(number)) for number in x]
     np.testing.assert_allclose(forward(x)[0], expected, rtol=error, atol=error)
 
 
 @pytest.mark.parametrize(("forward", "backward", "slowly"), PAIRS)
-def test_large_numbers_pass_and_large_negative_ones_do_not(forward, backward, slowly):
+def test_large_numbers_pass_and_large_negative_ones_give_zero(forward, backward, slowly):
     y, cache = forward(np.array([-100.0, 0.0, 100.0]))
     slope = backward(np.ones(3), cache)
     np.testing.assert_allclose(y, [0.0, 0.0, 100.0], atol=1e-12)
@@ -116,7 +116,7 @@ def test_the_two_forms_differ_by_less_than_a_thousandth_but_do_differ():
 
 
 @pytest.mark.parametrize(("forward", "backward", "slowly"), PAIRS)
-def test_the_size_of_the_blocks_changes_nothing(forward, backward, slowly, monkeypatch):
+def test_the_block_size_does_not_matter(forward, backward, slowly, monkeypatch):
     x = draw(0, 5, 7, 9)
     whole = forward(x)
     monkeypatch.setattr(importlib.import_module("minivit.backend.blocks"), "BLOCK", 8)
@@ -130,8 +130,8 @@ def test_the_size_of_the_blocks_changes_nothing(forward, backward, slowly, monke
     ids=["gelu", "gelu_tanh", "quick_gelu"],
 )
 @pytest.mark.parametrize("dtype", RELATIVE_ERROR)
-def test_without_a_cache_it_is_the_same(forward, alone, dtype):
-    x = 3.0 * draw(1, 70, 1000).astype(dtype)  # more than a block
+def test_the_result_without_a_cache_is_the_same(forward, alone, dtype):
+    x = 3.0 * draw(1, 70, 1000).astype(dtype)  # more than one block
     y = alone(x)
     np.testing.assert_array_equal(y, forward(x)[0])
     assert y.dtype == x.dtype
@@ -143,14 +143,14 @@ def test_without_a_cache_it_is_the_same(forward, alone, dtype):
     ids=["gelu_tanh", "quick_gelu"],
 )
 def test_the_negative_tail_does_not_cancel(forward, slowly):
-    """(1 + tanh u) / 2 would be 0 from x = -5 on."""
+    """Computed directly, (1 + tanh u) / 2 would be 0 for all x below -5."""
     x = np.linspace(-4.5, -0.5, 401, dtype="float32")
     expected = [slowly(number) for number in x.astype(float)]
     np.testing.assert_allclose(forward(x)[0], expected, rtol=2e-5)
 
 
 @pytest.mark.parametrize(("forward", "backward", "slowly"), PAIRS)
-def test_far_out_there_is_no_warning(forward, backward, slowly):
+def test_extreme_inputs_cause_no_warning(forward, backward, slowly):
     x = np.array([-1e30, -1e4, -20.0, 20.0, 1e4, 1e15], "float32")
     with np.errstate(all="ignore"), np.errstate(over="raise"):
         y, _ = forward(x)

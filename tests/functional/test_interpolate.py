@@ -20,7 +20,7 @@ def test_gradients(mode, B, h, w, H, W, C, seed):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_to_the_same_grid_it_is_the_identity_to_the_bit(mode, dtype):
+def test_on_the_same_grid_it_is_exactly_the_identity(mode, dtype):
     x = draw(0, 2, 7, 5, 3).astype(dtype)
     y, _ = interpolate_forward(x, (7, 5), mode)
     assert y.dtype == x.dtype
@@ -35,7 +35,7 @@ def test_bilinear_by_hand():
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("new", "old"), [(12, 8), (5, 8), (1, 3), (9, 1), (24, 14)])
-def test_constants_stay_and_ends_mirror(mode, new, old):
+def test_constants_are_kept_and_the_ends_are_symmetric(mode, new, old):
     matrix = interpolation_matrix(new, old, mode)
     np.testing.assert_allclose(matrix.sum(1), 1.0)
     np.testing.assert_allclose(matrix[::-1, ::-1], matrix, atol=1e-12)
@@ -54,7 +54,7 @@ def test_pytorch_agrees(mode, size):
     assert relative_error(interpolate_backward(dy, cache), theirs.grad.permute(0, 2, 3, 1)) <= 1e-9
 
 
-def test_what_cannot_be_is_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(UserError, match="bilinear, bicubic"):
         interpolation_matrix(2, 2, "nearest")
     with pytest.raises(UserError, match="at least 1"):

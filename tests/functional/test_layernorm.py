@@ -1,4 +1,4 @@
-"""Layer normalisation."""
+"""Layer normalization."""
 
 import math
 
@@ -20,7 +20,7 @@ def test_gradients(axes, C, seed):
 
 
 @given(leading, st.integers(2, 9), seeds)
-def test_it_is_the_formula_token_by_token(axes, C, seed):
+def test_it_agrees_with_the_formula_token_by_token(axes, C, seed):
     x, gamma, beta = draw(seed, *axes, C), draw(seed, C), draw(seed + 1, C)
     y, _ = layernorm_forward(x, gamma, beta)
     for place in np.ndindex(*axes):
@@ -32,9 +32,9 @@ def test_it_is_the_formula_token_by_token(axes, C, seed):
             assert y[place][c] == pytest.approx(expected, abs=1e-9)
 
 
-def test_every_token_is_normalised_by_itself():
+def test_every_token_is_normalized_independently():
     x = draw(0, 3, 4, 16)
-    x[1] *= 100.0  # neither another token's scale nor another image's may matter
+    x[1] *= 100.0  # the scale of another token or image must not matter
     x[:, 2] += 50.0
     y, _ = layernorm_forward(x, np.ones(16), np.zeros(16))
     np.testing.assert_allclose(y.mean(-1), 0.0, atol=1e-9)
@@ -54,8 +54,8 @@ def test_float32_tokens_far_from_zero_keep_their_variance():
     np.testing.assert_allclose(y, expected, atol=1e-3)
 
 
-def test_gamma_stands_inside_the_means_of_backward():
-    """The gradient that reaches x̂ has neither a mean nor a part along x̂: gamma comes first."""
+def test_gamma_is_inside_the_means_of_backward():
+    """dx has zero mean and no component along x̂, but only if dy is multiplied by gamma first."""
     x, gamma, dy = draw(0, 6, 8), draw(1, 8), draw(2, 6, 8)
     _, cache = layernorm_forward(x, gamma, np.zeros(8), eps=0.0)
     dx, _, _ = layernorm_backward(dy, cache)

@@ -33,7 +33,7 @@ def test_every_output_is_a_weighted_sum(axes, fan_in, fan_out, seed):
         assert y[place] == pytest.approx(expected, abs=1e-12)
 
 
-def test_weights_are_stored_in_out():
+def test_weights_are_stored_as_in_out():
     x, weight = np.array([[1.0, 10.0]]), np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     y, _ = linear_forward(x, weight, np.array([0.5, 0.0, 0.0]))
     assert y.tolist() == [[41.5, 52.0, 63.0]]

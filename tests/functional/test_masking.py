@@ -1,4 +1,4 @@
-"""Hiding patches: shares, known answers, gradients."""
+"""Corrupting patches: proportions, known answers, gradients."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_gradients(B, N, C, seed):
     assert_right_gradients(take_tokens_forward, take_tokens_backward, tokens, hidden.chosen)
 
 
-def test_half_are_corrupted_of_those_80_percent_masked_10_swapped_10_kept():
+def test_half_are_corrupted_80_percent_of_them_masked_10_swapped_10_kept():
     B, N = 400, 64
     hidden = corruption(uniform(B, N))
     assert hidden.chosen.shape == (B, 32)
@@ -46,7 +46,7 @@ def test_half_are_corrupted_of_those_80_percent_masked_10_swapped_10_kept():
     assert corrupted.mean(0).std() < 0.05, "every place is hidden about as often"
 
 
-def test_each_image_hides_other_patches():
+def test_each_image_hides_different_patches():
     chosen = corruption(uniform(5, 64)).chosen
     assert len({tuple(rows) for rows in chosen}) == 5
     assert (np.diff(chosen) > 0).all()
@@ -54,7 +54,7 @@ def test_each_image_hides_other_patches():
 
 def test_corrupt_by_hand():
     x = np.array([[[1.0], [2.0], [3.0]]])
-    selection = np.array([[[0, 0, 1], [0, 0, 0], [0, 0, 1]]], float)  # 0 becomes 2, 1 is masked
+    selection = np.array([[[0, 0, 1], [0, 0, 0], [0, 0, 1]]], float)  # patch 0 is replaced by 2, patch 1 is masked
     masked = np.array([[0.0, 1.0, 0.0]])
     y, cache = corrupt_forward(x, np.array([[[9.0]]]), selection, masked)
     np.testing.assert_array_equal(y[0, :, 0], [3, 9, 3])
@@ -63,12 +63,12 @@ def test_corrupt_by_hand():
     assert dmask.item() == 20
 
 
-def test_half_of_the_patches_are_corrupted_but_at_least_one():
+def test_half_of_the_patches_and_at_least_one_are_corrupted():
     numbers = [corruption(uniform(1, N)).chosen.shape[1] for N in range(1, 9)]
-    assert numbers == [1, 1, 2, 2, 2, 3, 4, 4]  # a half is rounded to the even number
+    assert numbers == [1, 1, 2, 2, 2, 3, 4, 4]  # halves are rounded to even
 
 
-def test_of_equal_numbers_the_first_is_the_smaller():
+def test_ties_are_broken_by_position():
     numbers = np.zeros((1, 3, 200))
     numbers[0, 0] = np.arange(200) % 3 / 3.0  # all 67 zeros are chosen, and 33 of the thirds
     thirds = range(1, 200, 3)
@@ -76,7 +76,7 @@ def test_of_equal_numbers_the_first_is_the_smaller():
     assert corruption(numbers).chosen[0].tolist() == expected
 
 
-def test_one_patch_alone_is_still_corrupted():
+def test_a_single_patch_is_still_corrupted():
     hidden = corruption(uniform(3, 1))
     assert hidden.chosen.tolist() == [[0]] * 3
 
@@ -90,10 +90,10 @@ def test_float32_stays_float32():
 
 
 @pytest.mark.parametrize("N", [2, 3, 5])
-def test_any_other_patch_may_come_instead_but_never_the_same(N):
-    """Whatever number is drawn, 0 and almost 1 included."""
+def test_a_patch_may_be_swapped_with_any_patch_but_itself(N):
+    """For any number drawn, including 0 and almost 1."""
     instead = np.append(np.linspace(0.0, 1.0, 60, endpoint=False), np.nextafter(1.0, 0.0))
-    numbers = np.full((len(instead), 3, N), 0.85)  # all of the corrupted are swapped
+    numbers = np.full((len(instead), 3, N), 0.85)  # all corrupted patches are swapped
     numbers[:, 2] = instead[:, None]
     hidden = corruption(numbers)
     assert not hidden.masked.any()
@@ -102,12 +102,12 @@ def test_any_other_patch_may_come_instead_but_never_the_same(N):
         assert set(sources) == set(range(N)) - {patch}
 
 
-def test_what_happens_depends_on_where_the_number_lies():
-    """Below 0.8 the mask, from there another patch, from 0.9 the patch itself."""
+def test_the_drawn_number_decides_what_happens():
+    """Below 0.8 the patch is masked, below 0.9 swapped, and otherwise kept."""
     numbers = np.zeros((4, 3, 4))
     numbers[:, 0] = [0.3, 0.1, 0.4, 0.2]  # patches 1 and 3 are corrupted
     numbers[:, 1] = np.array([0.79, 0.8, 0.89, 0.9])[:, None]
-    numbers[:, 2] = 0.9  # of 1, 2 or 3 places further: 3, which is one before
+    numbers[:, 2] = 0.9  # the offset is 1, 2 or 3: here 3, which is one position back
     hidden = corruption(numbers)
     assert hidden.chosen.tolist() == [[1, 3]] * 4
     assert hidden.masked.tolist() == [[0, 1, 0, 1], *[[0] * 4] * 3]

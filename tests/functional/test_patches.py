@@ -1,4 +1,4 @@
-"""Images into patches and back."""
+"""Images to patches and back."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ few = st.integers(1, 3)
 
 
 def patchify_slowly(images, P):
-    """Number by number: patch (row, column), then pixel (row, column), then channel."""
+    """One number at a time: patch (row, column), then pixel (row, column), then channel."""
     B, C, H, W = images.shape
     patches = np.empty((B, H // P * (W // P), P * P * C))
     for b, c, i, j in np.ndindex(B, C, H, W):
@@ -28,12 +28,12 @@ def patchify_slowly(images, P):
 
 
 @given(few, few, few, few, few, seeds)
-def test_patchify_is_the_slow_loop(B, C, rows, columns, P, seed):
+def test_patchify_agrees_with_a_slow_loop(B, C, rows, columns, P, seed):
     images = draw(seed, B, C, rows * P, columns * P)
     np.testing.assert_array_equal(patchify_forward(images, P)[0], patchify_slowly(images, P))
 
 
-def test_patch_order_on_an_image_that_can_be_read():
+def test_the_order_of_patches_in_a_readable_example():
     red = np.arange(8).reshape(2, 4)
     images = np.stack([red, red + 100])[None]  # two channels, 2×4 pixels
     patches, _ = patchify_forward(images, 2)
@@ -80,6 +80,6 @@ def test_patches_that_do_not_fill_the_image_are_refused(shape):
 
 
 @pytest.mark.parametrize("size", [(5, 4), (4, 5)])
-def test_patches_for_sides_that_they_do_not_divide_are_refused(size):
+def test_image_sides_not_divisible_by_the_patch_size_are_refused(size):
     with pytest.raises(UserError, match="do not fill"):
         unpatchify_forward(np.zeros((1, 4, 12)), 2, size)

@@ -38,7 +38,7 @@ def test_the_column_is_in_the_first_half_and_the_row_in_the_second(height, width
 
 
 @given(sizes, sizes, st.sampled_from([4, 8, 64]))
-def test_no_two_places_look_the_same(height, width, dim):
+def test_no_two_positions_have_the_same_embedding(height, width, dim):
     table = sincos_2d(height, width, dim)
     assert table.shape == (height * width, dim)
     distance = np.abs(table[:, None] - table[None]).max(-1)
@@ -46,6 +46,6 @@ def test_no_two_places_look_the_same(height, width, dim):
 
 
 @pytest.mark.parametrize("dim", [2, 6, 13])
-def test_a_width_that_four_does_not_divide_is_refused(dim):
+def test_a_width_not_divisible_by_four_is_refused(dim):
     with pytest.raises(UserError, match=f"found {dim}"):
         sincos_2d(2, 2, dim)

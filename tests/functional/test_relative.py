@@ -1,4 +1,4 @@
-"""Relative positions: by hand, by PyTorch, by finite differences."""
+"""Relative positions, against hand calculations, PyTorch and finite differences."""
 
 import math
 
@@ -36,7 +36,7 @@ def test_each_score_is_the_query_times_its_offsets_embedding(class_token):
         assert not bias[:, :, :, 0].any()
 
 
-def test_offsets_say_how_far_and_where():
+def test_offsets_encode_distance_and_direction():
     offsets = relative_offsets(3, 4)
     assert offsets.shape == (12, 12)
     assert sorted(set(offsets.ravel())) == list(range(5 * 7)), "every offset occurs"

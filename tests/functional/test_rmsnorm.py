@@ -20,7 +20,7 @@ def test_gradients(axes, C, seed):
 
 
 @given(leading, st.integers(1, 9), seeds)
-def test_it_is_the_formula_token_by_token(axes, C, seed):
+def test_it_agrees_with_the_formula_token_by_token(axes, C, seed):
     x, gamma = draw(seed, *axes, C), draw(seed + 1, C)
     y, _ = rmsnorm_forward(x, gamma, 1e-3)
     for place in np.ndindex(*axes):
@@ -30,7 +30,7 @@ def test_it_is_the_formula_token_by_token(axes, C, seed):
             assert y[place][c] == pytest.approx(gamma[c] * token[c] / rms, abs=1e-12)
 
 
-def test_of_tokens_with_mean_zero_it_is_layernorm():
+def test_for_tokens_with_mean_zero_it_equals_layernorm():
     x = draw(0, 3, 4, 8)
     x -= x.mean(-1, keepdims=True)
     gamma = draw(1, 8)

@@ -1,4 +1,4 @@
-"""Rotary positions: by hand, as complex numbers, by timm, by finite differences."""
+"""Rotary positions, against hand calculations, complex numbers, timm and finite differences."""
 
 import cmath
 import math
@@ -17,7 +17,7 @@ def pairs_of(D: int, half: bool) -> list[tuple[int, int]]:
 
 
 def axial_by_loops(rows, columns, D, theta, scale=(1.0, 1.0), columns_first=False):
-    """The angles of each patch, a number at a time."""
+    """The angles of each patch, one number at a time."""
     angles = np.empty((rows * columns, D))
     for row, column in np.ndindex(rows, columns):
         places = [row * scale[0], column * scale[1]]
@@ -44,7 +44,7 @@ def test_gradients(B, H, N, prefix, pairs, half, seed):
 
 @pytest.mark.parametrize("prefix", [0, 1, 3])
 @pytest.mark.parametrize("half", [False, True])
-def test_each_pair_is_a_complex_number_that_is_turned(half, prefix):
+def test_each_pair_is_rotated_like_a_complex_number(half, prefix):
     N, D = 4, 6
     x, angles = draw(0, 2, 3, prefix + N, D), np.empty((N, D))
     for number, (first, second) in enumerate(pairs_of(D, half)):
@@ -63,7 +63,7 @@ def test_each_pair_is_a_complex_number_that_is_turned(half, prefix):
 @pytest.mark.parametrize(
     ("angles", "half"), [(rotary_axial(4, 5, 8, 50.0), False), (rotary_dinov3(4, 5, 8, 50.0), True)]
 )
-def test_a_score_depends_on_how_far_apart_two_patches_are(angles, half):
+def test_a_score_depends_on_the_offset_between_two_patches(angles, half):
     rows, columns = 4, 5
     q, k = (np.broadcast_to(draw(i, 8), (1, 1, rows * columns, 8)) for i in range(2))
     (q, _), (k, _) = (rotary_forward(x, *angles, half) for x in (q, k))
@@ -83,7 +83,7 @@ def test_axial_angles_by_hand():
 
 
 @given(rows=sizes, columns=sizes, quarter=sizes, theta=st.floats(2.0, 1e4), first=st.booleans())
-def test_axial_angles_are_the_formula(rows, columns, quarter, theta, first):
+def test_axial_angles_agree_with_the_formula(rows, columns, quarter, theta, first):
     D = 4 * quarter
     for reference, scale in ((None, (1.0, 1.0)), (7, (7 / rows, 7 / columns))):
         found = rotary_axial(rows, columns, D, theta, reference, first)
@@ -91,14 +91,14 @@ def test_axial_angles_are_the_formula(rows, columns, quarter, theta, first):
         np.testing.assert_allclose(found, (np.cos(angles), np.sin(angles)), atol=1e-12)
 
 
-def test_rows_come_first_unless_told_otherwise():
+def test_rows_come_first_by_default():
     np.testing.assert_array_equal(
         rotary_axial(2, 3, 8, 10.0), rotary_axial(2, 3, 8, 10.0, None, columns_first=False)
     )
 
 
 @pytest.mark.parametrize(("rows", "columns", "D"), [(1, 1, 4), (3, 5, 24), (14, 7, 64)])
-def test_dinov3_angles_are_the_formula_with_places_and_periods_in_float32(rows, columns, D):
+def test_dinov3_angles_agree_with_the_formula_in_float32(rows, columns, D):
     f = np.float32
     cos, sin = rotary_dinov3(rows, columns, D, 100.0)
     assert cos.dtype == sin.dtype == np.float64
@@ -117,7 +117,7 @@ def test_dinov3_angles_are_the_formula_with_places_and_periods_in_float32(rows, 
             )
 
 
-def test_float32_stays_float32_and_nothing_given_is_changed():
+def test_float32_is_kept_and_arguments_are_not_modified():
     x = draw(0, 1, 2, 5, 8).astype(np.float32)
     cos, sin = (one.astype(np.float32) for one in rotary_axial(2, 2, 8, 10.0))
     before = x.copy()
@@ -128,7 +128,7 @@ def test_float32_stays_float32_and_nothing_given_is_changed():
 
 @pytest.mark.parametrize("columns_first", [False, True])
 @pytest.mark.parametrize("reference", [None, 16])
-def test_timm_turns_alike(reference, columns_first):
+def test_timm_rotates_alike(reference, columns_first):
     torch = pytest.importorskip("torch")
     timm = pytest.importorskip("timm")
     sin, cos = timm.layers.build_rotary_pos_embed(
@@ -149,7 +149,7 @@ def test_timm_turns_alike(reference, columns_first):
     assert relative_error(rotary_forward(x, *found, False)[0], expected) <= 1e-6
 
 
-def test_timm_turns_as_dinov3_alike():
+def test_timm_rotates_alike_for_dinov3():
     torch = pytest.importorskip("torch")
     timm = pytest.importorskip("timm")
     layer = timm.layers.RotaryEmbeddingDinoV3(16, temperature=100.0)

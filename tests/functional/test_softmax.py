@@ -20,7 +20,7 @@ def test_gradients(shape, seed):
 
 
 @given(shapes, seeds)
-def test_it_is_the_formula_row_by_row(shape, seed):
+def test_it_agrees_with_the_formula_row_by_row(shape, seed):
     scores = 3.0 * draw(seed, *shape)
     probs, _ = softmax_forward(scores)
     for row in np.ndindex(*shape[:-1]):
@@ -30,16 +30,16 @@ def test_it_is_the_formula_row_by_row(shape, seed):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @given(shape=shapes, seed=seeds)
-def test_shares_are_positive_and_add_up_to_one(dtype, shape, seed):
+def test_probabilities_are_positive_and_add_up_to_one(dtype, shape, seed):
     probs, _ = softmax_forward(draw(seed, *shape).astype(dtype))
     assert (probs > 0).all()
     np.testing.assert_allclose(probs.sum(-1), 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_maximum_is_each_rows_own(dtype):
-    """With the maximum of another axis, a row far below the largest would become 0/0."""
-    scores = draw(0, 4, 4).astype(dtype)  # square: no shape would give a wrong axis away
+def test_each_row_uses_its_own_maximum(dtype):
+    """With the maximum over another axis, a row far below the largest would become 0/0."""
+    scores = draw(0, 4, 4).astype(dtype)  # square, so a wrong axis would not change the shape
     offsets = np.array([[0.0], [-1e4], [1e4], [300.0]], dtype)
     with np.errstate(all="raise", under="ignore"):
         probs, _ = softmax_forward(scores + offsets)
@@ -48,7 +48,7 @@ def test_the_maximum_is_each_rows_own(dtype):
 
 
 @given(shapes, seeds)
-def test_taking_the_maximum_away_or_not_is_the_same(shape, seed):
+def test_subtracting_the_maximum_does_not_change_the_result(shape, seed):
     scores = 10.0 * draw(seed, *shape).astype("float32")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(softmax, "SAFE", 0.0)
@@ -65,14 +65,14 @@ def test_scores_near_the_limit(largest):
     np.testing.assert_allclose(probs, exact / exact.sum(-1, keepdims=True), rtol=1e-5)
 
 
-def test_no_scores_and_nan():
+def test_infinite_scores_and_nan():
     assert softmax_forward(np.empty((0, 3)))[0].shape == (0, 3)
     probs, _ = softmax_forward(np.array([[np.nan, 0.0], [0.0, 0.0]], "float32"))
     assert np.isnan(probs[0]).all()
     assert probs[1].tolist() == [0.5, 0.5]
 
 
-def test_scores_far_below_zero_do_not_vanish():
+def test_rows_of_very_negative_scores_do_not_vanish():
     probs, _ = softmax_forward(np.full((2, 4), -200, np.float32))
     assert (probs == 0.25).all()
 
@@ -84,7 +84,7 @@ def test_scores_of_ten_thousand_do_not_overflow():
 
 
 @given(shapes, seeds)
-def test_a_gradient_never_pushes_all_scores_the_same_way(shape, seed):
+def test_the_gradient_of_each_row_sums_to_zero(shape, seed):
     _, cache = softmax_forward(draw(seed, *shape))
     dscores = softmax_backward(draw(seed + 1, *shape), cache)
     np.testing.assert_allclose(dscores.sum(-1), 0.0, atol=1e-12)

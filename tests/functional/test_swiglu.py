@@ -1,4 +1,4 @@
-"""Gated units: by hand, by PyTorch, by finite differences."""
+"""Gated units, against hand calculations, PyTorch and finite differences."""
 
 import math
 
@@ -18,7 +18,7 @@ def test_gradients(B, T, F, seed):
 
 
 @given(B=sizes, T=sizes, F=sizes, seed=seeds)
-def test_it_is_the_formula_number_by_number(B, T, F, seed):
+def test_it_agrees_with_the_formula_number_by_number(B, T, F, seed):
     x, dy = 3 * draw(seed, B, T, 2 * F), draw(seed + 1, B, T, F)
     y, cache = swiglu_forward(x)
     dx = swiglu_backward(dy, cache)
@@ -39,7 +39,7 @@ def test_known_answers():
     np.testing.assert_allclose(cache.sigmoid, [0.75, 0.25, 0.5])
 
 
-def test_the_logistic_function_overflows_nowhere():
+def test_the_logistic_function_never_overflows():
     x = np.array([-1e4, -40.0, 0.0, 40.0, 1e4], np.float32)
     with np.errstate(all="raise"):
         np.testing.assert_array_equal(logistic(x), np.float32([0, 0, 0.5, 1, 1]))

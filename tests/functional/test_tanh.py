@@ -15,7 +15,7 @@ def test_gradients(shape, seed):
 
 
 @given(sizes, seeds)
-def test_it_is_the_formula_and_its_derivative_one_minus_its_square(size, seed):
+def test_it_agrees_with_the_formula_and_has_derivative_one_minus_its_square(size, seed):
     x = draw(seed, size)
     y, cache = tanh_forward(x)
     for i in range(size):

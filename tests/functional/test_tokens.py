@@ -25,7 +25,7 @@ def test_gradients(B, T, C, seed):
 
 
 @given(sizes, sizes, sizes, seeds)
-def test_the_class_token_stands_in_front_of_every_image(B, N, C, seed):
+def test_the_class_token_comes_first_in_every_image(B, N, C, seed):
     x, token = draw(seed, B, N, C), draw(seed, 1, 1, C)
     out, _ = class_token_forward(x, token)
     assert out.shape == (B, N + 1, C)
@@ -35,7 +35,7 @@ def test_the_class_token_stands_in_front_of_every_image(B, N, C, seed):
 
 
 @given(sizes, sizes, sizes, seeds)
-def test_what_the_batch_shares_sums_its_gradient_over_the_batch(B, T, C, seed):
+def test_gradients_of_shared_parameters_are_summed_over_the_batch(B, T, C, seed):
     dout = draw(seed, B, T + 1, C)
     _, dcls_token = class_token_backward(dout, None)
     dx, dpos_embed = position_backward(dout, None)
@@ -45,7 +45,7 @@ def test_what_the_batch_shares_sums_its_gradient_over_the_batch(B, T, C, seed):
 
 
 @given(sizes, sizes, sizes, seeds)
-def test_each_place_has_its_own_embedding(B, T, C, seed):
+def test_each_position_has_its_own_embedding(B, T, C, seed):
     x, places = draw(seed, B, T, C), draw(seed, 1, T, C)
     out, _ = position_forward(x, places)
     for b, t in np.ndindex(B, T):

@@ -1,4 +1,5 @@
-"""`make fuzz ARGS="--seconds 600"`: how long each test may look for faults; how many were tried."""
+"""`make fuzz ARGS="--seconds 600"`: how long each test looks for faults; reports how many inputs it
+tried."""
 
 import os
 import sys
@@ -17,7 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    harness = sys.modules.get("fuzz.harness")  # reads the seconds when it is imported: not earlier
+    harness = sys.modules.get("fuzz.harness")  # reads the seconds when it is imported, so not earlier
     if harness is None or not harness.TRIED:
         return
     if harness.SECONDS:

@@ -1,4 +1,5 @@
-"""Archives: the gzip file with bytes changed, and the tar in it, its checksums put right or not."""
+"""Archives: the gzip file with bytes changed, and the tar inside, with or without corrected
+checksums."""
 
 import dataclasses
 import gzip
@@ -45,14 +46,14 @@ def checksums_right(tar: bytes) -> bytes:
     return bytes(new)
 
 
-def test_the_gzip_file(read):
+def test_a_gzip_file_with_bytes_changed(read):
     raw = gzip.compress(TAR, mtime=0)
     found = read(raw)
     assert found.train.labels.tolist() == [0, 1, 2, 3, 4]
     attempt(100, lambda raw: read(raw), raw=mutated(raw, list(range(20))))
 
 
-def test_the_tar_in_it(read):
+def test_a_tar_with_bytes_changed_inside_the_gzip_file(read):
     def one(raw, right):
         found = read(gzip.compress(checksums_right(raw) if right else raw, 1))
         assert isinstance(found, UserError) or found.train.images.shape == (5, 3, 32, 32)

@@ -1,4 +1,4 @@
-"""Checkpoints: bytes changed, which the digest tells; and states that someone wrote on purpose."""
+"""Checkpoints: changed bytes, which the digest detects, and deliberately constructed states."""
 
 import copy
 import json
@@ -33,7 +33,7 @@ VALUES = st.recursive(
 
 @pytest.fixture
 def run(tmp_path):
-    """A finished tiny training; what is tried stands in its place."""
+    """A finished tiny run, whose checkpoint is replaced by the input to test."""
     training = tiny.trainer(tmp_path, epochs=1)
     training.fit()
     return training.run
@@ -49,7 +49,7 @@ def contents(path):
     }
 
 
-def test_bytes_changed_are_told(run, tmp_path):
+def test_changed_bytes_are_detected(run, tmp_path):
     raw, whole = run.last.read_bytes(), contents(run.last)
     header = int.from_bytes(raw[:8], "little") + 8
     hot = [*range(16), *range(header - 90, header), *range(header, header + 64), len(raw) - 1]
@@ -64,7 +64,7 @@ def test_bytes_changed_are_told(run, tmp_path):
 
 
 def places(value, path=()):
-    """Each place in nested dicts and lists."""
+    """The path of each value in nested dicts and lists."""
     yield path
     if isinstance(value, dict | list):
         keys = value if isinstance(value, dict) else range(len(value))
@@ -88,7 +88,7 @@ def test_states_with_other_values(run, tmp_path):
 
 
 def usable(trained):
-    """What is accepted works: one image is classified."""
+    """An accepted model works: one image is classified."""
     size = trained.model.config.image_hw
     images = np.zeros((1, trained.model.config.in_channels, *size), np.uint8)
     logits = trained.model(trained.statistics.normalize(images))

@@ -1,4 +1,4 @@
-"""config.json: a run's own with bytes changed, values of any kind, and text that is hardly JSON."""
+"""config.json: a valid one with bytes changed, values of any kind, and text that is hardly JSON."""
 
 import json
 
@@ -39,7 +39,7 @@ PAIRS = st.lists(st.tuples(NAMES, VALUES), max_size=5)
 
 
 def written(pairs: list[tuple[str, object]]) -> str:
-    """An object as JSON writes it, with names twice where they are."""
+    """An object in JSON, keeping duplicate names."""
     return (
         "{" + ", ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in pairs) + "}"
     )
@@ -56,12 +56,12 @@ def read(tmp_path):
     return read
 
 
-def test_bytes_changed(read):
+def test_a_config_with_bytes_changed(read):
     assert read(WHOLE.encode()) == tiny.CONFIG
     attempt(200, lambda raw: read(raw), raw=mutated(WHOLE.encode()))
 
 
-def test_values_of_any_kind(read):
+def test_a_config_with_values_of_any_kind(read):
     def one(pairs):
         found = read(written(pairs).encode())
         if isinstance(found, TrainConfig):

@@ -1,4 +1,4 @@
-"""Downloads from servers of every manner: each ends, and a part never gets shorter."""
+"""Downloads from servers of all kinds: each ends, and a partial file never gets shorter."""
 
 import contextlib
 import hashlib
@@ -22,7 +22,7 @@ EXPECTED = Expected(len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
 
 
 class Server:
-    """Sends `answers` in turn, the last one for ever; see `corpus/downloads.py`."""
+    """Sends `answers` in turn, the last one forever; see `corpus/downloads.py`."""
 
     def __init__(self):
         self.answers = [b""]
@@ -74,7 +74,7 @@ def filled(answer: bytes, start: int) -> bytes:
 
 @pytest.fixture
 def tried(tmp_path, monkeypatch):
-    """Downloads once, from a server with these answers, with this part in place."""
+    """Downloads once, from a server with these responses, starting with this partial file."""
     for name, value in (("PAUSE", 0), ("TIMEOUT", 0.5), ("PATIENCE", 1.0), ("MOST_TRIES", 20)):
         monkeypatch.setattr(download, name, value)
     server, target = Server(), tmp_path / "in" / "file.bin"
@@ -103,7 +103,7 @@ def holds_the_rules(found: object, target: Path, part: bytes) -> None:
         assert (kept.read_bytes() if kept.exists() else b"").startswith(part[: len(CONTENT)])
 
 
-def test_the_server_of_this_test_is_good_at_times(tried):
+def test_the_generated_responses_sometimes_succeed(tried):
     assert tried([b"{cut 100}", b"{rest}"]) is None
     assert tried([b"{rest}"], CONTENT[:5000]) is None
 
@@ -158,7 +158,7 @@ ANSWERS = st.one_of(
 PARTS = st.sampled_from([b"", CONTENT[:4000], CONTENT[:8191], b"?" * 4000, CONTENT, CONTENT + b"?"])
 
 
-def test_any_answers(tried):
+def test_any_sequence_of_responses(tried):
     attempt(120, tried, answers=st.lists(ANSWERS, min_size=1, max_size=6), part=PARTS)
 
 

@@ -1,7 +1,7 @@
-"""Command lines of each command: the flags that its parser knows, with values of every kind.
+"""Command lines of every command: the flags that its parser knows, with values of every kind.
 
-A line runs as `minivit` runs it, in a folder with a small run, images, and what is neither. Left
-out is what takes long: training itself, figures, and measurements of the machine.
+A line runs as `minivit` would run it, in a folder with a small run, images, and other files. Slow
+parts are left out: training itself, figures, and measurements of the machine.
 """
 
 import argparse
@@ -35,18 +35,18 @@ from minivit.errors import UserError
 from minivit.gradcheck.cases import all_cases
 from minivit.ranges import Range, numeric_fields
 
-with contextlib.suppress(ImportError):  # which once starts a program, to find CUDA's libraries
+with contextlib.suppress(ImportError):  # starts a program once, to find CUDA's libraries
     importlib.import_module("tensorboardX")
 
 UNREACHABLE = "http://127.0.0.1:9/"
 
-# What a parser knows
+# The flags of a parser
 
 
 @dataclass(frozen=True)
 class Flag:
     """names: (--x,) or (--x, --no-x); () of a positional. count: how many values; None: any number.
-    kind: what --help shows in their place. limits: of a number. needed: without it, nothing runs.
+    kind: the placeholder in --help. limits: the range of a number. needed: whether it is required.
     """
 
     names: tuple[str, ...]
@@ -82,7 +82,7 @@ def flags_of(command: str) -> tuple[Flag, ...]:
     return tuple(flag(action) for action in parser._actions if action.dest != "help")
 
 
-# What is written on a line
+# Generated command lines
 
 RUNS = ["run", "run", "run", "run/checkpoints/best.safetensors", "run/checkpoints/last.safetensors"]
 RIGHT = {
@@ -124,12 +124,12 @@ WORDS = [
     *("file:///etc/passwd", "ftp://127.0.0.1:9/", "http://[", UNREACHABLE, "http:", "127.0.0.1"),
     *("http://127.0.0.1:99999/", "http://127.0.0.1:9/\x1b", "http://127.0.0.1:9/ä b"),
 ]
-TEXTS = st.text(st.characters(exclude_characters="\0/~\\"), max_size=6)  # of no path outside
+TEXTS = st.text(st.characters(exclude_characters="\0/~\\"), max_size=6)  # without paths outside the folder
 ANY = st.one_of(*map(st.sampled_from, (NUMBERS, PATHS, WORDS)), TEXTS)
 
 
 def right(flag: Flag) -> st.SearchStrategy[str]:
-    """A value of the right kind, mostly one that is accepted."""
+    """A value of the right kind, usually one that is accepted."""
     found = [*flag.choices, *RIGHT.get(flag.field, ())]
     if flag.limits:
         found += map(str, (flag.limits.low, flag.limits.high, 1, 2, 4, 8, 16, 0.5))
@@ -141,7 +141,7 @@ def right(flag: Flag) -> st.SearchStrategy[str]:
 
 
 def wrong(flag: Flag) -> st.SearchStrategy[str]:
-    """A value of any kind; of a number also what is just beyond its ends."""
+    """A value of any kind; for a number, also values just outside its range."""
     if not flag.limits:
         return st.one_of(st.sampled_from(PATHS), ANY) if "PATH" in flag.kind else ANY
     low, high = flag.limits.low, flag.limits.high
@@ -151,7 +151,7 @@ def wrong(flag: Flag) -> st.SearchStrategy[str]:
 
 @st.composite
 def words_of(draw: Callable, flag: Flag) -> list[str]:
-    """A flag, or a positional, as a command line has it, now and then in a manner that is wrong."""
+    """A flag or a positional argument as on a command line, sometimes malformed."""
     odd = draw(st.integers(0, 30))
     value = wrong(flag) if odd < 4 else right(flag)
     count = flag.count if flag.count is not None else draw(st.integers(0 if odd < 8 else 1, 3))
@@ -183,12 +183,12 @@ def lines_of(draw: Callable, known: tuple[Flag, ...]) -> list[str]:
     return list(itertools.chain.from_iterable(parts))
 
 
-# Where it runs
+# The folder in which lines run
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    """What lies in the folder: each right thing, and each kind of wrong one."""
+    """The contents of the folder: valid files, and every kind of invalid one."""
     folder = tmp_path_factory.mktemp("flags") / "here"
     training = tiny.trainer(folder, epochs=1)
     training.fit()
@@ -211,9 +211,9 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def command(template, tmp_path, monkeypatch):
-    """Runs a line apart, in a fresh folder; what came of it, in words."""
+    """Runs a line in a separate process and a fresh folder; returns the outcome in words."""
     here = tmp_path / "around" / "here"
-    kept = [*template.rglob("*.png"), *template.rglob("*.safetensors")]  # no output's default name
+    kept = [*template.rglob("*.png"), *template.rglob("*.safetensors")]  # not the default name of an output
     monkeypatch.setenv("HOME", str(tmp_path / "around"))
     monkeypatch.setenv("MINIVIT_DATA", str(tmp_path / "around" / "data"))
     for name in ("CIFAR10", "CIFAR100", "MNIST", "FASHION_MNIST"):
@@ -256,8 +256,8 @@ def leave_out_what_takes_long(patch: pytest.MonkeyPatch) -> None:
         "attention.attention_figures": lambda *_: [],
         "attention.score_table": lambda *_: "",
         "doctor.gpu": lambda: "none",
-        "bug_report.find_commit": lambda: "",  # asks git
-        "bug_report.platform.platform": lambda: "Linux",  # asks uname
+        "bug_report.find_commit": lambda: "",  # calls git
+        "bug_report.platform.platform": lambda: "Linux",  # calls uname
         "doctor.gemm_rate": lambda cores: 1.0,
         "doctor.memory_bandwidth": lambda cores: 1.0,
         "gradcheck.all_cases": lambda: few,
@@ -269,12 +269,13 @@ def leave_out_what_takes_long(patch: pytest.MonkeyPatch) -> None:
 
 
 def held_to_the_rules(name: str, words: list[str]) -> str:
-    """Runs it, and holds its exit status and standard error to what `minivit.commands` says."""
+    """Run a command; check its exit status and standard error against the rules of
+    `minivit.commands`."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             status, stopped = run(name, words), False
-        except SystemExit as stop:  # of the parser
+        except SystemExit as stop:  # from the parser
             status, stopped = stop.code, True
         out.flush()
         err.flush()
@@ -287,13 +288,13 @@ def held_to_the_rules(name: str, words: list[str]) -> str:
 
 
 def fault_in(name: str, status: object, stopped: bool, lines: list[str]) -> str:
-    """What is wrong with an exit status and the lines on standard error, in words; "" if nothing.
+    """What is wrong with an exit status and the lines on standard error, in words, or "".
 
-    stopped: by the parser, whose help and boxes have several lines.
+    stopped: whether the parser ended the command; its help and error boxes have several lines.
     """
     errors = [line for line in lines if line.startswith("error: ")]
     longest = max((len(line.partition(": ")[2]) for line in lines), default=0)
-    several = name in ("predict", "attention", "live")  # a line for each image that cannot be read
+    several = name in ("predict", "attention", "live")  # one line for each unreadable image
     if status not in ((0, 2) if stopped else (0, 1, 2)):
         return f"status {status}"
     if not all(line.isprintable() for line in lines):
@@ -311,7 +312,7 @@ def fault_in(name: str, status: object, stopped: bool, lines: list[str]) -> str:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_lines(command, name):
+def test_command_lines_obey_the_rules(command, name):
     attempt(15, lambda words: command(name, words), words=lines_of(flags_of(name)))
 
 
@@ -324,12 +325,12 @@ DIGITS = st.one_of(
 
 
 def numbers_of(flag: Flag) -> st.SearchStrategy[list[str]]:
-    """As many as it takes, around its ends and anywhere."""
+    """As many numbers as the flag takes, near the ends of its range and anywhere."""
     one = st.one_of(wrong(flag), right(flag), DIGITS)
     return st.lists(one, min_size=flag.count or 1, max_size=flag.count or 3)
 
 
-def test_a_number_is_what_was_written_and_within_its_range(tmp_path):
+def test_a_number_is_parsed_exactly_and_is_within_its_range(tmp_path):
     known = [(name, flag) for name in COMMANDS for flag in flags_of(name) if flag.limits]
     assert len(known) > 100
 
@@ -353,7 +354,7 @@ def test_a_number_is_what_was_written_and_within_its_range(tmp_path):
 
 
 def shortest(flag: Flag) -> list[str]:
-    """Words that give a flag one value."""
+    """Arguments that give a flag one value."""
     return [*flag.names[:1], [*flag.choices, "run"][0]]
 
 
@@ -368,7 +369,7 @@ def value_of(options: Any, name: str) -> Any:
 
 
 def parsed(name: str, words: list[str]) -> object:
-    """The options, or the exit status of a wrong flag; nothing runs."""
+    """The parsed options, or the exit status for a wrong flag; the command itself does not run."""
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
             if name in ("train", "pretrain"):
@@ -378,8 +379,8 @@ def parsed(name: str, words: list[str]) -> object:
             return stop.code
 
 
-def test_what_is_accepted_is_accepted_again(tmp_path, monkeypatch):
-    """Values of any kind, whatever their flag."""
+def test_accepted_values_are_accepted_again(tmp_path, monkeypatch):
+    """Values of any kind for every flag."""
     monkeypatch.chdir(tmp_path)
     anything = st.lists(st.one_of(ANY, st.just("\0")), max_size=2)
 
@@ -419,7 +420,7 @@ def test_what_is_accepted_is_accepted_again(tmp_path, monkeypatch):
         ("trace", 2, False, ["error: " + "x" * 1001], "a line of 1001 characters"),
     ],
 )
-def test_rules_that_are_broken_are_found(name, status, stopped, lines, fault):
+def test_broken_rules_are_found(name, status, stopped, lines, fault):
     assert fault_in(name, status, stopped, lines) == fault
 
 

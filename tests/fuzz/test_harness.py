@@ -1,4 +1,4 @@
-"""The harness notices each rule that is broken."""
+"""The harness detects every broken rule."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ def raise_(error):
 
 
 class UnrulyError(UserError):
-    """One whose message is not made to fit, as that of a UserError is."""
+    """An error whose message is not shortened, unlike that of a UserError."""
 
     def __init__(self, message: str):
         ValueError.__init__(self, message)
@@ -44,7 +44,7 @@ class UnrulyError(UserError):
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_rules(tmp_path, monkeypatch, read, rule):
+def test_every_broken_rule_is_detected(tmp_path, monkeypatch, read, rule):
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path / "in")
     (tmp_path / "in" / "mine").touch()
@@ -52,14 +52,14 @@ def test_rules(tmp_path, monkeypatch, read, rule):
         check(read, tmp_path / "in", longest=0.05)
 
 
-def test_what_keeps_the_rules(tmp_path):
+def test_a_reader_that_follows_the_rules_passes(tmp_path):
     assert check(lambda: (tmp_path / "mine").write_text("x", encoding="utf-8"), tmp_path) == 1
     assert str(check(lambda: raise_(UserError("a line")), tmp_path)) == "a line"
     assert isinstance(check(lambda: raise_(OSError("no")), tmp_path, OSError), OSError)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="Linux tells the memory")
-def test_memory_is_measured_apart(tmp_path, monkeypatch):
+def test_memory_is_measured_in_a_separate_process(tmp_path, monkeypatch):
     monkeypatch.setattr(harness, "MOST_MEMORY", 50 << 20)
     assert check_apart(lambda: len(b"x" * (30 << 20)), tmp_path).startswith("int")
     with pytest.raises(BrokenRuleError, match=r"it took \d+ MB"):
@@ -72,7 +72,7 @@ def test_memory_is_measured_apart(tmp_path, monkeypatch):
         check_apart(lambda: 1 // 0, tmp_path)
 
 
-def test_what_is_tried_is_the_same_each_time(monkeypatch):
+def test_the_same_inputs_are_tried_each_time(monkeypatch):
     monkeypatch.setattr(harness, "SECONDS", 0)
     monkeypatch.setattr(harness, "TRIED", Counter())
     tried = [], []
@@ -84,7 +84,7 @@ def test_what_is_tried_is_the_same_each_time(monkeypatch):
     assert count == 40
 
 
-def test_more_is_tried_in_more_time(monkeypatch):
+def test_more_inputs_are_tried_in_more_time(monkeypatch):
     monkeypatch.setattr(harness, "SECONDS", 0.1)
     monkeypatch.setattr(harness, "TRIED", Counter())
     found = set()

@@ -1,4 +1,4 @@
-"""IDX files with bytes changed, plain and gzipped, the gzip file's own bytes or those in it."""
+"""IDX files with bytes changed: plain files, gzip files, and files inside gzip."""
 
 import dataclasses
 import gzip
@@ -38,7 +38,7 @@ def read(tmp_path):
 
 
 def assert_whole(found) -> None:
-    """What is read has the shape that was expected, and no label that is no class."""
+    """The arrays have the expected shape, and every label is a class."""
     if isinstance(found, UserError):
         return
     for split, count in ((found.train, 2), (found.test, 1)):
@@ -57,7 +57,7 @@ def test_a_file_with_bytes_changed(read, name):
     )
 
 
-def test_the_gzip_file(read):
+def test_a_gzip_file_with_bytes_changed(read):
     packed = gzip.compress(FILES[NAMES[0]], mtime=0)
     assert not isinstance(read(NAMES[0], packed, True), UserError)
     ends = [len(packed) - n for n in range(1, 9)]  # the checksum and the length

@@ -1,4 +1,4 @@
-"""Images of each format and mode with bytes changed, PNG's checksums put right or not."""
+"""Images of each format and mode with bytes changed, with or without corrected PNG checksums."""
 
 import zlib
 
@@ -76,7 +76,7 @@ def read(tmp_path):
 
 
 def checksums_right(raw: bytes) -> bytes:
-    """A PNG's, as far as its chunks can be followed."""
+    """Correct the checksums of a PNG, as far as its chunks can be parsed."""
     new, at = bytearray(raw), 8
     while at + 12 <= len(new):
         end = at + 8 + int.from_bytes(new[at : at + 4], "big")
@@ -88,7 +88,7 @@ def checksums_right(raw: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", SEEDS)
-def test_with_bytes_changed(read, kind):
+def test_an_image_with_bytes_changed(read, kind):
     seeds = SEEDS[kind]
     for seed in seeds:
         assert read(seed).shape == (3, 8, 6)
@@ -101,7 +101,7 @@ def test_with_bytes_changed(read, kind):
     attempt(120, one, raw=raw, right=st.booleans())
 
 
-def test_any_bytes_behind_each_beginning(read):
+def test_any_bytes_after_each_file_signature(read):
     starts = [seed[:12] for seeds in SEEDS.values() for seed in seeds]
     raw = st.builds(bytes.__add__, st.sampled_from(starts), st.binary(max_size=60))
     attempt(100, lambda raw: read(raw), raw=raw)

@@ -1,5 +1,5 @@
 """metrics.jsonl: a log with bytes changed, with blocks of zeros, and lines of any kind; it is read,
-drawn, and shortened for a resumed training."""
+plotted, and truncated for a resumed run."""
 
 import json
 
@@ -59,12 +59,12 @@ def read(tmp_path):
     return read
 
 
-def test_bytes_changed(read):
+def test_a_log_with_bytes_changed(read):
     assert read(WHOLE) == 3
     attempt(60, lambda raw: read(raw), raw=mutated(WHOLE))
 
 
-def test_lines_of_any_kind(read):
+def test_a_log_with_lines_of_any_kind(read):
     attempt(60, lambda blocks: read(b"".join(blocks)), blocks=st.lists(BLOCKS, max_size=6))
 
 

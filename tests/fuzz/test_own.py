@@ -1,4 +1,4 @@
-"""One's own data sets: a .zip, a .npz or a .csv with bytes changed, and what is in them."""
+"""Users' own data sets: a .zip, a .npz or a .csv with changes to its bytes or its contents."""
 
 import zipfile
 
@@ -33,7 +33,7 @@ def read(tmp_path):
 
 
 def assert_whole(found) -> None:
-    """What is read has the shape that was asked for, and no label that is no class."""
+    """The images have the requested shape, and every label is a class."""
     if isinstance(found, UserError):
         return
     for split in found.splits.values():
@@ -43,7 +43,7 @@ def assert_whole(found) -> None:
 
 
 def places(raw: bytes) -> list[int]:
-    """The bytes of a .zip that are not packed: of each header, and of the directory."""
+    """The positions of the uncompressed bytes in a .zip: each header and the directory."""
     starts = [at for at in range(len(raw)) if raw[at : at + 2] == b"PK"]
     return [at + n for at in starts for n in range(46) if at + n < len(raw)]
 
@@ -71,7 +71,7 @@ NAMES = st.lists(
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_zip_with_other_names(read):
+def test_a_zip_with_other_member_names(read):
     def one(names):
         members = {"/".join((*parts, last)): PNG for parts, last in names}
         members.pop("", None)
@@ -116,7 +116,7 @@ NAMED = st.sampled_from(
 )
 
 
-def test_an_npz_of_other_arrays(read):
+def test_an_npz_with_other_arrays(read):
     attempt(
         150,
         lambda arrays: assert_whole(
@@ -146,7 +146,7 @@ CELLS = st.one_of(
 )
 
 
-def test_a_csv_of_other_cells(read):
+def test_a_csv_with_other_cells(read):
     def one(rows, header):
         text = "\n".join(",".join(row) for row in ([["path", "label"]] * header + rows))
         assert_whole(read("csv", text.encode("utf-8", "surrogatepass")))

@@ -27,12 +27,12 @@ def read(tmp_path):
     return read
 
 
-def test_bytes_changed(read):
+def test_a_tour_with_bytes_changed(read):
     assert len(read(WHOLE)) == 2
     attempt(60, lambda raw: read(raw), raw=mutated(WHOLE))
 
 
-def test_slides_of_any_kind(read):
+def test_a_tour_with_slides_of_any_kind(read):
     attempt(
         60, lambda slides: read(json.dumps(slides).encode()), slides=st.lists(SLIDES, max_size=3)
     )

@@ -1,4 +1,4 @@
-"""Archives that once were a fault: by name, the bytes of a .tar.gz."""
+"""Archives that once caused a failure: by name, the bytes of a .tar.gz."""
 
 import gzip
 import zlib
@@ -8,7 +8,8 @@ NAME = "cifar-10-batches-bin/data_batch_1.bin"
 
 
 def header(name: str, size: int | bytes = 0, kind: bytes = b"0") -> bytes:
-    """A block of 512 bytes with the right checksum; a `size` in bytes is written as it is."""
+    """A block of 512 bytes with the right checksum; a `size` given as bytes is written
+    unchanged."""
     number = b"%011o" % size if isinstance(size, int) else size
     raw = bytearray(512)
     raw[:100] = name.encode()[:100].ljust(100, b"\0")
@@ -24,13 +25,13 @@ def member(name: str, raw: bytes, kind: bytes = b"0") -> bytes:
 
 
 def packed(parts: Iterator[bytes]) -> bytes:
-    """Gzip of parts of gigabytes together, none of which is kept."""
+    """Gzip of parts with gigabytes in total, without holding them in memory."""
     zip_ = zlib.compressobj(1, wbits=31)
     return b"".join([*map(zip_.compress, parts), zip_.flush()])
 
 
 def base_256(size: int) -> bytes:
-    """A number as GNU writes it from 8 GiB on."""
+    """A number as GNU tar writes sizes of 8 GiB and more."""
     return b"\x80" + size.to_bytes(11, "big")
 
 

@@ -1,4 +1,5 @@
-"""Checkpoints that once were a fault: accepted although damaged, tracebacks, memory without end."""
+"""Checkpoints that once caused a failure: accepted although damaged, tracebacks, unlimited memory
+use."""
 
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from minivit.engine.checkpoint import load_checkpoint, save_checkpoint
 
 
 def changed_state(state, path, value):
-    """The same with another value at a place."""
+    """A copy of the state with another value at a path."""
     inner = state
     for key in path[:-1]:
         inner = inner[key]
@@ -17,7 +18,7 @@ def changed_state(state, path, value):
 
 
 def state(*path, value):
-    """A checkpoint whose state has this value there, with the digest that belongs to it."""
+    """A checkpoint whose state has this value at this path, with a matching digest."""
 
     def write(file: Path) -> None:
         checkpoint = load_checkpoint(file)

@@ -1,4 +1,4 @@
-"""Configs that once were a fault, or might be: by name, the bytes of a config.json."""
+"""Configs that once caused a failure, or might: by name, the bytes of a config.json."""
 
 ENTRIES = {
     "nothing": lambda: b"",

@@ -1,8 +1,9 @@
-"""Servers that once were a fault: by name, the answers that they give in turn, the last for ever.
+"""Servers that once caused a failure: by name, the responses that they give in turn, the last one
+forever.
 
-An answer is the bytes that are sent before the connection is closed. {rest} stands for a good
-answer to what was asked for, {cut N} for everything from the start, broken off after N bytes, and
-{again} for the answer once more, on the same connection, as long as somebody reads.
+A response is the bytes that are sent before the connection is closed. {rest} stands for a correct
+response to the request, {cut N} for the whole file from the start, broken off after N bytes, and
+{again} for the same response repeated on the same connection as long as the client reads.
 """
 
 OK = b"HTTP/1.1 200 OK\r\n"

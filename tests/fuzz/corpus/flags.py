@@ -1,4 +1,4 @@
-"""Command lines that once were a fault, or might be: by name, the words after `minivit`."""
+"""Command lines that once caused a failure, or might: by name, the arguments of `minivit`."""
 
 ENTRIES = {
     "a warm-up without end": ["train", "--warmup", "inf"],

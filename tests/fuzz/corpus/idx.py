@@ -1,5 +1,5 @@
-"""IDX files that once were a fault, or are built to be one: by name, the bytes of the images' file,
-and whether it is a .gz."""
+"""IDX files that once caused a failure, or are built to: by name, the bytes of the image file, and
+whether it is a .gz."""
 
 import gzip
 import struct
@@ -14,7 +14,7 @@ IMAGES = header(0x0803, 2, 28, 28)
 
 
 def bomb() -> bytes:
-    """A gigabyte of zeros behind the right header, in a megabyte."""
+    """A gigabyte of zeros after a valid header, compressed to a megabyte."""
     zip_ = zlib.compressobj(9, wbits=31)
     parts = [zip_.compress(IMAGES), *(zip_.compress(bytes(1 << 20)) for _ in range(1 << 10))]
     return b"".join([*parts, zip_.flush()])

@@ -1,4 +1,4 @@
-"""Images that once were a fault: by name, the bytes of a file."""
+"""Images that once caused a failure: by name, the bytes of a file."""
 
 import io
 import struct
@@ -19,7 +19,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, depth: int, color: int, *more: bytes) -> bytes:
-    """All black, with the chunks `more` before the pixels."""
+    """An all-black image, with the chunks `more` before the pixels."""
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
     zip_ = zlib.compressobj(1)
     row = bytes(1 + (width * depth * samples + 7) // 8)
@@ -48,7 +48,7 @@ def scans(times: int, side: int = 16) -> bytes:
 
 
 def large_exif() -> bytes:
-    """One segment after another, each with a directory of tags that name all of it."""
+    """Many segments, each with a directory of tags that span the whole segment."""
     tags = b"".join(struct.pack("<HHII", n, 1, 60_000, 8) for n in range(1000, 5000))
     block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 4000) + tags
     segment = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
@@ -57,7 +57,7 @@ def large_exif() -> bytes:
 
 
 def claims(raw: bytes, at: int, size: bytes) -> bytes:
-    """`raw` with a size, both sides of which are claimed to be huge, at byte `at`."""
+    """`raw` with a huge width and height written at byte `at`."""
     return raw[:at] + size + raw[at + len(size) :]
 
 

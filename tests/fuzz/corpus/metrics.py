@@ -1,4 +1,4 @@
-"""Logs that once were a fault: by name, the bytes of a metrics.jsonl."""
+"""Logs that once caused a failure: by name, the bytes of a metrics.jsonl."""
 
 import json
 

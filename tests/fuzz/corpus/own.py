@@ -1,4 +1,5 @@
-"""Data sets of one's own that once were a fault: by name, the bytes of a .zip, a .npz or a .csv."""
+"""Users' own data sets that once caused a failure: by name, the bytes of a .zip, a .npz or a
+.csv."""
 
 import bz2
 import io
@@ -33,7 +34,7 @@ def array(values: object) -> bytes:
 
 
 def header(text: str, data: bytes = b"") -> bytes:
-    """A .npy file whose header is any text."""
+    """A .npy file with an arbitrary text as its header."""
     raw = text.encode("latin-1")
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(raw)) + raw + data
 
@@ -43,13 +44,13 @@ def npy(shape: str, kind: str = "|u1", data: bytes = b"") -> bytes:
 
 
 def npz(method: int = zipfile.ZIP_DEFLATED, **members: bytes) -> bytes:
-    """Arrays that are right, but for those that are given as the bytes of their files."""
+    """Valid arrays, except for those passed as the bytes of their files."""
     whole = {"images": array(PIXELS), "labels": array(LABELS)} | members
     return zipped({f"{name}.npy": raw for name, raw in whole.items()}, method)
 
 
 def packed(names: Sequence[str], packed: bytes, method: int, size: int) -> bytes:
-    """A .zip of members packed by whatever method, each said to be of `size` bytes."""
+    """A .zip of members packed by any method, each declared to have `size` bytes."""
     members, directory = b"", b""
     for name in map(str.encode, names):
         common = struct.pack(
@@ -72,7 +73,7 @@ def deep(count: int, depth: int) -> bytes:
 
 
 def bomb(kind: str) -> bytes:
-    """1 GiB of zeros, called an image of 180 MB."""
+    """1 GiB of zeros, declared as an image of 180 MB."""
     pack = bz2.BZ2Compressor() if kind == "bzip2" else zlib.compressobj(wbits=-15)
     parts = [pack.compress(bytes(1 << 20)) for _ in range(1024)]
     raw = b"".join([*parts, pack.flush()])
@@ -81,7 +82,7 @@ def bomb(kind: str) -> bytes:
 
 
 def large_images(count: int) -> bytes:
-    """Each is 100 MB, of which an image takes the first few."""
+    """Each file is 100 MB; the image is in its first few bytes."""
     raw = PNG + bytes(100_000_000)
     return zipped({f"{n % 2}/{n}.png": raw for n in range(count)})
 

@@ -1,4 +1,4 @@
-"""Pickles that once were a fault: hangs, memory without end, tracebacks."""
+"""Pickles that once caused a failure: hangs, unlimited memory use, tracebacks."""
 
 DTYPE = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87Rq\x03"
 DTYPE += b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"

@@ -1,4 +1,4 @@
-"""Tours that are no tours: by name, the bytes of the file."""
+"""Invalid tours: by name, the bytes of the file."""
 
 ENTRIES = {
     "nothing": lambda: b"",
