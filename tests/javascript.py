@@ -1,4 +1,4 @@
-"""Scripts of the pages run by node, else by Chromium; without either, tests are skipped."""
+"""Runs scripts of the pages in Node.js, or else in Chromium; without either, tests are skipped."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from minivit.viz.pages import join
 
 
 def run_javascript(names: tuple[str, ...], expression: str, argument: object) -> object:
-    """The value of an expression of `argument`, after files of `viz/page/`."""
+    """The value of an expression in `argument`, evaluated after the given files of `viz/page/`."""
     function = f"(argument) => {{\n{join(names)}\nreturn {expression};\n}}"
     if node := shutil.which("node"):
         program = (
@@ -28,8 +28,8 @@ def run_javascript(names: tuple[str, ...], expression: str, argument: object) ->
 
 
 def in_chromium(function: str, argument: object) -> object:
-    """The same without node."""
-    from browser import FLAGS, chromium, playwright  # which skips where Playwright is missing
+    """The same without Node.js."""
+    from browser import FLAGS, chromium, playwright  # skips the test if Playwright is missing
 
     with playwright.sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=chromium(), args=FLAGS)

@@ -1,4 +1,4 @@
-"""What the tests of the live page share: small models, pages of them, the numbers in a page."""
+"""Shared by the tests of the live page: small models, their pages, and the numbers in a page."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ SETTLED = (
 
 
 def model(**changes):
-    """Heads that choose, and weights that float16 holds."""
+    """A model with selective heads, and weights that float16 represents exactly."""
     one = tiny.lively(ViT(ViTConfig(**{**SIZES, **changes})))
     one.flat.data[...] = (3.0 * one.flat.data).astype(np.float16)
     return one
@@ -34,12 +34,12 @@ def made(one=None, images=None, **options):
 
 
 def settle(page):
-    """Wait until the model has run."""
+    """Wait until the model has finished running."""
     page.evaluate(SETTLED)
 
 
 def numbers(page):
-    """What the model says now: probs (K,), logits (K,), maps (L, H, T, T)."""
+    """The model's current outputs: probs (K,), logits (K,), maps (L, H, T, T)."""
     settle(page)
     found = page.evaluate(
         "({probs: [...shown.probs], logits: [...shown.logits], maps: [...shown.maps], "

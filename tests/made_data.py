@@ -1,4 +1,4 @@
-"""Data sets of a few images in the official forms: CIFAR's two layouts, and IDX files."""
+"""Data sets of a few images in the official formats: CIFAR's two layouts, and IDX files."""
 
 import gzip
 import io
@@ -75,7 +75,7 @@ def idx_file(array: np.ndarray) -> bytes:
 
 
 def idx_files(idx, seed: int = 0) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
-    """The four files of random images, not gzipped, and what they hold, by the same names."""
+    """Four files of random images, not gzipped, and their contents, under the same names."""
     rng, arrays = np.random.default_rng(seed), {}
     for name, count in idx.counts.items():
         images = rng.integers(0, 256, (count, 28, 28), np.uint8)

@@ -1,4 +1,5 @@
-"""How each printed command line is made small enough for a test, and what its placeholders mean."""
+"""How each printed command line is made small enough for a test, and what replaces its
+placeholders."""
 
 import re
 from collections.abc import Iterable
@@ -76,7 +77,7 @@ PLACEHOLDERS = {
 
 
 def split(line: Line) -> tuple[str, list[str]]:
-    """("minivit train", its flags): the entry of SMALL, whatever the line calls it by."""
+    """("minivit train", its flags): the entry of SMALL, however the line invokes it."""
     words = line.words
     if words[:2] == ["python", "-m"]:
         module, flags = words[2], words[3:]
@@ -90,7 +91,8 @@ def split(line: Line) -> tuple[str, list[str]]:
 
 
 def complete(name: str, flags: list[str]) -> list[str]:
-    """With what placeholders stand for, and with what a mere name leaves out."""
+    """The flags with placeholders filled in, and with the required arguments that a mere command
+    name omits."""
     for pattern, meant in PLACEHOLDERS.items():
         flags = [re.sub(f"^(?:{pattern})$", meant, word) for word in flags]
     flags = " ".join(flags).split()
@@ -110,11 +112,11 @@ def alternatives(flags: list[str]) -> list[list[str]]:
 
 
 def made_small(name: str, flags: list[str]) -> list[str]:
-    """The flags with SMALL's values in place of the printed ones."""
+    """The flags with SMALL's values instead of the printed ones."""
     if {"--resume", "--help"} & set(flags):
         return flags
     usual = SMALL.get("minivit live" if "--live" in flags else name, {})
-    if "--budget" in flags:  # which chooses the epochs
+    if "--budget" in flags:  # it sets the number of epochs
         usual = {key: value for key, value in usual.items() if key != "--epochs"}
     changes = usual | {key: v for key, v in WHERE_NAMED.items() if key in flags}
     kept, dropping = [], False
@@ -128,8 +130,8 @@ def made_small(name: str, flags: list[str]) -> list[str]:
 
 
 def distinct(lines: Iterable[Line]) -> list[str]:
-    """What is run: many lines are the same once they are small. `python -m minivit.train` is run as
-    `minivit train`, and the module asked for its help."""
+    """The lines to run: many are the same once made small. `python -m minivit.train` is run as
+    `minivit train`, and the module only with --help."""
     found: dict[str, None] = {}
     for line in lines:
         name, flags = split(line)

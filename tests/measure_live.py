@@ -1,11 +1,11 @@
-"""The live page, measured.
+"""Measures the live page.
 
-Of sizes such as Nano/4: the page's size, the time of one forward pass in Chromium, and how long the
-page takes to answer a key meanwhile. The models are untrained, which changes none of it; the first
-pass, in which the browser compiles, is not counted.
+For sizes such as Nano/4: the page's size, the time of a forward pass in Chromium, and how long the
+page takes to respond to a key meanwhile. The models are untrained, which makes no difference here;
+the first pass, in which the browser compiles, is not counted.
 
-Of a run, with --same RUN: on how many of 1,000 test images the page, whose weights are float16,
-finds the same class as Python.
+For a run, with --same RUN: on how many of 1,000 test images the page, whose weights are float16,
+predicts the same class as Python.
 """
 
 import sys
@@ -49,7 +49,7 @@ WATCH = """() => {
 
 
 def main(names: list[str]) -> None:
-    """A line for each model."""
+    """Print a line for each model."""
     if names[:1] == ["--same"]:
         same_class(Path(names[1]))
         return
@@ -67,7 +67,7 @@ def main(names: list[str]) -> None:
 
 
 def measure(browser, name: str, passes: str = RUN, keys: int = 40) -> tuple:
-    """Megabytes, milliseconds of each pass, milliseconds until each key was answered."""
+    """Megabytes, milliseconds of each pass, and response time to each key in milliseconds."""
     model = ViT(ViTConfig.preset(name))
     images = np.zeros((8, 3, *model.config.image_hw), np.uint8)
     page = live_page(model, images, statistics=Statistics((0.5,) * 3, (0.2,) * 3))
@@ -82,7 +82,7 @@ def measure(browser, name: str, passes: str = RUN, keys: int = 40) -> tuple:
 
 
 def answer_times(tab, keys: int) -> list[float]:
-    """Press keys while the model runs; one that is answered within a frame counts as 16 ms."""
+    """Press keys while the model runs; a response within one frame counts as 16 ms."""
     tab.evaluate(WATCH)
     tab.focus("#maps button[aria-pressed=true]")
     for i in range(keys):
@@ -108,12 +108,13 @@ def same_class(run: Path, count: int = 1_000) -> None:
 
 
 def chunks(inputs: np.ndarray) -> list[np.ndarray]:
-    """A hundred images at a time."""
+    """Yield a hundred images at a time."""
     return [inputs[start : start + 100] for start in range(0, len(inputs), 100)]
 
 
 def classes_in_javascript(model: ViT, inputs: np.ndarray) -> np.ndarray:
-    """The class that the page's model finds for each image (N, channels, H, W), normalized."""
+    """The class that the page's model predicts for each image; inputs (N, channels, H, W),
+    normalized."""
     expression = """((model) => argument.images.map((image) => {
       const { logits } = forward(model, Float32Array.from(image));
       return logits.indexOf(Math.max(...logits));

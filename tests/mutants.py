@@ -3,13 +3,13 @@
     make mutants ARGS="minivit/functional/layernorm.py [--whole] [--list] [--only TEXT]"
     make mutants ARGS="--sample 20 [--seed 1]"
 
-The changes are mutmut's: an operator for another, a number one higher, an argument left out, a
-condition turned round; here also a number one lower. In a copy of the repository, the tests of the
-file and of its package are collected once, with --whole the entire suite; each mutant's functions
-are then put in place of the file's in a forked process. A mutant that lives, or that is not inside
-a function, is written into the file and tested in a process that imports everything anew. One that
-lives there too is printed, and the exit status is 1, unless mutants.toml lists it with the reason
-why it changes no result.
+The mutations are mutmut's: a different operator, a number one higher, an argument left out, a
+negated condition; here also a number one lower. In a copy of the repository, the tests of the file
+and of its package (with --whole, the entire suite) are collected once; each mutant's functions then
+replace those of the file in a forked process. A mutant that survives, or that is not inside a
+function, is written into the file and tested in a fresh process that imports everything again. If
+it survives there too, it is printed, and the exit status is 1, unless mutants.toml lists it with
+the reason why it changes no result.
 """
 
 import argparse
@@ -50,7 +50,7 @@ ALLOWED = ROOT / "tests" / "mutants.toml"
 COPIED = ("minivit", "tests", "benchmarks", "notebooks", "docs", "README.md", "pyproject.toml")
 SOURCES = (
     *("functional", "optim", "layers", "models"),
-    "gradcheck/check.py",  # not its table of cases: those of other sizes serve as well
+    "gradcheck/check.py",  # not its table of cases: other sizes would serve as well
     *("data/augment.py", "data/mix.py", "data/rand_augment.py", "data/batches.py"),
     "engine/checkpoint.py",
 )
@@ -62,7 +62,7 @@ TOO_PLAIN = (mutators.operator_string, mutators.operator_assignment, mutators.op
 """Mutators left out: messages, and what any test sees, such as `x = None`."""
 PRELOADED = (
     *("numpy.testing", "hypothesis", "hypothesis.internal.conjecture.engine", "numba"),
-    *("torch._dynamo", "timm"),  # the first is imported by any optimizer of PyTorch's
+    *("torch._dynamo", "timm"),  # the first is imported by every PyTorch optimizer
 )
 """Libraries that the tests import, where they are there: else each mutant's process does."""
 THE_LAST = matchers.UnaryOperation(matchers.Minus(), matchers.Integer("1"))
@@ -80,8 +80,8 @@ DAY = 86_400
 
 
 class Mutant(NamedTuple):
-    """line: where. change: "function: before → after", which names it in mutants.toml. swaps:
-    whether it is inside a function, which can be given its code after the import."""
+    """line: its line number. change: "function: before → after", its name in mutants.toml. swaps:
+    whether it is inside a function, whose code can be replaced after the import."""
 
     line: int
     change: str
@@ -109,7 +109,7 @@ MUTATORS = [
 
 
 def is_swappable(node: cst.CSTNode) -> bool:
-    """Not __init__: tests make layers while they are collected."""
+    """Not __init__: tests create layers during collection."""
     return isinstance(node, cst.FunctionDef) and node.name.value != "__init__"
 
 
@@ -185,7 +185,7 @@ def _difference(before: str, after: str) -> str:
 
 
 def _middles(a: list[str], b: list[str]) -> tuple[list[str], list[str]]:
-    """Both without the lines at the start and at the end that are the same: ndiff is slow."""
+    """Both without their common first and last lines: ndiff is slow."""
     shorter = min(len(a), len(b))
     start = next((i for i in range(shorter) if a[i] != b[i]), shorter)
     rest = range(shorter - start)
@@ -200,8 +200,8 @@ def files_of(place: Path) -> list[Path]:
 
 
 def tests_of(path: str, whole: bool) -> list[str]:
-    """The tests of a source file: its own, then those of its package, of which those that name a
-    function of the file come first, and then all others."""
+    """The tests of a source file: its own, then those of its package, starting with those that name
+    a function of the file, and then all others."""
     package, stem = Path(path).parent.name, Path(path).stem
     tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     names = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
@@ -212,7 +212,7 @@ def tests_of(path: str, whole: bool) -> list[str]:
         return file.stem != f"test_{stem}", not named.search(text), len(text)
 
     files = sorted(Path("tests", package).glob("test_*.py"), key=distance)
-    if package == "engine":  # others train, for minutes
+    if package == "engine":  # others train for minutes
         files = [file for file in files if not all(distance(file)[:2])]
     if package in ("functional", "layers", "models", "gradcheck"):
         files.append(Path("tests/test_gradcheck.py"))
@@ -222,10 +222,11 @@ def tests_of(path: str, whole: bool) -> list[str]:
 
 
 def fork(limit: float) -> bool | None:
-    """None in the new process, and in the old one whether the new one passed. limit: seconds.
+    """Returns None in the child process, and in the parent whether the child passed. limit:
+    seconds.
 
-    What is counted are seconds of computing and, of a process that waits for something, this
-    function's own looks: neither grows while the machine is busy or paused.
+    Counts seconds of CPU time and, for a process that waits for something, the number of polls:
+    neither grows while the machine is busy or paused.
     """
     child = os.fork()
     if child == 0:
@@ -243,14 +244,15 @@ def fork(limit: float) -> bool | None:
             break
         time.sleep(LOOK)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # and whom it started
+        os.killpg(child, signal.SIGKILL)  # and its children
     if not done:
         os.waitpid(child, 0)
     return bool(done) and status == 0
 
 
 def run_tests(tests: list[str], *plugins: object) -> NoReturn:
-    """Ends the process; without plugins that wait and tidy up, or that no test needs."""
+    """Runs the tests and ends the process, without plugins that wait, clean up, or are not
+    needed."""
     plain = ("cacheprovider", "unraisableexception", "threadexception")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     options = [*(f"-pno:{plugin}" for plugin in plain), "-p_hypothesis_pytestplugin"]
@@ -259,9 +261,9 @@ def run_tests(tests: list[str], *plugins: object) -> NoReturn:
 
 
 class Order:
-    """A pytest plugin: what failed last comes first, for the next mutant is much the same.
+    """A pytest plugin: the test that failed last runs first, because the next mutant is similar.
 
-    The process of one mutant tells that of the next through a file.
+    The process of one mutant passes this on to the next through a file.
     """
 
     def __init__(self, file: Path) -> None:
@@ -274,7 +276,7 @@ class Order:
         items.sort(key=lambda item: rank.get(item.nodeid, 1))
 
     def pytest_runtest_setup(self) -> None:
-        signal.setitimer(signal.ITIMER_PROF, TEST_SECONDS)  # whose signal ends the process
+        signal.setitimer(signal.ITIMER_PROF, TEST_SECONDS)  # its signal would end the process
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -284,22 +286,22 @@ class Order:
 
 
 class Swaps(Order):
-    """A pytest plugin: collects once, then tests each mutant in a process forked for it, where its
-    functions take the place of the original's. Many times as fast as to begin anew for each."""
+    """A pytest plugin: collects once, then tests each mutant in a forked process, where its
+    functions replace the original's. This is many times faster than starting over for each."""
 
     def __init__(
         self, path: str, codes: list[str], limit: float, failed: Path, alive: Path
     ) -> None:
-        """alive: a file for the places of those that live."""
+        """alive: a file for the positions of the mutants that survive."""
         super().__init__(failed)
         self.path, self.codes, self.limit, self.alive = path, codes, limit, alive
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        gc.freeze()  # what all share is not looked through, and so not copied
+        gc.freeze()  # shared objects are not traversed by the garbage collector, and so not copied
         original, alive = Path(self.path).read_text(encoding="utf-8"), []
         for i, code in enumerate([*self.codes, original]):
             self.pytest_collection_modifyitems(session.items)
-            if code == original:  # whatever test has noticed a mutant may not notice this
+            if code == original:  # a test that detected one mutant may not detect this one
                 failed = set(self.file.read_text(encoding="utf-8").splitlines())
                 session.items[:] = [item for item in session.items if item.nodeid in failed]
             passed = fork(self.limit)
@@ -313,7 +315,7 @@ class Swaps(Order):
 
 
 def swap_functions(path: str, code: str) -> None:
-    """Gives the functions and methods of an imported module the code that they have here."""
+    """Replaces the code of an imported module's functions and methods by this version."""
     name = ".".join(Path(path).with_suffix("").parts)
     module, mutant = importlib.import_module(name), types.ModuleType(name)
     mutant.__package__, mutant.__file__ = name.rpartition(".")[0], module.__file__
@@ -340,7 +342,7 @@ def functions_of(namespace: Mapping[str, object], module: str) -> dict[str, type
 
 @functools.cache
 def seconds_of(tests: frozenset[str]) -> float:
-    """Of computing, for the tests of the original, which have to pass."""
+    """Seconds of CPU time for the tests of the original, which must pass."""
 
     def seconds() -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -356,7 +358,7 @@ def seconds_of(tests: frozenset[str]) -> float:
 
 
 def try_mutants(path: str, mutants: list[Mutant], tests: list[str]) -> Iterator[Mutant]:
-    """Yields the mutants that no test kills."""
+    """Yields the mutants that survive all tests."""
     limit = 5 * seconds_of(frozenset(tests)) + 10
     failed, alive = Path("failed.txt").resolve(), Path("alive.json").resolve()
     swapped = [mutant for mutant in mutants if mutant.swaps]
@@ -377,8 +379,9 @@ def try_mutants(path: str, mutants: list[Mutant], tests: list[str]) -> Iterator[
 
 
 def is_noticed(tests: list[str], limit: float, failed: Path) -> bool:
-    """Whether a test fails in a process that imports everything anew. Those of the file that
-    noticed the last mutant are tried alone first: to collect all takes longer than to run them."""
+    """Whether a test fails in a fresh process that imports everything again. The tests of the file
+    that detected the last mutant are run alone first: collecting all takes longer than running
+    them."""
     last = failed.read_text(encoding="utf-8").splitlines()[-1:]
     first = [test.partition("::")[0] for test in last] or tests[:1]
     for some in (first, tests):

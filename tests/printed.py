@@ -1,9 +1,9 @@
-"""Every command line that the pages, notebooks, docstrings and messages print, as one finds them.
+"""Every command line that the pages, notebooks, docstrings and messages show, as a reader finds it.
 
-A fenced block of a page is one of commands, a line each, unless it names its language; of a
-notebook, which draws in them too, if its first line is a command. Elsewhere a command is a span
-between backticks that begins like one, or, in the strings of the code, `minivit COMMAND` with the
-flags and placeholders behind it.
+A fenced block of a page holds commands, one per line, unless it names its language; in a notebook,
+which also uses them for diagrams, only if its first line is a command. Elsewhere, a command is a
+span between backticks that starts like one or, in strings of the code, `minivit COMMAND` with the
+flags and placeholders after it.
 """
 
 import ast
@@ -32,7 +32,7 @@ BARE = re.compile(
 
 
 class Line(NamedTuple):
-    """text: without its comment. place: the file that prints it."""
+    """text: the command without its comment. place: the file that shows it."""
 
     text: str
     place: str
@@ -43,12 +43,12 @@ class Line(NamedTuple):
 
 
 def commands() -> list[Line]:
-    """All of them, each once a place."""
+    """All command lines, each once per file."""
     return list(dict.fromkeys(line for place, text in _texts() for line in _of(text, place)))
 
 
 def flags() -> list[Line]:
-    """Spans that are flags alone, as `--dry-run`: each once a place."""
+    """Spans that are only a flag, such as `--dry-run`, each once per file."""
     found = []
     for place, text in _texts():
         for span in SPAN.findall(FENCE.sub("", text)):
@@ -58,7 +58,7 @@ def flags() -> list[Line]:
 
 
 def python_blocks(page: str) -> list[str]:
-    """The fenced Python of a page."""
+    """The fenced Python blocks of a page."""
     return [
         text
         for kind, text in FENCE.findall((ROOT / page).read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def _is_command(text: str) -> bool:
 
 
 def _texts() -> Iterator[tuple[str, str]]:
-    """(file, what people read of it)."""
+    """(file, the text in it that people read)."""
     heading = [
         line
         for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
@@ -107,7 +107,8 @@ def _texts() -> Iterator[tuple[str, str]]:
 
 
 def _strings(tree: ast.AST) -> Iterator[str]:
-    """Docstrings, help texts and messages; what a message fills in is a run's directory."""
+    """Docstrings, help texts and messages; a value inserted into a message is taken to be a run
+    directory."""
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
               for part in ast.walk(node) if part is not node}  # fmt: skip
     for node in ast.walk(tree):

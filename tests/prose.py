@@ -1,7 +1,7 @@
 """Check the words of the prose: python tests/prose.py prints each odd one with its replacement.
 
-Read are docstrings, comments and strings of the Python files, the Markdown of pages and notebooks,
-and the comments of the notebooks' code. Lines of Markdown have at most 120 characters.
+It reads docstrings, comments and strings of the Python files, the Markdown of pages and notebooks,
+and the comments in the notebooks' code. Lines of Markdown have at most 120 characters.
 """
 
 import ast
@@ -80,7 +80,7 @@ ODD = re.compile(r"\b(?:" + "|".join(f"(?:{word})" for word in WORDS) + r")\b", 
 
 
 class Finding(NamedTuple):
-    """What is odd at a place, and what to write instead."""
+    """An odd word, its place, and what to write instead."""
 
     file: str
     line: int
@@ -89,7 +89,7 @@ class Finding(NamedTuple):
 
 
 def check(text: str, file: str = "", line: int = 1) -> list[Finding]:
-    """The odd words of a text; code between backticks, formulas and addresses are not read."""
+    """The odd words of a text; code between backticks, formulas and URLs are ignored."""
     text = CODE.sub(lambda code: re.sub(r"[^\n]", "·", code[0]), text)
     return [
         Finding(file, line + text.count("\n", 0, match.start()), " ".join(match[0].split()),
@@ -99,7 +99,7 @@ def check(text: str, file: str = "", line: int = 1) -> list[Finding]:
 
 
 def findings() -> list[Finding]:
-    """Those of all files, but for the allowed ones."""
+    """The findings in all files, except for the allowed ones."""
     return [
         finding
         for file, line, text in _all_texts()
@@ -159,7 +159,7 @@ def _texts() -> Iterator[tuple[str, int, str]]:
 
 
 def _of_python(source: str) -> Iterator[tuple[int, str]]:
-    """Docstrings and strings with spaces, and comments."""
+    """Comments, docstrings and strings with spaces."""
     try:
         tree = ast.parse(source)
     except SyntaxError:  # a cell with a magic

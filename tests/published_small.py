@@ -1,4 +1,5 @@
-"""Published Vision Transformers built small, with random weights, saved as their libraries do."""
+"""Small versions of published Vision Transformers, with random weights, saved as by their
+libraries."""
 
 import json
 import re
@@ -8,7 +9,7 @@ import pytest
 
 
 def randomized(model):
-    """Every number at random: zeros and ones hide mistakes."""
+    """Randomize every number: zeros and ones hide mistakes."""
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     with torch.no_grad():
@@ -45,14 +46,14 @@ def saved_by_timm(name, folder, **sizes):
 
 
 def save(tensors, folder):
-    """Tensors by name into the folder's model.safetensors."""
+    """Save tensors by name to model.safetensors in the folder."""
     torch_io = pytest.importorskip("safetensors.torch")
     whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     torch_io.save_file(whole, folder / "model.safetensors")
 
 
 def relative(found, expected):
-    """The largest difference over the largest number expected."""
+    """The largest difference divided by the largest expected value."""
     expected = expected.numpy() if hasattr(expected, "numpy") else expected
     assert found.shape == expected.shape
     return float(np.abs(found - expected).max() / np.abs(expected).max())

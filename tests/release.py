@@ -1,15 +1,16 @@
-"""Whether this clone can be released: built, checked, installed anew, and run there.
+"""Check whether this clone can be released: build, check, install in a new environment, and run it
+there.
 
     make release                                  # all of it
     make release ARGS="dist commands"             # some of its parts
     make release ARGS="versions --tests tests/functional tests/layers --pythons 3.11 3.14"
 
-dist: a source distribution and a wheel of what is committed, with absolute links in the README, as
-PyPI needs them; what PyPI and check-wheel-contents say.
-commands: each of the two in an environment of its own, and every command of minivit run from an
-empty folder. sdist: the tests of the unpacked source distribution. versions: the tests on each
-Python that uv finds, with the newest of every package that minivit needs, and with the oldest that
-requirements.txt and the extras allow, where there are wheels of those.
+dist: a source distribution and a wheel of the committed files, with absolute links in the README,
+as PyPI needs them; checked by twine and check-wheel-contents. commands: each of the two installed
+in its own environment, and every minivit command run from an empty folder. sdist: the tests of the
+unpacked source distribution. versions: the tests on each Python that uv finds, with the newest of
+every package that minivit needs, and with the oldest that requirements.txt and the extras allow,
+where there are wheels of those.
 
 Nothing is left behind but the two files, in --dist.
 """
@@ -44,7 +45,7 @@ SCRIPTS, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 
 
 def dist(args: argparse.Namespace) -> None:
-    """Build both, and have them checked."""
+    """Build both and check them."""
     say("dist: build and check")
     shutil.rmtree(args.dist, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,13 +75,13 @@ def for_pypi(text: str) -> str:
 
 
 def repository() -> str:
-    """Its address, as pyproject.toml has it."""
+    """The URL of the repository in pyproject.toml."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return settings["project"]["urls"]["Repository"]
 
 
 def commands(args: argparse.Namespace) -> None:
-    """Install each, and run every command from an empty folder."""
+    """Install each of the two and run every command from an empty folder."""
     for file in built(args.dist):
         with tempfile.TemporaryDirectory() as folder:
             say(f"commands: {file.name}")
@@ -96,7 +97,7 @@ def commands(args: argparse.Namespace) -> None:
 
 
 def command_lines(here: Path) -> Iterator[list[str]]:
-    """Every command; what needs a trained model comes after the training."""
+    """Every command; those that need a trained model come after training."""
     yield from (["--help"], ["--version"], ["doctor"], ["doctor", "--report"], ["models"])
     yield from ([name, "--help"] for name in COMMANDS)
     yield ["gradcheck", "--only", "layernorm", "--elements", "4", "--directions", "1"]
@@ -180,12 +181,13 @@ def built(folder: Path) -> list[Path]:
 
 
 def python(module: str, *words: object) -> None:
-    """Run one of the tools that are installed beside this script."""
+    """Run one of the tools in this script's environment."""
     run(sys.executable, "-m", module, *words, cwd=ROOT)
 
 
 def run(*words: object, cwd: Path, quiet: bool = False) -> None:
-    """Run a program, without what would show it this clone; end where it fails."""
+    """Run a program without the environment variables that would lead it to this clone; exit if it
+    fails."""
     command = [str(word) for word in words]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     print("$", " ".join(command), flush=True)

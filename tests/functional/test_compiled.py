@@ -276,7 +276,7 @@ def test_twins_can_be_switched_off():
 
 
 @NUMBA
-def test_the_doctor_reports_what_computes(tmp_path):
+def test_the_implementation_in_use_is_reported(tmp_path):
     assert python(SHOW).startswith("13 Numba ")
     assert python(SHOW).endswith(" True")
     assert python(SHOW, NUMBA_DISABLE_JIT="1") == "0 NumPy; off (NUMBA_DISABLE_JIT) False"

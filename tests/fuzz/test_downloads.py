@@ -103,7 +103,7 @@ def holds_the_rules(found: object, target: Path, part: bytes) -> None:
         assert (kept.read_bytes() if kept.exists() else b"").startswith(part[: len(CONTENT)])
 
 
-def test_the_generated_responses_sometimes_succeed(tried):
+def test_the_test_server_can_complete_a_download(tried):
     assert tried([b"{cut 100}", b"{rest}"]) is None
     assert tried([b"{rest}"], CONTENT[:5000]) is None
 

@@ -124,7 +124,7 @@ WORDS = [
     *("file:///etc/passwd", "ftp://127.0.0.1:9/", "http://[", UNREACHABLE, "http:", "127.0.0.1"),
     *("http://127.0.0.1:99999/", "http://127.0.0.1:9/\x1b", "http://127.0.0.1:9/ä b"),
 ]
-TEXTS = st.text(st.characters(exclude_characters="\0/~\\"), max_size=6)  # without paths outside the folder
+TEXTS = st.text(st.characters(exclude_characters="\0/~\\"), max_size=6)  # no outside paths
 ANY = st.one_of(*map(st.sampled_from, (NUMBERS, PATHS, WORDS)), TEXTS)
 
 
@@ -213,7 +213,7 @@ def template(tmp_path_factory):
 def command(template, tmp_path, monkeypatch):
     """Runs a line in a separate process and a fresh folder; returns the outcome in words."""
     here = tmp_path / "around" / "here"
-    kept = [*template.rglob("*.png"), *template.rglob("*.safetensors")]  # not the default name of an output
+    kept = [*template.rglob("*.png"), *template.rglob("*.safetensors")]  # not outputs
     monkeypatch.setenv("HOME", str(tmp_path / "around"))
     monkeypatch.setenv("MINIVIT_DATA", str(tmp_path / "around" / "data"))
     for name in ("CIFAR10", "CIFAR100", "MNIST", "FASHION_MNIST"):

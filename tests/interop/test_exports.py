@@ -1,4 +1,4 @@
-"""What is exported gives the same logits in timm, transformers and ONNX Runtime."""
+"""Exported models give the same logits in timm, transformers and ONNX Runtime."""
 
 import dataclasses
 import json
@@ -86,7 +86,7 @@ def test_transformers_loads_it_with_from_pretrained(tmp_path, monkeypatch, name)
     assert_same(found.numpy(), one, images)
 
 
-def test_the_preprocessor_normalizes_as_the_run_does(tmp_path):
+def test_the_preprocessor_normalizes_like_the_run(tmp_path):
     pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     one = trained("plain")
@@ -114,7 +114,7 @@ def test_onnx_runtime_runs_it(tmp_path, name, count):
     assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == [*NAMES]
 
 
-def test_what_another_library_lacks_is_one_line(tmp_path):
+def test_features_that_another_library_lacks_are_refused_in_one_line(tmp_path):
     for to, names in ((to_timm, set(KINDS) - set(IN_TIMM)),
                       (to_huggingface, set(KINDS) - set(IN_HUGGINGFACE))):  # fmt: skip
         for name in names:
@@ -148,8 +148,8 @@ OTHER = {
 @pytest.mark.parametrize(
     ("to", "known"), [(to_timm, TIMM), (to_huggingface, TRANSFORMERS), (to_onnx, ONNX)]
 )
-def test_every_field_is_known_to_a_target_or_refused(tmp_path, to, known, field):
-    """A model with a part that a target has not would give other logits there, or none."""
+def test_every_field_is_supported_by_a_target_or_refused(tmp_path, to, known, field):
+    """A model with a part that a target lacks would give different logits there, or none."""
     pytest.importorskip("onnx")
     config = dataclasses.replace(BASE, **{field: OTHER[field]})
     one = dataclasses.replace(trained("plain"), model=tiny.lively(ViT(config)))
@@ -161,7 +161,7 @@ def test_every_field_is_known_to_a_target_or_refused(tmp_path, to, known, field)
     assert os.listdir(tmp_path) == []
 
 
-def test_the_command_writes_and_says_how_to_load(tmp_path, capsys):
+def test_the_command_exports_and_prints_how_to_load(tmp_path, capsys):
     training = tiny.trainer(tmp_path, epochs=1)
     training.fit()
     path = str(Run(training.run.path).path)
@@ -174,7 +174,7 @@ def test_the_command_writes_and_says_how_to_load(tmp_path, capsys):
         export([path, str(tmp_path / "x"), "--to", "timm", "--attention"])
 
 
-def test_the_command_writes_over_no_run_and_no_image(tmp_path):
+def test_the_command_overwrites_neither_a_run_nor_an_image(tmp_path):
     training = tiny.trainer(tmp_path, epochs=1)
     training.fit()
     trained = training.run.path

@@ -1,5 +1,5 @@
-"""Gradients of whole DINOv2 and DINOv3 models, those of every parameter and of the images, against
-PyTorch's of the same models in timm."""
+"""Gradients of all parameters and of the images in whole DINOv2 and DINOv3 models, against
+PyTorch's for the same models in timm."""
 
 import pytest
 from published_small import relative, save, saved_by_timm
@@ -18,8 +18,8 @@ NAMES = [
 
 
 def gradients_of(model, folder):
-    """PyTorch's, by minivit's names and in its layout: written where the weights were, and read by
-    the same reader, which moves numbers and changes none."""
+    """PyTorch's gradients with minivit's names and layout: saved like weights and read by the same
+    reader, which moves numbers without changing them."""
     leaves = [*model.named_parameters(), *fixed_biases(model)]
     save({name: leaf.grad for name, leaf in leaves}, folder)
     read = load(folder, dtype="float64", num_heads=SIZES["num_heads"]).model
@@ -27,13 +27,13 @@ def gradients_of(model, folder):
 
 
 def fixed_biases(model):
-    """The keys' biases, which timm keeps at zero and minivit trains: with rotary positions they
-    have gradients."""
+    """The biases of the keys, which timm keeps at zero and minivit trains; with rotary positions
+    they have gradients."""
     return [item for item in model.named_buffers() if item[0].endswith("k_bias")]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gradients_are_pytorchs(tmp_path, name):
+def test_gradients_agree_with_pytorch(tmp_path, name):
     torch = pytest.importorskip("torch")
     twin, side = saved_by_timm(name, tmp_path, **SIZES)
     one = load(tmp_path, dtype="float64", num_heads=SIZES["num_heads"]).model

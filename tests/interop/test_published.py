@@ -1,5 +1,5 @@
-"""Published Vision Transformers: built small by timm and transformers, with random weights, saved
-as they save them, and read back without them."""
+"""Published Vision Transformers: small ones are built by timm and transformers with random weights,
+saved by these libraries, and read without them."""
 
 import json
 import re
@@ -59,7 +59,7 @@ def test_timm_gives_the_same_features_and_logits(tmp_path, name):
     most = 1e-6 if name in IN_FLOAT32_ONLY else 1e-9
     with torch.no_grad():
         assert relative(one.model.tokens(images.numpy()), model.forward_features(images)) < most
-        if "dinov3" not in name:  # there timm takes the mean, DINOv3 itself the class token
+        if "dinov3" not in name:  # timm pools by the mean here, DINOv3 itself uses the class token
             assert relative(one.model(images.numpy()), model(images)) < most
         single = load(tmp_path).model.tokens(images.numpy().astype(np.float32))
         assert relative(single, model.float().forward_features(images.float())) < 1e-5
@@ -67,7 +67,7 @@ def test_timm_gives_the_same_features_and_logits(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_known_is_one_line(tmp_path, name):
+def test_unknown_models_are_refused_in_one_line(tmp_path, name):
     def try_it():
         facts_of(name)
         saved_by_timm(name, tmp_path)
@@ -110,7 +110,7 @@ HUGGINGFACE = {
 @pytest.mark.parametrize("name", HUGGINGFACE)
 @pytest.mark.parametrize("names", ["as saved", "in memory"])
 def test_transformers_gives_the_same_features(tmp_path, name, names):
-    """In the names of its files and those that it has in memory since version 5."""
+    """With the weight names in its files and those in memory since version 5."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     config, kind, options = HUGGINGFACE[name]
     model = getattr(transformers, kind)(getattr(transformers, config)(**SMALL, **options))
@@ -123,7 +123,7 @@ def test_transformers_gives_the_same_features(tmp_path, name, names):
     noise = {"noise": torch.arange(16.0).repeat(2, 1)} if name == "MAE" else {}
     with torch.no_grad():
         out = model(images, **noise)
-    most = 1e-7 if "DINOv3" in name else 1e-9  # there the sines are float32
+    most = 1e-7 if "DINOv3" in name else 1e-9  # its sines are float32
     one = load(tmp_path, dtype="float64").model
     if "logits" in out:
         assert relative(one(images.numpy()), out.logits) < most
@@ -137,7 +137,7 @@ def test_transformers_gives_the_same_features(tmp_path, name, names):
 
 
 def papers_file(model, path):
-    """A model of minivit's in the paper's names and layout."""
+    """A minivit model with the paper's names and layout."""
     c = model.config
     H, D, arrays = c.num_heads, c.dim // c.num_heads, {}
     for name, parameter in model.named_parameters():
@@ -171,7 +171,7 @@ def papers_file(model, path):
 
 
 @pytest.mark.parametrize("pre_logits", [None, 12])
-def test_the_papers_own_files_are_read(tmp_path, pre_logits):
+def test_files_of_the_papers_authors_are_read(tmp_path, pre_logits):
     config = ViTConfig(
         image_size=32, patch_size=8, dim=48, depth=2, num_heads=3, mlp_ratio=4.0, num_classes=7,
         activation="gelu_tanh", representation_size=pre_logits,
@@ -189,7 +189,7 @@ def test_the_papers_own_files_are_read(tmp_path, pre_logits):
 
 @pytest.fixture
 def plain(tmp_path):
-    """A small model in timm's names, alone in its file."""
+    """A small model with timm's names, in a file without a config."""
     config = ViTConfig(image_size=32, patch_size=8, dim=64, depth=2, num_heads=1, num_classes=1000)
     model = ViT(config)
     model.flat.data[...] = np.random.default_rng(0).normal(0, 0.2, model.flat.data.shape)
@@ -201,7 +201,7 @@ def plain(tmp_path):
     return tmp_path / "vit.safetensors"
 
 
-def test_what_a_file_does_not_tell_is_said_and_can_be_given(plain):
+def test_missing_settings_are_reported_and_can_be_given(plain):
     one = load(plain)
     assert one.model.config.num_heads == 1
     told = "\n".join(one.said)
@@ -217,7 +217,7 @@ def test_what_a_file_does_not_tell_is_said_and_can_be_given(plain):
 
 
 def change(path, **tensors):
-    """Other tensors in a file; None takes one away."""
+    """Replace tensors in a file; None removes one."""
     found = load_file(path) | tensors
     save_file({name: array for name, array in found.items() if array is not None}, path)
 
@@ -240,7 +240,7 @@ def change(path, **tensors):
         ({"mask_token": np.zeros(64, np.float32)}, None),
     ],
 )
-def test_a_file_that_does_not_fit_is_one_line(plain, tensors, words):
+def test_a_file_that_does_not_fit_is_refused_in_one_line(plain, tensors, words):
     change(plain, **tensors)
     if words is None:
         assert "not used: mask_token" in load(plain).said
@@ -251,7 +251,7 @@ def test_a_file_that_does_not_fit_is_one_line(plain, tensors, words):
     assert str(error.value).isprintable()
 
 
-def test_a_config_that_contradicts_the_weights_is_one_line(plain):
+def test_a_config_that_contradicts_the_weights_is_refused_in_one_line(plain):
     for settings, words in (
         ({"model_type": "bert"}, "model_type 'bert' is not supported"),
         ({"model_type": "vit", "hidden_act": "relu"}, "hidden_act 'relu' is not supported"),
@@ -266,7 +266,7 @@ def test_a_config_that_contradicts_the_weights_is_one_line(plain):
         assert str(error.value).isprintable()
 
 
-def test_a_run_is_loaded_as_before(tmp_path):
+def test_a_run_can_still_be_loaded(tmp_path):
     import tiny
 
     training = tiny.trainer(tmp_path)
@@ -277,7 +277,7 @@ def test_a_run_is_loaded_as_before(tmp_path):
         load(tmp_path / "nowhere")
 
 
-def test_class_names():
+def test_class_names_are_read():
     assert len(set(imagenet())) == 1000
     assert (imagenet()[0], imagenet()[207], imagenet()[999]) == (
         "tench", "golden retriever", "toilet tissue")  # fmt: skip
@@ -306,7 +306,7 @@ WHOLE = {"size": {"height": 40, "width": 48}, "resample": 3}
     ],
     ids=["timm", "a center crop", "a whole image", "half of it nonsense"],
 )
-def test_images_are_prepared_as_the_family_does(tmp_path, settings, images, expected):
+def test_images_are_preprocessed_as_in_the_model_family(tmp_path, settings, images, expected):
     transformers = pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")
     if images is None:
@@ -321,13 +321,13 @@ def test_images_are_prepared_as_the_family_does(tmp_path, settings, images, expe
         text = json.dumps(images)
         (tmp_path / "preprocessor_config.json").write_text(text, encoding="utf-8")
     one = load(tmp_path)
-    start = load_start(tmp_path)  # a training begins with images of the same size
+    start = load_start(tmp_path)  # a fine-tuning run starts with images of the same size
     assert one.preprocess == start.preprocess == expected
     assert one.model.config.image_hw == start.vit.image_hw == expected.size
 
 
-def test_a_run_at_another_size(tmp_path):
-    """Its positions are interpolated, all else is the same."""
+def test_a_run_can_be_loaded_at_another_image_size(tmp_path):
+    """Its positions are interpolated; everything else is the same."""
     model = ViT(ViTConfig(image_size=16, patch_size=8, dim=32, depth=1, num_heads=2))
     statistics = minivit.data.Statistics((0.5,) * 3, (0.5,) * 3)
     names = tuple("abcdefghij")

@@ -1,4 +1,4 @@
-"""The model that comes with the package: its file, its card, its drawings."""
+"""The model that comes with the package: its file, its model card and the drawings."""
 
 import hashlib
 import json
@@ -22,21 +22,21 @@ def model():
     return interop.load(SHIPPED)
 
 
-def test_its_card_names_the_file_as_it_is():
+def test_the_model_card_matches_the_file():
     raw, card = SHIPPED.read_bytes(), CARD.read_text(encoding="utf-8")
     assert hashlib.sha256(raw).hexdigest() in card
     assert f"{len(raw):,} bytes" in card
     assert len(raw) < 4_000_000
 
 
-def test_it_classifies_the_drawings_correctly(model):
+def test_the_model_classifies_the_drawings_correctly(model):
     for name, image in drawings().items():
         pixels = model.preprocess(image)[None]
         logits = model.model(model.statistics.normalize(pixels))
         assert model.class_names[logits.argmax()] == name
 
 
-def test_it_says_nothing_of_the_machine_that_trained_it():
+def test_the_file_reveals_nothing_about_the_training_machine():
     with safe_open(SHIPPED, "numpy") as file:
         state = json.loads(file.metadata()["state"])
         assert {file.get_tensor(name).dtype for name in file.keys()} == {np.dtype("float16")}  # noqa: SIM118
@@ -44,7 +44,7 @@ def test_it_says_nothing_of_the_machine_that_trained_it():
     assert "/" not in json.dumps(state["config"])
 
 
-def test_what_is_shipped_of_a_run_is_the_weights_to_use_in_float16():
+def test_only_the_best_weights_are_shipped_in_float16():
     checkpoint = load_checkpoint(SHIPPED)
     average = {name: array + 1 for name, array in checkpoint.weights.items()}
     checkpoint.groups.update(ema=average, m=checkpoint.weights)

@@ -1,4 +1,5 @@
-"""Tensors of others' files: read as they are, one at a time, and nothing is executed."""
+"""Tensors in files of other libraries: read unchanged, one at a time, without executing
+anything."""
 
 import json
 import pickle
@@ -33,7 +34,7 @@ def safetensors(path, entries):
     return path
 
 
-def test_what_was_saved_is_read(tmp_path):
+def test_saved_tensors_are_read(tmp_path):
     save_file({"a": A, "b": B}, tmp_path / "m.safetensors")
     np.savez(tmp_path / "m.npz", **{"a": A, "deep/b": B})
     for name, b in (("m.safetensors", "b"), ("m.npz", "deep/b")):
@@ -61,7 +62,7 @@ def test_half_precision_becomes_float32(tmp_path):
         np.testing.assert_array_equal(array, values)
 
 
-def test_shards_are_one(tmp_path):
+def test_shards_are_read_as_one_file(tmp_path):
     save_file({"a": A}, tmp_path / "model-00001-of-00002.safetensors")
     save_file({"b": B}, tmp_path / "model-00002-of-00002.safetensors")
     names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
@@ -98,7 +99,7 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path, monkeypatch, n
 
 
 @needs_posix
-def test_the_way_to_convert_works(tmp_path):
+def test_the_suggested_conversion_works(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "m.pth"
     torch.save({"a": torch.from_numpy(A).T}, path)
@@ -109,7 +110,7 @@ def test_the_way_to_convert_works(tmp_path):
     np.testing.assert_array_equal(read_tensors(tmp_path / "m.safetensors")["a"].read(), A.T)
 
 
-def test_damaged_and_foreign_files_are_one_line(tmp_path):
+def test_damaged_and_unrelated_files_are_refused_in_one_line(tmp_path):
     good = tmp_path / "m.safetensors"
     save_file({"a": A}, good)
     whole = good.read_bytes()
@@ -147,7 +148,7 @@ def test_damaged_and_foreign_files_are_one_line(tmp_path):
             read_tensors(path)
 
 
-def test_numbers_that_are_none_and_kinds_that_are_not_read(tmp_path):
+def test_non_finite_numbers_and_unsupported_dtypes_are_refused(tmp_path):
     bad = A.copy()
     bad[1, 2] = np.nan
     save_file({"a": bad, "i": np.arange(3)}, tmp_path / "m.safetensors")
@@ -167,7 +168,7 @@ def test_a_folder_needs_one_file_of_weights(tmp_path):
         find_weights(tmp_path)
 
 
-def test_a_tensor_is_reshaped_turned_cut_and_joined_before_it_is_read():
+def test_reshaping_transposing_slicing_and_joining_are_lazy():
     reads = []
 
     def read():

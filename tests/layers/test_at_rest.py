@@ -20,7 +20,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_a_model(options):
+def test_a_model_without_a_cache_agrees_with_forward(options):
     config = minivit.ViTConfig(
         image_size=8, patch_size=2, dim=16, depth=2, num_heads=2, num_classes=3, **options
     )
@@ -31,14 +31,14 @@ def test_a_model(options):
 
 
 @pytest.mark.parametrize("act", [Gelu, GeluTanh, QuickGelu])
-def test_a_block_and_its_parts(act):
+def test_a_block_and_its_parts_without_a_cache_agree_with_forward(act):
     x = draw(0, 2, 5, 12).astype("float32")
     block = Block(np.random.default_rng(0), 12, 3, 24, act=act())
     for layer in (block, block.mlp, block.mlp.act, block.attn, block.norm1, block.drop):
         np.testing.assert_array_equal(layer(x), layer.forward(x)[0])
 
 
-def test_it_keeps_less():
+def test_a_call_without_a_cache_uses_less_memory():
     mlp = Mlp(np.random.default_rng(0), 64, 256)
     x = draw(0, 4, 500, 64)
     peaks = []
@@ -51,7 +51,7 @@ def test_it_keeps_less():
     assert peaks[0] < 0.8 * peaks[1]
 
 
-def test_many_tokens_go_through_the_mlp_a_part_at_a_time(monkeypatch):
+def test_many_tokens_go_through_the_mlp_in_chunks(monkeypatch):
     block = Block(np.random.default_rng(0), 12, 3, 24)
     x, seen = draw(0, 2, 13, 12), []
     expected, _ = block.forward(x)
@@ -75,7 +75,7 @@ class DoubledBlock(Block):
         return 2.0 * y, cache
 
 
-def test_a_forward_of_ones_own_is_what_a_call_gives():
+def test_a_custom_forward_is_used_by_a_call():
     x, rng = draw(0, 2, 5, 12), np.random.default_rng(0)
     one = Block(rng, 12, 3, 24)
     one.mlp = Doubled(rng, 12, 24)

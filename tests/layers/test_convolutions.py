@@ -1,4 +1,4 @@
-"""The ResNet and the convolutional stem beside PyTorch's convolutions and autograd."""
+"""The ResNet and the convolutional stem against PyTorch's convolutions and autograd."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ from minivit.models.cost import num_parameters
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
-def test_a_convolution_keeps_the_grid(size):
+def test_a_convolution_keeps_the_size_of_the_grid(size):
     conv = StandardizedConv(np.random.default_rng(0), 2, 3, size)
     assert conv.forward(draw(0, 1, 6, 7, 2))[0].shape == (1, 6, 7, 3)
 
 
-def test_a_bottleneck_keeps_the_grid_unless_told_otherwise():
+def test_a_bottleneck_keeps_the_size_of_the_grid_by_default():
     x = draw(0, 1, 6, 7, 8)
     assert Bottleneck(np.random.default_rng(0), 8, 8).forward(x)[0].shape == x.shape
 
@@ -89,7 +89,7 @@ def test_pytorch_agrees_on_the_convolutional_stem():
 
 @pytest.mark.parametrize("stages", [(1, 1, 1), (2, 1, 3)])
 @pytest.mark.parametrize("depth", [0, 1])
-def test_a_resnets_parameters_and_tokens_are_those_counted(stages, depth):
+def test_the_parameters_and_tokens_of_a_resnet_match_the_counts(stages, depth):
     config = ViTConfig(image_size=16, dim=64, depth=depth, stem="resnet", stages=stages)
     model = ViT(config)
     assert model.flat.num_parameters == num_parameters(config)
@@ -99,7 +99,7 @@ def test_a_resnets_parameters_and_tokens_are_those_counted(stages, depth):
     assert f"{num_parameters(config):,}" in model.summary()
 
 
-def test_resnets_by_name_are_about_as_large_as_the_small_vits():
+def test_named_resnets_are_about_as_large_as_the_small_vits():
     small, large = (ViTConfig.preset(name) for name in ("resnet-20", "resnet-38"))
     assert small.depth == large.depth == 0
     for resnet, vit in ((small, "Micro/4"), (large, "Lite/4")):
@@ -116,7 +116,7 @@ def test_resnets_by_name_are_about_as_large_as_the_small_vits():
         ({"depth": -1}, "depth is -1; expected 0 to 1,000"),
     ],
 )
-def test_stages_that_do_not_fit_are_told(options, words):
+def test_stages_that_do_not_fit_are_refused(options, words):
     with pytest.raises(UserError, match=words):
         ViTConfig(**{"stem": "resnet", **options})
 

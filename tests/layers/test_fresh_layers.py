@@ -1,4 +1,4 @@
-"""Fresh layers: how their weights are drawn, and what they do unless told otherwise."""
+"""New layers: how their weights are initialized, and their defaults."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_the_convolutional_stem_starts_he_normal():
         assert_normal(weight, math.sqrt(2.0 / (9 * weight.shape[2])))
 
 
-def test_a_resnets_convolutions_start_normal_with_a_variance_of_one_over_the_fan_in():
+def test_resnet_convolutions_start_normal_with_variance_1_over_fan_in():
     found = weights(ResNet(rng(), (1, 2), 3, 64))
     convolutions = {name: weight for name, weight in found.items() if weight.ndim == 4}
     assert {name: weight.shape for name, weight in convolutions.items()} == {
@@ -69,7 +69,7 @@ def test_a_resnets_convolutions_start_normal_with_a_variance_of_one_over_the_fan
         assert_normal(weight, 1.0 / math.sqrt(weight[..., 0].size))
 
 
-def test_positions_start_small():
+def test_position_embeddings_start_small():
     learned = LearnedPositions(rng(), 50, 16).pos_embed.data
     assert learned.shape == (1, 50, 16)
     assert_normal(learned, 0.02)
@@ -79,7 +79,7 @@ def test_positions_start_small():
     assert_normal(table, 0.02)
 
 
-def test_the_query_of_attention_pooling_starts_as_long_as_one():
+def test_the_query_of_attention_pooling_starts_with_unit_length():
     pool = AttentionPool(rng(), 400, 2, 12, LayerNorm, Gelu())
     assert pool.latent.data.shape == (1, 1, 400)
     assert_normal(pool.latent.data, 1 / 20)
@@ -92,11 +92,11 @@ def test_a_weight_for_one_output_is_xavier_uniform_too():
     assert 0.98 * limit < np.abs(weight).max() <= limit
 
 
-def test_a_linear_layer_has_one_matrix_unless_more_are_asked_for():
+def test_a_linear_layer_has_one_matrix_by_default():
     assert weights(Linear(rng(), 4, 3))["weight"].shape == (4, 3)
 
 
-def test_weights_that_a_file_will_fill_are_zeros_without_memory():
+def test_weights_to_be_loaded_are_zeros_that_take_no_memory():
     blank = weights_from(None)
     for weight in (xavier_uniform(blank, 4, 3, 2), blank.standard_normal((4, 6))):
         assert weight.shape == (4, 6)
@@ -104,7 +104,7 @@ def test_weights_that_a_file_will_fill_are_zeros_without_memory():
         assert not weight.any()
 
 
-def test_weights_depend_on_the_seed_and_on_what_they_are_for():
+def test_weights_depend_on_the_seed_and_on_the_purpose():
     drawn = [weights_from(seed).standard_normal(5) for seed in (3, 4)]
     for seed, numbers in zip((3, 4), drawn, strict=True):
         expected = generator(seed, Purpose.INIT).standard_normal(5)
@@ -112,19 +112,19 @@ def test_weights_depend_on_the_seed_and_on_what_they_are_for():
     assert (drawn[0] != drawn[1]).all()
 
 
-def test_a_matrix_is_one_unless_copies_are_asked_for():
+def test_a_matrix_has_no_copies_by_default():
     assert xavier_uniform(rng(), 4, 3).shape == (4, 3)
     assert xavier_uniform(rng(), 4, 3, 2).shape == (4, 6)
 
 
-def test_a_bias_is_left_out_where_none_is_wanted():
+def test_a_bias_can_be_left_out():
     assert Linear(rng(), 4, 3, bias=False).bias is None
     attention = MultiHeadAttention(rng(), 8, 2, qkv_bias=False)
     names = {name for name, _ in attention.named_parameters()}
     assert names == {"qkv.weight", "proj.weight", "proj.bias"}
 
 
-def test_what_dropout_keeps_is_scaled_in_the_precision_of_the_input():
+def test_dropout_scales_in_the_precision_of_the_input():
     kept = Dropout(0.1).forward(np.ones((4, 5)), RandomStream(0))[0]
     assert set(np.unique(kept)) == {0.0, 1 / (1 - 0.1)}
 
@@ -134,15 +134,15 @@ def test_what_dropout_keeps_is_scaled_in_the_precision_of_the_input():
     [Block(rng(), 8, 2, 12), Mlp(rng(), 8, 12), MultiHeadAttention(rng(), 8, 2)],
     ids=lambda layer: type(layer).__name__,
 )
-def test_nothing_is_dropped_unless_asked_for(layer):
+def test_nothing_is_dropped_by_default(layer):
     x, stream = draw(0, 2, 5, 8), RandomStream(0)
     trained, _ = layer.forward(x, stream)
     assert stream.draws == 0
     np.testing.assert_array_equal(trained, layer.forward(x)[0])
 
 
-def test_epsilon_is_a_millionth_unless_told_otherwise():
-    x = 1e-3 * draw(0, 2, 5, 8)  # with a variance of a millionth, epsilon is half of the sum
+def test_epsilon_is_a_millionth_by_default():
+    x = 1e-3 * draw(0, 2, 5, 8)  # with a variance of a millionth, epsilon is half of variance + epsilon
     one, zero = np.ones(8), np.zeros(8)
     expected, _ = layernorm_forward(x, one, zero, 1e-6)
     np.testing.assert_array_equal(LayerNorm(8).forward(x)[0], expected)

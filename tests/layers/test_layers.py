@@ -1,4 +1,5 @@
-"""Layers: their parameters, what backward adds, and dropout at work and at rest."""
+"""Layers: their parameters, the gradients that backward accumulates, and dropout in training and
+evaluation."""
 
 import math
 import re
@@ -110,7 +111,7 @@ def test_a_blocks_parameters_have_timms_names():
     assert found == SHAPES
 
 
-def test_a_blocks_layers_have_paths_the_block_itself_first():
+def test_the_layers_of_a_block_have_paths_starting_with_the_block_itself():
     block = make_block(scale=lambda dim: LayerScale(dim, 0.1))
     attention = ["attn", "attn.qkv", "attn.proj", "attn.attn_drop"]
     mlp = ["mlp", "mlp.fc1", "mlp.act", "mlp.drop", "mlp.fc2"]
@@ -123,7 +124,7 @@ def test_a_blocks_layers_have_paths_the_block_itself_first():
 
 
 @pytest.mark.parametrize(("layer", "x"), make_layers())
-def test_two_backwards_add_up(layer, x):
+def test_gradients_of_two_backward_passes_add_up(layer, x):
     out, cache = layer.forward(x)
     dout = draw(2, *out.shape)
     layer.backward(dout, cache)
@@ -135,7 +136,7 @@ def test_two_backwards_add_up(layer, x):
 
 
 @pytest.mark.parametrize(("layer", "x"), make_layers())
-def test_two_forwards_may_be_under_way_at_once(layer, x):
+def test_two_forward_passes_may_be_in_progress_at_once(layer, x):
     out, cache = layer.forward(x)
     dout = draw(2, *out.shape)
     expected = layer.backward(dout, cache)
@@ -145,7 +146,7 @@ def test_two_forwards_may_be_under_way_at_once(layer, x):
 
 
 @pytest.mark.parametrize(("layer", "x"), make_layers())
-def test_no_float64_leaks_out_of_a_float32_layer(layer, x):
+def test_no_float64_leaks_from_a_float32_layer(layer, x):
     FlatParameters(layer, "float32")
     out, cache = layer.forward(x.astype("float32"))
     cached = [array for array in arrays_in(cache) if array.dtype.kind == "f"]
@@ -161,7 +162,7 @@ def test_weights_start_xavier_uniform_and_biases_zero(fan_in, fan_out, copies):
     assert np.abs(layer.weight.data).max() <= math.sqrt(6.0 / (fan_in + fan_out))
 
 
-def test_xavier_uniform_fills_its_range():
+def test_xavier_uniform_covers_its_range():
     weight = Linear(rng(), 300, 300, copies=3).weight.data
     limit = math.sqrt(6.0 / 600)
     assert np.abs(weight).max() > 0.99 * limit
@@ -172,13 +173,13 @@ def test_xavier_uniform_fills_its_range():
 @pytest.mark.parametrize(
     ("activation", "function"), [(Gelu(), gelu_forward), (GeluTanh(), gelu_tanh_forward)]
 )
-def test_the_mlp_takes_the_activation_it_was_told(activation, function):
+def test_the_mlp_uses_the_given_activation(activation, function):
     mlp, x = Mlp(rng(), 4, 6, activation), 3.0 * draw(0, 2, 3, 4)
     hidden = function(x @ mlp.fc1.weight.data)[0]
     np.testing.assert_allclose(mlp.forward(x)[0], hidden @ mlp.fc2.weight.data, atol=1e-13)
 
 
-def test_attention_poolings_mlp_takes_the_activation_it_was_told():
+def test_the_mlp_of_attention_pooling_uses_the_given_activation():
     pool, x = AttentionPool(rng(), 4, 2, 6, LayerNorm, GeluTanh()), 3.0 * draw(0, 2, 5, 4)
     fc1, fc2 = pool.mlp.fc1.weight.data, pool.mlp.fc2.weight.data.copy()
     pool.mlp.fc2.weight.data[...] = 0.0
@@ -188,7 +189,7 @@ def test_attention_poolings_mlp_takes_the_activation_it_was_told():
     np.testing.assert_allclose(pool.forward(x)[0], z + hidden @ fc2, atol=1e-13)
 
 
-def test_a_block_whose_branches_give_nothing_passes_its_input_through():
+def test_a_block_with_zero_branches_is_the_identity():
     block, x, dy = make_block(), draw(0, 2, 5, 8), draw(1, 2, 5, 8)
     block.attn.proj.weight.data[...] = 0.0
     block.mlp.fc2.weight.data[...] = 0.0
@@ -197,7 +198,7 @@ def test_a_block_whose_branches_give_nothing_passes_its_input_through():
     np.testing.assert_array_equal(block.backward(dy, cache), dy)
 
 
-def test_layer_scale_is_a_factor_of_each_branch():
+def test_layer_scale_multiplies_each_branch():
     x = draw(0, 2, 5, 8)
 
     def scaled(first, second):
@@ -214,7 +215,7 @@ def test_layer_scale_is_a_factor_of_each_branch():
     np.testing.assert_allclose(scaled(0.0, 0.25), x + 0.25 * added, atol=1e-14)
 
 
-def test_a_branchs_equation_names_what_is_at_work_at_rest():
+def test_the_equation_of_a_branch_names_the_layers_active_in_evaluation():
     drops = {"dropout": 0.5, "attn_dropout": 0.5, "drop_path": 0.5}
     for scale, first, second in (
         (None, "x + attn(norm1(x))", "r + mlp(norm2(r))"),
@@ -225,7 +226,7 @@ def test_a_branchs_equation_names_what_is_at_work_at_rest():
         assert block.equation(BRANCH2, "r") == second
 
 
-def test_relative_positions_are_attentions_own():
+def test_relative_positions_belong_to_attention():
     attention, x = MultiHeadAttention(rng(), 8, 2, relative_grid=(2, 3)), draw(0, 3, 7, 8)
     p = {name: parameter.data for name, parameter in attention.named_parameters()}
     expected, _ = multi_head_attention_forward(
@@ -243,7 +244,7 @@ def test_relative_positions_are_attentions_own():
 
 
 @pytest.mark.parametrize("layer", [MultiHeadAttention(rng(), 8, 2), make_block()])
-def test_the_gradient_of_the_map_is_handed_out(layer):
+def test_the_gradient_of_the_map_is_returned(layer):
     x = draw(0, 3, 5, 8)
     y, cache = layer.forward(x)
     dprobs = np.full((3, 2, 5, 5), np.nan)
@@ -260,7 +261,7 @@ def test_learned_positions_are_added_and_learn_from_the_whole_batch():
     np.testing.assert_allclose(layer.pos_embed.grad[0], dout.sum(0), atol=1e-14)
 
 
-def test_of_fixed_positions_fewer_tokens_get_the_last():
+def test_fewer_tokens_get_the_last_fixed_positions():
     table, x, dout = draw(2, 1, 7, 8), draw(0, 3, 5, 8), draw(1, 3, 5, 8)
     y, cache = FixedPositions(table).forward(x)
     np.testing.assert_array_equal(y, x + table[:, 2:])
@@ -271,7 +272,7 @@ def test_of_fixed_positions_fewer_tokens_get_the_last():
 
 
 @pytest.mark.parametrize("layer", [Dropout(0.5), DropPath(0.5), PatchDropout(0.5, 1)])
-def test_without_a_stream_dropout_is_at_rest(layer):
+def test_without_a_stream_dropout_is_inactive(layer):
     x = draw(0, 4, 5, 8)
     out, cache = layer.forward(x)
     assert out is x
@@ -287,7 +288,7 @@ def test_a_rate_of_zero_draws_nothing(layer):
     assert stream.draws == 0
 
 
-def test_dropout_drops_numbers_and_drop_path_whole_images():
+def test_dropout_drops_elements_and_drop_path_drops_whole_images():
     x = np.ones((64, 5, 8), "float32")
     numbers, _ = Dropout(0.25).forward(x, RandomStream(0))
     images, mask = DropPath(0.25).forward(x, RandomStream(0))
@@ -298,8 +299,8 @@ def test_dropout_drops_numbers_and_drop_path_whole_images():
     assert {tuple(np.unique(image)) for image in images} == {(0.0,), (np.float32(1 / 0.75),)}
 
 
-def test_patch_dropout_keeps_as_many_patches_of_each_image_and_all_before_them():
-    x = np.tile(np.arange(18.0)[:, None], (64, 1, 2))  # a token is its place
+def test_patch_dropout_keeps_the_same_number_per_image_and_all_prefix_tokens():
+    x = np.tile(np.arange(18.0)[:, None], (64, 1, 2))  # each token holds its position
     out, cache = PatchDropout(0.75, 2).forward(x, RandomStream(0))
     places = out[..., 0].astype(int)
     assert places.shape == (64, 2 + 4)
@@ -307,7 +308,7 @@ def test_patch_dropout_keeps_as_many_patches_of_each_image_and_all_before_them()
     assert (np.diff(places) > 0).all()
     assert len(np.unique(places, axis=0)) > 50  # each image draws its own
     counts = np.bincount(places[:, 2:].ravel(), minlength=18)[2:]
-    assert counts.min() > 4  # of 16 expected: every patch is kept now and then
+    assert counts.min() > 4  # of 16 expected: every patch is kept sometimes
     assert counts.max() < 32
     dx = PatchDropout(0.75, 2).backward(np.ones_like(out), cache)
     assert dx.shape == x.shape
@@ -318,11 +319,11 @@ def test_patch_dropout_keeps_at_least_one_patch():
     assert PatchDropout(0.9, 1).forward(draw(0, 2, 4, 3), RandomStream(0))[0].shape == (2, 2, 3)
 
 
-def test_every_dropout_of_a_block_draws_a_mask_of_its_own():
+def test_every_dropout_of_a_block_draws_its_own_mask():
     block = make_block(dropout=0.5, attn_dropout=0.5, drop_path=0.5)
     stream = RandomStream(0)
     _, cache = block.forward(draw(0, 16, 5, 8), stream)
-    assert stream.draws == 6  # attention map, MLP, and two masks a branch
+    assert stream.draws == 6  # attention map, MLP, and two masks per branch
     assert (cache.branch1.drop != cache.branch2.drop).any()
     assert (cache.branch1.drop_path != cache.branch2.drop_path).any()
 
@@ -331,7 +332,7 @@ def test_every_dropout_of_a_block_draws_a_mask_of_its_own():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_binding_keeps_the_values_and_puts_the_decayed_first(dtype):
+def test_binding_keeps_the_values_and_puts_decayed_parameters_first(dtype):
     block = make_block()
     before = {name: p.data.copy() for name, p in block.named_parameters()}
     flat = FlatParameters(block, dtype)
@@ -347,7 +348,7 @@ def test_binding_keeps_the_values_and_puts_the_decayed_first(dtype):
         np.testing.assert_array_equal(p.data, before[name].astype(dtype))
 
 
-def test_where_nothing_decays_no_number_does():
+def test_without_decayed_parameters_no_number_decays():
     flat = FlatParameters(LayerNorm(8))
     assert (flat.num_decayed, flat.num_parameters) == (0, 16)
 
@@ -377,7 +378,7 @@ def test_a_gradient_has_the_dtype_of_its_parameter():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_replica_has_gradients_of_its_own_and_a_copy_weights_too(dtype):
+def test_a_replica_has_its_own_gradients_and_a_copy_also_its_own_weights(dtype):
     block = make_block()
     flat = FlatParameters(block, dtype)
     flat.grad += 1.0
@@ -394,7 +395,7 @@ def test_a_replica_has_gradients_of_its_own_and_a_copy_weights_too(dtype):
             assert np.shares_memory(parameter.grad, twin.grad)
 
 
-def test_a_part_has_the_parameters_of_a_layer_inside_alone():
+def test_a_part_has_only_the_parameters_of_its_layer():
     block, inside = make_block(), Layer()
     inside.norm1 = block.norm1
     flat = FlatParameters(block)
@@ -404,7 +405,7 @@ def test_a_part_has_the_parameters_of_a_layer_inside_alone():
     assert (block.norm1.bias.data == 3.0).all()
 
 
-def test_host_views_are_named_like_the_parameters():
+def test_host_views_have_the_names_of_the_parameters():
     block = make_block()
     flat = FlatParameters(block)
     views = flat.host_views(flat.data)
@@ -412,20 +413,20 @@ def test_host_views_are_named_like_the_parameters():
         np.testing.assert_array_equal(views[name], p.data)
 
 
-def test_every_parameter_begins_at_a_cache_line():
-    """Of float32; a GPU's loads of 16 bytes, and bf16 copies of half the size, hang on it."""
+def test_every_parameter_starts_at_a_cache_line():
+    """For float32. A GPU's 16-byte loads depend on it, also in bf16 copies of half the size."""
     layer = Layer()
     for i, size in enumerate((1, 3, 16, 17, 5)):
         setattr(layer, f"p{i}", Parameter(np.ones((size, 1 + i % 2))))
     flat = FlatParameters(layer)
     assert [place.start * 4 % 64 for place in flat.places.values()] == [0] * 5
     assert len(flat.data) * 4 % 64 == 0
-    assert flat.data.sum() == flat.num_parameters  # zeros lie between
+    assert flat.data.sum() == flat.num_parameters  # zeros as padding in between
 
 
 @pytest.mark.parametrize("wanted", range(2**5))
-def test_stretches_are_the_runs_of_wanted_parameters(wanted):
-    """For every choice out of five: a slice for each run, from its first number to its last."""
+def test_stretches_are_the_contiguous_runs_of_selected_parameters(wanted):
+    """For every subset of five parameters: one slice per run, from its first number to its last."""
     layer, sizes = Layer(), (7, 16, 40, 3, 1)
     for i, size in enumerate(sizes):
         setattr(layer, f"p{i}", Parameter(np.ones(size)))

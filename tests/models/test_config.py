@@ -1,4 +1,4 @@
-"""ViTConfig: what fits together, the named sizes, and their parameters counted."""
+"""ViTConfig: valid combinations, the named sizes, and parameter counts."""
 
 import dataclasses
 import itertools
@@ -27,13 +27,13 @@ SIZES = Path(__file__).parents[2] / "docs" / "commands.md"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_papers_sizes_have_the_published_heads_and_number_of_parameters(name):
+def test_the_sizes_of_the_paper_have_the_published_heads_and_parameters(name):
     config = ViTConfig.preset(name)
     assert (config.num_heads, num_parameters(config)) == PUBLISHED[name]
     assert (config.image_hw, config.num_classes) == ((224, 224), 1000)
 
 
-def test_the_small_sizes_are_those_of_the_table():
+def test_the_small_sizes_match_the_table():
     row = r"^\| `(\w+/4)` \| (\d+) \| (\d+) \| (\d+) \| ×(\d) \| ([\d.]+) M \| 32×32;"
     found = re.findall(row, SIZES.read_text(encoding="utf-8"), re.MULTILINE)
     assert {name for name, *_ in found} == {"Nano/4", "Micro/4", "Mini/4", "Lite/4"}
@@ -47,8 +47,8 @@ def test_the_small_sizes_are_those_of_the_table():
 
 
 @pytest.mark.parametrize("name", ["resnet-11", "resnet-20", "resnet-38"])
-def test_a_resnets_number_counts_its_layers(name):
-    """The root, three of each bottleneck, the head."""
+def test_the_number_in_a_resnets_name_counts_its_layers(name):
+    """The stem, three layers per bottleneck, and the head."""
     config = ViTConfig.preset(name)
     assert name == f"resnet-{1 + 3 * sum(config.stages) + 1}"
     assert len(set(config.stages)) == 1
@@ -68,7 +68,7 @@ def test_a_resnets_number_counts_its_layers(name):
         )
     ),
 )
-def test_the_count_by_hand_is_the_built_models(pool, pos_embed, representation_size, image_size):
+def test_the_parameter_count_by_hand_matches_the_model(pool, pos_embed, representation_size, image_size):
     config = ViTConfig(
         image_size=image_size,
         in_channels=2,
@@ -86,7 +86,7 @@ def test_the_count_by_hand_is_the_built_models(pool, pos_embed, representation_s
 
 @pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
 @pytest.mark.parametrize("layer_scale", [None, 0.1])
-def test_the_count_with_other_norms_and_scales_is_the_built_models(norm, layer_scale):
+def test_the_parameter_count_with_other_norms_and_scales_matches_the_model(norm, layer_scale):
     config = ViTConfig(dim=8, depth=2, num_heads=2, norm=norm, layer_scale=layer_scale)
     model = ViT(config)
     assert model.num_parameters == num_parameters(config)
@@ -107,14 +107,14 @@ def test_the_count_with_other_norms_and_scales_is_the_built_models(norm, layer_s
     ],
     ids=str,
 )
-def test_the_count_with_all_that_later_models_have_is_the_built_models(options):
+def test_the_parameter_count_with_later_options_matches_the_model(options):
     sizes = {"image_size": (8, 12), "in_channels": 2, "num_classes": 7, "dim": 12, "depth": 3}
     config = ViTConfig(**{**sizes, "num_heads": 3, "mlp_ratio": 1.5, **options})
     assert ViT(config).num_parameters == num_parameters(config)
 
 
 @pytest.mark.parametrize("patch_size", [2, 4, 8])
-def test_the_count_of_a_hybrid_is_the_built_models(patch_size):
+def test_the_parameter_count_of_a_hybrid_matches_the_model(patch_size):
     config = ViTConfig(image_size=16, patch_size=patch_size, dim=12, depth=1, stem="conv")
     model = ViT(config)
     assert model.flat.num_parameters == num_parameters(config)
@@ -131,8 +131,9 @@ def test_the_count_of_a_hybrid_is_the_built_models(patch_size):
     ],
     ids=["patch", "conv", "resnet"],
 )
-def test_what_forward_keeps_counted_by_hand(options, stem):
-    """Of two blocks: the maps, eight times a token's width and thrice the MLP's; then the stem."""
+def test_the_size_of_the_forward_cache_by_hand(options, stem):
+    """For two blocks: the maps, eight times the token width and three times the MLP width; then the
+    stem."""
     sizes = {"image_size": (8, 12), "dim": 12, "depth": 2, "num_heads": 2, "mlp_ratio": 1.5}
     config = ViTConfig(**{**sizes, **options})
     T, C, F = config.num_tokens, config.dim, config.dim * 3 // 2
@@ -143,7 +144,7 @@ def test_what_forward_keeps_counted_by_hand(options, stem):
 
 @pytest.mark.parametrize("stages", [(1,), (1, 3), (2, 1, 2)])
 @pytest.mark.parametrize("depth", [0, 1])
-def test_the_count_of_a_resnet_is_the_built_models(stages, depth):
+def test_the_parameter_count_of_a_resnet_matches_the_model(stages, depth):
     P = 2 ** (len(stages) - 1)
     sizes = {"image_size": 16, "patch_size": P, "in_channels": 2, "dim": 64}
     config = ViTConfig(stem="resnet", stages=stages, depth=depth, **sizes)
@@ -151,7 +152,7 @@ def test_the_count_of_a_resnet_is_the_built_models(stages, depth):
     assert type(num_parameters(config)) is int
 
 
-def test_attention_in_blocks_keeps_a_number_for_each_query():
+def test_attention_in_blocks_keeps_one_number_per_query():
     def numbers(tokens, device="cpu", **options):
         sizes = {"image_size": (1, tokens), "patch_size": 1, "dim": 8, "depth": 1, "num_heads": 2}
         config = ViTConfig(**sizes, pool="mean", mlp_ratio=1.0, **options)
@@ -168,7 +169,7 @@ def test_attention_in_blocks_keeps_a_number_for_each_query():
         assert numbers(T, **options) == 2 * T**2
 
 
-def test_hybrids_by_name():
+def test_named_hybrids():
     config = ViTConfig.preset("hybrid-Micro/4", pool="seq")
     assert (config.stem, config.dim, config.patch_size) == ("conv", 128, 4)
     assert config.kind == "hybrid"
@@ -216,7 +217,7 @@ def test_hybrids_by_name():
         ],
     ],
 )
-def test_sizes_that_do_not_fit_are_told_in_one_line(options, words):
+def test_sizes_that_do_not_fit_are_refused_in_one_line(options, words):
     with pytest.raises(UserError) as raised:
         ViTConfig(**options)
     message = str(raised.value)
@@ -249,7 +250,7 @@ RESNET = {**ONE, "stem": "resnet", "depth": 0}
         *[({**ONE, rate: 0.99}, {rate: 1.0}) for rate in ("dropout", "attn_dropout", "drop_path")],
     ],
 )
-def test_the_smallest_that_fits_is_taken_and_the_next_is_not(fits, does_not):
+def test_the_smallest_valid_value_is_accepted_and_the_next_is_refused(fits, does_not):
     fits = {"pool": "mean", "mlp_ratio": 1.0, **fits}
     config = ViTConfig(**fits)
     logits = ViT(config)(np.zeros((2, config.in_channels, *config.image_hw), np.float32))
@@ -265,32 +266,32 @@ def test_the_smallest_that_fits_is_taken_and_the_next_is_not(fits, does_not):
         *(("Micr/8", "Micro/8"), ("Lite", "Lite/4")),
     ],
 )
-def test_a_name_nearly_right_is_suggested(name, meant):
+def test_the_nearest_name_is_suggested(name, meant):
     with pytest.raises(UserError, match=f'did you mean "{meant}"') as raised:
         ViTConfig.preset(name)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["", "XXL/16", "S/", "S/x", "S/-4", "S/²"])
-def test_a_name_that_is_none_is_refused_with_the_sizes(name):
+def test_an_unknown_name_is_refused_and_the_sizes_are_listed(name):
     with pytest.raises(UserError, match="expected SIZE/PATCH with a size of Ti, S, B"):
         ViTConfig.preset(name)
 
 
-def test_an_override_of_no_field_is_refused():
+def test_an_override_of_an_unknown_field_is_refused():
     with pytest.raises(UserError, match="no field heads"):
         ViTConfig.preset("S/16", heads=3)
 
 
-def test_a_preset_is_its_sizes_and_the_patch_after_the_slash():
+def test_a_preset_gives_the_sizes_and_the_patch_size_after_the_slash():
     config = ViTConfig.preset("S/32", num_classes=7)
     assert (config.dim, config.depth, config.num_heads, config.hidden) == (384, 12, 6, 1536)
     assert (config.patch_size, config.image_hw, config.num_classes) == (32, (224, 224), 7)
     assert (config.grid, config.num_tokens) == ((7, 7), 50)
 
 
-def test_the_numbers_go_from_and_to():
-    """Written out, as a range elsewhere is held against its own ends."""
+def test_the_ranges_of_the_fields():
+    """Written out here, because other tests compare a range only with its own ends."""
     found = {number.name: number.limits for number in numeric_fields(ViTConfig)}
     assert {name: (limits.low, limits.high) for name, limits in found.items()} == {
         "image_size": (1, 4096),
@@ -313,14 +314,14 @@ def test_the_numbers_go_from_and_to():
         "drop_path": (0, 0.99),
         "patch_dropout": (0, 0.99),
     }
-    assert found["stages"].count == (1, 13)  # 13 stages make one token of 4,096 pixels
+    assert found["stages"].count == (1, 13)  # 13 stages reduce 4,096 pixels to one token
     assert {name: limits.unit for name, limits in found.items() if limits.unit} == {
         **dict.fromkeys(("image_size", "patch_size", "rope_grid"), "pixels"),
         "stages": "bottlenecks",
     }
 
 
-def test_what_is_not_asked_for_is_as_in_the_paper():
+def test_the_defaults_follow_the_paper():
     config = ViTConfig()
     assert (config.stem, config.pool, config.mlp, config.activation) == (
         *("patch", "cls", "mlp", "gelu"),
@@ -339,7 +340,7 @@ def test_the_defaults_are_micro_4():
     assert ViTConfig().stages == ViTConfig.preset("resnet-20").stages
 
 
-def test_the_first_field_that_is_not_known_is_found():
+def test_the_first_unknown_field_is_found():
     known = {"dim": None, "pool": ("cls", "mean")}
     assert ViTConfig(dim=64, pool="mean").outside(known) is None
     assert ViTConfig(pool="seq", depth=3).outside(known) == ("depth", 3)

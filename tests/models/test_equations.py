@@ -1,4 +1,4 @@
-"""The equations that a trace prints are what the code computes."""
+"""The equations that a trace prints describe what the code computes."""
 
 import math
 
@@ -22,7 +22,7 @@ IMAGE = draw(5, 3, 8, 12)
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 def test_the_equation_of_a_block_gives_the_traced_numbers(options):
-    """Evaluated with the block's own layers."""
+    """The equation is evaluated with the block's own layers."""
     small = {"image_size": (8, 12), "dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
     model = minivit.ViT(minivit.ViTConfig(**{**small, **options}), dtype="float64")
     found = minivit.trace(model, IMAGE)
@@ -58,12 +58,12 @@ bend = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
 
 
 def of(name, *arguments):
-    """What the pair's forward gives."""
+    """The result of the pair's forward."""
     return getattr(F, f"{name}_forward")(*arguments)[0]
 
 
 def back(name, *arguments):
-    """What the pair's backward gives for dy, after a forward of these arguments."""
+    """The result of the pair's backward for dy, after a forward pass with these arguments."""
     out, cache = getattr(F, f"{name}_forward")(*arguments)
     return getattr(F, f"{name}_backward")(dy.reshape(np.shape(out)), cache)
 
@@ -190,7 +190,7 @@ IN_WORDS = {
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.equation)
-def test_an_equation_is_what_its_pair_computes(spec):
+def test_an_equation_describes_what_its_pair_computes(spec):
     """A new or changed equation fails until it is in FORMULAS or IN_WORDS."""
     if spec.equation in IN_WORDS:
         return

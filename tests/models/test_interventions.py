@@ -1,5 +1,5 @@
-"""Each change against a forward pass written out here, in which it is made by hand; and against
-the same change in the live page's model."""
+"""Each change against a separate forward pass written here, with the change made by hand, and
+against the same change in the live page's model."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,8 @@ def gelu(x):
 
 
 def turned(x, angles):
-    """Pairs of neighbours, each by its angle. x (T, D), angles (cos, sin) (N, D)."""
+    """Rotates pairs of neighboring components, each by its angle. x (T, D), angles (cos, sin) (N,
+    D)."""
     cos, sin = angles
     out = x.copy()
     for t in range(len(cos)):
@@ -133,7 +134,7 @@ def by_hand(
 
 
 def place_tokens(model, p, image, place):
-    """The patches' tokens with positions, those before them in front."""
+    """The patch tokens with positions, after the prefix tokens."""
     config = model.config
     squares = [image[:, r : r + 4, c : c + 4] for r in range(0, 8, 4) for c in range(0, 12, 4)]
     rows = np.stack([square.transpose(1, 2, 0).ravel() for square in squares])
@@ -189,7 +190,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_change_is_the_one_made_by_hand(kind, change):
+def test_a_change_agrees_with_the_one_made_by_hand(kind, change):
     model, images = made(**kind)
     before = model.flat.data.copy()
     seen = look(intervene(model, **change), images)
@@ -215,7 +216,7 @@ def test_the_class_token_is_forced_to_two_patches():
         look(intervene(model, forced=[0]), images, gradients=True)
 
 
-# ---- Beside the page's model --------------------------------------------------------------------
+# ---- Against the page's model -------------------------------------------------------------------
 
 PAGE = {
     "a head off": ({"heads_off": [(0, 1)]}, {"heads": ["0,1"]}),
@@ -243,7 +244,7 @@ def test_the_page_gives_the_same_numbers(name, change):
     np.testing.assert_allclose(seen.maps[:, 0], maps, rtol=0, atol=1e-4)
 
 
-# ---- What a changed model is good for -----------------------------------------------------------
+# ---- Using a changed model ----------------------------------------------------------------------
 
 
 def test_a_changed_model_has_gradients_and_a_trace():
@@ -258,7 +259,7 @@ def test_a_changed_model_has_gradients_and_a_trace():
     assert "blocks.0.attn.probs" not in names
 
 
-def test_rollout_passes_a_skipped_layer():
+def test_rollout_ignores_a_skipped_layer():
     model, images = made()
     maps = look(intervene(model, skipped=[0]), images).maps
     np.testing.assert_allclose(rollout(maps)[-1], rollout(maps[1:])[-1])
@@ -270,14 +271,14 @@ def test_the_maps_of_a_skipped_layer_have_the_models_dtype():
     assert [block.attn.probs.dtype for block in cache.blocks] == [np.float32] * 2
 
 
-def test_changes_of_a_changed_model_add_up():
+def test_changes_to_a_changed_model_accumulate():
     model, images = made(pos_embed="relative")
     twice = intervene(intervene(model, positions=ORDER), heads_off=[(0, 0)])
     once = intervene(model, positions=ORDER, heads_off=[(0, 0)])
     np.testing.assert_array_equal(twice(images), once(images))
 
 
-def test_heads_but_one():
+def test_all_heads_but_one():
     config = ViTConfig(**{**SIZES, "num_heads": 4})
     assert other_heads(config, 1, 2) == [(1, 0), (1, 1), (1, 3)]
 
@@ -297,7 +298,7 @@ def test_covered_patches(channels):
         expected[:, :, row : row + 4, column : column + 4] = np.reshape(color, (-1, 1, 1))
     np.testing.assert_array_equal(found, expected)
     assert found.dtype == np.uint8
-    tall = np.ones((1, 1, 8, 4))  # of which patches are a view
+    tall = np.ones((1, 1, 8, 4))  # patches are a view of it
     assert cover_patches(tall, [0], 4).sum() == 16
     assert tall.sum() == 32
 
@@ -321,7 +322,7 @@ def test_blurred_patches():
     both[:, :, 4:, 4:8] = blurred(images, 1, 1)[:, :, 4:, 4:8]
     np.testing.assert_allclose(found, both, rtol=0, atol=1e-14)
     odd = np.zeros((1, 1, 9, 3), np.float32)
-    odd[0, 0, 5, 1] = 1.0  # of a patch of 3, two pixels to each side
+    odd[0, 0, 5, 1] = 1.0  # for a patch of size 3, two pixels on each side
     assert blur_patches(odd, [1], 3)[0, 0, 3:6, 1].tolist() == pytest.approx([1 / 15] * 3)
 
 
@@ -344,7 +345,7 @@ def test_patches_in_another_order():
 
 
 def test_without_positions_their_vectors_are_zero():
-    """Not merely one number, of which LayerNorm would see nothing."""
+    """Constant but nonzero positions would not be enough: LayerNorm would remove them."""
     for name in ("learned", "sincos2d"):
         without = intervene(made(pos_embed=name)[0], positions="off")
         table = without.pos_embed.data if name == "learned" else without.fixed_positions
@@ -379,7 +380,7 @@ def test_without_positions_the_order_of_patches_does_not_matter():
         ({"positions": "none"}, 'positions is "none"; expected "own", "off" or a list'),
     ],
 )
-def test_what_the_model_does_not_have_is_named(change, message):
+def test_parts_that_the_model_lacks_are_named(change, message):
     model, _ = made()
     with pytest.raises(UserError, match=message):
         intervene(model, **change)

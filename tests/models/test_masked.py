@@ -1,4 +1,4 @@
-"""The masked model: what it sees, what it is asked, and the colours it must tell."""
+"""The masked model: what it sees, what it predicts, and the target colors."""
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ def model(pool="cls", outputs=5, **changes):
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_a_masked_patch_is_not_seen(pool):
-    """Other pixels under the mask change nothing; other pixels elsewhere do."""
+def test_masked_patches_are_not_seen(pool):
+    """Changing pixels under the mask has no effect; changing other pixels does."""
     one, images = model(pool), draw(0, 2, 3, 8, 12)
     said, cache = one.forward(images, stream=RandomStream(3))
     assert said.shape == (2, 3, 5)
@@ -31,7 +31,7 @@ def test_a_masked_patch_is_not_seen(pool):
         patches = np.flatnonzero(which)
         for patch in patches:
             if hidden.selection[0, :, patch].any() != seen:
-                continue  # it stands in for another, or is itself replaced
+                continue  # it replaces another patch or is replaced itself
             row, column = divmod(int(patch), 3)
             other = images.copy()
             other[0, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 1.0
@@ -40,7 +40,7 @@ def test_a_masked_patch_is_not_seen(pool):
             np.testing.assert_array_equal(again[1], said[1])
 
 
-def test_what_is_hidden_hangs_on_the_stream_alone():
+def test_the_hidden_patches_depend_only_on_the_stream():
     one, images = model(), draw(0, 2, 3, 8, 12)
     first, again, other = (
         one.forward(images, stream=RandomStream(seed))[1].corruption.chosen for seed in (0, 0, 1)
@@ -53,25 +53,25 @@ def test_what_is_hidden_hangs_on_the_stream_alone():
     np.testing.assert_allclose(second[0], one.forward(images, stream=RandomStream(0))[0][1])
 
 
-def test_the_encoder_is_a_vits():
-    """Same names and shapes, so that fine-tuning takes them over."""
+def test_the_encoder_matches_a_vit():
+    """Same names and shapes, so fine-tuning can load them."""
     names = {name: p.data.shape for name, p in model().named_parameters()}
     vit = {name: p.data.shape for name, p in ViT(ViTConfig(**SIZES)).named_parameters()}
     extra = {"mask_token": (1, 1, 8), "decoder.weight": (8, 5), "decoder.bias": (5,)}
     assert names == vit | extra
 
 
-def test_colours_by_hand():
+def test_colors_by_hand():
     pixels = np.zeros((1, 3, 4, 8))
     pixels[0, 0, :, 4:] = 1.0  # the right patch is red
-    pixels[0, 2, :2, 4:6] = 0.5  # but for its upper left quarter, which is purple
+    pixels[0, 2, :2, 4:6] = 0.5  # except for its upper left quarter, which is purple
     np.testing.assert_array_equal(patch_colours(pixels, 4, 1), [[[0], [7 * 64 + 1]]])
     cells = patch_colours(pixels, 4, 2)
     np.testing.assert_array_equal(cells[0, 1], [7 * 64 + 4, 7 * 64, 7 * 64, 7 * 64])
     assert patch_colours(np.ones((1, 3, 4, 4)), 4, 4).tolist() == [[[511] * 16]]
 
 
-def test_every_cell_keeps_its_place():
+def test_every_cell_keeps_its_position():
     pixels = np.random.default_rng(0).random((2, 3, 8, 12))
     cells = patch_colours(pixels, 4, 4).reshape(2, 2, 3, 4, 4)
     for b, r, c, y, x in np.ndindex(2, 2, 3, 4, 4):
@@ -79,8 +79,8 @@ def test_every_cell_keeps_its_place():
         assert cells[b, r, c, y, x] == 64 * red + 8 * green + blue
 
 
-def test_it_has_a_vit_that_is_whole():
-    """Summary, trace and attention maps work, of the masked model and of its encoder."""
+def test_it_contains_a_complete_vit():
+    """Summary, trace and attention maps work for the masked model and for its encoder."""
     one = model()
     images = draw(0, 2, 3, 8, 12)
     assert sum(row.parameters for row in rows(one)) == one.num_parameters
@@ -120,7 +120,7 @@ def test_a_replica_shares_weights_and_no_gradients():
     assert all(shared)
 
 
-def test_it_starts_as_the_vit_of_its_seed_and_with_a_small_token_drawn_apart():
+def test_it_starts_like_the_vit_with_its_seed_and_a_small_mask_token():
     config = ViTConfig(dim=1024, depth=1, num_heads=4)
     one = dict(MaskedViT(config, 7, seed=3).named_parameters())
     for name, parameter in ViT(config, seed=3).named_parameters():
@@ -133,13 +133,13 @@ def test_it_starts_as_the_vit_of_its_seed_and_with_a_small_token_drawn_apart():
     assert np.abs(correlation).max() < 0.2, "no number is used twice, for whatever purpose"
 
 
-def test_its_seed_is_zero_unless_told_otherwise():
+def test_its_seed_is_zero_by_default():
     config = ViTConfig(**SIZES)
     np.testing.assert_array_equal(MaskedViT(config, 5).flat.data, MaskedViT(config, 5, 0).flat.data)
     assert (MaskedViT(config, 5, 1).flat.data != MaskedViT(config, 5, 0).flat.data).any()
 
 
-def test_all_that_is_drawn_depends_on_the_seed():
+def test_all_initial_weights_depend_on_the_seed():
     config = ViTConfig(**SIZES)
     one, other = (dict(MaskedViT(config, 5, seed).named_parameters()) for seed in (0, 1))
     for name in ("patch_embed.proj.weight", "mask_token", "decoder.weight"):
@@ -160,7 +160,7 @@ def test_the_encoder_is_built_with_the_seed_dtype_and_device_of_the_model():
 
 
 @pytest.mark.parametrize("rate", ["dropout", "attn_dropout", "drop_path"])
-def test_at_rest_nothing_is_dropped_and_in_training_it_is(rate):
+def test_dropout_is_active_only_in_training(rate):
     images, stream = draw(0, 4, 3, 8, 12), RandomStream(3)
     at_rest, _ = model(**{rate: 0.5}).forward(images, stream=stream)
     np.testing.assert_array_equal(at_rest, model().forward(images, stream=RandomStream(3))[0])

@@ -1,4 +1,4 @@
-"""The masked model asks each corrupted patch's own token."""
+"""The masked model predicts each corrupted patch from its own token."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 1, "num_hea
 
 
 def model_without_mixing(pool):
-    """Its block adds nothing, so a prediction depends on no token but its own."""
+    """Its block adds nothing, so a prediction depends only on its own token."""
     model = tiny.lively(MaskedViT(ViTConfig(**SIZES, pool=pool), 5, dtype="float64"))
     parameters = dict(model.named_parameters())
     for name in ("attn.proj", "mlp.fc2"):
@@ -22,7 +22,7 @@ def model_without_mixing(pool):
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_a_prediction_is_made_from_the_token_of_the_patch_that_it_is_about(pool):
+def test_a_patch_is_predicted_from_its_own_token(pool):
     model, parameters = model_without_mixing(pool)
     predicted, cache = model.forward(draw(0, 1, 3, 8, 12), stream=RandomStream(3))
     for index, patch in enumerate(cache.corruption.chosen[0]):

@@ -1,4 +1,4 @@
-"""The summary: parameters, operations and memory against other ways of counting them."""
+"""The summary: parameters, operations and memory against independent counts."""
 
 import math
 import sys
@@ -39,13 +39,13 @@ def test_the_summary_counts_every_parameter_once(options):
     model = make("float32", **options)
     table = list(rows(model))
     assert sum(row.parameters for row in table) == num_parameters(model.config)
-    keep_nothing_new = ("cls_token", "pos_embed", "head")  # the head's input is charged to others
+    keep_nothing_new = ("cls_token", "pos_embed", "head")  # the head's input is counted elsewhere
     assert all((row.activation > 0) == (row.name not in keep_nothing_new) for row in table)
     last = model.summary().splitlines()[-2]
     assert f"{num_parameters(model.config):,}" in last.split()
 
 
-def test_the_summary_counts_the_products():
+def test_the_summary_counts_matrix_products():
     model = make(depth=1)
     flops = {row.name: row.flops for row in rows(model)}
     T, N, C, F = 7, 6, 8, 16
@@ -63,8 +63,8 @@ def test_the_summary_measures_memory_in_the_models_dtype():
 
 
 def products(model, found):
-    """Multiplications and additions by the layer, from the shapes in a trace: a matrix or a kernel
-    is used once at each place of its output."""
+    """Multiplications and additions per layer, from the shapes in a trace: a matrix or kernel is
+    applied once at each position of its output."""
     flops, N = {}, math.prod(model.config.grid)
     for name, parameter in model.named_parameters():
         path = name.removesuffix(".weight").removesuffix(".proj" if ".attn." in name else "")
@@ -72,7 +72,7 @@ def products(model, found):
             out = found[f"{path}.pooled" if path == "sequence_pool" else path].array
             places = N if path == "sequence_pool" else out[..., 0].size
             flops[name] = 2 * places * parameter.data.size
-    for step in found:  # with each token's share
+    for step in found:  # including the weight of each token
         if step.name.endswith(("attn.heads", "pool.heads", "pool.pooled")):
             share = found[step.name.rpartition(".")[0] + ".probs"].array
             scores = 2 * share.size * step.array.shape[-1]
@@ -83,7 +83,7 @@ def products(model, found):
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
-def test_the_operations_are_those_of_a_traced_pass(options):
+def test_the_operations_match_a_traced_pass(options):
     model = make(**options)
     config = model.config
     found = trace(model, np.zeros((config.in_channels, *config.image_hw), "float32"))
@@ -95,7 +95,7 @@ def test_the_operations_are_those_of_a_traced_pass(options):
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
-def test_the_outputs_are_those_of_a_traced_pass(options):
+def test_the_outputs_match_a_traced_pass(options):
     model = make(**options)
     config = model.config
     found = trace(model, np.zeros((config.in_channels, *config.image_hw), "float32"))
@@ -117,10 +117,10 @@ def test_the_outputs_are_those_of_a_traced_pass(options):
             assert row.output == without_step[row.name]
 
 
-def test_of_a_masked_model_the_decoder_is_counted_and_the_head_is_not_used():
+def test_in_a_masked_model_the_decoder_is_counted_and_the_head_is_not():
     model = MaskedViT(ViTConfig(**SMALL), 5)
     table = {row.name: row for row in rows(model)}
-    N, M, C = 6, 3, 8  # half of the patches are asked for
+    N, M, C = 6, 3, 8  # half of the patches are predicted
     assert table["decoder"][1:4] == ((M, 5), C * 5 + 5, 2 * M * C * 5)
     assert table["mask_token"][1:4] == ((N, C), C, 0)
     assert table["head"][1:] == ((), C * 3 + 3, 0, 0)
@@ -129,7 +129,7 @@ def test_of_a_masked_model_the_decoder_is_counted_and_the_head_is_not_used():
     assert "not used" in unused
 
 
-def test_the_table_has_the_numbers_of_the_rows_in_millions_and_thousands():
+def test_the_table_prints_the_rows_in_millions_and_thousands():
     model = make(dtype="float64", image_size=64, dim=64)
     head, *lines, ruler, total, note = model.summary().splitlines()
     assert head.split()[:3] == ["layer", "output", "parameters"]
@@ -152,7 +152,7 @@ def test_millions_and_thousands_are_exact(monkeypatch):
     assert line.split()[-2:] == total.split()[-2:] == ["350000.00", "4500000.0"]
 
 
-def test_the_memory_is_that_of_the_arrays_that_backward_needs():
+def test_the_memory_is_that_of_the_arrays_needed_by_backward():
     found = {row.name: row.activation for row in rows(make(depth=1))}
     T, C, F, heads, pixels = 7, 8, 16, 2, 3 * 8 * 12
     norm = T * C + T  # x̂, and a scale for each token
@@ -161,10 +161,10 @@ def test_the_memory_is_that_of_the_arrays_that_backward_needs():
         "cls_token": 0,
         "pos_embed": 0,
         "blocks.0.norm1": norm,
-        "blocks.0.attn": T * C + 3 * T * C + heads * T * T + T * C,  # in; q, k, v; map; merged
+        "blocks.0.attn": T * C + 3 * T * C + heads * T * T + T * C,  # input; q, k, v; map; merged
         "blocks.0.norm2": norm,
-        "blocks.0.mlp": T * C + 3 * T * F,  # in; what GELU takes, Φ of it, what it gives
+        "blocks.0.mlp": T * C + 3 * T * F,  # input; GELU's input, Φ of it, GELU's output
         "norm": norm + T * C,
-        "head": 0,  # a view of what the norm gave
+        "head": 0,  # a view of the norm's output
     }
     assert found == {name: 4 * count for name, count in numbers.items()}

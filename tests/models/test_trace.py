@@ -1,4 +1,4 @@
-"""`minivit.trace`: nothing left out, nothing made up, and the model as it was."""
+"""`minivit.trace`: complete, correct, and without changing the model."""
 
 import linecache
 import sys
@@ -41,7 +41,7 @@ IMAGE = np.random.default_rng(2).standard_normal((3, 8, 12))
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
-def test_the_steps_are_those_of_the_model(options):
+def test_the_steps_match_the_model(options):
     model = make_model(**options)
     found = minivit.trace(model, IMAGE, label=2)
     logits, cache = model.forward(IMAGE[None])
@@ -81,7 +81,7 @@ def test_every_gradient_of_a_parameter_is_a_step():
         np.testing.assert_allclose(found[step].array, parameter.grad, atol=1e-15, err_msg=step)
 
 
-def test_the_residual_sums_are_there():
+def test_the_residual_sums_are_steps():
     found = minivit.trace(make_model(), IMAGE)
     total = found["with_positions"].array + found["blocks.0.attn"].array
     np.testing.assert_array_equal(found["blocks.0.residual"].array, total)
@@ -108,7 +108,7 @@ def test_each_result_has_its_own_part_of_the_equation():
     assert {name: found[name].equation for name in equations} == equations
 
 
-def test_where_is_the_line_of_that_function():
+def test_where_gives_the_line_of_the_function():
     for step in minivit.trace(make_model(), IMAGE):
         if step.name == "image":
             continue
@@ -118,11 +118,11 @@ def test_where_is_the_line_of_that_function():
         assert text.strip().startswith(f"def {function.split('.')[-1]}("), step
 
 
-def test_no_function_of_a_model_is_forgotten():
-    """A new pair needs a line in SPECS, or is one that no model calls in use."""
+def test_no_function_of_a_model_is_missing():
+    """A new pair needs a line in SPECS, unless no model calls it in a trace."""
     elsewhere = {
         "interpolate", "unpatchify",  # not of a model
-        "dropout", "drop_path",  # at rest
+        "dropout", "drop_path",  # in evaluation
         "resize_positions",  # at another size than the model's
         "multi_head_attention",  # its parts are steps
         "softmax", "patchify",
@@ -134,7 +134,7 @@ def test_no_function_of_a_model_is_forgotten():
             assert name in told
 
 
-def test_the_model_and_the_interpreter_are_as_before():
+def test_the_model_and_the_interpreter_are_restored():
     model = make_model()
     model.flat.grad[...] = 7
     before = model.flat.data.copy()
@@ -207,13 +207,13 @@ def test_a_page_by_hand():
     assert {cell.get("colspan") for row in rows if len(row) == 1 for cell in row} == {"8"}
 
 
-def test_without_a_label_the_loss_is_the_least_there_is():
+def test_without_a_label_the_loss_is_the_smallest_over_all_classes():
     model = make_model()
     losses = [minivit.trace(model, IMAGE, label)["loss"].array for label in range(3)]
     assert minivit.trace(model, IMAGE[None])["loss"].array == min(losses) < max(losses)
 
 
-def test_a_masked_models_loss_is_the_mean_square_of_what_it_predicts():
+def test_the_loss_of_a_masked_model_is_the_mean_square_of_its_predictions():
     model = MaskedViT(make_model().config, 5, dtype="float64")
     model.flat.data[...] = 0.3 * np.random.default_rng(1).standard_normal(model.flat.data.shape)
     found = minivit.trace(model, IMAGE)
@@ -222,7 +222,7 @@ def test_a_masked_models_loss_is_the_mean_square_of_what_it_predicts():
     np.testing.assert_allclose(found["dpredicted"].array, 2 * predicted / predicted.size)
 
 
-def test_what_is_not_there_is_said():
+def test_unknown_steps_are_reported():
     model = make_model(depth=8)
     found = minivit.trace(model, IMAGE)
     with pytest.raises(UserError, match=r"there are blocks\.0\.attn\.probs") as raised:

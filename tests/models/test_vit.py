@@ -1,4 +1,4 @@
-"""The model: names, memory layout, replicas, caches, masks, refusals."""
+"""The model: names, memory layout, replicas, caches, masks, errors."""
 
 import tracemalloc
 
@@ -30,7 +30,7 @@ DROPS = {"dropout": 0.3, "attn_dropout": 0.3, "drop_path": 0.5}
 
 
 def make(dtype="float64", **options):
-    """A model with random weights: fresh ones (a zero head) would hide much."""
+    """A model with random weights: the initial ones (with a zero head) would hide mistakes."""
     model = ViT(ViTConfig(**{**SMALL, **options}), dtype=dtype)
     model.flat.data[...] = 0.3 * draw(3, model.flat.data.size)
     return model
@@ -40,7 +40,7 @@ def sample_images(B=4, dtype="float64"):
     return draw(0, B, 3, 8, 12).astype(dtype)
 
 
-def test_names_are_timms():
+def test_parameter_names_match_timm():
     names = {name for name, _ in ViT(ViTConfig(**SMALL)).named_parameters()}
     block = {
         f"{layer}.{kind}"
@@ -59,7 +59,7 @@ def test_names_are_timms():
     }
 
 
-def test_weights_start_as_in_the_papers_code():
+def test_weights_are_initialized_as_in_the_papers_code():
     model = ViT(ViTConfig(dim=64, num_heads=4))
     p = dict(model.named_parameters())
     assert not p["cls_token"].data.any()
@@ -68,7 +68,7 @@ def test_weights_start_as_in_the_papers_code():
     assert p["pos_embed"].data.std() == pytest.approx(0.02, rel=0.05)
     registers = ViT(ViTConfig(num_registers=9)).reg_token.data
     assert registers.std() == pytest.approx(0.02, rel=0.1)
-    limit = np.sqrt(6 / 128)  # of q, k and v each, not of the three together
+    limit = np.sqrt(6 / 128)  # for q, k and v separately, not for all three together
     assert 0.99 * limit < np.abs(p["blocks.0.attn.qkv.weight"].data).max() <= limit
     assert not np.array_equal(model.flat.data, ViT(model.config, seed=1).flat.data)
     np.testing.assert_array_equal(model.flat.data, ViT(model.config, seed=0).flat.data)
@@ -81,7 +81,7 @@ def test_the_decayed_parameters_come_first_in_the_flat_array():
         p.data[...] = p.data.ndim
     flat = model.flat
     first, last = flat.data[: flat.num_decayed], flat.data[flat.num_decayed :]
-    assert (first[first != 0] >= 2).all()  # zeros lie between two parameters
+    assert (first[first != 0] >= 2).all()  # zeros as padding between two parameters
     assert (last[last != 0] == 1).all()
     assert not flat.num_decayed % ALIGNMENT
 
@@ -108,7 +108,7 @@ def test_a_replica_shares_weights_and_owns_gradients(options):
 
 
 @pytest.mark.parametrize("kind", [ViT, lambda config: MaskedViT(config, 5)])
-def test_a_replica_costs_the_memory_of_its_gradients(kind):
+def test_a_replica_takes_only_the_memory_of_its_gradients(kind):
     model = kind(ViTConfig(image_size=64, dim=64, depth=4, num_heads=4, pos_embed="sincos2d"))
     tracemalloc.start()
     twin = model.replica()
@@ -140,7 +140,7 @@ def test_masks_differ_from_step_to_step_and_repeat_within_one():
     assert np.abs(first - later).max() > 1e-3
 
 
-def test_the_cache_holds_every_blocks_attention_map():
+def test_the_cache_contains_the_attention_map_of_every_block():
     _, cache = make().forward(sample_images())
     maps = [block.attn.probs for block in cache.blocks]
     assert [probs.shape for probs in maps] == [(4, 2, 7, 7)] * 2
@@ -149,7 +149,7 @@ def test_the_cache_holds_every_blocks_attention_map():
     assert cache.tokens.shape == (4, 7, 8)
 
 
-def test_a_cache_serves_one_backward():
+def test_a_cache_can_be_used_for_one_backward_pass():
     model = make()
     logits, cache = model.forward(sample_images())
     model.backward(np.ones_like(logits), cache)
@@ -168,7 +168,7 @@ def test_a_cache_serves_one_backward():
         (np.zeros((2, 3, 8, 12), "uint8"), ["uint8", "normalize"]),
     ],
 )
-def test_images_that_do_not_fit_are_told_in_one_line(images, words):
+def test_images_that_do_not_fit_are_refused_in_one_line(images, words):
     model = make()
     for call in (model, model.forward):
         with pytest.raises(UserError) as raised:
@@ -191,7 +191,7 @@ def masks_of(cache):
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_micro_batches_are_the_whole_batch(pool):
+def test_micro_batches_agree_with_the_whole_batch(pool):
     model, images, labels = make(pool=pool, **DROPS), sample_images(8), np.arange(8) % 3
 
     def run(rows, first):
@@ -220,7 +220,7 @@ def test_micro_batches_are_the_whole_batch(pool):
     assert relative_error(model.flat.grad, grad) < 1e-12
 
 
-def test_images_do_not_see_each_other():
+def test_images_do_not_affect_each_other():
     model, images = make(), sample_images()
     logits = model(images)
     _, cache = model.forward(images)
@@ -229,7 +229,7 @@ def test_images_do_not_see_each_other():
     np.testing.assert_allclose(model(images[order]), logits[order], atol=1e-12)
 
 
-def test_the_class_token_and_the_positions_learn():
+def test_the_class_token_and_the_positions_get_gradients():
     model, images = make("float32"), sample_images(dtype="float32")
     logits, cache = model.forward(images)
     model.backward(np.ones_like(logits), cache)
@@ -285,7 +285,7 @@ def test_every_norm_has_the_configs_epsilon(norm, kind):
         ("dinov3", rotary_dinov3(2, 3, 4, 50.0), True),
     ],
 )
-def test_every_block_turns_by_the_angles_of_the_config(rope, angles, half):
+def test_every_block_rotates_by_the_angles_of_the_config(rope, angles, half):
     for block in make(rope=rope, rope_theta=50.0, rope_grid=5).blocks:
         np.testing.assert_array_equal(block.attn.rotary[:2], angles)
         assert block.attn.rotary.half == half
@@ -293,17 +293,17 @@ def test_every_block_turns_by_the_angles_of_the_config(rope, angles, half):
 
 
 class Doubled(Identity):
-    """A layer of somebody's own."""
+    """A custom layer."""
 
 
-def test_layers_that_are_not_minivits_are_named():
+def test_custom_layers_are_named():
     model = make()
     assert model.own_layers == ()
     model.norm_pre = Doubled()
     assert model.own_layers == ("Doubled",)
 
 
-def test_positions_that_are_not_learned_are_found_where_there_are_some():
+def test_fixed_positions_are_found_if_there_are_any():
     model = make(pos_embed="sincos2d")
     assert model.fixed_positions.shape == (1, 7, 8)
     np.testing.assert_array_equal(model.fixed_positions[0, 1:], sincos_2d(2, 3, 8))
@@ -312,7 +312,7 @@ def test_positions_that_are_not_learned_are_found_where_there_are_some():
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean", "seq", "map"])
-def test_features_are_what_the_head_gets_and_tokens_what_the_last_norm_gives(pool):
+def test_features_are_the_heads_input_and_tokens_the_last_norms_output(pool):
     model, images = make(pool=pool, num_registers=2, final_norm="tokens"), sample_images()
     logits, cache = model.forward(images)
     np.testing.assert_array_equal(model.tokens(images), cache.tokens)
@@ -325,7 +325,7 @@ def test_features_are_what_the_head_gets_and_tokens_what_the_last_norm_gives(poo
 
 
 @pytest.mark.parametrize("num_classes", [0, 3])
-def test_of_a_distilled_model_two_tokens_have_a_say(num_classes):
+def test_a_distilled_model_averages_two_heads(num_classes):
     model, images = make(distilled=True, num_classes=num_classes), sample_images()
     one, two, *_ = model.tokens(images).swapaxes(0, 1)
     np.testing.assert_allclose(model.features(images), (one + two) / 2, atol=1e-14)
@@ -340,14 +340,14 @@ def test_of_a_distilled_model_two_tokens_have_a_say(num_classes):
 
 
 @pytest.mark.parametrize(("dtype", "each"), [("float32", 8 + 4), ("float64", 8 + 8)])
-def test_memory_is_needed_for_what_is_drawn_and_for_the_weights(dtype, each, monkeypatch):
+def test_memory_is_needed_for_the_draws_and_the_weights(dtype, each, monkeypatch):
     asked = []
     monkeypatch.setattr("minivit.models.vit.require_memory", lambda *args: asked.append(args))
     count = make(dtype).num_parameters
     assert asked == [(f"a model of {count:,} parameters", {"weights": each * count})]
 
 
-def test_it_is_told_when_the_gradients_of_a_block_are_there():
+def test_backward_reports_when_the_gradients_of_a_block_are_ready():
     model, seen = make(depth=3), []
 
     def done(i):
@@ -359,7 +359,7 @@ def test_it_is_told_when_the_gradients_of_a_block_are_there():
     assert seen == [(i, [j >= i for j in range(3)]) for i in (2, 1, 0)]
 
 
-def test_of_all_stages_a_call_keeps_the_last():
+def test_of_all_stages_only_the_last_is_kept():
     images, peaks = draw(0, 64, 3, 8, 12), []
     for depth in (2, 30):
         model = make(depth=depth)
@@ -370,14 +370,14 @@ def test_of_all_stages_a_call_keeps_the_last():
     assert peaks[1] < 1.2 * peaks[0]
 
 
-def test_every_blocks_cache_is_shown():
+def test_the_cache_of_every_block_is_available():
     model, images, maps = make(), sample_images(), []
     model.observe(images, lambda cache: maps.append(cache.attn.probs))
     _, cache = model.forward(images)
     np.testing.assert_array_equal(maps, [block.attn.probs for block in cache.blocks])
 
 
-def test_the_gradients_of_all_maps_are_handed_out():
+def test_the_gradients_of_all_maps_are_returned():
     model = make()
     logits, cache = model.forward(sample_images())
     dprobs = np.full((2, 4, 2, 7, 7), np.nan)
@@ -387,7 +387,7 @@ def test_the_gradients_of_all_maps_are_handed_out():
 
 
 @pytest.mark.parametrize("embed_prefix", [True, False])
-def test_positions_of_ones_own_draw_from_the_stream_in_training(embed_prefix):
+def test_custom_positions_draw_from_the_stream_in_training(embed_prefix):
     config = ViTConfig(**SMALL, pos_embed="none", embed_prefix=embed_prefix)
     model = ViT(config, positions=lambda rng, config: Dropout(0.5))
     for train in (False, True):
@@ -396,7 +396,7 @@ def test_positions_of_ones_own_draw_from_the_stream_in_training(embed_prefix):
         assert stream.draws == train
 
 
-def test_two_backwards_add_up():
+def test_gradients_of_two_backward_passes_add_up():
     model = make(distilled=True, num_registers=2)
     for _ in range(2):
         once = model.flat.grad.copy()
@@ -411,7 +411,7 @@ def test_two_backwards_add_up():
 
 
 @pytest.mark.parametrize("options", [{}, {"pool": "mean", "num_registers": 2}])
-def test_at_another_size_it_is_the_model_with_interpolated_positions(options):
+def test_at_another_size_positions_are_interpolated(options):
     model = make(**options)
     other = ViT(ViTConfig(**{**SMALL, "image_size": (12, 16), **options}), dtype="float64")
     views, theirs = (m.flat.views(m.flat.data) for m in (model, other))
@@ -422,7 +422,7 @@ def test_at_another_size_it_is_the_model_with_interpolated_positions(options):
     np.testing.assert_allclose(model.at((12, 16))(images), other(images), rtol=1e-12)
 
 
-def test_at_another_size_gradients_go_to_the_models_own_parameters():
+def test_at_another_size_gradients_reach_the_models_own_parameters():
     model, dlogits = make(), draw(1, 4, 3)
     model.flat.zero_grad()
     small = model.at((4, 8))
@@ -431,21 +431,21 @@ def test_at_another_size_gradients_go_to_the_models_own_parameters():
     small.backward(dlogits, cache)
     grads = model.flat.views(model.flat.grad)
     assert all(grads[name].any() for name in ("pos_embed", "patch_embed.proj.weight", "cls_token"))
-    np.testing.assert_allclose(  # every patch has one gradient, spread over those it was mixed of
+    np.testing.assert_allclose(  # every patch has one gradient, spread over the positions it was interpolated from
         grads["pos_embed"][0, 1:].sum(0), grads["patch_embed.proj.bias"], rtol=1e-9
     )
 
 
-def test_sines_are_interpolated_too():
+def test_sinusoidal_positions_are_interpolated_too():
     model = make(pos_embed="sincos2d")
     places = model.at((16, 24)).fixed_positions
     assert places.shape == (1, 1 + 4 * 6, 8)
     assert not places[:, :1].any()
-    assert model.fixed_positions.shape == (1, 1 + 2 * 3, 8)  # its own are as they were
+    assert model.fixed_positions.shape == (1, 1 + 2 * 3, 8)  # its own are unchanged
 
 
 @pytest.mark.parametrize("options", [{"pos_embed": "relative"}, {"rope": "axial", "dim": 16}])
-def test_where_attention_knows_the_places_there_is_no_other_size(options):
+def test_position_aware_attention_refuses_another_size(options):
     with pytest.raises(UserError, match="positions can be interpolated only if minivit adds them"):
         make(**options).at((4, 8))
 
@@ -455,7 +455,7 @@ def test_patch_dropout_needs_positions_that_are_added():
         ViTConfig(patch_dropout=0.5, pos_embed="relative")
 
 
-def test_patch_dropout_is_for_training_alone():
+def test_patch_dropout_is_only_active_in_training():
     model, images = make(patch_dropout=0.5), sample_images()
     rest, _ = model.forward(images)
     _, cache = model.forward(images, train=True, stream=RandomStream(0))

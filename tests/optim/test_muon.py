@@ -1,4 +1,4 @@
-"""Muon: what it orthogonalises, what it leaves to AdamW; PyTorch's takes the same steps."""
+"""Muon: what it orthogonalizes, what it leaves to AdamW, and the same steps in PyTorch."""
 
 import importlib
 
@@ -26,16 +26,16 @@ def trained(make, steps=3, **options):
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 1000))
-def test_directions_are_kept_and_their_lengths_come_near_one(rows, columns, seed):
+def test_singular_vectors_are_kept_and_singular_values_come_near_one(rows, columns, seed):
     matrix = draw(seed, rows, columns)
     u, lengths, vt = np.linalg.svd(matrix, full_matrices=False)
     found = u.T @ orthogonalize(matrix) @ vt.T
     np.testing.assert_allclose(found, np.diag(np.diag(found)), atol=1e-9)
-    strong = lengths > 0.05 * np.linalg.norm(lengths)  # five rounds do not lift what is tiny
+    strong = lengths > 0.05 * np.linalg.norm(lengths)  # five iterations are too few for tiny singular values
     assert np.all((np.diag(found)[strong] > 0.6) & (np.diag(found)[strong] < 1.3))
 
 
-def test_a_matrix_of_zeros_stays_zero_and_its_argument_unchanged():
+def test_a_zero_matrix_stays_zero_and_the_argument_is_not_modified():
     zeros = np.zeros((3, 4), np.float32)
     assert not orthogonalize(zeros).any()
     matrix = draw(0, 3, 4)
@@ -49,20 +49,20 @@ def test_a_tiny_matrix_keeps_its_directions():
     assert (np.diag(orthogonalize(matrix)) > 0.0).all()
 
 
-def test_all_but_the_hidden_matrices_go_by_adamw():
+def test_all_but_the_hidden_matrices_use_adamw():
     ours, theirs = trained(Muon), trained(AdamW)
     for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
         same = np.array_equal(a.data, b.data)
         assert same != is_hidden_matrix(name, a.data.shape), name
 
 
-def test_the_size_of_the_blocks_changes_nothing(monkeypatch):
+def test_the_block_size_does_not_matter(monkeypatch):
     expected = trained(Muon).flat.data
     monkeypatch.setattr(importlib.import_module("minivit.backend.blocks"), "BLOCK", 7)
     np.testing.assert_array_equal(trained(Muon).flat.data, expected)
 
 
-def test_a_step_is_as_long_as_adamws():
+def test_a_step_has_the_length_of_an_adamw_step():
     model = ViT(ViTConfig(dim=64, depth=1, num_heads=4), dtype="float64")
     before = dict(model.flat.views(model.flat.data.copy()))
     model.flat.grad[...] = draw(0, model.flat.data.size)
@@ -73,7 +73,7 @@ def test_a_step_is_as_long_as_adamws():
             assert 0.001 < rms < 0.003, name
 
 
-def test_queries_keys_and_values_are_orthogonalised_each_on_its_own():
+def test_queries_keys_and_values_are_orthogonalized_separately():
     model = ViT(SMALL, dtype="float64")
     before = model.blocks[0].attn.qkv.weight.data.copy()
     model.flat.grad[...] = draw(0, model.flat.data.size)
@@ -101,16 +101,16 @@ def test_pytorchs_muon_takes_the_same_steps():
         ours.step(0.01)
         theirs.step()
     moved = np.linalg.norm(weight.data - start)
-    # PyTorch's iteration runs in bfloat16, which knows three digits
+    # PyTorch's iteration runs in bfloat16, which has about three digits
     assert np.linalg.norm(weight.data - twin.detach().numpy()) < 0.03 * moved
 
 
-def test_the_momentum_is_0_95_unless_told_otherwise():
+def test_the_momentum_is_0_95_by_default():
     expected = trained(Muon, momentum=0.95).flat.data
     np.testing.assert_array_equal(trained(Muon).flat.data, expected)
 
 
-def test_the_map_that_is_given_makes_every_change():
+def test_the_given_map_function_performs_every_update():
     model = ViT(SMALL, dtype="float64")
     model.flat.grad[...] = draw(0, model.flat.data.size)
     before = model.flat.data.copy()

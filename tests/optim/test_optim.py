@@ -35,7 +35,7 @@ every_optimizer = pytest.mark.parametrize(
 
 
 class Two(Layer):
-    """A matrix and a vector: one that decays and one that does not."""
+    """A matrix, which decays, and a vector, which does not."""
 
     def __init__(self):
         self.bias = Parameter(draw(0, 16))
@@ -60,7 +60,7 @@ def run(make, options, steps=10, dtype="float64"):
 
 
 @every_optimizer
-def test_ten_steps_are_pytorchs(make, options):
+def test_ten_steps_agree_with_pytorch(make, options):
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
     flat, layer = make_flat()
@@ -87,7 +87,7 @@ def test_ten_steps_are_pytorchs(make, options):
     ("make", "options", "expected"),
     [
         (Adam, {}, [0.9, 0.9]),
-        (Adam, {"weight_decay": 0.5}, [0.9, 0.9]),  # the size of a first step is the rate alone
+        (Adam, {"weight_decay": 0.5}, [0.9, 0.9]),  # the size of a first step is just the learning rate
         (AdamW, {"weight_decay": 0.5}, [0.95 - 0.1, 0.9]),
         (SGD, {}, [0.8, 0.8]),
         (SGD, {"weight_decay": 0.5}, [0.75, 0.8]),
@@ -104,18 +104,18 @@ def test_a_first_step_computed_by_hand(make, options, expected):
 
 
 @every_optimizer
-def test_only_tensors_of_two_axes_or_more_decay(make, options):
+def test_only_parameters_with_at_least_two_axes_decay(make, options):
     flat, layer = make_flat()
     before = layer.weight.data.copy(), layer.bias.data.copy()
-    make(flat, **options).step(0.01)  # no gradient: whatever moves, moves by decay
+    make(flat, **options).step(0.01)  # no gradient, so any change comes from decay
     assert (np.abs(layer.weight.data) < np.abs(before[0])).all() == ("weight_decay" in options)
     np.testing.assert_array_equal(layer.bias.data, before[1])
 
 
 @pytest.mark.parametrize("block", [1, 2, 5, 12, 16])
 @every_optimizer
-def test_the_size_of_the_blocks_changes_nothing(make, options, block, monkeypatch):
-    """12 numbers of 17 decay: blocks that end before, at and after that border."""
+def test_the_block_size_does_not_matter(make, options, block, monkeypatch):
+    """12 of 17 numbers decay; the blocks end before, at and after that boundary."""
     whole = run(make, options)
     monkeypatch.setattr(importlib.import_module("minivit.backend.blocks"), "BLOCK", block)
     np.testing.assert_array_equal(run(make, options), whole)
@@ -133,7 +133,7 @@ def test_no_float64_enters_float32_weights(make, options):
 
 
 @every_optimizer
-def test_a_step_leaves_the_gradient_alone(make, options):
+def test_a_step_does_not_modify_the_gradient(make, options):
     flat, _ = make_flat()
     flat.grad[...] = draw(1, flat.data.size)
     before = flat.grad.copy()
@@ -157,8 +157,8 @@ def test_steps_are_counted_and_moments_survive_zero_grad(make):
             np.testing.assert_array_equal(moment, kept[name])
 
 
-def test_a_steady_gradient_moves_adam_by_the_rate_every_step():
-    """So the bias correction counts its steps: with t stuck at 1 the steps would change size."""
+def test_a_constant_gradient_moves_adam_by_the_learning_rate_each_step():
+    """So the bias correction counts steps: with t stuck at 1, the step size would change."""
     flat, _ = make_flat()
     optimizer, start = Adam(flat), flat.data.copy()
     for step in range(1, 6):
@@ -171,7 +171,7 @@ def test_a_steady_gradient_moves_adam_by_the_rate_every_step():
 
 
 @given(st.floats(0.01, 100.0), st.floats(0.01, 100.0))
-def test_a_long_gradient_is_shortened_and_a_short_one_left(length, max_norm):
+def test_a_long_gradient_is_clipped_and_a_short_one_is_unchanged(length, max_norm):
     grad = draw(0, 7)
     grad *= length / np.sqrt((grad**2).sum())
     before = grad.copy()
@@ -180,7 +180,7 @@ def test_a_long_gradient_is_shortened_and_a_short_one_left(length, max_norm):
     np.testing.assert_allclose(grad, before * min(1.0, max_norm / length))
 
 
-def test_clipping_a_gradient_of_zero_and_one_of_float32():
+def test_clipping_a_zero_gradient_and_a_float32_gradient():
     zero = np.zeros(3)
     assert clip_by_global_norm(zero, 1.0) == 0.0
     assert zero.tolist() == [0.0, 0.0, 0.0]
@@ -190,7 +190,7 @@ def test_clipping_a_gradient_of_zero_and_one_of_float32():
     assert grad.tolist() == pytest.approx([0.6, 0.8])
 
 
-def test_clipping_leaves_the_tiniest_gradient_as_it_is():
+def test_clipping_leaves_a_tiny_gradient_unchanged():
     grad = np.array([3e-14, -4e-14])
     clip_by_global_norm(grad, 1.0)
     assert grad.tolist() == [3e-14, -4e-14]
@@ -203,7 +203,7 @@ def test_clipping_leaves_the_tiniest_gradient_as_it_is():
     ("kind", "middle", "end"),
     [("cosine", 0.55, 0.1), ("linear", 0.55, 0.1), ("constant", 1.0, 1.0)],
 )
-def test_rates_at_known_steps(kind, middle, end):
+def test_learning_rates_at_known_steps(kind, middle, end):
     schedule = Schedule(kind, peak=1.0, warmup=10, total=110, final=0.1)
     assert [schedule(step) for step in (0, 4, 9, 10)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
     assert schedule(60) == pytest.approx(middle)
@@ -211,12 +211,12 @@ def test_rates_at_known_steps(kind, middle, end):
     assert schedule(1000) == pytest.approx(end)
 
 
-def test_a_fall_may_take_a_single_step():
+def test_decay_may_take_a_single_step():
     schedule = Schedule("linear", peak=1.0, warmup=10, total=11, final=0.1)
     assert [schedule(10), schedule(11)] == pytest.approx([1.0, 0.1])
 
 
-def test_cosine_and_linear_part_between_their_common_points():
+def test_cosine_and_linear_differ_between_their_common_points():
     cosine, linear = (Schedule(kind, 1.0, 0, 100)(25) for kind in ("cosine", "linear"))
     assert cosine == pytest.approx(0.5 * (1.0 + math.cos(math.pi / 4)))
     assert linear == pytest.approx(0.75)
@@ -228,7 +228,7 @@ def test_cosine_and_linear_part_between_their_common_points():
     st.integers(1, 60),
     st.floats(0.0, 0.5),
 )
-def test_rates_rise_to_the_peak_then_never_rise_again(kind, warmup, total, final):
+def test_the_learning_rate_rises_to_the_peak_and_then_never_rises(kind, warmup, total, final):
     schedule = Schedule(kind, 0.5, warmup, total, final)
     rates = [schedule(step) for step in range(max(warmup, total) + 5)]
     rise, fall = rates[:warmup], rates[warmup:]
@@ -251,7 +251,7 @@ def test_the_average_after_three_steps_computed_by_hand():
     assert ema.average[0] == pytest.approx(expected)
 
 
-def test_the_average_owns_its_array_and_does_not_care_for_blocks(monkeypatch):
+def test_the_average_owns_its_array_and_does_not_depend_on_blocks(monkeypatch):
     monkeypatch.setattr(importlib.import_module("minivit.backend.blocks"), "BLOCK", 3)
     data = draw(0, 8).astype("float32")
     ema = ExponentialMovingAverage(data, 0.9)
