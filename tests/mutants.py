@@ -297,7 +297,7 @@ class Swaps(Order):
         self.path, self.codes, self.limit, self.alive = path, codes, limit, alive
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        gc.freeze()  # shared objects are not traversed by the garbage collector, and so not copied
+        gc.freeze()  # keeps the collector from touching, and so copying, shared memory
         original, alive = Path(self.path).read_text(encoding="utf-8"), []
         for i, code in enumerate([*self.codes, original]):
             self.pytest_collection_modifyitems(session.items)

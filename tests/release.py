@@ -186,8 +186,7 @@ def python(module: str, *words: object) -> None:
 
 
 def run(*words: object, cwd: Path, quiet: bool = False) -> None:
-    """Run a program without the environment variables that would lead it to this clone; exit if it
-    fails."""
+    """Run a program without PYTHONPATH, which could lead it to this clone; exit if it fails."""
     command = [str(word) for word in words]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     print("$", " ".join(command), flush=True)

@@ -1,4 +1,4 @@
-"""The animation of the README, in small: a model on noise, a small window."""
+"""The README's animation in a small version: an untrained model on noise, a small window."""
 
 import animate_live
 import numpy as np
@@ -10,7 +10,7 @@ from minivit.engine import Trained
 from minivit.models import ViT
 
 
-def test_the_story_is_told(tmp_path):
+def test_the_animation_is_recorded(tmp_path):
     model = tiny.lively(ViT(tiny.VIT))
     statistics = Statistics((0.5,) * 3, (0.25,) * 3)
     trained = Trained(model, statistics, Preprocess((8, 8), 3), tiny.NAMES, "Tints")
@@ -24,7 +24,7 @@ def test_the_story_is_told(tmp_path):
         assert animation.size == (1280, 800)
 
 
-def test_the_covered_patches_change_the_class():
+def test_covering_the_chosen_patches_changes_the_class():
     model = tiny.lively(ViT(tiny.VIT))
     image = np.random.default_rng(0).standard_normal((1, 3, 8, 8), np.float32)
     patches, changed = animate_live.covers(model, image)

@@ -1,4 +1,4 @@
-"""`minivit.attention`: what it writes and prints, and what it says of a mistake."""
+"""`minivit.attention`: what it writes and prints, and its error messages."""
 
 import dataclasses
 import json
@@ -76,7 +76,7 @@ def command(capsys, monkeypatch):
 
 
 def content(page):
-    """What the page holds."""
+    """The data that the page contains."""
     data = re.search(
         r'<script type="application/json" id="data">(.*?)</script>',
         page.read_text(encoding="utf-8"),
@@ -84,7 +84,7 @@ def content(page):
     return json.loads(data[1])
 
 
-def told(result):
+def error_line(result):
     status, out, message = result
     assert status == 2
     assert re.fullmatch(r"error: .+\n", message), message
@@ -92,7 +92,7 @@ def told(result):
     return message
 
 
-def test_without_flags_figures_and_page_lie_in_the_run(command, trained):
+def test_by_default_figures_and_page_are_written_to_the_run(command, trained):
     status, out, err = command(trained.path, "--test", "3")
     assert (status, err) == (0, "")
     folder = trained.path / "attention"
@@ -111,7 +111,7 @@ def test_without_flags_figures_and_page_lie_in_the_run(command, trained):
     assert found["classes"] == list(tiny.NAMES)
 
 
-def test_images_by_name(command, trained, tmp_path):
+def test_images_can_be_named(command, trained, tmp_path):
     for name, colour in (("red.png", "red"), ("blue.jpg", "blue")):
         Image.new("RGB", (20, 16), colour).save(tmp_path / name)
     page = tmp_path / "pages" / "one.html"
@@ -125,7 +125,7 @@ def test_images_by_name(command, trained, tmp_path):
     assert not (trained.path / "attention" / "red").exists()
 
 
-def test_layers_of_the_page(command, trained, tmp_path):
+def test_the_page_can_show_selected_layers(command, trained, tmp_path):
     command(trained.path, "--html", tmp_path / "a.html", "--test", "1", "--layers", "2")
     assert content(tmp_path / "a.html")["layers"] == [1]
     assert not content(tmp_path / "a.html")["whole"]
@@ -141,35 +141,41 @@ def test_the_table_of_scores(command, trained):
         assert column in out
 
 
-def test_heads_are_knocked_out_on_request(command, trained, tmp_path):
+def test_head_effects_are_computed_on_request(command, trained, tmp_path):
     status, out, _ = command(trained.path, "--knock-out", "--test", "2", "--save-dir", tmp_path)
     assert status == 0
     assert str(tmp_path / "knock_out.png") in out
     assert (tmp_path / "knock_out.svg").exists()
     page = tmp_path / "page.html"
-    assert "with --save-dir" in told(command(trained.path, "--knock-out", "--html", page))
+    assert "with --save-dir" in error_line(command(trained.path, "--knock-out", "--html", page))
 
 
-def test_chosen_methods_only(command, trained):
+def test_only_the_chosen_methods_are_used(command, trained):
     _, out, _ = command(trained.path, "--score", "--count", "4", "--methods", "rollout")
     assert "| rollout |" in out
     assert "relevance" not in out
 
 
-def test_mistakes_are_told(command, trained, tmp_path):
+def test_user_errors_are_reported(command, trained, tmp_path):
     path = trained.path
-    assert "no such directory" in told(command(tmp_path / "nowhere"))
-    assert 'no method "lime"' in told(command(path, "--methods", "lime"))
-    assert "test is 0" in told(command(path, "--test", "0"))
-    assert "count is 0" in told(command(path, "--score", "--count", "0"))
-    assert "no such file" in told(command(path, tmp_path / "no.png", "--html", tmp_path / "a.html"))
-    assert "layers 1 to 2" in told(command(path, "--html", tmp_path / "a.html", "--layers", "3"))
-    assert "a.png: expected a name that ends in .html" in told(command(path, "--html", "a.png"))
+    assert "no such directory" in error_line(command(tmp_path / "nowhere"))
+    assert 'no method "lime"' in error_line(command(path, "--methods", "lime"))
+    assert "test is 0" in error_line(command(path, "--test", "0"))
+    assert "count is 0" in error_line(command(path, "--score", "--count", "0"))
+    assert "no such file" in error_line(
+        command(path, tmp_path / "no.png", "--html", tmp_path / "a.html")
+    )
+    assert "layers 1 to 2" in error_line(
+        command(path, "--html", tmp_path / "a.html", "--layers", "3")
+    )
+    assert "a.png: expected a name that ends in .html" in error_line(
+        command(path, "--html", "a.png")
+    )
     with pytest.raises(Exception, match="outside the grid of 2 rows and 2 columns"):
         attention.query_token((3, 1), ViTConfig(image_size=8))
 
 
-def test_a_query_is_counted_from_one():
+def test_query_rows_and_columns_count_from_one():
     cls, mean = (ViTConfig(image_size=(8, 12), pool=pool) for pool in ("cls", "mean"))
     registers = dataclasses.replace(mean, num_registers=2)
     assert attention.query_token((1, 1), cls) == 1
@@ -188,17 +194,17 @@ def photo(folder, height, width):
     return path
 
 
-def test_a_photograph_in_its_own_proportions(trained, command, tmp_path):
+def test_a_photo_can_keep_its_aspect_ratio(trained, command, tmp_path):
     path, page = photo(tmp_path, 20, 41), tmp_path / "page.html"
     status, _, _ = command(trained.path, path, "--keep-aspect-ratio", "--html", page)
     assert status == 0
     found = content(page)
     (one,) = found["images"]
-    assert found["grid"] == [2, 4]  # patches of 4 pixels; 8 × 16.4 to whole patches
+    assert found["grid"] == [2, 4]  # 8 × 16.4 rounded to whole patches of 4 pixels
     assert (one["height"], one["width"]) == (8, 16)
 
 
-def test_a_size_that_patches_do_not_divide(trained, command, tmp_path):
+def test_a_size_not_divisible_by_the_patch_size_is_refused(trained, command, tmp_path):
     path = photo(tmp_path, 20, 20)
     status, _, said = command(trained.path, path, "--image-size", "10")
     assert status == 2

@@ -1,4 +1,5 @@
-"""`minivit doctor --report` says what a bug report needs, and not whose machine it is."""
+"""`minivit doctor --report` prints what a bug report needs, without identifying the machine or its
+user."""
 
 import json
 import os
@@ -21,7 +22,7 @@ FOR_USERS = ("cuda12", "cuda13", "fast", "notebooks", "mpi", "onnx", "tensorboar
 """Extras that change what minivit does; the others are for its developers."""
 
 
-def test_every_line_is_there_and_nothing_is_measured(capsys, monkeypatch):
+def test_the_report_is_complete_and_nothing_is_measured(capsys, monkeypatch):
     for measure in ("gemm_rate", "memory_bandwidth"):
         monkeypatch.delattr(doctor, measure)
     assert doctor.run(["--report"]) == 0
@@ -32,7 +33,7 @@ def test_every_line_is_there_and_nothing_is_measured(capsys, monkeypatch):
         assert printed[name]
 
 
-def test_no_name_and_no_path_is_printed():
+def test_no_names_or_paths_are_printed():
     owner = "wilhelmina"
     home = f"C:\\Users\\{owner}" if os.name == "nt" else f"/home/{owner}"
     secrets = {"USER": owner, "USERNAME": owner, "LOGNAME": owner, "HOSTNAME": owner, "HOME": home}
@@ -53,7 +54,7 @@ def test_no_name_and_no_path_is_printed():
         assert len(str(path)) < 3 or str(path) not in printed
 
 
-def test_a_value_is_printed_where_it_cannot_be_a_path_or_an_address():
+def test_a_value_is_printed_unless_it_may_be_a_path_or_an_address():
     for value in ("", "8", "0,1", "SkylakeX", "de_DE.UTF-8", "utf-8:strict"):
         assert bug_report.shown_value(value) == value
     for value in ("/home/me", "~", r"C:\Users", "me@example.org", "two words", "ü", "a\nb"):
@@ -81,7 +82,7 @@ def test_it_lists_every_package_that_users_install():
         (None, "elsewhere", "run from a folder; another copy is installed"),
     ],
 )
-def test_how_it_was_installed(origin, place, expected, monkeypatch, tmp_path):
+def test_the_kind_of_installation_is_reported(origin, place, expected, monkeypatch, tmp_path):
     where = Path(minivit.__file__).parent if place == "here" else tmp_path
     found = SimpleNamespace(
         read_text=lambda name: origin and json.dumps(origin), locate_file=lambda name: where
@@ -90,7 +91,7 @@ def test_how_it_was_installed(origin, place, expected, monkeypatch, tmp_path):
     assert expected in bug_report.kind_of_install()
 
 
-def test_a_folder_that_was_never_installed(monkeypatch):
+def test_a_folder_that_was_never_installed_is_reported(monkeypatch):
     def missing(name):
         raise bug_report.importlib.metadata.PackageNotFoundError(name)
 
@@ -101,7 +102,7 @@ def test_a_folder_that_was_never_installed(monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git")
-def test_the_commit_of_a_clone_and_of_nothing_else(tmp_path, monkeypatch):
+def test_the_commit_is_reported_only_for_a_clone(tmp_path, monkeypatch):
     def git(*words):
         name = ("-c", "user.name=A", "-c", "user.email=a@example.org")
         command = ["git", "-C", tmp_path, *name, *words]
@@ -124,6 +125,6 @@ def test_the_commit_of_a_clone_and_of_nothing_else(tmp_path, monkeypatch):
     assert bug_report.find_commit() == ""
 
 
-def test_the_form_for_bugs_asks_for_it():
+def test_the_bug_report_form_asks_for_the_report():
     form = (ROOT / ".github/ISSUE_TEMPLATE/bug.yml").read_text(encoding="utf-8")
     assert "minivit doctor --report" in form

@@ -1,4 +1,4 @@
-"""The sizes and the numbers of the classes, as text."""
+"""Class sizes and metrics per class, as text."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from minivit.commands.class_table import class_sizes, class_table
 from minivit.engine.evaluation import Evaluation
 
 
-def test_a_share_of_nothing_is_a_dash_and_wide_letters_keep_the_columns():
+def test_undefined_ratios_are_a_dash_and_wide_characters_keep_columns_aligned():
     confusion = np.array([[1500, 500, 0], [0, 0, 0], [0, 0, 0]])
     table = class_table(
         Evaluation(0.75, 1.0, confusion), ["a", "日本", "e\N{COMBINING ACUTE ACCENT}"]
@@ -20,7 +20,7 @@ def test_a_share_of_nothing_is_a_dash_and_wide_letters_keep_the_columns():
     ]
 
 
-def test_each_class_has_its_size_or_of_many_three():
+def test_all_class_sizes_are_listed_or_three_of_many():
     names = ["cats", "dogs", "mice"]
     assert class_sizes(np.array([1200, 700, 601]), names, False) == (
         "images per class: cats 1,200; dogs 700; mice 601"
@@ -40,5 +40,5 @@ def test_each_class_has_its_size_or_of_many_three():
         (True, [20, 10], "b 10 (each class is drawn equally often)"),
     ],
 )
-def test_unequal_classes_call_for_balance(balance, sizes, advice):
+def test_unbalanced_classes_lead_to_advice_on_balance(balance, sizes, advice):
     assert class_sizes(np.array(sizes), ["a", "b"], balance).endswith(advice)

@@ -1,4 +1,4 @@
-"""Configurations as data: what a dict may hold, and what is said of one that may not."""
+"""Configs as data: valid dicts, and the messages for invalid ones."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from minivit.errors import UserError
 from minivit.models import ViTConfig
 
 
-def told(values, where="f.json"):
-    """The one line that is said of values that are refused."""
+def error_line(values, where="f.json"):
+    """The one-line error message for refused values."""
     with pytest.raises(UserError) as raised:
         TrainConfig.from_dict(values, where)
     message = str(raised.value)
@@ -22,20 +22,20 @@ def told(values, where="f.json"):
     return message
 
 
-def test_grouped_or_not_means_the_same():
+def test_grouped_and_flat_settings_are_equivalent():
     flat = {"epochs": 3, "dim": 64, "flip": 0.25}
     grouped = {"epochs": 3, "vit": {"dim": 64}, "augmentation": {"flip": 0.25}}
     assert TrainConfig.from_dict(flat) == TrainConfig.from_dict(grouped)
     assert TrainConfig.from_dict(flat).vit == ViTConfig(dim=64)
 
 
-def test_every_recipe_is_a_training_and_comes_back_from_json():
+def test_every_recipe_is_valid_and_survives_json():
     for recipe in RECIPES.values():
         config = overlay(TrainConfig(), recipe)
         assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-def test_what_is_not_named_keeps_the_value_of_the_base():
+def test_settings_not_named_keep_the_base_value():
     base = TrainConfig.from_dict({"epochs": 7, "dim": 64})
     found = overlay(base, {"depth": 2})
     assert (found.epochs, found.vit.dim, found.vit.depth) == (7, 64, 2)
@@ -66,8 +66,8 @@ def test_what_is_not_named_keeps_the_value_of_the_base():
         ({"a\nb" * 100: 1}, ["'a\\nba\\nb"]),
     ],
 )
-def test_what_cannot_be_is_told_in_one_line(values, words):
-    message = told(values)
+def test_invalid_settings_are_refused_in_one_line(values, words):
+    message = error_line(values)
     assert [word for word in words if word not in message] == []
 
 
@@ -85,7 +85,7 @@ def test_no_two_settings_have_the_same_name():
     assert len(set(names)) == len(names)
 
 
-def test_sections_may_hold_sections():
+def test_sections_may_be_nested():
     @dataclass(frozen=True, kw_only=True)
     class Inner:
         path: Path = Path("a")

@@ -1,4 +1,4 @@
-"""The doctor says what it found, and what could be done about it."""
+"""The doctor reports what it found, and what could be done about it."""
 
 import re
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_advice_names_the_kernels_that_leave_avx512_unused(
         ("avx2 avx512f avx512bw avx512dq avx512vl", None, "AVX-512"),
     ],
 )
-def test_the_doctor_points_at_a_column_of_the_table(cpu, kernels, expected, monkeypatch):
+def test_the_doctor_points_to_a_column_of_the_table(cpu, kernels, expected, monkeypatch):
     monkeypatch.setattr(host.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(host, "_cpuinfo", lambda: f"flags : {cpu}")
     blas = [{"architecture": kernels} if kernels else {}]

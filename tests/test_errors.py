@@ -1,4 +1,4 @@
-"""How messages quote what they found."""
+"""How error messages quote values."""
 
 import urllib.error
 
@@ -23,21 +23,21 @@ from minivit.errors import LONGEST, UserError, shown, shown_path
         (urllib.error.URLError("odd"), "<urlopen error odd>"),
     ],
 )
-def test_values_are_quoted_by_what_they_are(value, text):
+def test_values_are_quoted_by_their_type(value, text):
     assert shown(value) == text
 
 
-def test_values_are_quoted_short():
+def test_long_values_are_quoted_shortened():
     assert shown("x" * 10_000) == "'" + "x" * 79 + "..."
     assert shown(10**100, 20) == "1" + "0" * 19 + "..."
     assert len(shown(ValueError("猫" * 1000), 200)) == 203
 
 
-def test_a_path_keeps_its_script_and_its_line():
+def test_a_path_keeps_its_script_and_stays_on_one_line():
     assert shown_path("fotos/猫 é\n\x1b.png") == r"fotos/猫 é\n\x1b.png"
 
 
-def test_a_message_is_one_line_whatever_it_quotes():
+def test_a_message_is_always_one_line():
     assert str(UserError("--label \x1b[2J: one of 猫, é\n")) == r"--label \x1b[2J: one of 猫, é\n"
     assert str(UserError("x" * LONGEST)) == "x" * LONGEST
     long = str(UserError(f"{'x' * 10_000}: no such file; name another"))

@@ -1,4 +1,4 @@
-"""`minivit.evaluate` and `minivit.predict`: what they say about a trained run."""
+"""`minivit.evaluate` and `minivit.predict`: their output for a trained run."""
 
 import dataclasses
 import errno
@@ -68,8 +68,8 @@ def loss_of(logits, labels):
     return (np.log(np.exp(logits).sum(1)) - of_labels).mean()
 
 
-def told(result):
-    """The one line of a command that failed."""
+def error_line(result):
+    """The one-line error message of a command that failed."""
     status, out, message = result
     assert status == 2
     assert out == ""
@@ -87,7 +87,7 @@ def write_image(path, mode="RGB", size=(8, 8), **options):
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
-def test_evaluate_says_what_the_training_said_of_its_test(command, trained, threads):
+def test_evaluate_reproduces_the_test_result_of_training(command, trained, threads):
     status, out, _ = command(evaluate, trained.path, "--threads", threads)
     assert status == 0
     (test,) = [line for line in trained.metrics() if line["kind"] == "test"]
@@ -104,7 +104,7 @@ def test_evaluate_says_what_the_training_said_of_its_test(command, trained, thre
         )
 
 
-def test_evaluate_with_mirror_images_takes_the_mean_of_both(command, trained, tmp_path):
+def test_evaluate_with_mirror_images_averages_both(command, trained, tmp_path):
     model, test = load_model(trained.path), sample_images().test
     images = model.statistics.normalize(test.images)
     alone, mirrored = (model.model(np.ascontiguousarray(x)) for x in (images, images[..., ::-1]))
@@ -117,7 +117,7 @@ def test_evaluate_with_mirror_images_takes_the_mean_of_both(command, trained, tm
     assert f"loss {loss_of(alone, test.labels):.4f}" not in out
 
 
-def test_evaluate_writes_what_the_training_wrote_of_its_mistakes(command, trained):
+def test_evaluate_writes_the_same_list_of_mistakes_as_training(command, trained):
     files = [trained.path / name for name in ("mistakes.csv", "mistakes.png")]
     table, _ = (file.read_bytes() for file in files)
     for file in files:
@@ -132,8 +132,8 @@ def test_evaluate_writes_what_the_training_wrote_of_its_mistakes(command, traine
     assert table.count(b"\n") == 1 + wrong > 1
 
 
-def test_evaluate_on_other_images_than_those_of_the_training_is_told(command, trained, monkeypatch):
-    """A folder that gained an image is split anew."""
+def test_evaluate_reports_images_that_differ_from_training(command, trained, monkeypatch):
+    """A folder that gained an image is split differently."""
     other = tiny.dataset(num_train=81, num_test=102)
     monkeypatch.setattr("minivit.data.shapes.load", lambda: other)
     status, out, message = command(evaluate, trained.path)
@@ -146,7 +146,7 @@ def test_evaluate_on_other_images_than_those_of_the_training_is_told(command, tr
     )
 
 
-def test_evaluate_of_a_run_that_is_read_only_warns(command, trained, monkeypatch):
+def test_evaluate_warns_about_a_read_only_run(command, trained, monkeypatch):
     def refuse(*_):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
@@ -160,7 +160,7 @@ def test_evaluate_of_a_run_that_is_read_only_warns(command, trained, monkeypatch
     assert (trained.path / "mistakes.csv").read_bytes() == before
 
 
-def test_evaluate_of_a_run_that_kept_no_digest_says_nothing(command, trained, monkeypatch):
+def test_evaluate_says_nothing_about_a_run_without_a_digest(command, trained, monkeypatch):
     from minivit.engine.state import TrainState
 
     read = TrainState.from_dict
@@ -173,16 +173,16 @@ def test_evaluate_of_a_run_that_kept_no_digest_says_nothing(command, trained, mo
     assert (status, message) == (0, "")
 
 
-def test_evaluate_of_what_is_no_run_is_told(command, trained, tmp_path):
-    assert "no such directory" in told(command(evaluate, tmp_path / "nowhere"))
-    assert "not a run" in told(command(evaluate, tmp_path))
-    assert "cuda:99" in told(command(evaluate, trained.path, "--device", "cuda:99"))
+def test_evaluate_refuses_a_folder_that_is_not_a_run(command, trained, tmp_path):
+    assert "no such directory" in error_line(command(evaluate, tmp_path / "nowhere"))
+    assert "not a run" in error_line(command(evaluate, tmp_path))
+    assert "cuda:99" in error_line(command(evaluate, trained.path, "--device", "cuda:99"))
 
 
-def test_evaluate_of_a_truncated_checkpoint_is_told(command, trained, tmp_path):
+def test_evaluate_refuses_a_truncated_checkpoint(command, trained, tmp_path):
     copy = Run.create(tmp_path, tiny.CONFIG)
     copy.best.write_bytes(trained.best.read_bytes()[:-10])
-    assert str(copy.best) in told(command(evaluate, copy.path))
+    assert str(copy.best) in error_line(command(evaluate, copy.path))
 
 
 # predict
@@ -200,7 +200,7 @@ def lines(out):
     return found
 
 
-def test_predict_names_the_most_probable_classes_of_each_image(command, trained, tmp_path):
+def test_predict_lists_the_most_probable_classes_of_each_image(command, trained, tmp_path):
     paths = [write_image(tmp_path / "a.png"), tmp_path / "b.png"]
     Image.new("RGB", (8, 8), (200, 40, 40)).save(paths[1])
     status, out, _ = command(predict, trained.path, *paths)
@@ -208,33 +208,33 @@ def test_predict_names_the_most_probable_classes_of_each_image(command, trained,
     assert [line for line in out.splitlines() if line.endswith(".png")] == list(map(str, paths))
 
     found = load_model(trained.path)
-    for path, told in zip(paths, lines(out), strict=True):
+    for path, error_line in zip(paths, lines(out), strict=True):
         pixels = np.asarray(Image.open(path)).transpose(2, 0, 1)[None]
         logits = found.model(found.statistics.normalize(pixels))[0].astype(np.float64)
         probs = np.exp(logits) / np.exp(logits).sum()
         order = np.argsort(-probs)
-        assert list(told) == [tiny.NAMES[k] for k in order]
-        np.testing.assert_allclose(list(told.values()), 100 * probs[order], atol=0.051)
+        assert list(error_line) == [tiny.NAMES[k] for k in order]
+        np.testing.assert_allclose(list(error_line.values()), 100 * probs[order], atol=0.051)
 
 
-def test_predict_of_a_few_sums_to_less_than_one(command, trained, tmp_path):
+def test_predict_with_few_classes_sums_to_less_than_one(command, trained, tmp_path):
     _, out, _ = command(predict, trained.path, write_image(tmp_path / "a.png"), "--top", "2")
-    (told,) = lines(out)
-    assert len(told) == 2
-    first, second = told.values()
+    (error_line,) = lines(out)
+    assert len(error_line) == 2
+    first, second = error_line.values()
     assert first >= second
     assert first + second < 100
 
 
-def test_predict_takes_a_checkpoint_file_too(command, trained, tmp_path):
+def test_predict_accepts_a_checkpoint_file(command, trained, tmp_path):
     path = write_image(tmp_path / "a.png")
     assert command(predict, trained.best, path) == command(predict, trained.path, path)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
 @pytest.mark.parametrize("size", [(8, 8), (300, 200), (3, 50)])
-def test_any_image_is_brought_into_shape(tmp_path, mode, size):
-    """One that is darker on the left."""
+def test_any_image_is_converted_to_the_model_input(tmp_path, mode, size):
+    """The image is darker on the left."""
     width, height = size
     levels = np.repeat(np.linspace(20, 230, width).astype(np.uint8)[None], height, 0)
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
@@ -247,62 +247,62 @@ def test_any_image_is_brought_into_shape(tmp_path, mode, size):
         np.testing.assert_array_equal(found[0], found[2])
 
 
-def test_an_image_of_the_right_size_is_left_as_it_is(tmp_path):
+def test_an_image_of_the_right_size_is_unchanged(tmp_path):
     path = write_image(tmp_path / "a.png", size=(12, 8))
     expected = np.asarray(Image.open(path)).transpose(2, 0, 1)
     np.testing.assert_array_equal(read_image(path, Preprocess((8, 12))), expected)
 
 
-def test_the_middle_of_a_wide_image_is_looked_at(tmp_path):
+def test_the_center_of_a_wide_image_is_used(tmp_path):
     pixels = np.zeros((8, 24, 3), np.uint8)
     pixels[:, 8:16] = 250
     Image.fromarray(pixels).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png", Preprocess((8, 8))).min() > 200
 
 
-def test_an_image_is_turned_as_its_camera_was(tmp_path):
+def test_an_image_is_rotated_by_its_exif_orientation(tmp_path):
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, :4] = 255  # light on the left
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise by a quarter: light on top
+    exif[0x0112] = 6  # to be rotated 90° clockwise: light at the top
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
     found = read_image(tmp_path / "a.png", Preprocess((8, 8)))
     assert found[:, :4].min() == 255
     assert found[:, 4:].max() == 0
 
 
-def test_sixteen_bits_of_grey_keep_their_shades(tmp_path):
+def test_sixteen_bit_grayscale_keeps_its_shades(tmp_path):
     ramp = np.arange(8, dtype=np.uint16) * 8000
     Image.fromarray(np.tile(ramp, (8, 1))).save(tmp_path / "a.png")
     found = read_image(tmp_path / "a.png", Preprocess((8, 8)))
     np.testing.assert_allclose(found[0, 0], ramp / 257, atol=1)
 
 
-def test_a_missing_image_is_told(command, trained, tmp_path):
+def test_a_missing_image_is_reported(command, trained, tmp_path):
     path = tmp_path / "nowhere.png"
-    assert f"{path}: no such file" in told(command(predict, trained.path, path))
-    assert "no image given" in told(command(predict, trained.path))
+    assert f"{path}: no such file" in error_line(command(predict, trained.path, path))
+    assert "no image given" in error_line(command(predict, trained.path))
 
 
-def test_what_is_no_image_is_told(command, trained, tmp_path):
+def test_a_file_that_is_not_an_image_is_refused(command, trained, tmp_path):
     path = tmp_path / "a.png"
     for content in (b"", b"words", b"P6\n8"):
         path.write_bytes(content)
-        assert str(path) in told(command(predict, trained.path, path))
-    assert str(tmp_path) in told(command(predict, trained.path, tmp_path))
+        assert str(path) in error_line(command(predict, trained.path, path))
+    assert str(tmp_path) in error_line(command(predict, trained.path, tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm"])
-def test_a_truncated_image_is_told(command, trained, tmp_path, kind):
+def test_a_truncated_image_is_refused(command, trained, tmp_path, kind):
     path = write_image(tmp_path / f"a.{kind}", size=(64, 64))
     whole = path.read_bytes()
     for share in (0.3, 0.6):
         path.write_bytes(whole[: int(share * len(whole))])
-        assert str(path) in told(command(predict, trained.path, path))
+        assert str(path) in error_line(command(predict, trained.path, path))
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif", "ppm"])
-def test_a_spoilt_image_is_a_users_mistake_at_worst(tmp_path, kind):
+def test_a_corrupted_image_raises_at_most_a_user_error(tmp_path, kind):
     rng, path = np.random.default_rng(0), write_image(tmp_path / f"a.{kind}", size=(12, 12))
     whole, spoilt = path.read_bytes(), 0
     for _ in range(60):
@@ -311,7 +311,7 @@ def test_a_spoilt_image_is_a_users_mistake_at_worst(tmp_path, kind):
             content[place] = rng.integers(256)
         path.write_bytes(content)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, about odd metadata
+            warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata
             try:
                 read_image(path, Preprocess((8, 8)))
             except UserError:
@@ -323,13 +323,13 @@ def test_a_spoilt_image_is_a_users_mistake_at_worst(tmp_path, kind):
 
 
 def called(*arguments):
-    """A process of its own: python ARGUMENTS."""
+    """Run python with arguments in a separate process."""
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, encoding="utf-8", check=False
     )
 
 
-def test_the_version(capsys):
+def test_the_version_is_printed(capsys):
     assert minivit_command(["--version"]) == 0
     assert capsys.readouterr().out == f"minivit {minivit.__version__}\n"
 
@@ -343,14 +343,14 @@ def test_the_package_lists_its_commands():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command):
+def test_every_command_has_help(command):
     done = called("-m", "minivit", command, "--help")
     assert done.returncode == 0
     assert f"usage: minivit {command}" in done.stdout
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"trace", "models"}))
-def test_a_command_is_a_module_too_where_that_hides_no_public_name(command):
+def test_a_command_is_also_a_module_unless_it_would_hide_a_public_name(command):
     done = called("-m", f"minivit.{command}", "--help")
     assert done.returncode == 0
     assert f"usage: minivit {command}" in done.stdout
@@ -366,7 +366,7 @@ def test_no_module_hides_a_public_name():
         assert getattr(minivit, name) is before
 
 
-def test_a_mistyped_command_is_told_which_was_meant():
+def test_a_mistyped_command_gets_a_suggestion():
     done = called("-m", "minivit", "trian", "--quick")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
@@ -375,8 +375,8 @@ def test_a_mistyped_command_is_told_which_was_meant():
 
 
 @needs_posix
-def test_a_closed_pipe_is_no_mistake(tmp_path):
-    """`minivit | head -1` ends well, and `minivit train … | head -1` trains on."""
+def test_a_closed_pipe_is_not_an_error(tmp_path):
+    """`minivit | head -1` succeeds, and `minivit train … | head -1` continues training."""
     flags = " ".join(shlex.quote(flag) for flag in ["--runs", str(tmp_path), *tiny.FLAGS])
     for command, status in (("-m minivit", 0), (f"driver.py none step:1 {flags}", 0)):
         line = f"set -o pipefail; {shlex.quote(sys.executable)} {command} | head -1"
@@ -388,7 +388,9 @@ def test_a_closed_pipe_is_no_mistake(tmp_path):
     assert Run(run).metrics()[-1]["kind"] == "test"
 
 
-def test_a_run_is_evaluated_on_the_classes_that_it_knows(command, trained, monkeypatch):
+def test_a_run_is_evaluated_only_on_matching_classes(command, trained, monkeypatch):
     other = dataclasses.replace(tiny.dataset(), class_names=("a", "b", "c", "d"))
     monkeypatch.setattr("minivit.data.shapes.load", lambda: other)
-    assert "expected the data set that it was trained on" in told(command(evaluate, trained.path))
+    assert "expected the data set that it was trained on" in error_line(
+        command(evaluate, trained.path)
+    )

@@ -1,4 +1,5 @@
-"""Files: what is wrong with one is said by its own name, whoever reads or writes it."""
+"""Files: error messages name the file that is at fault, whichever part of minivit reads or writes
+it."""
 
 import errno
 import json
@@ -29,7 +30,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def command(capsys, monkeypatch, tmp_path):
-    """`minivit` with arguments, which fails: the one line that it says."""
+    """Run `minivit` with arguments that make it fail; returns its one-line message."""
     monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
     monkeypatch.chdir(tmp_path)
 
@@ -48,7 +49,7 @@ def command(capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("step", ["open", "fsync", "replace"])
-def test_what_cannot_be_written_has_its_own_name(tmp_path, monkeypatch, step):
+def test_an_error_in_writing_names_the_file(tmp_path, monkeypatch, step):
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -67,7 +68,7 @@ def test_what_cannot_be_written_has_its_own_name(tmp_path, monkeypatch, step):
 
 
 @pytest.mark.parametrize("name", ["", ".", "folder", "folder/.."])
-def test_a_file_in_whose_place_a_folder_is(tmp_path, monkeypatch, name):
+def test_a_folder_in_place_of_a_file_is_reported(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     os.mkdir("folder")
     with pytest.raises(UserError, match="a folder, expected a file name"):
@@ -76,7 +77,7 @@ def test_a_file_in_whose_place_a_folder_is(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC])
-def test_advice_is_for_what_cannot_be_written(command, trained, tmp_path, monkeypatch, code):
+def test_advice_is_given_if_a_file_cannot_be_written(command, trained, tmp_path, monkeypatch, code):
     def deny(*_):
         raise OSError(code, os.strerror(code))
 
@@ -90,7 +91,7 @@ def test_advice_is_for_what_cannot_be_written(command, trained, tmp_path, monkey
         assert command(*words, target) == f"error: {target}: {os.strerror(code)}{advice}\n"
 
 
-def test_no_advice_to_write_where_nothing_was_written(capsys):
+def test_no_advice_on_writing_is_given_for_a_read_error(capsys):
     def read():
         raise PermissionError(errno.EACCES, "Permission denied", "some\nfile")
 
@@ -98,7 +99,7 @@ def test_no_advice_to_write_where_nothing_was_written(capsys):
     assert capsys.readouterr().err == "error: some\\nfile: Permission denied\n"
 
 
-def test_a_folder_in_whose_place_a_file_is(command, trained, tmp_path):
+def test_a_file_in_place_of_a_folder_is_reported(command, trained, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file: exists, but is not a folder"):
         make_folder(tmp_path / "file")
@@ -154,7 +155,9 @@ POSIX = {"folder", "broken link", "link to itself", "pipe", "socket"}
         "finetune --dataset shapes --from LAST",
     ],
 )
-def test_what_cannot_be_read_is_said_alike(command, trained, tmp_path, monkeypatch, kind, words):
+def test_read_errors_are_reported_alike_everywhere(
+    command, trained, tmp_path, monkeypatch, kind, words
+):
     make, expected = KINDS[kind]
     Image.new("RGB", (8, 8)).save("a.png")
     run = tmp_path / "run"
@@ -163,12 +166,12 @@ def test_what_cannot_be_read_is_said_alike(command, trained, tmp_path, monkeypat
     last = run / "checkpoints" / "last.safetensors"
     path = last if "LAST" in words else tmp_path / f"file{'.safetensors' * ('.saf' in words)}"
     if kind == "folder" and words.split()[0] in ("predict", "attention") and "RUN" in words:
-        expected = "a folder without images"  # it would be one of images
+        expected = "a folder without images"  # it would be a folder of images
     with monkeypatch.context() as patch:
-        patch.chdir(path.parent)  # a socket's name is short
+        patch.chdir(path.parent)  # the path of a socket must be short
         make(path)
     opened = os.open
-    if kind == "denied":  # whoever runs the tests, root even
+    if kind == "denied":  # even if root runs the tests
         monkeypatch.setattr(
             os, "open", lambda p, *rest, **more: deny(p) if p == path else opened(p, *rest, **more)
         )
@@ -183,7 +186,7 @@ def deny(path):
 
 
 @pytest.mark.parametrize("words", ["evaluate RUN", "predict RUN a.png", "train --resume RUN"])
-def test_a_run_that_may_not_be_looked_into(command, tmp_path, monkeypatch, words):
+def test_a_run_without_read_permission_is_reported(command, tmp_path, monkeypatch, words):
     monkeypatch.setattr(type(tmp_path), "is_file", deny)
     Image.new("RGB", (8, 8)).save("a.png")
     told = command(*(tmp_path if word == "RUN" else word for word in words.split()))
@@ -191,7 +194,7 @@ def test_a_run_that_may_not_be_looked_into(command, tmp_path, monkeypatch, words
     assert told == f"error: {tmp_path}: no permission to read it; {expected}\n"
 
 
-def test_settings_are_read_in_what_editors_write(tmp_path):
+def test_settings_are_read_in_the_encodings_of_editors(tmp_path):
     path = tmp_path / "猫.json"
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         path.write_text(json.dumps({"data_dir": "é"}, ensure_ascii=False), encoding=encoding)
@@ -201,7 +204,7 @@ def test_settings_are_read_in_what_editors_write(tmp_path):
         read_json(path)
 
 
-def test_settings_have_a_longest_length(tmp_path, monkeypatch):
+def test_the_size_of_a_settings_file_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MOST_JSON", 10)
     (tmp_path / "a").write_bytes(b"{" + b" " * 9 + b"}")
     with pytest.raises(UserError, match="11 bytes, expected at most 10 for a file of settings"):
@@ -210,7 +213,7 @@ def test_settings_have_a_longest_length(tmp_path, monkeypatch):
 
 
 @needs_posix
-def test_a_device_is_not_waited_for():
+def test_reading_a_device_does_not_block():
     with reading("/dev/zero"), pytest.raises(UserError, match="a device, expected a regular file"):
         read_plain("/dev/zero", 10, "it")
     assert stat.S_ISCHR(os.stat("/dev/zero").st_mode)

@@ -1,4 +1,4 @@
-"""`minivit.finetune`: what it begins from, what it changes, and that it goes on like any run."""
+"""`minivit.finetune`: what it starts from, what it changes, and that its runs can be resumed."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture
 def tune(source, tmp_path, monkeypatch, capsys):
-    """Run it on the tints with flags; returns status, output, errors and the run."""
+    """Run it on the tinted images with flags; returns status, output, errors and the run."""
     monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
     monkeypatch.chdir(tmp_path)
 
@@ -47,7 +47,7 @@ def tune(source, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_without_a_step_it_is_the_source(tune, source):
+def test_without_a_step_the_model_equals_the_source(tune, source):
     status, _, _, run = tune("--lr", "0")
     assert status == 0
     before, after = load_checkpoint(Run(source).best), load_checkpoint(run.best)
@@ -59,7 +59,7 @@ def test_without_a_step_it_is_the_source(tune, source):
     assert run.metrics()[-1]["test_accuracy"] == last["test_accuracy"]
 
 
-def test_images_are_varied_as_the_data_set_wants(source):
+def test_the_augmentation_suits_the_data_set(source):
     start = load_pretrained(source)
     for name, crop in (("shapes", 0), ("cifar10", 4)):
         flags, recipe = ["--from", str(source)], recipe_of(name)
@@ -70,7 +70,7 @@ def test_images_are_varied_as_the_data_set_wants(source):
     assert own.augmentation.crop == 2
 
 
-def test_larger_images(tune):
+def test_fine_tuning_on_larger_images(tune):
     status, out, _, run = tune("--image-size", "12", "--interpolation", "bilinear")
     assert status == 0
     assert "position embeddings: 2×2 -> 3×3, bilinear" in out
@@ -79,7 +79,7 @@ def test_larger_images(tune):
     assert (run.path / "curves.png").exists()
 
 
-def test_other_classes(tune, monkeypatch):
+def test_fine_tuning_on_other_classes(tune, monkeypatch):
     data = tiny.dataset()
     other = Dataset("Others", data.train, data.test, ("w", "x", "y", "z"))
     monkeypatch.setattr("minivit.data.shapes.load", lambda: other)
@@ -89,27 +89,27 @@ def test_other_classes(tune, monkeypatch):
     assert not load_checkpoint(run.last).weights["head.weight"].any()
 
 
-def test_only_the_head_learns(tune, source):
+def test_only_the_head_can_be_trained(tune, source):
     _, _, _, run = tune("--trainable", "head", "--lr", "0.1")
     before, after = load_checkpoint(Run(source).best).weights, load_checkpoint(run.last).weights
     changed = {name for name in before if (before[name] != after[name]).any()}
     assert changed == {"head.weight", "head.bias"}
 
 
-def test_few_images(tune):
+def test_fine_tuning_on_few_images(tune):
     _, out, _, run = tune("--train-images", "20")
     assert "20 training and " in out
     assert run.metrics()[-1]["kind"] == "test"
 
 
-def test_quick_is_one_pass(tune, monkeypatch):
+def test_quick_trains_for_one_epoch(tune, monkeypatch):
     monkeypatch.setitem(finetune.QUICK, "train_images", 32)
     status, out, _, _ = tune("--quick")
     assert status == 0
     assert "32 training and " in out
 
 
-def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(tune, monkeypatch, capsys):
+def test_an_interrupted_fine_tuning_run_is_resumed_bit_for_bit(tune, monkeypatch, capsys):
     flags = ("--epochs", "2", "--image-size", "12", "--trainable", "attention", "--lr", "0.05")
     *_, whole = tune(*flags)
     expected = load_checkpoint(whole.last).weights
@@ -131,8 +131,8 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(tune, monkeypatch, capsy
     assert found.state["mean"] == load_checkpoint(whole.last).state["mean"]
 
 
-def test_more_images_per_class_than_there_are_are_refused(tune):
-    """80 of four classes; none is held out, as there are no weights to choose."""
+def test_more_images_per_class_than_available_are_refused(tune):
+    """80 images in four classes; none is held out, as there are no weights to choose between."""
     status, out, error, run = tune("--few-shot", "1", "100000")
     assert status == 2
     assert re.fullmatch(
@@ -144,7 +144,7 @@ def test_more_images_per_class_than_there_are_are_refused(tune):
     assert run is None
 
 
-def test_few_shot(tune):
+def test_few_shot_evaluation(tune):
     status, out, _, run = tune("--few-shot", "1", "5")
     assert status == 0
     rows = json.loads((run.path / "few_shot.json").read_text(encoding="utf-8"))
@@ -167,7 +167,7 @@ def test_few_shot(tune):
         ("--train-images 1000", "1000 images requested"),
     ],
 )
-def test_mistakes_are_told(tune, flags, words):
+def test_user_errors_are_reported(tune, flags, words):
     status, _, err, run = tune(*flags.split())
     assert status == 2
     assert words in err
@@ -175,14 +175,14 @@ def test_mistakes_are_told(tune, flags, words):
     assert run is None
 
 
-def test_no_such_run(tune, tmp_path):
+def test_a_missing_run_is_reported(tune, tmp_path):
     status, _, err, _ = tune(start=tmp_path / "nowhere")
     assert status == 2
     assert "no such directory" in err
 
 
 @pytest.mark.parametrize("flags", [[], ["--from"], ["--from=x", "--from"]])
-def test_without_from_it_is_asked_for(capsys, flags):
+def test_the_flag_from_is_required(capsys, flags):
     with pytest.raises(SystemExit) as stop:
         finetune.run(flags)
     assert stop.value.code == 2

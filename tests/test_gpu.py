@@ -1,4 +1,4 @@
-"""A training step on a GPU is the CPU's. Skipped where there is no GPU."""
+"""A training step on a GPU agrees with the CPU. Skipped if there is no GPU."""
 
 import numpy as np
 import pytest
@@ -42,18 +42,18 @@ def train(device, optimizer_class, options, steps=2):
 
 @pytest.mark.parametrize("optimizer_class", [AdamW, SGD])
 @pytest.mark.parametrize("options", CONFIGS.values(), ids=list(CONFIGS))
-def test_training_steps_agree_with_the_cpus(options, optimizer_class, cupy):
+def test_training_steps_agree_with_the_cpu(options, optimizer_class, cupy):
     host, device = (train(d, optimizer_class, options) for d in ("cpu", "cuda"))
     for name, expected, found in zip(("logits", "gradient"), host, device, strict=False):
         assert relative_error(found, expected) <= 1e-4, name
-    # Adam divides by the gradient's size: where that is rounding, so is the step's direction
+    # Adam divides by the gradient's size: if the gradient is rounding error, so is the step
     difference = np.abs(device[2] - host[2])
     assert difference.max() <= 5e-3
     assert np.median(difference) <= 1e-6
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("tf32", 2e-3)])
-def test_a_gradient_beside_float64_on_the_cpu(precision, tolerance, cupy):
+def test_a_gradient_agrees_with_float64_on_the_cpu(precision, tolerance, cupy):
     """bf16: tests/cuda/test_fused_step.py."""
     config = ViTConfig(image_size=16, dim=64, depth=2, num_heads=4)
     host, device = ViT(config, dtype="float64"), ViT(config, device="cuda")
@@ -71,7 +71,7 @@ def test_a_gradient_beside_float64_on_the_cpu(precision, tolerance, cupy):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-def test_the_loss_falls_as_it_does_on_a_cpu(precision, cupy, tmp_path):
+def test_the_loss_falls_as_on_a_cpu(precision, cupy, tmp_path):
     """200 steps on the shapes, the same batches: the curve, smoothed over 20 steps."""
     data = shapes.load(num_train=3_400, num_test=10)
     vit = {"image_size": 32, "num_classes": 10, "dim": 64, "depth": 2, "num_heads": 4}
@@ -87,7 +87,7 @@ def test_the_loss_falls_as_it_does_on_a_cpu(precision, cupy, tmp_path):
     assert curves[1][-1] < 0.9 * curves[1][0]
 
 
-def test_a_model_on_a_gpu_refuses_images_of_the_host(cupy):
+def test_a_model_on_a_gpu_refuses_images_on_the_host(cupy):
     model = ViT(ViTConfig(dim=8, depth=1), device="cuda")
     with pytest.raises(UserError, match="images is a numpy array, weights is a cupy array"):
         model(np.zeros((1, 3, 32, 32), "float32"))

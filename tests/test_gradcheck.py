@@ -1,4 +1,4 @@
-"""The checker of gradients, checked: it passes the right and finds the wrong."""
+"""The gradient check itself: it passes right gradients and finds wrong ones."""
 
 import math
 import subprocess
@@ -66,7 +66,7 @@ def softmax_without_correction(dprobs, cache):
     return dprobs * cache
 
 
-def gelu_off_by_a_millionth_part(dy, cache):
+def gelu_off_by_one_part_in_a_million(dy, cache):
     return f.gelu_backward(dy, cache) * (1.0 + 5e-6)
 
 
@@ -90,14 +90,14 @@ MUTANTS = [
     ),
     (f.attention_forward, attention_without_scale, HEADS, {"q", "k"}),
     (f.softmax_forward, softmax_without_correction, {"scores": X}, {"scores"}),
-    (f.gelu_forward, gelu_off_by_a_millionth_part, {"x": X}, {"x"}),
+    (f.gelu_forward, gelu_off_by_one_part_in_a_million, {"x": X}, {"x"}),
 ]
 
 
 @pytest.mark.parametrize(
     ("forward", "backward", "inputs", "wrong"), MUTANTS, ids=[m[1].__name__ for m in MUTANTS]
 )
-def test_a_wrong_backward_is_found_and_its_tensor_named(forward, backward, inputs, wrong):
+def test_a_wrong_backward_is_found_and_its_tensor_is_named(forward, backward, inputs, wrong):
     results = check_pair(forward, backward, inputs)
     assert {result.tensor for result in results if not result.passed} == wrong
 
@@ -117,7 +117,7 @@ def test_the_wrong_element_is_named(directions):
     assert result.analytic - result.numeric == pytest.approx(7.0)
 
 
-def test_one_direction_alone_finds_one_wrong_element():
+def test_a_single_direction_finds_one_wrong_element():
     def backward(dy, cache):
         dx = f.tanh_backward(dy, cache)
         dx[1, 2, 3] += 1e-3
@@ -128,12 +128,12 @@ def test_one_direction_alone_finds_one_wrong_element():
     assert result.where == "direction 0"
 
 
-def test_a_gradient_that_is_not_a_number_is_wrong():
+def test_a_nan_gradient_is_wrong():
     (result,) = check_pair(f.tanh_forward, lambda dy, cache: dy * np.nan, {"x": X})
     assert not result.passed
 
 
-def test_gradients_of_nothing_but_zero_are_right():
+def test_all_zero_gradients_can_be_right():
     (result,) = check_gradients(lambda: 3.0, {"x": np.zeros(3)}, {"x": np.ones(3)})
     assert result.error == 0.0
 
@@ -151,7 +151,7 @@ def test_another_seed_tries_another_element(check):
     assert len(tried) > 1
 
 
-def test_a_value_that_is_not_a_number_is_wrong_though_all_others_are_right():
+def test_a_single_nan_value_is_wrong():
     x = np.array([1.0, 2.0, 3.0])
 
     def objective():
@@ -170,12 +170,12 @@ def test_a_value_that_is_not_a_number_is_wrong_though_all_others_are_right():
         (lambda dy, cache: dy.astype("float32"), "float32"),
     ],
 )
-def test_a_gradient_of_another_kind_is_refused(backward, message):
+def test_a_gradient_of_the_wrong_type_is_refused(backward, message):
     with pytest.raises(UserError, match=message):
         check_pair(f.tanh_forward, backward, {"x": X})
 
 
-def test_the_check_leaves_its_inputs_as_they_were():
+def test_the_check_does_not_modify_its_inputs():
     x = X.copy()
     check_pair(f.tanh_forward, f.tanh_backward, {"x": x})
     np.testing.assert_array_equal(x, X)
@@ -222,7 +222,7 @@ def test_everything_in_the_table_is_right(case):
     assert not [result for result in results if not result.passed]
 
 
-def test_the_command_exits_with_0_where_all_is_right():
+def test_the_command_exits_with_0_if_all_gradients_are_right():
     command = [sys.executable, "-m", "minivit.gradcheck", "--only", "layernorm", "--elements", "3"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -231,7 +231,7 @@ def test_the_command_exits_with_0_where_all_is_right():
     assert " 0 wrong" in done.stdout
 
 
-def test_the_command_exits_with_1_where_a_gradient_is_wrong(monkeypatch, capsys):
+def test_the_command_exits_with_1_if_a_gradient_is_wrong(monkeypatch, capsys):
     monkeypatch.setattr(f, "layernorm_backward", norm_without_mean)
     assert main(Options(only="layernorm", elements=2)) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -240,6 +240,6 @@ def test_the_command_exits_with_1_where_a_gradient_is_wrong(monkeypatch, capsys)
     assert "1 wrong" in lines[-1]
 
 
-def test_a_name_that_nothing_has_is_told():
+def test_an_unknown_name_is_reported():
     with pytest.raises(UserError, match="--only no such thing matches no name"):
         main(Options(only="no such thing"))

@@ -1,4 +1,4 @@
-"""A model of one channel in every command: MNIST, a photograph in colour, published weights."""
+"""A single-channel model in every command: MNIST, a color photo, published weights."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*could not be verified")
 
 
 def same_photograph_twice(folder: Path) -> None:
-    """In colour, and in Pillow's grey."""
+    """In color, and in grayscale by Pillow."""
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
     Image.fromarray(pixels).save(folder / "colour.png")
     Image.fromarray(pixels).convert("L").save(folder / "grey.png")
@@ -81,7 +81,7 @@ def test_evaluate(grey, capsys):
     assert "12 test images" in capsys.readouterr().out
 
 
-def test_predict_sees_grey_in_a_photograph(grey, here, capsys):
+def test_predict_converts_a_photo_to_grayscale(grey, here, capsys):
     assert run("predict", [str(grey), "colour.png", "grey.png", "--json", "-"]) == 0
     in_colour, in_grey = json.loads(capsys.readouterr().out)["images"]
     assert in_colour["probabilities"] == in_grey["probabilities"]
@@ -97,7 +97,7 @@ def test_attention(grey, here, tmp_path, capsys):
 
 def test_trace(grey, here, capsys):
     assert run("trace", [str(grey), "colour.png", "--only", "patch_embed"]) == 0
-    assert "16 × 32" in capsys.readouterr().out  # 4 · 4 · 1 inputs of the first layer
+    assert "16 × 32" in capsys.readouterr().out  # the first layer has 4 · 4 · 1 inputs
 
 
 def test_resume(grey, capsys):
@@ -122,7 +122,7 @@ def test_study(here, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("dataset", "channels"), [("mnist", "3"), ("shapes", "1")])
-def test_a_flag_makes_images_of_either_kind_the_other(here, tmp_path, dataset, channels, capsys):
+def test_a_flag_converts_between_color_and_grayscale(here, tmp_path, dataset, channels, capsys):
     flags = ["--dataset", dataset, "--in-channels", channels, *SMALL, "--image-size", "28"]
     assert run("train", [*flags, "--runs", str(tmp_path)]) == 0
     made = new_run(tmp_path)
@@ -132,7 +132,7 @@ def test_a_flag_makes_images_of_either_kind_the_other(here, tmp_path, dataset, c
 
 
 @pytest.mark.parametrize(("start", "dataset"), [("grey", "shapes"), ("colour", "mnist")])
-def test_finetune_gives_the_model_the_images_that_it_takes(here, tmp_path, request, start, dataset):
+def test_finetune_converts_images_to_the_models_channels(here, tmp_path, request, start, dataset):
     path = request.getfixturevalue(start)
     flags = ["--from", str(path), "--dataset", dataset, "--epochs", "1", "--batch-size", "10"]
     assert run("finetune", [*flags, "--image-size", "28", "--runs", str(tmp_path)]) == 0
@@ -148,7 +148,8 @@ MEAN, STD = (0.2, 0.5, 0.9), (0.1, 0.2, 0.3)
 
 @pytest.fixture
 def published(grey, tmp_path):
-    """The grey run in Hugging Face's files, with a mean and a deviation for RGB, as many have."""
+    """The grayscale run as Hugging Face files, with mean and standard deviation for RGB, as is
+    common."""
     assert run("export", [str(grey), str(tmp_path / "hf"), "--to", "huggingface"]) == 0
     file = tmp_path / "hf" / "preprocessor_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
@@ -157,8 +158,8 @@ def published(grey, tmp_path):
     return tmp_path / "hf"
 
 
-def test_published_grey_weights_take_the_luma_of_numbers_for_rgb(published):
-    """The mean of what `predict` reads is then what the file says of its channels."""
+def test_published_grayscale_weights_use_the_luma_of_rgb_statistics(published):
+    """The mean used by `predict` is then the luma of the file's channel means."""
     found = load(published)
     flat = np.full((1, 1, 3), np.rint(np.multiply(MEAN, 255))).astype(np.uint8)
     luma = np.asarray(Image.fromarray(flat).convert("L")).item()
@@ -167,7 +168,7 @@ def test_published_grey_weights_take_the_luma_of_numbers_for_rgb(published):
     assert any("mean is given for RGB" in line for line in found.said)
 
 
-def test_published_grey_weights_in_the_commands(published, here, tmp_path, capsys):
+def test_published_grayscale_weights_work_in_the_commands(published, here, tmp_path, capsys):
     name = str(published)
     assert run("predict", [name, "colour.png"]) == 0
     assert run("attention", [name, "colour.png", "--html", str(tmp_path / "x.html")]) == 0
@@ -177,7 +178,7 @@ def test_published_grey_weights_in_the_commands(published, here, tmp_path, capsy
     assert new_run(tmp_path / "runs").read_config().vit.in_channels == 1
 
 
-def test_published_grey_weights_without_any_numbers(grey, tmp_path, capsys):
+def test_published_grayscale_weights_without_statistics(grey, tmp_path, capsys):
     file = tmp_path / "vit.safetensors"
     assert run("export", [str(grey), str(file), "--to", "timm"]) == 0
     found = load(file, num_heads=2)

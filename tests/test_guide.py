@@ -1,5 +1,5 @@
-"""docs/change-one-thing.md, docs/interventions.md, docs/train.md and docs/teach.md: their Python
-runs, on few images, and does as it says."""
+"""The Python code in docs/change-one-thing.md, docs/interventions.md, docs/train.md and
+docs/teach.md runs on a few images and does what the text says."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def enlarged(split):
 
 
 class Tracker(SimpleNamespace):
-    """What stands for wandb and mlflow: `calls`, of whatever is called."""
+    """Replaces wandb and mlflow; records every call in `calls`."""
 
     def __getattr__(self, name):
         return lambda *args, **kwargs: self.calls.append((name, args, kwargs))
@@ -35,7 +35,7 @@ class Tracker(SimpleNamespace):
 
 @pytest.fixture(scope="module")
 def guide(tmp_path_factory):
-    """The names that the guide's code leaves behind, and the trackers that it called."""
+    """The variables that the guide's code defines, and the trackers that it called."""
     names, trackers = {}, {name: Tracker(calls=[]) for name in ("wandb", "mlflow")}
     tints = tiny.dataset(320, 32)
     data = Dataset("Tints", enlarged(tints.train), enlarged(tints.test), NAMES)
@@ -69,7 +69,7 @@ def test_the_trackers_get_every_number(guide):
         assert calls[0][1][0]["epoch/val_loss"] == lines[0]["val_loss"]
 
 
-def test_what_it_trains_is_loaded_as_it_was_saved(guide):
+def test_a_model_trained_by_the_guide_is_saved_and_loaded(guide):
     found, _ = guide
     model = found.trained.model
     assert model.own_layers == ("RowsAndColumns",)
@@ -87,14 +87,14 @@ def test_what_it_trains_is_loaded_as_it_was_saved(guide):
     assert "red" in html
 
 
-def test_its_code_uses_public_names_only():
+def test_the_guide_uses_only_public_names():
     text = "\n".join(printed.python_blocks(GUIDE))
     assert not re.findall(r"(?<!_)\b_[a-z]\w*|\._\w+", text.replace("__init__", ""))
     (own,) = [text for text in printed.python_blocks(GUIDE) if "class " in text]
     assert len(own.splitlines()) <= 35
 
 
-def test_its_lines_of_metrics_are_like_those_of_a_training(guide):
+def test_the_guides_metrics_look_like_those_of_a_run(guide):
     found, _ = guide
     written = {line["kind"]: line for line in found.run.metrics()}
     page = (printed.ROOT / GUIDE).read_text(encoding="utf-8")
@@ -104,7 +104,7 @@ def test_its_lines_of_metrics_are_like_those_of_a_training(guide):
             assert line.keys() == written[line["kind"]].keys()
 
 
-def test_interventions(tmp_path, monkeypatch):
+def test_the_code_on_interventions_runs(tmp_path, monkeypatch):
     tints = tiny.dataset(48, 16)
     data = Dataset("Tints", enlarged(tints.train), enlarged(tints.test), NAMES[:4])
     monkeypatch.setattr("minivit.data.shapes.load", lambda: data)
@@ -122,7 +122,7 @@ def test_interventions(tmp_path, monkeypatch):
     np.testing.assert_array_equal(swapped[:, :, :4, 12:16], images[:, :, :4, 16:20])
 
 
-def test_train_and_teach(tmp_path, monkeypatch, capsys):
+def test_the_code_on_training_and_teaching_runs(tmp_path, monkeypatch, capsys):
     tints = tiny.dataset(320, 32)
     data = Dataset("Tints", enlarged(tints.train), enlarged(tints.test), NAMES)
     monkeypatch.chdir(tmp_path)

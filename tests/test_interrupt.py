@@ -1,4 +1,4 @@
-"""Ctrl-C and kill -9, sent to a real process: what was saved goes on to the same bits."""
+"""Ctrl-C and kill -9, sent to a real process: the run is resumed bit for bit."""
 
 import os
 import re
@@ -40,14 +40,14 @@ def only_run(where):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """What an uninterrupted training ends with."""
+    """The final result of an uninterrupted run."""
     where = tmp_path_factory.mktemp("whole")
     done = train(where, *FLAGS)
     assert done.returncode == 0, done.stderr
     return contents(only_run(where))
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(tmp_path, whole):
+def test_ctrl_c_saves_prints_how_to_resume_and_exits_with_130(tmp_path, whole):
     stopped = train(tmp_path, *FLAGS, kill="SIGINT", at="step:7")
     assert stopped.returncode == 130
     assert stopped.stderr == ""
@@ -69,8 +69,8 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_with_130(tmp_path, whole):
 
 
 @pytest.mark.parametrize(("moment", "saved"), [("step:11", 10), ("save:8", 5)])
-def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, whole, moment, saved):
-    """Killed between two saves; and while it writes a checkpoint."""
+def test_a_killed_run_is_resumed_bit_for_bit(tmp_path, whole, moment, saved):
+    """Killed between two saves, and while writing a checkpoint."""
     killed = train(tmp_path, *FLAGS, kill="SIGKILL", at=moment)
     assert killed.returncode == -signal.SIGKILL
     run = only_run(tmp_path)
@@ -82,7 +82,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, whole, moment, sav
     assert contents(run) == whole
 
 
-def test_the_advice_can_be_pasted_whatever_the_folder_is_called(tmp_path):
+def test_the_printed_command_can_be_pasted_for_any_folder_name(tmp_path):
     done = train(tmp_path, *FLAGS, "--runs", "my runs; $HOME", kill="SIGINT", at="step:7")
     assert done.returncode == 130
     (path,) = (tmp_path / "my runs; $HOME").iterdir()
@@ -90,7 +90,7 @@ def test_the_advice_can_be_pasted_whatever_the_folder_is_called(tmp_path):
     assert shlex.split(advice) == ["minivit", "train", "--resume", f"my runs; $HOME/{path.name}"]
 
 
-def test_a_terminal_that_is_gone_saves_like_ctrl_c(tmp_path):
+def test_closing_the_terminal_saves_like_ctrl_c(tmp_path):
     done = train(tmp_path, *FLAGS, kill="SIGHUP", at="step:7")
     assert (done.returncode, done.stderr) == (130, "")
     assert load_checkpoint(only_run(tmp_path).last).state["step"] == 7

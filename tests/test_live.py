@@ -1,4 +1,4 @@
-"""`minivit live`: what it writes and prints, and what it says of a mistake."""
+"""`minivit live`: what it writes and prints, and its error messages."""
 
 import json
 import re
@@ -38,14 +38,14 @@ def command(capsys, monkeypatch):
 
 
 def content(page):
-    """What the page holds."""
+    """The data that the page contains."""
     text = page.read_text(encoding="utf-8")
     return json.loads(
         re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1]
     )
 
 
-def test_without_flags_the_page_lies_in_the_run_with_test_images(command, trained):
+def test_by_default_the_page_is_written_to_the_run_with_test_images(command, trained):
     page = trained / "live.html"
     assert command(trained, "--test", "3") == (0, f"{page}\n", "")
     found = content(page)
@@ -54,7 +54,7 @@ def test_without_flags_the_page_lies_in_the_run_with_test_images(command, traine
     assert found["title"] == "A Vision Transformer trained on Tints"
 
 
-def test_images_a_place_and_a_title_of_ones_own(command, trained, tmp_path):
+def test_images_path_and_title_can_be_chosen(command, trained, tmp_path):
     Image.new("RGB", (20, 16), "red").save(tmp_path / "red.png")
     (tmp_path / "words.png").write_text("words", encoding="utf-8")
     page = tmp_path / "pages" / "one.html"
@@ -67,7 +67,7 @@ def test_images_a_place_and_a_title_of_ones_own(command, trained, tmp_path):
     assert [(image["name"], image["label"]) for image in found["images"]] == [("red.png", None)]
 
 
-def test_a_tour_and_weights_as_they_are(command, trained, tmp_path):
+def test_a_tour_and_full_precision_weights(command, trained, tmp_path):
     tour = [{"text": "A sentence.", "state": "positions=off"}]
     (tmp_path / "tour.json").write_text(json.dumps(tour), encoding="utf-8")
     page = tmp_path / "page.html"
@@ -79,7 +79,7 @@ def test_a_tour_and_weights_as_they_are(command, trained, tmp_path):
     assert (found["tour"], found["model"]["precision"]) == (None, "float32")
 
 
-def test_attention_live_is_the_same_page(command, trained, tmp_path, capsys):
+def test_attention_live_writes_the_same_page(command, trained, tmp_path, capsys):
     assert command(trained, "--test", "3", "--html", tmp_path / "one.html")[0] == 0
     flags = [str(trained), "--test", "3", "--live", "--html"]
     assert attention.run([*flags, str(tmp_path / "other.html")]) == 0
@@ -88,7 +88,7 @@ def test_attention_live_is_the_same_page(command, trained, tmp_path, capsys):
     assert "--image-size has no effect with --live" in capsys.readouterr().err
 
 
-def test_a_mistake_is_told_in_a_line(command, trained, tmp_path):
+def test_a_user_error_is_reported_in_one_line(command, trained, tmp_path):
     for arguments, told in (
         ([trained, "--html", "page.txt"], r"expected a name that ends in \.html"),
         ([tmp_path / "nowhere"], "nowhere"),

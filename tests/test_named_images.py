@@ -1,4 +1,5 @@
-"""Many images named to `minivit predict` and `attention`: folders, batches, tables, bad ones."""
+"""Many images as arguments of `minivit predict` and `attention`: folders, batches, tables,
+unreadable files."""
 
 import csv
 import io
@@ -49,7 +50,7 @@ def command(capfdbinary):
 
 
 def probabilities(run, paths):
-    """Image by image, in float64."""
+    """The probabilities, image by image, in float64."""
     found = load_model(run)
     for path in paths:
         pixels = read_image(path, Preprocess((8, 8)))[None]
@@ -57,7 +58,7 @@ def probabilities(run, paths):
         yield np.exp(logits) / np.exp(logits).sum()
 
 
-def test_a_folder_is_predicted_as_its_files_are(command, trained, folder):
+def test_a_folder_gives_the_same_predictions_as_its_files(command, trained, folder):
     files = sorted(folder.iterdir())
     status, out, err = command(predict, trained, folder)
     assert (status, err) == (0, "")
@@ -65,7 +66,7 @@ def test_a_folder_is_predicted_as_its_files_are(command, trained, folder):
     assert [line for line in out.splitlines() if line.endswith(".png")] == list(map(str, files))
 
 
-def test_images_come_in_batches_and_never_all_at_once(command, trained, folder, monkeypatch):
+def test_images_are_read_in_batches_and_never_all_at_once(command, trained, folder, monkeypatch):
     expected = command(predict, trained, folder)
     seen = []
     model = type(load_model(trained).model)
@@ -76,7 +77,7 @@ def test_images_come_in_batches_and_never_all_at_once(command, trained, folder, 
     assert seen == [3, 3, 1]
 
 
-def test_one_that_cannot_be_read_is_told_and_the_rest_predicted(command, trained, folder):
+def test_an_unreadable_image_is_reported_and_the_rest_predicted(command, trained, folder):
     files = sorted(folder.iterdir())
     expected = command(predict, trained, *files[:3], *files[4:])
     files[3].write_bytes(b"words")
@@ -88,7 +89,7 @@ def test_one_that_cannot_be_read_is_told_and_the_rest_predicted(command, trained
     assert told[1] == f"error: {folder / 'gone.png'}: no such file"
 
 
-def test_a_folder_without_images_is_one_line(command, trained, tmp_path):
+def test_a_folder_without_images_is_reported_in_one_line(command, trained, tmp_path):
     for module in (predict, attention):
         (tmp_path / "empty").mkdir(exist_ok=True)
         status, out, err = command(module, trained, tmp_path / "empty")
@@ -96,7 +97,7 @@ def test_a_folder_without_images_is_one_line(command, trained, tmp_path):
         assert err.startswith(f"error: {tmp_path / 'empty'}: a folder without images")
 
 
-def test_tables_for_machines(command, trained, folder):
+def test_csv_and_json_tables(command, trained, folder):
     files = sorted(folder.iterdir())
     files[0] = files[0].rename(folder / 'a "name", with 猫\n.png')
     files.sort()
@@ -126,7 +127,7 @@ def test_tables_for_machines(command, trained, folder):
         assert (status, out.encode(), err) == (0, path.read_bytes(), ""), "nothing else is there"
 
 
-def test_a_name_that_is_no_text_keeps_its_bytes(command, trained, folder):
+def test_a_file_name_that_is_not_valid_text_keeps_its_bytes(command, trained, folder):
     name = os.fsencode(folder) + b"/\xff.png"
     os.rename(folder / "0.png", name)
     table = folder / "a.csv"
@@ -137,8 +138,8 @@ def test_a_name_that_is_no_text_keeps_its_bytes(command, trained, folder):
     assert os.fsencode(json.loads(listing.read_bytes())["images"][0]["path"]) == name
 
 
-def test_a_table_never_takes_an_images_place(command, trained, folder):
-    """`--csv *.png` would."""
+def test_a_table_never_overwrites_an_image(command, trained, folder):
+    """`--csv *.png` would do so."""
     files = sorted(folder.iterdir())
     before = files[0].read_bytes()
     for form in ("csv", "json"):
@@ -150,7 +151,7 @@ def test_a_table_never_takes_an_images_place(command, trained, folder):
     assert "both write to standard output" in err
 
 
-def test_weights_that_overflow_are_no_prediction(command, trained, folder, monkeypatch):
+def test_overflowing_weights_give_no_prediction(command, trained, folder, monkeypatch):
     call = predict.load_any
 
     def broken(*arguments):
@@ -165,7 +166,7 @@ def test_weights_that_overflow_are_no_prediction(command, trained, folder, monke
     assert "not finite" in err
 
 
-def test_attention_of_a_folder(command, trained, folder):
+def test_attention_accepts_a_folder(command, trained, folder):
     page = folder / "a.html"
     (folder / "3.png").write_bytes(b"words")
     status, out, err = command(attention, trained, folder, "--html", page)
@@ -178,7 +179,7 @@ def test_attention_of_a_folder(command, trained, folder):
     ] * 3
 
 
-def test_a_page_of_names_that_are_no_text(command, trained, folder):
+def test_a_page_with_file_names_that_are_not_valid_text(command, trained, folder):
     run, image = (os.fsdecode(os.fsencode(folder) + end) for end in (b"/run\xff", b"/\xff.png"))
     shutil.copytree(trained, run)
     os.rename(folder / "0.png", image)
@@ -188,7 +189,7 @@ def test_a_page_of_names_that_are_no_text(command, trained, folder):
     assert r'"name":"\udcff.png"' in text
 
 
-def test_attention_draws_so_many_and_no_more(command, trained, folder, monkeypatch):
+def test_attention_draws_a_limited_number_of_images(command, trained, folder, monkeypatch):
     monkeypatch.setattr("minivit.commands.images.MOST_IMAGES", 6)
     status, _, err = command(attention, trained, folder, "--html", folder / "a.html")
     told = "error: 7 images; the figures and the page show at most 6: give fewer\n"
@@ -198,7 +199,7 @@ def test_attention_draws_so_many_and_no_more(command, trained, folder, monkeypat
     assert "use a smaller --test" in err
 
 
-def test_attention_needs_one_that_can_be_read(command, trained, folder):
+def test_attention_needs_a_readable_image(command, trained, folder):
     for path in folder.iterdir():
         path.write_bytes(b"words")
     status, out, err = command(attention, trained, folder, "--html", folder / "a.html")
@@ -207,7 +208,7 @@ def test_attention_needs_one_that_can_be_read(command, trained, folder):
 
 
 @pytest.mark.parametrize("name", ["predict", "attention", "live", "trace"])
-def test_help_names_the_formats(name, capsys):
+def test_help_lists_the_formats(name, capsys):
     from minivit.commands import run
 
     with pytest.raises(SystemExit):

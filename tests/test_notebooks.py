@@ -1,6 +1,5 @@
-"""The notebooks as files: complete, in order, small, and with nothing of somebody's machine.
-
-That they run is seen by `make notebooks ARGS="--small --check"`.
+"""The notebooks as files: complete, in order, small, and without traces of the machine they ran on.
+`make notebooks ARGS="--small --check"` checks that they run.
 """
 
 import json
@@ -72,7 +71,7 @@ def test_a_chapter_has_its_parts(path):
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=ids(CHAPTERS))
-def test_exercises_stand_in_chapter_registry_and_solutions(path):
+def test_exercises_are_in_the_chapter_the_registry_and_the_solutions(path):
     number = path.stem[:2]
     registered = sorted(name for name in EXERCISES if name.startswith(number))
     assert sorted(CHECK.findall(text(path, "code"))) == registered
@@ -80,7 +79,7 @@ def test_exercises_stand_in_chapter_registry_and_solutions(path):
 
 
 @pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=ids(CHAPTERS) + ids(SOLUTIONS))
-def test_what_is_committed_was_executed_and_is_clean(path):
+def test_committed_notebooks_are_executed_and_clean(path):
     assert path.stat().st_size < LARGEST
     numbers = [cell["execution_count"] for cell in cells(path, "code")]
     assert numbers == list(range(1, len(numbers) + 1)), "from the first cell to the last, once"
@@ -105,7 +104,7 @@ def test_cells_that_draw_are_folded(path):
 
 
 @pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=ids(CHAPTERS) + ids(SOLUTIONS))
-def test_links_lead_somewhere(path):
+def test_links_are_valid(path):
     for target in LINK.findall(text(path, "markdown")):
         if not target.startswith(("http", "attachment:")):
             assert (path.parent / target).exists(), target

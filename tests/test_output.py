@@ -1,4 +1,5 @@
-"""Output whose encoding has no × and no 猫: no command dies of it, and each says what it can."""
+"""Output in an encoding without × or 猫: no command fails because of it, and each prints what it
+can."""
 
 import ast
 import dataclasses
@@ -54,7 +55,7 @@ def said(request, monkeypatch):
 
 
 def smallest(name: str, run: Path) -> list:
-    """The flags of the smallest that a command does."""
+    """The flags for the smallest run of a command."""
     training = [*tiny.as_flags({"epochs": 1, "threads": 1}), "--dataset", "shapes"]
     return {
         "train": [*tiny.FLAGS, *training],
@@ -74,7 +75,9 @@ def smallest(name: str, run: Path) -> list:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_command_dies_of_its_outputs_encoding(name, said, trained, tmp_path, monkeypatch):
+def test_no_command_fails_because_of_the_output_encoding(
+    name, said, trained, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("minivit.data.shapes.load", data)
     monkeypatch.setattr(Plan, "available", lambda self: 64)
@@ -97,14 +100,14 @@ def test_no_command_dies_of_its_outputs_encoding(name, said, trained, tmp_path, 
         said(name, "--help")
 
 
-def test_a_mistake_is_told_in_any_encoding(said, trained):
+def test_a_user_error_is_reported_in_any_encoding(said, trained):
     status, out, err = said("predict", trained, "猫 ×.png")
     assert (status, out) == (2, "")
     assert err.startswith("error: \\u732b ")
     assert err.endswith(": no such file\n")
 
 
-def test_a_name_that_is_no_text_is_printed(said, trained, tmp_path):
+def test_a_file_name_that_is_not_valid_text_is_printed(said, trained, tmp_path):
     path = os.fsencode(tmp_path) + b"/\xff.png"
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     os.rename(tmp_path / "a.png", path)
@@ -113,7 +116,7 @@ def test_a_name_that_is_no_text_is_printed(said, trained, tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
-def test_the_environment_decides(encoding):
+def test_the_environment_sets_the_encoding(encoding):
     done = subprocess.run(
         [sys.executable, "-m", "minivit", "train", "--dry-run", "--dataset", "shapes"],
         env=os.environ | {"PYTHONIOENCODING": encoding},
@@ -125,7 +128,7 @@ def test_the_environment_decides(encoding):
     assert ("───" if encoding == "utf-8" else "---") in done.stdout
 
 
-def test_every_sign_that_minivit_prints_has_one_in_ascii():
+def test_every_symbol_that_minivit_prints_has_an_ascii_replacement():
     signs: set[str] = set()
     for path in (ROOT / "minivit").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -141,7 +144,7 @@ def test_every_sign_that_minivit_prints_has_one_in_ascii():
 
 
 class Unread:
-    """A stream whose reader is gone, as Windows says it."""
+    """A stream whose reader is gone, with the error that Windows raises."""
 
     def write(self, text):
         raise OSError(errno.EINVAL, "Invalid argument")
@@ -149,7 +152,7 @@ class Unread:
     flush = fileno = lambda self: self.write("")
 
 
-def test_windows_says_of_a_pipe_without_a_reader_that_an_argument_is_invalid(monkeypatch, capsys):
+def test_a_closed_pipe_on_windows_is_recognized(monkeypatch, capsys):
     discarded = []
     monkeypatch.setattr(cli, "CLOSED", {errno.EPIPE, errno.EINVAL})
     monkeypatch.setattr(cli, "_discard_output", lambda: discarded.append(True))
@@ -157,13 +160,13 @@ def test_windows_says_of_a_pipe_without_a_reader_that_an_argument_is_invalid(mon
     monkeypatch.setattr("sys.stdout", Unread())
     with cli.unread_output():
         print("words", flush=True)
-    assert len(discarded) == 4  # the command's, print's words, its line's end, the flush
+    assert len(discarded) == 4  # the command, print's text, the newline, the flush
     monkeypatch.undo()
     assert cli.guarded(lambda: Unread().write("words")) == 2
     assert "Invalid argument" in capsys.readouterr().err
 
 
-def test_an_invalid_name_is_no_pipe_without_a_reader(monkeypatch, capsys):
+def test_an_invalid_argument_error_is_not_mistaken_for_a_closed_pipe(monkeypatch, capsys):
     def name():
         raise OSError(errno.EINVAL, "Invalid argument", "a?.csv")
 

@@ -1,4 +1,4 @@
-"""Notebooks as pages that work offline: no file is asked for, and formulas are MathML."""
+"""Notebooks as pages that work offline: they request no file, and formulas are MathML."""
 
 import importlib.util
 import re
@@ -28,7 +28,7 @@ def page(pages, tmp_path_factory):
 
 
 class Seen(HTMLParser):
-    """The tags of a page, what they ask for, and the text that is no code."""
+    """The tags of a page, what they request, and the text outside code."""
 
     def __init__(self, html):
         super().__init__()
@@ -49,7 +49,7 @@ class Seen(HTMLParser):
             self.text += data
 
 
-def test_nothing_is_asked_for(page):
+def test_nothing_is_requested(page):
     seen = Seen(page.read_text(encoding="utf-8"))
     assert "script" not in seen.tags
     assert seen.tags.count("img") > 2
@@ -63,12 +63,12 @@ def test_formulas_are_mathml(page):
     assert not re.findall(r"\$|\\[a-z]+", seen.text)
 
 
-def test_large_fences(pages):
+def test_large_delimiters_are_kept(pages):
     formula = pages.to_mathml(r"\Bigl\lfloor \frac{a}{b} \Bigr\rfloor")
     assert re.findall("<mo[^>]*>(.)</mo>", formula) == ["⌊", "⌋"]
 
 
-def test_figures_code_is_folded_and_links_lead_to_pages(page):
+def test_code_of_figures_is_folded_and_links_lead_to_pages(page):
     html = page.read_text(encoding="utf-8")
     assert '<details class="code"><summary>code of the figure' in html
     assert 'href="05_attention_head.html"' in html

@@ -1,4 +1,4 @@
-"""`minivit.pretrain`: learns, resumes, draws, and hands on to fine-tuning."""
+"""`minivit.pretrain`: it learns, resumes, draws figures, and its result can be fine-tuned."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from minivit.errors import UserError
 
 
 def stripes(num_train=96, num_test=16):
-    """Each image has one colour: a hidden patch is what its neighbours are."""
+    """Each image has a single color, so a hidden patch looks like its neighbors."""
     rng = np.random.default_rng(0)
 
     def split(count):
@@ -58,7 +58,7 @@ def test_it_learns_and_draws(learn, pretext):
     assert not found.weights["head.weight"].any(), "the labels were not looked at"
 
 
-def test_the_default_is_the_papers_task_with_the_recipe_of_the_data(learn, monkeypatch):
+def test_the_default_is_the_papers_task_with_the_recipe_of_the_data_set(learn, monkeypatch):
     monkeypatch.setattr(Trainer, "fit", lambda self: False)
     flags = ["--dataset", "shapes", "--image-size", "8", "--num-classes", "4", "--batch-size", "16"]
     assert pretrain.run(flags) == 130
@@ -69,7 +69,7 @@ def test_the_default_is_the_papers_task_with_the_recipe_of_the_data(learn, monke
     assert Run(sorted(Path("runs").iterdir())[-1]).read_config().epochs == 1
 
 
-def test_a_stopped_run_goes_on_to_the_same_bits(learn, monkeypatch):
+def test_an_interrupted_run_is_resumed_bit_for_bit(learn, monkeypatch):
     *_, whole = learn()
     train_step = Trainer._train_step
 
@@ -88,7 +88,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(learn, monkeypatch):
         np.testing.assert_array_equal(array, expected[name])
 
 
-def test_fine_tuning_takes_the_encoder_over(learn):
+def test_fine_tuning_uses_the_encoder(learn):
     *_, run = learn("--epochs", "1")
     flags = ["--from", str(run.path), "--dataset", "shapes", "--lr", "0", "--epochs", "1"]
     assert finetune.run([*flags, "--batch-size", "16", "--threads", "1"]) == 0
@@ -99,7 +99,7 @@ def test_fine_tuning_takes_the_encoder_over(learn):
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_what_knows_no_classes_says_so(learn):
+def test_a_model_without_classes_is_refused(learn):
     *_, run = learn("--epochs", "1")
     with pytest.raises(UserError, match=r"minivit finetune --from"):
         load_model(run.path)

@@ -1,7 +1,8 @@
-"""What is printed runs: every command line of pages, notebooks, docstrings and messages.
+"""Every command line printed in pages, notebooks, docstrings and messages works.
 
-Each is parsed with its values as printed, and then run, made small by the tables here, on a small
-run and small data. A line that no table knows fails, and an entry that no line uses.
+Each is parsed with its values as printed and then run in a small version, given by the tables here,
+on a small run and small data. A line without an entry in a table fails, and so does an entry that
+no line uses.
 """
 
 import contextlib
@@ -51,10 +52,10 @@ from minivit.models.config import preset_fields
 
 
 def check_make(line: Line, tmp_path) -> None:
-    """It makes an environment: what it would do there is looked at."""
+    """It creates an environment; only what make would do is checked."""
     if shutil.which("make") is None:
         pytest.skip("no make")
-    fresh = {"PATH": os.environ["PATH"]}  # this test may itself be run by make, with its ARGS
+    fresh = {"PATH": os.environ["PATH"]}  # this test may itself be run by make with ARGS
     told = subprocess.check_output(
         ["make", "-n", *line.words[1:]], cwd=ROOT, env=fresh, encoding="utf-8"
     )
@@ -69,7 +70,7 @@ def check_make(line: Line, tmp_path) -> None:
 
 
 def check_pytest(line: Line, tmp_path) -> None:
-    """It needs a GPU: the marker is declared, and the files are there."""
+    """It needs a GPU: the marker must be declared and the files must exist."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     declared = settings["tool"]["pytest"]["ini_options"]["markers"]
     words = line.words[line.words.index("pytest") :]
@@ -80,7 +81,7 @@ def check_pytest(line: Line, tmp_path) -> None:
 
 
 def check_pip(line: Line, tmp_path) -> None:
-    """It installs from the network: of this package, extras that pyproject.toml has."""
+    """It installs from the network: the extras must be in pyproject.toml."""
     assert line.words[1] == "install"
     if line.words[2] != "-e":
         return
@@ -92,28 +93,30 @@ def check_pip(line: Line, tmp_path) -> None:
 
 
 def check_file(line: Line, tmp_path) -> None:
-    """It opens, or redraws, what is in the repository: that is there."""
+    """It opens or redraws a file of the repository, which must exist."""
     assert (ROOT / line.words[-1]).exists()
 
 
 def check_script(line: Line, tmp_path) -> None:
-    """It needs packages that tests do without, or takes minutes, and a test calls it with less."""
+    """It needs packages that tests do without or takes minutes; another test runs it on a smaller
+    input."""
     assert (ROOT / line.words[1]).is_file()
 
 
 def check_version(line: Line, tmp_path) -> None:
-    """It is a flag of the commands together: it runs."""
+    """It is a flag of `minivit` itself, which must run."""
     assert minivit.commands.main(line.words[1:]) == 0
 
 
 def check_flags(line: Line, tmp_path) -> None:
-    """It needs a GPU, or starts mpiexec: its flags are parsed."""
+    """It needs a GPU or starts mpiexec: only its flags are parsed."""
     module = line.words[2]
     parse(importlib.import_module(module).Options, line.words[3:], module)
 
 
 def check_launched(line: Line, tmp_path) -> None:
-    """It needs MPI: tests/engine/test_distributed.py starts it; here its flags are parsed."""
+    """It needs MPI and is run by tests/engine/test_distributed.py; here only its flags are
+    parsed."""
     if "benchmarks.scaling" in line.words:
         module = line.words.index("benchmarks.scaling")
         parse(scaling.Options, line.words[module + 1 :], "benchmarks.scaling")
@@ -124,20 +127,20 @@ def check_launched(line: Line, tmp_path) -> None:
 
 
 def check_sizes(line: Line, tmp_path) -> None:
-    """It needs Chromium: the file is there, and the sizes are some that have names."""
+    """It needs Chromium: the file must exist, and the sizes must be known names."""
     assert (ROOT / line.words[1]).is_file()
     for name in line.words[2:] if line.words[2] != "--same" else ():
         preset_fields(name)
 
 
 def check_animation(line: Line, tmp_path) -> None:
-    """It needs Chromium: tests/test_animate_live.py films a smaller run."""
+    """It needs Chromium: tests/test_animate_live.py records a smaller run."""
     assert (ROOT / line.words[1]).is_file()
     assert len(line.words) == 3
 
 
 def check_nothing(line: Line, tmp_path) -> None:
-    """Of the system's own tools, not of this repository's."""
+    """It is a tool of the system, not of this repository."""
 
 
 NOT_RUN = {
@@ -167,7 +170,7 @@ NOT_RUN = {
 
 
 def beginning(line: Line) -> str | None:
-    """The entry of NOT_RUN that knows the line, if one does."""
+    """The entry of NOT_RUN for the line, if there is one."""
     return next((one for one in NOT_RUN if f"{line.text} ".startswith(f"{one} ")), None)
 
 
@@ -189,7 +192,8 @@ def small_cifar10() -> Dataset:
 
 
 class Contender(runner.Worker):
-    """In this process and without a rate of products to measure: both take seconds."""
+    """A contender in this process that does not measure the speed of matrix products: both would
+    take seconds."""
 
     def __init__(self, name, shape, train):
         self.step = worker.build(name, shape, train) if name != "gemm" else lambda: None
@@ -205,10 +209,11 @@ class Contender(runner.Worker):
 
 @pytest.fixture(scope="module")
 def small():
-    """Small data sets, a benchmark's contenders in this process, two values of each sweep, and of
-    each study every eighth member."""
+    """Small data sets, benchmark contenders in this process, two values of each sweep, and every
+    eighth member of each study."""
     all_members = Plan.members
-    # a contender keeps BLAS at one thread for the life of its process: here it ends with the module
+    # a contender limits BLAS to one thread for the life of its process; here, the limit ends with
+    # the module
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1, "blas"):
         patch.setattr(shapes, "load", lambda num_train=1_100, num_test=20: small_shapes(num_train))
         patch.setattr(Published, "load", lambda *_, **__: small_cifar10())
@@ -239,14 +244,14 @@ def places(small, tmp_path_factory):
     return {"RUN": str(run), **{name: str(root / file) for name, file in named.items()}}
 
 
-def test_pages_notebooks_and_code_print_commands():
+def test_commands_are_found_in_pages_notebooks_and_code():
     places = {line.place for line in LINES}
     assert {"README.md", "docs/gpu.md", "Makefile", "notebooks/09_training.ipynb"} <= places
     assert {"minivit/commands/train.py", "benchmarks/README.md", "benchmarks/epoch.py"} <= places
     assert Line("minivit train --resume RUN", "minivit/commands/train.py") in LINES
 
 
-def test_every_line_is_known_and_every_entry_is_used():
+def test_every_line_has_an_entry_and_every_entry_is_used():
     known = {split(line)[0] for line in RUNNABLE}
     assert known == set(SMALL)
     assert {beginning(line) for line in LINES} - {None} == set(NOT_RUN)
@@ -259,7 +264,7 @@ def test_every_line_is_known_and_every_entry_is_used():
 
 
 def parse_only(name: str, flags: list[str], places: dict[str, str]) -> None:
-    """The values as printed, by the command's own parser. Raises where one is wrong."""
+    """Parse the values as printed with the command's own parser; raise if one is wrong."""
     flags = [places.get(word, word) for word in flags]
     if name == "minivit":
         return
@@ -277,7 +282,7 @@ def parse_only(name: str, flags: list[str], places: dict[str, str]) -> None:
 
 
 def status_of(call, *arguments) -> int | str | None:
-    """What it returns, or exits with: --help does."""
+    """The status that a call returns or, as with --help, exits with."""
     try:
         return call(*arguments)
     except SystemExit as stop:
@@ -313,7 +318,7 @@ def test_a_line_runs(text, places, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "line", [line for line in LINES if beginning(line)], ids=lambda line: ascii(line.text)
 )
-def test_what_cannot_run_here_is_at_least_well_formed(line, tmp_path):
+def test_lines_that_cannot_run_here_are_well_formed(line, tmp_path):
     NOT_RUN[beginning(line)](line, tmp_path)
 
 
@@ -324,7 +329,7 @@ FLAGS = list(dict.fromkeys(line.text for line in printed.flags()))
 
 
 def takes(name: str, flags: list[str], places: dict[str, str]) -> bool:
-    """Whether a command has these flags, and takes their values."""
+    """Whether a command accepts these flags and their values."""
     required = REQUIRED.get(name, "").split()
     if "--dataset" in flags:
         required = required[: -2 if "--dataset" in required else None]
@@ -343,7 +348,7 @@ def known(places):
 
 
 @pytest.mark.parametrize("text", [text for text in FLAGS if text not in SCRIPTS], ids=ascii)
-def test_flags_that_are_printed_alone_are_those_of_a_command(text, known, places):
+def test_flags_printed_alone_belong_to_a_command(text, known, places):
     words = text.replace("FILE", f"{places['RUN']}/config.json").replace("NAME", "shapes").split()
     if "--precision" in words and "--device" not in words:
         words += ["--device", "cuda"]  # the sentence around it is about a GPU
@@ -353,14 +358,14 @@ def test_flags_that_are_printed_alone_are_those_of_a_command(text, known, places
         assert any(takes(name, words, places) for name in SMALL if name != "minivit")
 
 
-def test_the_commands_of_all_results_are_printed_in_one_place():
+def test_the_commands_for_all_results_are_printed_in_one_place():
     files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
     measured = {json.loads(file.read_text(encoding="utf-8"))["command"] for file in files}
     told = {line.text for line in LINES if line.place == "benchmarks/README.md"}
     assert measured <= told
 
 
-def test_flags_of_scripts_are_in_them():
+def test_flags_printed_for_scripts_exist_in_them():
     for flag, script in SCRIPTS.items():
         assert flag in FLAGS
         assert flag in (ROOT / script).read_text(encoding="utf-8")

@@ -1,10 +1,10 @@
-"""The prose is in the field's words, and the check of them can fail."""
+"""The prose uses the field's terms, and the check for them can fail."""
 
 import prose
 import pytest
 
 
-def test_the_words_are_the_fields():
+def test_the_prose_uses_the_fields_terms():
     assert prose.findings() == []
 
 

@@ -1,4 +1,4 @@
-"""The public names: each package's `__all__`, documented, and listed as what 1.x keeps."""
+"""Public names: each package's `__all__`, documented, and listed as stable in 1.x."""
 
 import importlib
 import inspect
@@ -11,9 +11,9 @@ import minivit
 
 STABLE = Path(__file__).with_name("stable_names.txt")
 INTERNAL = {
-    "minivit.commands",  # what is promised of it is the command line
+    "minivit.commands",  # only its command line is stable
     "minivit.course.exercises",  # data of the grader
-    "minivit.functional.compiled",  # chosen for the caller
+    "minivit.functional.compiled",  # chosen automatically
     "minivit.backend.cuda",
 }
 PACKAGES = ["minivit"] + [
@@ -28,20 +28,20 @@ def names(package: str) -> list[str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_each_public_name_is_there_once_and_documented(package):
+def test_each_public_name_exists_once_and_is_documented(package):
     module = importlib.import_module(package)
     assert inspect.getdoc(module)
     assert len(set(module.__all__)) == len(module.__all__)
     for name in module.__all__:
         found = getattr(module, name)
         if inspect.isclass(found) or inspect.isroutine(found):
-            generated = f"{name}("  # as a dataclass's is
+            generated = f"{name}("  # like that of a dataclass
             assert found.__doc__, f"{package}.{name}"
             assert not found.__doc__.startswith(generated), f"{package}.{name}"
 
 
-def test_the_list_of_stable_names_is_what_the_packages_offer():
-    """A name that is added becomes a promise, one that is removed breaks it: change the list with
-    care, and CHANGELOG.md with it."""
+def test_the_list_of_stable_names_matches_the_packages():
+    """Adding a name makes a promise and removing one breaks it: change the list with care, and
+    update CHANGELOG.md."""
     listed = STABLE.read_text(encoding="utf-8").splitlines()
     assert listed == sorted(f"{package}.{name}" for package in PACKAGES for name in names(package))

@@ -1,4 +1,5 @@
-"""Every number in a config or a flag has a range, which is kept wherever the number comes from."""
+"""Every number in a config or a flag has a range, which is enforced wherever the number comes
+from."""
 
 import contextlib
 import dataclasses
@@ -49,8 +50,9 @@ def test_every_number_has_a_range(cls):
     assert issubclass(cls, Ranged) or not numeric_fields(cls)
 
 
-def test_benchmarks_measure_what_could_be_trained():
-    """Their `Shape` is imported beside PyTorch and JAX, where minivit would tune the process."""
+def test_benchmarks_use_the_same_ranges_as_training():
+    """Their `Shape` is also imported in the processes of PyTorch and JAX, which importing minivit
+    would tune."""
     from benchmarks.command import Options, shape_of
     from benchmarks.shape import Shape
 
@@ -65,7 +67,7 @@ def test_benchmarks_measure_what_could_be_trained():
 
 
 def beyond(limits: Range, kind: type) -> list[Any]:
-    """Numbers just outside, and such as no range has."""
+    """Numbers just outside the range, and numbers that are in no range."""
     if kind.__name__ == "Integral":
         return [int(limits.low) - 1, int(limits.high) + 1, limits.low + 0.5, *HUGE, "7", True]
     return [
@@ -78,7 +80,7 @@ def beyond(limits: Range, kind: type) -> list[Any]:
 
 
 def shaped(cls: type, name: str, value: Any) -> Any:
-    """A value as the field holds it: alone, or in a tuple."""
+    """A value in the form of its field: alone or in a tuple."""
     hint = typing.get_type_hints(cls)[name]
     kinds = [hint, *typing.get_args(hint)]
     if {int, float} & set(kinds) and typing.get_origin(hint) is not tuple:
@@ -88,7 +90,7 @@ def shaped(cls: type, name: str, value: Any) -> Any:
 
 
 def make(cls: type, **values: Any) -> Any:
-    """An instance; what has no default is a path or a word."""
+    """An instance; fields without a default are paths or strings."""
     missing = [
         one.name
         for one in dataclasses.fields(cls)
@@ -107,7 +109,7 @@ def told(call) -> str:
 
 
 @pytest.mark.parametrize(("cls", "number"), FIELDS)
-def test_in_python_what_is_beyond_is_refused_and_says_why(cls, number):
+def test_in_python_values_out_of_range_are_refused_with_the_reason(cls, number):
     name, limits = number.name, number.limits
     for value in beyond(limits, number.kind):
         message = told(lambda value=value: make(cls, **{name: shaped(cls, name, value)}))
@@ -117,8 +119,8 @@ def test_in_python_what_is_beyond_is_refused_and_says_why(cls, number):
 
 
 @pytest.mark.parametrize(("cls", "number"), FIELDS)
-def test_the_ends_are_inside(cls, number):
-    """Or other settings do not fit to them, which is said."""
+def test_the_ends_of_a_range_are_included(cls, number):
+    """Unless they conflict with other settings, which the message says."""
     for value in (number.limits.low, number.limits.high):
         held = shaped(cls, number.name, value)
         try:
@@ -132,7 +134,7 @@ SETTINGS = [p for p in FIELDS if p.values[0] in sections(TrainConfig)]
 
 
 @pytest.mark.parametrize(("cls", "number"), SETTINGS)
-def test_in_a_config_file(cls, number):
+def test_ranges_are_enforced_in_a_config_file(cls, number):
     for value in beyond(number.limits, number.kind):
         text = json.dumps({number.name: shaped(cls, number.name, value)})
         message = told(lambda text=text: TrainConfig.from_dict(json.loads(text), "c.json"))
@@ -141,7 +143,7 @@ def test_in_a_config_file(cls, number):
 
 
 def flagged(cls: type, number: Any, value: Any) -> list[str]:
-    """On a command line."""
+    """The command-line arguments that set the field."""
     found = shaped(cls, number.name, value)
     flag = f"--{number.name}".replace("_", "-")
     return [flag, *map(str, found if isinstance(found, tuple) else [found])]
@@ -158,7 +160,7 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_on_a_command_line(module, capsys):
+def test_ranges_are_enforced_on_a_command_line(module, capsys):
     options = flags_class(module)
     for cls in sections(options):
         if cls.__name__ == "Shape":
@@ -170,7 +172,8 @@ def test_on_a_command_line(module, capsys):
 
 
 def refused_in_a_line(options: type, argv: list[str], number: Any, capsys) -> None:
-    """By the range in one line; or by the parser, which names the flag, where it is no number."""
+    """Refused by the range in one line or, if it is not a number, by the parser, which names the
+    flag."""
     capsys.readouterr()
     status = None
     with contextlib.suppress(SystemExit):
@@ -184,7 +187,7 @@ def refused_in_a_line(options: type, argv: list[str], number: Any, capsys) -> No
         assert re.fullmatch(rf"error: {number.name} is .+; expected .+: .+\n", said), said
 
 
-# What a range itself does
+# Behavior of a range itself
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ class Example(Ranged):
     some: Annotated[float | None, Range(0, 0.5, "half is much")] = None
 
 
-def test_a_message_says_all():
+def test_a_message_is_complete():
     assert told(lambda: Example(some=math.inf)) == (
         "some is inf; expected 0 to 0.5, or None: half is much"
     )
@@ -203,7 +206,7 @@ def test_a_message_says_all():
     assert "an integer of 1,329 bits" in told(lambda: Example(few=(10**400,)))
 
 
-def test_integers_are_numbers_and_numpys_are_too():
+def test_integers_and_numpy_numbers_are_accepted():
     import numpy as np
 
     assert Example(few=(np.int64(9),), some=np.float32(0.5)).few == (9,)

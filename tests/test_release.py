@@ -1,4 +1,4 @@
-"""What a release is made of: links that work on PyPI, commands that are all tried."""
+"""The parts of a release: links that work on PyPI, and a trial of every command."""
 
 from pathlib import Path
 
@@ -47,6 +47,6 @@ def test_a_release_tries_every_command(tmp_path):
     assert {words[0] for words in lines if "--help" in words} == {*COMMANDS, "--help"}
 
 
-def test_the_citation_is_of_this_version():
+def test_the_citation_names_this_version():
     text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {__version__}\n" in text

@@ -1,4 +1,4 @@
-"""The rule of the rooms: an import that goes up is found."""
+"""The layering rule: an import from a higher package is detected."""
 
 import shutil
 import subprocess
@@ -18,15 +18,15 @@ def lint(folder):
 
 
 @pytest.fixture
-def house(tmp_path):
+def checkout(tmp_path):
     """A copy of the package, with the rules."""
     shutil.copytree(ROOT / "minivit", tmp_path / "minivit", ignore=shutil.ignore_patterns("__py*"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 
 
-def test_the_house_keeps_its_rule(house):
-    done = lint(house)
+def test_the_package_follows_its_layering_rule(checkout):
+    done = lint(checkout)
     assert done.returncode == 0, done.stdout
 
 
@@ -35,12 +35,12 @@ def test_the_house_keeps_its_rule(house):
     [
         ("backend/arrays.py", "from minivit.engine import Run"),
         ("functional/gelu.py", "from minivit import layers"),
-        ("models/summary.py", "from minivit.models.vit import ViT"),  # a circle in a room
+        ("models/summary.py", "from minivit.models.vit import ViT"),  # a cycle within a package
     ],
 )
-def test_an_import_that_goes_up_or_round_is_found(house, file, line):
-    path = house / "minivit" / file
+def test_an_upward_or_cyclic_import_is_detected(checkout, file, line):
+    path = checkout / "minivit" / file
     path.write_text(path.read_text(encoding="utf-8") + f"\n{line}\n", encoding="utf-8")
-    done = lint(house)
+    done = lint(checkout)
     assert done.returncode == 1
     assert "BROKEN" in done.stdout

@@ -1,5 +1,5 @@
-"""The documentation's site: it is built without a warning, its links lead somewhere, and it works
-offline, opened from the disk."""
+"""The documentation site: it builds without warnings, its links are valid, and it works offline
+from local files."""
 
 import os
 import re
@@ -29,7 +29,7 @@ PAGES = (
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The site's folder, and what its build said."""
+    """The site's folder and the output of its build."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "."]
     said = subprocess.run(
@@ -45,7 +45,8 @@ def site(built):
 
 
 class Seen(HTMLParser):
-    """Of a page: its anchors and links, what is loaded with it, its formulas, its other text."""
+    """The contents of a page: its anchors and links, what is loaded with it, its formulas, its
+    other text."""
 
     def __init__(self, path):
         super().__init__()
@@ -87,8 +88,8 @@ def browser():
 
 @pytest.fixture
 def open_page(site, browser):
-    """Opens a page of the disk without a network; `asked` is what it asked for, `wrong` what its
-    scripts complained of."""
+    """Opens a local page without a network; `asked` is what it requested, `wrong` the errors of its
+    scripts."""
     contexts = []
 
     def open_page(name, **how):
@@ -107,13 +108,14 @@ def open_page(site, browser):
         context.close()
 
 
-def test_it_is_built_without_a_warning(built):
+def test_the_site_is_built_without_a_warning(built):
     _, said = built
     assert (said.returncode, said.stderr) == (0, "")
 
 
-def test_every_link_leads_somewhere(site, seen):
-    """Inside the site to a file and an anchor; into the repository to a file that is there."""
+def test_every_link_is_valid(site, seen):
+    """Links within the site lead to a file and an anchor; links to the repository lead to an
+    existing file."""
     to_file = re.compile(r"https://github\.com/[^/]+/[^/]+/(?:blob|tree)/main/(.+)")
     lost, inside, to_files = [], 0, 0
     for name, page in seen.items():
@@ -139,7 +141,8 @@ def test_every_link_leads_somewhere(site, seen):
 
 
 def test_nothing_is_loaded_from_elsewhere(site, seen):
-    """No page has a script, a style, an image or a frame of another host; no style sheet either."""
+    """No page loads a script, a style, an image or a frame from another host, and neither does any
+    style sheet."""
     for name, page in seen.items():
         assert [one for one in page.loaded if re.match(r"(https?:)?//", one)] == [], name
     for path in site.rglob("*.css"):
@@ -148,7 +151,7 @@ def test_nothing_is_loaded_from_elsewhere(site, seen):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_works_offline(open_page, name):
-    """It asks for files alone, all its images are shown, and no script fails."""
+    """It requests only local files, all its images are shown, and no script fails."""
     page = open_page(name)
     assert [url for url in page.asked if not url.startswith(("file:", "data:"))] == []
     assert page.wrong == []
@@ -168,7 +171,7 @@ def test_a_page_fits_a_phone(open_page, name):
 
 @pytest.mark.parametrize("name", ["docs/api/functional/layernorm", "notebooks/04_layernorm_gelu"])
 def test_formulas_are_drawn(open_page, name):
-    """By the font that the site brings, which has fences that grow."""
+    """By the font that comes with the site, which has stretchy delimiters."""
     page = open_page(name)
     page.evaluate("document.fonts.ready")
     faces = "[...document.fonts].filter(f => f.family.includes('STIX')).map(f => f.status)"
@@ -181,7 +184,7 @@ def test_formulas_are_drawn(open_page, name):
     assert all(width > 3 and height > 15 for width, height in sizes)
 
 
-def test_no_formula_is_left_as_it_was_written(seen):
+def test_no_formula_is_left_as_source_text(seen):
     for name, page in seen.items():
         assert not re.findall(r"\$[^$\n]+\$|\\(?:frac|sqrt|sum|hat|mathrm)\b", page.text), name
         assert "\\" not in page.maths, name
@@ -200,7 +203,7 @@ def test_search_finds_a_pair_and_leads_to_it(open_page):
     assert [url for url in page.asked if not url.startswith("file:")] == []
 
 
-def test_it_is_dark_where_the_system_is(open_page):
+def test_the_site_follows_the_systems_dark_mode(open_page):
     def ground(scheme):
         page = open_page("docs/index", color_scheme=scheme)
         rgb = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -209,8 +212,8 @@ def test_it_is_dark_where_the_system_is(open_page):
     assert ground("dark") < 120 < 600 < ground("light")
 
 
-def test_each_pair_is_together_with_its_formulas(site):
-    """Every forward of `functional` has its backward right under it, in one box."""
+def test_each_pair_appears_together_with_its_formulas(site):
+    """Every forward of `functional` has its backward directly below it, in the same box."""
     boxes = {}
     for path in (site / "docs" / "api" / "functional").glob("*.html"):
         for box in bs4.BeautifulSoup(path.read_bytes(), "html.parser").select("div.pair"):
@@ -223,8 +226,8 @@ def test_each_pair_is_together_with_its_formulas(site):
     assert boxes["layernorm_forward"][1] == 3
 
 
-def test_the_readme_leads_to_files_that_are_there():
-    """It is no page of the site, whose build checks the links of the others."""
+def test_links_of_the_readme_lead_to_existing_files():
+    """It is not a page of the site, whose build checks the links of all pages."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     links = {link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link}
     assert len(links) > 10

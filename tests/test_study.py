@@ -25,7 +25,8 @@ def make_plan(name, dataset, quick=False):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Two members on the tints; returns status, output and the study's folder."""
+    """Run a study of two members on the tinted images; returns status, output and the study's
+    folder."""
     monkeypatch.setattr("minivit.data.shapes.load", tiny.dataset)
     monkeypatch.chdir(tmp_path)
     small = {
@@ -51,7 +52,7 @@ def run(tmp_path, monkeypatch, capsys):
     return call
 
 
-def test_a_row_a_member_with_all_its_seeds(run):
+def test_each_member_has_a_row_with_all_its_seeds(run):
     status, out, folder = run("--seeds", "0", "1")
     assert status == 0
     table = json.loads((folder / "table.json").read_text(encoding="utf-8"))
@@ -71,7 +72,7 @@ def test_a_row_a_member_with_all_its_seeds(run):
     assert "learned" in out
 
 
-def test_what_is_finished_is_not_trained_again(run, monkeypatch):
+def test_finished_runs_are_not_trained_again(run, monkeypatch):
     _, _, folder = run("--seeds", "0")
     before = (folder / "table.json").read_text(encoding="utf-8")
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
@@ -79,7 +80,7 @@ def test_what_is_finished_is_not_trained_again(run, monkeypatch):
     assert (folder / "table.json").read_text(encoding="utf-8") == before
 
 
-def test_what_was_stopped_goes_on_to_the_same_result(run, monkeypatch):
+def test_an_interrupted_study_is_resumed_to_the_same_result(run, monkeypatch):
     _, _, folder = run("--seeds", "0")
     expected = json.loads((folder / "table.json").read_text(encoding="utf-8"))
     folder.rename("whole")
@@ -116,7 +117,7 @@ def test_at_equal_time_a_slow_member_trains_fewer_epochs(run, monkeypatch):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_quick_is_four_steps_for_each_member(name, tmp_path, monkeypatch):
-    """And of members that differ in how many images there are, one for each curve."""
+    """And if members differ in the number of images, there is one for each curve."""
     trained = []
     monkeypatch.setattr(
         engine_study, "train_once", lambda _, config, data: trained.append((config, data))
@@ -146,7 +147,7 @@ def test_quick_is_four_steps_for_each_member(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("dataset", ["cifar10", "shapes"])
 @pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("quick", [False, True])
-def test_every_member_is_a_training_that_can_be_built(name, dataset, quick):
+def test_every_member_is_a_valid_run(name, dataset, quick):
     plan = make_plan(name, dataset, quick)
     names = set()
     assert plan.members(19_000)
@@ -159,7 +160,7 @@ def test_every_member_is_a_training_that_can_be_built(name, dataset, quick):
     assert len(names) == len(list(STUDIES[name]()))
 
 
-def test_the_budget_is_the_same_whatever_the_data(tmp_path, monkeypatch):
+def test_the_budget_does_not_depend_on_the_data(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(engine_study, "train_once", lambda _, config, data: trained.append(config))
     monkeypatch.setattr(Plan, "data", tiny.dataset())
@@ -171,7 +172,7 @@ def test_the_budget_is_the_same_whatever_the_data(tmp_path, monkeypatch):
         assert config.epochs * config.train_images == pytest.approx(100_000, rel=0.12)
 
 
-def test_shapes_of_the_model_cost_the_same():
+def test_model_shapes_have_the_same_cost():
     plan = make_plan("shape", "cifar10")
     costs = [
         sum(row.flops for row in layers(ViT(plan.config(member, 0).vit)))
@@ -180,7 +181,7 @@ def test_shapes_of_the_model_cost_the_same():
     assert max(costs) / min(costs) < 1.06
 
 
-def test_regularisations_differ_from_none_in_one_thing():
+def test_each_regularization_differs_from_none_in_one_setting():
     members = {member.value: member.changes for member in engine_study.regularisation()}
     none = members.pop("none")
     for changes in members.values():
@@ -189,7 +190,7 @@ def test_regularisations_differ_from_none_in_one_thing():
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_figures_show_each_training(name):
+def test_figures_show_each_run(name):
     rows = [
         {"group": member.group, "value": member.value, "accuracy": [0.1 * (i % 7), 0.5]}
         for i, member in enumerate(STUDIES[name]())

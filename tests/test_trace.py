@@ -23,19 +23,19 @@ def trained(tmp_path_factory):
 
 
 def call(*arguments):
-    """In a process of its own."""
+    """Run the command in a separate process."""
     command = [sys.executable, "-W", "error", "-m", "minivit", "trace", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
 
 
-def test_a_table_with_both_passes(trained):
+def test_the_table_covers_both_passes(trained):
     done = call(*trained)
     assert (done.returncode, done.stderr) == (0, "")
     assert "blocks.0.attn.probs" in done.stdout
     assert "patch_embed.dimage" in done.stdout
 
 
-def test_only_and_label(trained):
+def test_the_flags_only_and_label(trained):
     done = call(*trained, "--only", "loss", "--label", tiny.dataset().class_names[1])
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 2
@@ -48,7 +48,7 @@ def test_only_and_label(trained):
         (["--only", "cnn"], "--only cnn matches no name"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(trained, flags, message):
+def test_user_errors_are_reported_in_one_line(trained, flags, message):
     done = call(*trained, *flags)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -1,4 +1,4 @@
-"""`python -m minivit.train`: its flags, what it writes, what it says when it cannot."""
+"""`python -m minivit.train`: its flags, its output files, and its error messages."""
 
 import dataclasses
 import errno
@@ -38,8 +38,8 @@ def _tiny_shapes_in_an_empty_directory(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def told(capsys):
-    """Run a command that must fail; returns the one line that it says."""
+def error_line(capsys):
+    """Run a command that must fail; returns its one-line message."""
 
     def run(*flags):
         capsys.readouterr()
@@ -57,7 +57,7 @@ def only_run():
 
 
 def refused(capsys, *flags):
-    """What the parser says about flags that it does not take."""
+    """The parser's message about flags that it does not accept."""
     with pytest.raises(SystemExit) as stop:
         main(list(flags))
     assert stop.value.code == 2
@@ -69,7 +69,7 @@ def refused(capsys, *flags):
 # Flags
 
 
-def test_every_field_of_a_training_is_a_flag(capsys):
+def test_every_field_of_a_train_config_is_a_flag(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     assert stop.value.code == 0
@@ -171,7 +171,7 @@ GO_WITH_OTHERS = {
 """Fields that do not go with what CHANGED has, and what they need."""
 
 
-def test_the_changed_config_changes_everything():
+def test_the_changed_config_changes_every_field():
     default = TrainConfig()
     for one, other in ((CHANGED, default), (CHANGED.vit, default.vit)):
         for field in dataclasses.fields(one):
@@ -185,14 +185,14 @@ def test_the_changed_config_changes_everything():
 
 
 @pytest.mark.parametrize("config", [TrainConfig(), CHANGED, tiny.CONFIG])
-def test_a_runs_config_gives_the_same_training(tmp_path, config):
+def test_the_config_of_a_run_gives_the_same_run(tmp_path, config):
     file = tmp_path / "config.json"
     file.write_text(to_json(config), encoding="utf-8")
     assert parse_arguments(["--config", str(file)], {}).train == config
     assert parse_arguments([f"--config={file}"], {}).train == config
 
 
-def test_none_false_and_tuples_can_be_said_over_a_config(tmp_path):
+def test_flags_can_override_a_config_with_none_false_and_tuples(tmp_path):
     file = tmp_path / "config.json"
     file.write_text(to_json(CHANGED), encoding="utf-8")
     flags = "--ema-decay None --no-nesterov --image-size 8 --betas 0.7 0.9 --save-every None"
@@ -202,7 +202,7 @@ def test_none_false_and_tuples_can_be_said_over_a_config(tmp_path):
     assert found.optimizer == "sgd"
 
 
-def test_a_preset_yields_to_a_config_that_to_a_model_and_that_to_flags(tmp_path, monkeypatch):
+def test_flags_override_a_model_which_overrides_a_config_and_a_preset(tmp_path, monkeypatch):
     values = {"dim": 16, "depth": 1, "num_heads": 1, "epochs": 5, "lr": 0.5, "momentum": 0.1}
     monkeypatch.setitem(RECIPES, "shapes", {"dataset": "shapes", **values})
     file = tmp_path / "flags.json"
@@ -222,7 +222,7 @@ def test_a_preset_yields_to_a_config_that_to_a_model_and_that_to_flags(tmp_path,
         assert (found.epochs, found.vit.depth) == (7, 3)  # the flags'
 
 
-def test_none_of_a_name_is_none_and_the_last_of_a_flag_holds():
+def test_a_name_can_be_set_to_none_and_the_last_flag_wins():
     bare = parse_arguments([], {})
     names = ["--preset", "None", "--config", "None", "--model=None"]
     assert parse_arguments([*names, "--quick", "--no-quick"], {}) == bare
@@ -231,7 +231,7 @@ def test_none_of_a_name_is_none_and_the_last_of_a_flag_holds():
     assert found.dim == preset_fields("Micro/4")["dim"]
 
 
-def test_a_models_name_leaves_images_and_classes_alone():
+def test_a_model_name_does_not_change_image_size_and_classes():
     found = parse_arguments(["--model", "S/16", "--num-classes", "4"], {}).train.vit
     assert (found.dim, found.patch_size, found.image_size, found.num_classes) == (384, 16, 32, 4)
 
@@ -262,22 +262,22 @@ def test_a_wrong_flag_is_named(capsys, flags, word):
         ("--flip 1.5", "flip is 1.5"),
     ],
 )
-def test_a_value_that_a_config_refuses_is_told_in_one_line(told, flags, words):
-    assert words in told(*flags.split())
+def test_an_invalid_value_is_reported_in_one_line(error_line, flags, words):
+    assert words in error_line(*flags.split())
     assert not Path("runs").exists()
 
 
-def test_an_unknown_model_brings_the_name_that_was_meant(told):
-    assert 'did you mean "Nano/4"?' in told("--model", "nanu/4")
-    assert "Micro" in told("--model", "Nano")
+def test_an_unknown_model_gets_a_suggestion(error_line):
+    assert 'did you mean "Nano/4"?' in error_line("--model", "nanu/4")
+    assert "Micro" in error_line("--model", "Nano")
 
 
-def test_a_config_that_is_none_is_told(told, tmp_path):
+def test_an_invalid_config_is_reported(error_line, tmp_path):
     file = tmp_path / "c.json"
-    assert str(file) in told("--config", str(file))
+    assert str(file) in error_line("--config", str(file))
     for content, words in (("{", "not JSON"), ("[1]", "found a list"), ("\xff", "not JSON")):
         file.write_bytes(content.encode("latin-1"))
-        message = told("--config", str(file))
+        message = error_line("--config", str(file))
         assert words in message
         assert str(file) in message
 
@@ -285,7 +285,7 @@ def test_a_config_that_is_none_is_told(told, tmp_path):
 # What to train on
 
 
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(capsys, tmp_path):
+def test_a_dry_run_prints_what_it_would_do_and_does_nothing(capsys, tmp_path):
     assert main([*tiny.FLAGS, "--dry-run"]) == 0
     out = capsys.readouterr().out
     config = json.loads(out[: out.index("\n}\n") + 3])
@@ -296,7 +296,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_is_taken(capsys, tmp_path):
+def test_existing_data_is_used(capsys, tmp_path):
     (tmp_path / "data" / "cifar-10-batches-bin").mkdir(parents=True)
     assert main(["--dry-run"]) == 0
     out = capsys.readouterr().out
@@ -305,7 +305,7 @@ def test_what_is_there_is_taken(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "npz"])
-def test_ones_own_images_are_listed_or_read_once(kind, tmp_path, monkeypatch):
+def test_your_own_images_are_listed_or_read_once(kind, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 8, 8, 3), np.uint8)
     if kind == "npz":
@@ -324,7 +324,7 @@ def test_ones_own_images_are_listed_or_read_once(kind, tmp_path, monkeypatch):
     assert len(calls) == 1
 
 
-def test_the_recipe_is_that_of_the_data_set(capsys, monkeypatch):
+def test_the_recipe_depends_on_the_data_set(capsys, monkeypatch):
     monkeypatch.setitem(RECIPES, "shapes", {"dataset": "shapes", "epochs": 77})
     monkeypatch.setitem(RECIPES, "cifar10", {"dataset": "cifar10", "epochs": 88})
     for flags, epochs in (([], 77), (["--dataset", "cifar10"], 88), (["--preset", "cifar10"], 88)):
@@ -333,7 +333,7 @@ def test_the_recipe_is_that_of_the_data_set(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("by", ["flag", "environment"])
-def test_without_images_and_network_the_shapes_are_trained_on_inside_a_box(capsys, monkeypatch, by):
+def test_without_data_or_network_the_shapes_are_used_with_a_boxed_notice(capsys, monkeypatch, by):
     flags = [*tiny.FLAGS, "--dataset", "auto", "--epochs", "1"]
     if by == "flag":
         flags += ["--data-url", UNREACHABLE]
@@ -349,11 +349,11 @@ def test_without_images_and_network_the_shapes_are_trained_on_inside_a_box(capsy
     assert json.loads(only_run().config_file.read_text(encoding="utf-8"))["dataset"] == "shapes"
 
 
-def test_cifar10_that_cannot_be_had_is_an_error_where_it_was_asked_for(capsys):
+def test_unavailable_cifar10_is_an_error_if_it_was_requested(capsys):
     assert guarded(lambda: main(["--dataset", "cifar10", "--data-url", UNREACHABLE])) == 2
     said = capsys.readouterr().err
     assert "Traceback" not in said
-    message = said.splitlines()[-1]  # after the download's own lines
+    message = said.splitlines()[-1]  # after the lines printed by the download
     assert message.startswith("error: cannot download")
     assert "127.0.0.1:9" in message
     assert "--dataset shapes" in message
@@ -363,7 +363,7 @@ def test_cifar10_that_cannot_be_had_is_an_error_where_it_was_asked_for(capsys):
 # What it writes
 
 
-def test_a_run_holds_its_config_metrics_figures_and_checkpoints(capsys):
+def test_a_run_contains_its_config_metrics_figures_and_checkpoints(capsys):
     assert main(tiny.FLAGS) == 0
     run = only_run()
     found = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
@@ -396,7 +396,7 @@ def test_a_second_run_leaves_the_first_alone():
     assert not Path("runs").exists()
 
 
-# Going on
+# Resuming
 
 
 def test_a_finished_run_is_not_trained_again(capsys):
@@ -409,7 +409,7 @@ def test_a_finished_run_is_not_trained_again(capsys):
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_run_that_was_cut_before_its_test_is_tested_when_resumed(monkeypatch):
+def test_a_run_stopped_before_testing_is_tested_when_resumed(monkeypatch):
     test = Trainer.test
     monkeypatch.setattr(Trainer, "test", crash)
     with pytest.raises(RuntimeError):
@@ -425,19 +425,19 @@ def crash(*_):
     raise RuntimeError
 
 
-def test_what_is_no_run_cannot_be_resumed(told, tmp_path):
-    assert "no such directory" in told("--resume", "nowhere")
-    assert "not a run" in told("--resume", str(tmp_path))
+def test_a_folder_that_is_not_a_run_cannot_be_resumed(error_line, tmp_path):
+    assert "no such directory" in error_line("--resume", "nowhere")
+    assert "not a run" in error_line("--resume", str(tmp_path))
     unsaved = Run.create(tmp_path, tiny.CONFIG)
-    assert "no such file; expected a checkpoint" in told("--resume", str(unsaved.path))
+    assert "no such file; expected a checkpoint" in error_line("--resume", str(unsaved.path))
 
 
-def test_a_resumed_run_takes_no_other_flags(told):
+def test_a_resumed_run_accepts_no_other_flags(error_line):
     main(tiny.FLAGS)
-    assert "leave out --epochs" in told("--resume", str(only_run().path), "--epochs", "9")
+    assert "leave out --epochs" in error_line("--resume", str(only_run().path), "--epochs", "9")
 
 
-def test_a_run_is_resumed_where_its_data_are_now_and_downloads_nothing(monkeypatch, tmp_path):
+def test_a_run_is_resumed_where_its_data_is_now_without_a_download(monkeypatch, tmp_path):
     asked = []
 
     def load(_, data_dir, *, download, url):
@@ -449,23 +449,23 @@ def test_a_run_is_resumed_where_its_data_are_now_and_downloads_nothing(monkeypat
     assert asked == [(tmp_path / "old", True)]
     run = only_run()
     (new := tmp_path / "new").mkdir()
-    for flags in (["--data-dir", str(new), "--threads", "1"], []):  # the place is remembered
+    for flags in (["--data-dir", str(new), "--threads", "1"], []):  # the path is remembered
         assert main(["--resume", str(run.path), *flags]) == 0
         assert asked[-1] == (new, False)
     assert run.read_config().threads == 1
 
 
-def test_a_damaged_checkpoint_is_told(told):
+def test_a_damaged_checkpoint_is_reported(error_line):
     main(tiny.FLAGS)
     run = only_run()
     run.last.write_bytes(run.last.read_bytes()[:-100])
-    assert str(run.last) in told("--resume", str(run.path))
+    assert str(run.last) in error_line("--resume", str(run.path))
 
 
 # What can go wrong
 
 
-def test_images_are_scaled_to_the_models_size(capsys, tmp_path):
+def test_images_are_resized_to_the_models_size(capsys, tmp_path):
     flags = [*tiny.FLAGS, "--image-size", "12", "--epochs", "1", "--runs", str(tmp_path)]
     assert main(flags) == 0
     assert "test accuracy" in capsys.readouterr().out
@@ -482,19 +482,20 @@ def test_images_are_scaled_to_the_models_size(capsys, tmp_path):
         ("--batch-size 65", "batch_size 65 is larger than the training set of 64 images"),
     ],
 )
-def test_what_does_not_fit_is_told_before_anything_is_written(told, flags, words):
-    assert words in told(*tiny.FLAGS, *flags.split())
+def test_settings_that_do_not_fit_are_refused_before_anything_is_written(error_line, flags, words):
+    assert words in error_line(*tiny.FLAGS, *flags.split())
     assert not Path("runs").exists()
 
 
-def test_a_place_where_no_run_can_be_made_is_told(told, tmp_path):
+def test_an_unusable_runs_folder_is_reported(error_line, tmp_path):
     (tmp_path / "file").touch()
-    assert str(tmp_path / "file") in told(*tiny.FLAGS, "--runs", str(tmp_path / "file"))
+    assert str(tmp_path / "file") in error_line(*tiny.FLAGS, "--runs", str(tmp_path / "file"))
 
 
 @pytest.mark.parametrize(("successes", "saved"), [(0, None), (4, 4), (5, 4), (7, 8), (10, 12)])
-def test_a_full_disk_ends_in_one_line_that_says_how_to_go_on(told, monkeypatch, successes, saved):
-    """In config.json, in the next epoch's checkpoint or table, or in the figures at the end."""
+def test_a_full_disk_ends_with_one_line_on_how_to_resume(error_line, monkeypatch, successes, saved):
+    """While writing config.json, the next epoch's checkpoint or table, or the figures at the
+    end."""
     fsync, calls = os.fsync, []
 
     def full(file):
@@ -506,7 +507,7 @@ def test_a_full_disk_ends_in_one_line_that_says_how_to_go_on(told, monkeypatch, 
         fsync(file)
 
     monkeypatch.setattr(os, "fsync", full)
-    message = told(*tiny.FLAGS, "--lr", "0")  # each epoch is as good, and kept
+    message = error_line(*tiny.FLAGS, "--lr", "0")  # each epoch is as good as the best, and so kept
     monkeypatch.setattr(os, "fsync", fsync)
     assert "No space left on device" in message
     run = only_run()
@@ -524,12 +525,12 @@ def test_a_full_disk_ends_in_one_line_that_says_how_to_go_on(told, monkeypatch, 
 
 
 def without(data, kept):
-    """With only some training images of class 0."""
+    """The data set with only some of the training images of class 0."""
     rows = np.flatnonzero((data.train.labels != 0) | (np.cumsum(data.train.labels == 0) <= kept))
     return dataclasses.replace(data, train=data.train[rows])
 
 
-def test_unequal_classes_are_told_before_training_and_a_table_ends_it(monkeypatch, capsys):
+def test_unequal_classes_are_reported_before_training_and_in_a_table_after_it(monkeypatch, capsys):
     monkeypatch.setattr("minivit.data.shapes.load", lambda: without(tiny.dataset(), 5))
     assert main([*tiny.FLAGS, "--val-fraction", "0", "--balance"]) == 0
     out = capsys.readouterr().out
@@ -539,7 +540,7 @@ def test_unequal_classes_are_told_before_training_and_a_table_ends_it(monkeypatc
     assert "mistakes.png, mistakes.csv" in out.splitlines()[-1]
 
 
-def test_equal_classes_are_not_told_and_many_have_no_table(monkeypatch, capsys):
+def test_equal_classes_are_not_reported_and_many_classes_get_no_table(monkeypatch, capsys):
     monkeypatch.setattr("minivit.commands.train.TABLED", 3)
     assert main(tiny.FLAGS) == 0
     out = capsys.readouterr().out
@@ -547,7 +548,7 @@ def test_equal_classes_are_not_told_and_many_have_no_table(monkeypatch, capsys):
     assert "precision" not in out
 
 
-def test_a_pretraining_tells_nothing_of_classes(monkeypatch, capsys):
+def test_pretraining_prints_nothing_about_classes(monkeypatch, capsys):
     monkeypatch.setattr("minivit.data.shapes.load", lambda: without(tiny.dataset(), 5))
     assert main([*tiny.FLAGS, "--pretext", "colour"]) == 0
     out = capsys.readouterr().out
@@ -555,7 +556,7 @@ def test_a_pretraining_tells_nothing_of_classes(monkeypatch, capsys):
     assert "mistakes" not in out
 
 
-def test_of_ones_own_images_the_classes_are_told_though_they_are_equal(tmp_path, capsys):
+def test_classes_of_your_own_images_are_always_listed(tmp_path, capsys):
     data = tiny.dataset()
     images = data.train.images.transpose(0, 2, 3, 1)
     np.savez(tmp_path / "own.npz", images=images, labels=data.train.labels)
@@ -572,7 +573,7 @@ EPOCHS = tiny.FLAGS.index("--epochs")
 WITHOUT_EPOCHS = tiny.FLAGS[:EPOCHS] + tiny.FLAGS[EPOCHS + 2 :]
 
 
-def test_a_budget_is_as_many_epochs_as_fit(capsys, monkeypatch):
+def test_a_budget_gives_as_many_epochs_as_fit(capsys, monkeypatch):
     monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 14.0)
     assert main([*WITHOUT_EPOCHS, "--budget", "30s"]) == 0
     out = capsys.readouterr().out
@@ -580,15 +581,15 @@ def test_a_budget_is_as_many_epochs_as_fit(capsys, monkeypatch):
     assert only_run().read_config().epochs == 2
 
 
-def test_less_than_an_epoch_is_an_epoch_of_fewer_images(capsys, monkeypatch):
+def test_a_budget_below_one_epoch_gives_an_epoch_of_fewer_images(capsys, monkeypatch):
     monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 60.0)
     assert main([*WITHOUT_EPOCHS, "--budget", "30s"]) == 0
     assert "30 s is enough for 0.50" in capsys.readouterr().out
     config = only_run().read_config()
-    assert (config.epochs, config.train_images) == (1, 32)  # of the 64 that are not held out
+    assert (config.epochs, config.train_images) == (1, 32)  # out of the 64 that are not held out
 
 
-def test_a_budget_takes_the_recipe_that_was_measured_nearest_to_it(monkeypatch):
+def test_a_budget_uses_the_recipe_measured_at_the_nearest_budget(monkeypatch):
     recipes = {"a": {"dataset": "a"}, "a-short": {"dataset": "a"}, "b": {"dataset": "b"}}
     monkeypatch.setattr(module, "RECIPES", recipes)
     monkeypatch.setattr(module, "FOR_A_BUDGET", ("a", "a-short"))
@@ -604,17 +605,17 @@ def test_a_budget_takes_the_recipe_that_was_measured_nearest_to_it(monkeypatch):
 
 
 @pytest.mark.parametrize("flag", ["--epochs=3", "--quick", "--dry-run", "--resume=runs/x"])
-def test_a_budget_leaves_nothing_to_choose_beside(told, flag):
-    assert f"leave out {flag.partition('=')[0]}" in told("--budget", "5m", flag)
+def test_a_budget_conflicts_with_other_choices(error_line, flag):
+    assert f"leave out {flag.partition('=')[0]}" in error_line("--budget", "5m", flag)
 
 
-def test_every_measured_recipe_is_a_recipe():
+def test_every_measured_recipe_exists():
     assert set(module.MEASURED) <= set(RECIPES)
     assert set(module.FOR_A_BUDGET) <= set(module.MEASURED)
 
 
-def test_of_another_task_a_budget_promises_nothing(capsys, monkeypatch):
-    """The recipes were measured at classification."""
+def test_a_budget_predicts_no_accuracy_for_other_tasks(capsys, monkeypatch):
+    """The recipes were measured on classification."""
     monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 14.0)
     monkeypatch.setitem(module.MEASURED, "shapes", module.Measured(2, 0.9, 1))
     flags = [*WITHOUT_EPOCHS, "--budget", "30s"]

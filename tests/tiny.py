@@ -1,4 +1,4 @@
-"""What several tests share: images, models and trainings so small that they take no time."""
+"""Shared by several tests: images, models and runs small enough to take almost no time."""
 
 import dataclasses
 from pathlib import Path
@@ -47,7 +47,7 @@ FLAGS = as_flags(dataclasses.asdict(CONFIG))
 
 
 def split(num_images: int, seed: int) -> Split:
-    """Noise, tinted by the label: in a moment even a tiny model can tell."""
+    """Noise tinted by class: even a tiny model quickly learns to classify it."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(num_images) % len(NAMES))
     images = rng.integers(0, 160, (num_images, 3, 8, 8), dtype=np.uint8)
@@ -68,13 +68,13 @@ def config(**changes) -> TrainConfig:
 
 
 def trainer(root: Path, data: Dataset | None = None, **changes) -> Trainer:
-    """A new training in a directory of its own under `root`."""
+    """A trainer for a new run in its own directory under `root`."""
     plan = config(**changes)
     return Trainer(plan, data or dataset(), Run.create(root, plan))
 
 
 def contents(run: Run) -> tuple[list, list]:
-    """All that a training ends with, but for the time that it took."""
+    """The complete result of a run, except for the times."""
     found = []
     for path in (run.last, run.best):
         checkpoint = load_checkpoint(path)
@@ -91,6 +91,6 @@ def contents(run: Run) -> tuple[list, list]:
 
 
 def lively(model: ViT, seed: int = 0) -> ViT:
-    """All weights random: at the start the head is zero, and no gradient passes it."""
+    """Randomize all weights: initially the head is zero, and no gradient passes through it."""
     model.flat.data[...] = np.random.default_rng(seed).normal(0, 0.2, model.flat.data.shape)
     return model

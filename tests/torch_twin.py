@@ -1,6 +1,6 @@
-"""The Vision Transformer in PyTorch, independent of ours, for tests that compare the two.
+"""A Vision Transformer in PyTorch, independent of minivit's, for tests that compare the two.
 
-Importing this skips the tests of a module where PyTorch is not installed.
+Importing this skips the tests of a module if PyTorch is not installed.
 """
 
 import math
@@ -17,7 +17,7 @@ nn, F = torch.nn, torch.nn.functional
 
 
 class TorchViT(nn.Module):
-    """Written with what PyTorch brings, from the paper's equations; parameters named as timm's."""
+    """Written from the paper's equations with PyTorch's layers; parameters are named as in timm."""
 
     def __init__(self, config: ViTConfig):
         super().__init__()
@@ -108,7 +108,7 @@ class TorchBlock(nn.Module):
         scores = q @ k.mT
         if hasattr(self.attn, "relative_table"):
             scores = scores + self.by_offset(q)
-        self.probs = F.softmax(scores / math.sqrt(q.shape[-1]), -1)  # for tests that look at it
+        self.probs = F.softmax(scores / math.sqrt(q.shape[-1]), -1)  # for tests that inspect it
         self.probs.retain_grad()
         heads = self.probs @ v
         h = self.attn["proj"](heads.transpose(1, 2).flatten(2))
@@ -118,7 +118,8 @@ class TorchBlock(nn.Module):
         return x + (self.ls2(h) if hasattr(self, "ls2") else h)
 
     def by_offset(self, q):
-        """Each query times the embedding of the offset to each patch; the class token has none."""
+        """The product of each query with the embedding of the offset to each patch; the class token
+        has none."""
         rows, columns = self.grid
         first = q.shape[2] - rows * columns
         table = self.attn.relative_table.unflatten(0, (2 * rows - 1, 2 * columns - 1))

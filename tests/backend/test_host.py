@@ -92,9 +92,7 @@ def test_another_blas_is_left_alone(zen5, monkeypatch):
 
 
 @pytest.mark.parametrize("kernels", [{"SkylakeX"}, set()])
-def test_no_warning_when_numpy_already_uses_good_kernels(
-    zen5, monkeypatch, capsys, kernels
-):
+def test_no_warning_when_numpy_already_uses_good_kernels(zen5, monkeypatch, capsys, kernels):
     monkeypatch.setattr(host, "sys", SimpleNamespace(modules={"numpy": object()}))
     monkeypatch.setattr(host, "_loaded_kernels", lambda: kernels)
     assert "left alone" in host.tune().openblas

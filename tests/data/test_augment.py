@@ -559,7 +559,9 @@ def test_apply_is_pure_and_seeded():
         (0.8, 1.0, 0.0, (1.0, 0.0, 0.0)),
     ],
 )
-def test_batches_are_mixed_with_the_given_probability(monkeypatch, mixup, cutmix, mix_prob, expected):
+def test_batches_are_mixed_with_the_given_probability(
+    monkeypatch, mixup, cutmix, mix_prob, expected
+):
     monkeypatch.setattr(au, "draw_mixup", lambda shape, r, alpha: ("mixup", alpha))
     monkeypatch.setattr(au, "draw_cutmix", lambda shape, r, alpha: ("cutmix", alpha))
     augmentation = au.Augmentation(crop=0, flip=0, mixup=mixup, cutmix=cutmix, mix_prob=mix_prob)

@@ -269,9 +269,7 @@ def mirror(tmp_path, monkeypatch):
     server.server_close()
 
 
-def test_the_four_files_are_downloaded_resumed_and_found_again(
-    tmp_path, mirror, monkeypatch
-):
+def test_the_four_files_are_downloaded_resumed_and_found_again(tmp_path, mirror, monkeypatch):
     known, url, asked, arrays = mirror
     monkeypatch.setenv(MNIST.url_variable, url)
     with warnings.catch_warnings():

@@ -135,7 +135,9 @@ def test_unreadable_files_are_reported_and_skipped(tmp_path):
     assert lines[1].startswith("cats/empty.jpg: not an image")
     assert lines[2] == f"{tmp_path.name}: 2 of 14 images cannot be read and are left out"
     assert len(found.train) + len(found.test) == 12
-    assert "2 of 14 images cannot be read, the first is dogs/cut.png" in error_line(tmp_path, strict=True)
+    assert "2 of 14 images cannot be read, the first is dogs/cut.png" in error_line(
+        tmp_path, strict=True
+    )
 
 
 def test_a_class_missing_from_a_split_is_reported(tmp_path):

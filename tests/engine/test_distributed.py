@@ -192,7 +192,9 @@ def killed(tmp_path_factory, train):
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_a_killed_rank_ends_all_and_any_number_of_ranks_can_resume(tmp_path, train, whole, killed, ranks):
+def test_a_killed_rank_ends_all_and_any_number_of_ranks_can_resume(
+    tmp_path, train, whole, killed, ranks
+):
     shutil.copytree(killed, tmp_path / "runs")
     run = only_run(tmp_path)
     done = train(ranks, tmp_path, "--resume", run.path)

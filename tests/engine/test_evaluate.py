@@ -107,7 +107,8 @@ def test_metrics_per_class_agree_with_scikit_learn(seed):
     assert np.isnan(precision).any()
     assert np.isnan(recall).any()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn warns about classes that are predicted but absent
+        # scikit-learn warns about classes that are predicted but absent
+        warnings.simplefilter("ignore")
         balanced = metrics.balanced_accuracy_score(truth, told)
     assert found.balanced_accuracy == pytest.approx(balanced)
 

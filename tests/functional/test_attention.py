@@ -61,7 +61,9 @@ def test_gradients_of_attention(B, H, T, D, dropped, seed):
 @given(st.integers(1, 3), few, st.integers(1, 3), st.integers(1, 3), st.booleans(), seeds)
 def test_gradients_of_many_heads(B, T, H, D, dropped, seed):
     inputs = {"x": draw(seed, B, T, H * D), **projections(seed, H * D)}
-    inputs["qkv_weight"] *= 0.5  # sharper attention maps need a smaller step than the check's default
+    inputs["qkv_weight"] *= (
+        0.5  # sharper attention maps need a smaller step than the check's default
+    )
     mask = mask_for(seed, B, H, T, T) if dropped else None
     assert_right_gradients(
         multi_head_attention_forward, multi_head_attention_backward, inputs, H, mask

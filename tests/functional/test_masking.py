@@ -54,7 +54,8 @@ def test_each_image_hides_different_patches():
 
 def test_corrupt_by_hand():
     x = np.array([[[1.0], [2.0], [3.0]]])
-    selection = np.array([[[0, 0, 1], [0, 0, 0], [0, 0, 1]]], float)  # patch 0 is replaced by 2, patch 1 is masked
+    # patch 0 is replaced by 2, patch 1 is masked
+    selection = np.array([[[0, 0, 1], [0, 0, 0], [0, 0, 1]]], float)
     masked = np.array([[0.0, 1.0, 0.0]])
     y, cache = corrupt_forward(x, np.array([[[9.0]]]), selection, masked)
     np.testing.assert_array_equal(y[0, :, 0], [3, 9, 3])

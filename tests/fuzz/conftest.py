@@ -18,7 +18,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    harness = sys.modules.get("fuzz.harness")  # reads the seconds when it is imported, so not earlier
+    # not imported earlier, because it reads the seconds when it is imported
+    harness = sys.modules.get("fuzz.harness")
     if harness is None or not harness.TRIED:
         return
     if harness.SECONDS:

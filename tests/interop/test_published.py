@@ -67,7 +67,7 @@ def test_timm_gives_the_same_features_and_logits(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_unknown_models_are_refused_in_one_line(tmp_path, name):
+def test_unsupported_models_are_refused_in_one_line(tmp_path, name):
     def try_it():
         facts_of(name)
         saved_by_timm(name, tmp_path)

@@ -142,7 +142,8 @@ def test_nothing_is_dropped_by_default(layer):
 
 
 def test_epsilon_is_a_millionth_by_default():
-    x = 1e-3 * draw(0, 2, 5, 8)  # with a variance of a millionth, epsilon is half of variance + epsilon
+    # with a variance of a millionth, epsilon is half of variance + epsilon
+    x = 1e-3 * draw(0, 2, 5, 8)
     one, zero = np.ones(8), np.zeros(8)
     expected, _ = layernorm_forward(x, one, zero, 1e-6)
     np.testing.assert_array_equal(LayerNorm(8).forward(x)[0], expected)

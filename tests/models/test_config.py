@@ -68,7 +68,9 @@ def test_the_number_in_a_resnets_name_counts_its_layers(name):
         )
     ),
 )
-def test_the_parameter_count_by_hand_matches_the_model(pool, pos_embed, representation_size, image_size):
+def test_the_parameter_count_by_hand_matches_the_model(
+    pool, pos_embed, representation_size, image_size
+):
     config = ViTConfig(
         image_size=image_size,
         in_channels=2,
@@ -250,7 +252,7 @@ RESNET = {**ONE, "stem": "resnet", "depth": 0}
         *[({**ONE, rate: 0.99}, {rate: 1.0}) for rate in ("dropout", "attn_dropout", "drop_path")],
     ],
 )
-def test_the_smallest_valid_value_is_accepted_and_the_next_is_refused(fits, does_not):
+def test_the_last_valid_value_is_accepted_and_the_next_is_refused(fits, does_not):
     fits = {"pool": "mean", "mlp_ratio": 1.0, **fits}
     config = ViTConfig(**fits)
     logits = ViT(config)(np.zeros((2, config.in_channels, *config.image_hw), np.float32))

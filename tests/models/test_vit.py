@@ -431,7 +431,8 @@ def test_at_another_size_gradients_reach_the_models_own_parameters():
     small.backward(dlogits, cache)
     grads = model.flat.views(model.flat.grad)
     assert all(grads[name].any() for name in ("pos_embed", "patch_embed.proj.weight", "cls_token"))
-    np.testing.assert_allclose(  # every patch has one gradient, spread over the positions it was interpolated from
+    # every patch has one gradient, spread over the positions it was interpolated from
+    np.testing.assert_allclose(
         grads["pos_embed"][0, 1:].sum(0), grads["patch_embed.proj.bias"], rtol=1e-9
     )
 

@@ -31,7 +31,8 @@ def test_singular_vectors_are_kept_and_singular_values_come_near_one(rows, colum
     u, lengths, vt = np.linalg.svd(matrix, full_matrices=False)
     found = u.T @ orthogonalize(matrix) @ vt.T
     np.testing.assert_allclose(found, np.diag(np.diag(found)), atol=1e-9)
-    strong = lengths > 0.05 * np.linalg.norm(lengths)  # five iterations are too few for tiny singular values
+    # five iterations are too few for tiny singular values
+    strong = lengths > 0.05 * np.linalg.norm(lengths)
     assert np.all((np.diag(found)[strong] > 0.6) & (np.diag(found)[strong] < 1.3))
 
 

@@ -87,7 +87,11 @@ def test_ten_steps_agree_with_pytorch(make, options):
     ("make", "options", "expected"),
     [
         (Adam, {}, [0.9, 0.9]),
-        (Adam, {"weight_decay": 0.5}, [0.9, 0.9]),  # the size of a first step is just the learning rate
+        (
+            Adam,
+            {"weight_decay": 0.5},
+            [0.9, 0.9],
+        ),  # the size of a first step is just the learning rate
         (AdamW, {"weight_decay": 0.5}, [0.95 - 0.1, 0.9]),
         (SGD, {}, [0.8, 0.8]),
         (SGD, {"weight_decay": 0.5}, [0.75, 0.8]),

@@ -1,5 +1,5 @@
-"""What the tests of both pages use: a browser, and pages that must ask nobody and complain of
-nothing."""
+"""Shared by the tests of both pages: a browser, and pages that must make no requests and log no
+errors."""
 
 import re
 
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def browser():
-    from browser import FLAGS, chromium, playwright  # skips where there is none
+    from browser import FLAGS, chromium, playwright  # skips if there is none
 
     with playwright.sync_playwright() as engine:
         one = engine.chromium.launch(executable_path=chromium(), args=FLAGS)
@@ -18,7 +18,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, tmp_path):
-    """Opens a page from its file; returns it with what it logged and whom it asked."""
+    """Opens a page from its file; returns it with its log and its requests."""
     pages = []
 
     def open_one(made, address="", **options):

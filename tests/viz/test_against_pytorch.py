@@ -1,4 +1,5 @@
-"""Rollout and relevance beside PyTorch: its own model, its autograd, the published recipes."""
+"""Rollout and relevance against PyTorch: an independent model, autograd, and the published
+formulas."""
 
 import numpy as np
 import pytest
@@ -50,6 +51,6 @@ def test_maps_gradients_rollout_and_relevance_agree(options):
 
 
 def halves(attention):
-    """Half attention, half identity, rows made to sum to 1."""
+    """Half attention, half identity, with rows normalized to sum to 1."""
     mixed = 0.5 * attention + 0.5 * torch.eye(attention.shape[-1], dtype=attention.dtype)
     return torch.nn.functional.normalize(mixed, p=1, dim=-1)

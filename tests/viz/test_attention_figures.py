@@ -1,4 +1,4 @@
-"""The figures show the numbers that they were given, each where it belongs."""
+"""Figures show the given numbers, each in the right place."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ MAPS = np.abs(draw(0, 2, 2, 3))
 
 
 def images(axes):
-    """The arrays shown in some axes, the lowest first."""
+    """The arrays shown in the given axes, bottom layer first."""
     return [np.asarray(image.get_array()) for image in axes.get_images()]
 
 
@@ -30,7 +30,7 @@ def scaled(heat):
     return (heat - heat.min()) / (heat.max() - heat.min())
 
 
-def test_overlays_stand_in_their_row_and_column():
+def test_overlays_are_in_their_row_and_column():
     maps = {"one": MAPS, "two": MAPS[::-1]}
     figure = overlay_figure(IMAGES, maps, ["a", "b"], ["blue", "red"])
     *panels, bar = figure.axes
@@ -48,15 +48,15 @@ def test_overlays_stand_in_their_row_and_column():
     assert [tick.get_text() for tick in bar.get_yticklabels()] == ["min", "max"]
 
 
-def test_a_map_without_contrast_is_dark_and_no_error():
+def test_a_map_without_contrast_is_dark_and_not_an_error():
     figure = rollout_figure(IMAGES[0], np.ones((1, 2, 3)))
     assert images(figure.axes[1])[-1].max() == 0.0
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 3])
-def test_heads_show_the_querys_row(prefix):
+def test_heads_show_the_row_of_the_query(prefix):
     T = 6 + prefix
-    maps = np.abs(draw(1, 2, 3, T, T))  # asymmetric: a column would be seen
+    maps = np.abs(draw(1, 2, 3, T, T))  # asymmetric, so using a column would be noticed
     figure = heads_figure(maps, (2, 3), query=4, num_prefix=prefix)
     *panels, bar = figure.axes
     assert [tick.get_text() for tick in bar.get_yticklabels()] == ["0", "max"]
@@ -70,13 +70,13 @@ def test_heads_show_the_querys_row(prefix):
         assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (column, row)
 
 
-def test_the_class_token_has_no_place_to_mark():
+def test_the_class_token_has_no_position_to_mark():
     figure = heads_figure(np.abs(draw(1, 1, 1, 7, 7)), (2, 3), query=0, num_prefix=1)
     assert not figure.axes[0].get_lines()
     assert "class token" in figure.get_suptitle()
 
 
-def test_distances_stand_over_their_layer():
+def test_distances_are_plotted_by_layer():
     distances = np.array([[1.0, 2.0], [3.0, 5.0], [6.0, 8.0]])
     (axes,) = distance_figure(distances, chance=7.0).axes
     chance, dots, mean = axes.get_lines()
@@ -87,7 +87,7 @@ def test_distances_stand_over_their_layer():
     np.testing.assert_array_equal(mean.get_ydata(), [1.5, 4.0, 7.0])
 
 
-def test_positions_and_similarities_are_on_one_scale():
+def test_positions_and_similarities_share_a_scale():
     similarity = np.clip(draw(3, 2, 3, 2, 3), -1, 1)
     axes = position_figure(similarity).axes[0]
     assert axes.get_images()[0].get_clim() == (-1, 1)
@@ -104,7 +104,7 @@ def test_positions_and_similarities_are_on_one_scale():
         np.testing.assert_array_equal(images(axes[layer])[0], tokens[layer])
 
 
-def test_filters_are_scaled_about_grey():
+def test_filters_are_scaled_around_gray():
     components = draw(5, 9, 3, 4, 4)
     axes = filters_figure(Filters(components, np.full(9, 0.05))).axes
     shown = images(axes[8])[0]
@@ -113,7 +113,7 @@ def test_filters_are_scaled_about_grey():
     assert axes[0].get_title() == "5.0 %"
 
 
-def test_the_gallery_says_what_is_right_and_what_is_not():
+def test_the_gallery_marks_right_and_wrong_predictions():
     probs = np.array([[0.9, 0.1], [0.7, 0.3]])
     figure = gallery_figure(IMAGES, probs, ["cat", "dog"], labels=[0, 1])
     first, second = figure.axes
@@ -124,7 +124,7 @@ def test_the_gallery_says_what_is_right_and_what_is_not():
     assert unknown.get_title() == "cat 70 %"
 
 
-def test_one_channel_is_drawn_grey():
+def test_one_channel_is_drawn_in_gray():
     grey = IMAGES[:, :1]
     assert images(gallery_figure(grey, np.ones((2, 1)), ["a"]).axes[0])[0].shape == (8, 12)
     components = draw(5, 2, 1, 4, 4)
@@ -132,7 +132,7 @@ def test_one_channel_is_drawn_grey():
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_figures_are_saved_into_folders_that_are_made(tmp_path, suffix):
+def test_figures_are_saved_in_new_folders(tmp_path, suffix):
     path = tmp_path / "new" / f"gallery.{suffix}"
     save_figure(gallery_figure(IMAGES, np.ones((2, 1)), ["a"]), path)
     start = path.read_bytes()[:100]

@@ -1,4 +1,4 @@
-"""The page as a file: what it holds, how large it is, what is refused."""
+"""The page as a file: its contents, its size, and what is refused."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def images(count=1, channels=3):
     return np.random.default_rng(0).standard_normal((count, channels, 8, 8), np.float32)
 
 
-def test_a_byte_keeps_every_weight_to_four_thousandths():
+def test_a_byte_represents_every_weight_to_within_0_004():
     weights = np.linspace(0, 1, 100_001)
     back = (companded(weights) / 255.0) ** 2
     assert np.abs(back - weights).max() < 0.004
@@ -30,7 +30,7 @@ def test_a_byte_keeps_every_weight_to_four_thousandths():
     assert np.abs(back - weights)[small].max() < 0.00015, "small weights are kept far better"
 
 
-def test_bytes_keep_the_cosines_of_features_also_beside_outliers():
+def test_bytes_preserve_cosines_of_features_even_with_outliers():
     rng = np.random.default_rng(0)
     features = rng.standard_normal((50, 384))
     features[:, 7] = 15.0  # as published models have
@@ -42,9 +42,10 @@ def test_bytes_keep_the_cosines_of_features_also_beside_outliers():
     assert not directions(np.zeros((1, 4))).any()
 
 
-def test_the_page_names_no_host():
+def test_the_page_refers_to_no_host():
     page = explore(model(), images()).html
-    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")  # a name, not an address
+    # a namespace, not an address that is loaded
+    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https:" not in page
     assert "default-src 'none'" in page
 
@@ -56,7 +57,7 @@ def test_the_same_images_give_the_same_page(tmp_path):
     assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == first.html
 
 
-def test_bytes_and_floats_of_one_image_are_the_same_page():
+def test_bytes_and_floats_of_an_image_give_the_same_page():
     pixels = np.arange(192, dtype=np.uint8).reshape(1, 3, 8, 8)
     pixels.flat[-1] = 255
     from_bytes = explore(model(), pixels, statistics=Statistics((0.0,) * 3, (1.0,) * 3))
@@ -64,18 +65,18 @@ def test_bytes_and_floats_of_one_image_are_the_same_page():
     assert from_bytes.html == from_floats.html
 
 
-def test_numbers_that_are_not_finite_are_told():
+def test_non_finite_numbers_are_refused():
     one = model()
     one.head.bias.data[0] = np.nan
     with pytest.raises(UserError, match="image 1: the model's outputs are not finite"):
         explore(one, images())
 
 
-def test_one_channel_is_shown_grey():
+def test_one_channel_is_shown_in_gray():
     assert explore(model(in_channels=1), images(channels=1)).html
 
 
-def test_what_cannot_be_shown_says_why():
+def test_models_that_cannot_be_shown_are_refused_with_the_reason():
     one = model()
     with pytest.raises(UserError, match="statistics="):
         explore(one, np.zeros((1, 3, 8, 8), np.uint8))
@@ -91,7 +92,7 @@ def test_what_cannot_be_shown_says_why():
             explore(one, images(), layers=layers)
 
 
-def test_large_pages_are_told_and_larger_ones_refused(monkeypatch):
+def test_large_pages_cause_a_warning_and_larger_ones_are_refused(monkeypatch):
     one = model()
     size = len(explore(one, images()).html)
     assert explore(one, images()).too_large is None
@@ -110,8 +111,8 @@ def test_a_page_that_is_far_too_large_is_refused_before_it_is_computed(monkeypat
         explore(one, images(20))
 
 
-def test_the_size_is_the_one_promised():
-    """65 tokens, 6 layers of 8 heads: about 0.3 MB an image."""
+def test_the_size_is_as_documented():
+    """65 tokens, 6 layers of 8 heads: about 0.3 MB per image."""
     one = model(image_size=32, depth=6, num_heads=8)
     sample_images = np.zeros((3, 3, 32, 32), np.float32)
     sizes = [len(explore(one, sample_images[:n]).html) for n in (1, 3)]

@@ -1,4 +1,4 @@
-"""The explorer in a real browser: its numbers, its keyboard, its manners."""
+"""The explorer in a real browser: its numbers, its keyboard control, its robustness."""
 
 import json
 import re
@@ -15,11 +15,11 @@ from minivit.viz.features import likeness
 
 EVIL = '</script><img src=x onerror="window.evil=1">'
 SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2}
-STEP = 0.004  # what a byte a weight keeps
+STEP = 0.004  # the precision of one byte per weight
 
 
 def model(**changes):
-    """Heads that choose: without larger weights, each would look everywhere alike."""
+    """A model with selective heads: without larger weights, attention would be nearly uniform."""
     one = tiny.lively(ViT(ViTConfig(**SIZES, **changes)))
     for block in one.blocks:
         block.attn.qkv.weight.data[...] *= 6.0
@@ -40,7 +40,7 @@ def weights_on_the_page(page, image, layer, name):
     return np.array(numbers).reshape(side, side)
 
 
-def test_a_model_without_a_head_says_nothing(open_page):
+def test_a_model_without_a_head_shows_no_prediction(open_page):
     for changes, shown in (({}, True), ({"num_classes": 0}, False)):
         one = tiny.lively(ViT(ViTConfig(**SIZES | changes)))
         page = open_page(explore(one, sample_images(), labels=[0, 1]))
@@ -49,7 +49,7 @@ def test_a_model_without_a_head_says_nothing(open_page):
 
 
 @pytest.mark.parametrize("prefix", [{}, {"pool": "mean"}, {"distilled": True, "num_registers": 2}])
-def test_every_number_is_numpys(open_page, prefix):
+def test_every_number_agrees_with_numpy(open_page, prefix):
     one, images = model(**prefix), sample_images()
     page, maps = open_page(explore(one, images)), look(one, images).maps
     rolled = rollout(maps)
@@ -69,7 +69,7 @@ def test_every_number_is_numpys(open_page, prefix):
 
 
 def read_out(page):
-    """The weight, rank and place that the page tells."""
+    """The weight, rank and position that the page displays."""
     text = page.text_content("#readout")
     weight = float(re.search(r"weight ([\d.e-]+)", text)[1])
     rank, of = map(int, re.search(r"rank (\d+) of (\d+)", text).groups())
@@ -78,7 +78,8 @@ def read_out(page):
 
 @pytest.mark.parametrize("direction", ["to", "by"])
 def test_every_patch_and_head_is_read_out_by_keyboard_alone(open_page, direction):
-    """Tab to the grid, arrows to a patch, Enter, arrows to another: NumPy's number is said."""
+    """Tab to the grid, arrow keys to a patch, Enter, arrow keys to another: the page displays
+    NumPy's number."""
     one, images = model(), sample_images(1)
     page, maps = open_page(explore(one, images)), look(one, images).maps[:, 0]
     if direction == "by":
@@ -95,14 +96,14 @@ def test_every_patch_and_head_is_read_out_by_keyboard_alone(open_page, direction
             for target, place in enumerate(places, 1):
                 walk(page, *place)
                 if target == query:
-                    continue  # on the query itself, the strongest is told
+                    continue  # on the query itself, the strongest patch is displayed
                 weight, rank, of, text = read_out(page)
                 asks, asked = (query, target) if direction == "to" else (target, query)
                 assert weight == pytest.approx(maps[layer, head, asks, asked], abs=STEP), text
                 line = maps[layer, head, query]
                 if direction == "by":
                     line = maps[layer, head, :, query]
-                line = companded(line)  # what is alike on the page shares a rank
+                line = companded(line)  # weights that are equal on the page share a rank
                 assert rank == 1 + (line > line[target]).sum()
                 assert of == 7
                 assert f"row {place[0] + 1}, column {place[1] + 1}" in text
@@ -154,7 +155,7 @@ def test_tab_reaches_everything(open_page):
     assert outline == "solid"
 
 
-def test_the_mouse_points_locks_and_unlocks(open_page):
+def test_the_mouse_selects_locks_and_unlocks_a_patch(open_page):
     one, images = model(), sample_images(1)
     page, maps = open_page(explore(one, images)), look(one, images).maps[1, 0].mean(0)
     box = page.locator("#stage").bounding_box()
@@ -169,7 +170,7 @@ def test_the_mouse_points_locks_and_unlocks(open_page):
     page.mouse.move(*at(0, 1))
     weight, _, _, text = read_out(page)
     assert "Row 2, column 3 (locked)." in text
-    assert weight == pytest.approx(maps[6, 2], abs=STEP)  # row = who asks
+    assert weight == pytest.approx(maps[6, 2], abs=STEP)  # row = query
     page.mouse.click(*at(1, 2))
     page.mouse.move(*at(0, 0))
     assert "Row 1, column 1." in page.text_content("#readout")
@@ -177,7 +178,7 @@ def test_the_mouse_points_locks_and_unlocks(open_page):
     assert "The class token (locked)." in page.text_content("#readout")
 
 
-def test_tokens_before_the_patches_can_be_asked(open_page):
+def test_prefix_tokens_can_be_queries(open_page):
     one, images = model(distilled=True, num_registers=2), sample_images(1)
     page, maps = open_page(explore(one, images)), look(one, images).maps[1, 0].mean(0)
     names = ["the class token", "the distillation token", "register 1", "register 2"]
@@ -196,23 +197,23 @@ def test_tokens_before_the_patches_can_be_asked(open_page):
         )
     page.click("#lock")
     page.focus("#stage")
-    for name in [*names, names[0]]:  # C asks one after the other, and begins again
+    for name in [*names, names[0]]:  # C selects them in turn and wraps around
         page.keyboard.press("c")
         assert f"{name[1:]} (locked)" in page.text_content("#readout")
     walk(page, 1, 2)
     assert read_out(page)[0] == pytest.approx(maps[0, 4 + 5], abs=STEP)
 
 
-def test_registers_alone_are_no_class_token(open_page):
+def test_registers_alone_are_not_a_class_token(open_page):
     page = open_page(explore(model(pool="mean", num_registers=2), sample_images(1)))
-    assert "Row 2, column 2." in page.text_content("#readout")  # the middle
+    assert "Row 2, column 2." in page.text_content("#readout")  # the center
     assert page.locator("#class-token").count() == 0
     page.click("#register-2")
     assert "Register 2 (locked)." in page.text_content("#readout")
 
 
-def test_the_stage_shows_the_map_where_the_patch_is(open_page):
-    """The patch with the largest weight is clear, the others are paler the less they have."""
+def test_the_large_image_shows_the_map_in_the_right_place(open_page):
+    """The patch with the largest weight is clear; the others are paler the smaller their weight."""
     one, images = model(), sample_images(1)
     page, maps = open_page(explore(one, images)), look(one, images).maps[:, 0]
     page.evaluate("set({layer: 0, map: 1, query: 3, locked: true})")
@@ -233,14 +234,14 @@ def test_the_stage_shows_the_map_where_the_patch_is(open_page):
 
 
 def features_of(one, images):
-    """(N, rows, columns, C): of the patches alone."""
+    """Features of the patches only: (N, rows, columns, C)."""
     tokens = look(one, images).tokens[-1]
     rows, columns = one.config.grid
     return tokens[:, -rows * columns :].reshape(len(images), rows, columns, -1)
 
 
 @pytest.mark.parametrize("prefix", [{}, {"pool": "mean"}, {"num_registers": 2}])
-def test_likeness_on_the_page_is_numpys(open_page, prefix):
+def test_similarity_on_the_page_agrees_with_numpy(open_page, prefix):
     one, images = model(**prefix), sample_images(3)
     page, features = open_page(explore(one, images)), features_of(one, images)
     first = one.config.num_prefix
@@ -253,7 +254,7 @@ def test_likeness_on_the_page_is_numpys(open_page, prefix):
     assert np.ptp(expected) > 0.5
 
 
-def test_a_patch_clicked_in_one_image_shows_its_like_in_all(open_page):
+def test_a_patch_clicked_in_one_image_shows_similar_patches_in_all(open_page):
     one, images = model(), sample_images(3)
     page, features = open_page(explore(one, images)), features_of(one, images)
     page.check("input[value=like]")
@@ -268,7 +269,7 @@ def test_a_patch_clicked_in_one_image_shows_its_like_in_all(open_page):
     found = np.array(alphas).reshape(3, 6, 4)[..., 3]
     np.testing.assert_allclose(found, 255 * 0.75 * (1 - np.clip(expected, 0, 1)), atol=3)
 
-    page.click("#images button >> nth=1")  # the question stays that of image 1
+    page.click("#images button >> nth=1")  # the query stays in image 1
     text = page.text_content("#readout")
     assert text.startswith("Row 1, column 3 of image 1 (locked).")
     said = r"Most similar here: row (\d), column (\d), cosine similarity (-?[\d.]+)\."
@@ -277,7 +278,7 @@ def test_a_patch_clicked_in_one_image_shows_its_like_in_all(open_page):
     assert float(cosine) == pytest.approx(expected[1].max(), abs=0.015)
     said = r"in another image: row (\d), column (\d) of image (\d), cosine similarity (-?[\d.]+)\."
     *place, cosine = re.search(said, text).groups()
-    expected[0, 2] = expected[1] = -1  # the patch itself, and those told already
+    expected[0, 2] = expected[1] = -1  # the patch itself, and those already listed
     index, patch = np.unravel_index(expected.argmax(), expected.shape)
     assert [int(one) - 1 for one in place] == [*divmod(patch, 3), index]
     assert float(cosine) == pytest.approx(expected.max(), abs=0.015)
@@ -290,7 +291,7 @@ def test_a_patch_clicked_in_one_image_shows_its_like_in_all(open_page):
     assert not page.is_visible("#images .heat >> nth=0")
 
 
-def test_a_link_brings_the_view_back(open_page):
+def test_a_link_restores_the_view(open_page):
     page = open_page(explore(model(), sample_images()))
     page.evaluate(
         "set({image: 1, layer: 0, map: 1, query: 4, target: 2, locked: true, show: 'by'})"
@@ -309,7 +310,7 @@ def test_a_link_brings_the_view_back(open_page):
     assert "Layer 2" in open_page(explore(model(), sample_images()), wild).text_content("#readout")
 
 
-def test_a_hostile_name_stays_text(open_page):
+def test_a_malicious_name_stays_text(open_page):
     explorer = explore(
         model(),
         sample_images(1),
@@ -330,7 +331,7 @@ def test_a_hostile_name_stays_text(open_page):
 
 
 def test_nothing_can_be_loaded(open_page):
-    """The policy in the page forbids it, whatever a script might try."""
+    """The page's content security policy forbids it, whatever a script tries."""
     page = open_page(explore(model(), sample_images(1)))
     answer = page.evaluate("fetch('https://example.com/').then(() => 'loaded', () => 'refused')")
     assert answer == "refused"
@@ -339,7 +340,7 @@ def test_nothing_can_be_loaded(open_page):
     assert [url for url in page.asked if "example" in url] == []
 
 
-def test_answers_are_the_models(open_page):
+def test_predictions_are_those_of_the_model(open_page):
     one, images = model(), sample_images()
     page = open_page(explore(one, images, labels=[0, 2], class_names=["cat", "dog", "owl"]))
     logits = one(images)
@@ -369,7 +370,7 @@ def test_a_png_is_saved(open_page, tmp_path):
         assert len(image.convert("RGB").getcolors(1 << 20)) > 20
 
 
-def test_a_wrong_answer_is_marked_everywhere(open_page, tmp_path):
+def test_a_wrong_prediction_is_marked_everywhere(open_page, tmp_path):
     one, images = model(), sample_images(3)
     right = one(images).argmax(-1)
     labels = [int(right[0]), (int(right[1]) + 1) % 3, None]
@@ -384,7 +385,7 @@ def test_a_wrong_answer_is_marked_everywhere(open_page, tmp_path):
         assert (page.locator("#answers .said.wrong").count() == 1) == cross
 
 
-def test_the_strip_fades_where_it_goes_on(open_page):
+def test_the_strip_fades_where_it_continues(open_page):
     page = open_page(explore(model(), sample_images(12)), viewport={"width": 360, "height": 700})
     fades = "$('images').classList.contains('more')"
     assert page.evaluate(fades)
@@ -399,7 +400,8 @@ def test_the_strip_fades_where_it_goes_on(open_page):
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 800), (1920, 1080)])
 def test_image_and_maps_are_large_enough(open_page, width, height):
-    """For three rows of as many patches: the page's own is of two rows and three columns."""
+    """For a grid of three rows and three columns, unlike the default page's two rows and three
+    columns."""
     one = tiny.lively(ViT(ViTConfig(**SIZES | {"image_size": 12})))
     images = np.random.default_rng(0).standard_normal((3, 3, 12, 12), np.float32)
     size = {"width": width, "height": height}
@@ -412,7 +414,7 @@ def test_image_and_maps_are_large_enough(open_page, width, height):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_narrow_and_dark(open_page, scheme, width):
+def test_the_page_works_on_narrow_and_dark_screens(open_page, scheme, width):
     size = {"width": width, "height": 800}
     page = open_page(explore(model(), sample_images(3)), viewport=size, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -435,7 +437,7 @@ def test_motion_is_reduced_on_request(open_page):
     assert set(page.evaluate(durations)) == {"0s"}
 
 
-def test_some_layers_only_means_no_rollout(open_page):
+def test_with_only_some_layers_there_is_no_rollout(open_page):
     one, images = model(), sample_images(1)
     page = open_page(explore(one, images, layers=[1]))
     assert page.evaluate("MAPS.includes('rollout')") is False
@@ -456,8 +458,8 @@ def test_a_frame_in_a_notebook_works(browser, tmp_path):
     page.close()
 
 
-def test_the_data_is_what_python_wrote(open_page):
-    """The script reads exactly the JSON that the page holds."""
+def test_the_page_reads_the_data_that_python_wrote(open_page):
+    """The script reads exactly the JSON that the page contains."""
     explorer = explore(model(), sample_images(1), title="é ✓ \u2028 <b>")
     page = open_page(explorer)
     content = json.loads(page.evaluate("JSON.stringify(data)"))

@@ -1,4 +1,4 @@
-"""Colors and likeness of patch features: known answers on features made by hand."""
+"""Colors and similarity of patch features: known answers on handmade features."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def scene(seed=0, size=8):
     """Features of two images: a background, and an object of two parts somewhere inside."""
     rng = np.random.default_rng(seed)
     parts = rng.standard_normal((3, 16))
-    parts[1:] += 4 * rng.standard_normal(16)  # what makes an object one
+    parts[1:] += 4 * rng.standard_normal(16)  # what the parts of the object have in common
     kinds = np.zeros((2, size, size), int)
     kinds[0, 2:5, 2:4], kinds[0, 2:5, 4:6] = 1, 2
     kinds[1, 3:6, 1:4], kinds[1, 3:6, 4:7] = 2, 1
@@ -25,7 +25,7 @@ def scene(seed=0, size=8):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_object_is_told_from_the_background_and_its_parts_keep_their_color(seed):
+def test_the_object_is_separated_from_the_background_and_its_parts_keep_their_color(seed):
     features, kinds = scene(seed)
     found = patch_components(features)
     np.testing.assert_array_equal(found.foreground, kinds > 0)
@@ -50,10 +50,10 @@ def test_projection_is_onto_the_principal_components():
     expected = (rows - rows.mean(0)) @ vectors[:, ::-1][:, :3]
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-9)
     np.testing.assert_allclose(found.var(0, ddof=1), values[::-1][:3])
-    assert project(rows[:2], 3)[:, 2] == pytest.approx(0)  # two points have one direction
+    assert project(rows[:2], 3)[:, 2] == pytest.approx(0)  # two points have a single direction
 
 
-def test_a_patch_finds_its_like():
+def test_a_patch_finds_similar_patches():
     features, kinds = scene()
     found = likeness(features, 0, (3, 2))
     assert found[0, 3, 2] == pytest.approx(1)

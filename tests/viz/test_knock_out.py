@@ -1,4 +1,4 @@
-"""What each head is worth, against a model whose head is taken out by hand."""
+"""The effect of each head, against a model in which the head is removed by hand."""
 
 import numpy as np
 import pytest

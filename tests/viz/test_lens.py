@@ -1,4 +1,4 @@
-"""The logit lens against a norm and a head written out here; and that the figure shows it."""
+"""The logit lens, against a norm and a head written out here, and its figure."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def softmax(logits):
 
 
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
-def test_the_last_stage_is_what_the_model_says(changes):
+def test_the_last_stage_is_the_models_prediction(changes):
     model, images = made(**changes)
     found = logit_lens(model, images)
     L, K = model.config.depth, model.config.num_classes
@@ -47,7 +47,7 @@ def test_the_last_stage_is_what_the_model_says(changes):
 
 
 @pytest.mark.parametrize("num_registers", [0, 2])
-def test_a_patch_is_read_as_the_class_token_is(num_registers):
+def test_a_patch_is_read_like_the_class_token(num_registers):
     model, images = made(num_registers=num_registers)
     found = logit_lens(model, images)
     p = {name: parameter.data for name, parameter in model.named_parameters()}

@@ -1,4 +1,4 @@
-"""The live page as a file: what it holds, how large it is, what is refused."""
+"""The live page as a file: its contents, its size, and what is refused."""
 
 import dataclasses
 
@@ -67,19 +67,19 @@ ANY = {
 """Fields of which it runs every value."""
 
 
-def test_every_field_of_a_model_is_decided_about():
+def test_every_field_of_a_model_is_supported_or_refused():
     assert set(UNKNOWN) | ANY == {field.name for field in dataclasses.fields(ViTConfig)}
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_a_part_that_the_page_does_not_know_is_refused_by_its_field(name):
+def test_an_unsupported_part_is_refused_by_its_field(name):
     one = ViT(ViTConfig(**{**SIZES, name: UNKNOWN[name]}), seed=None)
     with pytest.raises(UserError, match=f"^{name} is ") as told:
         require_known(one)
     assert "\n" not in str(told.value)
 
 
-def test_layers_of_ones_own_and_a_resnet_are_refused():
+def test_custom_layers_and_a_resnet_are_refused():
     class Rows(Identity):
         pass
 
@@ -117,9 +117,10 @@ def test_a_page_that_is_too_large_is_refused_with_the_reason(monkeypatch):
         made()
 
 
-def test_the_page_names_no_host_and_is_the_same_again():
+def test_the_page_refers_to_no_host_and_is_reproducible():
     page = made().html
-    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")  # a name, not an address
+    # a namespace, not an address that is loaded
+    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https:" not in page
     assert "default-src 'none'" in page
     assert made().html == page

@@ -1,4 +1,4 @@
-"""What else is done to an image and the model on the live page; and what is no image."""
+"""Other changes to the image and the model on the live page, and files that are not images."""
 
 import base64
 import io
@@ -53,12 +53,12 @@ def test_two_patches_are_swapped_by_a_drag_and_by_two_clicks(show):
     same(numbers(page).logits, says(one, images))
 
 
-def test_a_patch_is_moved_from_the_keyboard(show):
+def test_a_patch_is_moved_with_the_keyboard(show):
     one, images = model(), sample_images()[:1]
     page = show(made(one))
     page.check("input[value=move]")
     page.focus("#stage")
-    for key in ("Enter", "ArrowUp", "Enter"):  # from the middle, row 2, column 2
+    for key in ("Enter", "ArrowUp", "Enter"):  # from the center, row 2, column 2
         page.keyboard.press(key)
     moved = images.copy()
     patch(moved, 0, 1)[...] = patch(images, 1, 1)
@@ -77,7 +77,7 @@ def test_a_patch_is_blurred(show):
     assert page.text_content("#changes") == "Changed: 1 patch blurred."
 
 
-def test_paint_on_moved_patches_is_where_it_is_seen(show):
+def test_paint_on_moved_patches_appears_where_it_was_drawn(show):
     page = show(made())
     page.evaluate("change({order: [5, 1, 2, 3, 4, 0]})")
     page.check("input[value=paint]")
@@ -105,7 +105,7 @@ def test_the_class_token_is_forced_by_clicks(show, monkeypatch):
     assert page.locator("#marks .forced").count() == 1
 
 
-def test_without_a_class_token_none_is_forced(show):
+def test_without_a_class_token_forcing_is_not_offered(show):
     page = show(made(model(pool="mean")))
     assert not page.is_visible("#force")
 
@@ -139,7 +139,7 @@ def test_an_image_is_dropped_and_pasted(show, event):
     same(numbers(page).logits, says(one, images))
 
 
-def test_a_paste_without_an_image_is_told(show):
+def test_a_paste_without_an_image_is_reported(show):
     page = show(made())
     page.evaluate(
         "window.dispatchEvent(new ClipboardEvent('paste', {clipboardData: new DataTransfer()}))"
@@ -147,11 +147,11 @@ def test_a_paste_without_an_image_is_told(show):
     assert page.text_content("#message") == "There is no image on the clipboard."
 
 
-def test_grey_and_transparent_images(show):
+def test_grayscale_and_transparent_images(show):
     one = model()
     page = show(made(one))
     half = np.zeros((8, 12, 4), np.uint8)
-    half[:, :6, 3] = 255  # black, and nothing
+    half[:, :6, 3] = 255  # black, and fully transparent
     give(page, "drop", as_png(Image.fromarray(half)))
     page.locator("#images button").nth(2).wait_for()
     seen = np.where(half[None, ..., 3] > 0, 0, 255)[:, None].repeat(3, 1).astype(np.uint8)
@@ -176,7 +176,7 @@ def test_an_image_of_100_megapixels(show):
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
-def test_the_camera_gives_images_until_it_is_stopped(browser, tmp_path):
+def test_the_camera_provides_images_until_it_is_stopped(browser, tmp_path):
     from browser import FLAGS, chromium
 
     made().save(tmp_path / "page.html")
@@ -196,7 +196,7 @@ def test_the_camera_gives_images_until_it_is_stopped(browser, tmp_path):
         assert page.text_content("#changes") == "Nothing is changed."
 
 
-def test_without_a_camera_it_says_so(show):
+def test_without_a_camera_the_page_says_so(show):
     page = show(made())
     page.click("#camera")
     page.wait_for_selector("#message:not(:empty)")

@@ -1,4 +1,5 @@
-"""What the live page shows inside the model: steps, logit lens, the effect of heads, what moved."""
+"""What the live page shows inside the model: steps, logit lens, head effects, and changes in
+attention."""
 
 import re
 
@@ -14,7 +15,7 @@ COUNTED = SETTLED.replace("isIdle()", "!effects.left.length && isIdle()")
 
 
 def steps(page):
-    """{name: array}, of the steps that the page has."""
+    """{name: array} of the steps in the page."""
     found = page.evaluate("shown.steps.map(({name, shape, data}) => [name, shape, [...data]])")
     return {name: np.array(data).reshape(shape) for name, shape, data in found}
 
@@ -53,8 +54,8 @@ def evaluated(words):
 
 
 @pytest.mark.parametrize("changes", [{}, {"pos_embed": "relative", "representation_size": 6}])
-def test_every_equation_gives_its_number(show, changes):
-    """What is said of the number under the cursor is computed again from its words."""
+def test_every_equation_gives_the_displayed_number(show, changes):
+    """The explanation of the number under the cursor is evaluated again from its text."""
     page = show(made(model(**changes)))
     page.click("#tab-steps")
     settle(page)
@@ -65,7 +66,7 @@ def test_every_equation_gives_its_number(show, changes):
         said = page.text_content("#step-words").split(": ", 1)[1]
         value, words = said.split(" = ", 1)
         if not re.search("[()+·/]", words):
-            continue  # one that is only moved
+            continue  # a number that is only moved
         checked.add(re.sub(r"blocks\.\d", "blocks", name))
         assert evaluated(words) == pytest.approx(number(value), abs=0.03, rel=0.02), (
             f"{name}: {said}"
@@ -117,7 +118,7 @@ def test_the_logit_lens_is_the_head_between_the_layers(show, changes):
     for layer, name in enumerate([first, "blocks.0", "blocks.1", "blocks.2"]):
         x = traced[name].array
         same(pooled[layer], softmax_forward(one._classify(x)[0])[0][0])
-        for t in range(T):  # a token alone: as if it were all that there is
+        for t in range(T):  # a single token, as if there were no others
             alone = np.repeat(x[:, t : t + 1], T, axis=1)
             same(tokens[layer, t], softmax_forward(one._classify(alone)[0])[0][0])
     ours = logit_lens(one, image)

@@ -7,9 +7,9 @@ from measure_live import SETTLED, classes_in_javascript, measure
 from minivit.models import ViT, ViTConfig
 
 
-def test_the_model_runs_where_no_key_waits_for_it(browser):
-    """In the worker alone: the page's own thread has no maths. How fast it answers is measured, not
-    tested: a busy machine delays everything."""
+def test_the_model_runs_in_a_worker(browser):
+    """Only in the worker: the page's main thread does no computation. Its response time is
+    measured, not tested, because a busy machine delays everything."""
     here = f"() => {SETTLED}.then(() => [typeof forward, typeof linear, typeof isIdle])"
     _, found, answers = measure(browser, "Nano/4", here, keys=2)
     assert found.tolist() == ["undefined", "undefined", "function"]
@@ -25,7 +25,7 @@ def test_float16_finds_the_same_classes():
     assert (classes_in_javascript(model, images) == expected).mean() >= 0.99
 
 
-def test_the_sizes_of_pages(browser):
+def test_page_sizes_are_measured(browser):
     size, times, _ = measure(
         browser, "Nano/4", f"() => {SETTLED}.then(() => [shown.milliseconds])", 1
     )

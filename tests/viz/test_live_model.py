@@ -1,7 +1,7 @@
-"""The model in JavaScript beside the model in Python: the same logits, the same attention maps.
+"""The model in JavaScript against the model in Python: the same logits and attention maps.
 
-Both have the weights that float16 keeps. What is changed in the page's model is changed in
-Python's by changing its weights.
+Both have weights that float16 represents exactly. A change to the page's model is reproduced in
+Python by changing its weights.
 """
 
 import numpy as np
@@ -42,9 +42,9 @@ PARTS = {
 
 
 def halved(config: ViTConfig) -> ViT:
-    """Heads that choose, and weights that float16 holds."""
+    """A model with selective heads, and weights that float16 represents exactly."""
     model = tiny.lively(ViT(config))
-    if config.dim < 20:  # sums of few numbers are small
+    if config.dim < 20:  # sums of only a few numbers are small
         model.flat.data[...] *= 3.0
     model.flat.data[...] = model.flat.data.astype(np.float16)
     return model
@@ -76,13 +76,13 @@ def in_javascript(model, image, change=None):
 
 
 def assert_same(found, expected):
-    """To CLOSE of the largest number."""
+    """Equal up to CLOSE times the largest number."""
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= CLOSE * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("changes", PARTS.values(), ids=PARTS)
-def test_logits_and_maps_are_pythons(changes):
+def test_logits_and_maps_agree_with_python(changes):
     model, image = made(**changes)
     seen = look(model, image)
     logits, maps = in_javascript(model, image)
@@ -101,7 +101,7 @@ def test_chromium_gives_the_same_numbers_as_node():
     assert_same(np.array(in_chromium(function, argument), np.float32), model(image)[0])
 
 
-def test_every_float16_is_read_right():
+def test_every_float16_is_read_correctly():
     bits = np.arange(1 << 16, dtype=np.uint16)
     numbers = bits.view(np.float16).astype(np.float64)
     finite = np.isfinite(numbers)
@@ -124,13 +124,13 @@ def test_pixels_are_normalized_as_in_python():
     assert_same(np.array(found, np.float32), statistics.normalize(pixels).ravel())
 
 
-# ---- What is changed ---------------------------------------------------------------------------
+# ---- Changes to the model ----------------------------------------------------------------------
 
 KINDS = {"learned": {}, "relative": {"pos_embed": "relative"}, "sincos": {"pos_embed": "sincos2d"}}
 
 
 def queries(model, layer):
-    """The queries' part of a layer's weights and biases, views."""
+    """Views of the query part of a layer's weights and biases."""
     qkv = model.blocks[layer].attn.qkv
     C = model.config.dim
     return qkv.weight.data[:, :C], qkv.bias.data[:C]
@@ -138,7 +138,7 @@ def queries(model, layer):
 
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 class TestChanges:
-    def test_a_head_off_is_one_whose_values_are_not_taken(self, changes):
+    def test_a_head_turned_off_adds_nothing(self, changes):
         model, image = made(**changes)
         before = look(model, image)
         logits, maps = in_javascript(model, image, {"heads": ["0,1"]})
@@ -162,7 +162,7 @@ class TestChanges:
         assert_same(maps[1], after.maps[1, 0])
         assert not maps[0].any()
 
-    def test_uniform_attention_is_that_of_queries_that_ask_nothing(self, changes):
+    def test_uniform_attention_equals_attention_with_zero_queries(self, changes):
         model, image = made(**changes)
         logits, maps = in_javascript(model, image, {"uniform": [1]})
         for part in queries(model, 1):

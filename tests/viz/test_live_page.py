@@ -1,4 +1,5 @@
-"""The live page in a real browser: its numbers, its changes, its keyboard, its manners."""
+"""The live page in a real browser: its numbers, its changes, its keyboard control, its
+robustness."""
 
 import re
 
@@ -14,7 +15,7 @@ EVIL = '</script><img src=x onerror="window.evil=1">'
 
 
 @pytest.mark.parametrize("changes", [{}, {"pool": "mean"}, {"pos_embed": "relative"}])
-def test_the_prediction_and_the_maps_are_pythons(show, changes):
+def test_the_prediction_and_the_maps_agree_with_python(show, changes):
     one, images = model(**changes), sample_images()
     page = show(made(one, images, labels=[0, 1]))
     seen = look(one, STATISTICS.normalize(images))
@@ -29,7 +30,7 @@ def test_the_prediction_and_the_maps_are_pythons(show, changes):
         assert ("wrong" in page.text_content("#truth")) == (best != i)
 
 
-def test_grey_images(show):
+def test_grayscale_images(show):
     one, images = model(in_channels=1), sample_images(channels=1)
     statistics = Statistics((0.4,), (0.2,))
     page = show(made(one, images, statistics=statistics))
@@ -48,7 +49,7 @@ def patch_box(page, row, column):
 
 
 def covered(images, *patches):
-    """The pixels with these patches in the mean color."""
+    """The pixels with these patches set to the mean color."""
     images = images.copy()
     mean = np.rint(255 * np.array(STATISTICS.mean)).astype(np.uint8)[:, None, None]
     for row, column in patches:
@@ -91,7 +92,7 @@ def test_all_patches_covered_change_the_prediction(show):
         assert expected in shares
 
 
-def test_a_head_off_changes_the_maps_after_its_layer_only(show):
+def test_a_head_turned_off_changes_only_the_maps_after_its_layer(show):
     page = show(made())
     before = numbers(page)
     page.click("#maps button[aria-label='layer 2, head 1']")
@@ -107,7 +108,7 @@ def test_a_head_off_changes_the_maps_after_its_layer_only(show):
 BUTTONS = ["#head-only", "#uniform", "#skip", "#shuffle", "#cover-all"]
 
 
-def test_every_change_is_undone_to_the_exact_numbers(show):
+def test_every_change_is_undone_exactly(show):
     page = show(made())
     page.click("#maps button[aria-label='layer 1, head 2']")
     steps = [numbers(page)]
@@ -155,7 +156,7 @@ def test_the_query_is_chosen_and_read_out(show):
     assert "The class token attends" in page.text_content("#readout")
 
 
-def test_the_keyboard_does_it_all(show):
+def test_everything_can_be_done_with_the_keyboard(show):
     one, images = model(), sample_images()
     page = show(made(one, images))
     page.check("input[name=tool][value=cover]")
@@ -174,7 +175,7 @@ def test_the_keyboard_does_it_all(show):
         assert word in page.text_content("#changes")
 
 
-def test_what_the_model_has_not_is_not_offered(show):
+def test_parts_that_the_model_lacks_are_not_offered(show):
     page = show(made(model(pool="mean", pos_embed="none")))
     assert not page.is_visible("#positions")
     assert not page.is_visible("#class-token")
@@ -184,7 +185,7 @@ def test_what_the_model_has_not_is_not_offered(show):
     assert page.is_visible("#class-token")
 
 
-def test_everything_has_a_name_and_is_reached_by_tab(show):
+def test_every_control_has_a_name_and_is_reached_by_tab(show):
     page = show(made())
     unnamed = page.evaluate(
         "[...document.querySelectorAll('button, input, select, progress')].filter((one) => "
@@ -201,7 +202,7 @@ def test_everything_has_a_name_and_is_reached_by_tab(show):
     assert buttons | {"tab-attention", "tour-open", "present"} <= reached
 
 
-def test_an_image_file_is_opened_as_python_reads_it(show, tmp_path):
+def test_an_image_file_is_read_as_in_python(show, tmp_path):
     one, image = model(), sample_images(1)
     Image.fromarray(image[0].transpose(1, 2, 0)).save(tmp_path / "own.png")
     page = show(made(one))
@@ -214,7 +215,7 @@ def test_an_image_file_is_opened_as_python_reads_it(show, tmp_path):
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
-def test_a_larger_image_is_fitted_as_in_its_training(show, tmp_path, resize):
+def test_a_larger_image_is_resized_as_in_training(show, tmp_path, resize):
     way = Preprocess((8, 12), 3, resize)
     large = Image.linear_gradient("L").resize((300, 120)).convert("RGB")
     large.save(tmp_path / "large.png")
@@ -227,7 +228,7 @@ def test_a_larger_image_is_fitted_as_in_its_training(show, tmp_path, resize):
     assert ((found == 0).all(2) == (expected == 0).all(2)).mean() > 0.8
 
 
-def test_a_dropped_file_that_is_no_image_is_told(show):
+def test_a_dropped_file_that_is_not_an_image_is_reported(show):
     page = show(made())
     page.evaluate("""() => {
         const files = new DataTransfer();
@@ -240,7 +241,7 @@ def test_a_dropped_file_that_is_no_image_is_told(show):
     assert page.locator("#images button").count() == 2
 
 
-def test_hostile_names_stay_text(show):
+def test_malicious_names_stay_text(show):
     names = {"class_names": [EVIL, "dog", "owl"], "names": [EVIL, "b"], "title": EVIL}
     page = show(made(labels=[0, 1], tour=[{"text": EVIL, "state": EVIL}], **names))
     assert EVIL in page.text_content("#tour")
@@ -264,13 +265,13 @@ def test_nothing_is_loaded_or_evaluated(show):
     assert answer == "refused"
     script = """new Promise((done) => setTimeout(() => {
         try { new Function("1")(); done("ran"); } catch (error) { done(error.name); }
-    }))"""  # in a task of the page's own: the policy does not bind what a test evaluates
+    }))"""  # in a task of the page itself: the policy does not apply to code that a test evaluates
     assert page.evaluate(script) == "EvalError"
     page.said.clear()
     page.asked.clear()
 
 
-def test_numbers_that_are_not_finite_are_never_shown(show):
+def test_non_finite_numbers_are_never_shown(show):
     page = show(made())
     before = numbers(page)
     page.evaluate("change({ temperature: NaN })")
@@ -282,7 +283,7 @@ def test_numbers_that_are_not_finite_are_never_shown(show):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 900, 1280])
-def test_narrow_and_dark(show, scheme, width):
+def test_the_page_works_on_narrow_and_dark_screens(show, scheme, width):
     size = {"width": width, "height": 800}
     page = show(made(), viewport=size, color_scheme=scheme)
     for tab in ("heads", "lens", "steps", "attention"):

@@ -1,5 +1,5 @@
-"""Every tensor of a pass in the page beside `minivit.trace`, 20 images through every part that the
-page can run: with the weights as float32, and as the float16 that a page holds."""
+"""Every tensor of a pass in the page against `minivit.trace`, for 20 images and every part that the
+page can run, with float32 weights and with the float16 weights that a page contains."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ IMAGES = 20
 
 
 def run_steps(model, images, precision):
-    """For each image {name: array}."""
+    """{name: array} for each image."""
     found = run_javascript(
         WORKER[:-1],
         """argument.images.map((image) => {
@@ -48,7 +48,7 @@ def run_steps(model, images, precision):
 
 @pytest.mark.parametrize("precision", CLOSE)
 @pytest.mark.parametrize("changes", PARTS.values(), ids=PARTS)
-def test_every_tensor_is_pythons(changes, precision):
+def test_every_tensor_agrees_with_python(changes, precision):
     config = ViTConfig(**{**SIZES, **changes})
     model = tiny.lively(ViT(config))
     shape = (IMAGES if config.dim < 20 else 2, config.in_channels, *config.image_hw)

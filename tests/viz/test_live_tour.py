@@ -1,4 +1,4 @@
-"""States of the live page in words: its address, its presets, its tour, the teaching mode."""
+"""States of the live page: its URL, its presets, its tour, and the teaching mode."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ EVERYTHING = (
 )
 
 
-def test_an_address_says_all_and_is_written_again(show):
+def test_a_url_describes_the_state_and_is_written_back(show):
     page = show(made(), address=f"#image=2&{EVERYTHING}")
     assert page.evaluate("addressOf()") == f"image=2&{EVERYTHING}"
     assert page.text_content("#message") == ""
@@ -43,8 +43,8 @@ PRINTED = {
 
 
 @pytest.mark.parametrize("address", PRINTED.values(), ids=PRINTED)
-def test_the_course_links_to_states_that_the_page_knows(show, address):
-    """Of a model of the course's size."""
+def test_links_in_the_course_are_valid_states_of_the_page(show, address):
+    """For a model of the course's size."""
     course = ViTConfig(image_size=32, patch_size=4, num_classes=3, dim=24, depth=4, num_heads=4)
     images = np.random.default_rng(0).integers(256, size=(3, 3, 32, 32), dtype=np.uint8)
     page = show(made(tiny.lively(ViT(course)), images), address=address)
@@ -59,7 +59,7 @@ def test_five_chapters_link_to_the_page():
     assert {"05", "06", "07", "10", "12"} <= chapters
 
 
-def test_the_address_follows_the_page(show):
+def test_the_url_follows_the_state(show):
     page = show(made())
     page.click("#skip")
     page.click("#tab-lens")
@@ -88,20 +88,20 @@ WRONG = (
 
 
 @pytest.mark.parametrize("bad", WRONG)
-def test_what_an_address_says_wrongly_is_told(show, bad):
+def test_mistakes_in_a_url_are_reported(show, bad):
     page = show(made(), address=f"#positions=off&{bad}")
     if bad != "step=%":  # the first step is shown
         assert bad in page.text_content("#message")
     assert page.text_content("#changes") == "Changed: positions off."
 
 
-def test_the_words_are_those_that_python_checks():
+def test_javascript_and_python_accept_the_same_words():
     source = join(["live_address.js"])
     words = {word for word in WORDS if f'"{word}"' in source or f"\n  {word}: [" in source}
     assert words == WORDS
 
 
-def test_a_shuffle_in_words_is_the_same_each_time(show):
+def test_a_shuffle_given_by_a_seed_is_reproducible(show):
     orders = [
         show(made(), address="#patches=shuffled&positions=shuffled").evaluate(
             "[state.order, state.positions]"
@@ -112,7 +112,7 @@ def test_a_shuffle_in_words_is_the_same_each_time(show):
     assert sorted(orders[0][0]) == list(range(6)) != orders[0][0]
 
 
-def test_every_preset_shows_something(show):
+def test_every_preset_has_an_effect(show):
     page = show(made(labels=[2, 1]))
     settle(page)
     first = page.locator("#try button").first
@@ -150,7 +150,7 @@ TOUR = [
 ]
 
 
-def test_a_tour_of_ones_own(show):
+def test_a_custom_tour(show):
     page = show(made(tour=TOUR))
     assert page.text_content("#tour-text") == "First <b>of all</b>."
     assert page.is_disabled("#tour-back")
@@ -170,7 +170,7 @@ def test_a_tour_of_ones_own(show):
     assert not page.is_visible("#tour")
 
 
-def test_an_address_opens_a_slide(show):
+def test_a_url_opens_a_slide(show):
     page = show(made(tour=TOUR), address="#image=2&tour=3")
     assert page.text_content("#tour-text") == "The other image."
     assert page.text_content("#changes") == "Nothing is changed."
@@ -180,7 +180,7 @@ def test_an_address_opens_a_slide(show):
 
 
 @pytest.mark.parametrize("width", [360, 1280, 1920])
-def test_teaching_is_large_and_fits(show, width):
+def test_teaching_mode_is_large_and_fits(show, width):
     page = show(made(), viewport={"width": width, "height": 900})
     size = "parseFloat(getComputedStyle(document.getElementById('answer')).fontSize)"
     before = page.evaluate(size)
@@ -194,7 +194,7 @@ def test_teaching_is_large_and_fits(show, width):
     assert page.evaluate(size) == before
 
 
-def test_the_answer_after_a_preset_is_pythons(show):
+def test_the_prediction_after_a_preset_agrees_with_python(show):
     one = model()
     page = show(made(one), address="#patches=2,1,3,4,5,6")
     image = sample_images()[:1]
@@ -216,7 +216,7 @@ def test_the_answer_after_a_preset_is_pythons(show):
         ('[{"text": "a", "state": "colour=red"}]', "unknown word 'colour'"),
     ],
 )
-def test_a_file_that_is_no_tour_is_told_in_a_line(tmp_path, text, told):
+def test_a_file_that_is_not_a_tour_is_refused_in_one_line(tmp_path, text, told):
     (tmp_path / "tour.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=told) as error:
         read_tour(tmp_path / "tour.json")

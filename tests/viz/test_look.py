@@ -1,4 +1,4 @@
-"""One look of a model: what is kept, and that nothing is disturbed."""
+"""A `Look` at a model: what it records, and that it does not disturb the model."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def model(**changes):
     return tiny.lively(ViT(ViTConfig(**fields), dtype="float64"))
 
 
-def test_maps_are_each_blocks_own_first_block_first():
+def test_maps_are_in_the_order_of_the_blocks():
     one, images = model(), draw(0, 2, 3, 8, 12)
     seen = look(one, images)
     logits, cache = one.forward(images)
@@ -41,7 +41,7 @@ def test_maps_are_each_blocks_own_first_block_first():
     assert seen.dmaps is None
 
 
-def test_images_do_not_see_one_another():
+def test_images_do_not_affect_each_other():
     one, images = model(), draw(0, 3, 3, 8, 12)
     together = look(one, images, gradients=True)
     for i in range(3):
@@ -53,7 +53,7 @@ def test_images_do_not_see_one_another():
 
 @pytest.mark.parametrize("changes", PREFIXES.values(), ids=PREFIXES)
 def test_gradients_of_maps_against_finite_differences(changes, monkeypatch):
-    """A nudge to one number of one map moves the class's logit by its gradient."""
+    """A small change to one weight of one map changes the class logit as its gradient predicts."""
     one, images = model(**changes), draw(0, 2, 3, 8, 12)
     classes = np.array([2, 0])
     seen = look(one, images, classes, gradients=True)
@@ -80,7 +80,7 @@ def test_gradients_of_maps_against_finite_differences(changes, monkeypatch):
         assert seen.dmaps[(layer, image, *place)] == pytest.approx(slope, rel=1e-5, abs=1e-9)
 
 
-def test_gradients_through_dropout_are_of_the_map_before_it():
+def test_gradients_with_dropout_refer_to_the_map_before_dropout():
     from minivit.functional import attention_backward, attention_forward
 
     q, k, v, dout = (draw(i, 1, 1, 3, 2) for i in range(4))
@@ -91,7 +91,7 @@ def test_gradients_through_dropout_are_of_the_map_before_it():
     np.testing.assert_allclose(dprobs, (dout @ v.swapaxes(-1, -2)) * mask)
 
 
-def test_the_model_stays_as_it_is():
+def test_the_model_is_unchanged():
     one, images = model(), draw(0, 2, 3, 8, 12)
     one.flat.grad[...] = 7.0
     weights, pixels = one.flat.data.copy(), images.copy()
@@ -101,7 +101,7 @@ def test_the_model_stays_as_it_is():
     np.testing.assert_array_equal(images, pixels)
 
 
-def test_an_untrained_head_has_nothing_to_say():
+def test_an_untrained_head_is_refused():
     with pytest.raises(UserError, match="train the model"):
         look(ViT(CONFIG), draw(0, 1, 3, 8, 12).astype(np.float32), gradients=True)
 
@@ -125,7 +125,7 @@ def test_every_method_gives_a_map_with_contrast_for_each_image(name, changes):
 
 
 def softmax_matrices(one, images):
-    """(L, N, T, T): the mean of the heads, from the weights, an image and a head at a time."""
+    """The mean over the heads (L, N, T, T), from the weights, one image and one head at a time."""
     _, cache = one.forward(images)
     D, layers = one.config.dim // one.config.num_heads, []
     for block, kept in zip(one.blocks, cache.blocks, strict=True):
@@ -141,8 +141,8 @@ def softmax_matrices(one, images):
 
 
 @pytest.mark.parametrize("name", PREFIXES)
-def test_maps_are_cut_from_the_whole_softmax(name):
-    """The six patches are the last tokens; of two class tokens each counts half."""
+def test_maps_are_taken_from_the_softmax_over_all_tokens(name):
+    """The six patches are the last tokens; two class tokens count half each."""
     one, images = model(**PREFIXES[name]), draw(0, 2, 3, 8, 12)
     layers, seen = softmax_matrices(one, images), look(one, images)
     through = identity = np.eye(one.config.num_tokens)

@@ -1,4 +1,4 @@
-"""Attention maps put together: matrices whose answer is known, and the traps others fell into."""
+"""Combining attention maps: matrices with known answers, and common mistakes."""
 
 import dataclasses
 import math
@@ -26,12 +26,12 @@ CONFIG = ViTConfig(image_size=(8, 12), patch_size=4)
 
 
 def random_maps(*shape):
-    """Rows sum to 1; nothing is symmetric."""
+    """Random maps whose rows sum to 1, without any symmetry."""
     return softmax_forward(2.0 * draw(len(shape), *shape))[0]
 
 
 def by_hand(maps, heads=np.mean, discard=0.0):
-    """Rollout of one image (L, H, T, T), a number at a time."""
+    """Rollout of one image (L, H, T, T), one number at a time."""
     T = maps.shape[-1]
     total = np.eye(T)
     for layer in maps:
@@ -51,11 +51,11 @@ def by_hand(maps, heads=np.mean, discard=0.0):
 
 @pytest.mark.parametrize("heads", ["mean", "max", "min"])
 @pytest.mark.parametrize("discard", [0.0, 0.3, 0.9])
-def test_rollout_is_the_one_done_by_hand(heads, discard):
+def test_rollout_agrees_with_a_slow_loop(heads, discard):
     maps = random_maps(3, 2, 4, 5, 5)
     found = rollout(maps, heads, discard)
     hand = {"mean": np.mean, "max": max, "min": min}[heads]
-    for image in range(2):  # each its own: not the first one's map for the whole batch
+    for image in range(2):  # each image has its own map, not that of the first image
         expected = by_hand(maps[:, image], hand, discard)
         np.testing.assert_allclose(found[-1, image], expected, atol=1e-12)
         first = by_hand(maps[:1, image], hand, discard)
@@ -63,22 +63,23 @@ def test_rollout_is_the_one_done_by_hand(heads, discard):
 
 
 @pytest.mark.parametrize("discard", [0.0, 0.5, 0.95])
-def test_rows_of_a_rollout_sum_to_one_also_after_a_discard(discard):
+def test_rows_of_a_rollout_sum_to_one_even_after_discarding(discard):
     maps = random_maps(4, 2, 3, 7, 7)
     for heads in ("mean", "max", "min"):
         np.testing.assert_allclose(rollout(maps, heads, discard).sum(-1), 1.0)
     np.testing.assert_allclose(gradient_rollout(maps, draw(0, *maps.shape), discard).sum(-1), 1)
 
 
-def test_rollout_of_maps_that_pass_on_one_token():
-    """Token 0 asks 1 in layer 1, token 1 asks 2 in layer 2 (and all others themselves): then 2's
-    share of row 1 comes over layer 2 alone, and 1's share of row 0 over layer 1."""
+def test_rollout_of_maps_that_attend_to_one_token():
+    """Token 0 attends to 1 in layer 1, token 1 attends to 2 in layer 2 (and all others to
+    themselves): then the weight of 2 in row 1 comes only from layer 2, and that of 1 in row 0 from
+    layer 1."""
     first, second = np.eye(3), np.eye(3)
     first[0], second[1] = [0, 1, 0], [0, 0, 1]
     maps = np.stack([first, second])[:, None, None]
     expected = [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]]
     np.testing.assert_allclose(rollout(maps)[-1, 0], expected)
-    # the layers the other way round: 0 asks 1, who has asked 2 before
+    # the layers in reverse order: 0 attends to 1, which attended to 2 before
     swapped = rollout(maps[::-1])[-1, 0]
     np.testing.assert_allclose(swapped, [[0.5, 0.25, 0.25], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
 
@@ -96,14 +97,14 @@ def test_relevance_by_hand():
             np.testing.assert_allclose(found[layer, image], total - np.eye(4), atol=1e-12)
 
 
-def test_a_reversed_list_of_gradients_is_another_answer():
-    """What others got wrong: hooks collect the last layer's gradient first."""
+def test_reversing_the_list_of_gradients_changes_the_result():
+    """A common mistake: hooks collect the last layer's gradient first."""
     maps, dmaps = random_maps(3, 1, 2, 4, 4), draw(9, 3, 1, 2, 4, 4)
     for view in (relevance, gradient_rollout):
         assert np.abs(view(maps, dmaps)[-1] - view(maps, dmaps[::-1])[-1]).max() > 0.01
 
 
-def test_gradient_rollout_is_the_rollout_of_what_speaks_for_the_class():
+def test_gradient_rollout_uses_positive_contributions_to_the_class():
     maps, dmaps = random_maps(3, 2, 2, 4, 4), draw(9, 3, 2, 2, 4, 4)
     weighted = np.maximum((maps * dmaps).mean(2, keepdims=True), 0)
     np.testing.assert_allclose(gradient_rollout(maps, dmaps), rollout(weighted), atol=1e-12)
@@ -111,7 +112,7 @@ def test_gradient_rollout_is_the_rollout_of_what_speaks_for_the_class():
     np.testing.assert_allclose(nothing, np.broadcast_to(np.eye(4), nothing.shape))
 
 
-def test_nothing_given_is_changed():
+def test_arguments_are_not_modified():
     maps, dmaps = random_maps(2, 1, 2, 4, 4), draw(9, 2, 1, 2, 4, 4)
     before = maps.copy(), dmaps.copy()
     rollout(maps, discard=0.5), gradient_rollout(maps, dmaps, 0.5), relevance(maps, dmaps)
@@ -124,13 +125,13 @@ def test_patch_map_is_the_class_tokens_row_not_its_column():
     np.testing.assert_array_equal(patch_map(joint, CONFIG), [[[1, 2, 3], [4, 5, 6]]])
 
 
-def test_patch_map_leaves_registers_out():
+def test_patch_map_excludes_registers():
     registers = dataclasses.replace(CONFIG, num_registers=2)
     joint = np.arange(81.0).reshape(1, 9, 9)
     np.testing.assert_array_equal(patch_map(joint, registers), [[[3, 4, 5], [6, 7, 8]]])
     mean = dataclasses.replace(registers, pool="mean")
     joint = np.arange(64.0).reshape(1, 8, 8)
-    expected = joint[0, 2:, 2:].mean(0).reshape(1, 2, 3)  # nobody asks the registers
+    expected = joint[0, 2:, 2:].mean(0).reshape(1, 2, 3)  # no token attends to the registers
     np.testing.assert_array_equal(patch_map(joint, mean), expected)
 
 
@@ -140,7 +141,7 @@ def test_patch_map_of_two_class_tokens_is_the_mean_of_both():
     np.testing.assert_array_equal(patch_map(joint, distilled), [[[6, 7, 8], [9, 10, 11]]])
 
 
-def test_patch_map_without_a_class_token_asks_all_tokens():
+def test_patch_map_without_a_class_token_averages_all_tokens():
     joint = np.arange(36.0).reshape(1, 6, 6)
     expected = joint.mean(1).reshape(1, 2, 3)
     mean = dataclasses.replace(CONFIG, pool="mean")
@@ -156,8 +157,9 @@ def test_a_class_token_is_not_guessed_from_the_count(T, pool):
         attention_distance(np.ones((1, 1, 1, T, T)), config.grid, 4, config.num_prefix)
 
 
-def test_distance_of_heads_whose_answer_is_known():
-    """Head 0 looks at itself, head 1 always at the upper left patch, head 2 everywhere alike."""
+def test_distance_of_heads_with_known_answers():
+    """In head 0 each patch attends to itself, in head 1 to the upper left patch, in head 2
+    uniformly."""
     N, T = 2, 6
     maps = np.zeros((1, N, 3, T, T))
     maps[:, :, 0] = np.eye(T)
@@ -177,7 +179,7 @@ def test_distance_of_heads_whose_answer_is_known():
 
 
 @pytest.mark.parametrize("prefix", [1, 5])
-def test_distance_leaves_the_tokens_before_the_patches_out(prefix):
+def test_distance_excludes_prefix_tokens(prefix):
     maps = random_maps(2, 2, 3, prefix + 6, prefix + 6)
     patches = maps[..., prefix:, prefix:]
     renormalised = patches / patches.sum(-1, keepdims=True)
@@ -186,7 +188,7 @@ def test_distance_leaves_the_tokens_before_the_patches_out(prefix):
     assert found.shape == (2, 3)
 
 
-def test_entropy_of_one_of_two_and_of_all():
+def test_entropy_of_attention_to_one_two_and_all_tokens():
     one, two, all_ = np.eye(4)[0], [0.5, 0.5, 0, 0], np.full(4, 0.25)
     np.testing.assert_allclose(entropy(np.stack([one, two, all_])), [0.0, 1.0, 2.0], atol=1e-12)
     assert entropy(np.eye(4, dtype=np.float32)).dtype == np.float32
@@ -199,7 +201,7 @@ def test_similarity_of_tokens():
     np.testing.assert_allclose(token_similarity(tokens), [expected], atol=1e-12)
 
 
-def test_what_cannot_be_had_says_why():
+def test_impossible_requests_are_refused_with_the_reason():
     maps = random_maps(2, 1, 2, 4, 4)
     with pytest.raises(UserError, match="mean, max, min"):
         fuse_heads(maps, "median")

@@ -1,4 +1,4 @@
-"""The mistakes of a model: which are shown, what the table and the figure say of them."""
+"""The mistakes of a model: which are shown, and what the table and the figure contain."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ def dataset(names=None, labels=LABELS):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that are saved."""
+    """Collects the figures that are saved."""
     found = []
     save = mistakes.save_figure
     monkeypatch.setattr(
@@ -38,12 +38,12 @@ def drawn(monkeypatch):
     return found
 
 
-def test_wrong_answers_come_most_confident_first_and_the_others_least_certain():
+def test_the_most_confident_mistakes_and_the_least_certain_predictions_come_first():
     assert wrong_rows(ANSWERS, LABELS).tolist() == [4, 1, 3]
     assert least_certain(ANSWERS).tolist() == [3, 2, 1, 0, 4]
 
 
-def test_the_table_has_all_wrong_answers(tmp_path, monkeypatch):
+def test_the_table_contains_all_mistakes(tmp_path, monkeypatch):
     monkeypatch.setattr(mistakes, "DRAWN_WRONG", 1)
     files = ["a.png", "dogs/b,c.png", "猫/\udcff.png", "d.png", "=e.png"]
     assert save_mistakes(dataset(files), FOUND, tmp_path) == "mistakes.png, mistakes.csv"
@@ -59,12 +59,12 @@ def test_the_table_has_all_wrong_answers(tmp_path, monkeypatch):
     assert (tmp_path / "mistakes.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_image_without_a_name_has_its_number():
+def test_an_image_without_a_name_is_identified_by_its_number():
     assert image_name(dataset().test, 3) == "test image 3"
     assert image_name(dataset(list("abcde")).test, 3) == "d"
 
 
-def test_the_figure_shows_each_image_once_with_what_it_is_taken_for(tmp_path, drawn, monkeypatch):
+def test_the_figure_shows_each_image_once_with_its_predicted_class(tmp_path, drawn, monkeypatch):
     monkeypatch.setattr(mistakes, "DRAWN_WRONG", 2)
     monkeypatch.setattr(mistakes, "DRAWN_UNSURE", 2)
     data = dataset()
@@ -90,7 +90,9 @@ def test_the_figure_shows_each_image_once_with_what_it_is_taken_for(tmp_path, dr
     ("labels", "groups"),
     [(ANSWERS.classes[:, 0], ["Least"]), (ANSWERS.classes[:, 1], ["Mista"])],
 )
-def test_where_all_is_right_or_all_is_wrong_there_is_one_group(tmp_path, drawn, labels, groups):
+def test_if_all_predictions_are_right_or_all_wrong_there_is_one_group(
+    tmp_path, drawn, labels, groups
+):
     save_mistakes(dataset(labels=labels), FOUND, tmp_path)
     assert [part.get_suptitle()[:5] for part in drawn[0].subfigs] == groups
     lines = (tmp_path / "mistakes.csv").read_bytes().splitlines()

@@ -1,4 +1,4 @@
-"""How good a map is: scores of maps whose answer is known."""
+"""The quality of attention maps: scores of maps with known answers."""
 
 import numpy as np
 import pytest
@@ -26,13 +26,13 @@ MASK[0, :4, 4:] = True  # the upper right of 2 × 2 patches of 4 pixels
 
 
 def on(row, column, low=0.0):
-    """A map (1, 2, 2) that looks at one patch."""
+    """A map (1, 2, 2) that highlights one patch."""
     heat = np.full((1, 2, 2), low)
     heat[0, row, column] = 1.0
     return heat
 
 
-def test_pixels_keep_each_patch_in_its_place():
+def test_upsampling_keeps_each_patch_in_place():
     pixels = to_pixels(on(0, 1), (8, 8))
     assert pixels.shape == (1, 8, 8)
     assert pixels[0, 0, 7] == pixels.max() == 1.0
@@ -41,8 +41,8 @@ def test_pixels_keep_each_patch_in_its_place():
     assert wide[0, 0, 0] > wide[0, 0, 8]
 
 
-def test_a_map_of_the_figure_is_better_than_one_beside_it():
-    right, wrong = on(0, 1), on(1, 0)  # transposed, it would be the other way round
+def test_a_map_on_the_figure_scores_higher_than_one_next_to_it():
+    right, wrong = on(0, 1), on(1, 0)  # if transposed, the order would be reversed
     assert pointing_game(right, MASK).all()
     assert not pointing_game(wrong, MASK).any()
     assert energy_inside(right, MASK)[0] > 0.7
@@ -53,7 +53,7 @@ def test_a_map_of_the_figure_is_better_than_one_beside_it():
     assert best_iou(wrong, MASK)[0] < 0.3
 
 
-def test_a_map_without_contrast_gets_the_figures_share():
+def test_a_map_without_contrast_scores_the_figures_share_of_the_area():
     assert energy_inside(np.ones((1, 2, 2)), MASK)[0] == pytest.approx(0.25)
 
 
@@ -66,12 +66,12 @@ def test_each_image_has_its_own_mask():
 
 
 def corner(images):
-    """Two logits; the first grows with what is in the upper right patch."""
+    """Two logits; the first grows with the brightness of the upper right patch."""
     seen = images[:, 0, :4, 4:].mean((1, 2))
     return np.stack([seen, np.zeros_like(seen)], 1)
 
 
-def test_deletion_falls_and_insertion_rises_with_the_patch_that_counts():
+def test_deletion_falls_and_insertion_rises_at_the_decisive_patch():
     images, classes = np.full((1, 1, 8, 8), 3.0), np.array([0])
     high, low = 1 / (1 + np.exp(-3.0)), 0.5
     for heat, seen_first in ((on(0, 1), True), (-on(0, 1), False)):
@@ -84,7 +84,7 @@ def test_deletion_falls_and_insertion_rises_with_the_patch_that_counts():
     assert area(np.array([[1.0, 0.0, 0.0]]))[0] == 0.25
 
 
-def test_ranks_agree_with_a_known_correlation():
+def test_rank_correlation_agrees_with_a_known_value():
     a = np.array([[1.0, 2.0, 3.0, 4.0]])
     np.testing.assert_allclose(rank_correlation(a, 10 * a**3), 1.0)
     np.testing.assert_allclose(rank_correlation(a, -a), -1.0)
@@ -94,7 +94,7 @@ def test_ranks_agree_with_a_known_correlation():
     np.testing.assert_allclose(rank_correlation(a, ties), 4.5 / np.sqrt(5 * 4.5))
 
 
-def test_shuffled_weights_are_the_same_numbers_elsewhere():
+def test_shuffled_weights_are_the_same_numbers_in_other_positions():
     model = tiny.lively(ViT(tiny.VIT))
     before = model.flat.data.copy()
     twin = shuffled(model)
@@ -113,7 +113,7 @@ def test_shuffled_weights_are_the_same_numbers_elsewhere():
 def test_all_scores_of_all_methods(prefix):
     config = ViTConfig(image_size=8, num_classes=3, dim=8, depth=2, num_heads=2, **prefix)
     model = tiny.lively(ViT(config))
-    images = draw(0, 40, 3, 8, 8).astype(np.float32)  # more than are looked at at once
+    images = draw(0, 40, 3, 8, 8).astype(np.float32)  # more than are processed at once
     masks = np.repeat(MASK, 40, 0)
     rows = score_methods(model, images, masks, model, tuple(METHODS))
     assert [row["method"] for row in rows] == [*METHODS, *BASELINES]

@@ -1,4 +1,4 @@
-"""Names in any script, and with any sign, are drawn as they are."""
+"""Names in any script and with any symbol are drawn unchanged."""
 
 import io
 import warnings
@@ -18,7 +18,7 @@ CAT = "猫"
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    """As in a process that has drawn nothing yet."""
+    """Resets the state to that of a process that has drawn nothing yet."""
     style._fallbacks.cache_clear()
     style._warned.clear()
     yield
@@ -27,7 +27,7 @@ def _fresh():
 
 @pytest.fixture
 def cat_font(tmp_path, monkeypatch):
-    """An installed font with one character: a cat that is a square from corner to corner."""
+    """Installs a font with one character: 猫, drawn as a full square."""
     pen = TTGlyphPen(None)
     pen.moveTo((0, 0))
     for point in ((0, 1000), (1000, 1000), (1000, 0)):
@@ -80,7 +80,7 @@ def test_the_fonts_glyph_is_drawn(cat_font):
     assert (drawn(made) < 50).mean() == pytest.approx(0.25, abs=0.01), "an inch square of four"
 
 
-def test_a_character_that_no_font_has_is_told_in_one_line():
+def test_a_character_missing_from_all_fonts_is_reported_in_one_line():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for names in ((CAT, "犬"), (CAT, "鳥")):
@@ -91,12 +91,12 @@ def test_a_character_that_no_font_has_is_told_in_one_line():
     assert "\n" not in str(caught[0].message)
 
 
-def test_the_line_is_short_where_there_are_many():
+def test_the_line_is_short_for_many_characters():
     with pytest.warns(UserWarning, match="has [^a-z…]{20}…: figures show boxes"):
         drawn(figure(*(chr(0x4E00 + i) for i in range(30))))
 
 
-def test_no_font_is_looked_for_where_the_usual_one_has_all(monkeypatch):
+def test_no_font_is_searched_for_if_the_default_has_all_characters(monkeypatch):
     monkeypatch.setattr(style, "_installed", lambda: pytest.fail("looked for"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -104,14 +104,14 @@ def test_no_font_is_looked_for_where_the_usual_one_has_all(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["US$ or A$", r"$\undefined{$", "$x^2$"])
-def test_a_dollar_sign_is_one(name):
+def test_a_dollar_sign_is_drawn_literally(name):
     made = figure(name, "b")
     drawn(made)
     assert not made.axes[0].title.get_parse_math()
     assert not made.axes[0].get_yticklabels()[0].get_parse_math()
 
 
-def test_powers_of_ten_stay_powers():
+def test_powers_of_ten_are_drawn_as_powers():
     made = style.Figure()
     axes = made.subplots()
     axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""Curves and the confusion matrix show the numbers that they were given."""
+"""Curves and the confusion matrix show the given numbers."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ TEST = [{"kind": "test", "step": 8, "test_accuracy": 0.456}]
 
 
 def curves(axes):
-    """[(x, y)] of the lines of some axes."""
+    """[(x, y)] of the lines in the given axes."""
     return [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()]
 
 
@@ -36,7 +36,7 @@ def legend(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_the_curves_are_those_of_the_metrics():
+def test_the_curves_show_the_metrics():
     loss, accuracy, rate = curves_figure(STEPS + EPOCHS).axes
     assert [axes.get_title() for axes in (loss, accuracy, rate)] == [
         "loss",
@@ -59,7 +59,7 @@ def test_the_curves_are_those_of_the_metrics():
     assert legend(loss) == legend(accuracy) == ["training, last steps", "training", "validation"]
 
 
-def test_the_test_is_a_level_line_that_tells_its_number():
+def test_the_test_result_is_a_horizontal_line_labeled_with_its_value():
     _, accuracy, _ = curves_figure(STEPS + EPOCHS + TEST).axes
     _, level = curves(accuracy)[-1]
     np.testing.assert_allclose(level, 45.6)
@@ -67,12 +67,12 @@ def test_the_test_is_a_level_line_that_tells_its_number():
 
 
 @pytest.mark.parametrize("metrics", [[], STEPS[:1], STEPS, EPOCHS])
-def test_a_training_that_has_just_begun_can_be_drawn(tmp_path, metrics):
+def test_a_run_that_has_just_started_can_be_plotted(tmp_path, metrics):
     save_figure(curves_figure(metrics), tmp_path / "a.png", dpi=40)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_cells_tell_the_share_of_each_true_class():
+def test_cells_show_fractions_of_each_true_class():
     confusion = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 999]])
     (axes,) = confusion_figure(confusion, ["ant", "bee", "cat"], "Pets").axes
     (image,) = axes.get_images()
@@ -90,7 +90,7 @@ def test_cells_tell_the_share_of_each_true_class():
 
 
 @pytest.mark.parametrize(("count", "named"), [(26, 26), (100, 50), (200, 50), (1000, 59)])
-def test_of_many_classes_a_colour_tells_the_share_and_some_are_named(count, named):
+def test_for_many_classes_colors_show_fractions_and_some_classes_are_labeled(count, named):
     names = [f"a name of {k} that is far too long" for k in range(count)]
     figure = confusion_figure(np.eye(count, dtype=int), names)
     axes, scale = figure.axes
@@ -113,7 +113,7 @@ def test_a_figure_is_written_in_the_format_of_its_name(tmp_path, suffix, start):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_figure(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
 

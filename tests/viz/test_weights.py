@@ -1,4 +1,4 @@
-"""Positions and filters: what they are of models whose answer is known."""
+"""Positions and filters of models with known answers."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SMALL = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 1, "num_hea
 def test_similarity_is_by_row_and_column_without_the_class_token():
     model = ViT(ViTConfig(**SMALL))
     table = np.zeros((7, 8))
-    table[0] = 5.0  # the class token, alike to all; it must not be seen
+    table[0] = 5.0  # the class token, similar to all; it must be excluded
     table[1:, :6] = np.eye(6)
     table[1 + 4, 0] = 1.0  # the patch in row 1, column 1 is half that of row 0, column 0
     model.pos_embed.data[...] = table
@@ -26,7 +26,7 @@ def test_similarity_is_by_row_and_column_without_the_class_token():
 
 
 @pytest.mark.parametrize("embed_prefix", [True, False])
-def test_similarity_is_of_the_patches_whether_or_not_other_tokens_have_positions(embed_prefix):
+def test_similarity_covers_only_patches_even_if_prefix_tokens_have_positions(embed_prefix):
     model = ViT(ViTConfig(**SMALL, num_registers=2, embed_prefix=embed_prefix))
     table = model.pos_embed.data[0, -6:]
     cosine = table[0] @ table[5] / np.linalg.norm(table[0]) / np.linalg.norm(table[5])
@@ -41,12 +41,12 @@ def test_fixed_positions_are_shown_too(pool):
     assert position_similarity(model)[0, 0, 1, 2] == pytest.approx(cosine, abs=1e-6)
 
 
-def test_no_positions_is_said():
+def test_missing_positions_are_reported():
     with pytest.raises(UserError, match="no position embedding"):
         position_similarity(ViT(ViTConfig(**SMALL, pos_embed="none")))
 
 
-def test_the_first_filter_is_the_pattern_that_all_are_made_of():
+def test_the_first_filter_is_the_common_pattern():
     """All filters are multiples of one pattern: a red gradient from left to right."""
     model = ViT(ViTConfig(**SMALL))
     pattern = np.zeros((3, 4, 4))
