@@ -19,7 +19,7 @@ SETTLED = (
 
 def model(**changes):
     """A model with selective heads, and weights that float16 represents exactly."""
-    one = tiny.lively(ViT(ViTConfig(**{**SIZES, **changes})))
+    one = tiny.randomize(ViT(ViTConfig(**{**SIZES, **changes})))
     one.flat.data[...] = (3.0 * one.flat.data).astype(np.float16)
     return one
 

@@ -11,7 +11,7 @@ from minivit.models import ViT
 
 
 def test_the_animation_is_recorded(tmp_path):
-    model = tiny.lively(ViT(tiny.VIT))
+    model = tiny.randomize(ViT(tiny.VIT))
     statistics = Statistics((0.5,) * 3, (0.25,) * 3)
     trained = Trained(model, statistics, Preprocess((8, 8), 3), tiny.NAMES, "Tints")
     pixels = tiny.dataset().test.images[:2]
@@ -25,7 +25,7 @@ def test_the_animation_is_recorded(tmp_path):
 
 
 def test_covering_the_chosen_patches_changes_the_class():
-    model = tiny.lively(ViT(tiny.VIT))
+    model = tiny.randomize(ViT(tiny.VIT))
     image = np.random.default_rng(0).standard_normal((1, 3, 8, 8), np.float32)
     patches, changed = animate_live.covers(model, image)
     covered = animate_live.cover_patches(image, patches, 4)

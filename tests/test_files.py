@@ -103,8 +103,10 @@ def test_a_file_in_place_of_a_folder_is_reported(command, trained, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file: exists, but is not a folder"):
         make_folder(tmp_path / "file")
-    told = command("attention", trained, "--save-dir", tmp_path / "file")
-    assert told == f"error: {tmp_path / 'file'}: exists, but is not a folder; choose another name\n"
+    printed = command("attention", trained, "--save-dir", tmp_path / "file")
+    assert (
+        printed == f"error: {tmp_path / 'file'}: not a folder, expected one; choose another name\n"
+    )
 
 
 # Reading
@@ -176,9 +178,9 @@ def test_read_errors_are_reported_alike_everywhere(
             os, "open", lambda p, *rest, **more: deny(p) if p == path else opened(p, *rest, **more)
         )
     names = {"RUN": trained, "FILE": path, "FILE.safetensors": path, "LAST": run}
-    told = command(*(names.get(word, word) for word in words.split()))
-    assert told.startswith(f"error: {path}: {expected}")
-    assert "writable" not in told
+    printed = command(*(names.get(word, word) for word in words.split()))
+    assert printed.startswith(f"error: {path}: {expected}")
+    assert "writable" not in printed
 
 
 def deny(path):
@@ -189,9 +191,10 @@ def deny(path):
 def test_a_run_without_read_permission_is_reported(command, tmp_path, monkeypatch, words):
     monkeypatch.setattr(type(tmp_path), "is_file", deny)
     Image.new("RGB", (8, 8)).save("a.png")
-    told = command(*(tmp_path if word == "RUN" else word for word in words.split()))
-    expected = "expected a file or folder that you may read"
-    assert told == f"error: {tmp_path}: no permission to read it; {expected}\n"
+    printed = command(*(tmp_path if word == "RUN" else word for word in words.split()))
+    assert (
+        printed == f"error: {tmp_path}: no permission to read it; expected one that you may read\n"
+    )
 
 
 def test_settings_are_read_in_the_encodings_of_editors(tmp_path):

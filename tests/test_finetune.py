@@ -154,7 +154,7 @@ def test_few_shot_evaluation(tune):
         assert len(row["neighbours"]) == DRAWS
         assert all(0 <= value <= 1 for value in row["accuracy"] + row["neighbours"])
         assert f"{np.mean(row['accuracy']):.2%}" in out
-    assert np.mean(rows[1]["accuracy"]) > 0.4, "tints are told by a linear classifier"
+    assert np.mean(rows[1]["accuracy"]) > 0.4, "a linear classifier recognizes the tints"
     assert np.mean(rows[1]["neighbours"]) > 0.4, "and by their neighbours"
     assert (run.path / "few_shot.png").exists()
 
@@ -186,6 +186,6 @@ def test_the_flag_from_is_required(capsys, flags):
     with pytest.raises(SystemExit) as stop:
         finetune.run(flags)
     assert stop.value.code == 2
-    told = capsys.readouterr().err
-    assert "--from" in told
-    assert "minivit finetune --help" in told
+    printed = capsys.readouterr().err
+    assert "--from" in printed
+    assert "minivit finetune --help" in printed

@@ -89,7 +89,7 @@ def test_attention_live_writes_the_same_page(command, trained, tmp_path, capsys)
 
 
 def test_a_user_error_is_reported_in_one_line(command, trained, tmp_path):
-    for arguments, told in (
+    for arguments, expected in (
         ([trained, "--html", "page.txt"], r"expected a name that ends in \.html"),
         ([tmp_path / "nowhere"], "nowhere"),
         ([trained, "--tour", tmp_path / "none.json"], "none.json: no such file"),
@@ -97,7 +97,7 @@ def test_a_user_error_is_reported_in_one_line(command, trained, tmp_path):
     ):
         status, out, err = command(*arguments)
         assert (status, out) == (2, "")
-        assert re.fullmatch(rf"error: .*{told}.*\n", err)
+        assert re.fullmatch(rf"error: .*{expected}.*\n", err)
 
 
 def test_a_model_that_the_page_cannot_run_is_refused_before_images_are_read(command, tmp_path):

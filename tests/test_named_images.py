@@ -83,10 +83,10 @@ def test_an_unreadable_image_is_reported_and_the_rest_predicted(command, trained
     files[3].write_bytes(b"words")
     status, out, err = command(predict, trained, folder, folder / "gone.png")
     assert (status, out) == (1, expected[1])
-    told = err.splitlines()
-    assert len(told) == 2
-    assert told[0].startswith(f"error: {files[3]}: not an image")
-    assert told[1] == f"error: {folder / 'gone.png'}: no such file"
+    lines = err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"error: {files[3]}: not an image")
+    assert lines[1] == f"error: {folder / 'gone.png'}: no such file"
 
 
 def test_a_folder_without_images_is_reported_in_one_line(command, trained, tmp_path):

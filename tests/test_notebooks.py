@@ -48,26 +48,26 @@ def test_the_course_is_complete():
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=ids(CHAPTERS))
 def test_a_chapter_has_its_parts(path):
-    told = text(path, "markdown")
-    assert told.startswith(f"# {path.stem[:2]} · ")
+    markdown = text(path, "markdown")
+    assert markdown.startswith(f"# {path.stem[:2]} · ")
     for part in ("minutes", "After this chapter you can", "\n## Summary", "\n## Exercises"):
-        assert part in told
+        assert part in markdown
     for part in ("*Predict, then run.*", "*Why.*", "**Open experiment**", "easured here"):
-        assert part in told
+        assert part in markdown
     if path != CHAPTERS[-1]:
         following = CHAPTERS[CHAPTERS.index(path) + 1].name
-        assert f"]({following})" in told.split("**Next:**")[-1]
+        assert f"]({following})" in markdown.split("**Next:**")[-1]
     exercises = CHECK.findall(text(path, "code"))
     assert len(exercises) >= (1 if path.stem.startswith("00") else 3)
     for name in exercises:
         line = re.search(
-            rf"\*\*{re.escape(name)}\*\* · [●○]{{3}} · \d+ minutes?( · warm-up)?", told
+            rf"\*\*{re.escape(name)}\*\* · [●○]{{3}} · \d+ minutes?( · warm-up)?", markdown
         )
         assert line, f"{name}: difficulty and minutes"
         assert bool(line[1]) == EXERCISES[name].warm_up
-    assert told.count("<details>") >= len(exercises), "a folded hint each"
-    minutes = re.findall(r"\*\*\d\d\.[a-z]\*\* · [●○]{3} · (\d+) minutes", told)
-    assert f", {sum(map(int, minutes))} for the exercises" in told
+    assert markdown.count("<details>") >= len(exercises), "a folded hint each"
+    minutes = re.findall(r"\*\*\d\d\.[a-z]\*\* · [●○]{3} · (\d+) minutes", markdown)
+    assert f", {sum(map(int, minutes))} for the exercises" in markdown
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=ids(CHAPTERS))

@@ -32,13 +32,13 @@ class Seen(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.tags, self.asked, self.inside, self.text = [], [], [], ""
+        self.tags, self.requested, self.inside, self.text = [], [], [], ""
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.inside.append(tag)
-        self.asked += [v for k, v in attrs if k == "src" or (k, tag) == ("href", "link")]
+        self.requested += [v for k, v in attrs if k == "src" or (k, tag) == ("href", "link")]
 
     def handle_endtag(self, tag):
         while self.inside and self.inside.pop() != tag:
@@ -53,7 +53,7 @@ def test_nothing_is_requested(page):
     seen = Seen(page.read_text(encoding="utf-8"))
     assert "script" not in seen.tags
     assert seen.tags.count("img") > 2
-    assert all(place.startswith("data:image/") for place in seen.asked)
+    assert all(place.startswith("data:image/") for place in seen.requested)
 
 
 def test_formulas_are_mathml(page):

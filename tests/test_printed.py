@@ -56,10 +56,10 @@ def check_make(line: Line, tmp_path) -> None:
     if shutil.which("make") is None:
         pytest.skip("no make")
     fresh = {"PATH": os.environ["PATH"]}  # this test may itself be run by make with ARGS
-    told = subprocess.check_output(
+    output = subprocess.check_output(
         ["make", "-n", *line.words[1:]], cwd=ROOT, env=fresh, encoding="utf-8"
     )
-    *_, last = told.splitlines()
+    *_, last = output.splitlines()
     words = Line(last, line.place).words
     if "minivit.train" in words:
         train.parse_arguments(words[3:], {}, "minivit train")
@@ -340,11 +340,11 @@ def takes(name: str, flags: list[str], places: dict[str, str]) -> bool:
 @pytest.fixture(scope="module")
 def known(places):
     """Every flag of every command, from its help."""
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
         for name in SMALL:
             status_of(parse_only, name, ["--help"], places)
-    return set(re.findall(r"--[a-z][a-z0-9-]*", told.getvalue()))
+    return set(re.findall(r"--[a-z][a-z0-9-]*", output.getvalue()))
 
 
 @pytest.mark.parametrize("text", [text for text in FLAGS if text not in SCRIPTS], ids=ascii)
@@ -361,8 +361,8 @@ def test_flags_printed_alone_belong_to_a_command(text, known, places):
 def test_the_commands_for_all_results_are_printed_in_one_place():
     files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
     measured = {json.loads(file.read_text(encoding="utf-8"))["command"] for file in files}
-    told = {line.text for line in LINES if line.place == "benchmarks/README.md"}
-    assert measured <= told
+    listed = {line.text for line in LINES if line.place == "benchmarks/README.md"}
+    assert measured <= listed
 
 
 def test_flags_printed_for_scripts_exist_in_them():

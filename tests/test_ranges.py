@@ -99,7 +99,7 @@ def make(cls: type, **values: Any) -> Any:
     return cls(**{**dict.fromkeys(missing, Path("x")), **values})
 
 
-def told(call) -> str:
+def error_message(call) -> str:
     with pytest.raises(UserError) as raised:
         call()
     message = str(raised.value)
@@ -112,7 +112,7 @@ def told(call) -> str:
 def test_in_python_values_out_of_range_are_refused_with_the_reason(cls, number):
     name, limits = number.name, number.limits
     for value in beyond(limits, number.kind):
-        message = told(lambda value=value: make(cls, **{name: shaped(cls, name, value)}))
+        message = error_message(lambda value=value: make(cls, **{name: shaped(cls, name, value)}))
         assert message.startswith(f"{name} is ")
         assert f"expected {limits}" in message
         assert message.endswith(f": {limits.why}")
@@ -137,7 +137,7 @@ SETTINGS = [p for p in FIELDS if p.values[0] in sections(TrainConfig)]
 def test_ranges_are_enforced_in_a_config_file(cls, number):
     for value in beyond(number.limits, number.kind):
         text = json.dumps({number.name: shaped(cls, number.name, value)})
-        message = told(lambda text=text: TrainConfig.from_dict(json.loads(text), "c.json"))
+        message = error_message(lambda text=text: TrainConfig.from_dict(json.loads(text), "c.json"))
         assert message.startswith(f"c.json: {number.name} is ")
         assert "expected" in message or "out of range" in message
 
@@ -197,13 +197,15 @@ class Example(Ranged):
 
 
 def test_a_message_is_complete():
-    assert told(lambda: Example(some=math.inf)) == (
+    assert error_message(lambda: Example(some=math.inf)) == (
         "some is inf; expected 0 to 0.5, or None: half is much"
     )
-    assert told(lambda: Example(few=(1, 10))) == "few is 10; expected 1 to 9 steps: so it is"
-    assert told(lambda: Example(few=(1, 2, 3))) == "few has 3 numbers; expected 1 to 2"
-    assert told(lambda: Example(few=())) == "few has 0 numbers; expected 1 to 2"
-    assert "an integer of 1,329 bits" in told(lambda: Example(few=(10**400,)))
+    assert (
+        error_message(lambda: Example(few=(1, 10))) == "few is 10; expected 1 to 9 steps: so it is"
+    )
+    assert error_message(lambda: Example(few=(1, 2, 3))) == "few has 3 numbers; expected 1 to 2"
+    assert error_message(lambda: Example(few=())) == "few has 0 numbers; expected 1 to 2"
+    assert "an integer of 1,329 bits" in error_message(lambda: Example(few=(10**400,)))
 
 
 def test_integers_and_numpy_numbers_are_accepted():

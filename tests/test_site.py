@@ -88,8 +88,8 @@ def browser():
 
 @pytest.fixture
 def open_page(site, browser):
-    """Opens a local page without a network; `asked` is what it requested, `wrong` the errors of its
-    scripts."""
+    """Opens a local page without a network; collects its `requests` and, in `wrong`, the errors of
+    its scripts."""
     contexts = []
 
     def open_page(name, **how):
@@ -97,8 +97,8 @@ def open_page(site, browser):
         contexts.append(context)
         context.set_offline(True)
         page = context.new_page()
-        page.asked, page.wrong = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
+        page.requests, page.wrong = [], []
+        page.on("request", lambda request: page.requests.append(request.url))
         page.on("pageerror", lambda error: page.wrong.append(str(error)))
         page.goto((site / f"{name}.html").as_uri())
         return page
@@ -153,7 +153,7 @@ def test_nothing_is_loaded_from_elsewhere(site, seen):
 def test_a_page_works_offline(open_page, name):
     """It requests only local files, all its images are shown, and no script fails."""
     page = open_page(name)
-    assert [url for url in page.asked if not url.startswith(("file:", "data:"))] == []
+    assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
     assert page.wrong == []
     images = page.evaluate("[...document.images].map(i => { i.loading = 'eager'; return i.src })")
     page.wait_for_function("[...document.images].every(i => i.complete)")
@@ -200,7 +200,7 @@ def test_search_finds_a_pair_and_leads_to_it(open_page):
     page.wait_for_load_state()
     assert "api/functional/layernorm.html" in page.url
     assert page.locator("dt[id='minivit.functional.layernorm_backward']").is_visible()
-    assert [url for url in page.asked if not url.startswith("file:")] == []
+    assert [url for url in page.requests if not url.startswith("file:")] == []
 
 
 def test_the_site_follows_the_systems_dark_mode(open_page):

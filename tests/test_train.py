@@ -438,20 +438,20 @@ def test_a_resumed_run_accepts_no_other_flags(error_line):
 
 
 def test_a_run_is_resumed_where_its_data_is_now_without_a_download(monkeypatch, tmp_path):
-    asked = []
+    requested = []
 
     def load(_, data_dir, *, download, url):
-        asked.append((data_dir, download))
+        requested.append((data_dir, download))
         return tiny.dataset()
 
     monkeypatch.setattr(Published, "load", load)
     main([*tiny.FLAGS, "--dataset", "cifar10", "--data-dir", "old", "--threads", "2"])
-    assert asked == [(tmp_path / "old", True)]
+    assert requested == [(tmp_path / "old", True)]
     run = only_run()
     (new := tmp_path / "new").mkdir()
     for flags in (["--data-dir", str(new), "--threads", "1"], []):  # the path is remembered
         assert main(["--resume", str(run.path), *flags]) == 0
-        assert asked[-1] == (new, False)
+        assert requested[-1] == (new, False)
     assert run.read_config().threads == 1
 
 

@@ -90,7 +90,7 @@ def contents(run: Run) -> tuple[list, list]:
     return found, lines
 
 
-def lively(model: ViT, seed: int = 0) -> ViT:
+def randomize(model: ViT, seed: int = 0) -> ViT:
     """Randomize all weights: initially the head is zero, and no gradient passes through it."""
     model.flat.data[...] = np.random.default_rng(seed).normal(0, 0.2, model.flat.data.shape)
     return model

@@ -31,7 +31,7 @@ def mac(fresh, monkeypatch):
     """A Mac with four performance cores, simulated through sysctl, NumPy and Accelerate; returns
     the calls made to Accelerate, which a test can turn into the version before macOS 15."""
     answers = {"hw.perflevel0.physicalcpu": "4\n", "machdep.cpu.brand_string": "Apple M2\n"}
-    told: list[int] = []
+    calls: list[int] = []
 
     def check_output(command, **_):
         if command[2] not in answers:
@@ -39,7 +39,7 @@ def mac(fresh, monkeypatch):
         return answers[command[2]]
 
     def set_threading(model):
-        told.append(model)
+        calls.append(model)
         return 0
 
     monkeypatch.setattr(machine, "sys", SimpleNamespace(platform="darwin"))
@@ -51,7 +51,7 @@ def mac(fresh, monkeypatch):
     monkeypatch.setattr(np, "show_config", lambda mode: built)
     library = SimpleNamespace(BLASSetThreading=set_threading)
     monkeypatch.setattr(blas, "ctypes", SimpleNamespace(CDLL=lambda path: library))
-    return SimpleNamespace(told=told, library=library, answers=answers)
+    return SimpleNamespace(calls=calls, library=library, answers=answers)
 
 
 def test_a_mac_counts_its_performance_cores(mac, monkeypatch):
@@ -80,8 +80,8 @@ def test_each_worker_sets_accelerate_to_one_thread(mac):
     config = ViTConfig(image_size=8, patch_size=4, dim=8, depth=1, num_heads=2, num_classes=2)
     with DataParallel(ViT(config), 3) as workers:
         workers.logits(np.zeros((6, 3, 8, 8), np.float32))
-    assert mac.told
-    assert set(mac.told) == {blas.SINGLE_THREADED}
+    assert mac.calls
+    assert set(mac.calls) == {blas.SINGLE_THREADED}
 
 
 def test_before_macos_15_the_doctor_names_the_variable(mac, monkeypatch):

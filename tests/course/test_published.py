@@ -13,9 +13,9 @@ def test_a_small_model_replaces_a_missing_published_model(tmp_path, capsys):
     images = np.zeros((2, 3, 56, 56), np.float32)
     assert found.model.tokens(images).shape == (2, 17, 32)
     assert found.statistics.mean == (0.485, 0.456, 0.406)
-    told = capsys.readouterr().out
-    assert "not found (see docs/models.md for how to get one)" in told
-    assert "mean nothing" in told
+    printed = capsys.readouterr().out
+    assert "not found (see docs/models.md for how to get one)" in printed
+    assert "mean nothing" in printed
 
 
 def test_a_published_model_is_opened_at_the_given_size(tmp_path, capsys):

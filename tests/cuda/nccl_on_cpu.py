@@ -21,7 +21,7 @@ class Nccl:
         """The exception that the communicator raises."""
 
     def __init__(self, mpi):
-        self.mpi, self.asked = mpi, []
+        self.mpi, self.counts = mpi, []
 
     def get_unique_id(self):
         return os.urandom(128)
@@ -37,7 +37,7 @@ class Nccl:
         assert (source, operation, stream) == (target, self.NCCL_SUM, Stream.ptr)
         number = {self.NCCL_FLOAT32: ctypes.c_float, self.NCCL_FLOAT64: ctypes.c_double}[kind]
         array = np.ctypeslib.as_array((number * count).from_address(target))
-        self.asked.append(count)
+        self.counts.append(count)
         self.mpi.COMM_WORLD.Allreduce(self.mpi.IN_PLACE, array)
 
 

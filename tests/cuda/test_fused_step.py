@@ -141,13 +141,13 @@ def test_the_gradients_of_ranks_add_up_to_those_of_one_process(options):
     _, _, step = prepare(options, OnCpu(LtOnCpu()))
     whole, sums = gradients_of(step), step.sums.copy()
     whole = {name: gradient.copy() for name, gradient in whole.items()}
-    added, told = dict.fromkeys(whole, 0.0), 0.0
+    added, added_sums = dict.fromkeys(whole, 0.0), 0.0
     for rows in (range(1), range(1, 3)):
         part = part_of(step, rows)
         for name, gradient in gradients_of(part).items():
             added[name] = added[name] + gradient
-        told = told + part.sums
-    np.testing.assert_allclose(told, sums, rtol=1e-6)
+        added_sums = added_sums + part.sums
+    np.testing.assert_allclose(added_sums, sums, rtol=1e-6)
     for name, right in whole.items():
         error = np.linalg.norm(added[name] - right) / max(np.linalg.norm(right), 1e-3)
         assert error < 1e-5, name

@@ -16,26 +16,26 @@ class Stream:
     """Records the calls made to it."""
 
     def __init__(self):
-        self.asked = []
+        self.calls = []
 
     def begin_capture(self):
-        self.asked.append("begin")
+        self.calls.append("begin")
 
     def end_capture(self):
-        self.asked.append("end")
+        self.calls.append("end")
         return self
 
     def launch(self, stream):
         assert stream is self
-        self.asked.append("launch")
+        self.calls.append("launch")
 
 
 def test_a_function_runs_once_is_then_captured_and_replayed():
     stream = Stream()
-    replay = _Replay(lambda: stream.asked.append("run"), stream)
+    replay = _Replay(lambda: stream.calls.append("run"), stream)
     for _ in range(4):
         replay()
-    assert stream.asked == ["run", "begin", "run", "end", "launch", "launch", "launch"]
+    assert stream.calls == ["run", "begin", "run", "end", "launch", "launch", "launch"]
 
 
 def test_a_failed_capture_leaves_no_graph():
@@ -44,7 +44,7 @@ def test_a_failed_capture_leaves_no_graph():
     replay()
     with pytest.raises(ZeroDivisionError):
         replay()
-    assert stream.asked == ["begin", "end"]
+    assert stream.calls == ["begin", "end"]
     assert replay.graph is None
 
 
@@ -84,8 +84,8 @@ def test_nccl_calls_match_cupys_signatures():
     nccl = pytest.importorskip("cupy.cuda.nccl")
     if not nccl.available:
         pytest.skip("NCCL is not installed (pip install nvidia-nccl-cu12)")
-    told = nccl.NcclCommunicator.allReduce.__doc__.splitlines()[0]
-    words = re.findall(r"(\w+)[,)]", told)
+    signature = nccl.NcclCommunicator.allReduce.__doc__.splitlines()[0]
+    words = re.findall(r"(\w+)[,)]", signature)
     assert words == ["self", "sendbuf", "recvbuf", "count", "datatype", "op", "stream"]
     ours = nccl_on_cpu.Nccl(None)
     for name in ("NCCL_FLOAT32", "NCCL_FLOAT64", "NCCL_SUM"):

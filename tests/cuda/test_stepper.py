@@ -30,7 +30,7 @@ def steppers(folder, device, **options):
     options |= {"label_smoothing": 0.1, "threads": 1}
     where = ("cpu", "cpu" if isinstance(device, OnCpu) else "cuda")
     pair, fused = (tiny.trainer(folder, vit=VIT, device=name, **options) for name in where)
-    tiny.lively(pair.model)
+    tiny.randomize(pair.model)
     device.upload(fused.model.flat.data, pair.model.flat.data)
 
     return pair, PairStepper(parts(pair)), fused, FusedStepper(parts(fused), device)
@@ -59,8 +59,8 @@ def test_both_steppers_train_alike(tmp_path, device, options):
     before = pair.model.flat.data.copy()
     with by_pairs, by_kernels:
         for step in range(3):
-            told = [s.train(s.prepare(step), step, LR) for s in (by_pairs, by_kernels)]
-            assert float(told[1].loss) == pytest.approx(float(told[0].loss), rel=1e-2)
+            results = [s.train(s.prepare(step), step, LR) for s in (by_pairs, by_kernels)]
+            assert float(results[1].loss) == pytest.approx(float(results[0].loss), rel=1e-2)
     assert fused.optimizer.steps == pair.optimizer.steps == 3
     moved = [to_host(flat.data) - before for flat in (pair.model.flat, fused.model.flat)]
     error = np.linalg.norm(moved[1] - moved[0]) / np.linalg.norm(moved[0])

@@ -36,7 +36,7 @@ def train(optimizer: str, world) -> dict[str, np.ndarray]:
             augmentation=AUGMENTATION,
             optimizer=optimizer,
         )
-    model = tiny.lively(trainer.model)
+    model = tiny.randomize(trainer.model)
     parts = Parts(
         trainer.config,
         model,
@@ -46,14 +46,14 @@ def train(optimizer: str, world) -> dict[str, np.ndarray]:
         trainer.layout,
         world,
     )
-    told = []
+    sums = []
     few = patch.object(fused, "BLOCKS", 8)  # many would be slow on a CPU
     with few, FusedStepper(parts, OnCpu(LtOnCpu())) as stepper:
         for step in range(STEPS):
-            told.append([*stepper.train(stepper.prepare(step), step, 1e-3)])
+            sums.append([*stepper.train(stepper.prepare(step), step, 1e-3)])
         images = np.random.default_rng(0).standard_normal((19, 3, 8, 8)).astype(np.float32)
         logits = stepper.logits(images)
-    return {"told": np.array(told), "weights": model.flat.data, "logits": logits}
+    return {"sums": np.array(sums), "weights": model.flat.data, "logits": logits}
 
 
 def join(world: Ranks) -> nccl_on_cpu.Nccl:
@@ -69,6 +69,6 @@ if __name__ == "__main__":
     world = find_world()
     library = join(world)
     found = train(sys.argv[2], world)
-    assert library.asked == [found["weights"].size, 2] * STEPS + [19 * 4]
+    assert library.counts == [found["weights"].size, 2] * STEPS + [19 * 4]
     if world.main:
         np.savez(sys.argv[1], **found)

@@ -265,11 +265,11 @@ def test_ahead_yields_the_same_batches(start, stop):
 
 
 def test_ahead_prepares_one_extra_batch_and_ends_its_thread():
-    loader, asked, ready = batches(), [], threading.Event()
+    loader, requested, ready = batches(), [], threading.Event()
     batch = loader.batch
 
     def watched(step):
-        asked.append(step)
+        requested.append(step)
         if step == 1:
             ready.set()
         return batch(step)
@@ -279,15 +279,15 @@ def test_ahead_prepares_one_extra_batch_and_ends_its_thread():
     next(steps)
     assert ready.wait(5)
     steps.close()
-    assert asked == [0, 1]
+    assert requested == [0, 1]
     assert not any(thread.name.startswith("minivit-batches") for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize(("start", "stop"), [(2, 6), (2, 3), (2, 2), (3, 2)])
 def test_ahead_prepares_no_more_than_requested(start, stop):
-    asked = []
-    assert list(batches().ahead(start, stop, asked.append)) == [None] * (stop - start)
-    assert asked == list(range(start, stop))
+    requested = []
+    assert list(batches().ahead(start, stop, requested.append)) == [None] * (stop - start)
+    assert requested == list(range(start, stop))
 
 
 def test_ahead_uses_the_given_function():

@@ -31,10 +31,10 @@ def refused(path, message: str) -> str:
     with pytest.raises(UserError, match=message) as caught:
         read_image(path, Preprocess((8, 8)))
     assert time.process_time() - start < 2
-    told = str(caught.value)
-    assert "\n" not in told
-    assert len(told) < 300 + len(str(path))
-    return told
+    error_text = str(caught.value)
+    assert "\n" not in error_text
+    assert len(error_text) < 300 + len(str(path))
+    return error_text
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -265,8 +265,10 @@ def test_only_listed_formats_are_accepted(tmp_path):
     for kind in kinds:
         mode = {"MSP": "1", "BLP": "P"}.get(kind, "RGB")
         image.convert(mode).save(tmp_path / "a.png", kind)
-        told = refused(tmp_path / "a.png", "not an image that can be opened, expected JPEG, PNG")
-        assert "damaged" not in told
+        error_text = refused(
+            tmp_path / "a.png", "not an image that can be opened, expected JPEG, PNG"
+        )
+        assert "damaged" not in error_text
 
 
 def test_rare_kinds_of_bitmaps_and_tiffs_are_refused(tmp_path):
@@ -427,8 +429,8 @@ def test_a_file_without_read_permission_is_reported(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(image_decoding, "read_plain", deny)
-    told = refused(tmp_path / "a.png", "no permission to read it")
-    assert "writable" not in told
+    error_text = refused(tmp_path / "a.png", "no permission to read it")
+    assert "writable" not in error_text
 
 
 @pytest.mark.parametrize("error", [RecursionError, AssertionError, KeyError, EOFError])

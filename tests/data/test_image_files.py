@@ -46,7 +46,7 @@ def test_entries_with_image_names_that_are_not_files_are_left_to_the_reader(tmp_
 def test_each_listed_suffix_can_be_read(tmp_path, suffix):
     IMAGE.save(tmp_path / f"a{suffix}")
     os.rename(tmp_path / f"a{suffix}", tmp_path / "a")
-    assert names(tmp_path) == ["a"], "told by its content, too"
+    assert names(tmp_path) == ["a"], "recognized by its content, too"
 
 
 def test_a_folder_without_images_is_refused(tmp_path, monkeypatch):

@@ -242,13 +242,13 @@ def mirror(tmp_path, monkeypatch):
     """A server for the four files that breaks off each connection after a while."""
     monkeypatch.setattr(download, "PAUSE", 0.001)
     files, arrays = idx_files(SMALL)
-    content, asked = gzipped(files), []
+    content, requests = gzipped(files), []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             raw = content[self.path.removeprefix("/mirror/")]
             begin = int((self.headers.get("Range") or "bytes=0-")[len("bytes=") : -1])
-            asked.append((self.path, begin))
+            requests.append((self.path, begin))
             self.send_response(206 if begin else 200)
             if begin:
                 self.send_header("Content-Range", f"bytes {begin}-{len(raw) - 1}/{len(raw)}")
@@ -263,36 +263,36 @@ def mirror(tmp_path, monkeypatch):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}/mirror/"
-    yield official(SMALL, content), url, asked, arrays
+    yield official(SMALL, content), url, requests, arrays
     server.shutdown()
     thread.join()
     server.server_close()
 
 
 def test_the_four_files_are_downloaded_resumed_and_found_again(tmp_path, mirror, monkeypatch):
-    known, url, asked, arrays = mirror
+    known, url, requests, arrays = mirror
     monkeypatch.setenv(MNIST.url_variable, url)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = known.load(tmp_path / "data")
     assert_holds(found, arrays)
     assert found.name == "MNIST"
-    assert [begin for path, begin in asked if "train-images" in path] == [0, 2000]
+    assert [begin for path, begin in requests if "train-images" in path] == [0, 2000]
     names = {path.name for path in (tmp_path / "data" / "mnist").iterdir()}
     assert {name for name in names if not name.endswith(".lock")} == {f"{n}.gz" for n in NAMES}
-    count = len(asked)
+    count = len(requests)
     assert load_quietly(known, tmp_path / "data").name == "MNIST"
-    assert len(asked) == count
+    assert len(requests) == count
 
 
 def test_a_download_interrupted_between_files_is_continued(tmp_path, mirror):
-    known, url, asked, arrays = mirror
+    known, url, requests, arrays = mirror
     folder = tmp_path / "data" / "mnist"
     known.load(tmp_path / "data", url=url)
     (folder / f"{NAMES[2]}.gz").unlink()
-    asked.clear()
+    requests.clear()
     assert_holds(known.load(tmp_path / "data", url=url), arrays)
-    assert {path for path, _ in asked} == {f"/mirror/{NAMES[2]}.gz"}
+    assert {path for path, _ in requests} == {f"/mirror/{NAMES[2]}.gz"}
 
 
 def test_a_file_that_is_not_the_official_one_is_not_kept(tmp_path, mirror):

@@ -79,9 +79,9 @@ def undisturbed(where: Path) -> tuple[float, tuple]:
     ranks = start(RANKS, where, *FLAGS)
     numbers(where)
     began = time.monotonic()
-    told, _ = ranks.communicate(timeout=SECONDS)
+    outcome, _ = ranks.communicate(timeout=SECONDS)
     if ranks.returncode:
-        raise UserError(f"the undisturbed training failed: {told}")
+        raise UserError(f"the undisturbed training failed: {outcome}")
     return time.monotonic() - began, tiny.contents(only_run(where))
 
 
@@ -105,17 +105,17 @@ def saved_step(run: Run | None) -> int | None:
 def go_on(where: Path, ranks: int) -> tuple[str, bool, tuple]:
     """Resume the run in a folder; returns in words from where, whether it finished, and its
     result."""
-    run, flags, told = only_run(where), FLAGS, "no checkpoint yet, begun again"
+    run, flags, outcome = only_run(where), FLAGS, "no checkpoint yet, begun again"
     step = saved_step(run)
     if step is None:
         where = where / "again"
     else:
-        flags, told = ["--resume", str(run.path)], f"resumed at step {step:3}"
+        flags, outcome = ["--resume", str(run.path)], f"resumed at step {step:3}"
     again = start(ranks, where, *flags)
     said, _ = again.communicate(timeout=SECONDS)
     run = only_run(where)
     whole = again.returncode == 0 and run.tested() and "Traceback" not in said
-    return told, whole, tiny.contents(run) if whole else ()
+    return outcome, whole, tiny.contents(run) if whole else ()
 
 
 def main(times: int, seed: int, folder: Path) -> int:
@@ -131,12 +131,12 @@ def main(times: int, seed: int, folder: Path) -> int:
         if not what:  # it ended before the kill
             continue
         ranks = done % 3 + 1
-        told, whole, found = go_on(where, ranks)
+        outcome, whole, found = go_on(where, ranks)
         same = found == expected
         good = whole and (same or ranks != RANKS)
-        resumed, equal, failed = resumed + ("resumed" in told), equal + same, failed + (not good)
+        resumed, equal, failed = resumed + ("resumed" in outcome), equal + same, failed + (not good)
         verdict = "the same bits" if same else "whole" if good else "WRONG"
-        print(f"{what}; {told} by {ranks} ranks: {verdict}", flush=True)
+        print(f"{what}; {outcome} by {ranks} ranks: {verdict}", flush=True)
         done += 1
     print(f"{times - failed} of {times} whole, {resumed} of them resumed; {equal} bit-equal")
     return failed

@@ -38,7 +38,7 @@ def assert_same(found, expected):
             np.testing.assert_array_equal(arrays[name], array)
 
 
-def told(error):
+def error_line(error):
     message = str(error.value)
     assert "\n" not in message
     return message
@@ -108,7 +108,7 @@ def test_a_truncated_file_is_detected(tmp_path, share):
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(UserError, match="damaged") as error:
         load_checkpoint(path)
-    assert str(path) in told(error)
+    assert str(path) in error_line(error)
 
 
 def test_an_unrelated_safetensors_file_is_refused(tmp_path):
@@ -116,7 +116,7 @@ def test_an_unrelated_safetensors_file_is_refused(tmp_path):
     save_file({"w": np.zeros(2)}, path)
     with pytest.raises(UserError, match=r"format None, expected 'minivit-1'") as error:
         load_checkpoint(path)
-    assert str(path) in told(error)
+    assert str(path) in error_line(error)
 
 
 def test_another_format_version_is_refused(tmp_path):
@@ -124,13 +124,13 @@ def test_another_format_version_is_refused(tmp_path):
     save_file({"w": np.zeros(2)}, path, {"format": "minivit-0", "state": "{}"})
     with pytest.raises(UserError, match=r"'minivit-0', expected 'minivit-1'") as error:
         load_checkpoint(path)
-    told(error)
+    error_line(error)
 
 
 def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UserError, match="no such file; expected a checkpoint") as error:
         load_checkpoint(tmp_path / "a.safetensors")
-    told(error)
+    error_line(error)
 
 
 def test_a_checkpoint_of_another_model_names_the_parameter_and_changes_nothing():
@@ -145,7 +145,7 @@ def test_a_checkpoint_of_another_model_names_the_parameter_and_changes_nothing()
     ):
         with pytest.raises(UserError, match=words) as error:
             copy_into(views, arrays, "file")
-        assert told(error).startswith("file: a checkpoint of another model")
+        assert error_line(error).startswith("file: a checkpoint of another model")
         assert not any(view.any() for view in views.values())
     copy_into(views, ones, "file")
     assert all(view.all() for view in views.values())
@@ -180,14 +180,14 @@ def test_every_changed_byte_is_detected(tmp_path):
     whole = path.read_bytes()
     for place in range(len(whole)):
         for flip in (0x01, 0x40):
-            spoilt = bytearray(whole)
-            spoilt[place] ^= flip
-            path.write_bytes(spoilt)
-            if b'"sha256"' not in spoilt and b'"format":"minivit-1"' in spoilt:
+            damaged = bytearray(whole)
+            damaged[place] ^= flip
+            path.write_bytes(damaged)
+            if b'"sha256"' not in damaged and b'"format":"minivit-1"' in damaged:
                 continue  # a letter of the key: then it looks like an old file without a digest
             with pytest.raises(UserError) as error:
                 load_checkpoint(path)
-            told(error)
+            error_line(error)
 
 
 @pytest.mark.parametrize("state", [None, "", "3", "[1]", "{", "[" * 100_000])
@@ -197,7 +197,7 @@ def test_a_state_that_is_not_an_object_is_refused(tmp_path, state):
     save_file({"w": np.zeros(2)}, path, header)
     with pytest.raises(UserError, match="its state is not a JSON object") as error:
         load_checkpoint(path)
-    told(error)
+    error_line(error)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -209,7 +209,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     save_checkpoint(training.run.best, file)
     with pytest.raises(UserError, match="a weight is infinite or NaN") as error:
         load_model(training.run.path)
-    told(error)
+    error_line(error)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_state_of_the_wrong_form_is_refused(tmp_path, change, words):
     save_checkpoint(training.run.last, file)
     with pytest.raises(UserError, match=words) as error:
         training.resume()
-    assert told(error).startswith(str(training.run.last))
+    assert error_line(error).startswith(str(training.run.last))
     del file.state["step"]
     save_checkpoint(training.run.last, file)
     with pytest.raises(UserError):

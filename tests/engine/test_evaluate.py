@@ -15,7 +15,7 @@ from minivit.models import ViT
 @pytest.mark.parametrize("chunk", [5, 12, 1000])
 def test_every_image_is_counted_once_for_any_chunk_size(monkeypatch, chunk):
     monkeypatch.setattr("minivit.engine.evaluation.CHUNK", chunk)
-    part, model = tiny.split(12, 0), tiny.lively(ViT(tiny.VIT))
+    part, model = tiny.split(12, 0), tiny.randomize(ViT(tiny.VIT))
     statistics = Statistics.of(part.images)
     with DataParallel(model, 2) as workers:
         found = evaluate(workers.logits, part, statistics, 4)
@@ -23,12 +23,12 @@ def test_every_image_is_counted_once_for_any_chunk_size(monkeypatch, chunk):
     mean, std = (np.reshape(v, (3, 1, 1)) for v in (statistics.mean, statistics.std))
     logits = model(((part.images / 255 - mean) / std).astype(np.float32)).astype(np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    told = logits.argmax(-1)
+    predicted = logits.argmax(-1)
     expected = np.zeros((4, 4), int)
-    for label, answer in zip(part.labels, told, strict=True):
+    for label, answer in zip(part.labels, predicted, strict=True):
         expected[label, answer] += 1
     np.testing.assert_array_equal(found.confusion, expected)
-    assert found.accuracy == pytest.approx((told == part.labels).mean())
+    assert found.accuracy == pytest.approx((predicted == part.labels).mean())
     assert found.loss == pytest.approx(-log_probs[np.arange(12), part.labels].mean(), rel=1e-5)
     order = np.argsort(-logits, -1)[:, :2]
     np.testing.assert_array_equal(found.answers.classes, order)
@@ -90,15 +90,15 @@ def test_metrics_per_class_agree_with_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     K = 7
     truth = rng.integers(K - 1, size=60)  # no image of the last class
-    told = rng.choice([0, 1, 2, 3, 5, 6], 60)  # the third last is never predicted
+    predicted = rng.choice([0, 1, 2, 3, 5, 6], 60)  # the third last is never predicted
     confusion = np.zeros((K, K), int)
-    np.add.at(confusion, (truth, told), 1)
+    np.add.at(confusion, (truth, predicted), 1)
     np.testing.assert_array_equal(
-        confusion, metrics.confusion_matrix(truth, told, labels=np.arange(K))
+        confusion, metrics.confusion_matrix(truth, predicted, labels=np.arange(K))
     )
     found = of_confusion(confusion)
     precision, recall, f1, counts = metrics.precision_recall_fscore_support(
-        truth, told, labels=np.arange(K), zero_division=np.nan
+        truth, predicted, labels=np.arange(K), zero_division=np.nan
     )
     np.testing.assert_array_equal(found.counts, counts)
     np.testing.assert_allclose(found.recall, recall)
@@ -109,7 +109,7 @@ def test_metrics_per_class_agree_with_scikit_learn(seed):
     with warnings.catch_warnings():
         # scikit-learn warns about classes that are predicted but absent
         warnings.simplefilter("ignore")
-        balanced = metrics.balanced_accuracy_score(truth, told)
+        balanced = metrics.balanced_accuracy_score(truth, predicted)
     assert found.balanced_accuracy == pytest.approx(balanced)
 
 

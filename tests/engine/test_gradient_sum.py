@@ -44,18 +44,18 @@ class Twins(World):
 
 def gradients(world, threads, images):
     rng = np.random.default_rng(0)
-    model = tiny.lively(ViT(tiny.VIT))
+    model = tiny.randomize(ViT(tiny.VIT))
     batch = rng.standard_normal((images, 3, 8, 8)).astype(np.float32), rng.integers(4, size=images)
     with DataParallel(model, threads, micro_batch=2, world=world) as workers:
         if isinstance(world, Twins):
             for replica in workers.replicas:
                 first = replica.blocks[0]
-                first.backward = told(first.backward, world.events)
+                first.backward = recorded(first.backward, world.events)
         workers.loss_and_gradients(*batch, *STEP)
     return model.flat.grad
 
 
-def told(backward, events):
+def recorded(backward, events):
     def call(*arguments):
         events.append("block 0")
         return backward(*arguments)

@@ -22,7 +22,7 @@ TARGETS = ("colour", "colours", "pixels")
 def setting(target, dtype="float64"):
     objective = PatchPrediction(target, STATISTICS)
     model = MaskedViT(CONFIG, objective.outputs(4, 3), dtype=dtype)
-    return objective, tiny.lively(model)
+    return objective, tiny.randomize(model)
 
 
 @pytest.mark.parametrize("target", TARGETS)

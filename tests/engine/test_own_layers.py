@@ -192,7 +192,7 @@ def test_exports_refuse_custom_layers(run, tmp_path):
 
 def test_a_copy_has_the_same_layers_and_its_own_weights():
     for model in (slope(PLAIN), squares(PLAIN), MaskedViT(PLAIN, 5, build=squares)):
-        tiny.lively(model)
+        tiny.randomize(model)
         twin = model.copy()
         assert twin.own_layers == model.own_layers
         np.testing.assert_array_equal(twin.flat.data, model.flat.data)

@@ -35,7 +35,7 @@ def batch(mixed=False):
 
 
 def model(config=NOISY, dtype="float32"):
-    return tiny.lively(ViT(config, dtype=dtype))
+    return tiny.randomize(ViT(config, dtype=dtype))
 
 
 def step(config=NOISY, threads=1, micro_batch=None, mixed=False):

@@ -120,9 +120,9 @@ def test_another_seed_holds_out_other_images(tmp_path):
 
 
 def test_the_validation_split_keeps_class_proportions_on_request(tmp_path):
-    told = {"val_fraction": 0.25, "stratify": True}
+    options = {"val_fraction": 0.25, "stratify": True}
     for seed in range(3):
-        held_out = tiny.trainer(tmp_path, seed=seed, **told).val
+        held_out = tiny.trainer(tmp_path, seed=seed, **options).val
         assert held_out.class_counts(4).tolist() == [5, 5, 5, 5]
 
 
@@ -153,14 +153,14 @@ def test_the_test_split_is_read_once_at_the_end(tmp_path):
 
 def scripted(monkeypatch, accuracies):
     """Make validation return these accuracies; returns the weights that were evaluated."""
-    coming, asked = iter(accuracies), []
+    coming, evaluated = iter(accuracies), []
 
     def evaluate(logits_of, split, statistics, num_classes):
-        asked.append(logits_of.__self__.replicas[0].flat.data.copy())
+        evaluated.append(logits_of.__self__.replicas[0].flat.data.copy())
         return Evaluation(next(coming), 1.0, np.zeros((4, 4), int))
 
     monkeypatch.setattr("minivit.engine.objective.evaluate", evaluate)
-    return asked
+    return evaluated
 
 
 def flat_weights(training, path):
@@ -173,22 +173,22 @@ def flat_weights(training, path):
 
 def test_the_best_weights_are_chosen_by_validation(tmp_path, monkeypatch):
     training = tiny.trainer(tmp_path, epochs=4)
-    asked = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.9, 0.1])
+    evaluated = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.9, 0.1])
     training.fit()
     assert training.best_accuracy == 0.9
-    np.testing.assert_array_equal(flat_weights(training, training.run.best), asked[3])
+    np.testing.assert_array_equal(flat_weights(training, training.run.best), evaluated[3])
     training.test()
-    np.testing.assert_array_equal(asked[4], asked[3])
+    np.testing.assert_array_equal(evaluated[4], evaluated[3])
 
 
 def test_worse_weights_are_not_kept(tmp_path, monkeypatch):
     training = tiny.trainer(tmp_path, epochs=4)
-    asked = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.8, 0.1])
+    evaluated = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.8, 0.1])
     training.fit()
-    np.testing.assert_array_equal(flat_weights(training, training.run.best), asked[1])
-    np.testing.assert_array_equal(flat_weights(training, training.run.last), asked[3])
+    np.testing.assert_array_equal(flat_weights(training, training.run.best), evaluated[1])
+    np.testing.assert_array_equal(flat_weights(training, training.run.last), evaluated[3])
     training.test()
-    np.testing.assert_array_equal(asked[4], asked[1])
+    np.testing.assert_array_equal(evaluated[4], evaluated[1])
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.5}])
@@ -208,7 +208,7 @@ def test_without_validation_the_last_weights_are_used(tmp_path, changes):
 
 def test_with_an_average_the_best_weights_are_averaged_ones(tmp_path, monkeypatch):
     training = tiny.trainer(tmp_path, epochs=1, ema_decay=0.5)
-    asked = scripted(monkeypatch, [0.5, 0.5])
+    evaluated = scripted(monkeypatch, [0.5, 0.5])
     trained, train_step = [training.model.flat.data.copy()], training._train_step
 
     def step(*args):
@@ -221,13 +221,13 @@ def test_with_an_average_the_best_weights_are_averaged_ones(tmp_path, monkeypatc
     for t, now in enumerate(trained[1:], 1):
         decay = min(0.5, (1 + t) / (10 + t))
         average = decay * average + (1 - decay) * now
-    np.testing.assert_allclose(asked[0], average, rtol=1e-4, atol=1e-7)
-    np.testing.assert_array_equal(flat_weights(training, training.run.best), asked[0])
+    np.testing.assert_allclose(evaluated[0], average, rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(flat_weights(training, training.run.best), evaluated[0])
     np.testing.assert_array_equal(flat_weights(training, training.run.last), trained[-1])
     np.testing.assert_array_equal(training.model.flat.data, trained[-1])
-    assert not np.allclose(asked[0], trained[-1])
+    assert not np.allclose(evaluated[0], trained[-1])
     training.test()
-    np.testing.assert_array_equal(asked[1], asked[0])
+    np.testing.assert_array_equal(evaluated[1], evaluated[0])
 
 
 def test_the_optimizer_gets_the_schedules_learning_rate(tmp_path):

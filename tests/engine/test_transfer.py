@@ -20,7 +20,7 @@ NAMES = ("a", "b", "c")
 
 
 def trained(config=CONFIG):
-    return tiny.lively(ViT(config), seed=1)
+    return tiny.randomize(ViT(config), seed=1)
 
 
 def pretrained(model):

@@ -22,16 +22,16 @@ def test_a_process_that_waits_too_long_is_ended(capsys):
 
 
 def test_a_heartbeat_at_the_end_of_a_wait_starts_no_new_wait():
-    asked, over, signs = threading.Event(), threading.Event(), [True]
+    polled, over, signs = threading.Event(), threading.Event(), [True]
 
     def heard():
-        asked.set()
+        polled.set()
         over.wait(5)
         return bool(signs and signs.pop())
 
     one, ended = watch(heard)
     with one.waiting():
-        assert asked.wait(5)
+        assert polled.wait(5)
     over.set()
     time.sleep(0.4)
     assert not ended.is_set()

@@ -252,13 +252,13 @@ def test_many_heads_normalize_their_queries_and_keys(shifted):
     norms = (gammas[0], betas[0], gammas[1], betas[1], eps)
     y, _ = multi_head_attention_forward(x, *p.values(), H, extras=Extras(norms=norms))
     packed = (x @ p["qkv_weight"] + p["qkv_bias"]).reshape(B, T, 3, H, D)
-    *asked, v = packed.transpose(2, 0, 3, 1, 4)
+    *normalized, v = packed.transpose(2, 0, 3, 1, 4)
     for i in range(2):
         if shifted:
-            asked[i] = asked[i] - asked[i].mean(-1, keepdims=True)
-        rms = np.sqrt((asked[i] ** 2).mean(-1, keepdims=True) + eps)
-        asked[i] = gammas[i] * asked[i] / rms + (betas[i] if shifted else 0.0)
-    probs = np.exp(np.einsum("bhqd,bhkd->bhqk", *asked) / math.sqrt(D))
+            normalized[i] = normalized[i] - normalized[i].mean(-1, keepdims=True)
+        rms = np.sqrt((normalized[i] ** 2).mean(-1, keepdims=True) + eps)
+        normalized[i] = gammas[i] * normalized[i] / rms + (betas[i] if shifted else 0.0)
+    probs = np.exp(np.einsum("bhqd,bhkd->bhqk", *normalized) / math.sqrt(D))
     probs /= probs.sum(-1, keepdims=True)
     merged = np.einsum("bhqk,bhkd->bqhd", probs, v).reshape(B, T, H * D)
     np.testing.assert_allclose(y, merged @ p["proj_weight"] + p["proj_bias"], atol=1e-12)

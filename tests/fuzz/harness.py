@@ -113,14 +113,14 @@ def check_apart(read: Callable[[], object], folder: Path, *allowed: type[BaseExc
         os.close(end)
         _tell(other, read, folder, allowed)
     os.close(other)
-    told = bytearray()
+    outcome = bytearray()
     with open(end, "rb", buffering=0) as pipe:
         while part := pipe.read(1 << 16):
-            told += part
+            outcome += part
     _, status = os.waitpid(child, 0)
-    if not told:
+    if not outcome:
         raise BrokenRuleError(f"the process ended with status {status}")
-    good, words, grown = pickle.loads(told)  # written by our own process
+    good, words, grown = pickle.loads(outcome)  # written by our own process
     if not good:
         raise BrokenRuleError(words)
     if grown > MOST_MEMORY:
@@ -132,7 +132,7 @@ def _tell(pipe: int, read, folder, allowed) -> None:
     """Runs in the forked process; does not return."""
     import resource  # POSIX only, like fork
 
-    told = False, "it could not be measured", 0
+    outcome = False, "it could not be measured", 0
     try:
         os.setsid()
         most = _memory("VmSize") + 4 * MOST_MEMORY
@@ -141,13 +141,13 @@ def _tell(pipe: int, read, folder, allowed) -> None:
         _give_back_memory()
         before = _memory("VmRSS")
         found = check(read, folder, *allowed)
-        told = True, _in_words(found), _memory("VmHWM") - before
+        outcome = True, _in_words(found), _memory("VmHWM") - before
     except BaseException as error:
-        told = False, f"{type(error).__name__}: {error}", 0
+        outcome = False, f"{type(error).__name__}: {error}", 0
     finally:
         try:
             with open(pipe, "wb") as file:
-                file.write(pickle.dumps(told))
+                file.write(pickle.dumps(outcome))
         finally:  # a child that cannot report must not continue as a second parent
             os._exit(0)
 

@@ -279,12 +279,12 @@ def held_to_the_rules(name: str, words: list[str]) -> str:
             status, stopped = stop.code, True
         out.flush()
         err.flush()
-    told = err.buffer.getvalue().decode("utf-8")
-    lines = told.split("\n")[:-1]
+    printed = err.buffer.getvalue().decode("utf-8")
+    lines = printed.split("\n")[:-1]
     fault = fault_in(name, status, stopped, lines)
-    if fault or not told.endswith("\n" * bool(told)):
-        raise BrokenRuleError(f"{fault or 'no end'}: {told[:500]!a}")
-    return f"{'box' if stopped else status}: {told}"
+    if fault or not printed.endswith("\n" * bool(printed)):
+        raise BrokenRuleError(f"{fault or 'no end'}: {printed[:500]!a}")
+    return f"{'box' if stopped else status}: {printed}"
 
 
 def fault_in(name: str, status: object, stopped: bool, lines: list[str]) -> str:

@@ -43,7 +43,7 @@ def trained(name):
     channels = config.in_channels
     statistics = Statistics((0.4, 0.5, 0.6)[:channels], (0.2, 0.3, 0.25)[:channels])
     return Trained(
-        tiny.lively(ViT(config)), statistics, Preprocess(config.image_hw), NAMES, "made up"
+        tiny.randomize(ViT(config)), statistics, Preprocess(config.image_hw), NAMES, "made up"
     )
 
 
@@ -152,7 +152,7 @@ def test_every_field_is_supported_by_a_target_or_refused(tmp_path, to, known, fi
     """A model with a part that a target lacks would give different logits there, or none."""
     pytest.importorskip("onnx")
     config = dataclasses.replace(BASE, **{field: OTHER[field]})
-    one = dataclasses.replace(trained("plain"), model=tiny.lively(ViT(config)))
+    one = dataclasses.replace(trained("plain"), model=tiny.randomize(ViT(config)))
     if config.outside(known) is None:
         to(one, tmp_path / "m")
         return

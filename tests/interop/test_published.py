@@ -204,9 +204,9 @@ def plain(tmp_path):
 def test_missing_settings_are_reported_and_can_be_given(plain):
     one = load(plain)
     assert one.model.config.num_heads == 1
-    told = "\n".join(one.said)
+    messages = "\n".join(one.said)
     for word in ("num_heads is not in the file; 1", "norm_eps", "activation", "mean", "std"):
-        assert word in told
+        assert word in messages
     assert one.class_names == imagenet()
     given = load(plain, num_heads=4, activation="gelu_tanh", mean=(0, 0, 0), std=(1, 1, 1))
     assert given.model.config.num_heads == 4

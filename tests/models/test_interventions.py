@@ -41,7 +41,7 @@ KINDS = {
 
 def made(**changes):
     """A model whose attention is far from uniform, and two images."""
-    model = tiny.lively(ViT(ViTConfig(**{**SIZES, **changes}), dtype="float64"))
+    model = tiny.randomize(ViT(ViTConfig(**{**SIZES, **changes}), dtype="float64"))
     model.flat.data[...] *= 3.0
     return model, np.random.default_rng(0).standard_normal((2, 3, 8, 12))
 

@@ -16,7 +16,7 @@ SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_hea
 
 def model(pool="cls", outputs=5, **changes):
     config = ViTConfig(**{**SIZES, "pool": pool, **changes})
-    return tiny.lively(MaskedViT(config, outputs, dtype="float64"))
+    return tiny.randomize(MaskedViT(config, outputs, dtype="float64"))
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
@@ -147,14 +147,14 @@ def test_all_initial_weights_depend_on_the_seed():
 
 
 def test_the_encoder_is_built_with_the_seed_dtype_and_device_of_the_model():
-    asked = []
+    calls = []
 
     def build(config, **options):
-        asked.append(options)
+        calls.append(options)
         return ViT(config, **options)
 
     one = MaskedViT(ViTConfig(**SIZES), 5, 3, "float64", "cpu", build)
-    assert asked == [{"seed": 3, "dtype": "float64", "device": "cpu"}]
+    assert calls == [{"seed": 3, "dtype": "float64", "device": "cpu"}]
     for name, parameter in ViT(ViTConfig(**SIZES), 3, "float64").named_parameters():
         np.testing.assert_array_equal(dict(one.named_parameters())[name].data, parameter.data)
 

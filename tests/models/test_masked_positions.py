@@ -13,7 +13,7 @@ SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 1, "num_hea
 
 def model_without_mixing(pool):
     """Its block adds nothing, so a prediction depends only on its own token."""
-    model = tiny.lively(MaskedViT(ViTConfig(**SIZES, pool=pool), 5, dtype="float64"))
+    model = tiny.randomize(MaskedViT(ViTConfig(**SIZES, pool=pool), 5, dtype="float64"))
     parameters = dict(model.named_parameters())
     for name in ("attn.proj", "mlp.fc2"):
         for kind in ("weight", "bias"):

@@ -127,11 +127,11 @@ def test_no_function_of_a_model_is_missing():
         "multi_head_attention",  # its parts are steps
         "softmax", "patchify",
     }  # fmt: skip
-    told = {function.__name__ for function in SPECS}
+    listed = {function.__name__ for function in SPECS}
     for name in functional.__all__:
         stem, _, way = name.rpartition("_")
         if way in ("forward", "backward") and stem not in elsewhere:
-            assert name in told
+            assert name in listed
 
 
 def test_the_model_and_the_interpreter_are_restored():

@@ -341,10 +341,10 @@ def test_a_distilled_model_averages_two_heads(num_classes):
 
 @pytest.mark.parametrize(("dtype", "each"), [("float32", 8 + 4), ("float64", 8 + 8)])
 def test_memory_is_needed_for_the_draws_and_the_weights(dtype, each, monkeypatch):
-    asked = []
-    monkeypatch.setattr("minivit.models.vit.require_memory", lambda *args: asked.append(args))
+    calls = []
+    monkeypatch.setattr("minivit.models.vit.require_memory", lambda *args: calls.append(args))
     count = make(dtype).num_parameters
-    assert asked == [(f"a model of {count:,} parameters", {"weights": each * count})]
+    assert calls == [(f"a model of {count:,} parameters", {"weights": each * count})]
 
 
 def test_backward_reports_when_the_gradients_of_a_block_are_ready():

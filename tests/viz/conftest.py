@@ -25,10 +25,10 @@ def open_page(browser, tmp_path):
         file = tmp_path / "page.html"
         made.save(file)
         page = browser.new_page(**options)
-        page.said, page.asked = [], []
+        page.said, page.requests = [], []
         page.on("console", lambda message: page.said.append(message.text))
         page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("request", lambda request: page.requests.append(request.url))
         page.goto(f"file://{file}{address}")
         pages.append(page)
         return page
@@ -36,7 +36,7 @@ def open_page(browser, tmp_path):
     yield open_one
     for page in pages:
         assert page.said == [], "the console is not empty"
-        assert [u for u in page.asked if not u.startswith(("file://", "data:", "blob:"))] == []
+        assert [u for u in page.requests if not u.startswith(("file://", "data:", "blob:"))] == []
         page.close()
 
 

@@ -15,7 +15,7 @@ SIZES = {"image_size": 8, "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2
 
 
 def model(**changes):
-    return tiny.lively(ViT(ViTConfig(**{**SIZES, **changes})))
+    return tiny.randomize(ViT(ViTConfig(**{**SIZES, **changes})))
 
 
 def images(count=1, channels=3):

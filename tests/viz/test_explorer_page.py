@@ -20,7 +20,7 @@ STEP = 0.004  # the precision of one byte per weight
 
 def model(**changes):
     """A model with selective heads: without larger weights, attention would be nearly uniform."""
-    one = tiny.lively(ViT(ViTConfig(**SIZES, **changes)))
+    one = tiny.randomize(ViT(ViTConfig(**SIZES, **changes)))
     for block in one.blocks:
         block.attn.qkv.weight.data[...] *= 6.0
     return one
@@ -42,7 +42,7 @@ def weights_on_the_page(page, image, layer, name):
 
 def test_a_model_without_a_head_shows_no_prediction(open_page):
     for changes, shown in (({}, True), ({"num_classes": 0}, False)):
-        one = tiny.lively(ViT(ViTConfig(**SIZES | changes)))
+        one = tiny.randomize(ViT(ViTConfig(**SIZES | changes)))
         page = open_page(explore(one, sample_images(), labels=[0, 1]))
         assert page.get_by_text("Prediction").is_visible() == shown
         assert page.locator("#answers li").count() == 3 * shown
@@ -98,8 +98,8 @@ def test_every_patch_and_head_is_read_out_by_keyboard_alone(open_page, direction
                 if target == query:
                     continue  # on the query itself, the strongest patch is displayed
                 weight, rank, of, text = read_out(page)
-                asks, asked = (query, target) if direction == "to" else (target, query)
-                assert weight == pytest.approx(maps[layer, head, asks, asked], abs=STEP), text
+                i, j = (query, target) if direction == "to" else (target, query)
+                assert weight == pytest.approx(maps[layer, head, i, j], abs=STEP), text
                 line = maps[layer, head, query]
                 if direction == "by":
                     line = maps[layer, head, :, query]
@@ -109,8 +109,8 @@ def test_every_patch_and_head_is_read_out_by_keyboard_alone(open_page, direction
                 assert f"row {place[0] + 1}, column {place[1] + 1}" in text
     own = maps[layer, head, query]
     bits = -(own * np.log2(own)).sum()
-    told = float(re.search(r"Entropy ([\d.]+)", read_out(page)[3])[1])
-    assert told == pytest.approx(bits, abs=0.03)
+    displayed = float(re.search(r"Entropy ([\d.]+)", read_out(page)[3])[1])
+    assert displayed == pytest.approx(bits, abs=0.03)
     share = float(re.search(r"([\d.]+) % goes to the class token", read_out(page)[3])[1])
     assert share == pytest.approx(100 * own[0], abs=0.5)
 
@@ -189,10 +189,10 @@ def test_prefix_tokens_can_be_queries(open_page):
         assert weight == pytest.approx(maps[token, 4:].max(), abs=STEP)
         assert of == 10
         goes = [*maps[token, :2], maps[token, 2:4].sum()]
-        told = re.findall(
+        displayed = re.findall(
             r"([\d.]+) % goes to (the class token|the distillation token|registers)", text
         )
-        assert [float(share) for share, _ in told] == pytest.approx(
+        assert [float(share) for share, _ in displayed] == pytest.approx(
             [100 * p for p in goes], abs=0.5
         )
     page.click("#lock")
@@ -337,7 +337,7 @@ def test_nothing_can_be_loaded(open_page):
     assert answer == "refused"
     assert "Content Security Policy" in page.said[0]
     page.said.clear()
-    assert [url for url in page.asked if "example" in url] == []
+    assert [url for url in page.requests if "example" in url] == []
 
 
 def test_predictions_are_those_of_the_model(open_page):
@@ -402,7 +402,7 @@ def test_the_strip_fades_where_it_continues(open_page):
 def test_image_and_maps_are_large_enough(open_page, width, height):
     """For a grid of three rows and three columns, unlike the default page's two rows and three
     columns."""
-    one = tiny.lively(ViT(ViTConfig(**SIZES | {"image_size": 12})))
+    one = tiny.randomize(ViT(ViTConfig(**SIZES | {"image_size": 12})))
     images = np.random.default_rng(0).standard_normal((3, 3, 12, 12), np.float32)
     size = {"width": width, "height": height}
     page = open_page(explore(one, images), viewport=size)

@@ -24,7 +24,7 @@ KINDS = {
 
 
 def made(**changes):
-    model = tiny.lively(ViT(ViTConfig(**{**SIZES, **changes}), dtype="float64"))
+    model = tiny.randomize(ViT(ViTConfig(**{**SIZES, **changes}), dtype="float64"))
     return model, np.random.default_rng(0).standard_normal((2, 3, 8, 12))
 
 

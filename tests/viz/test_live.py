@@ -19,7 +19,7 @@ STATISTICS = Statistics((0.5,) * 3, (0.2,) * 3)
 
 
 def model(**changes):
-    return tiny.lively(ViT(ViTConfig(**{**SIZES, **changes})))
+    return tiny.randomize(ViT(ViTConfig(**{**SIZES, **changes})))
 
 
 def images(count=1):
@@ -74,9 +74,9 @@ def test_every_field_of_a_model_is_supported_or_refused():
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unsupported_part_is_refused_by_its_field(name):
     one = ViT(ViTConfig(**{**SIZES, name: UNKNOWN[name]}), seed=None)
-    with pytest.raises(UserError, match=f"^{name} is ") as told:
+    with pytest.raises(UserError, match=f"^{name} is ") as error:
         require_known(one)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_custom_layers_and_a_resnet_are_refused():
@@ -91,10 +91,10 @@ def test_custom_layers_and_a_resnet_are_refused():
 
 
 def test_weights_that_are_not_finite_or_too_large_are_refused():
-    for bad, told in ((np.nan, "finite"), (np.inf, "finite"), (7e4, "70,000.*use --float32")):
+    for bad, expected in ((np.nan, "finite"), (np.inf, "finite"), (7e4, "70,000.*use --float32")):
         one = model()
         one.blocks[1].norm2.bias.data[0] = bad
-        with pytest.raises(UserError, match=rf"blocks\.1\.norm2\.bias.*{told}"):
+        with pytest.raises(UserError, match=rf"blocks\.1\.norm2\.bias.*{expected}"):
             made(one)
     assert made(one, precision="float32").html
 

@@ -166,9 +166,9 @@ def test_an_image_of_100_megapixels(show):
     page = show(made())
     give(page, "drop", as_png(Image.new("1", (10_100, 10_000), 1)), "vast.png")
     page.wait_for_selector("#message:not(:empty)", timeout=60_000)
-    told = page.text_content("#message")
-    assert told.startswith("vast.png ")
-    assert "101 megapixels" in told or "not an image that this browser can read" in told
+    message = page.text_content("#message")
+    assert message.startswith("vast.png ")
+    assert "101 megapixels" in message or "not an image that this browser can read" in message
     assert page.locator("#images button").count() == 2
     settle(page)
 

@@ -34,8 +34,8 @@ def test_the_slider_goes_from_pixels_to_logits(show):
     page.keyboard.press("End")
     assert page.text_content("#step-name") == "head"
     logits = one(image)[0]
-    told = page.text_content("#step-numbers")
-    assert float(re.search(r"maximum ([−0-9.]+)", told)[1].replace("−", "-")) == pytest.approx(
+    displayed = page.text_content("#step-numbers")
+    assert float(re.search(r"largest ([−0-9.]+)", displayed)[1].replace("−", "-")) == pytest.approx(
         logits.max(), abs=0.02
     )
     page.keyboard.press("Home")
@@ -84,11 +84,11 @@ def test_number_by_number(show):
     page.evaluate("look({head: 1, query: FIRST})")
     box = page.locator("#stage").bounding_box()
     page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
-    told = page.inner_text("#by-number")
-    assert "layer 3, head 2" in told
-    assert "i is row 1, column 1, the query; j is row 2, column 3" in told
+    displayed = page.inner_text("#by-number")
+    assert "layer 3, head 2" in displayed
+    assert "i is row 1, column 1, the query; j is row 2, column 3" in displayed
     p = look(one, image).maps[2, 0, 1, 1, 6]
-    assert number(re.search(r"pᵢⱼ = ([0-9.e−]+)", told)[1]) == pytest.approx(p, abs=2e-3)
+    assert number(re.search(r"pᵢⱼ = ([0-9.e−]+)", displayed)[1]) == pytest.approx(p, abs=2e-3)
 
 
 def test_arrow_keys_move_in_a_tensor(show):

@@ -43,7 +43,7 @@ PARTS = {
 
 def halved(config: ViTConfig) -> ViT:
     """A model with selective heads, and weights that float16 represents exactly."""
-    model = tiny.lively(ViT(config))
+    model = tiny.randomize(ViT(config))
     if config.dim < 20:  # sums of only a few numbers are small
         model.flat.data[...] *= 3.0
     model.flat.data[...] = model.flat.data.astype(np.float16)

@@ -146,10 +146,10 @@ def test_the_query_is_chosen_and_read_out(show):
     page.mouse.click(*patch_box(page, 1, 2))
     row = maps[2, 1, 6]
     target = 1 + int(row[1:].argmax())
-    told = page.text_content("#readout")
-    assert told.startswith("Layer 3, head 2. Row 2, column 3 attends most to")
+    displayed = page.text_content("#readout")
+    assert displayed.startswith("Layer 3, head 2. Row 2, column 3 attends most to")
     place = f"row {(target - 1) // 3 + 1}, column {(target - 1) % 3 + 1}: "
-    assert float(re.search(re.escape(place) + "([0-9.e-]+[0-9])", told)[1]) == pytest.approx(
+    assert float(re.search(re.escape(place) + "([0-9.e-]+[0-9])", displayed)[1]) == pytest.approx(
         row[target], abs=6e-4
     )
     page.click("#class-token")
@@ -236,8 +236,8 @@ def test_a_dropped_file_that_is_not_an_image_is_reported(show):
         window.dispatchEvent(new DragEvent("drop", { dataTransfer: files, cancelable: true }));
     }""")
     page.locator("#message:not(:empty)").wait_for()
-    told = page.text_content("#message")
-    assert told == "<b>notes.txt is not an image that this browser can read."
+    displayed = page.text_content("#message")
+    assert displayed == "<b>notes.txt is not an image that this browser can read."
     assert page.locator("#images button").count() == 2
 
 
@@ -268,7 +268,7 @@ def test_nothing_is_loaded_or_evaluated(show):
     }))"""  # in a task of the page itself: the policy does not apply to code that a test evaluates
     assert page.evaluate(script) == "EvalError"
     page.said.clear()
-    page.asked.clear()
+    page.requests.clear()
 
 
 def test_non_finite_numbers_are_never_shown(show):

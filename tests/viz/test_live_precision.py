@@ -50,7 +50,7 @@ def run_steps(model, images, precision):
 @pytest.mark.parametrize("changes", PARTS.values(), ids=PARTS)
 def test_every_tensor_agrees_with_python(changes, precision):
     config = ViTConfig(**{**SIZES, **changes})
-    model = tiny.lively(ViT(config))
+    model = tiny.randomize(ViT(config))
     shape = (IMAGES if config.dim < 20 else 2, config.in_channels, *config.image_hw)
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
     for image, steps in zip(images, run_steps(model, images, precision), strict=True):

@@ -47,7 +47,7 @@ def test_links_in_the_course_are_valid_states_of_the_page(show, address):
     """For a model of the course's size."""
     course = ViTConfig(image_size=32, patch_size=4, num_classes=3, dim=24, depth=4, num_heads=4)
     images = np.random.default_rng(0).integers(256, size=(3, 3, 32, 32), dtype=np.uint8)
-    page = show(made(tiny.lively(ViT(course)), images), address=address)
+    page = show(made(tiny.randomize(ViT(course)), images), address=address)
     settle(page)
     assert page.text_content("#message") == ""
     step = dict(parse_qsl(address[1:])).get("step")
@@ -204,7 +204,7 @@ def test_the_prediction_after_a_preset_agrees_with_python(show):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("[", "not JSON"),
         ("[" * 100_000, "not JSON"),
@@ -216,9 +216,9 @@ def test_the_prediction_after_a_preset_agrees_with_python(show):
         ('[{"text": "a", "state": "colour=red"}]', "unknown word 'colour'"),
     ],
 )
-def test_a_file_that_is_not_a_tour_is_refused_in_one_line(tmp_path, text, told):
+def test_a_file_that_is_not_a_tour_is_refused_in_one_line(tmp_path, text, expected):
     (tmp_path / "tour.json").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=expected) as error:
         read_tour(tmp_path / "tour.json")
     assert "\n" not in str(error.value)
 

@@ -24,7 +24,7 @@ PREFIXES: dict[str, dict] = {
 
 def model(**changes):
     fields = {**vars(CONFIG), **changes}
-    return tiny.lively(ViT(ViTConfig(**fields), dtype="float64"))
+    return tiny.randomize(ViT(ViTConfig(**fields), dtype="float64"))
 
 
 def test_maps_are_in_the_order_of_the_blocks():

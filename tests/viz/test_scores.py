@@ -95,7 +95,7 @@ def test_rank_correlation_agrees_with_a_known_value():
 
 
 def test_shuffled_weights_are_the_same_numbers_in_other_positions():
-    model = tiny.lively(ViT(tiny.VIT))
+    model = tiny.randomize(ViT(tiny.VIT))
     before = model.flat.data.copy()
     twin = shuffled(model)
     np.testing.assert_array_equal(model.flat.data, before)
@@ -112,7 +112,7 @@ def test_shuffled_weights_are_the_same_numbers_in_other_positions():
 )
 def test_all_scores_of_all_methods(prefix):
     config = ViTConfig(image_size=8, num_classes=3, dim=8, depth=2, num_heads=2, **prefix)
-    model = tiny.lively(ViT(config))
+    model = tiny.randomize(ViT(config))
     images = draw(0, 40, 3, 8, 8).astype(np.float32)  # more than are processed at once
     masks = np.repeat(MASK, 40, 0)
     rows = score_methods(model, images, masks, model, tuple(METHODS))
