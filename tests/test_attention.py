@@ -112,8 +112,8 @@ def test_by_default_figures_and_page_are_written_to_the_run(command, trained):
 
 
 def test_images_can_be_named(command, trained, tmp_path):
-    for name, colour in (("red.png", "red"), ("blue.jpg", "blue")):
-        Image.new("RGB", (20, 16), colour).save(tmp_path / name)
+    for name, color in (("red.png", "red"), ("blue.jpg", "blue")):
+        Image.new("RGB", (20, 16), color).save(tmp_path / name)
     page = tmp_path / "pages" / "one.html"
     status, out, _ = command(
         trained.path, tmp_path / "red.png", tmp_path / "blue.jpg", "--html", page

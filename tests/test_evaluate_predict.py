@@ -304,7 +304,7 @@ def test_a_truncated_image_is_refused(command, trained, tmp_path, kind):
 @pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif", "ppm"])
 def test_a_corrupted_image_raises_at_most_a_user_error(tmp_path, kind):
     rng, path = np.random.default_rng(0), write_image(tmp_path / f"a.{kind}", size=(12, 12))
-    whole, spoilt = path.read_bytes(), 0
+    whole, refused = path.read_bytes(), 0
     for _ in range(60):
         content = bytearray(whole)
         for place in rng.integers(min(len(content), 100), size=3):
@@ -315,8 +315,8 @@ def test_a_corrupted_image_raises_at_most_a_user_error(tmp_path, kind):
             try:
                 read_image(path, Preprocess((8, 8)))
             except UserError:
-                spoilt += 1
-    assert spoilt > 0
+                refused += 1
+    assert refused > 0
 
 
 # minivit

@@ -155,7 +155,7 @@ def test_few_shot_evaluation(tune):
         assert all(0 <= value <= 1 for value in row["accuracy"] + row["neighbours"])
         assert f"{np.mean(row['accuracy']):.2%}" in out
     assert np.mean(rows[1]["accuracy"]) > 0.4, "a linear classifier recognizes the tints"
-    assert np.mean(rows[1]["neighbours"]) > 0.4, "and by their neighbours"
+    assert np.mean(rows[1]["neighbours"]) > 0.4, "and by their neighbors"
     assert (run.path / "few_shot.png").exists()
 
 

@@ -26,14 +26,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*could not be verified")
 def same_photograph_twice(folder: Path) -> None:
     """In color, and in grayscale by Pillow."""
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
-    Image.fromarray(pixels).save(folder / "colour.png")
-    Image.fromarray(pixels).convert("L").save(folder / "grey.png")
+    Image.fromarray(pixels).save(folder / "color.png")
+    Image.fromarray(pixels).convert("L").save(folder / "gray.png")
 
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """A folder with a data set, two images, and two runs: `grey` and `colour`."""
-    root = tmp_path_factory.mktemp("grey")
+    """A folder with a data set, two images, and two runs: `gray` and `color`."""
+    root = tmp_path_factory.mktemp("gray")
     write_folder(root / "data" / "mnist", idx_files(FEW)[0])
     same_photograph_twice(root)
     source = dataclasses.replace(SOURCES["mnist"], load=FEW.load_for, find=FEW.find)
@@ -41,7 +41,7 @@ def places(tmp_path_factory):
         patch.setitem(SOURCES, "mnist", source)
         patch.setattr("minivit.data.shapes.load", lambda: tiny.dataset())
         patch.chdir(root)
-        for name, dataset in (("grey", "mnist"), ("colour", "shapes")):
+        for name, dataset in (("gray", "mnist"), ("color", "shapes")):
             flags = [*SMALL, "--image-size", "28", "--patch-size", "4", "--pool", "cls"]
             assert run("train", ["--dataset", dataset, *flags, "--runs", name]) == 0
         yield root
@@ -54,14 +54,14 @@ def here(places, monkeypatch):
 
 
 @pytest.fixture
-def grey(here):
-    (path,) = (here / "grey").iterdir()
+def gray(here):
+    (path,) = (here / "gray").iterdir()
     return path
 
 
 @pytest.fixture
-def colour(here):
-    (path,) = (here / "colour").iterdir()
+def color(here):
+    (path,) = (here / "color").iterdir()
     return path
 
 
@@ -70,38 +70,38 @@ def new_run(folder: Path) -> Run:
     return Run(path)
 
 
-def test_the_model_has_the_channels_of_the_recipe(grey):
-    vit = Run(grey).read_config().vit
+def test_the_model_has_the_channels_of_the_recipe(gray):
+    vit = Run(gray).read_config().vit
     assert (vit.in_channels, vit.image_size, vit.num_classes) == (1, 28, 10)
-    assert len(load(grey).statistics.mean) == 1
+    assert len(load(gray).statistics.mean) == 1
 
 
-def test_evaluate(grey, capsys):
-    assert run("evaluate", [str(grey)]) == 0
+def test_evaluate(gray, capsys):
+    assert run("evaluate", [str(gray)]) == 0
     assert "12 test images" in capsys.readouterr().out
 
 
-def test_predict_converts_a_photo_to_grayscale(grey, here, capsys):
-    assert run("predict", [str(grey), "colour.png", "grey.png", "--json", "-"]) == 0
-    in_colour, in_grey = json.loads(capsys.readouterr().out)["images"]
-    assert in_colour["probabilities"] == in_grey["probabilities"]
+def test_predict_converts_a_photo_to_grayscale(gray, here, capsys):
+    assert run("predict", [str(gray), "color.png", "gray.png", "--json", "-"]) == 0
+    in_color, in_gray = json.loads(capsys.readouterr().out)["images"]
+    assert in_color["probabilities"] == in_gray["probabilities"]
 
 
-def test_attention(grey, here, tmp_path, capsys):
-    assert run("attention", [str(grey), "--test", "2", "--save-dir", str(tmp_path)]) == 0
+def test_attention(gray, here, tmp_path, capsys):
+    assert run("attention", [str(gray), "--test", "2", "--save-dir", str(tmp_path)]) == 0
     assert (tmp_path / "filters.png").exists()
     flags = ["--methods", "rollout", "--score", "--count", "4", "--html", str(tmp_path / "x.html")]
-    assert run("attention", [str(grey), "colour.png", *flags]) == 0
+    assert run("attention", [str(gray), "color.png", *flags]) == 0
     assert "4 test images" in capsys.readouterr().out
 
 
-def test_trace(grey, here, capsys):
-    assert run("trace", [str(grey), "colour.png", "--only", "patch_embed"]) == 0
+def test_trace(gray, here, capsys):
+    assert run("trace", [str(gray), "color.png", "--only", "patch_embed"]) == 0
     assert "16 × 32" in capsys.readouterr().out  # the first layer has 4 · 4 · 1 inputs
 
 
-def test_resume(grey, capsys):
-    assert run("train", ["--resume", str(grey)]) == 0
+def test_resume(gray, capsys):
+    assert run("train", ["--resume", str(gray)]) == 0
     assert "is finished" in capsys.readouterr().out
 
 
@@ -131,13 +131,13 @@ def test_a_flag_converts_between_color_and_grayscale(here, tmp_path, dataset, ch
     assert run("attention", [str(made.path), "--html", str(tmp_path / "x.html")]) == 0
 
 
-@pytest.mark.parametrize(("start", "dataset"), [("grey", "shapes"), ("colour", "mnist")])
+@pytest.mark.parametrize(("start", "dataset"), [("gray", "shapes"), ("color", "mnist")])
 def test_finetune_converts_images_to_the_models_channels(here, tmp_path, request, start, dataset):
     path = request.getfixturevalue(start)
     flags = ["--from", str(path), "--dataset", dataset, "--epochs", "1", "--batch-size", "10"]
     assert run("finetune", [*flags, "--image-size", "28", "--runs", str(tmp_path)]) == 0
     made = new_run(tmp_path)
-    assert made.read_config().vit.in_channels == {"grey": 1, "colour": 3}[start]
+    assert made.read_config().vit.in_channels == {"gray": 1, "color": 3}[start]
     assert run("evaluate", [str(made.path)]) == 0
 
 
@@ -147,10 +147,10 @@ MEAN, STD = (0.2, 0.5, 0.9), (0.1, 0.2, 0.3)
 
 
 @pytest.fixture
-def published(grey, tmp_path):
+def published(gray, tmp_path):
     """The grayscale run as Hugging Face files, with mean and standard deviation for RGB, as is
     common."""
-    assert run("export", [str(grey), str(tmp_path / "hf"), "--to", "huggingface"]) == 0
+    assert run("export", [str(gray), str(tmp_path / "hf"), "--to", "huggingface"]) == 0
     file = tmp_path / "hf" / "preprocessor_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
     settings |= {"image_mean": list(MEAN), "image_std": list(STD)}
@@ -170,17 +170,17 @@ def test_published_grayscale_weights_use_the_luma_of_rgb_statistics(published):
 
 def test_published_grayscale_weights_work_in_the_commands(published, here, tmp_path, capsys):
     name = str(published)
-    assert run("predict", [name, "colour.png"]) == 0
-    assert run("attention", [name, "colour.png", "--html", str(tmp_path / "x.html")]) == 0
-    assert run("trace", [name, "colour.png", "--only", "head.dbias"]) == 0
+    assert run("predict", [name, "color.png"]) == 0
+    assert run("attention", [name, "color.png", "--html", str(tmp_path / "x.html")]) == 0
+    assert run("trace", [name, "color.png", "--only", "head.dbias"]) == 0
     flags = ["--from", name, "--dataset", "mnist", "--epochs", "1", "--batch-size", "10"]
     assert run("finetune", [*flags, "--runs", str(tmp_path / "runs")]) == 0
     assert new_run(tmp_path / "runs").read_config().vit.in_channels == 1
 
 
-def test_published_grayscale_weights_without_statistics(grey, tmp_path, capsys):
+def test_published_grayscale_weights_without_statistics(gray, tmp_path, capsys):
     file = tmp_path / "vit.safetensors"
-    assert run("export", [str(grey), str(file), "--to", "timm"]) == 0
+    assert run("export", [str(gray), str(file), "--to", "timm"]) == 0
     found = load(file, num_heads=2)
     assert found.statistics == Statistics((0.5,), (0.5,))
     assert "mean is not in the file; (0.5,) is assumed, as in most of this family" in found.said

@@ -20,8 +20,8 @@ def stripes(num_train=96, num_test=16):
     rng = np.random.default_rng(0)
 
     def split(count):
-        colours = 40 * rng.integers(0, 2, (count, 3, 1, 1)) + 60
-        return Split(np.broadcast_to(colours, (count, 3, 8, 8)).astype(np.uint8),
+        colors = 40 * rng.integers(0, 2, (count, 3, 1, 1)) + 60
+        return Split(np.broadcast_to(colors, (count, 3, 8, 8)).astype(np.uint8),
                      np.arange(count) % 4)  # fmt: skip
 
     return Dataset("Stripes", split(num_train), split(num_test), tiny.NAMES)

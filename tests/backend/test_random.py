@@ -49,8 +49,8 @@ def test_numbers_are_uniform(shape):
     assert numbers.mean() == pytest.approx(0.5, abs=0.005)
     assert numbers.var() == pytest.approx(1 / 12, abs=0.002)
     flat = numbers.ravel() - 0.5
-    neighbours = (flat[1:] * flat[:-1]).mean() * 12
-    assert abs(neighbours) < 0.02
+    adjacent = (flat[1:] * flat[:-1]).mean() * 12
+    assert abs(adjacent) < 0.02
 
 
 def test_each_purpose_and_place_has_its_own_generator():

@@ -21,8 +21,8 @@ EACH = {
     "all, cutmix": {"crop": 2, "flip": 0.5, "cutmix": 1.0},
 }
 SHAPES = {  # (B, C, H, W), P
-    "colour": ((7, 3, 10, 6), 2),
-    "grey": ((5, 1, 12, 8), 4),
+    "color": ((7, 3, 10, 6), 2),
+    "gray": ((5, 1, 12, 8), 4),
     "odd": ((3, 3, 5, 7), 1),
 }
 STATE = np.array([12345, 678, 9, 0], np.uint32)

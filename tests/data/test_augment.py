@@ -467,8 +467,8 @@ def image_by_image(augmentation, images, labels, r):
     partner, mixed = r.permutation(B), x.copy()
     sizes = [np.rint(np.sqrt(1 - own) * side).astype(int) for side in (H, W)]
     if name == "cutmix":
-        centres = [r.uniform(0, side, B) for side in (H, W)]
-        starts = [np.rint(c - s / 2).astype(int) for c, s in zip(centres, sizes, strict=True)]
+        centers = [r.uniform(0, side, B) for side in (H, W)]
+        starts = [np.rint(c - s / 2).astype(int) for c, s in zip(centers, sizes, strict=True)]
     for b in range(B):
         share = np.float32(own[b])
         if name == "mixup":

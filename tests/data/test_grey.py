@@ -23,17 +23,17 @@ def by_pillow(images: np.ndarray, mode: str) -> np.ndarray:
 def test_every_color_gets_the_gray_level_of_pillow():
     """Every third level of each channel, including both ends."""
     levels = np.arange(0, 256, 3, dtype=np.uint8)
-    colours = np.stack(np.meshgrid(levels, levels, levels), 0).reshape(1, 3, len(levels), -1)
-    expected = by_pillow(colours, "L").transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(luma(colours), expected)
-    np.testing.assert_array_equal(with_channels(colours, 1), expected)
-    assert with_channels(colours, 1).dtype == np.uint8
+    colors = np.stack(np.meshgrid(levels, levels, levels), 0).reshape(1, 3, len(levels), -1)
+    expected = by_pillow(colors, "L").transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(luma(colors), expected)
+    np.testing.assert_array_equal(with_channels(colors, 1), expected)
+    assert with_channels(colors, 1).dtype == np.uint8
 
 
 def test_gray_becomes_the_rgb_of_pillow():
-    grey = RGB[:, :1]
-    expected = by_pillow(grey, "RGB").transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(with_channels(grey, 3), expected)
+    gray = RGB[:, :1]
+    expected = by_pillow(gray, "RGB").transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(with_channels(gray, 3), expected)
 
 
 def test_images_in_a_file_are_converted(tmp_path, monkeypatch):
@@ -63,11 +63,11 @@ def test_a_data_set_keeps_everything_else():
     split = Split(images, labels, masks, names)
     whole = Dataset("Tints", split, split[:4], tiny.NAMES, split[4:])
     assert whole.with_channels(3) is whole
-    grey = whole.with_channels(1)
-    assert {name: one.images.shape for name, one in grey.splits.items()} == {
+    gray = whole.with_channels(1)
+    assert {name: one.images.shape for name, one in gray.splits.items()} == {
         **{"training": (6, 1, 8, 8), "test": (4, 1, 8, 8), "validation": (2, 1, 8, 8)}
     }
-    assert (grey.name, grey.class_names) == ("Tints", tiny.NAMES)
-    assert grey.train.masks is masks
-    assert grey.train.names is names
-    assert grey.digest != whole.digest
+    assert (gray.name, gray.class_names) == ("Tints", tiny.NAMES)
+    assert gray.train.masks is masks
+    assert gray.train.names is names
+    assert gray.digest != whole.digest

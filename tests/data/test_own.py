@@ -242,18 +242,18 @@ def test_arrays_in_an_npz_file_are_loaded(tmp_path):
     assert found.class_names == ("0", "1", "2")
     np.savez(tmp_path / "b.npz", x=images.transpose(0, 3, 1, 2), y=labels[:, None])
     assert load(tmp_path / "b.npz").digest == found.digest
-    grey = images[..., 0]
-    keras = {"x_train": grey, "y_train": labels, "x_test": grey[:6], "y_test": labels[:6]}
+    gray = images[..., 0]
+    keras = {"x_train": gray, "y_train": labels, "x_test": gray[:6], "y_test": labels[:6]}
     np.savez(tmp_path / "c.npz", **keras, class_names=["a", "b", "c"])
     found = load(tmp_path / "c.npz", channels=1)
     assert found.train.images.shape == (60, 1, 8, 8)
-    np.testing.assert_array_equal(found.test.images[:, 0], grey[:6])
+    np.testing.assert_array_equal(found.test.images[:, 0], gray[:6])
     assert found.class_names == ("a", "b", "c")
     source = find_source(str(tmp_path / "c.npz"))
     assert (source.recipe["in_channels"], source.recipe["image_size"]) == (1, 8)
-    medmnist = {"train_images": grey, "train_labels": labels[:, None]}
-    medmnist |= {"val_images": grey[:9], "val_labels": labels[:9]}
-    medmnist |= {"test_images": grey[:6], "test_labels": labels[:6]}
+    medmnist = {"train_images": gray, "train_labels": labels[:, None]}
+    medmnist |= {"val_images": gray[:9], "val_labels": labels[:9]}
+    medmnist |= {"test_images": gray[:6], "test_labels": labels[:6]}
     np.savez(tmp_path / "d.npz", **medmnist)
     found = load(tmp_path / "d.npz", channels=3)
     assert (len(found.train), len(found.val), len(found.test)) == (60, 9, 6)

@@ -144,9 +144,9 @@ def test_gray_agrees_with_pillow_to_the_last_bit():
     red, green = np.divmod(np.arange(2**16), 256)
     images = np.stack([[red, green, np.full_like(red, blue)] for blue in range(0, 256, 15)])
     images = images.reshape(-1, 3, 256, 256).astype(np.uint8)
-    grey = ra.color(images, np.zeros(len(images)))
+    gray = ra.color(images, np.zeros(len(images)))
     expected = by_pillow(images, lambda image: image.convert("L"))
-    np.testing.assert_array_equal(grey, expected.repeat(3, 1))
+    np.testing.assert_array_equal(gray, expected.repeat(3, 1))
 
 
 @pytest.mark.parametrize(

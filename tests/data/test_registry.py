@@ -24,9 +24,9 @@ def load(request: Request) -> Dataset:
     )
 
 
-GREY = Source(
-    name="grey",
-    summary="three classes of grey",
+GRAY = Source(
+    name="gray",
+    summary="three classes of gray",
     load=load,
     recipe={"image_size": 8, "in_channels": 1, "dim": 16, "depth": 1, "epochs": 2}
     | {"batch_size": 4, "crop": 0},
@@ -34,26 +34,26 @@ GREY = Source(
 
 
 @pytest.fixture
-def grey(monkeypatch, tmp_path):
+def gray(monkeypatch, tmp_path):
     """Registers the data set, as its line in the registry would."""
-    monkeypatch.setitem(SOURCES, "grey", GREY)
-    monkeypatch.setitem(RECIPES, "grey", {"dataset": "grey", **GREY.recipe})
+    monkeypatch.setitem(SOURCES, "gray", GRAY)
+    monkeypatch.setitem(RECIPES, "gray", {"dataset": "gray", **GRAY.recipe})
     monkeypatch.chdir(tmp_path)
 
 
-def test_every_command_accepts_the_new_data_set(grey, capsys, tmp_path):
+def test_every_command_accepts_the_new_data_set(gray, capsys, tmp_path):
     """Classes come from the data; --quick uses all available images."""
-    assert run("train", ["--dataset", "grey", "--quick"]) == 0
+    assert run("train", ["--dataset", "gray", "--quick"]) == 0
     (path,) = (tmp_path / "runs").iterdir()
     config = Run(path).read_config()
     assert (config.vit.num_classes, config.vit.in_channels) == (3, 1)
     assert (config.vit.image_size, config.train_images) == (8, 28)
     assert run("evaluate", [str(path)]) == 0
     assert "brightest" in capsys.readouterr().out
-    small = ["--dataset", "grey", "--quick", "--batch-size", "4"]
+    small = ["--dataset", "gray", "--quick", "--batch-size", "4"]
     assert run("finetune", ["--from", str(path), *small]) == 0
     assert run("attention", [str(path), "--html", "page.html"]) == 0
-    assert run("train", ["--dataset", "grey", "--num-classes", "4"]) == 2
+    assert run("train", ["--dataset", "gray", "--num-classes", "4"]) == 2
     assert "num_classes is 4, but Grey has 3" in capsys.readouterr().err
 
 

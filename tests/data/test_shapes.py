@@ -118,8 +118,8 @@ def test_the_orientation_of_the_figures():
 
 def centroid_and_spread(mask):
     rows, columns = np.nonzero(mask)
-    centre = rows.mean(), columns.mean()
-    return centre, np.hypot(rows - centre[0], columns - centre[1])
+    center = rows.mean(), columns.mean()
+    return center, np.hypot(rows - center[0], columns - center[1])
 
 
 def test_masks_show_the_figure_of_their_label(small):
@@ -129,8 +129,8 @@ def test_masks_show_the_figure_of_their_label(small):
         _, spread = centroid_and_spread(mask)
         assert mask.sum() == pytest.approx(2 * np.pi * np.mean(spread**2), rel=0.03)
     for mask in small.train.masks[names == "ring"]:
-        centre, spread = centroid_and_spread(mask)
-        assert not mask[round(centre[0]), round(centre[1])]
+        center, spread = centroid_and_spread(mask)
+        assert not mask[round(center[0]), round(center[1])]
         assert spread.min() > 0.4 * spread.max()
 
 

@@ -39,9 +39,9 @@ def test_the_loss_is_computed_over_the_corrupted_patches(target):
                 total += list((predicted[b, m] - part.transpose(1, 2, 0).ravel()) ** 2)
                 continue
             logits = predicted[b, m].reshape(-1, 512)
-            for z, colour in zip(logits, truth[b, patch], strict=True):
-                total.append(np.log(np.exp(z - z.max()).sum()) + z.max() - z[colour])
-                right.append(z.argmax() == colour)
+            for z, color in zip(logits, truth[b, patch], strict=True):
+                total.append(np.log(np.exp(z - z.max()).sum()) + z.max() - z[color])
+                right.append(z.argmax() == color)
     assert float(result.loss) == pytest.approx(np.mean(total))
     if right:
         assert float(result.correct) == pytest.approx(6 * np.mean(right))

@@ -55,9 +55,9 @@ def kind(request):
 
 
 def norm(x, p, name, eps):
-    centred = x - x.mean(-1, keepdims=True)
+    centered = x - x.mean(-1, keepdims=True)
     return (
-        p[f"{name}.weight"] * centred / np.sqrt(x.var(-1, keepdims=True) + eps) + p[f"{name}.bias"]
+        p[f"{name}.weight"] * centered / np.sqrt(x.var(-1, keepdims=True) + eps) + p[f"{name}.bias"]
     )
 
 

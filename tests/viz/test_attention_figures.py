@@ -125,8 +125,8 @@ def test_the_gallery_marks_right_and_wrong_predictions():
 
 
 def test_one_channel_is_drawn_in_gray():
-    grey = IMAGES[:, :1]
-    assert images(gallery_figure(grey, np.ones((2, 1)), ["a"]).axes[0])[0].shape == (8, 12)
+    gray = IMAGES[:, :1]
+    assert images(gallery_figure(gray, np.ones((2, 1)), ["a"]).axes[0])[0].shape == (8, 12)
     components = draw(5, 2, 1, 4, 4)
     assert images(filters_figure(Filters(components, np.ones(2))).axes[0])[0].shape == (4, 4)
 

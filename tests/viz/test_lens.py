@@ -52,8 +52,8 @@ def test_a_patch_is_read_like_the_class_token(num_registers):
     found = logit_lens(model, images)
     p = {name: parameter.data for name, parameter in model.named_parameters()}
     for stage, x in enumerate(model.stages(images)):
-        centred = x - x.mean(-1, keepdims=True)
-        normed = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + model.config.norm_eps)
+        centered = x - x.mean(-1, keepdims=True)
+        normed = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + model.config.norm_eps)
         tokens = normed * p["norm.weight"] + p["norm.bias"]
         probs = softmax(tokens @ p["head.weight"] + p["head.bias"])
         np.testing.assert_allclose(found.pooled[stage], probs[:, 0])

@@ -156,10 +156,10 @@ def test_grayscale_and_transparent_images(show):
     page.locator("#images button").nth(2).wait_for()
     seen = np.where(half[None, ..., 3] > 0, 0, 255)[:, None].repeat(3, 1).astype(np.uint8)
     same(numbers(page).logits, says(one, seen))
-    grey = sample_images(channels=1)[0, 0]
-    give(page, "drop", as_png(Image.fromarray(grey)))
+    gray = sample_images(channels=1)[0, 0]
+    give(page, "drop", as_png(Image.fromarray(gray)))
     page.locator("#images button").nth(3).wait_for()
-    same(numbers(page).logits, says(one, np.stack([grey] * 3)[None]))
+    same(numbers(page).logits, says(one, np.stack([gray] * 3)[None]))
 
 
 def test_an_image_of_100_megapixels(show):

@@ -32,7 +32,7 @@ PARTS = {
     "pre-logits": {"representation_size": 6},
     "no bias": {"qkv_bias": False},
     "epsilon": {"norm_eps": 1e-2},
-    "grey": {"in_channels": 1},
+    "gray": {"in_channels": 1},
     "odd sizes": {"dim": 9, "num_heads": 3, "num_classes": 5, "mlp_ratio": 1.7},
     "Nano/4": {
         **{"image_size": 32, "num_classes": 10, "dim": 96, "depth": 4, "num_heads": 4},

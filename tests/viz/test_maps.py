@@ -182,9 +182,9 @@ def test_distance_of_heads_with_known_answers():
 def test_distance_excludes_prefix_tokens(prefix):
     maps = random_maps(2, 2, 3, prefix + 6, prefix + 6)
     patches = maps[..., prefix:, prefix:]
-    renormalised = patches / patches.sum(-1, keepdims=True)
+    renormalized = patches / patches.sum(-1, keepdims=True)
     found = attention_distance(maps, (2, 3), 4, prefix)
-    np.testing.assert_allclose(found, attention_distance(renormalised, (2, 3), 4, 0))
+    np.testing.assert_allclose(found, attention_distance(renormalized, (2, 3), 4, 0))
     assert found.shape == (2, 3)
 
 

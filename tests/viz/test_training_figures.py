@@ -81,8 +81,8 @@ def test_cells_show_fractions_of_each_true_class():
     )
     texts = {text.get_position(): text.get_text() for text in axes.texts}
     assert texts == {(0, 0): "75", (1, 0): "25", (2, 2): "100"}  # (column, row); no zeros
-    colours = {text.get_position(): text.get_color() for text in axes.texts}
-    assert colours == {(0, 0): "white", (1, 0): "black", (2, 2): "white"}
+    colors = {text.get_position(): text.get_color() for text in axes.texts}
+    assert colors == {(0, 0): "white", (1, 0): "black", (2, 2): "white"}
     assert axes.get_title() == "Pets"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):

@@ -62,5 +62,5 @@ def test_the_first_filter_is_the_common_pattern():
 
 def test_there_are_no_more_filters_than_directions():
     assert len(patch_filters(ViT(ViTConfig(**SMALL))).components) == 8  # of 48, in 8 filters
-    grey = ViT(ViTConfig(image_size=4, patch_size=2, in_channels=1, dim=16, depth=1, num_heads=1))
-    assert patch_filters(grey).components.shape == (4, 1, 2, 2)
+    gray = ViT(ViTConfig(image_size=4, patch_size=2, in_channels=1, dim=16, depth=1, num_heads=1))
+    assert patch_filters(gray).components.shape == (4, 1, 2, 2)

@@ -65,7 +65,7 @@ SMALL = Image.new("RGB", (16, 16))
 ENTRIES = {
     "a PNG of 13,300 by 13,300": lambda: png(13_300, 13_300, 8, 2),
     "a PNG of 6,300 by 6,300 with alpha": lambda: png(6_300, 6_300, 8, 6),
-    "a PNG of 6,300 by 6,300, grey with alpha": lambda: png(6_300, 6_300, 16, 4),
+    "a PNG of 6,300 by 6,300, gray with alpha": lambda: png(6_300, 6_300, 16, 4),
     "a PNG of 6,300 by 6,300 with a clear color": lambda: png(
         6_300, 6_300, 8, 2, chunk(b"tRNS", bytes(6))
     ),
