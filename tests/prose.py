@@ -109,7 +109,7 @@ def findings() -> list[Finding]:
 
 
 def unused() -> list[tuple[str, str]]:
-    """Exceptions that nothing needs."""
+    """Allowed exceptions that are no longer needed."""
     found = {
         (f.file, f.found.lower()) for name, n, text in _all_texts() for f in check(text, name, n)
     }

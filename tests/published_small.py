@@ -22,9 +22,9 @@ def randomized(model):
 
 
 def saved_by_timm(name, folder, **sizes):
-    """(model, side of its images) of one with two blocks, as timm's save_for_hf writes it.
+    """Save a timm model with two blocks as save_for_hf does; returns (model, image side).
 
-    sizes: other arguments of timm's, such as embed_dim.
+    sizes: other arguments of timm.create_model, such as embed_dim.
     """
     timm = pytest.importorskip("timm")
     patch = int(re.search(r"patch(\d+)|_p(\d+)|s(\d+)_", name)[0].strip("patch_s"))

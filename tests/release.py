@@ -64,7 +64,8 @@ def dist(args: argparse.Namespace) -> None:
 
 
 def for_pypi(text: str) -> str:
-    """Markdown whose links and images are absolute: of this version's tag in the repository."""
+    """Markdown with absolute links and images, which lead to this version's tag in the
+    repository."""
     base = repository()
 
     def absolute(link: re.Match) -> str:
@@ -118,7 +119,7 @@ def command_lines(here: Path) -> Iterator[list[str]]:
 
 
 def sdist(args: argparse.Namespace) -> None:
-    """Run the tests of the source distribution, unpacked where there is nothing else."""
+    """Run the tests of the source distribution, unpacked in an empty folder."""
     with unpacked(args.dist) as folder:
         say("sdist: its tests")
         place = folder.parent / "env"

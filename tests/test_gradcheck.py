@@ -185,7 +185,7 @@ def test_the_check_does_not_modify_its_inputs():
     ("budget", "directions", "elements"),
     [({}, 2, 40), ({"directions": 1, "max_elements": 10}, 1, 10), ({"max_elements": None}, 2, 50)],
 )
-def test_each_direction_and_each_of_the_elements_is_tried_once(budget, directions, elements):
+def test_each_direction_and_each_element_is_tried_once(budget, directions, elements):
     x = np.zeros((5, 10))
     seen = []
 

@@ -21,7 +21,9 @@ from minivit.errors import UserError
 from minivit.ranges import Range, Ranged, numeric_fields
 
 BENCHMARKS = ("command", "convolution", "epoch", "gpu")
-MODULES = [f"minivit.commands.{name}" for name in COMMANDS if name != "pretrain"]  # has train's
+MODULES = [
+    f"minivit.commands.{name}" for name in COMMANDS if name != "pretrain"
+]  # has the flags of train
 MODULES += [f"benchmarks.{name}" for name in BENCHMARKS]
 HUGE = (math.nan, math.inf, -math.inf, 1e308, -1e308, 10**400, -(10**400), 2**63, 2**64)
 
@@ -35,7 +37,7 @@ FIELDS = [
 ]
 
 
-def test_the_walk_finds_the_flags():
+def test_all_sections_of_the_flags_are_found():
     names = {f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}" for cls in CLASSES}
     assert {"train.Arguments", "config.TrainConfig", "config.ViTConfig", "gpu.Options"} <= names
     assert {"augment.Augmentation", "finetune.FinetuneConfig", "study.Options"} <= names
@@ -44,7 +46,7 @@ def test_the_walk_finds_the_flags():
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_number_has_a_range(cls):
-    if cls.__name__ == "Shape":  # imports no minivit: see the next test
+    if cls.__name__ == "Shape":  # does not import minivit: see the next test
         return
     assert [number.name for number in numeric_fields(cls) if number.limits is None] == []
     assert issubclass(cls, Ranged) or not numeric_fields(cls)

@@ -60,7 +60,7 @@ def dataset(num_train: int = 80, num_test: int = 16) -> Dataset:
 
 
 def config(**changes) -> TrainConfig:
-    """`CONFIG` with changes, those of `vit` and `augmentation` given as dicts."""
+    """`CONFIG` with changes; those to `vit` and `augmentation` are given as dicts."""
     for name in ("vit", "augmentation"):
         fields = dataclasses.asdict(getattr(CONFIG, name)) | changes.get(name, {})
         changes[name] = type(getattr(CONFIG, name))(**fields)

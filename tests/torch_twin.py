@@ -131,7 +131,7 @@ class TorchBlock(nn.Module):
 
 
 def sines(config):
-    """(T, C), entry by entry; the class token has none."""
+    """The position table (T, C), entry by entry; the class token has none."""
     rows, columns = config.grid
     n = config.dim // 4
     omega = [10_000 ** (-i / (n - 1)) for i in range(n)]

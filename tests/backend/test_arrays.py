@@ -12,7 +12,7 @@ from minivit.backend import astype_like, get_xp, parse_device, require_same_xp, 
 
 
 class FakeArray:
-    """Stands for a `cupy.ndarray` where there is no GPU."""
+    """Replaces `cupy.ndarray` on a machine without a GPU."""
 
     shape = (1, 3, 32, 32)
 

@@ -67,7 +67,7 @@ def test_a_mac_with_one_kind_of_core_counts_all_of_them(mac, monkeypatch):
     assert machine.physical_cores() == 8
 
 
-def test_a_mac_and_its_accelerate_have_names(mac):
+def test_the_names_of_a_mac_and_of_accelerate_are_found(mac):
     assert machine.cpu_name() == "Apple M2"
     assert [blas.describe_blas(one) for one in blas.blas_libraries()] == [
         "Accelerate of macOS 15.1"

@@ -192,7 +192,7 @@ def test_on_a_gpu_the_fused_step_is_timed():
     shape = dataclasses.replace(TINY, dim=32, activation="gelu_tanh")
     stepper = on_gpu.make_stepper(shape, "fp32", OnCpu())
     loss = stepper.train(stepper.prepare(0), 0, 1e-3).loss
-    assert float(loss) == pytest.approx(math.log(10), rel=1e-3)  # of a head of zeros
+    assert float(loss) == pytest.approx(math.log(10), rel=1e-3)  # the head starts at zero
 
 
 def test_the_gpu_table_compares_like_with_like():

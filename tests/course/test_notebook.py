@@ -42,7 +42,7 @@ def test_a_model_is_trained_only_once(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.strip() == first.strip()
 
 
-def test_a_shorter_line_covers_a_longer_one():
+def test_a_shorter_line_overwrites_a_longer_one():
     shown = io.StringIO()
     with contextlib.redirect_stdout(notebook._OneLine(shown)):
         print("epoch 1 of 2\n")

@@ -60,4 +60,4 @@ def test_large_scores_do_not_overflow(call):
     out, lse = np.zeros((1, 70, 16), np.uint16), np.zeros((1, 1, 70), np.float32)
     call("attention.cu", "attention_forward", (2, 1, 1), 128, to_bf16(qkv), out, lse, 70, 1,
          None, 0, 0.0, shared=shared_bytes(70, 16)[0], HEAD=16)  # fmt: skip
-    np.testing.assert_array_equal(from_bf16(out), 3.0)  # all look at token 3
+    np.testing.assert_array_equal(from_bf16(out), 3.0)  # all queries attend to token 3

@@ -100,7 +100,7 @@ def close_to(found, expected):
 
 def gradients_of(step):
     """forward, loss, backward; the gradients by name, on the host."""
-    step.flat.grad[...] = np.nan  # all of it is written
+    step.flat.grad[...] = np.nan  # backward must write every gradient
     step.forward(train=True)
     step.loss()
     step.backward()

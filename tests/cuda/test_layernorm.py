@@ -56,7 +56,7 @@ def test_forward_and_backward_agree_with_numpy(call, kind, width):
     close(gradients, 1 + np.array([dgamma, dbeta]), tolerance)
 
 
-def test_without_a_branch(call):
+def test_layernorm_without_a_residual_branch(call):
     x, _, _, gamma, beta = (a.astype(np.float32) for a in draw(5, 64))
     y, statistics = np.zeros_like(x), np.zeros((5, 2), np.float32)
     call("layernorm.cu", "residual_layernorm_forward", 1, 64, x, None, gamma, beta, None, y,

@@ -96,7 +96,7 @@ def test_erasing_replaces_one_rectangle_of_the_stated_area():
     changed = (out != 0).any(1)
     sizes = np.array([bounding_box(mask) for mask in changed])
     share = sizes.prod(1) / 32**2
-    # Rounding a side of 7 or more moves the area by 15 % at most.
+    # Rounding a side of 7 or more changes the area by at most 15%.
     assert share.min() > 0.085
     assert share.max() < 0.23
     assert 0.14 < share.mean() < 0.16
@@ -228,7 +228,7 @@ def test_mixup_share_is_beta(alpha):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 9), (32, 32)])
-def test_cutmix_targets_are_the_share_of_pixels(size):
+def test_cutmix_targets_are_the_fractions_of_pixels(size):
     """Image b is filled with the number b, so the pixels can be counted."""
     B = 200
     numbers = np.arange(B, dtype=np.float32)

@@ -103,7 +103,7 @@ def test_the_generator_of_a_step_depends_only_on_seed_and_step():
         assert loader.rng(step).random() == generator(5, Purpose.AUGMENT, step).random()
 
 
-def test_mixed_targets_are_shares():
+def test_mixed_targets_sum_to_one():
     _, targets = batches(Augmentation(crop=0, flip=0, mixup=1.0)).batch(0)
     assert targets.dtype == np.float32
     assert targets.shape == (B, NUM)

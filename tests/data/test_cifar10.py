@@ -303,7 +303,7 @@ def test_an_archive_with_a_duplicate_name_is_refused(tmp_path):
 
 @needs_posix
 @pytest.mark.parametrize("place", ["", "cifar-10-batches-bin/test_batch.bin"])
-def test_a_pipe_is_not_waited_for(tmp_path, sample_images, place):
+def test_reading_a_pipe_does_not_block(tmp_path, sample_images, place):
     folder = write_folder(
         tmp_path / "data" / "cifar-10-batches-bin", files_of(BINARY, sample_images)
     )

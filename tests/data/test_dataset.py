@@ -56,7 +56,7 @@ def test_resizing_keeps_the_layout_of_the_image(channels):
 
 @pytest.mark.parametrize(("resize", "expected"), [("crop", 16), ("pad", 8), ("stretch", 16)])
 def test_another_shape_is_cropped_padded_or_stretched(resize, expected):
-    """Of 8×8 pixels the upper half is white, and marked."""
+    """The upper half of an 8×8 image is white, and is marked in the mask."""
     images = np.zeros((1, 3, 8, 8), np.uint8)
     images[:, :, :4] = 255
     part = Split(images, np.zeros(1, int), images[:, 0] > 0).resized((4, 8), resize)

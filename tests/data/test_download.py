@@ -107,7 +107,7 @@ def test_a_broken_download_is_resumed(server, target, lengths):
     server.break_after = [1000, 2000, 0, 300_000]
     fetch(server.url, target, EXPECTED)
     assert target.read_bytes() == CONTENT
-    assert server.served == len(CONTENT)  # no byte twice
+    assert server.served == len(CONTENT)  # no byte is sent twice
     assert server.requests == [None, *(f"bytes={n}-" for n in (1000, 3000, 3000, 303_000))]
 
 

@@ -194,7 +194,7 @@ def test_damaged_portable_maps_are_refused(tmp_path, raw):
     refused(tmp_path / "a.ppm", "a.ppm")
 
 
-# Which way up, which frame
+# Orientation and frames
 
 
 def exif(orientation: int, order: str = "<") -> bytes:

@@ -38,7 +38,7 @@ def test_a_folder_gives_the_images_directly_in_it_sorted_by_name(tmp_path):
 def test_entries_with_image_names_that_are_not_files_are_left_to_the_reader(tmp_path):
     (tmp_path / "link.png").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.png")
-    os.mkfifo(tmp_path / "pipe")  # is not waited for
+    os.mkfifo(tmp_path / "pipe")  # must not block
     assert names(tmp_path) == ["link.png", "pipe.png"]
 
 

@@ -128,7 +128,7 @@ def test_missing_files_without_download_are_reported(tmp_path):
     for part in (str(tmp_path), "train-images-idx3-ubyte", "mnist/", "MNIST/raw/", "--data-dir"):
         assert part in message
     files, _ = idx_files(SMALL)
-    del files[NAMES[2]]  # three of four: not found, so that a download completes them
+    del files[NAMES[2]]  # three of four files count as not found, so a download completes them
     write_folder(tmp_path / "mnist", files)
     assert "no MNIST in" in error_line(SMALL, tmp_path)
 
@@ -224,7 +224,7 @@ def test_a_gz_file_that_is_not_gzip_is_refused(tmp_path):
 
 
 @needs_posix
-def test_a_pipe_is_not_waited_for(tmp_path):
+def test_reading_a_pipe_does_not_block(tmp_path):
     files, _ = idx_files(SMALL)
     folder = write_folder(tmp_path / "mnist", files)
     (folder / NAMES[1]).unlink()

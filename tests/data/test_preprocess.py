@@ -20,7 +20,7 @@ def test_crop_keeps_the_center():
 
 
 def test_crop_share_is_a_resize_and_a_center_crop():
-    """As torchvision's Resize(32), CenterCrop(24) on an image of 32: nothing is scaled."""
+    """Like torchvision's Resize(32) and CenterCrop(24) on a 32×32 image: nothing is scaled."""
     image = bars(32, 32)
     found = Preprocess((24, 24), crop_share=24 / 32)(image)
     np.testing.assert_array_equal(found[0, 0], np.asarray(image)[0, 4:28, 0])

@@ -179,7 +179,7 @@ def test_rotation_by_right_angles_is_rot90():
         np.testing.assert_array_equal(turned, np.rot90(images, turns, axes=(2, 3)))
 
 
-def test_translation_shows_gray_where_the_image_left():
+def test_translation_fills_with_gray():
     images = sample_images(2, 3, 8, 8)
     moved = ra.translate_x(images, np.array([3.0, -2.0]))
     np.testing.assert_array_equal(moved[0, :, :, :5], images[0, :, :, 3:])

@@ -156,7 +156,7 @@ def test_figures_are_lighter_than_their_surroundings(small):
     assert contrast.min() > 0.7 * shapes.CONTRAST
 
 
-def test_statistics(small):
+def test_image_statistics(small):
     """Values that would change with the drawing code, whatever the seed."""
     images, masks = small.train.images, small.train.masks
     np.testing.assert_allclose(images.mean((0, 2, 3)), [106, 101, 108], atol=3)

@@ -108,7 +108,7 @@ def test_gelu_without_a_cache_agrees_with_forward(twins):
 
 
 @NUMBA
-def test_exp_is_exact_to_a_few_roundings():
+def test_exp_is_accurate_to_a_few_rounding_errors():
     from minivit.functional.compiled import loops
 
     x = np.linspace(-87, 87, 200_001, dtype=np.float32)

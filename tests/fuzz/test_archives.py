@@ -62,6 +62,6 @@ def test_a_tar_with_bytes_changed_inside_the_gzip_file(read):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_corpus(read, name):
+def test_every_known_failure_stays_fixed(read, name):
     with warnings.catch_warnings():
         assert read(ENTRIES[name](), check_apart).startswith("UserError")

@@ -96,6 +96,6 @@ def usable(trained):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_corpus(run, tmp_path, name):
+def test_every_known_failure_stays_fixed(run, tmp_path, name):
     ENTRIES[name](run.best)
     assert check_apart(lambda: load_model(run.path), tmp_path).startswith("UserError")

@@ -71,5 +71,5 @@ def test_a_config_with_values_of_any_kind(read):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_corpus(read, name):
+def test_every_known_failure_stays_fixed(read, name):
     assert read(ENTRIES[name](), how=check_apart).startswith("UserError")

@@ -163,5 +163,5 @@ def test_any_sequence_of_responses(tried):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_corpus(tried, name):
+def test_every_known_failure_stays_fixed(tried, name):
     tried(ENTRIES[name], how=check_apart)

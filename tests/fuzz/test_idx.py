@@ -66,6 +66,6 @@ def test_a_gzip_file_with_bytes_changed(read):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_corpus(read, name):
+def test_every_known_failure_stays_fixed(read, name):
     make, packed = ENTRIES[name]
     assert read(NAMES[0], make(), packed, check_apart).startswith("UserError")

@@ -108,6 +108,6 @@ def test_any_bytes_after_each_file_signature(read):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_corpus(read, name):
+def test_every_known_failure_stays_fixed(read, name):
     found = read(ENTRIES[name](), check_apart)
     assert found.startswith(("UserError", "ndarray"))

@@ -69,5 +69,5 @@ def test_a_log_with_lines_of_any_kind(read):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_corpus(read, name):
+def test_every_known_failure_stays_fixed(read, name):
     assert read(ENTRIES[name](), how=check_apart).startswith("int")

@@ -163,6 +163,6 @@ CORPUS = [
 
 
 @pytest.mark.parametrize(("suffix", "name"), CORPUS)
-def test_corpus(read, suffix, name):
+def test_every_known_failure_stays_fixed(read, suffix, name):
     raw = {"zip": ZIPS, "npz": NPZS, "csv": CSVS}[suffix][name]()
     assert read(suffix, raw, check_apart).startswith(("UserError", "Dataset"))

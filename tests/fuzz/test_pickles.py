@@ -43,7 +43,7 @@ def test_a_batch_with_bytes_changed(read):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_corpus(tmp_path, name):
+def test_every_known_failure_stays_fixed(tmp_path, name):
     raw = ENTRIES[name]()
     found = check_apart(lambda: read_pickle(raw, "data_batch_1"), tmp_path)
     assert found.startswith("ndarray" if name == "the memo copied at each BUILD" else "UserError")

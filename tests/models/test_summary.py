@@ -77,7 +77,7 @@ def products(model, found):
             share = found[step.name.rpartition(".")[0] + ".probs"].array
             scores = 2 * share.size * step.array.shape[-1]
             flops[step.name] = scores
-            if step.name.endswith("heads"):  # q kᵀ is as large
+            if step.name.endswith("heads"):  # q kᵀ has the same size
                 flops[step.name] *= 2
     return flops
 

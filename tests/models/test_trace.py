@@ -148,7 +148,7 @@ def test_the_model_and_the_interpreter_are_restored():
 
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
-def test_an_error_of_the_model_is_not_hidden_by_the_trace(where, monkeypatch):
+def test_an_error_in_the_model_is_not_hidden_by_the_trace(where, monkeypatch):
     model = make_model()
 
     def fail(*args):

@@ -16,7 +16,7 @@ SMALL = ViTConfig(image_size=8, patch_size=4, dim=8, depth=2, num_heads=2, num_c
 
 
 def trained(make, steps=3, **options):
-    """A small model after some steps with given gradients."""
+    """A small model after several steps with given gradients."""
     model = ViT(SMALL, dtype="float64")
     optimizer = make(model.flat, weight_decay=0.1, **options)
     for t in range(steps):
@@ -45,7 +45,7 @@ def test_a_zero_matrix_stays_zero_and_the_argument_is_not_modified():
     np.testing.assert_array_equal(matrix, before)
 
 
-def test_a_tiny_matrix_keeps_its_directions():
+def test_a_tiny_matrix_keeps_its_singular_vectors():
     matrix = 1e-8 * np.diag([3.0, 2.0, 1.0])
     assert (np.diag(orthogonalize(matrix)) > 0.0).all()
 

@@ -48,7 +48,7 @@ def make_flat(dtype="float64"):
 
 
 def run(make, options, steps=10, dtype="float64"):
-    """The weights after each of some steps with given gradients and changing learning rates."""
+    """The weights after each of several steps, with given gradients and changing learning rates."""
     flat, _ = make_flat(dtype)
     optimizer = make(flat, **options)
     history = []

@@ -77,7 +77,7 @@ def read_out(page):
 
 
 @pytest.mark.parametrize("direction", ["to", "by"])
-def test_every_patch_and_head_is_read_out_by_keyboard_alone(open_page, direction):
+def test_every_patch_and_head_can_be_read_out_with_the_keyboard(open_page, direction):
     """Tab to the grid, arrow keys to a patch, Enter, arrow keys to another: the page displays
     NumPy's number."""
     one, images = model(), sample_images(1)

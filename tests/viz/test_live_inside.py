@@ -75,7 +75,7 @@ def test_every_equation_gives_the_displayed_number(show, changes):
     assert {"blocks.attn.probs", "blocks.attn.heads", "blocks.mlp.act.gelu", "head"} <= checked
 
 
-def test_number_by_number(show):
+def test_the_computation_is_shown_number_by_number(show):
     one, image = model(), STATISTICS.normalize(sample_images())[:1]
     page = show(made(one), viewport={"width": 1280, "height": 2000})
     page.click("#tab-steps")
@@ -130,7 +130,7 @@ def test_the_logit_lens_is_the_head_between_the_layers(show, changes):
     assert len(rows) == 4
 
 
-def test_the_effect_of_each_head_is_that_of_turning_it_off(show):
+def test_the_effect_of_each_head_is_the_effect_of_turning_it_off(show):
     one = model()
     page = show(made(one))
     k = numbers(page).probs.argmax()

@@ -1,4 +1,4 @@
-"""What tests/measure_live.py measures, in its smallest form."""
+"""tests/measure_live.py, with its smallest inputs."""
 
 import numpy as np
 import tiny

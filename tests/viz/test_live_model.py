@@ -150,7 +150,7 @@ class TestChanges:
         assert_same(maps[0], before.maps[0, 0])
         assert np.abs(maps[1] - before.maps[1, 0]).max() > 1e-3
 
-    def test_a_skipped_layer_passes_its_tokens_on(self, changes):
+    def test_a_skipped_layer_passes_its_tokens_through(self, changes):
         model, image = made(**changes)
         logits, maps = in_javascript(model, image, {"skipped": [0]})
         block = model.blocks[0]

@@ -77,7 +77,7 @@ def test_patches_are_covered_by_a_drag_and_uncovered_by_undo(show):
     assert page.is_disabled("#undo")
 
 
-def test_all_patches_covered_change_the_prediction(show):
+def test_covering_all_patches_changes_the_prediction(show):
     one, images = model(), sample_images()
     page = show(made(one, images))
     before = numbers(page)

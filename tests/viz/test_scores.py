@@ -110,7 +110,7 @@ def test_shuffled_weights_are_the_same_numbers_in_other_positions():
 @pytest.mark.parametrize(
     "prefix", [{"pool": "cls"}, {"pool": "mean"}, {"distilled": True, "num_registers": 2}]
 )
-def test_all_scores_of_all_methods(prefix):
+def test_every_method_gets_every_score(prefix):
     config = ViTConfig(image_size=8, num_classes=3, dim=8, depth=2, num_heads=2, **prefix)
     model = tiny.randomize(ViT(config))
     images = draw(0, 40, 3, 8, 8).astype(np.float32)  # more than are processed at once

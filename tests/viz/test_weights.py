@@ -51,7 +51,7 @@ def test_the_first_filter_is_the_common_pattern():
     model = ViT(ViTConfig(**SMALL))
     pattern = np.zeros((3, 4, 4))
     pattern[0] = np.arange(4) - 1.5
-    flat = pattern.transpose(1, 2, 0).reshape(-1)  # a patch's numbers: row, column, channel
+    flat = pattern.transpose(1, 2, 0).reshape(-1)  # the order within a patch: row, column, channel
     model.patch_embed.proj.weight.data[...] = flat[:, None] * np.linspace(-1, 1, 8)
     filters = patch_filters(model, count=3)
     assert filters.components.shape == (3, 3, 4, 4)
