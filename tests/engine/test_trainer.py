@@ -307,7 +307,7 @@ def test_a_model_that_does_not_fit_the_images_is_refused(tmp_path, vit, words):
 
 
 def test_a_validation_split_that_takes_all_images_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"val_fraction 0\.99 leaves no image"):
+    with pytest.raises(UserError, match=r"val_fraction 0\.99 leaves none of the"):
         tiny.trainer(tmp_path, tiny.dataset(num_train=20), val_fraction=0.99)
 
 

@@ -35,7 +35,7 @@ def test_the_slider_goes_from_pixels_to_logits(show):
     assert page.text_content("#step-name") == "head"
     logits = one(image)[0]
     displayed = page.text_content("#step-numbers")
-    assert float(re.search(r"largest ([−0-9.]+)", displayed)[1].replace("−", "-")) == pytest.approx(
+    assert float(re.search(r"maximum ([−0-9.]+)", displayed)[1].replace("−", "-")) == pytest.approx(
         logits.max(), abs=0.02
     )
     page.keyboard.press("Home")
