@@ -125,7 +125,7 @@ OF_ARGUMENTS: dict[str, Callable] = {
     "{} is read in reverse order": lambda a: a[::-1],
     "{} is read in reverse order along its last axis": lambda a: a[..., ::-1],
     "{} is transposed": lambda a: a.swapaxes(-1, -2),
-    "only the first element of {} is used, for all": lambda a: np.repeat(a[:1], len(a), 0),
+    "only the first element of {} is used for all": lambda a: np.repeat(a[:1], len(a), 0),
     "only the mean of {} is used": lambda a: np.full_like(a, a.mean()),
     "the mean of {} was subtracted first": lambda a: a - a.mean(-1, keepdims=True),
 }

@@ -35,7 +35,7 @@ class Trial:
 
 
 class WrongAnswerError(Exception):
-    """An answer that cannot be graded; the message says why."""
+    """The answer is wrong or cannot be graded; the message says why."""
 
 
 class CallError(WrongAnswerError):

@@ -1,4 +1,4 @@
-"""Everything that has a backward, with small inputs to check it on.
+"""Everything that has a backward pass, with small inputs to check it on.
 
 Every new pair or layer needs a line here; a test fails if a pair of `functional/` is missing.
 """

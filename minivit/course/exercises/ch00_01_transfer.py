@@ -36,16 +36,17 @@ add(
         outputs=("mean", "std"),
         inputs=_draw_files,
         hard=(
-            Hard("of a single file",
+            Hard("for a single file",
                  lambda rng: (rng.random((1, 3)), rng.random((1, 3)), np.array([7]))),
-            Hard("of two files whose images are all gray, a different gray in each",
+            Hard("for two files whose images are all gray, a different gray in each",
                  lambda rng: (np.array([[0.1, 0.2], [0.7, 0.9]]), np.zeros((2, 2)),
                               np.array([30, 10]))),
         ),
         mistakes=(
-            Mistake("the standard deviations were averaged: that of two files whose means are far "
-                    "apart is larger than both. Average squares, and add how far each file's mean "
-                    "is from the mean of all",
+            Mistake("the standard deviations were averaged. If the means of two files are far "
+                    "apart, their joint standard deviation is larger than both. Average the "
+                    "variances, and add the squared distance of each file's mean from the overall "
+                    "mean",
                     _pooled_by(_right_mean, lambda m, s, share, mean: (share @ s) ** 2)),
             Mistake("the variances were averaged, but the spread of the files' means is missing",
                     _pooled_by(_right_mean, lambda m, s, share, mean: share @ s**2)),
@@ -186,7 +187,7 @@ add(
             Mistake("the stride was not used: a patch begins at every pixel",
                     lambda images, P, S: right_transfer.overlapping(images, P, 1)),
             Mistake("the patches are P pixels apart and do not overlap; the next one begins S "
-                    "pixels further on", lambda images, P, S: right_transfer.overlapping(
+                    "pixels further", lambda images, P, S: right_transfer.overlapping(
                         images, P, P)),
         ),
     ),
@@ -203,10 +204,11 @@ add(
                  lambda rng: _dwindows(rng, (1, 3, 4, 6), 2, 2)),
         ),
         mistakes=(
-            Mistake("a patch's gradient overwrote that of the patch before where they overlap; "
-                    "they add up: +=", _back_by(_overwrite)),
-            Mistake("the gradients of a pixel were averaged over the patches that it is in; what "
-                    "is used many times gets the sum", _back_by(_average)),
+            Mistake("where patches overlap, a patch's gradient overwrote that of the patch before "
+                    "it; gradients add up: +=", _back_by(_overwrite)),
+            Mistake("the gradients of a pixel were averaged over the patches that it is in; a "
+                    "number that is used several times gets the sum of its gradients",
+                    _back_by(_average)),
             Mistake("a patch's numbers were read as (channel, row, column); the order is row, "
                     "column, channel", _windows_as(_channels_first)),
             Mistake("rows and columns within a patch were swapped", _windows_as(_mirrored)),

@@ -36,10 +36,10 @@ add(
     Exercise(
         name="00.a",
         answer=right.grey,
-        outputs=("grey",),
+        outputs=("gray",),
         inputs=_draw_grey,
         mistakes=(
-            Mistake("the channels were moved last by reshape: that keeps the numbers in the same "
+            Mistake("reshape was used to move the channels last: it keeps the numbers in the same "
                     "order and only cuts them differently, so one pixel got three numbers of one "
                     "channel; transpose(0, 2, 3, 1) moves an axis", _reshaped),
             Mistake("the weights were left out: every channel counted as 1",
@@ -50,7 +50,7 @@ add(
                     lambda images, weights: _grey(images, weights) / 3),
             Mistake("the weights are in the wrong order, blue first",
                     lambda images, weights: _grey(images, weights[::-1])),
-            Mistake("the sum was divided by the sum of the weights; they are used as they are",
+            Mistake("the result was divided by the sum of the weights; use the weights as they are",
                     _by_the_sum),
             Mistake("only the first channel was used",
                     lambda images, weights: images[:, 0] * weights[0]),
@@ -75,7 +75,7 @@ _normalize = right.normalize
 
 
 def _own(axes):
-    """Normalized by the mean and standard deviation of these images."""
+    """A wrong answer that normalizes by the mean and standard deviation of these images."""
 
     def wrong(images, mean, std):
         centred = images - images.mean(axes, keepdims=True)
@@ -89,14 +89,16 @@ add(
         name="00.b",
         warm_up=True,
         answer=right.normalize,
-        outputs=("normalised",),
+        outputs=("normalized",),
         inputs=_draw_normalize,
         mistakes=(
-            Mistake("the division by 255 is missing: mean and std are of pixels scaled to 0…1",
+            Mistake("the division by 255 is missing: mean and std are those of pixels scaled to "
+                    "0…1",
                     lambda images, mean, std: _normalize(255 * images, mean, std)),
             Mistake("the pixels were divided by 256; the largest uint8 is 255",
                     lambda images, mean, std: _normalize(images * (255 / 256), mean, std)),
-            Mistake("the mean was subtracted after the division by std, so it is not divided by it",
+            Mistake("the mean was subtracted after the division by std, so the mean itself was not "
+                    "divided by std",
                     lambda images, mean, std: (
                         images / 255 / _of_channel(std) - _of_channel(mean))),
             Mistake("the division by the standard deviation is missing",
@@ -107,8 +109,8 @@ add(
                     lambda images, mean, std: _normalize(images, mean, std**2)),
             Mistake("the mean was added; subtract it, so that the result is centered at 0",
                     lambda images, mean, std: _normalize(images, -mean, std)),
-            Mistake("the mean and std of these images were used instead of the given ones; those "
-                    "are of the training images, so that every image is treated alike",
+            Mistake("the mean and std of these images were used instead of the given ones, which "
+                    "are those of the training images, so that every image is treated alike",
                     _own((0, 2, 3))),
             Mistake("each image was normalized by its own mean and std; use the given ones",
                     _own((2, 3))),
@@ -127,8 +129,8 @@ add(
         answer=4 * NUMBERS,
         outputs=("bytes",),
         mistakes=(
-            Mistake("that is how many numbers there are, or their bytes in uint8; a float32 has "
-                    "32 bits, which are 4 bytes", NUMBERS),
+            Mistake("that is the number of values, or their bytes in uint8; a float32 has 32 bits, "
+                    "or 4 bytes", NUMBERS),
             Mistake("those are bits; 8 of them make a byte", 32 * NUMBERS),
             Mistake("every pixel was counted as one number; it has three channels",
                     4 * NUMBERS // 3),

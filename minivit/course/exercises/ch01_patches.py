@@ -38,7 +38,7 @@ add(
         name="01.a",
         warm_up=True,
         hard=(
-            Hard("of one image that is wider than tall",
+            Hard("for one image that is wider than tall",
                  lambda rng: (rng.standard_normal((1, 1, 2, 8)), 2)),
         ),
         grown=lambda rng, n: (rng.standard_normal((2, 3, 2 * n, 4 * n)), 2),
@@ -55,8 +55,8 @@ add(
                     "axis H/P comes before W/P", _in_order(0, 4, 2, 3, 5, 1)),
             Mistake("within a patch the columns come before the rows: every patch is mirrored "
                     "along its diagonal", _in_order(0, 2, 4, 5, 3, 1)),
-            Mistake("the axes inside the patch and those of the grid are mixed up: P went in front "
-                    "of H/P and W/P", _in_order(0, 3, 5, 2, 4, 1)),
+            Mistake("the axes inside the patch and those of the grid are mixed up: P was put in "
+                    "front of H/P and W/P", _in_order(0, 3, 5, 2, 4, 1)),
             Mistake("H was split into (P, H/P) instead of (H/P, P): a patch has every (H/P)-th row "
                     "of the image and is not a square of neighboring pixels", _combed),
             Mistake("the six axes are in the order of backward, (0, 5, 1, 3, 2, 4)",
@@ -112,7 +112,7 @@ add(
         name="01.b",
         warm_up=True,
         hard=(
-            Hard("of one image that is wider than tall",
+            Hard("for one image that is wider than tall",
                  lambda rng: (rng.standard_normal((1, 4, 4)), (1, 1, 2, 8), 2)),
         ),
         answer=right.patchify_backward,
@@ -120,12 +120,13 @@ add(
         inputs=_draw_dpatches,
         forward=_patchify_slopes,
         mistakes=(
-            Mistake("there is no transpose: the gradients were not taken back to their pixels",
+            Mistake("there is no transpose: the gradients were not moved back to their pixels",
                     _back(*range(6))),
             Mistake("the transpose of forward, (0, 2, 4, 3, 5, 1), was applied again instead of "
                     "its inverse; np.argsort of the order gives the inverse",
                     _back(0, 2, 4, 3, 5, 1)),
-            Mistake("the two P were mixed up: rows inside a patch belong to H/P, columns to W/P",
+            Mistake("the two axes of length P were mixed up: rows inside a patch belong to H/P, "
+                    "columns to W/P",
                     _back(0, 5, 1, 4, 2, 3)),
             Mistake("rows and columns were swapped, in the grid and in the patch",
                     _back(0, 5, 2, 4, 1, 3)),
@@ -166,13 +167,13 @@ add(
         mistakes=(
             Mistake("the shuffle was applied again instead of undone",
                     lambda dshuffled, order: dshuffled[:, order]),
-            Mistake("the gradients stayed where they are; they must return to the patches that "
+            Mistake("the gradients stayed where they were; they must return to the patches that "
                     "they belong to", lambda dshuffled, order: dshuffled),
             Mistake("order was read backward ([::-1]); its inverse says where each patch went",
                     lambda dshuffled, order: dshuffled[:, order[::-1]]),
             Mistake("the patches were put in the opposite order, whatever the shuffle was",
                     lambda dshuffled, order: dshuffled[:, ::-1]),
-            Mistake("the gradient was sorted by its own numbers; sort order instead",
+            Mistake("the gradient was sorted by its own numbers; use the argsort of order instead",
                     lambda dshuffled, order: np.sort(dshuffled, 1)),
         ),
     )
@@ -194,7 +195,7 @@ add(
                     (196, 256, 196**2)),
             Mistake("each pair was counted once and no token was paired with itself; attention "
                     "compares every token with every token, both ways", (196, 768, 196 * 195 // 2)),
-            Mistake("no token was paired with itself; attention does that too",
+            Mistake("no token was paired with itself; attention also does that",
                     (196, 768, 196 * 195)),
             Mistake("the image was divided by P instead of P²: a patch has P² pixels",
                     (224 * 224 // 16, 768, (224 * 224 // 16) ** 2)),

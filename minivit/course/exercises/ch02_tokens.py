@@ -61,7 +61,7 @@ add(
         name="02.a",
         warm_up=True,
         hard=(
-            Hard("of one image",
+            Hard("for one image",
                  lambda rng: tuple(
                      rng.standard_normal(s)
                      for s in ((1, 4, 3), (3, 5), (5,), (1, 1, 5), (1, 5, 5)))),
@@ -73,10 +73,10 @@ add(
             Mistake("the class token is after the patches; it comes first, where the head expects "
                     "it", _class_token_last),
             Mistake("the bias is missing: a linear layer is x W + b", _without_bias),
-            Mistake("the class token got the bias too; it was never projected, the bias is for "
-                    "the patches", _bias_for_all),
-            Mistake("the class token has no position; it has the first row of pos_embed, as there "
-                    "are N + 1 rows", _no_place_for_class),
+            Mistake("the class token got the bias too; it was never projected: the bias belongs to "
+                    "the projection of the patches", _bias_for_all),
+            Mistake("the class token has no position; it gets the first row of pos_embed, which "
+                    "has N + 1 rows", _no_place_for_class),
             Mistake("the positions were added before the class token: patch n got row n instead of "
                     "row n + 1, and the class token got none", _shifted_places),
             Mistake("the positions are missing: the tokens are a set without order",
@@ -100,7 +100,7 @@ _embed_backward = right.embed_backward
 
 
 def _but(place, formula):
-    """A wrong answer whose result number `place` is formula(dout)."""
+    """A wrong answer: the result with index `place` is formula(dout)."""
 
     def wrong(dout):
         results = list(_embed_backward(dout))
@@ -126,7 +126,7 @@ add(
         name="02.b",
         warm_up=True,
         hard=(
-            Hard("of one image",
+            Hard("for one image",
                  lambda rng: (rng.standard_normal((1, 4, 3)),)),
         ),
         answer=right.embed_backward,
@@ -138,20 +138,23 @@ add(
                     "comes first, so they are the last N", _but(0, lambda d: d[:, :-1])),
             Mistake("the class token's gradient was subtracted from the patches'; a token's "
                     "gradient is passed on unchanged", _but(0, lambda d: d[:, 1:] - d[:, :1])),
-            Mistake("the class token's gradient was averaged over the batch; every image used "
-                    "it, so it is the sum", _but(1, lambda d: d[:, :1].mean(0, keepdims=True))),
+            Mistake("the class token's gradient was averaged over the batch; every image used the "
+                    "token, so its gradient is the sum",
+                    _but(1, lambda d: d[:, :1].mean(0, keepdims=True))),
             Mistake("the class token's gradient was taken from the first image only; every image "
-                    "used it, so it is the sum over the batch",
+                    "used the token, so its gradient is the sum over the batch",
                     _but(1, lambda d: d[:1, :1])),
             Mistake("the class token's gradient was taken from the last token; the class token "
                     "comes first",
                     _but(1, lambda d: d[:, -1:].sum(0, keepdims=True))),
-            Mistake("the class token's gradient was summed over all tokens, too; it is at place 0 "
-                    "only", _but(1, lambda d: d.sum((0, 1), keepdims=True))),
-            Mistake("the positions' gradient was averaged over the batch; every image used them, "
-                    "so it is the sum", _but(2, lambda d: d.mean(0, keepdims=True))),
+            Mistake("the class token's gradient was summed over all tokens, too; it comes from "
+                    "token 0 only", _but(1, lambda d: d.sum((0, 1), keepdims=True))),
+            Mistake("the positions' gradient was averaged over the batch; every image used the "
+                    "positions, so their gradient is the sum",
+                    _but(2, lambda d: d.mean(0, keepdims=True))),
             Mistake("the positions' gradient was taken from the first image only; every image used "
-                    "them, so it is the sum over the batch", _but(2, lambda d: d[:1])),
+                    "the positions, so their gradient is the sum over the batch",
+                    _but(2, lambda d: d[:1])),
             Mistake("the first row of the positions' gradient is missing: the class token has a "
                     "position too", _but(2, lambda d: np.concatenate(
                         [np.zeros_like(d[:1, :1]), d[:, 1:].sum(0, keepdims=True)], 1))),
@@ -171,7 +174,7 @@ def _draw_places(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _parts(join):
-    """A wrong answer made of the angles of column and row, (N, n) each."""
+    """A wrong answer computed from the angles of column and row, (N, n) each."""
     return lambda x, y, omega: join(x[:, None] * omega, y[:, None] * omega)
 
 
@@ -196,18 +199,20 @@ add(
                     _parts(lambda x, y: _beside(np.sin(y), np.cos(y), np.sin(x), np.cos(x)))),
             Mistake("the cosines come before the sines; here the sine is first",
                     _parts(lambda x, y: _beside(np.cos(x), np.sin(x), np.cos(y), np.sin(y)))),
-            Mistake("first both sines, then both cosines; the column's two come first, then the "
-                    "row's",
+            Mistake("both sines come first, then both cosines; the column's sine and cosine come "
+                    "first, then the row's",
                     _parts(lambda x, y: _beside(np.sin(x), np.sin(y), np.cos(x), np.cos(y)))),
-            Mistake("the four numbers of one hand are side by side; here the n sines of the "
+            Mistake("the four numbers of one frequency are side by side; here the n sines of the "
                     "column come first, then its n cosines, and so on", _parts(_one_after_another)),
-            Mistake("the places were divided by omega; a hand that turns by omega per place has "
-                    "turned by x·omega", lambda x, y, omega: _sincos_of(x, y, 1 / omega)),
+            Mistake("the positions were divided by omega; with omega radians per position, the "
+                    "angle at position x is x·omega",
+                    lambda x, y, omega: _sincos_of(x, y, 1 / omega)),
             Mistake("the angles were multiplied by 2π; omega is an angle already, in radians",
                     lambda x, y, omega: _sincos_of(x, y, 2 * np.pi * omega)),
-            Mistake("the angles were read as degrees and converted to radians; they are radians",
+            Mistake("the angles were read as degrees and converted to radians; they are radians "
+                    "already",
                     lambda x, y, omega: _sincos_of(x, y, np.pi / 180 * omega)),
-            Mistake("the column was used twice; the last two parts are of the row y",
+            Mistake("the column was used twice; the last two parts belong to the row y",
                     lambda x, y, omega: _sincos_of(x, x, omega)),
         ),
     )
@@ -234,7 +239,7 @@ add(
                     (PROJECTION - C, C, POSITIONS)),
             Mistake("the class token was given no position: there are 65 places, not 64",
                     (PROJECTION, C, POSITIONS - C)),
-            Mistake("the pixels of a patch were counted once instead of for each of the three "
+            Mistake("the pixels of a patch were counted once instead of once for each of the three "
                     "colors",
                     (4 * 4 * C + C, C, POSITIONS)),
             Mistake("the bias was counted once per number of the patch; it has one number per "

@@ -18,7 +18,7 @@ def _registers(rng, B, N, R, C):
 
 
 def _in_order(*places):
-    """A wrong answer: class token, registers and patches, each with its position, in an order."""
+    """A wrong answer: class token (0), registers (1) and patches (2) in this order."""
 
     def wrong(projected, cls_token, registers, pos_embed):
         tokens = right_transfer.with_registers(projected, cls_token, registers, pos_embed)
@@ -55,7 +55,7 @@ add(
         outputs=("tokens",),
         inputs=_draw_registers,
         hard=(
-            Hard("of one image", lambda rng: _registers(rng, 1, 4, 2, 3)),
+            Hard("for one image", lambda rng: _registers(rng, 1, 4, 2, 3)),
             Hard("without registers", lambda rng: _registers(rng, 2, 3, 0, 4)),
         ),
         mistakes=(
@@ -65,7 +65,7 @@ add(
                     "first", _in_order(1, 0, 2)),
             Mistake("the positions were added to the first N + 1 tokens, including registers: a "
                     "register has no position, and each patch has its own", _first_positions),
-            Mistake("the class token has no position; it has the first row of pos_embed",
+            Mistake("the class token has no position; it gets the first row of pos_embed",
                     _no_class_position),
             Mistake("the registers got the class token's position; they have none",
                     _class_position_for_all),
@@ -104,13 +104,14 @@ add(
         inputs=_draw_pooled,
         forward=_pool_slopes,
         hard=(
-            Hard("of one token", lambda rng: (rng.standard_normal((1, 3)), 1, 0)),
+            Hard("for one token", lambda rng: (rng.standard_normal((1, 3)), 1, 0)),
             Hard("where all tokens but one are prefix tokens",
                  lambda rng: (rng.standard_normal((2, 3)), 4, 3)),
         ),
         mistakes=(
-            Mistake("every token was given the whole gradient: in a mean each token has the weight "
-                    "1/n, and so does its gradient", _scaled(lambda T, prefix: T - prefix)),
+            Mistake("every token was given the whole gradient: in a mean of n tokens each has the "
+                    "weight 1/n, so it gets 1/n of the gradient",
+                    _scaled(lambda T, prefix: T - prefix)),
             Mistake("it was divided by T; the mean is over T - prefix tokens",
                     _scaled(lambda T, prefix: (T - prefix) / T)),
             Mistake("the prefix tokens got a gradient, too; they are not part of the mean",

@@ -49,7 +49,7 @@ add(
                  "maximum",
                  lambda rng: (rng.standard_normal((3, 4)) + np.array([[0.0], [1000.0], [0.0]]),
                               rng.integers(0, 4, 3), 0.1)),
-            Hard("of one image, smoothed completely (ε = 1)",
+            Hard("for one image, smoothed completely (ε = 1)",
                  lambda rng: (rng.standard_normal((1, 3)), rng.integers(0, 3, 1), 1.0)),
         ),
         mistakes=(
@@ -118,9 +118,9 @@ add(
         inputs=_draw_rms,
         forward=gradient_of(right_transfer.rmsnorm, "dx", "dgamma"),
         hard=(
-            Hard("of one image of one token", lambda rng: (
+            Hard("for one image of one token", lambda rng: (
                 *rng.standard_normal((2, 1, 1, 5)), rng.standard_normal(5), 0.01)),
-            Hard("of a token that is all zeros", lambda rng: (
+            Hard("for a token that is all zeros", lambda rng: (
                 rng.standard_normal((2, 1, 3)), np.zeros((2, 1, 3)), rng.standard_normal(3), 0.1)),
         ),
         mistakes=(
@@ -154,7 +154,7 @@ def _draw_biased(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _offsets(T):
-    """For each pair (t, s) of T places in a row: which of the 2T - 1 offsets it has."""
+    """For each pair (t, s) of T positions in a row: the number of its offset, of 2T - 1."""
     place = np.arange(T)
     return place - place[:, None] + T - 1
 
@@ -196,7 +196,7 @@ add(
         outputs=("out", "probs"),
         inputs=_draw_biased,
         hard=(
-            Hard("of one token", lambda rng: _biased(rng, 2, 1, 3)),
+            Hard("for one token", lambda rng: _biased(rng, 2, 1, 3)),
             Hard("where a large bias dominates: each row needs its own maximum", _large_bias),
         ),
         mistakes=(
@@ -210,7 +210,8 @@ add(
                     _scored(lambda s, root, b: s / root + b.T)),
             Mistake("the bias was added after softmax, so the rows do not sum to 1",
                     _after_softmax),
-            Mistake("the rows of probs do not sum to 1: the bias was added after softmax",
+            Mistake("the rows of probs do not sum to 1: the bias is missing from the denominator "
+                    "of softmax",
                     _times_softmax),
             Mistake("the bias was subtracted", _scored(lambda s, root, b: s / root - b)),
         ),
@@ -238,7 +239,7 @@ def _last_alone(dscores, index, R):
 
 
 def _over(change):
-    """A wrong answer from modified gradients of the pairs."""
+    """A wrong answer that changes the gradients of the pairs before they are summed."""
     return lambda dscores, index, R: right_transfer.table_backward(change(dscores), index, R)
 
 
@@ -257,7 +258,7 @@ add(
         hard=(
             Hard("where some numbers of the table are not used by any pair", lambda rng: (
                 rng.standard_normal((2, 3, 3)), rng.integers(0, 4, (3, 3)) * 2, 9)),
-            Hard("of one image, with the same number for all pairs", lambda rng: (
+            Hard("for one image, with the same number for all pairs", lambda rng: (
                 rng.standard_normal((1, 3, 3)), np.zeros((3, 3), int), 1)),
         ),
         mistakes=(
@@ -266,9 +267,11 @@ add(
                     _last_alone),
             Mistake("only the first image was counted; all of them used the table",
                     _over(lambda d: d[:1])),
-            Mistake("the images were averaged; what is used many times gets the sum",
+            Mistake("the images were averaged; a number that is used several times gets the sum of "
+                    "its gradients",
                     _over(lambda d: d.mean(0, keepdims=True))),
-            Mistake("the pairs of an offset were averaged; what is used many times gets the sum",
+            Mistake("the pairs of an offset were averaged; a number that is used several times "
+                    "gets the sum of its gradients",
                     _mean_of_uses),
             Mistake("dscores is transposed: index[t, s] belongs to query t and key s",
                     _over(lambda d: d.swapaxes(1, 2))),

@@ -12,7 +12,7 @@ add(
         name="03.a",
         answer=(-2.0, 4.0, 2.0),
         mistakes=(
-            Mistake("only the second path from a to the loss was used, as the factor of v; the "
+            Mistake("only the path from a straight to the loss was used, as a factor of v; the "
                     "path through u is missing", (4.0, 4.0, 2.0)),
             Mistake("only the path from a through u was used; a is also a factor of v",
                     (-6.0, 4.0, 2.0)),
@@ -92,7 +92,7 @@ add(
             Mistake("the number was shifted backward only; shift it both ways, so that the "
                     "curvature cancels",
                     _differences(lambda f, x, move, h: (f(x) - f(x - move)) / h)),
-            Mistake("the difference was divided by h: from x - h to x + h it is 2h",
+            Mistake("the difference was divided by h: the distance from x - h to x + h is 2h",
                     _differences(lambda f, x, move, h: (f(x + move) - f(x - move)) / h)),
             Mistake("the difference was not divided by the step",
                     _differences(lambda f, x, move, h: f(x + move) - f(x - move))),
@@ -121,7 +121,7 @@ def _residual(x, weight, bias):
 def _residual_with(
     slope=lambda s: 1 - np.tanh(s) ** 2, skip=lambda dy, dx: dy + dx, turn=np.transpose
 ):
-    """A wrong answer: another derivative of tanh, another skip connection, a weight not
+    """A wrong answer: another derivative of tanh, another skip connection, or a weight that is not
     transposed.
     """
 

@@ -65,7 +65,7 @@ add(
     Exercise(
         name="03.c",
         hard=(
-            Hard("of one image of one token",
+            Hard("for one image of one token",
                  lambda rng: tuple(rng.standard_normal(s) for s in ((1, 1, 3), (1, 1, 4), (4, 3)))),
         ),
         answer=right.linear_backward,
@@ -75,14 +75,14 @@ add(
         mistakes=(
             Mistake("weight was given the right shape by reshape. Reshape keeps the numbers in "
                     "order; weight.T swaps rows and columns", _reshaped_weight),
-            Mistake("dyᵀx was given the right shape by reshape. It is xᵀdy, whose rows belong to "
-                    "the inputs", _reshaped_dweight),
+            Mistake("dyᵀx was given the right shape by reshape. The gradient is xᵀdy, whose rows "
+                    "belong to the inputs", _reshaped_dweight),
             Mistake("the rows were averaged; every row used weight and bias, so their gradients "
                     "are sums (the mean over the batch is in dy already)", _averaged((0, 1))),
             Mistake("the images were averaged; every image used weight and bias, so their "
                     "gradients are sums", _averaged((0,))),
-            Mistake("only the first image was counted; the sum goes over all rows of all "
-                    "images", _first_image),
+            Mistake("only the first image was counted; the sum is over all rows of all images",
+                    _first_image),
             Mistake("dy was left out: the chain rule multiplies by the upstream gradient",
                     _without_dy),
         ),
@@ -112,7 +112,7 @@ add(
         name="03.d",
         warm_up=True,
         hard=(
-            Hard("of a single row, one axis",
+            Hard("for a single row, an array with one axis",
                  lambda rng: (rng.standard_normal(4), right.softmax(rng.standard_normal(4)))),
         ),
         grown=lambda rng, n: (
@@ -126,9 +126,10 @@ add(
             Mistake("only the diagonal p·(1 - p) was used, as if each probability depended only on "
                     "its own score; a score changes all probabilities of its row",
                     lambda dp, p: dp * p * (1 - p)),
-            Mistake("the sum is missing: every score is also in the denominator of all others",
+            Mistake("the sum is missing: every score is also in the denominator of all other "
+                    "probabilities",
                     lambda dp, p: dp * p),
-            Mistake("the sum is over dp; it is over dp·p, the mean of dp weighted by the "
+            Mistake("dp was summed; sum dp·p, which is the mean of dp weighted by the "
                     "probabilities",
                     lambda dp, p: p * (dp - _sum(dp))),
             Mistake("the sum is over the batch (axis 0); probabilities compete within their row, "
@@ -197,12 +198,12 @@ add(
         name="03.e",
         warm_up=True,
         hard=(
-            Hard("where one row has large logits and the others have not: each row needs its own "
+            Hard("where one row has large logits and the others do not: each row needs its own "
                  "maximum",
                  lambda rng: (
                      rng.standard_normal((3, 4)) + np.array([[0.0], [1000.0], [0.0]]),
                      rng.integers(0, 4, 3))),
-            Hard("of one image",
+            Hard("for one image",
                  lambda rng: (rng.standard_normal((1, 3)), rng.integers(0, 3, 1))),
         ),
         answer=right.cross_entropy_gradient,
@@ -222,12 +223,12 @@ add(
                     _parts(lambda p, t, B, K: p - t)),
             Mistake("it was divided by B·K: the loss is a mean over the images, but a sum over "
                     "the classes", _parts(lambda p, t, B, K: (p - t) / (B * K))),
-            Mistake("the difference is reversed: the gradient points uphill, so a class with too "
-                    "much probability has a positive one", _parts(lambda p, t, B, K: (t - p) / B)),
+            Mistake("the difference is reversed: the gradient points uphill, so it is positive for "
+                    "a class with too much probability", _parts(lambda p, t, B, K: (t - p) / B)),
             Mistake("the target was not subtracted: the true class is pushed down, too",
                     _parts(lambda p, t, B, K: p / B)),
-            Mistake("that is the gradient with respect to p, -t/p; softmax's own backward is still "
-                    "to come", _parts(lambda p, t, B, K: -t / p / B)),
+            Mistake("that is the gradient with respect to p, -t/p; softmax's own backward is "
+                    "missing", _parts(lambda p, t, B, K: -t / p / B)),
             Mistake("softmax was taken over the batch (axis 0); the classes of one image "
                     "compete, axis=-1", _over_the_batch),
         ),

@@ -70,11 +70,11 @@ add(
         name="04.a",
         warm_up=True,
         hard=(
-            Hard("of a single token, one axis",
+            Hard("for a single token, an array with one axis",
                  lambda rng: _tokens(rng, 5)),
-            Hard("of four axes",
+            Hard("for an array with four axes",
                  lambda rng: _tokens(rng, 2, 3, 2, 4)),
-            Hard("of numbers with a large mean: mean(x²) - mean(x)² loses its digits there",
+            Hard("for numbers with a large mean: mean(x²) - mean(x)² loses digits there",
                  lambda rng: (
                      rng.standard_normal((3, 6)) + 1e6, *rng.standard_normal((2, 6)), 0.01)),
         ),
@@ -108,7 +108,8 @@ add(
             Mistake("eps was added to the standard deviation; it belongs under the square root",
                     _eps_outside),
             Mistake("x was divided by the variance; the square root is missing", _no_root),
-            Mistake("the variance was divided by C - 1 (ddof=1); here it is C", _one_fewer),
+            Mistake("the variance was computed with C - 1 (ddof=1); here the sum is divided by C",
+                    _one_fewer),
             Mistake("eps was left out: a token of equal numbers would cause a division by zero",
                     _no_eps),
             Mistake("gamma and beta were left out", _no_scale),
@@ -185,7 +186,7 @@ add(
     Exercise(
         name="04.b",
         hard=(
-            Hard("of one image of one token",
+            Hard("for one image of one token",
                  lambda rng: _one_token(rng)),
         ),
         grown=lambda rng, n: tuple(
@@ -301,13 +302,13 @@ add(
         inputs=_draw_gelu,
         forward=_gelu_slopes,
         mistakes=(
-            Mistake("that is the derivative of the tanh approximation; here it is the exact GELU, "
-                    "with erf",
+            Mistake("that is the derivative of the tanh approximation; this exercise uses the "
+                    "exact GELU, with erf",
                     _of_tanh),
-            Mistake("that is the derivative of the approximation x·sigmoid(1.702x); here it is the "
-                    "exact GELU",
+            Mistake("that is the derivative of the approximation x·sigmoid(1.702x); this exercise "
+                    "uses the exact GELU",
                     _of_sigmoid),
-            Mistake('that is GELU itself, forward, times dy',
+            Mistake("that is GELU itself times dy, not its derivative",
                     lambda dy, x: dy * x * _cdf(x)),
             Mistake("Φ was treated as a constant: the product rule has a second term, x·φ(x)",
                     lambda dy, x: dy * _cdf(x)),

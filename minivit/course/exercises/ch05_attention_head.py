@@ -29,11 +29,11 @@ add(
         mistakes=(
             Mistake("the scores were not divided by √D", 1 / (1 + math.exp(-2))),
             Mistake("the scores were divided by D instead of √D", 1 / (1 + math.exp(-0.5))),
-            Mistake("this is the weight of token 1; token 0 gets the rest",
+            Mistake("this is the weight of token 1; give the weight of token 0",
                     1 / (1 + math.exp(1))),
             Mistake("the scores themselves were normalized to sum to one, without the exponential",
                     2 / 3),
-            Mistake("this is the score of token 0; softmax is still to come", 2.0),
+            Mistake("this is the score of token 0; softmax is missing", 2.0),
         ),
     )
 )  # fmt: skip
@@ -89,7 +89,7 @@ add(
             Hard("where one row has large scores and the others do not: each row needs its own "
                  "maximum",
                  lambda rng: _large_scores(rng)),
-            Hard("of one token",
+            Hard("for one token",
                  lambda rng: tuple(rng.standard_normal((3, 2, 1, 4)))),
         ),
         answer=right.attention,
@@ -148,7 +148,7 @@ add(
         name="05.c",
         warm_up=True,
         hard=(
-            Hard("of a single row, one axis",
+            Hard("for a single row, an array with one axis",
                  lambda rng: (rng.standard_normal(4), _softmax(rng.standard_normal(4)))),
         ),
         grown=lambda rng, n: (
@@ -216,7 +216,7 @@ add(
     Exercise(
         name="05.d",
         hard=(
-            Hard("of one image, one head and one token",
+            Hard("for one image, one head and one token",
                  lambda rng: (*rng.standard_normal((4, 1, 1, 1, 3)), np.ones((1, 1, 1, 1)))),
         ),
         answer=right.attention_backward,
@@ -235,14 +235,14 @@ add(
                     _variant(dscores=lambda d, p: d * p)),
             Mistake("softmax's backward lacks the factor probs in front of the parenthesis",
                     _variant(dscores=lambda d, p: d - (d * p).sum(-1, keepdims=True))),
-            Mistake("softmax's backward sums down the columns; it is the rows that sum to one "
+            Mistake("softmax's backward sums down the columns; it should sum along the rows "
                     "(axis=-1)",
                     _variant(dscores=lambda d, p: p * (d - (d * p).sum(-2, keepdims=True)))),
             Mistake("softmax's backward was left out: dprobs was used as dscores",
                     _variant(dscores=lambda d, p: d)),
             Mistake("dprobs is v doutᵀ, which is transposed: row t belongs to dout of query t",
                     _variant(dprobs=lambda dout, v: v @ _t(dout))),
-            Mistake("dscores is transposed: a query sums along its row, dscores @ k",
+            Mistake("dscores is transposed: a query's gradient sums along its row, dscores @ k",
                     _variant(dq=lambda ds, q, k: _t(ds) @ k)),
             Mistake("dscores is not transposed: a key's gradient sums down its column",
                     _variant(dk=lambda ds, q, k: ds @ q)),
@@ -253,7 +253,7 @@ add(
                     _variant(dk=lambda ds, q, k: _t(ds) @ k)),
             Mistake("probs is not transposed: a value's gradient sums down its column, over the "
                     "queries that used it", _variant(dv=lambda p, dout: p @ dout)),
-            Mistake("probs is missing from dv: each query took only a weighted part",
+            Mistake("probs is missing from dv: each query used only a weighted part of each value",
                     _variant(dv=lambda p, dout: np.broadcast_to(dout.sum(-2, keepdims=True),
                                                                 dout.shape))),
         ),

@@ -1,4 +1,4 @@
-"""Chapters 06 and 07, beyond the text: grouped keys, blocks of other kinds."""
+"""Chapters 06 and 07, beyond the text: grouped keys, other kinds of blocks."""
 
 import numpy as np
 
@@ -76,7 +76,7 @@ add(
         hard=(
             Hard("where all heads share one key and value (G = 1)",
                  lambda rng: _grouped(rng, 2, 3, 1, 4, 2)),
-            Hard("where every head has its own (G = H)",
+            Hard("where every head has its own key (G = H)",
                  lambda rng: _grouped(rng, 1, 3, 3, 2, 4)),
         ),
         mistakes=(
@@ -87,7 +87,7 @@ add(
             Mistake("the keys were assigned alternately, 0 1 0 1; neighboring heads share a group, "
                     "0 0 1 1", _keys_in_turns),
             Mistake("all heads use the first group", _with_heads(_first_group)),
-            Mistake("the groups were averaged; each serves its own heads",
+            Mistake("the groups were averaged; each group serves only its own heads",
                     _with_heads(_mean_group)),
         ),
     ),
@@ -100,11 +100,12 @@ add(
         hard=(
             Hard("where all heads share one key (G = 1)",
                  lambda rng: (rng.standard_normal((2, 3, 2, 4)), 1)),
-            Hard("where every head has its own (G = H)",
+            Hard("where every head has its own key (G = H)",
                  lambda rng: (rng.standard_normal((1, 3, 2, 4)), 3)),
         ),
         mistakes=(
-            Mistake("the heads of a group were averaged; what is used many times gets the sum",
+            Mistake("the heads of a group were averaged; a key that is used several times gets the "
+                    "sum of its gradients",
                     lambda dk, G: right_transfer.group_backward(dk, G) * G / dk.shape[1]),
             Mistake("the heads were summed alternately, 0 1 0 1; neighboring heads share a group",
                     _taken_in_turns),
@@ -157,7 +158,7 @@ def _half(dy, norm, branch, *, line=1.0, weight=1.0, norm_is="first"):
 
 
 def _lines(second, first):
-    """A wrong answer: how often the residual of each half is counted."""
+    """A wrong answer that counts the residual of each half this many times."""
 
     def wrong(dy, norm1, attn, norm2, mlp):
         return _half(_half(dy, norm2, mlp, line=second), norm1, attn, line=first)
@@ -215,7 +216,7 @@ def _scale_slopes(dy, h, scale, branch):
 
 
 def _scaled_with(dx=None, dscale=None):
-    """A wrong answer: dx(dy, h, scale, branch) or dscale(dy, h, scale, branch)."""
+    """A wrong answer with another dx(dy, h, scale, branch) or dscale(dy, h, scale, branch)."""
 
     def wrong(*arguments):
         results = right_transfer.layerscale_backward(*arguments)
@@ -251,7 +252,8 @@ add(
             Mistake("h was left out of dscale: in a product each factor's gradient contains the "
                     "other one",
                     _scaled_with(dscale=lambda dy, h, scale, branch: dy.sum((0, 1)))),
-            Mistake("the tokens were averaged in dscale; what is used many times gets the sum",
+            Mistake("the tokens were averaged in dscale; a number that is used several times gets "
+                    "the sum of its gradients",
                     _scaled_with(dscale=lambda dy, h, scale, branch: (dy * h).mean((0, 1)))),
         ),
     )

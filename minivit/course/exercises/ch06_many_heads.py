@@ -21,10 +21,10 @@ add(
             Mistake("the output projection was left out", 3 * 192**2 + 3 * 192),
             Mistake("the output projection was counted without its bias", 4 * 192**2 + 3 * 192),
             Mistake("the packed layer was counted without its bias", 4 * 192**2 + 192),
-            Mistake("only one of q, k and v was counted; the packed layer makes all three",
+            Mistake("only one of q, k and v was counted; the packed layer computes all three",
                     2 * 192**2 + 2 * 192),
-            Mistake("each head was given the whole width; the heads divide it among themselves, so "
-                    "their number does not matter", 3 * (4 * 192**2 + 4 * 192)),
+            Mistake("each head was given the whole width; the heads share the width, so their "
+                    "number does not matter", 3 * (4 * 192**2 + 4 * 192)),
             Mistake("one head alone was counted, with matrices (C, D)",
                     4 * 192 * 64 + 4 * 64),
         ),
@@ -41,7 +41,7 @@ def _draw_packed(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _split(*shape_and_order):
-    """A wrong answer: reshape to the named axes, then transpose to 3, B, H, T, D."""
+    """A wrong answer: reshape to the named axes, then transpose to the given order."""
     names, order = shape_and_order
 
     def wrong(qkv, num_heads):
@@ -67,7 +67,7 @@ add(
         name="06.b",
         warm_up=True,
         hard=(
-            Hard("of one head and one token",
+            Hard("for one head and one token",
                  lambda rng: (rng.standard_normal((2, 1, 12)), 1)),
         ),
         answer=right.split_heads,
@@ -111,7 +111,7 @@ add(
         name="06.c",
         warm_up=True,
         hard=(
-            Hard("of one head",
+            Hard("for one head",
                  lambda rng: (rng.standard_normal((2, 1, 3, 4)),)),
         ),
         answer=right.merge_heads,
@@ -125,7 +125,7 @@ add(
                     lambda h: _joined(h, (0, 2, 3, 1))),
             Mistake("the last two axes were swapped instead of heads and tokens",
                     lambda h: _joined(h, (0, 1, 3, 2))),
-            Mistake("the heads are in the reverse order", lambda h: merge_heads(h[:, ::-1])),
+            Mistake("the heads are in reverse order", lambda h: merge_heads(h[:, ::-1])),
         ),
     )
 )  # fmt: skip
@@ -210,7 +210,7 @@ add(
         name="06.d",
         warm_up=True,
         hard=(
-            Hard("of one image and one head",
+            Hard("for one image and one head",
                  lambda rng: (
                      *rng.standard_normal((3, 1, 1, 3, 4)), rng.standard_normal((1, 3, 4)),
                      rng.standard_normal((4, 12)))),
@@ -254,10 +254,10 @@ add(
         name="06.e",
         answer=2 * 768,
         mistakes=(
-            Mistake("only the packed projection was counted, 6TC²; the output projection is the "
-                    "second one", 1.5 * 768),
-            Mistake("only one of the two products with the map was counted; they are the scores, "
-                    "and the weights times the values", 4 * 768),
+            Mistake("only the packed projection was counted, 6TC²; the output projection adds 2TC²",
+                    1.5 * 768),
+            Mistake("only one of two products was counted: one computes the scores, the other "
+                    "multiplies the weights by the values", 4 * 768),
             Mistake("T² was set equal to C²; their factors are 4C and 8T", 768),
             Mistake("this uses the size of one head, 64; all 12 heads together have C numbers",
                     2 * 64),

@@ -21,9 +21,9 @@ add(
                     (1 + 1.2, 0.1**12)),
             Mistake("there is one residual around all twelve layers; each has its own",
                     (1 + 0.1**12, 0.1**12)),
-            Mistake("the two are swapped: the one with residuals comes first",
+            Mistake("the two factors are swapped: the one with residuals comes first",
                     (0.1**12, 1.1**12)),
-            Mistake("this is one layer; there are twelve", (1.1, 0.1)),
+            Mistake("this is the factor of one layer; there are twelve", (1.1, 0.1)),
         ),
     )
 )  # fmt: skip
@@ -62,11 +62,12 @@ add(
         outputs=("y",),
         inputs=_draw_half,
         mistakes=(
-            Mistake("GELU is its tanh approximation; here it is the exact one, with erf", _of_tanh),
+            Mistake("the tanh approximation of GELU was used; this exercise uses the exact GELU, "
+                    "with erf", _of_tanh),
             Mistake("the residual is missing: x is added to the output of the MLP",
                     lambda x, g, b, *mlp: _mlp(_norm(x, g, b), *mlp)),
             Mistake("the MLP's output was added to the normalized tokens; LayerNorm is in the "
-                    "branch, the residual stream carries x itself",
+                    "branch, and the residual stream carries x itself",
                     lambda x, g, b, *mlp: _norm(x, g, b) + _mlp(_norm(x, g, b), *mlp)),
             Mistake("LayerNorm was applied after the sum: that is the original Transformer's order "
                     "(post-LayerNorm); here it comes before the MLP",
@@ -74,7 +75,7 @@ add(
             Mistake("LayerNorm was applied to the output of the MLP; it comes before the MLP",
                     lambda x, g, b, *mlp: x + _norm(_mlp(x, *mlp), g, b)),
             Mistake("LayerNorm is missing", lambda x, g, b, *mlp: x + _mlp(x, *mlp)),
-            Mistake("GELU is missing: two linear layers in a row are one",
+            Mistake("GELU is missing: without it, two linear layers are equivalent to one",
                     lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp, bend=None)),
             Mistake("the activation is ReLU; here it is GELU",
                     lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp, bend=relu_forward)),
@@ -182,7 +183,8 @@ add(
                     lambda dy, norm1, attn, norm2, mlp: norm1(attn(dy + norm2(mlp(dy))))),
             Mistake("attention's branch was given dy; it gets the whole gradient at x', from the "
                     "residual and the MLP's branch together", _reads_dy),
-            Mistake("dy was added at attention's residual; add the whole gradient at x'",
+            Mistake("dy was added at attention's residual; the whole gradient at x' should be "
+                    "added",
                     _line_is_dy),
             Mistake("dy was added twice: the gradient at x' already contains it", _line_twice),
             Mistake("attention came before the MLP; backward begins with the last half",
@@ -220,7 +222,7 @@ add(
     Exercise(
         name="07.d",
         hard=(
-            Hard("of other sizes",
+            Hard("for other sizes",
                  lambda rng: (40, 5, 3, 12, 4, 31)),
         ),
         answer=right.count,
@@ -228,10 +230,10 @@ add(
         inputs=lambda rng, size: SIZES[size],
         rtol=1e-9,
         mistakes=(
-            Mistake("C are missing: the class token itself, or its position (there are N + 1 "
-                    "positions)", _off(lambda N, P, K, C, L, F: -C)),
-            Mistake("2C are missing: the last LayerNorm after the blocks, or the class token and "
-                    "its position",
+            Mistake("C parameters are missing: the class token itself, or its position (there are "
+                    "N + 1 positions)", _off(lambda N, P, K, C, L, F: -C)),
+            Mistake("2C parameters are missing: the last LayerNorm after the blocks, or the class "
+                    "token and its position",
                     _off(lambda N, P, K, C, L, F: -2 * C)),
             Mistake("the position embeddings were left out",
                     _off(lambda N, P, K, C, L, F: -(N + 1) * C)),
@@ -243,8 +245,8 @@ add(
                     _off(lambda N, P, K, C, L, F: -(C * C + C) * L)),
             Mistake("both LayerNorms of the blocks were left out",
                     _off(lambda N, P, K, C, L, F: -4 * C * L)),
-            Mistake("each block was given one LayerNorm, or each of its two only one array; there "
-                    "are four arrays of length C", _off(lambda N, P, K, C, L, F: -2 * C * L)),
+            Mistake("each block was given one LayerNorm, or each LayerNorm only one array; a block "
+                    "has four arrays of length C", _off(lambda N, P, K, C, L, F: -2 * C * L)),
             Mistake("the MLP's biases were left out, F + C per block",
                     _off(lambda N, P, K, C, L, F: -(F + C) * L)),
             Mistake("the bias of the MLP's first layer was left out, F per block",

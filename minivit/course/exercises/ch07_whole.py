@@ -16,7 +16,7 @@ from minivit.course.whole import (
 
 
 def _changed(reference, end, change):
-    """A wrong answer: tensors whose names end like this are changed, everything else is right."""
+    """A wrong answer: tensors whose names end with `end` are changed; everything else is right."""
 
     def wrong(dout, s, w):
         g = reference(dout, s, w)

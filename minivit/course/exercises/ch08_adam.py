@@ -51,11 +51,11 @@ add(
         outputs=("theta", "velocity"),
         inputs=_draw_sgd,
         mistakes=(
-            Mistake("theta was updated by the gradient; update it by the velocity", _plain),
-            Mistake("theta was updated by the old velocity; add this step's gradient first",
+            Mistake("theta was updated with the gradient; update it with the velocity", _plain),
+            Mistake("theta was updated with the old velocity; add this step's gradient first",
                     _old_velocity),
-            Mistake("the gradient was weighted by 1 - μ. That is a running average; a velocity "
-                    "adds up, u = μu + g", _averaged),
+            Mistake("the gradient was weighted by 1 - μ. That is a running average; velocity is a "
+                    "running sum, u = μu + g", _averaged),
             Mistake("the learning rate was put into the velocity. It belongs in θ - ηu, so that a "
                     "changed rate applies to old gradients, too", _lr_inside),
             Mistake("theta moved uphill: subtract the step", _uphill),
@@ -76,9 +76,9 @@ add(
             Mistake("that is for the flat direction; the steep one diverges first", 2 / 3),
             Mistake("that rate reaches the minimum of the steep direction in one step; a larger "
                     "one may overshoot, as long as the loss still decreases", 1 / 50),
-            Mistake("the ½ in front of the loss was counted in the slope; the derivative of "
+            Mistake("the ½ in front of the loss was counted in the gradient; the derivative of "
                     "½·50·θ² is 50·θ", 2 / 25),
-            Mistake("the curvatures were averaged; each direction diverges by itself",
+            Mistake("the curvatures were averaged; each direction diverges independently",
                     2 / 26.5),
         ),
     )
@@ -152,9 +152,9 @@ add(
         outputs=("theta", "m", "v"),
         inputs=_draw_adam,
         mistakes=(
-            Mistake('1 - β·t was used instead of 1 - βᵗ: a power, not a product',
+            Mistake("1 - β·t was used instead of 1 - βᵗ, which has a power of β",
                     _adam_product),
-            Mistake("theta was updated by the old m and v; update them with this step's gradient "
+            Mistake("theta was updated with the old m and v; update them with this step's gradient "
                     "first",
                     _adam_old),
             Mistake("both bias corrections are missing: m and v began at zero, and are too small "
@@ -172,7 +172,7 @@ add(
             Mistake("the corrected averages were returned and would be corrected again at the next "
                     "step; return m and v themselves", _corrected_returned),
             Mistake("β₁ and β₂ are swapped", _betas_swapped),
-            Mistake("v averages |g|; it averages g²", _not_squared),
+            Mistake("v averages |g|; it should average g²", _not_squared),
         ),
     )
 )  # fmt: skip
@@ -202,7 +202,7 @@ add(
         outputs=("theta", "m", "v"),
         inputs=lambda rng, size: (*_draw_adam(rng, size), (0.3, 0.5, 0.2)[size]),
         mistakes=(
-            Mistake("the decay was added to the gradient (L2), so √v divides it away; AdamW "
+            Mistake("the decay was added to the gradient (L2), so it is divided by √v, too; AdamW "
                     "shrinks the weights themselves", _l2),
             Mistake("the decay was not multiplied by the learning rate: it is 1 - ηλ",
                     _decayed(lambda old, new, lr, decay: new - decay * old)),

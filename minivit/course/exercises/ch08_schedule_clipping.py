@@ -87,7 +87,7 @@ add(
             Mistake("the rate decays to 0 instead of final", _after_warmup(_final_ignored)),
             Mistake("final was added to a decay from peak to 0; it should decay from peak to final",
                     _after_warmup(_final_added)),
-            Mistake("the cosine was not clamped at step total, after which it rises again",
+            Mistake("progress was not clamped at 1: after step total, the cosine rises again",
                     _after_warmup(_unbounded)),
             Mistake("the rate decays linearly; it should follow a cosine", _straight),
         ),
@@ -131,21 +131,21 @@ add(
     Exercise(
         name="08.f",
         hard=(
-            Hard("that are just long enough",
+            Hard("for gradients whose norm is exactly max_norm",
                  lambda rng: (np.array([[3.0]]), np.array([4.0]), 5.0)),
-            Hard("of a bias much longer than the weight",
+            Hard("for a bias gradient much longer than that of the weight",
                  lambda rng: (rng.standard_normal((2, 3)), 20 * rng.standard_normal(3), 2.5)),
         ),
         answer=right.clip,
         outputs=("dweight", "dbias"),
         inputs=_draw_gradients,
         mistakes=(
-            Mistake('the norm is that of the weight alone; use one norm of both',
+            Mistake("the norm is that of the weight alone; use one norm for both",
                     _by_weight),
             Mistake("each gradient was clipped by its own norm. Use the norm of all numbers "
                     "together, so that the direction is preserved", _each),
-            Mistake("every number was clipped by itself, which changes the direction; scale all by "
-                    "one factor",
+            Mistake("every number was clipped separately, which changes the direction; scale all "
+                    "numbers by one factor",
                     lambda dweight, dbias, c: (dweight.clip(-c, c), dbias.clip(-c, c))),
             Mistake("a gradient that is short enough was stretched; leave it unchanged",
                     _scaled(lambda g, c: c / np.linalg.norm(g))),

@@ -41,8 +41,8 @@ add(
                 rng.standard_normal(3), np.zeros(3), np.zeros(3), 0.1, (0.9, 0.99), 0.2)),
         ),
         mistakes=(
-            Mistake("the step's sign was taken from the new m; take it from a separate mix, by β₁, "
-                    "of the old m and the gradient",
+            Mistake("the step's sign was taken from the new m; take it from the mix of the old m "
+                    "and the gradient with weight β₁",
                     _lion(lambda m, g, b1, b2: np.sign(b2 * m + (1 - b2) * g))),
             Mistake("β₁ and β₂ are swapped",
                     _lion(lambda m, g, b1, b2: _sign(m, g, b2, b1),

@@ -5,10 +5,11 @@ from minivit.course.exercise import question
 question(
     "09.g", "b",
     a="no gradient came from a test image in any of the twenty runs",
-    b="the best of twenty is partly the luckiest on these particular images. Choosing by a set is "
-      "learning from it, so choose by validation images and use the test images once",
-    c="each model has seen the training images as often as it would have alone; the nineteen "
-      "others do not affect it",
+    b="the best of twenty is partly the luckiest on these particular images. To select a model on "
+      "a set of images is to learn from that set: select on the validation images, and use the "
+      "test images once",
+    c="each model has seen the training images as often as if it were the only one; the other "
+      "nineteen do not affect it",
     d="that holds for the mean of the twenty, which is more precise than one accuracy and "
       "unbiased. Here the largest is reported, not the mean",
 )  # fmt: skip
@@ -20,10 +21,10 @@ question(
     b="each batch contains one class, and the fastest way to lower the loss is to predict that "
       "class for every image. What was learned from the first classes is overwritten by the last. "
       "This is why batches are drawn at random",
-    c="it did predict that class while the batches contained it; each later class has overwritten "
-      "the one before",
-    d="it guesses before any training (and even then predicts the same class for all images); here "
-      "it has learned something, just not what was intended",
+    c="the model did predict that class while the batches contained it; each later class has "
+      "overwritten the one before",
+    d="the model guesses before any training (and even then predicts the same class for all "
+      "images); here it has learned something, just not what was intended",
 )  # fmt: skip
 
 _HEALTHY = "the training loss falls as it should, so images and labels match"

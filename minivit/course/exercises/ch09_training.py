@@ -37,8 +37,11 @@ add(
         name="09.b",
         answer=1600,
         mistakes=(
-            Mistake("the standard error was not squared before it was solved for n", 16),
-            Mistake("the root was taken twice: p(1 - p) has none", 40),
+            Mistake("the standard error was not squared when solving for n", 16),
+            Mistake(
+                "the square root of p(1 - p) was kept; when solving for n, both sides are squared",
+                40,
+            ),
             Mistake("p = 0.5 was used, the worst case; here p is 0.8", 2500),
             Mistake("1 - p was left out", 8000),
             Mistake("p was left out", 2000),
@@ -132,7 +135,7 @@ def _draw_pieces(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _weighted(weights):
-    """Both results as sums over the pieces with weights(sizes)."""
+    """Both results as sums over the pieces, weighted by weights(sizes)."""
 
     def combine(gradients, losses, sizes):
         share = weights(sizes).astype(gradients.dtype)
@@ -216,12 +219,13 @@ add(
             Mistake("the images were normalized by their own mean and standard deviation; the "
                     "model was trained on images normalized by those of the training set",
                     _by(_others, (0, 2, 3))),
-            Mistake("each image was normalized by itself, which hides whether it was light or dark",
+            Mistake("each image was normalized by its own mean and standard deviation, which hides "
+                    "whether it was light or dark",
                     _by(_others, (2, 3))),
             Mistake("mean and standard deviation were taken over both sets together: nothing may "
                     "be learned from the validation images",
                     _by(lambda t, o: np.concatenate([t, o]), (0, 2, 3))),
-            Mistake("one mean and one standard deviation were taken for all three channels; each "
+            Mistake("one mean and one standard deviation were used for all three channels; each "
                     "channel has its own",
                     _by(_training, None)),
             Mistake("every pixel got its own mean and standard deviation (axis 0 only); take them "

@@ -53,8 +53,8 @@ add(
         inputs=_draw_grid,
         mistakes=(
             Mistake(
-                "column 0 was used: that is which tokens attend to the class token. What the "
-                "class token attends to is row 0",
+                "column 0 was used, which says how much each token attends to the class token. "
+                "What the class token attends to is in row 0",
                 _laid_out(lambda probs: probs[:, :, 1:, 0]),
             ),
             Mistake(
@@ -106,7 +106,7 @@ add(
         outputs=("the fused map",),
         inputs=_draw_probs,
         mistakes=(
-            Mistake("the rows do not sum to 1: the maxima of several weights sum to more than 1",
+            Mistake("the rows do not sum to 1: maxima over several heads sum to more than 1",
                     lambda probs: probs.max(1)),
             Mistake("the mean of the heads was taken instead of the maximum",
                     lambda probs: probs.mean(1)),
@@ -149,7 +149,7 @@ add(
         name="10.c",
         warm_up=True,
         hard=(
-            Hard("of one layer and one head",
+            Hard("for one layer and one head",
                  lambda rng: (_maps(rng, 1, 2, 1, 3, 3),)),
         ),
         answer=right_further.rollout,

@@ -23,7 +23,7 @@ def _products(x):
 
 
 def _over_length(power):
-    """Dot products divided by a power of the product of the lengths."""
+    """Dot products divided by the product of the squared lengths, to a power."""
 
     def wrong(x):
         squares = (x * x).sum(-1)
@@ -54,8 +54,8 @@ add(
                     _over_length(1.0)),
             Mistake("only one of the two tokens was divided by its length: the diagonal is not 1",
                     lambda x: _unit(x, -1) @ x.swapaxes(-1, -2)),
-            Mistake("the length was taken over the tokens (axis 1) instead of one token's numbers, "
-                    "axis=-1", lambda x: _products(_unit(x, 1))),
+            Mistake("the length was taken over the tokens (axis 1) instead of over one token's "
+                    "numbers, axis=-1", lambda x: _products(_unit(x, 1))),
             Mistake("the mean was subtracted first: that is a correlation",
                     _correlation),
             Mistake("it was divided by C: that gives the mean of the products, not a cosine",
@@ -97,11 +97,11 @@ add(
             Mistake("the singular values were not squared: they are proportional to standard "
                     "deviations, and variance is the square",
                     lambda points: _parts(_singular(points))),
-            Mistake("they are sorted smallest first",
+            Mistake("they are sorted in ascending order; the largest comes first",
                     lambda points: _parts(_singular(points) ** 2)[::-1]),
-            Mistake("they were accumulated: that is what the first k explain together",
+            Mistake("those are cumulative sums: what the first k directions explain together",
                     lambda points: _parts(_singular(points) ** 2).cumsum()),
-            Mistake("those are the variances, not yet divided by their sum",
+            Mistake("those are the variances; divide them by their sum",
                     lambda points: _singular(points) ** 2 / len(points)),
             Mistake("those are the variances along the given axes, not along the principal "
                     "directions",
@@ -164,8 +164,8 @@ add(
                     "divide by their sum",
                     lambda p, rows, columns, P: _from(p, P * patch_distances((rows, columns)),
                                                       renormalise=False)),
-            Mistake("rows and columns were added (Manhattan distance); the distance is the root of "
-                    "the sum of squares",
+            Mistake("the distances in rows and in columns were added (Manhattan distance); the "
+                    "distance is the root of the sum of squares",
                     lambda p, rows, columns, P: _from(p, P * sum(_steps(rows, columns)))),
             Mistake("the square root is missing: those are squared distances",
                     lambda p, rows, columns, P: _from(p, (P * patch_distances((rows, columns)))
@@ -203,7 +203,8 @@ add(
         mistakes=(
             Mistake("that is in nats; for bits use the logarithm to base 2",
                     lambda probs: -(probs * _logs(probs, np.log)).sum(-1)),
-            Mistake("the sign is missing: logarithms of weights are negative, and entropy is not",
+            Mistake("the minus sign is missing: logarithms of weights are negative, and entropy is "
+                    "not",
                     lambda probs: (probs * _logs(probs)).sum(-1)),
             Mistake("the sum was taken over the queries (axis -2); a token's weights are a row, "
                     "axis=-1", lambda probs: -(probs * _logs(probs)).sum(-2)),

@@ -49,8 +49,8 @@ add(
         inputs=_draw_masked,
         mistakes=(
             Mistake("that is the sum inside; divide it by the map's total sum", _inside),
-            Mistake("it was divided by the number of the figure's pixels: that is the mean inside, "
-                    "which ignores what is outside", _per_pixel),
+            Mistake("it was divided by the number of pixels of the figure: that is the mean "
+                    "inside, which ignores what is outside", _per_pixel),
             Mistake("it was divided by the number of all pixels instead of the map's sum",
                     lambda maps, masks: (maps * masks).mean((1, 2))),
             Mistake("that is the fraction outside the figure",
@@ -75,7 +75,7 @@ def _draw_iou(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _kept(maps, count, lowest=False):
-    """The `count` highest numbers of each map (N, …): bool, of the shape of maps."""
+    """Boolean masks of the `count` highest numbers of each map (N, …), in the shape of maps."""
     flat = maps.reshape(len(maps), -1)
     rank = np.argsort(np.argsort(flat if lowest else -flat, axis=-1), axis=-1)
     return (rank < count).reshape(maps.shape)
@@ -90,7 +90,7 @@ def _iou(kept, mask):
 
 
 def _both_over(divisor):
-    """The intersection over a different divisor: divisor(count, size of the mask)."""
+    """The intersection divided by divisor(count, size of the mask) instead of the union."""
 
     def wrong(heat, mask, count):
         return float((_top(heat, count) & mask).sum() / divisor(count, mask.sum()))
@@ -110,7 +110,7 @@ add(
                     lambda heat, mask, count: _iou(_top(heat, count, True), mask)),
             Mistake("it was divided by the number of pixels kept: that is precision, and a single "
                     "pixel on the figure would be perfect", _both_over(lambda kept, mask: kept)),
-            Mistake("it was divided by the number of the figure's pixels: that is recall, and "
+            Mistake("it was divided by the number of pixels of the figure: that is recall, and "
                     "keeping the whole image would be perfect",
                     _both_over(lambda kept, mask: mask)),
             Mistake("it was divided by the sum of kept and figure pixels: the intersection was "
@@ -175,8 +175,8 @@ add(
                     lambda x, m, count, P: _keep(x, m, ~_kept(m, count + 1), P)),
             Mistake("the same patches were deleted from every image; each has its own map",
                     _same_for_all),
-            Mistake("the patches have the mean color of this image; in normalized images, the mean "
-                    "color of the data set is 0", _greyed),
+            Mistake("the patches were replaced by the mean color of the image; use 0, which in "
+                    "normalized images is the mean color of the data set", _greyed),
             Mistake("the map was read down the columns; patches are numbered along the rows",
                     _down_columns),
         ),
@@ -223,8 +223,8 @@ add(
         mistakes=(
             Mistake("that is the correlation of the values; compute their ranks first",
                     _correlation),
-            Mistake("argsort was used once: it gives the order, that is which number is smallest, "
-                    "second smallest …; the rank of each number is argsort of that argsort",
+            Mistake("argsort was used once: it says which number is smallest, second smallest, and "
+                    "so on; the rank of each number is the argsort of that argsort",
                     lambda a, b: _correlation(_order(a), _order(b))),
             Mistake("the mean rank was not subtracted: two unrelated maps then seem similar",
                     lambda a, b: _cosine(_ranks(a) + 1, _ranks(b) + 1)),

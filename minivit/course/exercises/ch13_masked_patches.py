@@ -20,7 +20,7 @@ add(
                 "that is 80 % of all patches; 80 % of the corrupted patches become the mask", 51.2
             ),
             Mistake("that is how many are corrupted; not all of them become the mask", 32),
-            Mistake("those that are replaced by another patch were counted too", 28.8),
+            Mistake("the patches that are replaced by another patch were counted, too", 28.8),
             Mistake("that is how many are replaced by another patch", 3.2),
         ),
     )
@@ -65,7 +65,7 @@ add(
         warm_up=True,
         grown=lambda rng, n: (rng.random((n, 3, 2 * n, 2 * n)), 2),
         answer=right_further.colours,
-        outputs=("colours",),
+        outputs=("colors",),
         inputs=_draw_pixels,
         mistakes=(
             Mistake("a mean of exactly 1 gives level 8; there are only 0 to 7",
@@ -146,12 +146,12 @@ add(
         mistakes=(
             Mistake("S was not transposed: forward moves token j to place i, so backward moves i's "
                     "gradient to j", _with_dx(lambda dy, S, m: S @ dy)),
-            Mistake("dy was passed on unchanged: a hidden token was not used and gets zero; one "
-                    "that replaced another gets that place's gradient",
+            Mistake("dy was passed on unchanged: a hidden token was not used and gets zero; a "
+                    "token that replaced another one gets the gradient of that place",
                     _with_dx(lambda dy, S, m: dy)),
             Mistake("dy was only set to zero at masked places; tokens that replaced others were "
                     "forgotten", _with_dx(lambda dy, S, m: dy * (1 - m)[..., None])),
-            Mistake("the mask's gradient went to the hidden tokens as well",
+            Mistake("the mask token's gradient went to the hidden tokens as well",
                     _with_dx(lambda dy, S, m: S.swapaxes(1, 2) @ dy + m[..., None] * dy)),
             Mistake("dmask_token was averaged; the token was used in many places, so its gradient "
                     "is the sum over them",
@@ -210,7 +210,7 @@ add(
     Exercise(
         name="13.d",
         hard=(
-            Hard("of rows that are not sorted",
+            Hard("for rows that are not sorted",
                  lambda rng: (rng.standard_normal((2, 3, 2)), np.array([[4, 0, 2], [1, 3, 0]]), 5)),
         ),
         answer=right_further.take_backward,
@@ -220,7 +220,7 @@ add(
         mistakes=(
             Mistake('the rows were sorted; gradient m belongs to rows[m], in any order',
                     lambda dy, rows, T: _scatter(dy, np.sort(rows, 1), T)),
-            Mistake("the first image's rows were used for all; each image has rows of its own",
+            Mistake("the first image's rows were used for all; each image has its own rows",
                     _first_rows),
             Mistake("the gradients were put at the first M places; they belong where their tokens "
                     "came from", _at_the_front),
@@ -230,7 +230,7 @@ add(
             Mistake("dx[:, rows] combines every image with every row; pair them: "
                     "dx[np.arange(B)[:, None], rows]", _mixed_images),
             Mistake("tokens that were not taken got a gradient, too: they do not affect the loss, "
-                    "so theirs is zero",
+                    "so their gradient is zero",
                     lambda dy, rows, T: _scatter(dy, rows, T) + dy.mean(1, keepdims=True)),
         ),
     )

@@ -40,7 +40,7 @@ def _draw_line(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _mixed_at(centres, *, swap=False, zero=False):
-    """Interpolation between both neighbors of centres(new, old); zero: zeros beyond the edge."""
+    """Interpolation between the two neighbors of centres(…); zero: zeros beyond the edge."""
 
     def wrong(x, new):
         old = len(x)
@@ -75,17 +75,17 @@ add(
         outputs=("y",),
         inputs=_draw_line,
         mistakes=(
-            Mistake("the cells' left edges were aligned instead of their centers: the half cells "
-                    "are missing", _mixed_at(lambda i, new, old: i * old / new)),
+            Mistake("the cells' left edges were aligned instead of their centers: the half cells, "
+                    "+ ½ and - ½, are missing", _mixed_at(lambda i, new, old: i * old / new)),
             Mistake("the centers of the first and last cells were aligned; align the outer edges, "
                     "with the centers half a cell inside",
                     _mixed_at(lambda i, new, old: i * (old - 1) / (new - 1))),
-            Mistake("the last half cell was not subtracted: (i + ½)·old/new is measured from the "
-                    "edge, and the old centers are half a cell inside",
+            Mistake("½ was not subtracted at the end: (i + ½)·old/new is measured from the edge, "
+                    "and the old centers are half a cell inside",
                     _mixed_at(lambda i, new, old: (i + 0.5) * old / new)),
             Mistake("the two weights are swapped: the nearer neighbor counts more",
                     _mixed_at(_by_centres, swap=True)),
-            Mistake("zeros were mixed in beyond the edge; the edge value extends there",
+            Mistake("zeros were mixed in beyond the edge; repeat the edge value there",
                     _mixed_at(_by_centres, zero=True)),
             Mistake("the nearest old cell was used; interpolate between two neighbors", _nearest),
         ),
@@ -150,7 +150,7 @@ add(
             Mistake("the new grid was read column by column; reading order is row by row",
                     _columns_last_out),
             Mistake("the patches were reshaped to (C, h, w): their numbers are laid out as (h, w, "
-                    "C), and reshape moves none", _channels_first),
+                    "C), and reshape does not move them", _channels_first),
         ),
     )
 )  # fmt: skip
@@ -200,7 +200,8 @@ add(
             Mistake("the inverse was used: backward does not undo forward; it needs how much each "
                     "old value affects each new one, which is the transposed matrix",
                     _back(np.linalg.pinv)),
-            Mistake("each old cell got an average; it affects several new cells and gets the sum",
+            Mistake("each old cell got the average of its gradients; it affects several new cells "
+                    "and gets the sum",
                     _back(_averaging)),
             Mistake("each gradient went only to the old cell with the largest weight; all "
                     "contributing cells get their part", _back(_heaviest)),
@@ -243,7 +244,8 @@ add(
                     lambda x, y, r: np.linalg.solve(x.T @ x + r, x.T @ y)),
             Mistake("λ was subtracted; it is added", lambda x, y, r: _ridge(x, y, -r)),
             Mistake("λ was squared", lambda x, y, r: _ridge(x, y, r, 2)),
-            Mistake("the squares were averaged over the images and λ was not; use their sum",
+            Mistake("the squared errors were averaged over the images before λ was added; use "
+                    "their sum",
                     lambda x, y, r: _ridge(x, y, r * len(x))),
             Mistake("the inverse of XᵀX + λI was not applied: XᵀY alone is not the solution",
                     lambda x, y, r: x.T @ y),

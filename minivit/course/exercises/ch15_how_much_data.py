@@ -38,8 +38,8 @@ add(
                     _sides(lambda n, k, s, p: -(-(n + 2 * p - k) // s) + 1)),
             Mistake("the stride was left out",
                     _sides(lambda n, k, s, p: n + 2 * p - k + 1)),
-            Mistake("the whole side was divided by the stride; the last window begins k before the "
-                    "end",
+            Mistake("the whole side was divided by the stride; the last window begins k pixels "
+                    "before the end",
                     _sides(lambda n, k, s, p: (n + 2 * p) // s)),
         ),
     )
@@ -95,11 +95,12 @@ add(
                     _rows(0, 2, 1, 3, 4, 5)),
             Mistake("the image axis comes last: all windows of the first image come before those "
                     "of the second", _rows(1, 2, 0, 3, 4, 5)),
-            Mistake("the windows are one pixel apart; they are `stride` pixels apart", _all_places),
+            Mistake("the windows are one pixel apart; they should be `stride` pixels apart",
+                    _all_places),
             Mistake("each window is rotated by 180°, as in a mathematical convolution; here the "
                     "kernel is not flipped", _mirrored),
             Mistake("the offsets of the window are in axes 0 and 1: reshape does not move them "
-                    "after the position, it only cuts the same order differently",
+                    "behind the position; it keeps the order of the numbers",
                     _rows(3, 4, 0, 1, 2, 5)),
         ),
     )
@@ -147,7 +148,7 @@ def _turned(dy, x, weight):
 
 
 def _mean_of_windows(dy, x, weight):
-    """Divided by the number of windows that each pixel is in."""
+    """dx divided by the number of windows that each pixel is in."""
     ones = np.ones_like(weight[..., :1])
     counts = _backward(np.ones_like(dy[..., :1]), x, ones)[0]
     return _backward(dy, x, weight)[0] / counts
@@ -163,17 +164,18 @@ add(
         forward=gradient_of(lambda x, weight: conv2d_forward(x, weight)[0], "x", "weight"),
         mistakes=(
             Mistake("a later window overwrites an earlier one (= instead of +=): a pixel gets the "
-                    "gradients of all windows that it is in", _overwritten),
-            Mistake("the kernel was rotated by 180° and then laid down as in forward; "
-                    "with slices dx[i:…, j:…] += dy @ w[i, j].T nothing is turned", _with(_turned)),
-            Mistake("the windows' gradients were averaged over a pixel; they add up",
+                    "sum of the gradients of all windows that it is in", _overwritten),
+            Mistake("the kernel was rotated by 180° and then applied as in forward; with slices "
+                    "dx[i:…, j:…] += dy @ w[i, j].T nothing is rotated", _with(_turned)),
+            Mistake("the gradients of the windows that a pixel is in were averaged; they add up",
                     _with(_mean_of_windows)),
-            Mistake("only the first image of the batch counts: all images used the same kernel",
+            Mistake("only the first image of the batch was counted; all images used the same "
+                    "kernel",
                     _with(dweight=lambda dy, x, w: _backward(dy[:1], x[:1], w)[1])),
-            Mistake("it was averaged over the images; every image used the kernel, so their "
+            Mistake("dweight was averaged over the images; every image used the kernel, so their "
                     "gradients are summed",
                     _with(dweight=lambda dy, x, w: _backward(dy, x, w)[1] / len(x))),
-            Mistake("it was averaged over the positions of an image; every position used the "
+            Mistake("dweight was averaged over the positions of an image; every position used the "
                     "kernel, so their gradients are summed",
                     _with(dweight=lambda dy, x, w: _backward(dy, x, w)[1]
                           / (dy.shape[1] * dy.shape[2]))),
@@ -221,17 +223,17 @@ add(
         name="15.d",
         warm_up=True,
         answer=right_further.standardize,
-        outputs=("what",),
+        outputs=("the result",),
         inputs=_draw_standardize,
         mistakes=(
             Mistake("mean and variance were taken over the output channels (the last axis); each "
                     "output channel has its own, over the axes 0, 1 and 2", _over(-1)),
             Mistake("mean and variance were taken over all weights together; each output channel "
                     "has its own, over the axes 0, 1 and 2", _over((0, 1, 2, 3))),
-            Mistake("each input channel was standardized by itself; the axes are 0, 1 and 2",
+            Mistake("each input channel was standardized separately; the axes are 0, 1 and 2",
                     _over((0, 1))),
-            Mistake("each position of the kernel was standardized by itself; the axes are 0, 1 and "
-                    "2",
+            Mistake("each position of the kernel was standardized separately; the axes are 0, 1 "
+                    "and 2",
                     _over(2)),
             Mistake("the mean was not subtracted: the weights of an output must sum to zero",
                     _spread_only),
@@ -258,7 +260,7 @@ add(
                     "other pixels under the window", 1),
             Mistake("the image was halved three times: with three stages there are two halvings",
                     8),
-            Mistake("that requires the map to be unchanged; it may be shifted by one place", 32),
+            Mistake("that requires an unchanged map; the map may be shifted by one place", 32),
         ),
     )
 )  # fmt: skip

@@ -20,7 +20,7 @@ def _draw_numbers(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _rounded(bits_added, mask=0xFFFF0000):
-    """Add a number to the bits, then cut; `bits_added(bits)` says which."""
+    """A wrong answer that adds bits_added(bits) to the bits, then truncates them."""
 
     def wrong(x):
         bits = x.astype(np.float32).view(np.uint32)
@@ -51,17 +51,17 @@ add(
         mistakes=(
             Mistake("the lower bits were truncated without rounding: all numbers move toward zero",
                     _rounded(lambda bits: 0)),
-            Mistake("an exact half always goes up (away from zero); round ties to even: add 0x7FFF "
-                    "and the lowest bit that stays",
+            Mistake("an exact half is always rounded up (away from zero); round ties to even: add "
+                    "0x7FFF and the lowest bit that is kept",
                     _rounded(lambda bits: 0x8000)),
-            Mistake("an exact half always goes down; round ties to even: add 0x7FFF and the lowest "
-                    "bit that stays",
+            Mistake("an exact half is always rounded down; round ties to even: add 0x7FFF and the "
+                    "lowest bit that is kept",
                     _rounded(lambda bits: 0x7FFF)),
             Mistake("every number that is not already a bfloat16 is rounded away from zero: 0xFFFF "
                     "was added, a whole unit instead of half", _rounded(lambda bits: 0xFFFF)),
             Mistake("ten bits of fraction were kept, as in TF32 and float16; bfloat16 has seven",
                     _rounded(_even_of_ten, 0xFFFFE000)),
-            Mistake("they were rounded to decimal places: a floating-point number keeps "
+            Mistake("the numbers were rounded to decimal places: a floating-point number keeps "
                     "significant digits, not decimal places", _decimal),
         ),
     )
@@ -92,10 +92,10 @@ add(
                     lambda r, i, o, s: (r * i * o + r * o) / (s * _numbers(r, i, o))),
             Mistake("numbers were counted instead of bytes: each has `size` bytes",
                     lambda r, i, o, s: _flops(r, i, o) / _numbers(r, i, o)),
-            Mistake("y is missing from the bytes: the output has to be written",
+            Mistake("y is missing from the bytes: the output must be written",
                     lambda r, i, o, s: _flops(r, i, o)
                     / (s * (_numbers(r, i, o) - r * o))),
-            Mistake("the weight is missing from the bytes: it has to be read, too",
+            Mistake("the weight is missing from the bytes: it must be read, too",
                     lambda r, i, o, s: _flops(r, i, o)
                     / (s * (_numbers(r, i, o) - i * o))),
             Mistake("the bias was left out of the flops and the bytes",
@@ -127,7 +127,7 @@ add(
         hard=(
             Hard("where memory traffic takes longer",
                  lambda rng: (rng.uniform(1, 5, 4), rng.uniform(30, 60, 4), 7.0, 3.0, 1.0)),
-            Hard("of one operation",
+            Hard("for one operation",
                  lambda rng: (np.array([9.0]), np.array([5.0]), 2.0, 4.0, 0.5)),
         ),
         answer=right_further.time,
@@ -137,8 +137,8 @@ add(
             Mistake("arithmetic and memory time were added within an operation; they overlap, and "
                     "the slower one counts",
                     lambda f, m, p, b, t: (t + f / p + m / b).sum()),
-            Mistake("the maximum was taken of the two sums: each operation waits for its own "
-                    "slower part, so take the maximum for each, then sum",
+            Mistake("the maximum of the two sums was taken: each operation waits for its own "
+                    "slower part, so take the maximum for each operation, then sum",
                     lambda f, m, p, b, t: len(f) * t + max((f / p).sum(), (m / b).sum())),
             Mistake("only one launch was counted; every operation has one",
                     lambda f, m, p, b, t: t + np.maximum(f / p, m / b).sum()),
@@ -148,8 +148,7 @@ add(
                     lambda f, m, p, b, t: np.maximum(np.maximum(f / p, m / b), t).sum()),
             Mistake("the faster of the two was counted (minimum) instead of the slower",
                     lambda f, m, p, b, t: (t + np.minimum(f / p, m / b)).sum()),
-            Mistake("peak and bandwidth are swapped: flops / peak, bytes / "
-                    "bandwidth",
+            Mistake("peak and bandwidth are swapped: divide flops by peak and bytes by bandwidth",
                     lambda f, m, p, b, t: (t + np.maximum(f / b, m / p)).sum()),
         ),
     )
@@ -170,10 +169,11 @@ add(
             Mistake("three numbers per parameter were counted: there are four to read (weight, "
                     "gradient, both moments) and three to write", 3 * 4 * PARAMETERS),
             Mistake("the gradient, too, was written back: AdamW only reads it", 8 * 4 * PARAMETERS),
-            Mistake("six numbers per parameter were counted: the gradient is read, both moments "
-                    "and the weight are read and written, which is seven", 6 * 4 * PARAMETERS),
+            Mistake("six numbers per parameter were counted: the gradient is read, and both "
+                    "moments and the weight are read and written: seven in all",
+                    6 * 4 * PARAMETERS),
             Mistake("numbers were counted instead of bytes: a float32 has four", 7 * PARAMETERS),
-            Mistake("that is with two bytes per number, as in bfloat16; a float32 has four",
+            Mistake("two bytes per number were counted, as in bfloat16; a float32 has four",
                     7 * 2 * PARAMETERS),
         ),
     ),
@@ -183,7 +183,7 @@ add(
         mistakes=(
             Mistake("the leading 1 was forgotten: it is a digit, too", 1024),
             Mistake("that is for bfloat16, which has 7 bits of fraction; float16 has 10", 256),
-            Mistake("that is the largest float16; digits run out long before", 65_504),
+            Mistake("that is the largest float16; digits run out long before that", 65_504),
             Mistake("that is where neighbors are 4 apart; adding 1 is already lost where they are "
                     "2 apart", 4096),
         ),

@@ -65,13 +65,14 @@ add(
         outputs=("the map",),
         inputs=_draw_tokens,
         mistakes=(
-            Mistake("the mean token was not subtracted; then the first direction is that of the "
+            Mistake("the mean token was not subtracted; the first direction is then that of the "
                     "mean and separates nothing", _along(0, center=False)),
             Mistake("the directions are right, but the tokens were multiplied without subtracting "
                     "their mean", _not_centred_product),
             Mistake("the second component was used; the first has index 0", _along(1)),
-            Mistake("the last component was used; they are sorted largest first", _along(-1)),
-            Mistake("U was used without its singular value: multiply by it", _unit),
+            Mistake("the last component was used; components are sorted in descending order",
+                    _along(-1)),
+            Mistake("the column of U was used alone: multiply it by its singular value", _unit),
             Mistake("the sign is reversed: the surroundings should be negative",
                     lambda *a: -right_further.first_component(*a)),
             Mistake("the patches were laid out down the columns; they are numbered along the rows",
@@ -91,7 +92,7 @@ add(
             Mistake("the registers were left out; they are tokens, too", 1370),
             Mistake("the class token was left out", 1373),
             Mistake("the class token and the registers were left out", 1369),
-            Mistake("only the patches of one row were counted; there are as many rows", 42),
+            Mistake("only the 37 patches of one row were counted; there are 37 rows", 42),
             Mistake("16 × 16 patches were counted, as in an image of 224 pixels", 261),
         ),
     )
@@ -154,19 +155,22 @@ question(
     b="22 million numbers fit a hundred images in countless ways, most of which are wrong for the "
       "next image; a matrix of 384 × 10, kept small by λ, has far fewer. With thousands of labels "
       "it is the other way around; see chapter 14",
-    c="its gradients are as exact as any other model's, in all layers (see the tests of interop)",
-    d="the head that it was trained with is not in the file, but it can be given a new one",
+    c="the model's gradients are as exact as any other model's, in all layers (see the tests of "
+      "interop)",
+    d="the head that the model was trained with is not in the file, but the model can be given a "
+      "new one",
 )  # fmt: skip
 
 question(
     "17.e", "b",
-    a="it starts high: the patch projection passes on how light a patch is, and here that shows "
-      "the figure",
+    a="the IoU starts high: the patch projection passes on how light a patch is, and here that "
+      "shows the figure",
     b="the figure is lighter than everything else, so the pixels themselves find it, and so do the "
       "first blocks. In the middle blocks the tokens represent other things. What the last blocks "
-      "know about objects was learned from photographs and holds for drawings, too. So a task that "
-      "pixels alone can solve is no test of a model: hence the control with pixels in section 3",
+      "know about objects was learned from photographs and holds for drawings, too. A task that "
+      "pixels alone can solve is no test of a model: this is why section 3 has a control with "
+      "pixels",
     c="the tokens of the middle blocks vary mostly along directions other than that of the object",
-    d="that would hold if blocks only lost what the pixels show; the last ones have found the "
+    d="that would hold if blocks only lost what the pixels show, but the last blocks find the "
       "object again",
 )  # fmt: skip

@@ -272,7 +272,7 @@ wrong("02.a", "class token|shape", _no_cls_added)
 wrong("02.a", "twice", lambda p, w, b, c, e: _embed(p, w, 2 * b, c, e))
 wrong(
     "02.a",
-    "position.*(twice|class)|class.*twice|cls_token counts twice",
+    "position.*(twice|class)|class.*twice|cls_token is counted twice",
     lambda p, w, b, c, e: _embed(p, w, b, 2 * c, e),
 )
 

@@ -399,7 +399,7 @@ wrong(
 wrong("08.f", "root|square", lambda dw, db, m: _scaled(dw, db, _norm(dw, db) ** 2, m))
 wrong(
     "08.f",
-    "each number|value|element|by itself",
+    "each number|value|element|separately",
     lambda dw, db, m: (np.clip(dw, -m, m), np.clip(db, -m, m)),
 )
 wrong("08.f", "sum of|norms|added", lambda dw, db, m: _scaled(dw, db, _norm(dw) + _norm(db), m))

@@ -370,7 +370,7 @@ wrong(
 )
 wrong(
     "11.c",
-    "head|shape|together",
+    "head|shape|all axes",
     lambda p, r, c, P: _attention_distance(p, _grid(r, c, P), over=(0, 1, 2)),
 )
 wrong(
@@ -484,7 +484,7 @@ wrong(
 wrong("12.b", "pixels|all|union|size|mean", lambda h, m, n: (_top(h, n) & m).mean())
 wrong(
     "12.b",
-    ">|strict|one (pixel )?(less|too few|fewer)|count ?[-−] ?1|one too small",
+    ">|strict|one (pixel )?(less|too few|fewer)|count ?[-−] ?1|too small by 1",
     lambda h, m, n: _iou(h > np.sort(h.ravel())[-n], m),
 )
 wrong("12.b", "divi|union|count|share", lambda h, m, n: (_top(h, n) & m).sum())
