@@ -16,8 +16,8 @@ question(
     a="the positions distinguish left from right here, and they were swapped",
     b="the model does not guess: compared with labels whose left and right are swapped, it is "
       "right far more often than one time in four",
-    c="a figure on the left now comes with the positions of the right, and the model relies on "
-      "them, as far as it uses positions at all. Compared with labels whose left and right are "
+    c="a figure on the left now has the positions of the right, and the model relies on them to "
+      "the extent that it uses positions at all. Compared with labels whose left and right are "
       "swapped it is nearly as good as before",
     d="top and bottom are distinguished about as well as before, but left and right are not "
       "guessed: they are swapped, so fewer than half of those images are classified correctly",
