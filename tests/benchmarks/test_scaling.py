@@ -171,5 +171,7 @@ def test_points_are_measured_and_lines_are_computed():
 
 
 def test_the_number_of_batches_must_match_the_number_of_models():
-    with pytest.raises(UserError, match="2 --models, 1 --images, 1 --batches; give the same number"):
+    with pytest.raises(
+        UserError, match="2 --models, 1 --images, 1 --batches; give the same number"
+    ):
         Options(models=("Nano/4", "Micro/4"), images=(8,), batches=(8,))
