@@ -185,6 +185,7 @@ def models() -> Iterator[tuple[str, Case]]:
         ),
         ("ViT, relative positions", {"pos_embed": "relative", **drops}),
         ("hybrid, sequence pooling", {"stem": "conv", "pool": "seq", **drops}),
+        ("hybrid, strided", {"stem": "strided", "pool": "mean", **drops}),
         ("ViT, mean pooling, dropout", {"pool": "mean", "pos_embed": "sincos2d", **drops}),
         ("ViT, RMSNorm, LayerScale", {"norm": "rmsnorm", "layer_scale": 0.3, **drops}),
         (

@@ -31,6 +31,21 @@ class StageCache(NamedTuple):
     pool: MaxPoolCache
 
 
+class StridedCache(NamedTuple):
+    """What each convolution, and each ReLU between two of them, cached. shape: of the last output,
+    (B, h, w, C).
+    """
+
+    convs: list[Conv2dCache]
+    relus: list[tuple]
+    shape: tuple
+
+
+def stem_strides(patch_size: int) -> list[int]:
+    """The strides of `StridedStem`'s convolutions: 2 for each halving, and 1 after the first."""
+    return [2, 1] + [2] * (patch_size.bit_length() - 2)
+
+
 class ConvStem(Layer):
     """Convolution, ReLU and max pooling, repeated until the image is reduced to the patches' grid.
 
@@ -71,20 +86,66 @@ class ConvStem(Layer):
         return dx.transpose(0, 3, 1, 2)
 
 
-class Conv2d(Layer):
-    """A convolution that keeps the image's size, without bias; see `functional.conv2d`."""
+class StridedStem(Layer):
+    """Convolutions with stride 2 until the image is reduced to the patches' grid.
 
-    def __init__(self, rng: np.random.Generator, fan_in: int, fan_out: int):
+    The stem of Xiao et al. (2021, "Early Convolutions Help Transformers See Better"), shortened
+    and without BatchNorm. After the first convolution comes one with stride 1; a ReLU is between
+    each two. All but the last are half as wide as the model. convs.I.weight: (3, 3, in, out),
+    He-normal.
+
+    Args:
+        patch_size: a power of two; pixels per token along each side.
+    """
+
+    def __init__(self, rng: np.random.Generator, patch_size: int, in_channels: int, dim: int):
+        strides = stem_strides(patch_size)
+        widths = [in_channels, *[dim // 2] * (len(strides) - 1), dim]
+        self.convs = [
+            Conv2d(rng, fan_in, fan_out, stride)
+            for (fan_in, fan_out), stride in zip(itertools.pairwise(widths), strides, strict=True)
+        ]
+
+    def forward(
+        self, images: Array, stream: RandomStream | None = None
+    ) -> tuple[Array, StridedCache]:
+        """images (B, channels, H, W) -> (B, N, C), cache."""
+        x, convs, relus = images.transpose(0, 2, 3, 1), [], []
+        for i, conv in enumerate(self.convs):
+            if i:
+                x, relu_cache = relu_forward(x)
+                relus.append(relu_cache)
+            x, conv_cache = conv.forward(x)
+            convs.append(conv_cache)
+        return x.reshape(len(x), -1, x.shape[-1]), StridedCache(convs, relus, x.shape)
+
+    def backward(self, dx: Array, cache: StridedCache) -> Array:
+        """dx (B, N, C) -> dimages (B, channels, H, W)."""
+        dx = dx.reshape(cache.shape)
+        for i in reversed(range(len(self.convs))):
+            dx = self.convs[i].backward(dx, cache.convs[i])
+            if i:
+                dx = relu_backward(dx, cache.relus[i - 1])
+        return dx.transpose(0, 3, 1, 2)
+
+
+class Conv2d(Layer):
+    """A padded convolution without bias; with stride 1 it keeps the image's size. See
+    `functional.conv2d`.
+    """
+
+    def __init__(self, rng: np.random.Generator, fan_in: int, fan_out: int, stride: int = 1):
+        self.stride = stride
         # He et al., 2015: ReLU halves the variance
         std = math.sqrt(2.0 / (KERNEL * KERNEL * fan_in))
         self.weight = Parameter(normal(rng, (KERNEL, KERNEL, fan_in, fan_out), std))
 
     def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, Conv2dCache]:
-        """x (B, H, W, in) -> (B, H, W, out), cache."""
-        return conv2d_forward(x, self.weight.data, 1, KERNEL // 2)
+        """x (B, H, W, in) -> (B, H/stride, W/stride, out), cache."""
+        return conv2d_forward(x, self.weight.data, self.stride, KERNEL // 2)
 
     def backward(self, dy: Array, cache: Conv2dCache) -> Array:
-        """dy (B, H, W, out) -> dx (B, H, W, in)."""
+        """dy (B, H/stride, W/stride, out) -> dx (B, H, W, in)."""
         dx, dweight = conv2d_backward(dy, cache)
         self.weight.grad += dweight
         return dx

@@ -64,9 +64,10 @@ class ViTConfig(Ranged):
     """The MLP: two layers with an activation between them; or SwiGLU, whose first layer also
     outputs a gate.
     """
-    stem: Literal["patch", "conv", "resnet"] = "patch"
-    """How pixels become tokens: patches; or, on the same grid, convolutions or a ResNet's feature
-    map (a hybrid; with depth 0 a ResNet).
+    stem: Literal["patch", "conv", "strided", "resnet"] = "patch"
+    """How pixels become tokens: patches; or, on the same grid, convolutions with max pooling
+    (conv), convolutions with stride 2 (strided), or a ResNet's feature map (hybrids; a ResNet with
+    depth 0 is a ResNet alone).
     """
     stages: Annotated[tuple[int, ...], STAGES] = (2, 2, 2)
     """Bottlenecks in each stage of stem resnet; the image is halved between stages."""
@@ -150,9 +151,9 @@ class ViTConfig(Ranged):
                 "each head needs an equal share of the width"
             )
         P = self.patch_size
-        if self.stem == "conv" and (P < 2 or P & (P - 1) or self.dim % 2):
+        if self.stem in ("conv", "strided") and (P < 2 or P & (P - 1) or self.dim % 2):
             raise UserError(
-                f"stem conv needs a patch_size of 2, 4, 8 … and an even dim, found {P} and "
+                f"stem {self.stem} needs a patch_size of 2, 4, 8 … and an even dim, found {P} and "
                 f"{self.dim}; each of its stages halves the image"
             )
         if self.stem == "resnet":

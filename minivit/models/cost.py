@@ -75,8 +75,8 @@ def _stem(config: ViTConfig) -> int:
         return P * P * config.in_channels * C + C
     if config.stem == "resnet":
         return _resnet(config)
-    stages = P.bit_length() - 1
-    widths = [config.in_channels, *[C // 2] * (stages - 1), C]
+    convs = P.bit_length() - 1 + (config.stem == "strided")
+    widths = [config.in_channels, *[C // 2] * (convs - 1), C]
     return sum(9 * a * b for a, b in itertools.pairwise(widths))
 
 
@@ -103,4 +103,7 @@ def _stem_activations(config: ViTConfig) -> int:
         widths = [config.dim >> (len(config.stages) - 1 - i) for i in range(len(config.stages))]
         stages = enumerate(zip(config.stages, widths, strict=True))
         return sum(4 * count * (H >> i) * (W >> i) * width for i, (count, width) in stages)
+    if config.stem == "strided":
+        halvings = [1, *range(1, config.patch_size.bit_length() - 1)]  # two read half the size
+        return sum((H >> i) * (W >> i) * (config.dim // 2) for i in halvings)
     return H * W // 4 * (config.dim // 2) if config.stem == "conv" else 0

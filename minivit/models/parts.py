@@ -23,6 +23,7 @@ from minivit.layers import (
     ResNet,
     RMSNorm,
     Rotary,
+    StridedStem,
     Swiglu,
 )
 from minivit.models.config import ViTConfig
@@ -50,7 +51,7 @@ def make_stem(rng: np.random.Generator, config: ViTConfig) -> Layer:
     """The stem, which turns pixels into tokens."""
     if config.stem == "resnet":
         return ResNet(rng, config.stages, config.in_channels, config.dim)
-    kind = {"patch": PatchEmbed, "conv": ConvStem}[config.stem]
+    kind = {"patch": PatchEmbed, "conv": ConvStem, "strided": StridedStem}[config.stem]
     return kind(rng, config.patch_size, config.in_channels, config.dim)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from minivit.backend import Array, get_xp
-from minivit.layers import FlatParameters
+from minivit.layers import FlatParameters, stem_strides
 from minivit.models.config import ViTConfig
 
 
@@ -156,11 +156,25 @@ def _stem_flops(config: ViTConfig) -> int:
         return 2 * H * W * config.in_channels * C
     if config.stem == "resnet":
         return _resnet_flops(config)
+    if config.stem == "strided":
+        return _strided_flops(config)
     flops, fan_in, pixels = 0, config.in_channels, H * W
     for stage in range(P.bit_length() - 1, 0, -1):
         fan_out = C if stage == 1 else C // 2
         flops += 2 * pixels * 9 * fan_in * fan_out
         fan_in, pixels = fan_out, pixels // 4
+    return flops
+
+
+def _strided_flops(config: ViTConfig) -> int:
+    """FLOPs for one image: each convolution's output positions times its weights."""
+    flops, fan_in, pixels = 0, config.in_channels, math.prod(config.image_hw)
+    strides = stem_strides(config.patch_size)
+    for i, stride in enumerate(strides):
+        fan_out = config.dim if i == len(strides) - 1 else config.dim // 2
+        pixels //= stride * stride
+        flops += 2 * pixels * 9 * fan_in * fan_out
+        fan_in = fan_out
     return flops
 
 

@@ -5,7 +5,7 @@ import pytest
 from helpers import draw, relative_error
 
 from minivit import UserError, ViT, ViTConfig
-from minivit.layers import Bottleneck, ConvStem, FlatParameters, ResNet
+from minivit.layers import Bottleneck, ConvStem, FlatParameters, ResNet, StridedStem
 from minivit.layers.resnet import StandardizedConv
 from minivit.models.cost import num_parameters
 
@@ -79,6 +79,31 @@ def test_pytorch_agrees_on_the_convolutional_stem():
     weights = [torch.from_numpy(conv.weight.data).requires_grad_() for conv in layer.convs]
     for weight in weights:
         x = F.max_pool2d(F.relu(F.conv2d(x, weight.permute(3, 2, 0, 1), padding=1)), 3, 2, 1)
+    x = x.flatten(2).mT
+    x.backward(torch.from_numpy(dtokens))
+    assert relative_error(tokens, x.detach()) <= 1e-12
+    assert relative_error(dimages, twin.grad) <= 1e-12
+    for conv, weight in zip(layer.convs, weights, strict=True):
+        assert relative_error(conv.weight.grad, weight.grad) <= 1e-12
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "strides"), [(2, [2, 1]), (4, [2, 1, 2]), (8, [2, 1, 2, 2])]
+)
+def test_pytorch_agrees_on_the_strided_stem(patch_size, strides):
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    layer = StridedStem(np.random.default_rng(0), patch_size, 3, 8)
+    images = draw(0, 2, 3, 16, 24)
+    tokens, cache = layer.forward(images)
+    assert tokens.shape == (2, 16 * 24 // patch_size**2, 8)
+    dtokens = draw(1, *tokens.shape)
+    dimages = layer.backward(dtokens, cache)
+
+    x = twin = torch.from_numpy(images).requires_grad_()
+    weights = [torch.from_numpy(conv.weight.data).requires_grad_() for conv in layer.convs]
+    for i, (weight, stride) in enumerate(zip(weights, strides, strict=True)):
+        x = F.conv2d(F.relu(x) if i else x, weight.permute(3, 2, 0, 1), padding=1, stride=stride)
     x = x.flatten(2).mT
     x.backward(torch.from_numpy(dtokens))
     assert relative_error(tokens, x.detach()) <= 1e-12

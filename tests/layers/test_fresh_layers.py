@@ -23,6 +23,7 @@ from minivit.layers import (
     ResNet,
     RMSNorm,
     SequencePool,
+    StridedStem,
 )
 from minivit.layers.initialize import weights_from, xavier_uniform
 
@@ -40,8 +41,9 @@ def assert_normal(weight, std):
     assert weight.std() == pytest.approx(std, rel=4 / math.sqrt(2 * weight.size))
 
 
-def test_the_convolutional_stem_starts_he_normal():
-    found = weights(ConvStem(rng(), 8, 3, 64))
+@pytest.mark.parametrize("stem", [ConvStem(rng(), 8, 3, 64), StridedStem(rng(), 4, 3, 64)])
+def test_a_convolutional_stem_starts_he_normal(stem):
+    found = weights(stem)
     shapes = [(3, 3, 3, 32), (3, 3, 32, 32), (3, 3, 32, 64)]
     assert [weight.shape for weight in found.values()] == shapes
     for weight in found.values():

@@ -115,9 +115,10 @@ def test_the_parameter_count_with_later_options_matches_the_model(options):
     assert ViT(config).num_parameters == num_parameters(config)
 
 
+@pytest.mark.parametrize("stem", ["conv", "strided"])
 @pytest.mark.parametrize("patch_size", [2, 4, 8])
-def test_the_parameter_count_of_a_hybrid_matches_the_model(patch_size):
-    config = ViTConfig(image_size=16, patch_size=patch_size, dim=12, depth=1, stem="conv")
+def test_the_parameter_count_of_a_hybrid_matches_the_model(patch_size, stem):
+    config = ViTConfig(image_size=16, patch_size=patch_size, dim=12, depth=1, stem=stem)
     model = ViT(config)
     assert model.flat.num_parameters == num_parameters(config)
     assert type(num_parameters(config)) is int
@@ -129,9 +130,10 @@ def test_the_parameter_count_of_a_hybrid_matches_the_model(patch_size):
     [
         ({}, 0),
         ({"stem": "conv"}, 8 * 12 // 4 * 6),
+        ({"stem": "strided"}, 2 * 4 * 6 * 6),
         ({"stem": "resnet", "patch_size": 2, "stages": (1, 3), "dim": 32}, 4 * 96 * (16 + 24)),
     ],
-    ids=["patch", "conv", "resnet"],
+    ids=["patch", "conv", "strided", "resnet"],
 )
 def test_the_size_of_the_forward_cache_by_hand(options, stem):
     """For two blocks: the maps, eight times the token width and three times the MLP width; then the
@@ -195,6 +197,7 @@ def test_named_hybrids():
         ({"representation_size": 0}, ["representation_size", "0"]),
         ({"pool": "max"}, ["pool", "max", "cls, mean, seq"]),
         ({"stem": "conv", "patch_size": 1}, ["stem conv", "1", "halves"]),
+        ({"stem": "strided", "patch_size": 1}, ["stem strided", "1", "halves"]),
         ({"stem": "conv", "image_size": 24, "patch_size": 6}, ["stem conv", "6", "2, 4, 8"]),
         (
             {"pos_embed": "learnt"},
@@ -244,6 +247,7 @@ RESNET = {**ONE, "stem": "resnet", "depth": 0}
         ({**ONE, "image_size": (1, 2)}, {"image_size": (0, 2)}),
         ({**ONE, "image_size": (2, 1)}, {"image_size": (2, 0)}),
         ({**ONE, "stem": "conv", "patch_size": 2, "dim": 2, "image_size": 2}, {"dim": 3}),
+        ({**ONE, "stem": "strided", "patch_size": 2, "dim": 2, "image_size": 2}, {"dim": 3}),
         ({**ONE, "stem": "conv", "patch_size": 8, "dim": 2, "image_size": 24}, {"patch_size": 6}),
         ({**RESNET, "stages": (1,), "dim": 16}, {"dim": 8}),
         ({**RESNET, "stages": (1,), "dim": 16, "depth": 1}, {"depth": -1}),
