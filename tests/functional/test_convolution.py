@@ -85,7 +85,7 @@ def test_gradients_of_standardization(k, I, O, seed):  # noqa: E741
 
 
 @given(B=sizes, H=sizes, W=sizes, k=sizes, s=strides, p=paddings, seed=seeds)
-def test_gradients_of_max_pooling(B, H, W, k, s, p, seed):
+def test_poolings_gradients(B, H, W, k, s, p, seed):
     assume(2 * p <= k <= min(H, W) + 2 * p)
     x = {"x": draw(seed, B, H, W, 2)}
     assert_right_gradients(max_pool_forward, max_pool_backward, x, k, s, p)
