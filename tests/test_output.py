@@ -5,7 +5,9 @@ import ast
 import dataclasses
 import errno
 import io
+import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +100,20 @@ def test_no_command_fails_because_of_the_output_encoding(
     assert expected.get(name, "") in out
     with pytest.raises(SystemExit):
         said(name, "--help")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_help_text_breaks_its_lines_only_where_they_are_full(name, monkeypatch, capsys):
+    """By itself, tyro keeps the line breaks of a field's docstring."""
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    described = re.compile(r"[│ ] (?:-.*?  +| {10,})(?=\S).*")
+    lines = capsys.readouterr().out.splitlines()
+    for line, following in itertools.pairwise(lines):
+        continued = re.match(r"[│ ] {10,}(\S+)", following)
+        if continued and described.fullmatch(line):
+            assert len(line.rstrip("│ ")) + 1 + len(continued[1]) >= 116, line
 
 
 def test_a_user_error_is_reported_in_any_encoding(said, trained):

@@ -4,8 +4,10 @@ mistakes.
 
 import contextlib
 import errno
+import inspect
 import io
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+import tyro._docstrings
 
 from minivit.commands.output import never_fail_to_print
 from minivit.engine.distributed import end_all, may_speak, only_main_speaks
@@ -24,6 +27,21 @@ from minivit.files import WriteError
 CONFIG = (tyro.conf.OmitArgPrefixes,)
 CLOSED = {errno.EPIPE, errno.EINVAL} if sys.platform == "win32" else {errno.EPIPE}
 """Error codes for a pipe that nobody reads any more; on Windows also "invalid argument"."""
+
+
+def _as_paragraphs(read: Callable[[object], dict[str, str]]) -> Callable[[object], dict[str, str]]:
+    """The same reader of fields' docstrings, with the lines of each paragraph joined."""
+
+    def joined(cls: object) -> dict[str, str]:
+        texts = ((name, inspect.cleandoc(text)) for name, text in read(cls).items())
+        return {name: re.sub(r"(?<!\n)\n(?!\n)", " ", text) for name, text in texts}
+
+    return joined
+
+
+# tyro (to 1.0.17) joins lines before it removes their indentation, so its help breaks sentences
+read_fields: Any = tyro._docstrings.parse_docstring_from_object
+tyro._docstrings.parse_docstring_from_object = _as_paragraphs(read_fields)  # type: ignore[assignment]
 
 
 def run_command(main: Callable[[Any], int], options: type, prog: str) -> int:
