@@ -535,7 +535,7 @@ def test_unequal_classes_are_reported_before_training_and_in_a_table_after_it(mo
     assert main([*tiny.FLAGS, "--val-fraction", "0", "--balance"]) == 0
     out = capsys.readouterr().out
     expected = "red 5; green 20; blue 20; plain 20 (each class is drawn equally often)"
-    assert f"0 to validate, 1 thread\n  images per class: {expected}\n" in out
+    assert f"0 validation images, 1 thread\n  images per class: {expected}\n" in out
     assert re.search(r"^plain +4 +\d", out, re.MULTILINE)
     assert "mistakes.png, mistakes.csv" in out.splitlines()[-1]
 
