@@ -157,7 +157,7 @@ WRAPPED = "text-align:left"
 class Trace:
     """The steps of a forward and a backward pass. Displayed and printed as a table.
 
-    `trace["blocks.0.attn.probs"]` and `trace[3]` are `Step`s.
+    `trace["blocks.0.attn.probs"]` and `trace[3]` are each a `Step`.
     """
 
     def __init__(self, steps: list[Step]):

@@ -37,7 +37,7 @@ def test_an_old_run_is_resumed_to_the_same_result(old):
 def test_the_model_of_an_old_run_is_loaded_or_reported_to_have_no_classes(old):
     name, run = old
     if name == "patches":
-        with pytest.raises(UserError, match="has no classes"):
+        with pytest.raises(UserError, match="without classes"):
             load_model(run.path)
         return
     found = load_model(run.path)

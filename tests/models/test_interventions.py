@@ -397,12 +397,12 @@ def test_parts_that_cannot_be_changed_are_named():
         pass
 
     own = ViT(ViTConfig(**{**SIZES, "pos_embed": "none"}), positions=lambda rng, config: Mine())
-    with pytest.raises(UserError, match="Mine is a layer of your own"):
+    with pytest.raises(UserError, match="Mine is a custom layer"):
         intervene(own, positions="off")
     images = np.zeros((1, 3, 8, 12))
     with pytest.raises(UserError, match="patch 6"):
         cover_patches(images, [6], 4)
     with pytest.raises(UserError, match="patch 6"):
         blur_patches(images, [6], 4)
-    with pytest.raises(UserError, match="expected one for each of 6"):
+    with pytest.raises(UserError, match="an order of 1 patches; expected 6"):
         arrange_patches(images, [0], 4)

@@ -44,7 +44,7 @@ def test_a_model_without_a_head_shows_no_prediction(open_page):
     for changes, shown in (({}, True), ({"num_classes": 0}, False)):
         one = tiny.randomize(ViT(ViTConfig(**SIZES | changes)))
         page = open_page(explore(one, sample_images(), labels=[0, 1]))
-        assert page.get_by_text("Prediction").is_visible() == shown
+        assert page.get_by_role("heading", name="Prediction").is_visible() == shown
         assert page.locator("#answers li").count() == 3 * shown
 
 

@@ -216,6 +216,6 @@ def test_without_scripts_or_workers_the_still_maps_are_shown(browser, tmp_path, 
     assert box["width"] > 200
     assert box["height"] > 200
     words = page.inner_text("body")
-    assert "switched off" in words
+    assert "is not available" in words
     assert "<b>one</b>: " in words
     context.close()
