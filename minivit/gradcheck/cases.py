@@ -31,6 +31,7 @@ from minivit.layers import (
     RMSNorm,
     Rotary,
     SequencePool,
+    StridedStem,
     Swiglu,
 )
 from minivit.models import MaskedViT, ViT, ViTConfig
@@ -142,6 +143,7 @@ def layers() -> Iterator[tuple[str, Case]]:
         (Block(rng, 12, 3, 20, **block), x),
         (PatchEmbed(rng, 2, 3, 8), images),
         (ConvStem(rng, 2, 3, 8), images),
+        (StridedStem(rng, 2, 3, 8), images),
         (SequencePool(rng, 12), x),
         (Bottleneck(rng, 8, 16, 2), draw(2, 4, 6, 8)),
         (ResNet(rng, (1, 2), 3, 32), images),
@@ -154,7 +156,8 @@ def layers() -> Iterator[tuple[str, Case]]:
         (AttentionPool(rng, 12, 3, 20, LayerNorm, Gelu()), x),
     ):
         name = type(layer).__name__
-        step = STEP_AT_KINKS if isinstance(layer, ConvStem | Bottleneck | ResNet) else STEP
+        kinks = isinstance(layer, ConvStem | StridedStem | Bottleneck | ResNet)
+        step = STEP_AT_KINKS if kinks else STEP
         fixed = {"layer": layer, "x": value, "step": step}
         yield name, lambda fixed=fixed, **b: check_layer(**fixed, **b)
 
