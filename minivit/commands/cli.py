@@ -40,8 +40,8 @@ def _as_paragraphs(read: Callable[[object], dict[str, str]]) -> Callable[[object
 
 
 # tyro (to 1.0.17) joins lines before it removes their indentation, so its help breaks sentences
-read_fields: Any = tyro._docstrings.parse_docstring_from_object
-tyro._docstrings.parse_docstring_from_object = _as_paragraphs(read_fields)  # type: ignore[assignment]
+_docstrings: Any = tyro._docstrings
+_docstrings.parse_docstring_from_object = _as_paragraphs(_docstrings.parse_docstring_from_object)
 
 
 def run_command(main: Callable[[Any], int], options: type, prog: str) -> int:

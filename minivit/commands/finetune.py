@@ -138,7 +138,7 @@ def parse_arguments(
     prog: str = "minivit finetune",
 ) -> Arguments:
     """The settings, later ones overriding earlier ones: batches and augmentation from `known`, the
-    recipe of the data set; `RECIPE`; the model of the source; the flags.
+    settings of the data set; `RECIPE`; the model of the source; the flags.
     """
     kept = {one.name for one in dataclasses.fields(Augmentation)}
     kept |= {"batch_size", "val_fraction", "stratify"}

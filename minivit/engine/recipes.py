@@ -7,10 +7,19 @@ from typing import Any, NamedTuple
 from minivit.data import SOURCES, Source, find_source
 from minivit.models.config import preset_for_data
 
-_CIFAR10: Mapping[str, Any] = {"dataset": "cifar10", **SOURCES["cifar10"].recipe}
+
+def basics_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
+    """The settings of a data set that suit every task, for pretraining, fine-tuning and studies.
+
+    source, Raises: as `recipe_of`.
+    """
+    return {"dataset": dataset, **(source or find_source(dataset)).recipe}
+
+
+_CIFAR10 = basics_of("cifar10")
 
 RECIPES: dict[str, Mapping[str, Any]] = {
-    **{name: {"dataset": name, **source.recipe} for name, source in SOURCES.items()},
+    **{name: basics_of(name) for name in SOURCES},
     # half an hour
     "cifar10": {**_CIFAR10, "epochs": 36, "train_sizes": (16, 24, 32), "rand_augment": 1},
     "cifar10-hybrid": {
@@ -108,11 +117,3 @@ def recipe_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
         UserError: there is no such data set.
     """
     return RECIPES.get(dataset) or basics_of(dataset, source)
-
-
-def basics_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
-    """The settings of a data set that suit every task, for pretraining, fine-tuning and studies.
-
-    source, Raises: as `recipe_of`.
-    """
-    return {"dataset": dataset, **(source or find_source(dataset)).recipe}

@@ -41,6 +41,13 @@ class StridedCache(NamedTuple):
     shape: tuple
 
 
+def stem_widths(convs: int, in_channels: int, dim: int) -> list[int]:
+    """Channels before, between and after a stem's convolutions: all but the last are half as wide
+    as the model.
+    """
+    return [in_channels, *[dim // 2] * (convs - 1), dim]
+
+
 def stem_strides(patch_size: int) -> list[int]:
     """The strides of `StridedStem`'s convolutions: 2 for each halving, and 1 after the first."""
     return [2, 1] + [2] * (patch_size.bit_length() - 2)
@@ -58,8 +65,7 @@ class ConvStem(Layer):
     """
 
     def __init__(self, rng: np.random.Generator, patch_size: int, in_channels: int, dim: int):
-        stages = patch_size.bit_length() - 1
-        widths = [in_channels, *[dim // 2] * (stages - 1), dim]
+        widths = stem_widths(patch_size.bit_length() - 1, in_channels, dim)
         self.convs = [
             Conv2d(rng, fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(widths)
         ]
@@ -100,7 +106,7 @@ class StridedStem(Layer):
 
     def __init__(self, rng: np.random.Generator, patch_size: int, in_channels: int, dim: int):
         strides = stem_strides(patch_size)
-        widths = [in_channels, *[dim // 2] * (len(strides) - 1), dim]
+        widths = stem_widths(len(strides), in_channels, dim)
         self.convs = [
             Conv2d(rng, fan_in, fan_out, stride)
             for (fan_in, fan_out), stride in zip(itertools.pairwise(widths), strides, strict=True)

@@ -3,6 +3,7 @@
 import itertools
 
 from minivit.functional.flash_attention import KEYS
+from minivit.layers.conv_stem import stem_widths
 from minivit.models.config import ViTConfig
 
 
@@ -76,8 +77,7 @@ def _stem(config: ViTConfig) -> int:
     if config.stem == "resnet":
         return _resnet(config)
     convs = P.bit_length() - 1 + (config.stem == "strided")
-    widths = [config.in_channels, *[C // 2] * (convs - 1), C]
-    return sum(9 * a * b for a, b in itertools.pairwise(widths))
+    return sum(9 * a * b for a, b in itertools.pairwise(stem_widths(convs, config.in_channels, C)))
 
 
 def _resnet(config: ViTConfig) -> int:
@@ -95,8 +95,8 @@ def _resnet(config: ViTConfig) -> int:
 
 
 def _stem_activations(config: ViTConfig) -> int:
-    """For a ResNet, four times each bottleneck's output; for a convolutional stem, the output of
-    its first stage.
+    """For a ResNet, four times each bottleneck's output; for stem conv, the output of its first
+    stage; for stem strided, the inputs of all convolutions but the first.
     """
     H, W = config.image_hw
     if config.stem == "resnet":

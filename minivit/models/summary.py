@@ -1,13 +1,16 @@
 """A model's layers and their cost, as a table."""
 
+import itertools
 import math
+import operator
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from minivit.backend import Array, get_xp
-from minivit.layers import FlatParameters, stem_strides
+from minivit.layers import FlatParameters
+from minivit.layers.conv_stem import stem_strides, stem_widths
 from minivit.models.config import ViTConfig
 
 
@@ -157,25 +160,11 @@ def _stem_flops(config: ViTConfig) -> int:
     if config.stem == "resnet":
         return _resnet_flops(config)
     if config.stem == "strided":
-        return _strided_flops(config)
-    flops, fan_in, pixels = 0, config.in_channels, H * W
-    for stage in range(P.bit_length() - 1, 0, -1):
-        fan_out = C if stage == 1 else C // 2
-        flops += 2 * pixels * 9 * fan_in * fan_out
-        fan_in, pixels = fan_out, pixels // 4
-    return flops
-
-
-def _strided_flops(config: ViTConfig) -> int:
-    """FLOPs for one image: each convolution's output positions times its weights."""
-    flops, fan_in, pixels = 0, config.in_channels, math.prod(config.image_hw)
-    strides = stem_strides(config.patch_size)
-    for i, stride in enumerate(strides):
-        fan_out = config.dim if i == len(strides) - 1 else config.dim // 2
-        pixels //= stride * stride
-        flops += 2 * pixels * 9 * fan_in * fan_out
-        fan_in = fan_out
-    return flops
+        shrunk = list(itertools.accumulate(stem_strides(P), operator.mul))
+    else:
+        shrunk = [2**stage for stage in range(P.bit_length() - 1)]  # pooling halves after each
+    pairs = itertools.pairwise(stem_widths(len(shrunk), config.in_channels, C))
+    return sum(2 * 9 * (H // s) * (W // s) * a * b for s, (a, b) in zip(shrunk, pairs, strict=True))
 
 
 def _resnet_flops(config: ViTConfig) -> int:
