@@ -69,9 +69,9 @@ def attention_forward(
     if bias is not None:
         scores += bias
     probs, _ = softmax_forward(scores)
-    shares = probs if mask is None else dropout_forward(probs, mask)[0]
+    weights = probs if mask is None else dropout_forward(probs, mask)[0]
     out = xp.empty((B, T, H, D), q.dtype).swapaxes(1, 2)
-    xp.matmul(shares, v, out=out)
+    xp.matmul(weights, v, out=out)
     return out, AttentionCache(q, k, v, probs, mask)
 
 
@@ -96,14 +96,14 @@ def attention_backward(
     q, k, v, probs, mask = cache
     xp = get_xp(q)
     dq, dk, dv = out or (xp.empty_like(q), xp.empty_like(k), xp.empty_like(v))
-    shares = probs if mask is None else dropout_forward(probs, mask)[0]
-    xp.matmul(shares.swapaxes(-1, -2), dout, out=dv)
-    dshares = xp.matmul(dout, transposed(v), out=dprobs)
+    weights = probs if mask is None else dropout_forward(probs, mask)[0]
+    xp.matmul(weights.swapaxes(-1, -2), dout, out=dv)
+    dweights = xp.matmul(dout, transposed(v), out=dprobs)
     if mask is not None:
-        dshares = dropout_backward(dshares, mask)
+        dweights = dropout_backward(dweights, mask)
         if dprobs is not None:
-            dprobs[...] = dshares
-    dscores = softmax_backward(dshares, probs)
+            dprobs[...] = dweights
+    dscores = softmax_backward(dweights, probs)
     if dbias is not None:
         dbias[...] = dscores
     dscores *= 1.0 / math.sqrt(q.shape[-1])  # one pass, for both dq and dk
@@ -242,8 +242,8 @@ def multi_head_attention_backward(
     else:
         attention_backward(dheads, cache.attention, (dq, dk, dv), dprobs, dbias)
     if cache.relative is not None:
-        dq_by_place, dtable = relative_backward(dbias, cache.relative)
-        dq += dq_by_place
+        dq_relative, dtable = relative_backward(dbias, cache.relative)
+        dq += dq_relative
         more.append(dtable)
     if cache.bias is not None:
         more.append(relative_bias_backward(dbias, cache.bias))

@@ -52,8 +52,8 @@ def conv2d_forward(
     view = windows(padded, weight.shape[:2], stride)
     columns = weight.reshape(-1, weight.shape[-1])
     y = xp.empty((*view.shape[:3], weight.shape[-1]), x.dtype)
-    for some in a_few_images(view):
-        y[some] = (view[some].reshape(-1, len(columns)) @ columns).reshape(y[some].shape)
+    for chunk in image_chunks(view):
+        y[chunk] = (view[chunk].reshape(-1, len(columns)) @ columns).reshape(y[chunk].shape)
     return y, Conv2dCache(padded, weight, stride, padding)
 
 
@@ -69,10 +69,10 @@ def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, Array]:
     view = windows(padded, weight.shape[:2], stride)
     columns = weight.reshape(-1, weight.shape[-1])
     dcolumns, dpadded = xp.zeros_like(columns), xp.zeros_like(padded)
-    for some in a_few_images(view):
-        rows = dy[some].reshape(-1, dy.shape[-1])
-        dcolumns += view[some].reshape(len(rows), -1).T @ rows
-        add_windows((rows @ columns.T).reshape(view[some].shape), stride, dpadded[some])
+    for chunk in image_chunks(view):
+        rows = dy[chunk].reshape(-1, dy.shape[-1])
+        dcolumns += view[chunk].reshape(len(rows), -1).T @ rows
+        add_windows((rows @ columns.T).reshape(view[chunk].shape), stride, dpadded[chunk])
     return unpad(dpadded, padding), dcolumns.reshape(weight.shape)
 
 
@@ -97,11 +97,11 @@ def add_windows(dwindows: Array, stride: int, dx: Array) -> None:
     _, rows, columns, kh, kw, _ = dwindows.shape
     for i in range(kh):
         for j in range(kw):
-            down, right = i + stride * rows, j + stride * columns
-            dx[:, i:down:stride, j:right:stride] += dwindows[:, :, :, i, j]
+            bottom, right = i + stride * rows, j + stride * columns
+            dx[:, i:bottom:stride, j:right:stride] += dwindows[:, :, :, i, j]
 
 
-def a_few_images(view: Array) -> Iterator[slice]:
+def image_chunks(view: Array) -> Iterator[slice]:
     """Slices of images whose windows fit in a CPU's cache; on a GPU all at once."""
     B, bytes_each = len(view), math.prod(view.shape[1:]) * view.itemsize
     count = max(1, WINDOW_BYTES // bytes_each) if get_xp(view) is np else max(B, 1)

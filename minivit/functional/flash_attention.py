@@ -72,13 +72,13 @@ def _attend(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
     """A block of queries (R, D), keys and values (T, D) of one head -> out (R, D), lse (R,)."""
     xp = get_xp(q)
     query = q * _scale(q)
-    top = xp.full((len(q), 1), -math.inf, q.dtype)
-    total, out = xp.zeros_like(top), xp.zeros(q.shape, q.dtype)
+    row_max = xp.full((len(q), 1), -math.inf, q.dtype)
+    row_sum, out = xp.zeros_like(row_max), xp.zeros(q.shape, q.dtype)
     for keys in pieces(len(k), KEYS):
-        shares, *_ = take_in(query @ k[keys].T, top, total, out)
-        out += shares @ v[keys]
-    out /= total
-    return out, (top + xp.log(total))[:, 0]
+        weights, *_ = online_softmax(query @ k[keys].T, row_max, row_sum, out)
+        out += weights @ v[keys]
+    out /= row_sum
+    return out, (row_max + xp.log(row_sum))[:, 0]
 
 
 def flash_attention_backward(
@@ -120,9 +120,9 @@ def _attend_backward(
     query, dout = q * scale, xp.ascontiguousarray(dout)
     dq, correction = xp.zeros(q.shape, q.dtype), row_dots(dout, out)[:, None]
     for keys in pieces(len(k), KEYS):
-        shares = shifted_exp(query @ k[keys].T, lse[:, None])
-        dv[keys] += shares.T @ dout
-        dscores = scores_gradient(dout @ v[keys].T, shares, correction)
+        probs = shifted_exp(query @ k[keys].T, lse[:, None])
+        dv[keys] += probs.T @ dout
+        dscores = scores_gradient(dout @ v[keys].T, probs, correction)
         dq += dscores @ k[keys]
         dk[keys] += dscores.T @ query
     dq *= scale
@@ -130,23 +130,23 @@ def _attend_backward(
 
 
 @has_twin
-def take_in(
-    scores: Array, top: Array, total: Array, out: Array
+def online_softmax(
+    scores: Array, row_max: Array, row_sum: Array, out: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """Update the running maximum `top` and sum `total`, both (R, 1), with a block of scores (R, T).
+    """Update the running maximum and sum of each row, both (R, 1), with a block of scores (R, T).
 
     All four change in place: out (R, D) shrinks as the maximum grows, and the scores become
-    exp(scores - top).
+    exp(scores - row_max).
     """
     xp = get_xp(scores)
-    new_top = xp.maximum(top, scores.max(-1, keepdims=True))
-    shifted_exp(scores, new_top)
-    shrink = xp.exp(top - new_top)
-    total *= shrink
-    total += row_sums(scores)
-    out *= shrink
-    top[...] = new_top
-    return scores, top, total, out
+    new_max = xp.maximum(row_max, scores.max(-1, keepdims=True))
+    shifted_exp(scores, new_max)
+    rescale = xp.exp(row_max - new_max)
+    row_sum *= rescale
+    row_sum += row_sums(scores)
+    out *= rescale
+    row_max[...] = new_max
+    return scores, row_max, row_sum, out
 
 
 @has_twin
@@ -157,14 +157,14 @@ def shifted_exp(scores: Array, shift: Array) -> Array:
 
 
 @has_twin
-def scores_gradient(dshares: Array, shares: Array, correction: Array) -> Array:
+def scores_gradient(dprobs: Array, probs: Array, correction: Array) -> Array:
     """Replace dP by dS = P (dP - correction), element-wise.
 
-    dshares, shares: dP and P, (R, T). correction: (R, 1).
+    dprobs, probs: dP and P, (R, T). correction: (R, 1).
     """
-    dshares -= correction
-    dshares *= shares
-    return dshares
+    dprobs -= correction
+    dprobs *= probs
+    return dprobs
 
 
 def _scale(q: Array) -> float:

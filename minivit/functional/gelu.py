@@ -44,11 +44,11 @@ def erf(z: Array) -> Array:
     xp = get_xp(z)
     if z.dtype == xp.float64:
         return _erf_series(z)
-    out = _odd(z, ERF_COEFFICIENTS, xp.empty_like(z))
+    out = _odd_polynomial(z, ERF_COEFFICIENTS, xp.empty_like(z))
     return xp.tanh(out, out)
 
 
-def _odd(x: Array, coefficients: tuple[float, ...], out: Array) -> Array:
+def _odd_polynomial(x: Array, coefficients: tuple[float, ...], out: Array) -> Array:
     """out = x·(a0 + a1·x² + a2·x⁴ + …), a0 first, by Horner's scheme."""
     square = x * x
     get_xp(x).multiply(square, coefficients[-1], out)
@@ -147,7 +147,7 @@ def _normal_cdf(x: Array, out: Array) -> None:
         out += 1.0
         out *= 0.5
     else:
-        _odd(x, PHI_COEFFICIENTS, out)
+        _odd_polynomial(x, PHI_COEFFICIENTS, out)
         _logistic(out)
 
 
@@ -201,7 +201,7 @@ def gelu_tanh(x: Array) -> Array:
 
 def _tanh_cdf(x: Array, out: Array) -> None:
     """out = (1 + tanh u) / 2 = 1 / (1 + exp(-2u))."""
-    _odd(x, (-2.0 * TANH_SCALE, -2.0 * TANH_SCALE * TANH_CUBIC), out)
+    _odd_polynomial(x, (-2.0 * TANH_SCALE, -2.0 * TANH_SCALE * TANH_CUBIC), out)
     _logistic(out)
 
 

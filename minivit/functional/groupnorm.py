@@ -45,8 +45,8 @@ def groupnorm_forward(
     if C % num_groups:
         raise UserError(f"num_groups {num_groups} does not divide {C} channels")
     rows = x.reshape(B, -1, C)
-    places = xp.full(rows.shape[1], 1.0 / rows.shape[1], x.dtype)  # means as products
-    mean = group_means(places @ rows, num_groups)
+    average = xp.full(rows.shape[1], 1.0 / rows.shape[1], x.dtype)  # means as products
+    mean = group_means(average @ rows, num_groups)
     xhat = rows - mean
     variance = group_means(xp.einsum("bnc,bnc->bc", xhat, xhat) / rows.shape[1], num_groups)
     rstd = 1.0 / xp.sqrt(variance + eps)
@@ -67,11 +67,11 @@ def groupnorm_backward(dy: Array, cache: GroupNormCache) -> tuple[Array, Array, 
     xhat, rstd, gamma, num_groups, shape = cache
     xp = get_xp(dy)
     rows = dy.reshape(xhat.shape)
-    places = xhat.shape[1]
-    sums = xp.ones(places, dy.dtype) @ rows  # (B, C)
+    num_positions = xhat.shape[1]
+    sums = xp.ones(num_positions, dy.dtype) @ rows  # (B, C)
     products = xp.einsum("bnc,bnc->bc", rows, xhat)
-    mean_dxhat = group_means(sums * gamma / places, num_groups)
-    mean_dxhat_xhat = group_means(products * gamma / places, num_groups)
+    mean_dxhat = group_means(sums * gamma / num_positions, num_groups)
+    mean_dxhat_xhat = group_means(products * gamma / num_positions, num_groups)
     dx = rows * gamma
     dx -= mean_dxhat
     dx -= xhat * mean_dxhat_xhat
@@ -99,21 +99,21 @@ def standardize_forward(weight: Array, eps: float = 1e-10) -> tuple[Array, tuple
     """
     xp = get_xp(weight)
     columns = weight.reshape(-1, weight.shape[-1])
-    what = columns - columns.mean(0)
-    rstd = 1.0 / xp.sqrt((what * what).mean(0) + eps)
-    what *= rstd
-    return what.reshape(weight.shape), (what, rstd)
+    w_hat = columns - columns.mean(0)
+    rstd = 1.0 / xp.sqrt((w_hat * w_hat).mean(0) + eps)
+    w_hat *= rstd
+    return w_hat.reshape(weight.shape), (w_hat, rstd)
 
 
-def standardize_backward(dwhat: Array, cache: tuple) -> Array:
-    r"""dwhat (…, O) -> dweight: LayerNorm's backward, over columns.
+def standardize_backward(dw_hat: Array, cache: tuple) -> Array:
+    r"""dw_hat (…, O) -> dweight: LayerNorm's backward, over columns.
 
     .. math:: dw = \frac{1}{\sigma}\bigl(d\hat{w} - \mathrm{mean}(d\hat{w})
                    - \hat{w}\,\mathrm{mean}(d\hat{w}\,\hat{w})\bigr)
     """
-    what, rstd = cache
-    columns = dwhat.reshape(what.shape)
+    w_hat, rstd = cache
+    columns = dw_hat.reshape(w_hat.shape)
     dweight = columns - columns.mean(0)
-    dweight -= what * (row_dots(columns.T, what.T) / len(what))
+    dweight -= w_hat * (row_dots(columns.T, w_hat.T) / len(w_hat))
     dweight *= rstd
-    return dweight.reshape(dwhat.shape)
+    return dweight.reshape(dw_hat.shape)

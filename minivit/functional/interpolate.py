@@ -101,16 +101,16 @@ def interpolation_matrix(new: int, old: int, mode: Mode = "bicubic") -> np.ndarr
         raise UserError(f'mode is "{mode}"; expected one of {", ".join(_KERNELS)}')
     if new < 1 or old < 1:
         raise UserError(f"cannot resize {old} to {new} cells; expected at least 1")
-    kernel, reach = _KERNELS[mode]
-    centre = (np.arange(new) + 0.5) * (old / new) - 0.5
+    kernel, radius = _KERNELS[mode]
+    center = (np.arange(new) + 0.5) * (old / new) - 0.5
     if mode == "bilinear":
-        centre = np.maximum(centre, 0.0)
-    first = np.floor(centre).astype(int)
+        center = np.maximum(center, 0.0)
+    first = np.floor(center).astype(int)
     matrix = np.zeros((new, old))
-    for step in range(1 - reach, reach + 1):
-        neighbour = first + step
-        weight = kernel(np.abs(centre - neighbour))
-        np.add.at(matrix, (np.arange(new), np.clip(neighbour, 0, old - 1)), weight)
+    for step in range(1 - radius, radius + 1):
+        neighbor = first + step
+        weight = kernel(np.abs(center - neighbor))
+        np.add.at(matrix, (np.arange(new), np.clip(neighbor, 0, old - 1)), weight)
     return matrix
 
 

@@ -75,7 +75,7 @@ class Corruption(NamedTuple):
 
 
 # the rest of the corrupted patches stay unchanged
-SHARE_CORRUPTED, SHARE_MASKED, SHARE_SWAPPED = 0.5, 0.8, 0.1
+CORRUPTED_FRACTION, MASKED_FRACTION, SWAPPED_FRACTION = 0.5, 0.8, 0.1
 
 
 def corruption(uniform: np.ndarray) -> Corruption:
@@ -87,14 +87,14 @@ def corruption(uniform: np.ndarray) -> Corruption:
         happens to them, and which patches replace them.
     """
     B, _, N = uniform.shape
-    who, what, instead = uniform.transpose(1, 0, 2)
-    M = max(1, round(SHARE_CORRUPTED * N))
-    chosen = np.sort(np.argsort(who, axis=1, kind="stable")[:, :M], axis=1)
+    order, action, shift = uniform.transpose(1, 0, 2)
+    M = max(1, round(CORRUPTED_FRACTION * N))
+    chosen = np.sort(np.argsort(order, axis=1, kind="stable")[:, :M], axis=1)
     corrupted = np.zeros((B, N), bool)
     np.put_along_axis(corrupted, chosen, True, axis=1)
-    masked = corrupted & (what < SHARE_MASKED)
-    swapped = corrupted & ~masked & (what < SHARE_MASKED + SHARE_SWAPPED)
-    step = 1 + (instead * (N - 1)).astype(int)  # 1 to N - 1 places further on: never itself
+    masked = corrupted & (action < MASKED_FRACTION)
+    swapped = corrupted & ~masked & (action < MASKED_FRACTION + SWAPPED_FRACTION)
+    step = 1 + (shift * (N - 1)).astype(int)  # 1 to N - 1 places further on: never itself
     source = np.where(swapped, (np.arange(N) + step) % N, np.arange(N))
     selection = np.eye(N, dtype=np.float32)[source]
     selection[masked] = 0.0

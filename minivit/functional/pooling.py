@@ -9,9 +9,9 @@ from minivit.functional.softmax import softmax_backward, softmax_forward
 
 
 class MaxPoolCache(NamedTuple):
-    """winner (B, H', W', C): the index of the maximum in its window. shape: of the padded input."""
+    """argmax (B, H', W', C): the index of the maximum in its window. shape: of the padded input."""
 
-    winner: Array
+    argmax: Array
     shape: tuple
     size: int
     stride: int
@@ -33,27 +33,27 @@ def max_pool_forward(
     xp = get_xp(x)
     padded = pad(x, padding, -xp.inf)
     y: Any = None
-    winner: Any = None
-    for place, part in enumerate(_places(padded, size, stride)):
+    argmax: Any = None
+    for index, part in enumerate(_window_positions(padded, size, stride)):
         if y is None:
-            y, winner = part.copy(), xp.zeros(part.shape, xp.int8)
+            y, argmax = part.copy(), xp.zeros(part.shape, xp.int8)
             continue
         larger = part > y  # ties go to the first, as in PyTorch
-        winner = xp.maximum(winner, larger * xp.int8(place))  # ascending: the latest
+        argmax = xp.maximum(argmax, larger * xp.int8(index))  # ascending: the latest
         y = xp.maximum(y, part)
-    return y, MaxPoolCache(winner, padded.shape, size, stride, padding)
+    return y, MaxPoolCache(argmax, padded.shape, size, stride, padding)
 
 
 def max_pool_backward(dy: Array, cache: MaxPoolCache) -> Array:
     """dy (B, H', W', C) -> dx (B, H, W, C): each gradient goes to the maximum."""
-    winner, shape, size, stride, padding = cache
+    argmax, shape, size, stride, padding = cache
     dpadded = get_xp(dy).zeros(shape, dy.dtype)
-    for place, part in enumerate(_places(dpadded, size, stride)):
-        part += dy * (winner == place)
+    for index, part in enumerate(_window_positions(dpadded, size, stride)):
+        part += dy * (argmax == index)
     return unpad(dpadded, padding)
 
 
-def _places(x: Array, size: int, stride: int) -> Iterator[Array]:
+def _window_positions(x: Array, size: int, stride: int) -> Iterator[Array]:
     """For each position in a window, the numbers at that position in all windows: views."""
     rows, columns = ((side - size) // stride + 1 for side in x.shape[1:3])
     for i in range(size):

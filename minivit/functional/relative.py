@@ -81,9 +81,9 @@ def relative_bias_backward(dbias: Array, cache: tuple) -> Array:
     N, T = len(offsets), dbias.shape[-1]
     per_pair = dbias[:, :, T - N :, T - N :].sum(0).reshape(H, N * N)
     dtable = xp.zeros((R, H), dbias.dtype)
-    places = xp.asarray(offsets).reshape(-1)
+    flat_offsets = xp.asarray(offsets).reshape(-1)
     for head in range(H):
-        dtable[:, head] = xp.bincount(places, per_pair[head], R)
+        dtable[:, head] = xp.bincount(flat_offsets, per_pair[head], R)
     return dtable
 
 

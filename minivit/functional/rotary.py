@@ -68,9 +68,9 @@ def rotary_axial(
     count = head_dim // 4
     frequencies = theta ** -(np.arange(count) / count)
     rows, columns = np.divmod(np.arange(height * width), width)
-    places = [rows * (reference or height) / height, columns * (reference or width) / width]
-    order = places[::-1] if columns_first else places
-    angles = np.concatenate([place[:, None] * frequencies for place in order], 1)
+    positions = [rows * (reference or height) / height, columns * (reference or width) / width]
+    order = positions[::-1] if columns_first else positions
+    angles = np.concatenate([position[:, None] * frequencies for position in order], 1)
     angles = np.repeat(angles, 2, 1)
     return np.cos(angles), np.sin(angles)
 
@@ -90,10 +90,12 @@ def rotary_dinov3(
     exponents = (2 * np.arange(count, dtype=single) / single(head_dim // 2)).astype(np.float64)
     periods = (theta**exponents).astype(single).astype(np.float64)
     rows, columns = np.divmod(np.arange(height * width), width)
-    places = (
+    positions = (
         (rows.astype(single) + single(0.5)) / single(height) * single(2) - single(1),
         (columns.astype(single) + single(0.5)) / single(width) * single(2) - single(1),
     )
-    angles = [2 * math.pi * one.astype(np.float64)[:, None] / periods for one in places]
+    angles = [
+        2 * math.pi * position.astype(np.float64)[:, None] / periods for position in positions
+    ]
     both = np.tile(np.concatenate(angles, 1), 2)
     return np.cos(both), np.sin(both)

@@ -84,7 +84,7 @@ class ConvStem(Layer):
 
     def backward(self, dx: Array, cache: list[StageCache]) -> Array:
         """dx (B, N, C) -> dimages (B, channels, H, W)."""
-        dx = dx.reshape(cache[-1].pool.winner.shape)
+        dx = dx.reshape(cache[-1].pool.argmax.shape)
         for stage, (conv, relu, pool) in zip(reversed(self.convs), reversed(cache), strict=True):
             dx = max_pool_backward(dx, pool)
             dx = relu_backward(dx, relu)

@@ -59,8 +59,8 @@ def num_activations(config: ViTConfig, device: str = "cpu") -> int:
     T, C = config.num_tokens, config.dim
     has_map = config.attn_dropout > 0 or config.pos_embed in ("relative", "relative_bias")
     in_blocks = device == "cpu" and T > KEYS and not has_map
-    shares = config.num_heads * T * (1 if in_blocks else T)
-    block = shares + 8 * T * C + 3 * T * config.hidden
+    probs = config.num_heads * T * (1 if in_blocks else T)
+    block = probs + 8 * T * C + 3 * T * config.hidden
     return config.depth * block + 2 * T * C + _stem_activations(config)
 
 

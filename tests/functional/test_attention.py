@@ -20,7 +20,7 @@ from minivit.functional import (
     split_heads,
 )
 
-few = st.integers(1, 4)
+small_sizes = st.integers(1, 4)
 
 
 def attention_slowly(q, k, v):
@@ -52,13 +52,13 @@ def mask_for(seed, *shape):
     return dropout_mask(np.random.default_rng(seed).random(shape), 0.3)
 
 
-@given(few, few, few, few, st.booleans(), seeds)
+@given(small_sizes, small_sizes, small_sizes, small_sizes, st.booleans(), seeds)
 def test_gradients_of_attention(B, H, T, D, dropped, seed):
     mask = mask_for(seed, B, H, T, T) if dropped else None
     assert_right_gradients(attention_forward, attention_backward, heads(seed, B, H, T, D), mask)
 
 
-@given(st.integers(1, 3), few, st.integers(1, 3), st.integers(1, 3), st.booleans(), seeds)
+@given(st.integers(1, 3), small_sizes, st.integers(1, 3), st.integers(1, 3), st.booleans(), seeds)
 def test_gradients_of_many_heads(B, T, H, D, dropped, seed):
     inputs = {"x": draw(seed, B, T, H * D), **projections(seed, H * D)}
     inputs["qkv_weight"] *= (
@@ -70,7 +70,7 @@ def test_gradients_of_many_heads(B, T, H, D, dropped, seed):
     )
 
 
-@given(few, few, few, few, seeds)
+@given(small_sizes, small_sizes, small_sizes, small_sizes, seeds)
 def test_attention_agrees_with_a_slow_loop(B, H, T, D, seed):
     inputs = heads(seed, B, H, T, D)
     out, cache = attention_forward(**inputs)
@@ -80,7 +80,7 @@ def test_attention_agrees_with_a_slow_loop(B, H, T, D, seed):
         np.testing.assert_allclose(cache.probs[b, h], probs, atol=1e-10)
 
 
-@given(few, few, few, few, seeds)
+@given(small_sizes, small_sizes, small_sizes, small_sizes, seeds)
 def test_many_heads_agree_with_one_head_at_a_time(B, T, H, D, seed):
     C = H * D
     x, p = draw(seed, B, T, C), projections(seed, C)
@@ -142,7 +142,7 @@ def test_the_bias_of_the_keys_has_no_gradient(B, T, H, D, seed):
     assert np.abs(dbias[2 * C :]).max() > 1e-3 * scale
 
 
-@given(few, few, few, few, seeds)
+@given(small_sizes, small_sizes, small_sizes, small_sizes, seeds)
 def test_heads_split_and_merge_in_order(B, T, H, D, seed):
     C = H * D
     qkv = draw(seed, B, T, 3 * C)
@@ -177,7 +177,7 @@ def test_gradients_of_map_and_bias_are_written_into_given_arrays(dropped):
     np.testing.assert_allclose(dbias, probs * (expected - correction), atol=1e-13)
 
 
-@given(few, few, few, few, st.booleans(), seeds)
+@given(small_sizes, small_sizes, small_sizes, small_sizes, st.booleans(), seeds)
 def test_gradient_of_the_bias(B, H, T, D, dropped, seed):
     mask = mask_for(seed, B, H, T, T) if dropped else None
 
@@ -207,8 +207,8 @@ def test_many_heads_with_dropout_and_relative_scores(dropped, class_token):
     packed = (x @ p["qkv_weight"] + p["qkv_bias"]).reshape(B, T, 3, H, D)
     q, k, v = packed.transpose(2, 0, 3, 1, 4)
     scores = np.einsum("bhqd,bhkd->bhqk", q, k)
-    places = slice(class_token, None)
-    scores[..., places, places] += np.einsum("bhqd,qkd->bhqk", q[:, :, places], table[offsets])
+    patches = slice(class_token, None)
+    scores[..., patches, patches] += np.einsum("bhqd,qkd->bhqk", q[:, :, patches], table[offsets])
     probs = np.exp(scores / math.sqrt(D))
     probs /= probs.sum(-1, keepdims=True)
     if dropped:

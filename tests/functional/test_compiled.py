@@ -76,8 +76,8 @@ def test_forward_and_backward_agree_with_the_pair_in_float64(name, shape, twins)
     backward = name.replace("forward", "backward")
     dout = numbers(shape, 4)
     found = as_tuple(twins[backward](dout, cache))
-    wanted = as_tuple(pair(backward)(dout.astype(float), exact_cache))
-    for one, other in zip(found, wanted, strict=True):
+    expected_grads = as_tuple(pair(backward)(dout.astype(float), exact_cache))
+    for one, other in zip(found, expected_grads, strict=True):
         assert one.dtype == np.float32
         assert one.shape == other.shape
         assert np.abs(one - other).max() <= 2e-6 * max(1.0, np.abs(other).max())
@@ -89,15 +89,15 @@ def test_strided_views_are_read_correctly_and_not_modified(name, twins):
     wide = numbers((6, 2, 30))
     view = wide[:, 1, ::2]
     args = (view, *arguments(name, (15,))[1:])
-    kept = wide.copy()
+    original = wide.copy()
     out, cache = twins[name](*args)
     np.testing.assert_array_equal(out, twins[name](view.copy(), *args[1:])[0])
     backward = twins[name.replace("forward", "backward")]
-    turned = numbers((15, 6)).T
-    first, second = backward(turned, cache), backward(turned.copy(), cache)
+    transposed = numbers((15, 6)).T
+    first, second = backward(transposed, cache), backward(transposed.copy(), cache)
     for a, b in zip(as_tuple(first), as_tuple(second), strict=True):
         np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(wide, kept)
+    np.testing.assert_array_equal(wide, original)
 
 
 @NUMBA
@@ -131,14 +131,14 @@ def test_softmax_of_any_finite_scores_adds_up_to_one(largest, twins):
 @pytest.mark.parametrize("shift", [0.0, -1e4, 1e4])
 def test_an_online_softmax_agrees_with_that_of_the_whole_row(shift, twins):
     scores, values = shift + 3 * numbers((7, 48)), numbers((48, 5), 1)
-    top = np.full((7, 1), -np.inf, np.float32)
-    total, out = np.zeros_like(top), np.zeros((7, 5), np.float32)
+    row_max = np.full((7, 1), -np.inf, np.float32)
+    row_sum, out = np.zeros_like(row_max), np.zeros((7, 5), np.float32)
     for keys in (slice(0, 16), slice(16, 17), slice(17, 48)):
-        shares, *_ = twins["take_in"](scores[:, keys].copy(), top, total, out)
-        out += shares @ values[keys]
-    np.testing.assert_array_equal(top, scores.max(-1, keepdims=True))
+        weights, *_ = twins["online_softmax"](scores[:, keys].copy(), row_max, row_sum, out)
+        out += weights @ values[keys]
+    np.testing.assert_array_equal(row_max, scores.max(-1, keepdims=True))
     expected = pair("softmax_forward")(scores.astype(float))[0] @ values
-    np.testing.assert_allclose(out / total, expected, atol=2e-6)
+    np.testing.assert_allclose(out / row_sum, expected, atol=2e-6)
 
 
 @NUMBA
@@ -177,23 +177,25 @@ def gradients(dtype):
 def test_gradients_of_a_model_agree_with_float64(keys, monkeypatch):
     """keys: with 16, attention is computed in blocks."""
     used = []
-    from minivit.functional.compiled import twins as ours
+    from minivit.functional.compiled import twins as compiled_twins
 
     for module in ("attention", "flash_attention"):
         monkeypatch.setattr(f"minivit.functional.{module}.KEYS", keys)
     monkeypatch.setattr(mechanism, "LARGE", 64)
 
-    def noted(name):
-        twin = getattr(ours, name)
+    def recorded(name):
+        twin = getattr(compiled_twins, name)
         return lambda *args: used.append(name) or twin(*args)
 
-    found = {name: noted(name) for name in compiled.find_twins()}
+    found = {name: recorded(name) for name in compiled.find_twins()}
     monkeypatch.setattr("minivit.engine.parallel.find_twins", lambda: found)
     grad, logits = gradients("float32")
     exact, exact_logits = gradients("float64")
     assert relative(grad, exact) < 1e-5
     assert relative(logits, exact_logits) < 1e-5
-    attention = {"take_in", "shifted_exp", "scores_gradient"} if keys == 16 else {"softmax_forward"}
+    attention = (
+        {"online_softmax", "shifted_exp", "scores_gradient"} if keys == 16 else {"softmax_forward"}
+    )
     assert attention | {"gelu", "gelu_backward", "layernorm_forward"} <= set(used)
 
 
@@ -239,10 +241,10 @@ def test_a_formula_changed_by_the_user_is_used_in_training(monkeypatch):
     assert set(compiled.find_twins()) - set(found) == {"layernorm_forward"}
 
     def softmax_forward(scores):
-        return None, {"shares": scores}
+        return None, {"probs": scores}
 
     def softmax_backward(dprobs, cache):
-        return cache["shares"]
+        return cache["probs"]
 
     monkeypatch.setattr(softmax, "softmax_forward", softmax_forward)
     monkeypatch.setattr(softmax, "softmax_backward", softmax_backward)

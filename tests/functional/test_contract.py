@@ -83,14 +83,14 @@ def test_arguments_are_not_modified(name, xp):
     forward, backward, args = prepare(name, xp, "float64")
     before = [array.copy() for array in arrays_in(args)]
     out, cache = forward(*args)
-    kept = [array.copy() for array in (out, *arrays_in(cache))]
+    results = [array.copy() for array in (out, *arrays_in(cache))]
     dout = random_like(xp, out)
-    given = xp.array(dout)
+    dout_copy = xp.array(dout)
     backward(dout, cache)
     assert all(bool((a == b).all()) for a, b in zip(arrays_in(args), before, strict=True))
-    assert bool((xp.asarray(dout) == given).all())
-    after = (out, *arrays_in(cache))
-    assert all(bool((a == b).all()) for a, b in zip(after, kept, strict=True))
+    assert bool((xp.asarray(dout) == dout_copy).all())
+    results_after = (out, *arrays_in(cache))
+    assert all(bool((a == b).all()) for a, b in zip(results_after, results, strict=True))
 
 
 @pytest.mark.parametrize("name", PAIRS)

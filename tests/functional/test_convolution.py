@@ -95,14 +95,14 @@ def test_gradients_of_pooling(B, H, W, k, s, p, seed):
 
 
 def test_standardized_weights_have_mean_0_and_variance_1():
-    what, _ = standardize_forward(3.0 + 5.0 * draw(0, 3, 3, 4, 6))
-    np.testing.assert_allclose(what.mean((0, 1, 2)), 0.0, atol=1e-12)
-    np.testing.assert_allclose(what.var((0, 1, 2)), 1.0)
+    w_hat, _ = standardize_forward(3.0 + 5.0 * draw(0, 3, 3, 4, 6))
+    np.testing.assert_allclose(w_hat.mean((0, 1, 2)), 0.0, atol=1e-12)
+    np.testing.assert_allclose(w_hat.var((0, 1, 2)), 1.0)
 
 
 def test_equal_weights_are_standardized_to_zero():
-    what, _ = standardize_forward(np.full((3, 3, 2, 4), 0.5))
-    np.testing.assert_array_equal(what, 0.0)
+    w_hat, _ = standardize_forward(np.full((3, 3, 2, 4), 0.5))
+    np.testing.assert_array_equal(w_hat, 0.0)
 
 
 def test_relu_by_hand():
@@ -136,11 +136,11 @@ def test_the_number_of_images_at_a_time_does_not_matter(images_at_a_time, monkey
     for found, expected in zip((y, *conv2d_backward(dy, cache)), whole, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
     view = conv2d.windows(cache.padded, (2, 3), 1)
-    parts = [len(view[some]) for some in conv2d.a_few_images(view)]
+    parts = [len(view[chunk]) for chunk in conv2d.image_chunks(view)]
     assert sum(parts) == 5
     assert max(parts) == images_at_a_time
     monkeypatch.setattr(conv2d, "WINDOW_BYTES", bytes_each - 1)
-    assert len(list(conv2d.a_few_images(view))) == 5, "at least one"
+    assert len(list(conv2d.image_chunks(view))) == 5, "at least one"
 
 
 def test_shapes_that_do_not_fit_are_refused():
@@ -211,14 +211,14 @@ def test_pytorch_agrees_on_groupnorm(num_groups):
 
 def test_pytorch_agrees_on_standardization():
     torch = pytest.importorskip("torch")
-    weight, dwhat = draw(0, 3, 3, 4, 6), draw(1, 3, 3, 4, 6)
-    what, cache = standardize_forward(weight)
+    weight, dw_hat = draw(0, 3, 3, 4, 6), draw(1, 3, 3, 4, 6)
+    w_hat, cache = standardize_forward(weight)
     tw = torch.from_numpy(weight).requires_grad_()
     variance, mean = torch.var_mean(tw, (0, 1, 2), correction=0)
     expected = (tw - mean) / (variance + 1e-10).sqrt()
-    expected.backward(torch.from_numpy(dwhat))
-    assert relative_error(what, expected.detach()) <= 1e-9
-    assert relative_error(standardize_backward(dwhat, cache), tw.grad) <= 1e-9
+    expected.backward(torch.from_numpy(dw_hat))
+    assert relative_error(w_hat, expected.detach()) <= 1e-9
+    assert relative_error(standardize_backward(dw_hat, cache), tw.grad) <= 1e-9
 
 
 @pytest.mark.parametrize(("size", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 1)])

@@ -20,7 +20,7 @@ from minivit.functional import (
     merge_heads,
 )
 
-few = st.integers(1, 3)
+small_sizes = st.integers(1, 3)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -36,7 +36,7 @@ def heads(seed, B, H, T, D, queries=None):
     return draw(seed, B, H, queries or T, D), draw(seed + 1, B, H, T, D), draw(seed + 2, B, H, T, D)
 
 
-@given(few, few, st.integers(1, 8), st.integers(1, 4), seeds)
+@given(small_sizes, small_sizes, st.integers(1, 8), st.integers(1, 4), seeds)
 def test_it_agrees_with_attention(B, H, T, D, seed):
     q, k, v = heads(seed, B, H, T, D)
     out, cache = flash_attention_forward(q, k, v)
@@ -52,7 +52,7 @@ def test_it_agrees_with_attention(B, H, T, D, seed):
     np.testing.assert_allclose(*dprobs, atol=1e-13)
 
 
-@given(few, few, st.integers(1, 7), few, seeds)
+@given(small_sizes, small_sizes, st.integers(1, 7), small_sizes, seeds)
 def test_gradients(B, H, T, D, seed):
     inputs = dict(zip("qkv", heads(seed, B, H, T, D), strict=True))
     assert_right_gradients(flash_attention_forward, flash_attention_backward, inputs)

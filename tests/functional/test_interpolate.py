@@ -47,11 +47,11 @@ def test_pytorch_agrees(mode, size):
     torch = pytest.importorskip("torch")
     x, dy = draw(0, 2, 8, 6, 3), draw(1, 2, *size, 3)
     y, cache = interpolate_forward(x, size, mode)
-    theirs = torch.from_numpy(x.transpose(0, 3, 1, 2)).requires_grad_()
-    out = torch.nn.functional.interpolate(theirs, size, mode=mode, align_corners=False)
+    x_torch = torch.from_numpy(x.transpose(0, 3, 1, 2)).requires_grad_()
+    out = torch.nn.functional.interpolate(x_torch, size, mode=mode, align_corners=False)
     out.backward(torch.from_numpy(dy.transpose(0, 3, 1, 2)))
     assert relative_error(y, out.detach().permute(0, 2, 3, 1)) <= 1e-9
-    assert relative_error(interpolate_backward(dy, cache), theirs.grad.permute(0, 2, 3, 1)) <= 1e-9
+    assert relative_error(interpolate_backward(dy, cache), x_torch.grad.permute(0, 2, 3, 1)) <= 1e-9
 
 
 def test_invalid_arguments_are_refused():

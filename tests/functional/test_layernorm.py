@@ -23,13 +23,13 @@ def test_gradients(axes, C, seed):
 def test_it_agrees_with_the_formula_token_by_token(axes, C, seed):
     x, gamma, beta = draw(seed, *axes, C), draw(seed, C), draw(seed + 1, C)
     y, _ = layernorm_forward(x, gamma, beta)
-    for place in np.ndindex(*axes):
-        token = x[place].tolist()
+    for index in np.ndindex(*axes):
+        token = x[index].tolist()
         mean = sum(token) / C
         std = math.sqrt(sum((number - mean) ** 2 for number in token) / C + 1e-6)
         for c in range(C):
             expected = gamma[c] * (token[c] - mean) / std + beta[c]
-            assert y[place][c] == pytest.approx(expected, abs=1e-9)
+            assert y[index][c] == pytest.approx(expected, abs=1e-9)
 
 
 def test_every_token_is_normalized_independently():

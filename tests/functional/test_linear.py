@@ -27,10 +27,10 @@ def test_every_output_is_a_weighted_sum(axes, fan_in, fan_out, seed):
     x, weight, bias = draw(seed, *axes, fan_in), draw(seed, fan_in, fan_out), draw(seed, fan_out)
     y, _ = linear_forward(x, weight, bias)
     assert y.shape == (*axes, fan_out)
-    for place in np.ndindex(*y.shape):
-        *row, o = place
+    for index in np.ndindex(*y.shape):
+        *row, o = index
         expected = bias[o] + sum(x[(*row, i)] * weight[i, o] for i in range(fan_in))
-        assert y[place] == pytest.approx(expected, abs=1e-12)
+        assert y[index] == pytest.approx(expected, abs=1e-12)
 
 
 def test_weights_are_stored_as_in_out():

@@ -35,13 +35,13 @@ def test_half_are_corrupted_80_percent_of_them_masked_10_swapped_10_kept():
     corrupted = np.zeros((B, N), bool)
     np.put_along_axis(corrupted, hidden.chosen, True, 1)
     assert (corrupted.sum(1) == 32).all(), "no patch is chosen twice"
-    stays = hidden.selection[:, np.arange(N), np.arange(N)] == 1
-    assert stays[~corrupted].all()
+    unchanged = hidden.selection[:, np.arange(N), np.arange(N)] == 1
+    assert unchanged[~corrupted].all()
     assert not hidden.masked[~corrupted].any()
-    swapped = (hidden.selection.sum(-1) == 1) & ~stays
+    swapped = (hidden.selection.sum(-1) == 1) & ~unchanged
     assert hidden.masked[corrupted].mean() == pytest.approx(0.8, abs=0.01)
     assert swapped[corrupted].mean() == pytest.approx(0.1, abs=0.01)
-    assert stays[corrupted].mean() == pytest.approx(0.1, abs=0.01)
+    assert unchanged[corrupted].mean() == pytest.approx(0.1, abs=0.01)
     np.testing.assert_array_equal(hidden.selection.sum(-1), 1 - hidden.masked)
     assert corrupted.mean(0).std() < 0.05, "every place is hidden about as often"
 
@@ -93,9 +93,9 @@ def test_float32_stays_float32():
 @pytest.mark.parametrize("N", [2, 3, 5])
 def test_a_patch_may_be_swapped_with_any_patch_but_itself(N):
     """For any number drawn, including 0 and almost 1."""
-    instead = np.append(np.linspace(0.0, 1.0, 60, endpoint=False), np.nextafter(1.0, 0.0))
-    numbers = np.full((len(instead), 3, N), 0.85)  # all corrupted patches are swapped
-    numbers[:, 2] = instead[:, None]
+    draws = np.append(np.linspace(0.0, 1.0, 60, endpoint=False), np.nextafter(1.0, 0.0))
+    numbers = np.full((len(draws), 3, N), 0.85)  # all corrupted patches are swapped
+    numbers[:, 2] = draws[:, None]
     hidden = corruption(numbers)
     assert not hidden.masked.any()
     for patch in hidden.chosen[0]:  # the same in each image

@@ -14,7 +14,7 @@ from minivit.functional import (
     unpatchify_forward,
 )
 
-few = st.integers(1, 3)
+small_sizes = st.integers(1, 3)
 
 
 def patchify_slowly(images, P):
@@ -27,7 +27,7 @@ def patchify_slowly(images, P):
     return patches
 
 
-@given(few, few, few, few, few, seeds)
+@given(small_sizes, small_sizes, small_sizes, small_sizes, small_sizes, seeds)
 def test_patchify_agrees_with_a_slow_loop(B, C, rows, columns, P, seed):
     images = draw(seed, B, C, rows * P, columns * P)
     np.testing.assert_array_equal(patchify_forward(images, P)[0], patchify_slowly(images, P))
@@ -43,7 +43,7 @@ def test_the_order_of_patches_in_a_readable_example():
     ]
 
 
-@given(few, few, few, few, few, seeds)
+@given(small_sizes, small_sizes, small_sizes, small_sizes, small_sizes, seeds)
 def test_unpatchify_is_the_inverse(B, C, rows, columns, P, seed):
     images = draw(seed, B, C, rows * P, columns * P)
     patches, _ = patchify_forward(images, P)
@@ -51,7 +51,7 @@ def test_unpatchify_is_the_inverse(B, C, rows, columns, P, seed):
     np.testing.assert_array_equal(back, images)
 
 
-@given(few, few, few, few, few, seeds)
+@given(small_sizes, small_sizes, small_sizes, small_sizes, small_sizes, seeds)
 def test_gradients(B, C, rows, columns, P, seed):
     images = draw(seed, B, C, rows * P, columns * P)
     assert_right_gradients(patchify_forward, patchify_backward, {"images": images}, P)

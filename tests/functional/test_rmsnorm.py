@@ -23,11 +23,11 @@ def test_gradients(axes, C, seed):
 def test_it_agrees_with_the_formula_token_by_token(axes, C, seed):
     x, gamma = draw(seed, *axes, C), draw(seed + 1, C)
     y, _ = rmsnorm_forward(x, gamma, 1e-3)
-    for place in np.ndindex(*axes):
-        token = x[place].tolist()
+    for index in np.ndindex(*axes):
+        token = x[index].tolist()
         rms = math.sqrt(sum(number**2 for number in token) / C + 1e-3)
         for c in range(C):
-            assert y[place][c] == pytest.approx(gamma[c] * token[c] / rms, abs=1e-12)
+            assert y[index][c] == pytest.approx(gamma[c] * token[c] / rms, abs=1e-12)
 
 
 def test_for_tokens_with_mean_zero_it_equals_layernorm():

@@ -20,13 +20,13 @@ def axial_by_loops(rows, columns, D, theta, scale=(1.0, 1.0), columns_first=Fals
     """The angles of each patch, one number at a time."""
     angles = np.empty((rows * columns, D))
     for row, column in np.ndindex(rows, columns):
-        places = [row * scale[0], column * scale[1]]
+        positions = [row * scale[0], column * scale[1]]
         if columns_first:
-            places.reverse()
+            positions.reverse()
         for d in range(D):
-            place = places[d // (D // 2)]
+            position = positions[d // (D // 2)]
             i = d % (D // 2) // 2
-            angles[row * columns + column, d] = place * theta ** (-4 * i / D)
+            angles[row * columns + column, d] = position * theta ** (-4 * i / D)
     return angles
 
 
@@ -54,10 +54,10 @@ def test_each_pair_is_rotated_like_a_complex_number(half, prefix):
     for b, h, n in np.ndindex(2, 3, N):
         for first, second in pairs_of(D, half):
             token = x[b, h, prefix + n]
-            turned = complex(token[first], token[second]) * cmath.rect(1.0, angles[n, first])
+            rotated = complex(token[first], token[second]) * cmath.rect(1.0, angles[n, first])
             found = complex(*y[b, h, prefix + n, [first, second]])
-            assert found == pytest.approx(turned, abs=1e-12)
-    np.testing.assert_allclose(rotary_backward(y, cache), x, atol=1e-12, err_msg="turned back")
+            assert found == pytest.approx(rotated, abs=1e-12)
+    np.testing.assert_allclose(rotary_backward(y, cache), x, atol=1e-12, err_msg="rotated back")
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_dinov3_angles_agree_with_the_formula_in_float32(rows, columns, D):
     cos, sin = rotary_dinov3(rows, columns, D, 100.0)
     assert cos.dtype == sin.dtype == np.float64
     for row, column in np.ndindex(rows, columns):
-        places = [
+        positions = [
             f(f(row + 0.5) / f(rows)) * f(2) - f(1),
             f(f(column + 0.5) / f(columns)) * f(2) - f(1),
         ]
         for d in range(D):
             axis, i = divmod(d % (D // 2), D // 4)
             period = f(100.0 ** float(f(2 * i) / f(D // 2)))
-            angle = 2 * math.pi * float(places[axis]) / float(period)
+            angle = 2 * math.pi * float(positions[axis]) / float(period)
             n = row * columns + column
             assert (cos[n, d], sin[n, d]) == pytest.approx(
                 (math.cos(angle), math.sin(angle)), abs=1e-14

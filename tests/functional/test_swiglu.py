@@ -22,13 +22,13 @@ def test_it_agrees_with_the_formula_number_by_number(B, T, F, seed):
     x, dy = 3 * draw(seed, B, T, 2 * F), draw(seed + 1, B, T, F)
     y, cache = swiglu_forward(x)
     dx = swiglu_backward(dy, cache)
-    for *place, f in np.ndindex(B, T, F):
-        a, b, d = x[*place, f], x[*place, F + f], dy[*place, f]
+    for *index, f in np.ndindex(B, T, F):
+        a, b, d = x[*index, f], x[*index, F + f], dy[*index, f]
         sigmoid = 1 / (1 + math.exp(-a))
-        assert y[*place, f] == pytest.approx(a * sigmoid * b)
+        assert y[*index, f] == pytest.approx(a * sigmoid * b)
         slope = sigmoid + a * sigmoid * (1 - sigmoid)
-        assert dx[*place, f] == pytest.approx(d * b * slope)
-        assert dx[*place, F + f] == pytest.approx(d * a * sigmoid)
+        assert dx[*index, f] == pytest.approx(d * b * slope)
+        assert dx[*index, F + f] == pytest.approx(d * a * sigmoid)
 
 
 def test_known_answers():

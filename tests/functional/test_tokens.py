@@ -18,9 +18,9 @@ from minivit.functional import (
 @given(sizes, sizes, sizes, seeds)
 def test_gradients(B, T, C, seed):
     x = {"x": draw(seed, B, T, C)}
-    token, places = {"cls_token": draw(seed, 1, 1, C)}, {"pos_embed": draw(seed, 1, T, C)}
+    token, pos_embed = {"cls_token": draw(seed, 1, 1, C)}, {"pos_embed": draw(seed, 1, T, C)}
     assert_right_gradients(class_token_forward, class_token_backward, x | token)
-    assert_right_gradients(position_forward, position_backward, x | places)
+    assert_right_gradients(position_forward, position_backward, x | pos_embed)
     assert_right_gradients(mean_pool_forward, mean_pool_backward, x)
 
 
@@ -46,10 +46,10 @@ def test_gradients_of_shared_parameters_are_summed_over_the_batch(B, T, C, seed)
 
 @given(sizes, sizes, sizes, seeds)
 def test_each_position_has_its_own_embedding(B, T, C, seed):
-    x, places = draw(seed, B, T, C), draw(seed, 1, T, C)
-    out, _ = position_forward(x, places)
+    x, pos_embed = draw(seed, B, T, C), draw(seed, 1, T, C)
+    out, _ = position_forward(x, pos_embed)
     for b, t in np.ndindex(B, T):
-        np.testing.assert_array_equal(out[b, t], x[b, t] + places[0, t])
+        np.testing.assert_array_equal(out[b, t], x[b, t] + pos_embed[0, t])
 
 
 @given(sizes, sizes, sizes, seeds)

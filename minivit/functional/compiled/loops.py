@@ -45,7 +45,7 @@ LN2_HIGH, LN2_LOW = f32(0.693359375), f32(-2.12194440e-4)
 A6, A5, A4, A3, A2 = map(
     f32, (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1)
 )
-EXP_MOST = f32(87)
+MAX_EXPONENT = f32(87)
 """exp of ±87 and its reciprocal are normal float32 numbers."""
 
 
@@ -58,8 +58,8 @@ def exp(x):
     |r| ≤ ½ ln 2, where a polynomial of degree 7 is enough (Cephes, expf); for 2^n, n is written to
     the exponent bits. `math.exp` would be called for one number at a time.
     """
-    x = -EXP_MOST if x < -EXP_MOST else x  # written so that NaN stays NaN
-    x = EXP_MOST if x > EXP_MOST else x
+    x = -MAX_EXPONENT if x < -MAX_EXPONENT else x  # written so that NaN stays NaN
+    x = MAX_EXPONENT if x > MAX_EXPONENT else x
     n = f32(np.floor(x * LOG2_E + HALF))
     r = x - n * LN2_HIGH - n * LN2_LOW
     p = ((((A6 * r + A5) * r + A4) * r + A3) * r + A2) * r + HALF
@@ -95,7 +95,7 @@ def gelu_forward(x, y, cdf):
 
 
 @compiled(f"void({VECTOR}, {VECTOR})")
-def gelu_at_rest(x, y):
+def gelu_inference(x, y):
     for i in range(x.size):
         y[i] = x[i] * normal_cdf(x[i])
 
@@ -115,7 +115,7 @@ def gelu_tanh_forward(x, y, cdf):
 
 
 @compiled(f"void({VECTOR}, {VECTOR})")
-def gelu_tanh_at_rest(x, y):
+def gelu_tanh_inference(x, y):
     for i in range(x.size):
         y[i] = x[i] * tanh_cdf(x[i])
 
@@ -160,53 +160,53 @@ def layernorm_backward(dy, xhat, rstd, gamma, dx, dgamma, dbeta):
             dx[r, c] = (dy[r, c] * gamma[c] - mean_dxhat - xhat[r, c] * mean_dxhat_xhat) * scale
 
 
-ALL_BUT_SIGN = np.int32(0x7FFFFFFF)
+MAGNITUDE_BITS = np.int32(0x7FFFFFFF)
 
 
 @numba.njit(inline="always")
-def in_order(bits):
+def sortable_bits(bits):
     """The bits of a float32 -> an integer in the same order as the numbers; and back.
 
     The compiler vectorizes the maximum of integers, but not of floats, as one may be NaN.
     """
-    return bits ^ ((bits >> np.int32(31)) & ALL_BUT_SIGN)
+    return bits ^ ((bits >> np.int32(31)) & MAGNITUDE_BITS)
 
 
 @compiled(f"void({MATRIX}, int32[:, ::1], {MATRIX}, {MATRIX}, {MATRIX})")
-def take_in(scores, bits, top, total, out):
+def online_softmax(scores, bits, row_max, row_sum, out):
     R, T = scores.shape
     for r in range(R):
-        largest = in_order(np.float32(top[r, 0]).view(np.int32))
+        largest = sortable_bits(np.float32(row_max[r, 0]).view(np.int32))
         for t in range(T):
-            largest = max(largest, in_order(bits[r, t]))
-        new_top = np.int32(in_order(largest)).view(np.float32)
-        shrink = exp(top[r, 0] - new_top)
-        row_sum = f32(0)
+            largest = max(largest, sortable_bits(bits[r, t]))
+        new_max = np.int32(sortable_bits(largest)).view(np.float32)
+        rescale = exp(row_max[r, 0] - new_max)
+        block_sum = f32(0)
         for t in range(T):
-            scores[r, t] = exp(scores[r, t] - new_top)
-            row_sum += scores[r, t]
-        total[r, 0] = total[r, 0] * shrink + row_sum
-        top[r, 0] = new_top
+            scores[r, t] = exp(scores[r, t] - new_max)
+            block_sum += scores[r, t]
+        row_sum[r, 0] = row_sum[r, 0] * rescale + block_sum
+        row_max[r, 0] = new_max
         for d in range(out.shape[1]):
-            out[r, d] *= shrink
+            out[r, d] *= rescale
 
 
 @compiled(f"void({MATRIX}, {MATRIX})")
 def shifted_exp(scores, shift):
     R, T = scores.shape
     for r in range(R):
-        less = shift[r, 0]
+        row_shift = shift[r, 0]
         for t in range(T):
-            scores[r, t] = exp(scores[r, t] - less)
+            scores[r, t] = exp(scores[r, t] - row_shift)
 
 
 @compiled(f"void({MATRIX}, {MATRIX}, {MATRIX})")
-def scores_gradient(dshares, shares, correction):
-    R, T = shares.shape
+def scores_gradient(dprobs, probs, correction):
+    R, T = probs.shape
     for r in range(R):
-        taken = correction[r, 0]
+        row_correction = correction[r, 0]
         for t in range(T):
-            dshares[r, t] = shares[r, t] * (dshares[r, t] - taken)
+            dprobs[r, t] = probs[r, t] * (dprobs[r, t] - row_correction)
 
 
 SAFE_SCORE = f32(SAFE)

@@ -17,7 +17,7 @@ def _with_cdf(loop: Callable, x: np.ndarray) -> tuple[np.ndarray, GeluCache]:
     return y.reshape(x.shape), GeluCache(x, cdf.reshape(x.shape))
 
 
-def _at_rest(loop: Callable, x: np.ndarray) -> np.ndarray:
+def _inference(loop: Callable, x: np.ndarray) -> np.ndarray:
     numbers = _vector(x)
     y = np.empty_like(numbers)
     loop(numbers, y)
@@ -32,10 +32,10 @@ def _derivative(loop: Callable, dy: np.ndarray, cache: GeluCache) -> np.ndarray:
 
 
 gelu_forward = functools.partial(_with_cdf, loops.gelu_forward)
-gelu = functools.partial(_at_rest, loops.gelu_at_rest)
+gelu = functools.partial(_inference, loops.gelu_inference)
 gelu_backward = functools.partial(_derivative, loops.gelu_backward)
 gelu_tanh_forward = functools.partial(_with_cdf, loops.gelu_tanh_forward)
-gelu_tanh = functools.partial(_at_rest, loops.gelu_tanh_at_rest)
+gelu_tanh = functools.partial(_inference, loops.gelu_tanh_inference)
 gelu_tanh_backward = functools.partial(_derivative, loops.gelu_tanh_backward)
 
 
@@ -77,12 +77,12 @@ def softmax_backward(dprobs: np.ndarray, cache: np.ndarray) -> np.ndarray:
     return dscores.reshape(dprobs.shape)
 
 
-def take_in(
-    scores: np.ndarray, top: np.ndarray, total: np.ndarray, out: np.ndarray
+def online_softmax(
+    scores: np.ndarray, row_max: np.ndarray, row_sum: np.ndarray, out: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """See `functional.flash_attention`."""
-    loops.take_in(scores, scores.view(np.int32), top, total, out)
-    return scores, top, total, out
+    loops.online_softmax(scores, scores.view(np.int32), row_max, row_sum, out)
+    return scores, row_max, row_sum, out
 
 
 def shifted_exp(scores: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -91,10 +91,10 @@ def shifted_exp(scores: np.ndarray, shift: np.ndarray) -> np.ndarray:
     return scores
 
 
-def scores_gradient(dshares: np.ndarray, shares: np.ndarray, correction: np.ndarray) -> np.ndarray:
+def scores_gradient(dprobs: np.ndarray, probs: np.ndarray, correction: np.ndarray) -> np.ndarray:
     """See `functional.flash_attention`."""
-    loops.scores_gradient(dshares, shares, np.ascontiguousarray(correction))
-    return dshares
+    loops.scores_gradient(dprobs, probs, np.ascontiguousarray(correction))
+    return dprobs
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
