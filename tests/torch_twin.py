@@ -60,8 +60,8 @@ class TorchViT(nn.Module):
             x = block(x)
         x = self.norm(x)
         if self.config.pool == "seq":
-            shares = F.softmax(self.sequence_pool(x), 1)
-            x = (shares * x).sum(1)
+            weights = F.softmax(self.sequence_pool(x), 1)
+            x = (weights * x).sum(1)
         else:
             x = x[:, 0] if self.config.pool == "cls" else x.mean(1)
         if hasattr(self, "pre_logits"):
@@ -123,9 +123,13 @@ class TorchBlock(nn.Module):
         rows, columns = self.grid
         first = q.shape[2] - rows * columns
         table = self.attn.relative_table.unflatten(0, (2 * rows - 1, 2 * columns - 1))
-        places = [divmod(i, columns) for i in range(rows * columns)]
+        positions = [divmod(i, columns) for i in range(rows * columns)]
         keys = torch.stack(
-            [table[y - b + rows - 1, x - a + columns - 1] for y, x in places for b, a in places]
+            [
+                table[y - b + rows - 1, x - a + columns - 1]
+                for y, x in positions
+                for b, a in positions
+            ]
         ).unflatten(0, (rows * columns, -1))
         return F.pad(torch.einsum("bhid,ijd->bhij", q[:, :, first:], keys), (first, 0, first, 0))
 
@@ -136,7 +140,7 @@ def sines(config):
     n = config.dim // 4
     omega = [10_000 ** (-i / (n - 1)) for i in range(n)]
     table = [
-        [f(place * w) for place in (x, y) for f in (math.sin, math.cos) for w in omega]
+        [f(position * w) for position in (x, y) for f in (math.sin, math.cos) for w in omega]
         for y in range(rows)
         for x in range(columns)
     ]

@@ -79,6 +79,6 @@ def pieces(model: Model) -> list[list[slice]]:
         block_of = {}
     last_first = sorted(set(block_of.values()), reverse=True)
     return [
-        list(flat.stretches(lambda name, block=block: block_of.get(name) == block))  # type: ignore[misc]
+        list(flat.spans(lambda name, block=block: block_of.get(name) == block))  # type: ignore[misc]
         for block in (*last_first, None)
     ]

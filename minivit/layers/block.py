@@ -9,7 +9,7 @@ from minivit.backend import Array, RandomStream, get_xp, pieces
 from minivit.functional import MultiHeadAttentionCache
 from minivit.layers.attention import MultiHeadAttention
 from minivit.layers.dropout import Dropout, DropPath
-from minivit.layers.layer import Identity, Layer, run, run_at_rest, run_backward
+from minivit.layers.layer import Identity, Layer, run, run_backward, run_inference
 from minivit.layers.mlp import Mlp, MlpCache
 from minivit.layers.norm import LayerNorm
 
@@ -104,11 +104,11 @@ class Block(Layer):
 
     def __call__(self, x: Array) -> Array:
         """x (B, T, C) -> (B, T, C), no cache."""
-        x = x + run_at_rest(self.layers(BRANCH1), x)
+        x = x + run_inference(self.layers(BRANCH1), x)
         tokens = x.reshape(-1, x.shape[-1])  # the MLP is applied to each token separately
         out = get_xp(x).empty_like(tokens)
         for rows in pieces(len(tokens), TOKENS_AT_A_TIME):
-            out[rows] = tokens[rows] + run_at_rest(self.layers(BRANCH2), tokens[rows])
+            out[rows] = tokens[rows] + run_inference(self.layers(BRANCH2), tokens[rows])
         return out.reshape(x.shape)
 
     def backward(self, dout: Array, cache: BlockCache, dprobs: Array | None = None) -> Array:

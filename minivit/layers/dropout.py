@@ -77,10 +77,10 @@ class PatchDropout(Layer):
         """x (B, T, C) -> (B, T', C), the kept tokens in order; cache (None if inactive)."""
         if self.rate == 0.0 or stream is None:
             return x, None
-        kept = self.kept(stream.uniform((len(x), x.shape[1] - self.prefix)))
-        return take_tokens_forward(x, get_xp(x).asarray(kept))
+        keep_indices = self.keep_indices(stream.uniform((len(x), x.shape[1] - self.prefix)))
+        return take_tokens_forward(x, get_xp(x).asarray(keep_indices))
 
-    def kept(self, uniform: np.ndarray) -> np.ndarray:
+    def keep_indices(self, uniform: np.ndarray) -> np.ndarray:
         """uniform (B, N), in [0, 1) -> int64 (B, T'): the tokens that stay, in ascending order:
         all before the patches, and the patches with the smallest numbers.
         """

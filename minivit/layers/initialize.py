@@ -7,7 +7,7 @@ import numpy as np
 from minivit.backend.random import Purpose, generator
 
 
-class Blank(np.random.Generator):
+class ZeroGenerator(np.random.Generator):
     """A generator of zeros only, for weights that will be loaded from a file. Its arrays are a
     single zero, broadcast to their shape, so they take no memory.
     """
@@ -24,7 +24,7 @@ class Blank(np.random.Generator):
 
 def weights_from(seed: int | None) -> np.random.Generator:
     """The generator for initial weights; None: zeros, for weights loaded from a file."""
-    return Blank() if seed is None else generator(seed, Purpose.INIT)
+    return ZeroGenerator() if seed is None else generator(seed, Purpose.INIT)
 
 
 def xavier_uniform(

@@ -111,7 +111,7 @@ def run(
     return x, caches
 
 
-def run_at_rest(layers: Iterable[Layer], x: Array) -> Array:
+def run_inference(layers: Iterable[Layer], x: Array) -> Array:
     """`run` without caches: a layer's output is freed once the next layer has used it."""
     for layer in layers:
         x = layer(x)
@@ -145,16 +145,16 @@ class FlatParameters:
         self.shapes = {name: parameter.data.shape for name, parameter in named}
         self.frozen: set[str] = set()
         self.num_decayed = 0
-        self.places, size = {}, 0
+        self.slices, size = {}, 0
         for name, shape in self.shapes.items():
-            self.places[name] = slice(size, size + math.prod(shape))
+            self.slices[name] = slice(size, size + math.prod(shape))
             size += -(-math.prod(shape) // ALIGNMENT) * ALIGNMENT
             if len(shape) >= 2:
                 self.num_decayed = size
         host = np.zeros(size, dtype)
-        for place, array in zip(self.places.values(), arrays, strict=True):
+        for slice_, array in zip(self.slices.values(), arrays, strict=True):
             if array.any():  # zeros that are never written take no memory
-                host[place] = to_host(array).ravel()
+                host[slice_] = to_host(array).ravel()
         self.data = data = to_device(host, device)
         self.grad = get_xp(data).zeros(data.shape, data.dtype)
         self._bind(layer)
@@ -170,7 +170,7 @@ class FlatParameters:
         twin = copy.copy(self)
         names = [name for name, _ in layer.named_parameters()]
         twin.shapes = {name: self.shapes[name] for name in self.shapes if name in names}
-        twin.places = {name: self.places[name] for name in twin.shapes}
+        twin.slices = {name: self.slices[name] for name in twin.shapes}
         return twin
 
     def replica(self, layer: Layer) -> "FlatParameters":
@@ -192,35 +192,37 @@ class FlatParameters:
 
     def views(self, flat: Array) -> dict[str, Array]:
         """A flat array of this layout (weights, moments, an average) as named, shaped views."""
-        return {name: flat[place].reshape(self.shapes[name]) for name, place in self.places.items()}
+        return {
+            name: flat[slice_].reshape(self.shapes[name]) for name, slice_ in self.slices.items()
+        }
 
     def host_views(self, flat: Array) -> dict[str, np.ndarray]:
         """`views` of a copy on the host, for a file."""
         return self.views(to_host(flat))
 
-    def stretches(self, wanted: Callable[[str], bool]) -> Iterator[slice]:
-        """The slices of the parameters whose names are `wanted`, with adjacent ones merged."""
+    def spans(self, selected: Callable[[str], bool]) -> Iterator[slice]:
+        """The slices of the parameters whose names are `selected`, with adjacent ones merged."""
         start = stop = 0
-        for name, place in self.places.items():
-            if not wanted(name):
+        for name, slice_ in self.slices.items():
+            if not selected(name):
                 if stop > start:
                     yield slice(start, stop)
-                start = place.stop
+                start = slice_.stop
             elif start == stop:
-                start = place.start
-            stop = place.stop
+                start = slice_.start
+            stop = slice_.stop
         if stop > start:
             yield slice(start, stop)
 
-    def pieces(self, wanted: Callable[[str], bool]) -> Iterator[slice]:
-        """`stretches`, divided into pieces that fit in a CPU's cache."""
-        for stretch in self.stretches(wanted):
-            yield from blocks(self.data, stretch)
+    def pieces(self, selected: Callable[[str], bool]) -> Iterator[slice]:
+        """`spans`, divided into pieces that fit in a CPU's cache."""
+        for span in self.spans(selected):
+            yield from blocks(self.data, span)
 
     def zero_grad(self) -> None:
         self.grad[...] = 0
 
     def zero_frozen_grad(self) -> None:
         """Zero the gradients of frozen parameters, so that the norm includes only trained ones."""
-        for rows in self.stretches(self.frozen.__contains__):
+        for rows in self.spans(self.frozen.__contains__):
             self.grad[rows] = 0

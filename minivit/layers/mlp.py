@@ -7,7 +7,7 @@ import numpy as np
 from minivit.backend import Array, RandomStream
 from minivit.layers.activation import Gelu, Swiglu
 from minivit.layers.dropout import Dropout
-from minivit.layers.layer import Layer, run, run_at_rest, run_backward
+from minivit.layers.layer import Layer, run, run_backward, run_inference
 from minivit.layers.linear import Linear
 
 
@@ -48,7 +48,7 @@ class Mlp(Layer):
 
     def __call__(self, x: Array) -> Array:
         """x (B, T, C) -> (B, T, C), no cache."""
-        return run_at_rest((self.fc1, self.act, self.drop, self.fc2), x)
+        return run_inference((self.fc1, self.act, self.drop, self.fc2), x)
 
     def backward(self, dout: Array, cache: MlpCache) -> Array:
         """dout (B, T, C) -> dx (B, T, C)."""

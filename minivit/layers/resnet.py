@@ -188,6 +188,6 @@ class ResNet(Layer):
     def backward(self, dx: Array, cache: ResNetCache) -> Array:
         """dx (B, N, C) -> dimages (B, channels, H, W)."""
         dx = self.norm.backward(dx.reshape(cache.shape), cache.norm)
-        for block, one in zip(reversed(self.stages), reversed(cache.stages), strict=True):
-            dx = block.backward(dx, one)
+        for block, block_cache in zip(reversed(self.stages), reversed(cache.stages), strict=True):
+            dx = block.backward(dx, block_cache)
         return self.root.backward(dx, cache.root).transpose(0, 3, 1, 2)

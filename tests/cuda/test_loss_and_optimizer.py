@@ -72,7 +72,7 @@ def test_several_steps_of_adamw(call, clip_norm):
     rng = np.random.default_rng(1)
     for step in range(1, 5):
         grad, lr = rng.standard_normal(ours.shape).astype(np.float32), 0.1 / step
-        grad[flat.places["bias"].stop :] = 0  # the padding to a cache line has none
+        grad[flat.slices["bias"].stop :] = 0  # the padding to a cache line has none
         flat.grad[...] = grad
         if clip_norm:
             clip_by_global_norm(flat.grad, clip_norm)

@@ -87,12 +87,12 @@ def test_pieces_are_the_blocks_in_reverse_order_then_the_rest(model):
         for stretch in piece:
             count[stretch] += 1
     assert (count <= 1).all()
-    assert all((count[place] == 1).all() for place in flat.places.values())
+    assert all((count[slice_] == 1).all() for slice_ in flat.slices.values())
     assert len(found) == tiny.VIT.depth + 1
     for block, piece in zip([1, 0], found[:-1], strict=True):
         (stretch,) = piece  # its matrices are contiguous
         inside = range(stretch.start, stretch.stop)
-        names = [name for name, place in flat.places.items() if place.start in inside]
+        names = [name for name, slice_ in flat.slices.items() if slice_.start in inside]
         assert len(names) == 4
         assert all(name.startswith(f"blocks.{block}.") for name in names)
 

@@ -50,12 +50,12 @@ def test_pytorch_agrees_on_a_resnet():
 
     h = conv("root", x)
     for block, (stride, has_shortcut) in enumerate([(1, True), (2, True), (1, False)]):
-        at = f"stages.{block}"
-        first = norm_relu(f"{at}.norms.0", h)
-        way = conv(f"{at}.shortcut", first, stride) if has_shortcut else h
-        inner = norm_relu(f"{at}.norms.1", conv(f"{at}.convs.0", first))
-        inner = norm_relu(f"{at}.norms.2", conv(f"{at}.convs.1", inner, stride))
-        h = way + conv(f"{at}.convs.2", inner)
+        stage = f"stages.{block}"
+        first = norm_relu(f"{stage}.norms.0", h)
+        shortcut = conv(f"{stage}.shortcut", first, stride) if has_shortcut else h
+        inner = norm_relu(f"{stage}.norms.1", conv(f"{stage}.convs.0", first))
+        inner = norm_relu(f"{stage}.norms.2", conv(f"{stage}.convs.1", inner, stride))
+        h = shortcut + conv(f"{stage}.convs.2", inner)
     tokens = norm_relu("norm", h).flatten(2).mT
     tokens.backward(torch.from_numpy(dy))
 

@@ -99,8 +99,8 @@ def test_a_linear_layer_has_one_matrix_by_default():
 
 
 def test_weights_to_be_loaded_are_zeros_that_take_no_memory():
-    blank = weights_from(None)
-    for weight in (xavier_uniform(blank, 4, 3, 2), blank.standard_normal((4, 6))):
+    zeros = weights_from(None)
+    for weight in (xavier_uniform(zeros, 4, 3, 2), zeros.standard_normal((4, 6))):
         assert weight.shape == (4, 6)
         assert weight.strides == (0, 0)
         assert not weight.any()

@@ -64,7 +64,7 @@ SHAPES = {
 }
 
 
-TURNS = Rotary(*rotary_axial(2, 2, 4, 10.0), half=False)
+ROTARY = Rotary(*rotary_axial(2, 2, 4, 10.0), half=False)
 
 
 def rng():
@@ -92,7 +92,7 @@ def make_layers():
             (make_block(attention=grid), tokens),
             (MultiHeadAttention(rng(), 8, 2, **grid, relative_bias=True), tokens),
             (MultiHeadAttention(rng(), 8, 2, qkv_bias=False, qk_norm=LayerNorm), tokens),
-            (MultiHeadAttention(rng(), 8, 2, qk_norm=RMSNorm, rotary=TURNS), tokens),
+            (MultiHeadAttention(rng(), 8, 2, qk_norm=RMSNorm, rotary=ROTARY), tokens),
             (Mlp(rng(), 8, 6, Swiglu()), tokens),
             (Mlp(rng(), 8, 6, QuickGelu()), tokens),
             (Linear(rng(), 8, 6, bias=False), tokens),
@@ -304,12 +304,12 @@ def test_dropout_drops_elements_and_drop_path_drops_whole_images():
 def test_patch_dropout_keeps_the_same_number_per_image_and_all_prefix_tokens():
     x = np.tile(np.arange(18.0)[:, None], (64, 1, 2))  # each token holds its position
     out, cache = PatchDropout(0.75, 2).forward(x, RandomStream(0))
-    places = out[..., 0].astype(int)
-    assert places.shape == (64, 2 + 4)
-    assert (places[:, :2] == [0, 1]).all()
-    assert (np.diff(places) > 0).all()
-    assert len(np.unique(places, axis=0)) > 50  # each image draws its own
-    counts = np.bincount(places[:, 2:].ravel(), minlength=18)[2:]
+    positions = out[..., 0].astype(int)
+    assert positions.shape == (64, 2 + 4)
+    assert (positions[:, :2] == [0, 1]).all()
+    assert (np.diff(positions) > 0).all()
+    assert len(np.unique(positions, axis=0)) > 50  # each image draws its own
+    counts = np.bincount(positions[:, 2:].ravel(), minlength=18)[2:]
     assert counts.min() > 4  # of 16 expected: every patch is kept sometimes
     assert counts.max() < 32
     dx = PatchDropout(0.75, 2).backward(np.ones_like(out), cache)
@@ -402,7 +402,7 @@ def test_a_part_has_only_the_parameters_of_its_layer():
     inside.norm1 = block.norm1
     flat = FlatParameters(block)
     part = flat.part(inside)
-    assert set(part.shapes) == set(part.places) == {"norm1.weight", "norm1.bias"}
+    assert set(part.shapes) == set(part.slices) == {"norm1.weight", "norm1.bias"}
     part.views(part.data)["norm1.bias"][...] = 3.0
     assert (block.norm1.bias.data == 3.0).all()
 
@@ -421,24 +421,24 @@ def test_every_parameter_starts_at_a_cache_line():
     for i, size in enumerate((1, 3, 16, 17, 5)):
         setattr(layer, f"p{i}", Parameter(np.ones((size, 1 + i % 2))))
     flat = FlatParameters(layer)
-    assert [place.start * 4 % 64 for place in flat.places.values()] == [0] * 5
+    assert [slice_.start * 4 % 64 for slice_ in flat.slices.values()] == [0] * 5
     assert len(flat.data) * 4 % 64 == 0
     assert flat.data.sum() == flat.num_parameters  # zeros as padding in between
 
 
-@pytest.mark.parametrize("wanted", range(2**5))
-def test_stretches_are_the_contiguous_runs_of_selected_parameters(wanted):
+@pytest.mark.parametrize("subset", range(2**5))
+def test_spans_are_the_contiguous_runs_of_selected_parameters(subset):
     """For every subset of five parameters: one slice per run, from its first number to its last."""
     layer, sizes = Layer(), (7, 16, 40, 3, 1)
     for i, size in enumerate(sizes):
         setattr(layer, f"p{i}", Parameter(np.ones(size)))
     flat = FlatParameters(layer)
-    bits = "".join("01"[wanted >> i & 1] for i in range(5))
+    bits = "".join("01"[subset >> i & 1] for i in range(5))
     runs = [(m.start(), m.end() - 1) for m in re.finditer("1+", bits)]
     starts = [0, 16, 32, 80, 96]
     expected = [slice(starts[a], starts[b] + sizes[b]) for a, b in runs]
     chosen = {f"p{i}" for i in range(5) if bits[i] == "1"}
-    assert list(flat.stretches(chosen.__contains__)) == expected
+    assert list(flat.spans(chosen.__contains__)) == expected
     covered = np.zeros(len(flat.data), int)
     for rows in flat.pieces(chosen.__contains__):
         covered[rows] += 1

@@ -8,7 +8,7 @@ from helpers import draw
 
 import minivit
 from minivit.layers import Block, Gelu, GeluTanh, Mlp, QuickGelu
-from minivit.layers import block as module
+from minivit.layers import block as block_module
 
 OPTIONS = {
     "class token": {},
@@ -44,10 +44,10 @@ def test_a_call_without_a_cache_uses_less_memory():
     peaks = []
     for run in (mlp, mlp.forward):
         tracemalloc.start()
-        kept = run(x)
+        out = run(x)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        del kept
+        del out
     assert peaks[0] < 0.8 * peaks[1]
 
 
@@ -55,7 +55,7 @@ def test_many_tokens_go_through_the_mlp_in_chunks(monkeypatch):
     block = Block(np.random.default_rng(0), 12, 3, 24)
     x, seen = draw(0, 2, 13, 12), []
     expected, _ = block.forward(x)
-    monkeypatch.setattr(module, "TOKENS_AT_A_TIME", 8)
+    monkeypatch.setattr(block_module, "TOKENS_AT_A_TIME", 8)
     norm = block.norm2.forward
     monkeypatch.setattr(block.norm2, "forward", lambda x: (seen.append(len(x)), norm(x))[1])
     found = block(x)
@@ -77,9 +77,9 @@ class DoubledBlock(Block):
 
 def test_a_custom_forward_is_used_by_a_call():
     x, rng = draw(0, 2, 5, 12), np.random.default_rng(0)
-    one = Block(rng, 12, 3, 24)
-    one.mlp = Doubled(rng, 12, 24)
-    np.testing.assert_array_equal(one.mlp(x), one.mlp.forward(x)[0])
-    np.testing.assert_allclose(one(x), one.forward(x)[0], rtol=1e-12)
-    two = DoubledBlock(rng, 12, 3, 24)
-    np.testing.assert_array_equal(two(x), two.forward(x)[0])
+    block = Block(rng, 12, 3, 24)
+    block.mlp = Doubled(rng, 12, 24)
+    np.testing.assert_array_equal(block.mlp(x), block.mlp.forward(x)[0])
+    np.testing.assert_allclose(block(x), block.forward(x)[0], rtol=1e-12)
+    doubled = DoubledBlock(rng, 12, 3, 24)
+    np.testing.assert_array_equal(doubled(x), doubled.forward(x)[0])
