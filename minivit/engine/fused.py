@@ -461,12 +461,12 @@ KERNELS: dict[str, tuple | None] = {
     "pos_embed": ("learned", "sincos2d", "none"),
     "activation": ("gelu", "gelu_tanh"),
 }
-"""What the kernels support; see `ViTConfig.outside`."""
+"""What the kernels support; see `ViTConfig.unsupported`."""
 
 
 def require_kernels(config: ViTConfig) -> None:
     """Raises UserError for what only the pairs support."""
-    unknown = config.outside(KERNELS)
+    unknown = config.unsupported(KERNELS)
     if unknown is not None:
         raise _no_kernel("{} {}".format(*unknown))
     D = config.dim // config.num_heads

@@ -14,10 +14,10 @@ from minivit.errors import UserError
 from minivit.files import make_folder, write_atomically
 from minivit.interop.to_onnx import ONNX, require_no_own_layers
 from minivit.models import ViT
-from minivit.models.config import OF_A_TRAINED_MODEL
+from minivit.models.config import INFERENCE_FIELDS
 
 TRANSFORMERS: Mapping[str, tuple | None] = {
-    **OF_A_TRAINED_MODEL,
+    **INFERENCE_FIELDS,
     "pool": ("cls", "mean"),
     "pos_embed": ("learned", "sincos2d"),
     "activation": ("gelu", "gelu_tanh"),
@@ -28,7 +28,7 @@ TIMM: Mapping[str, tuple | None] = {
     "pos_embed": ("learned", "sincos2d", "none"),
     "norm": ("layernorm", "rmsnorm"),
 }
-"""What each target supports; see `ViTConfig.outside`."""
+"""What each target supports; see `ViTConfig.unsupported`."""
 
 
 def to_timm(trained: Trained, file: Path) -> str:
@@ -194,7 +194,7 @@ def _require(model: ViT, target: str, known: Mapping[str, tuple | None]) -> None
     """Raises UserError for a model that the target does not support."""
     require_no_own_layers(model)
     config = model.config
-    unknown = config.outside(known)
+    unknown = config.unsupported(known)
     if unknown is not None:
-        advice = "; export to onnx instead" if config.outside(ONNX) is None else ""
+        advice = "; export to onnx instead" if config.unsupported(ONNX) is None else ""
         raise UserError("{} is {}, which is not supported by {}{}".format(*unknown, target, advice))

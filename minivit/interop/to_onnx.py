@@ -17,13 +17,13 @@ from minivit.engine import Trained
 from minivit.errors import UserError
 from minivit.files import make_folder, write_atomically
 from minivit.models import ViT, ViTConfig
-from minivit.models.config import OF_A_TRAINED_MODEL
+from minivit.models.config import INFERENCE_FIELDS
 
 OPSET = 20
 """The first opset with Gelu; ONNX Runtime has supported it since 1.17."""
 
 ONNX: Mapping[str, tuple | None] = {
-    **OF_A_TRAINED_MODEL,
+    **INFERENCE_FIELDS,
     "pool": ("cls", "mean", "seq"),
     "pos_embed": ("learned", "sincos2d", "none"),
     "activation": ("gelu", "gelu_tanh"),
@@ -31,7 +31,7 @@ ONNX: Mapping[str, tuple | None] = {
     "layer_scale": None,
     "representation_size": None,
 }
-"""What the graph supports; see `ViTConfig.outside`."""
+"""What the graph supports; see `ViTConfig.unsupported`."""
 
 
 def require_no_own_layers(model: ViT) -> None:
@@ -82,7 +82,7 @@ class _Graph:
     def model(self, trained: Trained, attention: bool) -> Any:
         config, onnx = self.config, self.onnx
         require_no_own_layers(trained.model)
-        unknown = config.outside(ONNX)
+        unknown = config.unsupported(ONNX)
         if unknown is not None:
             raise UserError(
                 "{} is {}, which is not supported by the ONNX graph: it has the paper's parts, "

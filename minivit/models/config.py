@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from minivit.errors import UserError
 from minivit.ranges import Range, Ranged
 
-MOST_PIXELS = 4_096
-MOST_STAGES = MOST_PIXELS.bit_length()  # each but the first halves the image
-SIDE = Range(1, MOST_PIXELS, "attention over more tokens would not fit in memory", "pixels")
+MAX_PIXELS = 4_096
+MAX_STAGES = MAX_PIXELS.bit_length()  # each but the first halves the image
+SIDE = Range(1, MAX_PIXELS, "attention over more tokens would not fit in memory", "pixels")
 CLASSES = Range(0, 100_000, "JFT-300M has 18,291")
 WIDTH = Range(1, 65_536, "that is already five times the width of GPT-3")
 DEPTH = Range(0, 1_000, "the deepest Transformers have 1,000 layers")
 HEADS = Range(1, 1_024, "GPT-3 has 96")
 MLP_RATIO = Range(0.001, 64, "64 is already 16 times the usual hidden width")
-STAGES = Range(1, 1_000, "ResNet-1001 has 111 in each stage", "bottlenecks", count=(1, MOST_STAGES))
+STAGES = Range(1, 1_000, "ResNet-1001 has 111 in each stage", "bottlenecks", count=(1, MAX_STAGES))
 REGISTERS = Range(0, 1_000, "four or eight are usual")
 THETA = Range(1.001, 1e9, "100 and 10,000 are usual")
 EPSILON = Range(1e-15, 0.1, "1e-12 to 1e-5 are usual")
@@ -31,9 +31,9 @@ SIZES = dict.fromkeys(
         *("dropout", "attn_dropout", "drop_path"),
     )
 )
-"""Sizes and rates, with any value: for `ViTConfig.outside`."""
+"""Sizes and rates, with any value: for `ViTConfig.unsupported`."""
 
-OF_A_TRAINED_MODEL = {**SIZES, "patch_dropout": None}
+INFERENCE_FIELDS = {**SIZES, "patch_dropout": None}
 """`SIZES` and a field that only training uses: for code that runs or converts trained models."""
 
 
@@ -224,7 +224,7 @@ class ViTConfig(Ranged):
         """Whether positions enter the model only by addition to its tokens, before the blocks."""
         return self.pos_embed in ("learned", "sincos2d", "none") and self.rope == "none"
 
-    def outside(self, known: Mapping[str, tuple | None]) -> tuple[str, Any] | None:
+    def unsupported(self, known: Mapping[str, tuple | None]) -> tuple[str, Any] | None:
         """The first field whose value is not supported, and that value; None if all are supported.
 
         Args:

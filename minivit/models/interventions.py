@@ -109,8 +109,8 @@ def blur_patches(images: Array, patches: Sequence[int], patch_size: int) -> Arra
 
     For integers, such as uint8 pixels, the mean is rounded half up.
     """
-    xp, reach = get_xp(images), math.ceil(patch_size / 2)
-    rows, columns = (xp.asarray(_mean_of_near(length, reach)) for length in images.shape[2:])
+    xp, radius = get_xp(images), math.ceil(patch_size / 2)
+    rows, columns = (xp.asarray(_box_filter(length, radius)) for length in images.shape[2:])
     soft = rows @ images @ columns.T
     if images.dtype.kind in "iu":
         soft = xp.floor(soft + 0.5)
@@ -164,11 +164,11 @@ class SkippedBlock(Block):
 
 
 class ForcedAttention(MultiHeadAttention):
-    """Attention whose first `askers` tokens attend only to the tokens `forced`."""
+    """Attention whose first `num_queries` tokens attend only to the tokens `forced`."""
 
-    def __init__(self, attention: MultiHeadAttention, askers: int, forced: list[int]):
+    def __init__(self, attention: MultiHeadAttention, num_queries: int, forced: list[int]):
         vars(self).update(vars(attention))
-        self.askers, self.forced = askers, tuple(forced)
+        self.num_queries, self.forced = num_queries, tuple(forced)
 
     def forward(
         self, x: Array, stream: RandomStream | None = None
@@ -176,8 +176,8 @@ class ForcedAttention(MultiHeadAttention):
         """x (B, T, C) -> (B, T, C), cache; without dropout, as it is never trained."""
         _, cache = super().forward(x)
         probs, v = cache.probs, cache.attention.v
-        probs[:, :, : self.askers] = 0.0
-        probs[:, :, : self.askers, list(self.forced)] = 1.0 / len(self.forced)
+        probs[:, :, : self.num_queries] = 0.0
+        probs[:, :, : self.num_queries, list(self.forced)] = 1.0 / len(self.forced)
         bias: Any = self.proj.bias
         y, _ = linear_forward(merge_heads(probs @ v), self.proj.weight.data, bias.data)
         attention = AttentionCache(cache.attention.q, cache.attention.k, v, probs, None)
@@ -263,11 +263,11 @@ def _move_attention(attn: MultiHeadAttention, order: list[int] | None) -> None:
         attn.offsets = attn.offsets[np.ix_(order, order)]
 
 
-def _mean_of_near(length: int, reach: int) -> np.ndarray:
-    """(length, length): row i averages over i - reach … i + reach, clipped to the valid range."""
-    places = np.arange(length)
-    near = np.abs(places[:, None] - places) <= reach
-    return near / near.sum(1, keepdims=True)
+def _box_filter(length: int, radius: int) -> np.ndarray:
+    """(length, length): row i averages over i - radius … i + radius, clipped to the valid range."""
+    indices = np.arange(length)
+    inside = np.abs(indices[:, None] - indices) <= radius
+    return inside / inside.sum(1, keepdims=True)
 
 
 def _cut(images: Array, patch_size: int) -> tuple[Array, tuple[int, int]]:

@@ -20,7 +20,7 @@ from minivit.layers import BlockCache, FlatParameters, Layer, Linear, Parameter
 from minivit.layers.initialize import normal
 from minivit.models.config import ViTConfig
 from minivit.models.model import Model
-from minivit.models.vit import Build, PlaceCache, ViT
+from minivit.models.vit import Build, EmbedCache, ViT
 
 
 class MaskedViTCache(NamedTuple):
@@ -29,7 +29,7 @@ class MaskedViTCache(NamedTuple):
     corruption: Corruption
     patch_embed: tuple | list
     corrupt: CorruptCache
-    place: PlaceCache
+    embed: EmbedCache
     blocks: list[BlockCache]
     norm: Any
     take: tuple
@@ -120,13 +120,13 @@ class MaskedViT(Model):
         x, patch_embed = vit.patch_embed.forward(images)
         selection, masked = (xp.asarray(one, self.dtype) for one in hidden[1:])
         x, corrupt = corrupt_forward(x, self.mask_token.data, selection, masked)
-        x, place = vit.place_forward(x, masks)
+        x, embed = vit.embed_forward(x, masks)
         x, blocks = vit.blocks_forward(x, masks)
         tokens, norm = vit.norm.forward(x)
         first = self.config.num_prefix
         chosen, take = take_tokens_forward(tokens, xp.asarray(hidden.chosen + first))
         predicted, decoder = self.decoder.forward(chosen)
-        cache = MaskedViTCache(hidden, patch_embed, corrupt, place, blocks, norm, take, decoder)
+        cache = MaskedViTCache(hidden, patch_embed, corrupt, embed, blocks, norm, take, decoder)
         return predicted, cache
 
     def backward(
@@ -142,7 +142,7 @@ class MaskedViT(Model):
         dtokens = take_tokens_backward(self.decoder.backward(dpredicted, cache.decoder), cache.take)
         dx = vit.norm.backward(dtokens, cache.norm)
         dx = vit.blocks_backward(dx, cache.blocks, done=done)
-        dx = vit.place_backward(dx, cache.place)
+        dx = vit.embed_backward(dx, cache.embed)
         dx, dmask_token = corrupt_backward(dx, cache.corrupt)
         self.mask_token.grad += dmask_token
         return vit.patch_embed.backward(dx, cache.patch_embed)
@@ -162,7 +162,7 @@ def patch_colours(pixels: np.ndarray, patch_size: int, cells: int) -> np.ndarray
     side = patch_size // cells
     means = pixels.reshape(B, C, H // side, side, W // side, side).mean((3, 5))
     bits = np.clip((means * 8.0).astype(np.int64), 0, 7)
-    colours = np.tensordot(8 ** np.arange(C)[::-1], bits, (0, 1))
+    colors = np.tensordot(8 ** np.arange(C)[::-1], bits, (0, 1))
     rows, columns = H // patch_size, W // patch_size
-    grid = colours.reshape(B, rows, cells, columns, cells).transpose(0, 1, 3, 2, 4)
+    grid = colors.reshape(B, rows, cells, columns, cells).transpose(0, 1, 3, 2, 4)
     return grid.reshape(B, rows * columns, cells * cells)

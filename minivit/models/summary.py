@@ -60,9 +60,9 @@ class _Rows:
         self.shown: list[str] = []
 
     def row(self, name: str, output: tuple[int, ...], flops: int, cached: Any) -> Row:
-        own = (n for key, n in self.sizes.items() if key == name or key.startswith(name + "."))
+        counts = (n for key, n in self.sizes.items() if key == name or key.startswith(name + "."))
         self.shown.append(name)
-        return Row(name, output, sum(own), flops, _new_bytes(cached, self.seen))
+        return Row(name, output, sum(counts), flops, _new_bytes(cached, self.seen))
 
     def parameter(self, name: str, output: tuple[int, ...]) -> Iterator[Row]:
         """The row of a parameter that belongs to no layer, if the model has it."""
@@ -71,9 +71,9 @@ class _Rows:
 
     def unused(self) -> Iterator[Row]:
         """Rows of parameters that this forward pass does not use, such as a `MaskedViT`'s head."""
-        tops = dict.fromkeys(key.partition(".")[0] for key in self.sizes)
-        for name in tops:
-            if not any(one.partition(".")[0] == name for one in self.shown):
+        top_level = dict.fromkeys(key.partition(".")[0] for key in self.sizes)
+        for name in top_level:
+            if not any(shown.partition(".")[0] == name for shown in self.shown):
                 yield self.row(name, (), 0, ())
 
     def patch_embed(self, cached: Any) -> Iterator[Row]:
@@ -87,7 +87,7 @@ class _Rows:
         N = math.prod(self.config.grid)
         yield self.row("mask_token", (N, self.C), 0, cached)
 
-    def place(self, cached: Any) -> Iterator[Row]:
+    def embed(self, cached: Any) -> Iterator[Row]:
         for name in ("cls_token", "dist_token", "reg_token", "pos_embed"):
             yield from self.parameter(name, (self.T, self.C))
         yield from self.layer("positions", (self.T, self.C), cached.positions)
@@ -100,7 +100,7 @@ class _Rows:
         T, C, F = self.T, self.C, self.config.hidden
         projections, maps = 2 * T * C * 4 * C, 2 * 2 * T * T * C
         for i, block in enumerate(cached):
-            for part, flops, own in (
+            for part, flops, part_cache in (
                 ("norm1", 0, block.norm1),
                 ("attn", projections + maps, block.attn),
                 ("ls1", 0, block.branch1.scale),
@@ -108,7 +108,7 @@ class _Rows:
                 ("mlp", 2 * T * C * F * (3 if self.config.mlp == "swiglu" else 2), block.mlp),
                 ("ls2", 0, block.branch2.scale),
             ):
-                row = self.row(f"blocks.{i}.{part}", (T, C), flops, own)
+                row = self.row(f"blocks.{i}.{part}", (T, C), flops, part_cache)
                 if row.parameters:
                     yield row
 
@@ -160,11 +160,11 @@ def _stem_flops(config: ViTConfig) -> int:
     if config.stem == "resnet":
         return _resnet_flops(config)
     if config.stem == "strided":
-        shrunk = list(itertools.accumulate(stem_strides(P), operator.mul))
+        scales = list(itertools.accumulate(stem_strides(P), operator.mul))
     else:
-        shrunk = [2**stage for stage in range(P.bit_length() - 1)]  # pooling halves after each
-    pairs = itertools.pairwise(stem_widths(len(shrunk), config.in_channels, C))
-    return sum(2 * 9 * (H // s) * (W // s) * a * b for s, (a, b) in zip(shrunk, pairs, strict=True))
+        scales = [2**stage for stage in range(P.bit_length() - 1)]  # pooling halves after each
+    pairs = itertools.pairwise(stem_widths(len(scales), config.in_channels, C))
+    return sum(2 * 9 * (H // s) * (W // s) * a * b for s, (a, b) in zip(scales, pairs, strict=True))
 
 
 def _resnet_flops(config: ViTConfig) -> int:

@@ -239,17 +239,17 @@ def trace(model: ViT | MaskedViT, image: Array, label: int | None = None) -> Tra
     images = image[None] if image.ndim == 3 else image
     if len(images) != 1:
         raise UserError(f"{len(images)} images; a trace steps through one")
-    kept = model.flat.grad.copy()
-    watch = _Watch(model)
+    saved_grad = model.flat.grad.copy()
+    recorder = _Recorder(model)
     cache: Any
-    with watch:
+    with recorder:
         out, cache = model.forward(images)
         backward = _loss(model, out, label)
-        watch.backward = True
+        recorder.backward = True
         model.backward(backward(), cache)
-    model.flat.grad[...] = kept
+    model.flat.grad[...] = saved_grad
     return Trace(
-        [Step("image", to_host(images).copy(), False, "normalized pixels", ""), *watch.steps]
+        [Step("image", to_host(images).copy(), False, "normalized pixels", ""), *recorder.steps]
     )
 
 
@@ -264,7 +264,7 @@ def _loss(model: ViT | MaskedViT, out: Array, label: int | None) -> Callable[[],
     return lambda: F.cross_entropy_backward(1.0, entropy)
 
 
-class _Watch:
+class _Recorder:
     """Context manager that records steps. backward: whether the backward pass is running."""
 
     def __init__(self, model: ViT | MaskedViT):
@@ -277,7 +277,9 @@ class _Watch:
         self.steps: list[Step] = []
         self.calls: dict[str, int] = {}  # how often each name was recorded
         self.stack: list[str] = []  # paths of the layers being executed
-        self.turns: list[tuple[Callable, dict[Callable, int]]] = []  # calls inside an outer one
+        self.outer_calls: list[
+            tuple[Callable, dict[Callable, int]]
+        ] = []  # calls inside an outer one
         self.backward = False
 
     def __enter__(self) -> None:
@@ -294,7 +296,9 @@ class _Watch:
         if code in self.specs:
             self._on_function(frame, event, value)
         elif code in self.outer:
-            self.turns.append((self.outer[code], {})) if event == "call" else self.turns.pop()
+            self.outer_calls.append(
+                (self.outer[code], {})
+            ) if event == "call" else self.outer_calls.pop()
         elif code.co_name in ("forward", "backward"):
             layer: Any = frame.f_locals.get("self")
             if id(layer) in self.paths:
@@ -311,29 +315,29 @@ class _Watch:
         if self.backward and function is F.split_heads:
             return  # in backward it returns views that attention's backward will fill
         results = value if isinstance(value, tuple) else (value,)
-        self._write(self._outputs(function, spec), results, spec.equation, _place(function))
+        self._write(self._outputs(function, spec), results, spec.equation, _location(function))
 
     def _outputs(self, function: Callable, spec: Spec) -> tuple[str, ...]:
         """Names of the results: from the spec, or for this call inside another function."""
-        if self.turns:
-            outer, counts = self.turns[-1]
+        if self.outer_calls:
+            outer, counts = self.outer_calls[-1]
             if function in WITHIN[outer]:
-                turn = counts.get(function, 0)
-                counts[function] = turn + 1
-                return WITHIN[outer][function][turn]
+                call_index = counts.get(function, 0)
+                counts[function] = call_index + 1
+                return WITHIN[outer][function][call_index]
         return spec.outputs
 
     def _on_layer(self, frame: FrameType, event: str, value: Any, layer: Layer) -> None:
         """Track the path, and record the residual sums, which are not functions themselves."""
         path, names = self.paths[id(layer)], frame.f_locals
-        above, _, name = path.rpartition(".")
-        block = self.layers.get(above)
+        parent, _, name = path.rpartition(".")
+        block = self.layers.get(parent)
         if event == "call":
             if isinstance(block, Block) and name == "norm2" and not self.backward:
                 equation = block.equation(BRANCH1, "x")
-                self._sum(f"{above}.residual", names["x"], equation, Block.forward)
+                self._sum(f"{parent}.residual", names["x"], equation, Block.forward)
             if isinstance(block, Block) and name == "ls1" and self.backward:
-                self._sum(f"{above}.dresidual", names["dout"], "dy + dnorm2", Block.backward)
+                self._sum(f"{parent}.dresidual", names["dout"], "dy + dnorm2", Block.backward)
             self.stack.append(path)
             return
         self.stack.pop()
@@ -345,7 +349,7 @@ class _Watch:
             self._sum(f"{path}.dx", value, "dresidual + dnorm1", Block.backward)
 
     def _sum(self, name: str, array: Array, equation: str, function: Callable) -> None:
-        self._append(name, array, equation, _place(function))
+        self._append(name, array, equation, _location(function))
 
     def _write(self, names: tuple[str, ...], arrays: tuple, equation: str, where: str) -> None:
         """Record the results of one call; an equation may have a part for each, separated by
@@ -358,8 +362,10 @@ class _Watch:
             self._append(full, array, parts[i] if len(parts) == len(names) else equation, where)
 
     def _append(self, name: str, array: Array, equation: str, where: str) -> None:
-        self.calls[name] = turn = self.calls.get(name, 0) + 1
-        name = name if turn == 1 else f"{name}.{turn}"  # a stem has several layers of the same kind
+        self.calls[name] = count = self.calls.get(name, 0) + 1
+        name = (
+            name if count == 1 else f"{name}.{count}"
+        )  # a stem has several layers of the same kind
         copy = np.array(to_host(array))  # recorded arrays must not change
         self.steps.append(Step(name, copy, self.backward, equation, where))
 
@@ -369,17 +375,17 @@ def _code(function: Callable) -> CodeType:
     return inspect.unwrap(function).__code__
 
 
-def _place(function: Callable) -> str:
+def _location(function: Callable) -> str:
     """minivit/functional/softmax.py:8, softmax_forward."""
     return _line(_code(function))
 
 
 def _caller(frame: FrameType) -> str:
     """Where an argument was computed: in the function that passes it."""
-    above: Any = frame.f_back
-    if above.f_globals["__name__"] == has_twin.__module__:
-        above = above.f_back
-    return _line(above.f_code)
+    caller: Any = frame.f_back
+    if caller.f_globals["__name__"] == has_twin.__module__:
+        caller = caller.f_back
+    return _line(caller.f_code)
 
 
 def _line(code: CodeType) -> str:

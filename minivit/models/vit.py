@@ -56,7 +56,7 @@ Build: TypeAlias = Callable[..., "ViT"]
 `functools.partial(ViT, positions=…)`."""
 
 
-class PlaceCache(NamedTuple):
+class EmbedCache(NamedTuple):
     """The caches of everything before the blocks: the positions' cache, dropout's mask, the norm's
     cache; None if there is none.
     """
@@ -75,7 +75,7 @@ class ViTCache(NamedTuple):
     """
 
     patch_embed: tuple | list
-    place: PlaceCache
+    embed: EmbedCache
     patch_drop: tuple | None
     blocks: list[BlockCache]
     norm: Any
@@ -201,7 +201,7 @@ class ViT(Model):
         each, one after another; no cache is kept. visit: as in `observe`."""
         self.check_images(images)
         x, _ = self.patch_embed.forward(images)
-        x, _ = self.place_forward(x, None)
+        x, _ = self.embed_forward(x, None)
         yield x
         for block in self.blocks:
             if visit is None:
@@ -236,11 +236,11 @@ class ViT(Model):
         self.check_images(images)
         stream = self._masks_from(stream) if train else None
         x, patch_embed = self.patch_embed.forward(images)
-        x, place = self.place_forward(x, stream)
+        x, embed = self.embed_forward(x, stream)
         x, patch_drop = self.patch_drop.forward(x, stream)
         x, blocks = self.blocks_forward(x, stream)
         logits, tail = self._classify(x)
-        return logits, ViTCache(patch_embed, place, patch_drop, blocks, *tail)
+        return logits, ViTCache(patch_embed, embed, patch_drop, blocks, *tail)
 
     def backward(
         self,
@@ -269,7 +269,7 @@ class ViT(Model):
         dx = self._classify_backward(dlogits, cache)
         dx = self.blocks_backward(dx, cache.blocks, dprobs, done)
         dx = self.patch_drop.backward(dx, cache.patch_drop)
-        dx = self.place_backward(dx, cache.place)
+        dx = self.embed_backward(dx, cache.embed)
         return self.patch_embed.backward(dx, cache.patch_embed)
 
     def at(self, image_hw: tuple[int, int]) -> "ViT":
@@ -315,7 +315,7 @@ class ViT(Model):
         """The tokens after the last block."""
         return deque(self.stages(images, visit), maxlen=1).pop()
 
-    def place_forward(self, x: Array, stream: RandomStream | None) -> tuple[Array, PlaceCache]:
+    def embed_forward(self, x: Array, stream: RandomStream | None) -> tuple[Array, EmbedCache]:
         """The rest of eq. 1: class token (and registers) in front, positions added; a norm, if the
         model has one here.
         """
@@ -326,7 +326,7 @@ class ViT(Model):
             x = self._prefix(x)
         x, drop = self.pos_drop.forward(x, stream)
         x, norm = self.norm_pre.forward(x)
-        return x, PlaceCache(positions, drop, norm)
+        return x, EmbedCache(positions, drop, norm)
 
     def _prefix(self, x: Array) -> Array:
         """(B, N, C) -> (B, T, C)."""
@@ -338,7 +338,7 @@ class ViT(Model):
             x, _ = class_token_forward(x, self.cls_token.data)
         return x
 
-    def place_backward(self, dx: Array, cache: PlaceCache) -> Array:
+    def embed_backward(self, dx: Array, cache: EmbedCache) -> Array:
         """dx (B, T, C) -> the gradient of the stem's tokens (B, N, C)."""
         dx = self.norm_pre.backward(dx, cache.norm)
         dx = self.pos_drop.backward(dx, cache.drop)
@@ -407,9 +407,9 @@ class ViT(Model):
         """The mean of the logits of class token and distillation token (Touvron et al., 2021)."""
         if not self.config.num_classes:
             return 0.5 * (tokens[:, 0] + tokens[:, 1]), None
-        one, head = self.head.forward(tokens[:, 0])
-        two, head_dist = self.head_dist.forward(tokens[:, 1])
-        return 0.5 * (one + two), (head, head_dist)
+        cls_logits, head = self.head.forward(tokens[:, 0])
+        dist_logits, head_dist = self.head_dist.forward(tokens[:, 1])
+        return 0.5 * (cls_logits + dist_logits), (head, head_dist)
 
     def _pool(self, tokens: Array) -> tuple[Array, Any]:
         """(B, T, C) -> (B, C), cache: the class token, the mean of the patches, or a weighted mean;
@@ -436,11 +436,11 @@ class ViT(Model):
         inner, norm = cache
         dfeatures = self.fc_norm.backward(dfeatures, norm)
         if pool == "map":
-            return _behind(self.attn_pool.backward(dfeatures, inner), first)
+            return _prepend_zeros(self.attn_pool.backward(dfeatures, inner), first)
         if pool == "mean":
-            return _behind(mean_pool_backward(dfeatures, inner), first)
+            return _prepend_zeros(mean_pool_backward(dfeatures, inner), first)
         if pool == "seq":
-            return _behind(self.sequence_pool.backward(dfeatures, inner), first)
+            return _prepend_zeros(self.sequence_pool.backward(dfeatures, inner), first)
         dtokens = get_xp(dfeatures).zeros(inner, dfeatures.dtype)
         dtokens[:, 0] = dfeatures
         return dtokens
@@ -478,7 +478,7 @@ class ViT(Model):
         return stream
 
 
-def _behind(dx: Array, count: int) -> Array:
+def _prepend_zeros(dx: Array, count: int) -> Array:
     """(B, N, C) -> (B, count + N, C): zeros for tokens that were not used."""
     if not count:
         return dx

@@ -12,7 +12,7 @@ from minivit.backend import to_device, to_host
 from minivit.data import Preprocess, Statistics
 from minivit.errors import UserError
 from minivit.models import ViT, ViTConfig
-from minivit.models.config import OF_A_TRAINED_MODEL
+from minivit.models.config import INFERENCE_FIELDS
 from minivit.viz.look import look, require_attention
 from minivit.viz.packed import Precision, packed, packed_bytes
 from minivit.viz.pages import (
@@ -29,7 +29,7 @@ from minivit.viz.still import still_maps
 from minivit.viz.style import SIGNED
 
 KNOWN: dict[str, tuple | None] = {
-    **OF_A_TRAINED_MODEL,
+    **INFERENCE_FIELDS,
     "in_channels": (1, 3),
     "pool": ("cls", "mean", "seq"),
     "pos_embed": ("learned", "sincos2d", "relative", "none"),
@@ -40,7 +40,7 @@ KNOWN: dict[str, tuple | None] = {
     # fields of stems and of rope, which the page cannot run
     **dict.fromkeys(("stages", "rope_theta", "rope_grid")),
 }
-"""What the page can run; see `ViTConfig.outside`."""
+"""What the page can run; see `ViTConfig.unsupported`."""
 
 MOST_MAP_NUMBERS = 20_000_000
 """Maximum number of attention weights per image: they are recomputed after every change."""
@@ -146,7 +146,7 @@ def require_known(model: ViT) -> None:
             f"{', '.join(model.own_layers)}: layers that are not minivit's, which the live page "
             "cannot run; minivit attention shows their maps"
         )
-    unknown = config.outside(KNOWN)
+    unknown = config.unsupported(KNOWN)
     if unknown is not None:
         raise UserError(
             "{} is {}, which the live page cannot run; minivit attention shows its maps".format(

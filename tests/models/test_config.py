@@ -39,8 +39,8 @@ def test_the_small_sizes_match_the_table():
     assert {name for name, *_ in found} == {"Nano/4", "Micro/4", "Mini/4", "Lite/4"}
     for name, *sizes, millions in found:
         config = ViTConfig.preset(name)
-        said = [config.dim, config.depth, config.num_heads, config.mlp_ratio]
-        assert said == list(map(float, sizes))
+        config_sizes = [config.dim, config.depth, config.num_heads, config.mlp_ratio]
+        assert config_sizes == list(map(float, sizes))
         digits = len(millions.partition(".")[2])
         assert f"{num_parameters(config) / 1e6:.{digits}f}" == millions
         assert (config.image_hw, config.num_classes) == ((32, 32), 10)
@@ -348,9 +348,9 @@ def test_the_defaults_are_micro_4():
 
 def test_the_first_unknown_field_is_found():
     known = {"dim": None, "pool": ("cls", "mean")}
-    assert ViTConfig(dim=64, pool="mean").outside(known) is None
-    assert ViTConfig(pool="seq", depth=3).outside(known) == ("depth", 3)
-    assert ViTConfig(pool="seq").outside(known) == ("pool", "seq")
+    assert ViTConfig(dim=64, pool="mean").unsupported(known) is None
+    assert ViTConfig(pool="seq", depth=3).unsupported(known) == ("depth", 3)
+    assert ViTConfig(pool="seq").unsupported(known) == ("pool", "seq")
 
 
 def test_height_comes_before_width():

@@ -36,8 +36,8 @@ def test_the_equation_of_a_block_gives_the_traced_numbers(options):
         branch = f"blocks.{i}.ls1" if "layer_scale" in options else f"blocks.{i}.attn"
         values = {"x": residual.array - found[branch].array, "residual": residual.array}
         for step in (residual, out):
-            said = eval(step.equation, {"__builtins__": {}}, {**layers, **values})
-            np.testing.assert_allclose(said, step.array, rtol=1e-9, atol=1e-12)
+            evaluated = eval(step.equation, {"__builtins__": {}}, {**layers, **values})
+            np.testing.assert_allclose(evaluated, step.array, rtol=1e-9, atol=1e-12)
         inner = "ls1(attn(norm1(x)))" if "layer_scale" in options else "attn(norm1(x))"
         assert residual.equation == f"x + {inner}"
 
@@ -53,16 +53,16 @@ cdf = np.vectorize(lambda v: (1 + math.erf(v / math.sqrt(2))) / 2)(x)
 pdf = np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 hidden = F.corruption(np.random.default_rng(0).random((2, 3, 3)))
 S, m = hidden.selection, hidden.masked[..., None]
-quick = 1 / (1 + np.exp(-1.702 * x))
-bend = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+sigmoid = 1 / (1 + np.exp(-1.702 * x))
+tanh_u = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
 
 
-def of(name, *arguments):
+def forward(name, *arguments):
     """The result of the pair's forward."""
     return getattr(F, f"{name}_forward")(*arguments)[0]
 
 
-def back(name, *arguments):
+def backward(name, *arguments):
     """The result of the pair's backward for dy, after a forward pass with these arguments."""
     out, cache = getattr(F, f"{name}_forward")(*arguments)
     return getattr(F, f"{name}_backward")(dy.reshape(np.shape(out)), cache)
@@ -96,12 +96,12 @@ def attention_gradients():
 
 def attention_output():
     q, k, v = (draw(seed, 2, 1, 3, D) for seed in (7, 8, 9))
-    return of("attention", q, k, v), of("softmax", q @ k.swapaxes(-1, -2) / 2) @ v
+    return forward("attention", q, k, v), forward("softmax", q @ k.swapaxes(-1, -2) / 2) @ v
 
 
 def flash_attention_output():
     q, k, v = (draw(seed, 2, 1, 3, D) for seed in (7, 8, 9))
-    return of("flash_attention", q, k, v), of("softmax", q @ k.swapaxes(-1, -2) / 2) @ v
+    return forward("flash_attention", q, k, v), forward("softmax", q @ k.swapaxes(-1, -2) / 2) @ v
 
 
 def flash_attention_gradients():
@@ -111,62 +111,63 @@ def flash_attention_gradients():
 
 
 FORMULAS = {
-    "y = x W + b": lambda: (of("linear", x, W, b), x @ W + b),
+    "y = x W + b": lambda: (forward("linear", x, W, b), x @ W + b),
     "dy Wᵀ; xᵀ dy; Σ dy": lambda: (
-        back("linear", x, W, b), (dy @ W.T, rows(x).T @ rows(dy), dy.sum((0, 1)))),
+        backward("linear", x, W, b), (dy @ W.T, rows(x).T @ rows(dy), dy.sum((0, 1)))),
     "y = γ (x - mean) / std + β": lambda: (
-        of("layernorm", x, W[0], b, 0.0), W[0] * (x - mean) / std + b),
+        forward("layernorm", x, W[0], b, 0.0), W[0] * (x - mean) / std + b),
     "(dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)) / std; Σ dy x̂; Σ dy": lambda: (
-        back("layernorm", x, W[0], b, 0.0), layernorm_gradients()),
-    "y = γ x / rms": lambda: (of("rmsnorm", x, W[0], 0.0), W[0] * x / rms),
+        backward("layernorm", x, W[0], b, 0.0), layernorm_gradients()),
+    "y = γ x / rms": lambda: (forward("rmsnorm", x, W[0], 0.0), W[0] * x / rms),
     "(dx̂ - x̂ mean(dx̂ x̂)) / rms; Σ dy x̂": lambda: (
-        back("rmsnorm", x, W[0], 0.0), rmsnorm_gradients()),
-    "y = γ x": lambda: (of("layer_scale", x, b), b * x),
-    "γ dy; Σ dy x": lambda: (back("layer_scale", x, b), (b * dy, (dy * x).sum((0, 1)))),
-    "y = max(x, 0)": lambda: (of("relu", x), np.maximum(x, 0)),
-    "dy where x > 0": lambda: (back("relu", x), np.where(x > 0, dy, 0)),
+        backward("rmsnorm", x, W[0], 0.0), rmsnorm_gradients()),
+    "y = γ x": lambda: (forward("layer_scale", x, b), b * x),
+    "γ dy; Σ dy x": lambda: (backward("layer_scale", x, b), (b * dy, (dy * x).sum((0, 1)))),
+    "y = max(x, 0)": lambda: (forward("relu", x), np.maximum(x, 0)),
+    "dy where x > 0": lambda: (backward("relu", x), np.where(x > 0, dy, 0)),
     "[class token; patches]": lambda: (
-        of("class_token", x, b[None, None]), np.concatenate([np.tile(b, (2, 1, 1)), x], 1)),
+        forward("class_token", x, b[None, None]), np.concatenate([np.tile(b, (2, 1, 1)), x], 1)),
     "[registers; patches]": lambda: (
-        of("registers", x, W[None]), np.concatenate([np.tile(W, (2, 1, 1)), x], 1)),
+        forward("registers", x, W[None]), np.concatenate([np.tile(W, (2, 1, 1)), x], 1)),
     "table[offset]": lambda: (
-        of("relative_bias", W[:3, :2], np.array([[1, 2], [0, 1]]), 2)[0],
+        forward("relative_bias", W[:3, :2], np.array([[1, 2], [0, 1]]), 2)[0],
         W[:3, :2][np.array([[1, 2], [0, 1]])].transpose(2, 0, 1)),
     "x cos + turn(x) sin": lambda: (
-        of("rotary", x[:, None], np.cos(dy[0]), np.sin(dy[0]), True)[:, 0],
+        forward("rotary", x[:, None], np.cos(dy[0]), np.sin(dy[0]), True)[:, 0],
         x * np.cos(dy[0]) + np.concatenate([-x[..., 2:], x[..., :2]], -1) * np.sin(dy[0])),
-    "x σ(1.702 x)": lambda: (of("quick_gelu", x), x / (1 + np.exp(-1.702 * x))),
+    "x σ(1.702 x)": lambda: (forward("quick_gelu", x), x / (1 + np.exp(-1.702 * x))),
     "dy c (1 + 1.702 x (1 - c))": lambda: (
-        back("quick_gelu", x), dy * quick * (1 + 1.702 * x * (1 - quick))),
+        backward("quick_gelu", x), dy * sigmoid * (1 + 1.702 * x * (1 - sigmoid))),
     "a σ(a) b": lambda: (
-        of("swiglu", x), x[..., :2] / (1 + np.exp(-x[..., :2])) * x[..., 2:]),
-    "x + position": lambda: (of("position", x, dy[:1]), x + dy[:1]),
+        forward("swiglu", x), x[..., :2] / (1 + np.exp(-x[..., :2])) * x[..., 2:]),
+    "x + position": lambda: (forward("position", x, dy[:1]), x + dy[:1]),
     "dy; Σ dy over the batch": lambda: (
-        back("position", x, x[:1]), (dy, dy.sum(0, keepdims=True))),
-    "exp(s) / Σ exp(s)": lambda: (of("softmax", x), probs),
+        backward("position", x, x[:1]), (dy, dy.sum(0, keepdims=True))),
+    "exp(s) / Σ exp(s)": lambda: (forward("softmax", x), probs),
     "probs (dprobs - Σ dprobs probs)": lambda: (
-        back("softmax", x), probs * (dy - (dy * probs).sum(-1, keepdims=True))),
+        backward("softmax", x), probs * (dy - (dy * probs).sum(-1, keepdims=True))),
     "probs v": attention_output,
     "dscores k / √D; dscoresᵀ q / √D; probsᵀ dheads": attention_gradients,
     "softmax(q kᵀ / √D) v, a block at a time": flash_attention_output,
     "dscores k / √D; dscoresᵀ q / √D; softmax(q kᵀ / √D)ᵀ dheads": flash_attention_gradients,
-    "x Φ(x)": lambda: (of("gelu", x), x * cdf),
-    "dy (Φ(x) + x φ(x))": lambda: (back("gelu", x), dy * (cdf + x * pdf)),
+    "x Φ(x)": lambda: (forward("gelu", x), x * cdf),
+    "dy (Φ(x) + x φ(x))": lambda: (backward("gelu", x), dy * (cdf + x * pdf)),
     "x (1 + tanh(√(2/π) (x + 0.0447 x³))) / 2": lambda: (
-        of("gelu_tanh", x), x * (1 + bend) / 2),
-    "tanh(x)": lambda: (of("tanh", x), np.tanh(x)),
-    "dy (1 - tanh²)": lambda: (back("tanh", x), dy * (1 - np.tanh(x) ** 2)),
-    "mean of the tokens": lambda: (of("mean_pool", x), x.mean(1)),
+        forward("gelu_tanh", x), x * (1 + tanh_u) / 2),
+    "tanh(x)": lambda: (forward("tanh", x), np.tanh(x)),
+    "dy (1 - tanh²)": lambda: (backward("tanh", x), dy * (1 - np.tanh(x) ** 2)),
+    "mean of the tokens": lambda: (forward("mean_pool", x), x.mean(1)),
     "S x + m mask_token": lambda: (
-        of("corrupt", x, b[None, None], S, hidden.masked), S @ x + m * b),
+        forward("corrupt", x, b[None, None], S, hidden.masked), S @ x + m * b),
     "Sᵀ dy; Σ m dy": lambda: (
-        back("corrupt", x, b[None, None], S, hidden.masked),
+        backward("corrupt", x, b[None, None], S, hidden.masked),
         (S.swapaxes(1, 2) @ dy, (m * dy).sum((0, 1))[None, None])),
-    "-log p[label]": lambda: (of("cross_entropy", logits[:1], labels[:1]), -np.log(p[0, 1])),
+    "-log p[label]": lambda: (forward("cross_entropy", logits[:1], labels[:1]), -np.log(p[0, 1])),
     "p - target": lambda: (
         F.cross_entropy_backward(1.0, F.cross_entropy_forward(logits[:1], labels[:1])[1]),
         p - np.eye(D)[labels[:1]]),
-    "mean of (predicted - target)²": lambda: (of("squared_error", x, dy), ((x - dy) ** 2).mean()),
+    "mean of (predicted - target)²": lambda: (
+        forward("squared_error", x, dy), ((x - dy) ** 2).mean()),
     "2 (predicted - target) / n": lambda: (
         F.squared_error_backward(1.0, F.squared_error_forward(x, dy)[1]), 2 * (x - dy) / x.size),
 }  # fmt: skip

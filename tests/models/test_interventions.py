@@ -71,7 +71,7 @@ def gelu(x):
     return x * 0.5 * (1.0 + np.vectorize(erf)(x / np.sqrt(2.0)))
 
 
-def turned(x, angles):
+def rotated(x, angles):
     """Rotates pairs of neighboring components, each by its angle. x (T, D), angles (cos, sin) (N,
     D)."""
     cos, sin = angles
@@ -99,23 +99,23 @@ def by_hand(
     """logits (K,), maps (L, H, T, T)."""
     config = model.config
     p = {name: parameter.data for name, parameter in model.named_parameters()}
-    place = (
+    order = (
         {"own": range(N), "off": None}.get(positions, positions)
         if isinstance(positions, str)
         else positions
     )
-    x = place_tokens(model, p, image, place)
+    x = embed_tokens(model, p, image, order)
     maps = np.zeros((config.depth, config.num_heads, len(x), len(x)))
     for layer in range(config.depth):
         if layer in skipped:
             continue
-        at = f"blocks.{layer}"
-        qkv = linear(norm(x, p, f"{at}.norm1", config.norm_eps), p, f"{at}.attn.qkv")
+        prefix = f"blocks.{layer}"
+        qkv = linear(norm(x, p, f"{prefix}.norm1", config.norm_eps), p, f"{prefix}.attn.qkv")
         D = config.dim // config.num_heads
         results = []
         for head in range(config.num_heads):
             q, k, v = (qkv[:, part * config.dim + head * D :][:, :D] for part in range(3))
-            scores = scores_of(model, p, layer, head, q, k, place)
+            scores = scores_of(model, p, layer, head, q, k, order)
             probs = np.exp(scores / temperature)
             probs /= probs.sum(-1, keepdims=True)
             if layer in uniform:
@@ -126,47 +126,49 @@ def by_hand(
                     probs[0, config.num_prefix + patch] = 1 / len(forced)
             maps[layer, head] = probs
             results.append(probs @ v * ((layer, head) not in heads_off))
-        x = x + linear(np.concatenate(results, -1), p, f"{at}.attn.proj")
-        hidden = gelu(linear(norm(x, p, f"{at}.norm2", config.norm_eps), p, f"{at}.mlp.fc1"))
-        x = x + linear(hidden, p, f"{at}.mlp.fc2")
+        x = x + linear(np.concatenate(results, -1), p, f"{prefix}.attn.proj")
+        hidden = gelu(
+            linear(norm(x, p, f"{prefix}.norm2", config.norm_eps), p, f"{prefix}.mlp.fc1")
+        )
+        x = x + linear(hidden, p, f"{prefix}.mlp.fc2")
     x = norm(x, p, "norm", config.norm_eps)
     return linear(x[0] if config.pool == "cls" else x[-N:].mean(0), p, "head"), maps
 
 
-def place_tokens(model, p, image, place):
+def embed_tokens(model, p, image, order):
     """The patch tokens with positions, after the prefix tokens."""
     config = model.config
-    squares = [image[:, r : r + 4, c : c + 4] for r in range(0, 8, 4) for c in range(0, 12, 4)]
-    rows = np.stack([square.transpose(1, 2, 0).ravel() for square in squares])
+    patches = [image[:, r : r + 4, c : c + 4] for r in range(0, 8, 4) for c in range(0, 12, 4)]
+    rows = np.stack([patch.transpose(1, 2, 0).ravel() for patch in patches])
     x = linear(rows, p, "patch_embed.proj")
-    front = [p[name][0] for name in ("cls_token", "reg_token") if name in p]
-    x = np.concatenate([*front, x])
+    prefix = [p[name][0] for name in ("cls_token", "reg_token") if name in p]
+    x = np.concatenate([*prefix, x])
     table = p["pos_embed"][0] if "pos_embed" in p else model.fixed_positions
     if table is None:
         return x
     table = table.reshape(-1, config.dim)
     x[:-N] += table[:-N]
     for patch in range(N):
-        x[len(x) - N + patch] += 0.0 if place is None else table[len(table) - N + place[patch]]
+        x[len(x) - N + patch] += 0.0 if order is None else table[len(table) - N + order[patch]]
     return x
 
 
-def scores_of(model, p, layer, head, q, k, place):
+def scores_of(model, p, layer, head, q, k, order):
     config, attn = model.config, model.blocks[layer].attn
-    at = f"blocks.{layer}.attn"
+    prefix = f"blocks.{layer}.attn"
     if config.qk_norm:
         q, k = (
-            norm(x, p, f"{at}.{name}", config.norm_eps)
+            norm(x, p, f"{prefix}.{name}", config.norm_eps)
             for x, name in ((q, "q_norm"), (k, "k_norm"))
         )
-    if attn.rotary is not None and place is not None:
-        angles = attn.rotary.cos[list(place)], attn.rotary.sin[list(place)]
-        q, k = turned(q, angles), turned(k, angles)
+    if attn.rotary is not None and order is not None:
+        angles = attn.rotary.cos[list(order)], attn.rotary.sin[list(order)]
+        q, k = rotated(q, angles), rotated(k, angles)
     scores = q @ k.T / np.sqrt(q.shape[-1])
-    table = p.get(f"{at}.relative_table")
-    for i in range(N if table is not None and place is not None else 0):
+    table = p.get(f"{prefix}.relative_table")
+    for i in range(N if table is not None and order is not None else 0):
         for j in range(N):
-            (y, x), (other_y, other_x) = divmod(place[i], 3), divmod(place[j], 3)
+            (y, x), (other_y, other_x) = divmod(order[i], 3), divmod(order[j], 3)
             row = table[(y - other_y + 1) * 5 + x - other_x + 2]
             number = row[head] if attn.relative_bias else q[i - N] @ row / np.sqrt(q.shape[-1])
             scores[i - N, j - N] += number
@@ -237,9 +239,9 @@ PAGE = {
 @pytest.mark.parametrize("name", ["learned", "sincos2d", "relative"])
 def test_the_page_gives_the_same_numbers(name, change):
     model, image = made_for_the_page(pos_embed=name)
-    ours, theirs = change
-    seen = look(intervene(model, **ours), image)
-    logits, maps = in_javascript(model, image, theirs)
+    options, page_options = change
+    seen = look(intervene(model, **options), image)
+    logits, maps = in_javascript(model, image, page_options)
     np.testing.assert_allclose(seen.logits[0], logits, rtol=0, atol=1e-4 * np.abs(logits).max())
     np.testing.assert_allclose(seen.maps[:, 0], maps, rtol=0, atol=1e-4)
 
@@ -298,9 +300,9 @@ def test_covered_patches(channels):
         expected[:, :, row : row + 4, column : column + 4] = np.reshape(color, (-1, 1, 1))
     np.testing.assert_array_equal(found, expected)
     assert found.dtype == np.uint8
-    tall = np.ones((1, 1, 8, 4))  # patches are a view of it
-    assert cover_patches(tall, [0], 4).sum() == 16
-    assert tall.sum() == 32
+    single_column = np.ones((1, 1, 8, 4))  # patches are a view of it
+    assert cover_patches(single_column, [0], 4).sum() == 16
+    assert single_column.sum() == 32
 
 
 def blurred(images, row, column):
@@ -340,8 +342,8 @@ def test_patches_in_another_order():
     np.testing.assert_array_equal(found[:, :, :4, 8:], images[:, :, 4:, 8:])
     np.testing.assert_array_equal(found[:, :, 4:, 8:], images[:, :, :4, 8:])
     np.testing.assert_array_equal(found[:, :, :, :8], images[:, :, :, :8])
-    turned_round = arrange_patches(images, ORDER, 4)
-    np.testing.assert_array_equal(turned_round[:, :, :4, 4:8], images[:, :, 4:, 8:])
+    shuffled = arrange_patches(images, ORDER, 4)
+    np.testing.assert_array_equal(shuffled[:, :, :4, 4:8], images[:, :, 4:, 8:])
 
 
 def test_without_positions_their_vectors_are_zero():
@@ -393,12 +395,14 @@ def test_parts_that_cannot_be_changed_are_named():
     with pytest.raises(UserError, match="no class token"):
         intervene(bare, forced=[0])
 
-    class Mine(Layer):
+    class CustomPositions(Layer):
         pass
 
-    own = ViT(ViTConfig(**{**SIZES, "pos_embed": "none"}), positions=lambda rng, config: Mine())
-    with pytest.raises(UserError, match="Mine is a custom layer"):
-        intervene(own, positions="off")
+    custom = ViT(
+        ViTConfig(**{**SIZES, "pos_embed": "none"}), positions=lambda rng, config: CustomPositions()
+    )
+    with pytest.raises(UserError, match="CustomPositions is a custom layer"):
+        intervene(custom, positions="off")
     images = np.zeros((1, 3, 8, 12))
     with pytest.raises(UserError, match="patch 6"):
         cover_patches(images, [6], 4)

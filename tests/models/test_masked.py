@@ -22,12 +22,12 @@ def model(pool="cls", outputs=5, **changes):
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 def test_masked_patches_are_not_seen(pool):
     """Changing pixels under the mask has no effect; changing other pixels does."""
-    one, images = model(pool), draw(0, 2, 3, 8, 12)
-    said, cache = one.forward(images, stream=RandomStream(3))
-    assert said.shape == (2, 3, 5)
+    masked_vit, images = model(pool), draw(0, 2, 3, 8, 12)
+    predicted, cache = masked_vit.forward(images, stream=RandomStream(3))
+    assert predicted.shape == (2, 3, 5)
     hidden = cache.corruption
-    in_sight = ~np.isin(np.arange(6), hidden.chosen[0])
-    for seen, which in ((False, hidden.masked[0] > 0), (True, in_sight)):
+    visible = ~np.isin(np.arange(6), hidden.chosen[0])
+    for seen, which in ((False, hidden.masked[0] > 0), (True, visible)):
         patches = np.flatnonzero(which)
         for patch in patches:
             if hidden.selection[0, :, patch].any() != seen:
@@ -35,22 +35,23 @@ def test_masked_patches_are_not_seen(pool):
             row, column = divmod(int(patch), 3)
             other = images.copy()
             other[0, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 1.0
-            again, _ = one.forward(other, stream=RandomStream(3))
-            assert (np.abs(again[0] - said[0]).max() > 1e-6) == seen
-            np.testing.assert_array_equal(again[1], said[1])
+            again, _ = masked_vit.forward(other, stream=RandomStream(3))
+            assert (np.abs(again[0] - predicted[0]).max() > 1e-6) == seen
+            np.testing.assert_array_equal(again[1], predicted[1])
 
 
 def test_the_hidden_patches_depend_only_on_the_stream():
-    one, images = model(), draw(0, 2, 3, 8, 12)
+    masked_vit, images = model(), draw(0, 2, 3, 8, 12)
     first, again, other = (
-        one.forward(images, stream=RandomStream(seed))[1].corruption.chosen for seed in (0, 0, 1)
+        masked_vit.forward(images, stream=RandomStream(seed))[1].corruption.chosen
+        for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
-    _, without = one.forward(images)
+    _, without = masked_vit.forward(images)
     np.testing.assert_array_equal(without.corruption.chosen, first)
-    second, _ = one.forward(images[1:], stream=RandomStream(0, 0, first=1))
-    np.testing.assert_allclose(second[0], one.forward(images, stream=RandomStream(0))[0][1])
+    second, _ = masked_vit.forward(images[1:], stream=RandomStream(0, 0, first=1))
+    np.testing.assert_allclose(second[0], masked_vit.forward(images, stream=RandomStream(0))[0][1])
 
 
 def test_the_encoder_matches_a_vit():
@@ -81,55 +82,58 @@ def test_every_cell_keeps_its_position():
 
 def test_it_contains_a_complete_vit():
     """Summary, trace and attention maps work for the masked model and for its encoder."""
-    one = model()
+    masked_vit = model()
     images = draw(0, 2, 3, 8, 12)
-    assert sum(row.parameters for row in rows(one)) == one.num_parameters
-    assert f"{one.num_parameters:,}" in one.summary()
-    assert f"{one.vit.num_parameters:,}" in one.vit.summary()
-    for found in (look(one, images, gradients=True), look(one.vit, images, gradients=True)):
+    assert sum(row.parameters for row in rows(masked_vit)) == masked_vit.num_parameters
+    assert f"{masked_vit.num_parameters:,}" in masked_vit.summary()
+    assert f"{masked_vit.vit.num_parameters:,}" in masked_vit.vit.summary()
+    for found in (
+        look(masked_vit, images, gradients=True),
+        look(masked_vit.vit, images, gradients=True),
+    ):
         assert found.maps.shape == (2, 2, 2, 7, 7)
         assert found.dmaps.any()
     for name in ("blocks.1.attn.probs", "decoder", "loss", "dmask_token", "blocks.0.dx"):
-        assert trace(one, images[0]).only(name)
-    assert trace(one.vit, images[0])["head"].array.shape == (1, 3)
+        assert trace(masked_vit, images[0]).only(name)
+    assert trace(masked_vit.vit, images[0])["head"].array.shape == (1, 3)
 
 
 def test_the_encoder_has_the_same_weights_and_gradients():
-    one = model()
-    names = dict(one.named_parameters())
-    for name, parameter in one.vit.named_parameters():
+    masked_vit = model()
+    names = dict(masked_vit.named_parameters())
+    for name, parameter in masked_vit.vit.named_parameters():
         assert parameter is names[name]
-    one.flat.data[...] += 1.0
-    for flat in (one.flat, one.vit.flat):
+    masked_vit.flat.data[...] += 1.0
+    for flat in (masked_vit.flat, masked_vit.vit.flat):
         for name, view in flat.views(flat.data).items():
             np.testing.assert_array_equal(view, names[name].data)
-    assert "decoder.weight" not in one.vit.flat.shapes
+    assert "decoder.weight" not in masked_vit.vit.flat.shapes
 
 
 def test_a_replica_shares_weights_and_no_gradients():
-    one = model()
-    twin = one.replica()
-    assert np.shares_memory(twin.flat.data, one.flat.data)
-    assert not np.shares_memory(twin.flat.grad, one.flat.grad)
+    masked_vit = model()
+    twin = masked_vit.replica()
+    assert np.shares_memory(twin.flat.data, masked_vit.flat.data)
+    assert not np.shares_memory(twin.flat.grad, masked_vit.flat.grad)
     assert twin.vit.flat.grad is twin.flat.grad
     dout, cache = twin.forward(draw(0, 2, 3, 8, 12))
     twin.backward(dout, cache)
     assert twin.flat.grad.any()
-    assert not one.flat.grad.any()
+    assert not masked_vit.flat.grad.any()
     shared = [np.shares_memory(p.grad, twin.flat.grad) for _, p in twin.named_parameters()]
     assert all(shared)
 
 
 def test_it_starts_like_the_vit_with_its_seed_and_a_small_mask_token():
     config = ViTConfig(dim=1024, depth=1, num_heads=4)
-    one = dict(MaskedViT(config, 7, seed=3).named_parameters())
+    parameters = dict(MaskedViT(config, 7, seed=3).named_parameters())
     for name, parameter in ViT(config, seed=3).named_parameters():
-        np.testing.assert_array_equal(one[name].data, parameter.data)
-    token = one["mask_token"].data.ravel()
+        np.testing.assert_array_equal(parameters[name].data, parameter.data)
+    token = parameters["mask_token"].data.ravel()
     assert token.mean() == pytest.approx(0.0, abs=0.02 * 4 / 32)
     assert token.std() == pytest.approx(0.02, rel=4 / np.sqrt(2 * 1024))
     others = [generator(3, purpose).standard_normal(1024) for purpose in Purpose]
-    correlation = np.corrcoef([*one["pos_embed"].data[0, :2], *others], token)[-1, :-1]
+    correlation = np.corrcoef([*parameters["pos_embed"].data[0, :2], *others], token)[-1, :-1]
     assert np.abs(correlation).max() < 0.2, "no number is used twice, for whatever purpose"
 
 
@@ -141,9 +145,9 @@ def test_its_seed_is_zero_by_default():
 
 def test_all_initial_weights_depend_on_the_seed():
     config = ViTConfig(**SIZES)
-    one, other = (dict(MaskedViT(config, 5, seed).named_parameters()) for seed in (0, 1))
+    parameters, other = (dict(MaskedViT(config, 5, seed).named_parameters()) for seed in (0, 1))
     for name in ("patch_embed.proj.weight", "mask_token", "decoder.weight"):
-        assert (one[name].data != other[name].data).all(), name
+        assert (parameters[name].data != other[name].data).all(), name
 
 
 def test_the_encoder_is_built_with_the_seed_dtype_and_device_of_the_model():
@@ -153,16 +157,18 @@ def test_the_encoder_is_built_with_the_seed_dtype_and_device_of_the_model():
         calls.append(options)
         return ViT(config, **options)
 
-    one = MaskedViT(ViTConfig(**SIZES), 5, 3, "float64", "cpu", build)
+    masked_vit = MaskedViT(ViTConfig(**SIZES), 5, 3, "float64", "cpu", build)
     assert calls == [{"seed": 3, "dtype": "float64", "device": "cpu"}]
     for name, parameter in ViT(ViTConfig(**SIZES), 3, "float64").named_parameters():
-        np.testing.assert_array_equal(dict(one.named_parameters())[name].data, parameter.data)
+        np.testing.assert_array_equal(
+            dict(masked_vit.named_parameters())[name].data, parameter.data
+        )
 
 
 @pytest.mark.parametrize("rate", ["dropout", "attn_dropout", "drop_path"])
 def test_dropout_is_active_only_in_training(rate):
     images, stream = draw(0, 4, 3, 8, 12), RandomStream(3)
-    at_rest, _ = model(**{rate: 0.5}).forward(images, stream=stream)
-    np.testing.assert_array_equal(at_rest, model().forward(images, stream=RandomStream(3))[0])
+    evaluation, _ = model(**{rate: 0.5}).forward(images, stream=stream)
+    np.testing.assert_array_equal(evaluation, model().forward(images, stream=RandomStream(3))[0])
     trained, _ = model(**{rate: 0.5}).forward(images, True, RandomStream(3))
-    assert np.abs(trained - at_rest).max() > 1e-6
+    assert np.abs(trained - evaluation).max() > 1e-6

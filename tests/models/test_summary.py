@@ -40,8 +40,8 @@ def test_the_summary_counts_every_parameter_once(options):
     model = make("float32", **options)
     table = list(rows(model))
     assert sum(row.parameters for row in table) == num_parameters(model.config)
-    keep_nothing_new = ("cls_token", "pos_embed", "head")  # the head's input is counted elsewhere
-    assert all((row.activation > 0) == (row.name not in keep_nothing_new) for row in table)
+    no_new_memory = ("cls_token", "pos_embed", "head")  # the head's input is counted elsewhere
+    assert all((row.activation > 0) == (row.name not in no_new_memory) for row in table)
     last = model.summary().splitlines()[-2]
     assert f"{num_parameters(model.config):,}" in last.split()
 
@@ -71,12 +71,12 @@ def products(model, found):
         path = name.removesuffix(".weight").removesuffix(".proj" if ".attn." in name else "")
         if name.endswith(".weight") and parameter.data.ndim > 1:
             out = found[f"{path}.pooled" if path == "sequence_pool" else path].array
-            places = N if path == "sequence_pool" else out[..., 0].size
-            flops[name] = 2 * places * parameter.data.size
+            positions = N if path == "sequence_pool" else out[..., 0].size
+            flops[name] = 2 * positions * parameter.data.size
     for step in found:  # including the weight of each token
         if step.name.endswith(("attn.heads", "pool.heads", "pool.pooled")):
-            share = found[step.name.rpartition(".")[0] + ".probs"].array
-            scores = 2 * share.size * step.array.shape[-1]
+            probs = found[step.name.rpartition(".")[0] + ".probs"].array
+            scores = 2 * probs.size * step.array.shape[-1]
             flops[step.name] = scores
             if step.name.endswith("heads"):  # q kᵀ has the same size
                 flops[step.name] *= 2
@@ -141,8 +141,8 @@ def test_the_table_prints_the_rows_in_millions_and_thousands():
         assert line.split() == [row.name, *shape.split(), *numbers]
         assert len(line) == len(head) == len(ruler), "numbers stand below each other"
     sums = [sum(row[i] for row in table) for i in (2, 3, 4)]
-    said = [float(word.replace(",", "")) for word in total.split()[1:]]
-    assert said == pytest.approx([sums[0], sums[1] / 1e6, sums[2] / 1e3], abs=0.06)
+    printed = [float(word.replace(",", "")) for word in total.split()[1:]]
+    assert printed == pytest.approx([sums[0], sums[1] / 1e6, sums[2] / 1e3], abs=0.06)
     assert "float64" in note
 
 

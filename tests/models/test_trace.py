@@ -67,17 +67,17 @@ def test_every_gradient_of_a_parameter_is_a_step():
     logits, cache = model.forward(IMAGE[None])
     _, loss_cache = cross_entropy_forward(logits, np.array([0]))
     model.backward(cross_entropy_backward(1.0, loss_cache), cache)
-    own = {"weight": "dweight", "bias": "dbias"}
+    linear = {"weight": "dweight", "bias": "dbias"}
     norm = {"weight": "dgamma", "bias": "dbeta"}
     for name, parameter in model.named_parameters():
         layer, _, last = name.rpartition(".")
         if layer.endswith((".qkv", ".proj")) and ".attn." in layer:
-            owner, _, which = layer.rpartition(".")
-            step = f"{owner}.d{which}_{last}"
+            owner, _, kind = layer.rpartition(".")
+            step = f"{owner}.d{kind}_{last}"
         elif not layer:
             step = f"d{last}"
         else:
-            step = f"{layer}.{(norm if 'norm' in layer else own)[last]}"
+            step = f"{layer}.{(norm if 'norm' in layer else linear)[last]}"
         np.testing.assert_allclose(found[step].array, parameter.grad, atol=1e-15, err_msg=step)
 
 
@@ -112,15 +112,15 @@ def test_where_gives_the_line_of_the_function():
     for step in minivit.trace(make_model(), IMAGE):
         if step.name == "image":
             continue
-        place, function = step.where.split(" ")
-        file, line = place.split(":")
+        location, function = step.where.split(" ")
+        file, line = location.split(":")
         text = linecache.getline(str(ROOT / file), int(line))
         assert text.strip().startswith(f"def {function.split('.')[-1]}("), step
 
 
 def test_no_function_of_a_model_is_missing():
     """A new pair needs a line in SPECS, unless no model calls it in a trace."""
-    elsewhere = {
+    exceptions = {
         "interpolate", "unpatchify",  # not of a model
         "dropout", "drop_path",  # in evaluation
         "resize_positions",  # at another size than the model's
@@ -129,8 +129,8 @@ def test_no_function_of_a_model_is_missing():
     }  # fmt: skip
     listed = {function.__name__ for function in SPECS}
     for name in functional.__all__:
-        stem, _, way = name.rpartition("_")
-        if way in ("forward", "backward") and stem not in elsewhere:
+        pair_name, _, direction = name.rpartition("_")
+        if direction in ("forward", "backward") and pair_name not in exceptions:
             assert name in listed
 
 

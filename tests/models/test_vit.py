@@ -99,12 +99,12 @@ def test_a_replica_shares_weights_and_owns_gradients(options):
     twin.backward(np.ones_like(logits), cache)
     assert twin.flat.grad.any()
     assert not model.flat.grad.any()
-    for (name, own), (other, shared) in zip(
+    for (name, parameter), (other, other_parameter) in zip(
         twin.named_parameters(), model.named_parameters(), strict=True
     ):
         assert name == other
-        assert np.shares_memory(own.data, shared.data)
-        assert np.shares_memory(own.grad, twin.flat.grad)
+        assert np.shares_memory(parameter.data, other_parameter.data)
+        assert np.shares_memory(parameter.grad, twin.flat.grad)
 
 
 @pytest.mark.parametrize("kind", [ViT, lambda config: MaskedViT(config, 5)])
@@ -124,7 +124,7 @@ def test_at_test_time_dropout_is_off(dtype):
     logits, cache = model.forward(images)
     np.testing.assert_array_equal(logits, model(images))
     np.testing.assert_array_equal(logits, model.forward(images, stream=RandomStream(0))[0])
-    assert cache.place.drop is None
+    assert cache.embed.drop is None
     without = make(dtype)
     np.testing.assert_array_equal(logits, without(images))
     trained, _ = model.forward(images, train=True, stream=RandomStream(0))
@@ -185,7 +185,7 @@ def test_training_with_dropout_needs_a_stream(rate):
 
 
 def masks_of(cache):
-    yield cache.place.drop
+    yield cache.embed.drop
     for block in cache.blocks:
         yield from (block.attn.attention.mask, block.mlp.drop, *block.branch1, *block.branch2)
 
@@ -233,9 +233,9 @@ def test_the_class_token_and_the_positions_get_gradients():
     model, images = make("float32"), sample_images(dtype="float32")
     logits, cache = model.forward(images)
     model.backward(np.ones_like(logits), cache)
-    token, places = model.cls_token, model.pos_embed
+    token, pos_embed = model.cls_token, model.pos_embed
     # the class token and its place enter as one sum, so they have one gradient
-    np.testing.assert_allclose(token.grad[0, 0], places.grad[0, 0], rtol=1e-6)
+    np.testing.assert_allclose(token.grad[0, 0], pos_embed.grad[0, 0], rtol=1e-6)
     before = model(images)
     token.data -= 0.1 * token.grad
     assert (model(images).sum() < before.sum()).all()
@@ -327,24 +327,24 @@ def test_features_are_the_heads_input_and_tokens_the_last_norms_output(pool):
 @pytest.mark.parametrize("num_classes", [0, 3])
 def test_a_distilled_model_averages_two_heads(num_classes):
     model, images = make(distilled=True, num_classes=num_classes), sample_images()
-    one, two, *_ = model.tokens(images).swapaxes(0, 1)
-    np.testing.assert_allclose(model.features(images), (one + two) / 2, atol=1e-14)
+    cls, dist, *_ = model.tokens(images).swapaxes(0, 1)
+    np.testing.assert_allclose(model.features(images), (cls + dist) / 2, atol=1e-14)
     if num_classes:
-        one, two = model.head.forward(one)[0], model.head_dist.forward(two)[0]
+        cls, dist = model.head.forward(cls)[0], model.head_dist.forward(dist)[0]
     logits, cache = model.forward(images)
-    np.testing.assert_allclose(logits, (one + two) / 2, atol=1e-14)
+    np.testing.assert_allclose(logits, (cls + dist) / 2, atol=1e-14)
     dlogits, step = draw(1, *logits.shape), 1e-5 * draw(2, *images.shape)
     change = (model(images + step) - model(images - step)) / 2
     found = (model.backward(dlogits, cache) * step).sum()
     assert found == pytest.approx((dlogits * change).sum(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("dtype", "each"), [("float32", 8 + 4), ("float64", 8 + 8)])
-def test_memory_is_needed_for_the_draws_and_the_weights(dtype, each, monkeypatch):
+@pytest.mark.parametrize(("dtype", "bytes_per_weight"), [("float32", 8 + 4), ("float64", 8 + 8)])
+def test_memory_is_needed_for_the_draws_and_the_weights(dtype, bytes_per_weight, monkeypatch):
     calls = []
     monkeypatch.setattr("minivit.models.vit.require_memory", lambda *args: calls.append(args))
     count = make(dtype).num_parameters
-    assert calls == [(f"a model of {count:,} parameters", {"weights": each * count})]
+    assert calls == [(f"a model of {count:,} parameters", {"weights": bytes_per_weight * count})]
 
 
 def test_backward_reports_when_the_gradients_of_a_block_are_ready():
@@ -414,10 +414,10 @@ def test_gradients_of_two_backward_passes_add_up():
 def test_at_another_size_positions_are_interpolated(options):
     model = make(**options)
     other = ViT(ViTConfig(**{**SMALL, "image_size": (12, 16), **options}), dtype="float64")
-    views, theirs = (m.flat.views(m.flat.data) for m in (model, other))
+    views, other_views = (m.flat.views(m.flat.data) for m in (model, other))
     for name in views:
-        theirs[name][...] = views[name] if name != "pos_embed" else 0
-    theirs["pos_embed"][...] = resize_positions(views["pos_embed"], model.config, other.config)
+        other_views[name][...] = views[name] if name != "pos_embed" else 0
+    other_views["pos_embed"][...] = resize_positions(views["pos_embed"], model.config, other.config)
     images = draw(0, 4, 3, 12, 16)
     np.testing.assert_allclose(model.at((12, 16))(images), other(images), rtol=1e-12)
 
@@ -439,9 +439,9 @@ def test_at_another_size_gradients_reach_the_models_own_parameters():
 
 def test_sinusoidal_positions_are_interpolated_too():
     model = make(pos_embed="sincos2d")
-    places = model.at((16, 24)).fixed_positions
-    assert places.shape == (1, 1 + 4 * 6, 8)
-    assert not places[:, :1].any()
+    pos_embed = model.at((16, 24)).fixed_positions
+    assert pos_embed.shape == (1, 1 + 4 * 6, 8)
+    assert not pos_embed[:, :1].any()
     assert model.fixed_positions.shape == (1, 1 + 2 * 3, 8)  # its own are unchanged
 
 
@@ -458,7 +458,7 @@ def test_patch_dropout_needs_positions_that_are_added():
 
 def test_patch_dropout_is_only_active_in_training():
     model, images = make(patch_dropout=0.5), sample_images()
-    rest, _ = model.forward(images)
+    expected, _ = model.forward(images)
     _, cache = model.forward(images, train=True, stream=RandomStream(0))
     assert cache.tokens.shape == (4, 1 + 3, 8)
-    np.testing.assert_array_equal(rest, make()(images))
+    np.testing.assert_array_equal(expected, make()(images))

@@ -64,7 +64,7 @@ def test_a_patch_is_read_like_the_class_token(num_registers):
 def test_the_stages_are_those_of_the_forward_pass():
     model, images = made()
     first, *later = model.stages(images)
-    x, _ = model.place_forward(model.patch_embed.forward(images)[0], None)
+    x, _ = model.embed_forward(model.patch_embed.forward(images)[0], None)
     np.testing.assert_array_equal(first, x)
     for block, stage in zip(model.blocks, later, strict=True):
         x, _ = block.forward(x)
