@@ -59,7 +59,7 @@ class PairStepper:
         self.workers = DataParallel(parts.model, threads, micro_batch, parts.world)
         if isinstance(parts.optimizer, Muon):
             several = parts.world.size > 1
-            parts.optimizer.share = self.workers.share if several else self.workers.map
+            parts.optimizer.map = self.workers.share if several else self.workers.map
         total_steps = parts.config.epochs * parts.batches.per_epoch
         self.progressive = Progressive(parts.config.train_sizes, total_steps)
         self.logits, self.loss = self.workers.logits, self.workers.loss

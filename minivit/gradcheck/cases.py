@@ -84,8 +84,8 @@ def pairs() -> Iterator[tuple[str, Case]]:
     yield pair("flash_attention", heads)
     yield pair("multi_head_attention", projections, H)
     yield "multi_head_attention, dropout", pair("multi_head_attention", projections, H, mask)[1]
-    places = {"q": heads["q"], "table": draw(9, D)}
-    yield pair("relative", places, functional.relative_offsets(2, 2))
+    relative_inputs = {"q": heads["q"], "table": draw(9, D)}
+    yield pair("relative", relative_inputs, functional.relative_offsets(2, 2))
     yield pair("dropout", {"x": x}, functional.dropout_mask(rng.random(x.shape), 0.4))
     yield pair("drop_path", {"branch": draw(6, T, C)}, functional.dropout_mask(rng.random(6), 0.5))
     yield pair("class_token", {"x": x, "cls_token": draw(1, 1, C)})
@@ -110,10 +110,10 @@ def pairs() -> Iterator[tuple[str, Case]]:
     yield pair("sequence_pool", {"x": x, "weight": draw(C, 1)})
     yield pair("cross_entropy", {"logits": draw(6, K)}, rng.integers(K, size=6))
     yield "cross_entropy, soft", pair("cross_entropy", {"logits": draw(B, K)}, soft, 0.1)[1]
-    turns = functional.rotary_axial(2, 2, D, 10.0)
-    yield pair("rotary", {"x": heads["q"]}, *turns, False)
-    halves = functional.rotary_dinov3(2, 2, D, 100.0)
-    yield "rotary, halves", pair("rotary", {"x": heads["q"]}, *halves, True)[1]
+    axial = functional.rotary_axial(2, 2, D, 10.0)
+    yield pair("rotary", {"x": heads["q"]}, *axial, False)
+    dinov3 = functional.rotary_dinov3(2, 2, D, 100.0)
+    yield "rotary, halves", pair("rotary", {"x": heads["q"]}, *dinov3, True)[1]
     offsets = functional.relative_offsets(2, 2)
     yield pair("relative_bias", {"table": extra.standard_normal((9, H))}, offsets, T)
     yield pair("registers", {"x": x, "registers": extra.standard_normal((1, 3, C))})
@@ -127,7 +127,7 @@ def layers() -> Iterator[tuple[str, Case]]:
     images = draw(2, 3, 4, 6)
     block: dict[str, Any] = {"act": GeluTanh(), "dropout": 0.2, "attn_dropout": 0.2}
     block["drop_path"] = 0.3
-    turned = Rotary(*functional.rotary_axial(2, 2, 4, 10.0), half=False)
+    rotary = Rotary(*functional.rotary_axial(2, 2, 4, 10.0), half=False)
     for layer, value in (
         (Linear(rng, 12, 7), x),
         (LayerNorm(12), x),
@@ -149,7 +149,7 @@ def layers() -> Iterator[tuple[str, Case]]:
         (ResNet(rng, (1, 2), 3, 32), images),
         (MultiHeadAttention(rng, 12, 3, relative_grid=(2, 2), relative_bias=True), x),
         (MultiHeadAttention(rng, 12, 3, qkv_bias=False, qk_norm=LayerNorm), x),
-        (MultiHeadAttention(rng, 12, 3, qk_norm=RMSNorm, rotary=turned), x),
+        (MultiHeadAttention(rng, 12, 3, qk_norm=RMSNorm, rotary=rotary), x),
         (QuickGelu(), x),
         (Swiglu(), x),
         (Mlp(rng, 12, 10, Swiglu()), x),

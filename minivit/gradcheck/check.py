@@ -90,11 +90,11 @@ def check_gradients(
             error = abs(analytic - numeric) / scale
             error = math.inf if math.isnan(error) else error
             found.append(Result(name, error, where, analytic, numeric))
-        results.append(max(found, key=_badness))
+        results.append(max(found, key=_severity))
     return results
 
 
-def _badness(result: Result) -> tuple[bool, float]:
+def _severity(result: Result) -> tuple[bool, float]:
     """Sort key: a wrong element ranks above a wrong direction, as it shows where the error is."""
     return not result.passed and result.where.startswith("["), result.error
 
@@ -110,15 +110,15 @@ def _require_match(name: str, tensor: np.ndarray, gradient: np.ndarray | None) -
 
 
 def _probes(
-    tensor: np.ndarray, rng: np.random.Generator, directions: int, most: int | None
+    tensor: np.ndarray, rng: np.random.Generator, directions: int, max_elements: int | None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (where, direction): random unit directions first, then single elements."""
     for k in range(directions):
         direction = rng.standard_normal(tensor.shape)
         yield f"direction {k}", direction / np.linalg.norm(direction)
     elements = np.arange(tensor.size)
-    if most is not None and tensor.size > most:
-        elements = rng.choice(tensor.size, most, replace=False)
+    if max_elements is not None and tensor.size > max_elements:
+        elements = rng.choice(tensor.size, max_elements, replace=False)
     for element in elements:
         index = tuple(int(i) for i in np.unravel_index(element, tensor.shape))
         direction = np.zeros_like(tensor)

@@ -68,9 +68,9 @@ class Adam:
             change *= rate
             theta -= change
 
-        list(run(update, self.flat.pieces(self._is_stepped)))
+        list(run(update, self.flat.pieces(self._is_updated)))
 
-    def _is_stepped(self, name: str) -> bool:
+    def _is_updated(self, name: str) -> bool:
         """Whether Adam changes the parameter of this name."""
         return name not in self.flat.frozen
 

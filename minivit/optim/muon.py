@@ -29,9 +29,9 @@ class Muon(AdamW):
     Args:
         flat, betas, eps, weight_decay: as in `AdamW`. momentum: μ.
 
-    share: applies the orthogonalization to the matrices, like `map`. The orthogonalization is most
-    of the work and has no side effects, so several processes may each do a part of it and exchange
-    the results.
+    map: applies the orthogonalization to the matrices, like the built-in `map`. The
+    orthogonalization is most of the work and has no side effects, so several processes may each do
+    a part of it and exchange the results.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Muon(AdamW):
     ):
         super().__init__(flat, betas, eps, weight_decay)
         self.momentum = momentum
-        self.share: Callable = map
+        self.map: Callable = map
 
     def step(self, lr: float, run: Callable = map) -> None:
         """Update the weights with the gradients in `flat.grad`; lr, run: see `Adam.step`."""
@@ -53,24 +53,24 @@ class Muon(AdamW):
             list(self._hidden_matrices(array)) for array in (self.flat.data, self.flat.grad, self.m)
         )
 
-        def look_ahead(matrix: tuple[Array, Array]) -> Array:
+        def nesterov_update(matrix: tuple[Array, Array]) -> Array:
             grad, momentum = matrix
             momentum *= self.momentum
             momentum += grad
             return grad + self.momentum * momentum
 
-        def move(matrix: tuple[Array, Array]) -> None:
+        def apply_update(matrix: tuple[Array, Array]) -> None:
             weight, direction = matrix
             weight *= 1.0 - lr * self.weight_decay
             weight -= RMS * lr * math.sqrt(max(weight.shape)) * direction
 
-        ahead = run(look_ahead, zip(grads, momenta, strict=True))
-        directions = self.share(orthogonalize, ahead)
-        list(run(move, zip(weights, directions, strict=True)))
+        updates = run(nesterov_update, zip(grads, momenta, strict=True))
+        directions = self.map(orthogonalize, updates)
+        list(run(apply_update, zip(weights, directions, strict=True)))
 
-    def _is_stepped(self, name: str) -> bool:
+    def _is_updated(self, name: str) -> bool:
         """Whether AdamW updates this parameter: everything but hidden matrices."""
-        return super()._is_stepped(name) and not is_hidden_matrix(name, self.flat.shapes[name])
+        return super()._is_updated(name) and not is_hidden_matrix(name, self.flat.shapes[name])
 
     def _hidden_matrices(self, flat: Array) -> Iterator[Array]:
         """The matrices of a flat array that Muon updates, as views; qkv as three."""

@@ -28,10 +28,10 @@ class Schedule:
         """The learning rate of step number `step`, from 0."""
         if step < self.warmup:
             return self.peak * (step + 1) / self.warmup
-        share = min((step - self.warmup) / max(self.total - self.warmup, 1), 1.0)
-        fall = {
-            "cosine": 0.5 * (1.0 + math.cos(math.pi * share)),
-            "linear": 1.0 - share,
+        progress = min((step - self.warmup) / max(self.total - self.warmup, 1), 1.0)
+        factor = {
+            "cosine": 0.5 * (1.0 + math.cos(math.pi * progress)),
+            "linear": 1.0 - progress,
             "constant": 1.0,
         }[self.kind]
-        return self.final + (self.peak - self.final) * fall
+        return self.final + (self.peak - self.final) * factor
