@@ -92,7 +92,7 @@ class Timed:
         self._time(kernel, self.device.launch, file, kernel, *arguments, **sizes)
 
     def matmul(self, a, b, out, **what) -> bool:
-        turned = what.get("turn_a"), what.get("turn_b")
+        turned = what.get("transpose_a"), what.get("transpose_b")
         kind = {(None, None): "", (True, None): ", weights", (None, True): ", inputs"}[turned]
         return self._time(f"products{kind}", self.device.matmul, a, b, out, **what)
 

@@ -16,7 +16,7 @@ from benchmarks import isa
 from benchmarks.shape import GEMM_FLOPS, Shape
 from minivit.backend.host import cpu_has_avx512, cpu_has_bf16
 from minivit.backend.machine import cpu_name
-from minivit.backend.twins import SWITCH, why_none
+from minivit.backend.twins import SWITCH, unavailable_reason
 from minivit.ranges import Range
 
 ROUNDS = Range(1, 1_000, "more would not change the results", "rounds")
@@ -174,7 +174,7 @@ def machine(shape: Shape) -> dict:
     """The machine and software of the measurements."""
     packages = {"numpy": version("numpy")}
     packages |= {name: version(name) for name in ("torch", "jax") if installed(name)}
-    if why_none() is None:
+    if unavailable_reason() is None:
         packages["numba"] = version("numba")
     variables = os.environ | isa.environment(shape.isa)
     return {

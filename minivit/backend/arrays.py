@@ -68,7 +68,7 @@ def use_device(device: str) -> None:
         cupy.cuda.Device(index).use()
 
 
-def use_tf32(wanted: bool) -> None:
+def use_tf32(enabled: bool) -> None:
     """Set whether CuPy's float32 matrix products may round their inputs to TF32 (10 bits).
 
     This is the setting of CuPy's environment variable CUPY_TF32, which is read too early for a
@@ -77,7 +77,7 @@ def use_tf32(wanted: bool) -> None:
     from cupy._core import set_compute_type
     from cupy._core._routines_linalg import COMPUTE_TYPE_DEFAULT, COMPUTE_TYPE_TF32
 
-    set_compute_type(np.float32, COMPUTE_TYPE_TF32 if wanted else COMPUTE_TYPE_DEFAULT)
+    set_compute_type(np.float32, COMPUTE_TYPE_TF32 if enabled else COMPUTE_TYPE_DEFAULT)
 
 
 def parse_device(device: str) -> int | None:

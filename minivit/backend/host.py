@@ -59,7 +59,7 @@ def _choose_openblas_kernels() -> str:
         return f"{CORETYPE}={os.environ[CORETYPE]} was set already"
     if not _is_amd_with_avx512():
         return "left alone: OpenBLAS chooses well for this CPU"
-    if not _numpy_brings_openblas():
+    if not _numpy_bundles_openblas():
         return "left alone: NumPy does not bundle OpenBLAS"
     if "numpy" in sys.modules:
         kernels = _loaded_kernels()
@@ -126,7 +126,7 @@ def _cpuinfo() -> str:
         return ""
 
 
-def _numpy_brings_openblas() -> bool:
+def _numpy_bundles_openblas() -> bool:
     """Whether NumPy comes with OpenBLAS: its wheels have it in a folder next to the package; builds
     with MKL or Apple's Accelerate do not.
     """
@@ -146,7 +146,7 @@ def _keep_freed_memory() -> str:
     if platform.libc_ver()[0] != "glibc":
         return "left alone: the C library is not glibc"
     mallopt = ctypes.CDLL(None).mallopt
-    wishes = ((M_MMAP_THRESHOLD, MMAP_THRESHOLD), (M_TRIM_THRESHOLD, -1), (M_ARENA_MAX, 1))
-    if all(mallopt(option, value) for option, value in wishes):
+    settings = ((M_MMAP_THRESHOLD, MMAP_THRESHOLD), (M_TRIM_THRESHOLD, -1), (M_ARENA_MAX, 1))
+    if all(mallopt(option, value) for option, value in settings):
         return "glibc keeps freed memory"
     return "glibc refused"

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from minivit.backend.arrays import parse_device
 from minivit.backend.blas import blas_libraries, describe_blas, one_accelerate_thread
-from minivit.backend.twins import describe_twins, why_none
+from minivit.backend.twins import describe_twins, unavailable_reason
 from minivit.errors import UserError
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -80,15 +80,16 @@ def memory_bytes(device: str = "cpu") -> float:
 
 def require_memory(what: str, needs: Mapping[str, int], device: str = "cpu") -> None:
     """Raise UserError if `needs`, bytes by purpose, add up to more than the memory."""
-    has = memory_bytes(device)
-    if sum(needs.values()) > has:
+    available = memory_bytes(device)
+    if sum(needs.values()) > available:
         raise UserError(
-            f"{what} needs {in_words(needs)}, {'this machine' if device == 'cpu' else device} has "
-            f"{size(has)}; choose smaller sizes"
+            f"{what} needs {describe_needs(needs)}, "
+            f"{'this machine' if device == 'cpu' else device} has {size(available)}; "
+            "choose smaller sizes"
         )
 
 
-def in_words(needs: Mapping[str, int]) -> str:
+def describe_needs(needs: Mapping[str, int]) -> str:
     """The sum of `needs`, and what it consists of."""
     parts = ", ".join(f"{name} {size(count)}" for name, count in needs.items() if count)
     return f"{size(sum(needs.values()))} of memory ({parts})"
@@ -119,9 +120,9 @@ def _name_in_registry() -> str:
         return ""
     import winreg
 
-    place = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+    path = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
     try:
-        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, path) as key:
             return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
     except OSError:
         return ""
@@ -133,7 +134,7 @@ def describe_arithmetic(device: str = "cpu") -> str:
     if device != "cpu":
         return f"a GPU: {gpu()}"
     libraries = [f"NumPy {np.__version__}", *map(describe_blas, blas_libraries())]
-    if why_none() is None:
+    if unavailable_reason() is None:
         libraries.append(describe_twins())
     return ", ".join(libraries)
 

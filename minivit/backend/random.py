@@ -23,11 +23,11 @@ class Purpose(IntEnum):
     SAMPLE = 5
 
 
-def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:
+def generator(seed: int, purpose: Purpose, *index: int) -> np.random.Generator:
     """A new host generator for one purpose at one point (an epoch, a step): there is no state to
     save.
     """
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(purpose), *place)))
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(purpose), *index)))
 
 
 class RandomStream:

@@ -53,7 +53,7 @@ def use_twins(find_twins: Callable[[], Twins]) -> None:
     _thread.find_twins = find_twins
 
 
-def why_none() -> str | None:
+def unavailable_reason() -> str | None:
     """Why nothing is compiled here; None if twins are available."""
     if os.environ.get(SWITCH, "1") == "0":
         return f"off ({SWITCH}=0)"
@@ -66,5 +66,5 @@ def why_none() -> str | None:
 
 def describe_twins() -> str:
     """What computes large batches, apart from BLAS: NumPy or Numba, as text."""
-    reason = why_none()
+    reason = unavailable_reason()
     return f"NumPy; {reason}" if reason else f"Numba {importlib.metadata.version('numba')}"

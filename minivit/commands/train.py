@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from minivit.backend.machine import in_words, memory_bytes, size
+from minivit.backend.machine import describe_needs, memory_bytes, size
 from minivit.commands.class_table import class_sizes, class_table
 from minivit.commands.cli import parse, parse_some, unread_output
 from minivit.config import overlay
@@ -249,7 +249,7 @@ def describe(config: TrainConfig) -> int:
     as_they_are = Statistics((0.0,) * config.vit.in_channels, (1.0,) * config.vit.in_channels)
     model = make_objective(config, as_they_are).build(config.vit, config.seed, "cpu")
     print(model.summary())
-    needs, has = in_words(training_memory(config)), size(memory_bytes(config.device))
+    needs, has = describe_needs(training_memory(config)), size(memory_bytes(config.device))
     print(f"training needs at least {needs} of {has}")
     return 0
 

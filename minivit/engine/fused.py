@@ -70,14 +70,14 @@ class Device(Protocol):
         bias_gradient: Any = None,
         gelu: Any = None,
         dgelu: Any = None,
-        turn_a: bool = False,
-        turn_b: bool = False,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
     ) -> bool:
         """out = op(a) op(b) + bias, for matrices: bf16 in, bf16 or float32 out, float32 sums.
 
-        turn_a, turn_b: transpose the matrix first. bias: of out's dtype, one per column. One of the
-        extras below may be requested; returns whether it was done, otherwise the caller has to do
-        it.
+        transpose_a, transpose_b: transpose the matrix first. bias: of out's dtype, one per column.
+        One of the extras below may be requested; returns whether it was done, otherwise the caller
+        has to do it.
 
         gelu: an array like out, to be filled with GELU(out) in its tanh form.
         dgelu: out is multiplied by GELU's derivative (tanh form) at this array.
@@ -301,12 +301,12 @@ class FusedStep:
 
     def _linear_backward(self, name: str, x: Any, dout: Any, dx: Any, dgelu: Any = None) -> bool:
         bias, weight = self.d[f"{name}.bias"], self.d[f"{name}.weight"]
-        if not self.device.matmul(x, dout, weight, turn_a=True, bias_gradient=bias):
+        if not self.device.matmul(x, dout, weight, transpose_a=True, bias_gradient=bias):
             self._add_column_sums(dout, bias)
         if dx is None:
             return False
         weight = self.w[f"{name}.weight"]
-        return self.device.matmul(dout, weight, dx, turn_b=True, dgelu=dgelu)
+        return self.device.matmul(dout, weight, dx, transpose_b=True, dgelu=dgelu)
 
     def _embed_backward(self) -> None:
         """dembedded, and the gradients of positions and class token, from dresidual."""

@@ -36,7 +36,7 @@ def zen5(monkeypatch):
     imported."""
     monkeypatch.setattr(host.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(host.Path, "read_text", lambda path, **_: ZEN5)
-    monkeypatch.setattr(host, "_numpy_brings_openblas", lambda: True)
+    monkeypatch.setattr(host, "_numpy_bundles_openblas", lambda: True)
     monkeypatch.setattr(host, "sys", SimpleNamespace(modules={}))
 
 
@@ -86,7 +86,7 @@ def test_a_system_without_proc_is_left_alone(zen5, monkeypatch):
 
 
 def test_another_blas_is_left_alone(zen5, monkeypatch):
-    monkeypatch.setattr(host, "_numpy_brings_openblas", lambda: False)
+    monkeypatch.setattr(host, "_numpy_bundles_openblas", lambda: False)
     assert "does not bundle OpenBLAS" in host.tune().openblas
     assert host.CORETYPE not in os.environ
 

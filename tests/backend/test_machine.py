@@ -30,13 +30,13 @@ def fresh():
 def mac(fresh, monkeypatch):
     """A Mac with four performance cores, simulated through sysctl, NumPy and Accelerate; returns
     the calls made to Accelerate, which a test can turn into the version before macOS 15."""
-    answers = {"hw.perflevel0.physicalcpu": "4\n", "machdep.cpu.brand_string": "Apple M2\n"}
+    outputs = {"hw.perflevel0.physicalcpu": "4\n", "machdep.cpu.brand_string": "Apple M2\n"}
     calls: list[int] = []
 
     def check_output(command, **_):
-        if command[2] not in answers:
+        if command[2] not in outputs:
             raise subprocess.CalledProcessError(1, command)
-        return answers[command[2]]
+        return outputs[command[2]]
 
     def set_threading(model):
         calls.append(model)
@@ -51,7 +51,7 @@ def mac(fresh, monkeypatch):
     monkeypatch.setattr(np, "show_config", lambda mode: built)
     library = SimpleNamespace(BLASSetThreading=set_threading)
     monkeypatch.setattr(blas, "ctypes", SimpleNamespace(CDLL=lambda path: library))
-    return SimpleNamespace(calls=calls, library=library, answers=answers)
+    return SimpleNamespace(calls=calls, library=library, outputs=outputs)
 
 
 def test_a_mac_counts_its_performance_cores(mac, monkeypatch):
@@ -62,7 +62,7 @@ def test_a_mac_counts_its_performance_cores(mac, monkeypatch):
 
 
 def test_a_mac_with_one_kind_of_core_counts_all_of_them(mac, monkeypatch):
-    del mac.answers["hw.perflevel0.physicalcpu"]
+    del mac.outputs["hw.perflevel0.physicalcpu"]
     monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores: 8)
     assert machine.physical_cores() == 8
 
@@ -123,14 +123,14 @@ def test_on_windows_the_cpu_name_comes_from_the_registry(fresh, monkeypatch):
 
     registry = SimpleNamespace(
         HKEY_LOCAL_MACHINE=0,
-        OpenKey=lambda root, place: Key(),
+        OpenKey=lambda root, path: Key(),
         QueryValueEx=lambda key, name: ("AMD Ryzen 7 7840U  ", 1),
     )
     monkeypatch.setitem(sys.modules, "winreg", registry)
     monkeypatch.setattr(machine, "sys", SimpleNamespace(platform="win32"))
     monkeypatch.setattr(machine.Path, "exists", lambda path: False)
     assert machine.cpu_name() == "AMD Ryzen 7 7840U"
-    registry.OpenKey = lambda root, place: (_ for _ in ()).throw(FileNotFoundError(place))
+    registry.OpenKey = lambda root, path: (_ for _ in ()).throw(FileNotFoundError(path))
     monkeypatch.setattr(machine.platform, "processor", lambda: "AMD64 Family 25")
     assert machine.cpu_name() == "AMD64 Family 25"
 

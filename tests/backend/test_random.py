@@ -13,11 +13,14 @@ shapes = st.lists(st.integers(1, 7), min_size=1, max_size=4)
 
 @given(shapes, st.data())
 def test_a_row_does_not_depend_on_how_the_batch_is_split(shape, data):
-    cut = data.draw(st.integers(0, shape[0]))
-    whole, start, rest = RandomStream(3, 5), RandomStream(3, 5), RandomStream(3, 5, cut)
+    split = data.draw(st.integers(0, shape[0]))
+    whole, start, remaining = RandomStream(3, 5), RandomStream(3, 5), RandomStream(3, 5, split)
     for _ in range(3):
         expected = whole.uniform((shape[0], *shape[1:]))
-        pieces = [start.uniform((cut, *shape[1:])), rest.uniform((shape[0] - cut, *shape[1:]))]
+        pieces = [
+            start.uniform((split, *shape[1:])),
+            remaining.uniform((shape[0] - split, *shape[1:])),
+        ]
         np.testing.assert_array_equal(np.concatenate(pieces), expected)
         assert expected.shape == tuple(shape)
 
@@ -54,7 +57,7 @@ def test_numbers_are_uniform(shape):
 
 
 def test_each_purpose_and_place_has_its_own_generator():
-    places = [(seed, purpose, place) for seed in (0, 1) for purpose in Purpose for place in (0, 1)]
-    firsts = [generator(seed, purpose, place).random() for seed, purpose, place in places]
-    assert len(set(firsts)) == len(places)
+    keys = [(seed, purpose, index) for seed in (0, 1) for purpose in Purpose for index in (0, 1)]
+    firsts = [generator(seed, purpose, index).random() for seed, purpose, index in keys]
+    assert len(set(firsts)) == len(keys)
     assert generator(0, Purpose.INIT).random() == generator(0, Purpose.INIT).random()

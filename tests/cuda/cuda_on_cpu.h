@@ -90,9 +90,9 @@ inline void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     Fiber* me = current;
     if (parts.size() <= (size_t)me->warp) parts.resize(me->warp + 1);
     if (parts[me->warp].empty()) parts[me->warp].resize(WARP);
-    Parts& own = parts[me->warp][me->lane];
-    std::memcpy(own.a, a, sizeof own.a);
-    std::memcpy(own.b, b, sizeof own.b);
+    Parts& lane_parts = parts[me->warp][me->lane];
+    std::memcpy(lane_parts.a, a, sizeof lane_parts.a);
+    std::memcpy(lane_parts.b, b, sizeof lane_parts.b);
     wait_at(warp_barriers[me->warp]);
     const auto& all = parts[me->warp];
     for (int i = 0; i < 4; ++i) {
@@ -107,7 +107,7 @@ inline void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 }
 
 // What ldmatrix.x4 does: lane 8i + r brings the address of row r of the i-th 8×8 matrix.
-template <typename Half> void load_matrices(unsigned (&four)[4], const Half* row, bool turned) {
+template <typename Half> void load_matrices(unsigned (&four)[4], const Half* row, bool transposed) {
     if ((uintptr_t)row % 16) std::abort();
     const Fiber* me = current;
     auto& slots = warp_slots[me->warp];
@@ -117,7 +117,7 @@ template <typename Half> void load_matrices(unsigned (&four)[4], const Half* row
     for (int i = 0; i < 4; ++i) {
         unsigned both = 0;
         for (int k = 0; k < 2; ++k) {
-            const int r = turned ? pair + k : group, c = turned ? group : pair + k;
+            const int r = transposed ? pair + k : group, c = transposed ? group : pair + k;
             uint16_t bits;
             std::memcpy(&bits, (const char*)slots[8 * i + r] + 2 * c, 2);
             both |= (unsigned)bits << 16 * k;

@@ -32,11 +32,13 @@ class OnCpu:
     def launch(self, file, kernel, grid, block, *arguments, shared=0, **sizes):
         call(file, kernel, grid, block, *arguments, shared=shared, **sizes)
 
-    def matmul(self, a, b, out, *, bias=None, turn_a=False, turn_b=False, **extra):
+    def matmul(self, a, b, out, *, bias=None, transpose_a=False, transpose_b=False, **extra):
         if self.lt:
-            return self.lt.matmul(a, b, out, 0, bias=bias, turn_a=turn_a, turn_b=turn_b, **extra)
+            return self.lt.matmul(
+                a, b, out, 0, bias=bias, transpose_a=transpose_a, transpose_b=transpose_b, **extra
+            )
         a, b = (from_bf16(x) if x.dtype == np.uint16 else x for x in (a, b))
-        product = (a.T if turn_a else a) @ (b.T if turn_b else b)
+        product = (a.T if transpose_a else a) @ (b.T if transpose_b else b)
         if bias is not None:
             product = product + (from_bf16(bias) if bias.dtype == np.uint16 else bias)
         out[...] = to_bf16(product) if out.dtype == np.uint16 else product

@@ -54,7 +54,9 @@ class LtOnCpu:
         self.objects[preference.value][attribute] = value._obj.value
         return OK
 
-    def cublasLtMatmulAlgoGetHeuristic(self, handle, operation, a, b, c, d, wish, most, out, count):
+    def cublasLtMatmulAlgoGetHeuristic(
+        self, handle, operation, a, b, c, d, preference, max_results, out, count
+    ):
         assert self.objects[handle.value] == "handle"
         operation = self.objects[operation.value]
         if operation[7] not in self.epilogues:
@@ -62,18 +64,20 @@ class LtOnCpu:
             return NOT_SUPPORTED
         if operation[7] in (164, 192) and operation[12] % 8:
             return INVALID
-        assert all(self.objects[wish.value][wanted] == 16 for wanted in (5, 6, 7, 8))
+        assert all(self.objects[preference.value][attribute] == 16 for attribute in (5, 6, 7, 8))
         assert operation[7] == 1 or operation[8] or operation[11], "alignment is looked at here"
         out._obj.state, count._obj.value = OK, 1
         return OK
 
     def cublasLtMatmul(self, handle, operation, alpha, a, a_layout, b, b_layout, beta, c, c_layout,
                        d, d_layout, algorithm, workspace, size, stream):  # fmt: skip
-        turned, b_turned, epilogue, vector, aux, aux_ld = self.objects[operation.value].values()
+        a_transposed, b_transposed, epilogue, vector, aux, aux_ld = self.objects[
+            operation.value
+        ].values()
         assert (alpha._obj.value, beta._obj.value) == (1.0, 0.0)
         assert not any(matrix.value % 16 for matrix in (a, b, c, d))
         left, right = self._read(a, a_layout), self._read(b, b_layout)
-        left, right = left.T if turned else left, right.T if b_turned else right
+        left, right = left.T if a_transposed else left, right.T if b_transposed else right
         out = left @ right
         kind, rows, columns, leading = self.objects[d_layout.value]
         assert out.shape == (rows, columns)
@@ -111,8 +115,8 @@ class LtOnCpu:
 
     def _write(self, address, kind, leading, matrix):
         columns = matrix.shape[1]
-        place = self._memory(address, kind, leading * columns).reshape(columns, leading)
-        place[:, : len(matrix)] = _stored(matrix, kind).T
+        columns_memory = self._memory(address, kind, leading * columns).reshape(columns, leading)
+        columns_memory[:, : len(matrix)] = _stored(matrix, kind).T
 
 
 def _stored(x, kind):

@@ -69,11 +69,11 @@ def call(file: str, name: str, grid, block, *arguments, shared: int = 0, **defin
     """
     function = getattr(build(file, **defines), f"run_{name}")
     types = kernels(file)[name]
-    sizes = [(ctypes.c_uint * 3)(*(*_three(size),)) for size in (grid, block)]
+    sizes = [(ctypes.c_uint * 3)(*(*_dim3(size),)) for size in (grid, block)]
     outcomes = []
     for order in (1, 0):
         guarded = [_Guarded(a) if isinstance(a, np.ndarray) else a for a in arguments]
-        passed = [_pass(a, kind) for a, kind in zip(guarded, types, strict=True)]
+        passed = [_convert(a, kind) for a, kind in zip(guarded, types, strict=True)]
         function(*sizes, ctypes.c_ulonglong(shared), order, *passed)
         outcomes.append([a.read() for a in guarded if isinstance(a, _Guarded)])
     for one, other in zip(*outcomes, strict=True):
@@ -83,7 +83,7 @@ def call(file: str, name: str, grid, block, *arguments, shared: int = 0, **defin
         array[...] = result
 
 
-def _three(size) -> tuple[int, int, int]:
+def _dim3(size) -> tuple[int, int, int]:
     size = size if isinstance(size, tuple) else (size,)
     return (*size, 1, 1)[:3]
 
@@ -112,7 +112,7 @@ class _Guarded:
         return self.inside.view(self.like.dtype).reshape(self.like.shape).copy()
 
 
-def _pass(argument, kind: str):
+def _convert(argument, kind: str):
     if isinstance(argument, _Guarded):
         return ctypes.c_void_p(argument.inside.ctypes.data)
     if argument is None:

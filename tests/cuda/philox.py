@@ -3,11 +3,11 @@
 import numpy as np
 
 
-def words(seed: int, step: int, layer: int, place: np.ndarray) -> np.ndarray:
+def words(seed: int, step: int, layer: int, index: np.ndarray) -> np.ndarray:
     """uint32 (..., 4) for places (...)."""
-    place, mask = np.asarray(place, np.uint64), np.uint64(0xFFFFFFFF)
-    low, high = place & mask, place >> np.uint64(32)
-    counter = [low, high, np.full_like(place, step), np.full_like(place, layer)]
+    index, mask = np.asarray(index, np.uint64), np.uint64(0xFFFFFFFF)
+    low, high = index & mask, index >> np.uint64(32)
+    counter = [low, high, np.full_like(index, step), np.full_like(index, layer)]
     keys = [np.uint64(seed) & mask, np.uint64(seed) >> np.uint64(32)]
     for _ in range(10):
         first, second = (np.uint64(m) * counter[i] for m, i in ((0xD2511F53, 0), (0xCD9E8D57, 2)))
@@ -23,7 +23,7 @@ def words(seed: int, step: int, layer: int, place: np.ndarray) -> np.ndarray:
 
 
 def uniform(seed: int, step: int, site: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The numbers that `kept` compares with the rate, for all elements of an array."""
-    place = np.arange(np.prod(shape))
-    found = words(seed, step, site, place // 4)[place, place % 4]
+    """The numbers that `dropout_factor` compares with the rate, for all elements of an array."""
+    index = np.arange(np.prod(shape))
+    found = words(seed, step, site, index // 4)[index, index % 4]
     return ((found >> 8) / 2.0**24).astype(np.float32).reshape(shape)

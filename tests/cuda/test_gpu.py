@@ -9,7 +9,7 @@ from cuda import nccl_on_cpu
 
 from minivit.backend.cuda import HERE, kernels
 from minivit.backend.cuda.cublaslt import CublasLt
-from minivit.backend.cuda.gpu import SCALARS, _pass, _Replay, _three
+from minivit.backend.cuda.gpu import SCALARS, _convert, _dim3, _Replay
 
 
 class Stream:
@@ -58,11 +58,11 @@ def test_every_kernel_parameter_can_be_passed(file):
 
 def test_arguments_have_the_size_of_their_parameters():
     array = np.zeros(3)
-    assert _pass(array, "const float*") is array
-    assert _pass(None, "float*") == 0
-    assert _pass(None, "float*").itemsize == ctypes.sizeof(ctypes.c_void_p)
-    assert [_pass(7, kind).itemsize for kind in SCALARS] == [4, 4, 4, 8, 8]
-    assert (_three(5), _three((5, 6))) == ((5, 1, 1), (5, 6, 1))
+    assert _convert(array, "const float*") is array
+    assert _convert(None, "float*") == 0
+    assert _convert(None, "float*").itemsize == ctypes.sizeof(ctypes.c_void_p)
+    assert [_convert(7, kind).itemsize for kind in SCALARS] == [4, 4, 4, 8, 8]
+    assert (_dim3(5), _dim3((5, 6))) == ((5, 1, 1), (5, 6, 1))
 
 
 def test_cupy_has_everything_that_is_called():
@@ -128,6 +128,6 @@ def test_the_real_library_accepts_the_attributes():
     weights = np.zeros((8, 24), np.float32)
     assert not lt.matmul(a, b, out, 0, bias=bias)
     assert lt.matmul(a, b, out, 0, bias=bias, gelu=out.copy())
-    assert lt.matmul(out, b, a, 0, turn_b=True, dgelu=a.copy())
-    assert lt.matmul(a, out, weights, 0, turn_a=True, bias_gradient=gradient)
+    assert lt.matmul(out, b, a, 0, transpose_b=True, dgelu=a.copy())
+    assert lt.matmul(a, out, weights, 0, transpose_a=True, bias_gradient=gradient)
     assert library.calls.count("cublasLtMatmulDescSetAttribute") >= 16

@@ -19,27 +19,29 @@ def test_cross_entropy(call, kind, classes):
     stored = to_bf16(logits) if kind == "bf16" else logits
     logits = from_bf16(stored).astype(float) if kind == "bf16" else logits.astype(float)
     first, second = rng.integers(classes, size=(2, rows)).astype(np.int32)
-    share = rng.random(rows).astype(np.float32)
-    share[0] = 1.0
-    soft = share[:, None] * np.eye(classes)[first] + (1 - share)[:, None] * np.eye(classes)[second]
+    weight = rng.random(rows).astype(np.float32)
+    weight[0] = 1.0
+    soft = (
+        weight[:, None] * np.eye(classes)[first] + (1 - weight)[:, None] * np.eye(classes)[second]
+    )
     expected, cache = cross_entropy_forward(logits, soft, smoothing)
     dlogits, losses, correct = np.zeros_like(stored), *np.zeros((2, rows), np.float32)
-    call("cross_entropy.cu", "cross_entropy", 2, 128, stored, first, second, share, dlogits, losses,
-         correct, rows, rows, smoothing, CLASSES=classes, SCALAR=kind)  # fmt: skip
+    call("cross_entropy.cu", "cross_entropy", 2, 128, stored, first, second, weight, dlogits,
+         losses, correct, rows, rows, smoothing, CLASSES=classes, SCALAR=kind)  # fmt: skip
     assert losses.mean() == pytest.approx(expected, rel=1e-5)
     found = from_bf16(dlogits) if kind == "bf16" else dlogits
     right = cross_entropy_backward(1.0, cache)
     np.testing.assert_allclose(found, right, atol=(1e-2 if kind == "bf16" else 1e-6) / rows)
     np.testing.assert_array_equal(
-        correct, logits.argmax(1) == np.where(share >= 0.5, first, second)
+        correct, logits.argmax(1) == np.where(weight >= 0.5, first, second)
     )
 
 
 def test_cross_entropy_of_large_logits_is_finite(call):
     logits = np.array([[1e4, -1e4, 0.0]], np.float32)
     dlogits, losses, correct = np.zeros_like(logits), *np.zeros((2, 1), np.float32)
-    label, share = np.array([1], np.int32), np.ones(1, np.float32)
-    call("cross_entropy.cu", "cross_entropy", 1, 32, logits, label, label, share, dlogits, losses,
+    label, weight = np.array([1], np.int32), np.ones(1, np.float32)
+    call("cross_entropy.cu", "cross_entropy", 1, 32, logits, label, label, weight, dlogits, losses,
          correct, 1, 1, 0.0, CLASSES=3, SCALAR="float")  # fmt: skip
     assert losses[0] == 2e4
     np.testing.assert_array_equal(dlogits, [[1, -1, 0]])

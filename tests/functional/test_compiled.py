@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from minivit import functional as F
-from minivit.backend import twins as mechanism
+from minivit.backend import twins as twins_module
 from minivit.backend import use_twins
 from minivit.engine.objective import Classification
 from minivit.engine.parallel import DataParallel
 from minivit.functional import compiled, gelu, layernorm, softmax
 from minivit.models import ViT, ViTConfig
 
-NUMBA = pytest.mark.skipif(bool(mechanism.why_none()), reason="needs Numba")
+NUMBA = pytest.mark.skipif(bool(twins_module.unavailable_reason()), reason="needs Numba")
 SHAPES = [(1, 1), (1, 300), (300, 5), (7, 65), (2, 3, 5, 33), (40, 16)]
 FORWARDS = ["gelu_forward", "gelu_tanh_forward", "layernorm_forward", "softmax_forward"]
 
@@ -181,7 +181,7 @@ def test_gradients_of_a_model_agree_with_float64(keys, monkeypatch):
 
     for module in ("attention", "flash_attention"):
         monkeypatch.setattr(f"minivit.functional.{module}.KEYS", keys)
-    monkeypatch.setattr(mechanism, "LARGE", 64)
+    monkeypatch.setattr(twins_module, "LARGE", 64)
 
     def recorded(name):
         twin = getattr(compiled_twins, name)
@@ -216,7 +216,7 @@ def chosen(x, find_twins, function=layernorm.layernorm_forward):
 
 def test_twins_are_used_only_in_threads_that_ask_and_for_large_float32():
     marked = {"layernorm_forward": lambda *_: "twin"}
-    large = numbers((mechanism.LARGE // 8, 8))
+    large = numbers((twins_module.LARGE // 8, 8))
     assert chosen(large, lambda: marked) == "twin"
     for x, find_twins in (
         (large, None),

@@ -102,20 +102,20 @@ __device__ __forceinline__ void save_rows(
     const int pair = threadIdx.x % 4 * 2;
 #pragma unroll
     for (int n = 0; n < COLUMNS; ++n) {
-        bf16* place = to + (long long)row * step + 8 * n + pair;
+        bf16* target = to + (long long)row * step + 8 * n + pair;
         if (row < rows)
-            *reinterpret_cast<unsigned*>(place) = pair_of(d[n][0] * scale, d[n][1] * scale);
+            *reinterpret_cast<unsigned*>(target) = pair_of(d[n][0] * scale, d[n][1] * scale);
         if (row + 8 < rows)
-            *reinterpret_cast<unsigned*>(place + 8LL * step) =
+            *reinterpret_cast<unsigned*>(target + 8LL * step) =
                 pair_of(d[n][2] * scale8, d[n][3] * scale8);
     }
 }
 
 // Dropout of the attention weight (image, head, query, key).
-__device__ __forceinline__ float kept_at(
+__device__ __forceinline__ float map_dropout(
     const unsigned* key, unsigned site, float rate, int T, int H, int query, int of) {
     const long long map = (long long)blockIdx.z * H + blockIdx.y;
-    return kept(key, site, (map * T + query) * T + of, (long long)H * T * T, rate);
+    return dropout_factor(key, site, (map * T + query) * T + of, (long long)H * T * T, rate);
 }
 
 // grid (ceil(T / 64), H, B). lse (B, H, T): log Σ exp(S), for backward.
@@ -132,7 +132,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
     const int warp_row = threadIdx.x / 32 * 16, group = (threadIdx.x & 31) / 4;
     const int pair = threadIdx.x % 4 * 2;
     const float scale = rsqrtf((float)HEAD);
-    float sums[COLUMNS][4] = {}, most[2] = {lowest(), lowest()}, total[2] = {0.0f, 0.0f};
+    float sums[COLUMNS][4] = {}, maximum[2] = {lowest(), lowest()}, total[2] = {0.0f, 0.0f};
     for (int j = 0; j < T; j += TILE) {
         __syncthreads();  // no thread still reads the previous tiles
         load_tile(keys, q + width, j, T, step);
@@ -141,34 +141,34 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
         if (first + warp_row >= T) continue;  // all of this warp's queries are padding
         float p[TILE / 8][4];
         product_over_head(p, queries, warp_row, keys, T - j);
-        float larger[2] = {most[0], most[1]};
+        float new_maximum[2] = {maximum[0], maximum[1]};
 #pragma unroll
         for (int n = 0; n < TILE / 8; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 p[n][i] = j + 8 * n + pair + i % 2 < T ? p[n][i] * scale : lowest();
-                larger[i / 2] = fmaxf(larger[i / 2], p[n][i]);
+                new_maximum[i / 2] = fmaxf(new_maximum[i / 2], p[n][i]);
             }
-        float shrink[2];
+        float rescale[2];
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            larger[r] = row_max(larger[r]);
-            shrink[r] = __expf(most[r] - larger[r]);
-            most[r] = larger[r];
-            total[r] *= shrink[r];
+            new_maximum[r] = row_max(new_maximum[r]);
+            rescale[r] = __expf(maximum[r] - new_maximum[r]);
+            maximum[r] = new_maximum[r];
+            total[r] *= rescale[r];
         }
 #pragma unroll
         for (int n = 0; n < COLUMNS; ++n)
 #pragma unroll
-            for (int i = 0; i < 4; ++i) sums[n][i] *= shrink[i / 2];
+            for (int i = 0; i < 4; ++i) sums[n][i] *= rescale[i / 2];
 #pragma unroll
         for (int n = 0; n < TILE / 8; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                p[n][i] = __expf(p[n][i] - most[i / 2]);
+                p[n][i] = __expf(p[n][i] - maximum[i / 2]);
                 total[i / 2] += p[n][i];  // softmax sums over all weights, dropped or not
-                p[n][i] *= kept_at(key, site, rate, T, H, first + warp_row + group + i / 2 * 8,
-                                   j + 8 * n + pair + i % 2);
+                p[n][i] *= map_dropout(key, site, rate, T, H, first + warp_row + group + i / 2 * 8,
+                                       j + 8 * n + pair + i % 2);
             }
 #pragma unroll
         for (int k = 0; k < TILE / 16; ++k) {
@@ -182,9 +182,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_forward(
     const int row = first + warp_row + group;
     save_rows(out + (long long)image * T * width + head * HEAD, sums, row, T, width, 1.0f / sum,
               1.0f / sum8);
-    float* own = lse + ((long long)image * H + head) * T;
-    if (pair == 0 && row < T) own[row] = most[0] + logf(sum);
-    if (pair == 0 && row + 8 < T) own[row + 8] = most[1] + logf(sum8);
+    float* row_lse = lse + ((long long)image * H + head) * T;
+    if (pair == 0 && row < T) row_lse[row] = maximum[0] + logf(sum);
+    if (pair == 0 && row + 8 < T) row_lse[row + 8] = maximum[1] + logf(sum8);
 }
 
 // grid (1, H, B): one block per head, so that sums have a fixed order. dqkv: laid out as qkv.
@@ -240,8 +240,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
 #pragma unroll
                     for (int e = 0; e < 4; ++e) {
                         const int query = i + 8 * n + pair + e % 2;
-                        const float keep = kept_at(key, site, rate, T, H, query,
-                                                   j + warp_row + group + e / 2 * 8);
+                        const float keep = map_dropout(key, site, rate, T, H, query,
+                                                       j + warp_row + group + e / 2 * 8);
                         p[n][e] = __expf(p[n][e] * scale - logs[query]);
                         ds[n][e] = p[n][e] * (keep * ds[n][e] - delta[query]) * scale;
                         p[n][e] *= keep;
@@ -257,31 +257,31 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_backward(
                 }
 #pragma unroll
                 for (int n = 0; n < TILE / 8; ++n) {
-                    bf16* place = dscores + (warp_row + group) * ACROSS + 8 * n + pair;
-                    *reinterpret_cast<unsigned*>(place) = pair_of(ds[n][0], ds[n][1]);
-                    *reinterpret_cast<unsigned*>(place + 8 * ACROSS) = pair_of(ds[n][2], ds[n][3]);
+                    bf16* target = dscores + (warp_row + group) * ACROSS + 8 * n + pair;
+                    *reinterpret_cast<unsigned*>(target) = pair_of(ds[n][0], ds[n][1]);
+                    *reinterpret_cast<unsigned*>(target + 8 * ACROSS) = pair_of(ds[n][2], ds[n][3]);
                 }
             }
             // dq sums over keys, which are distributed over the warps: through shared memory
             __syncthreads();
             if (i + warp_row >= T) continue;
             const Lane of_a = lane_of(false);
-            float own[COLUMNS][4] = {};
+            float dq_part[COLUMNS][4] = {};
 #pragma unroll
             for (int k = 0; k < TILE / 16; ++k) {
                 if (j + 16 * k >= T) continue;
                 unsigned a[4];
                 load_matrices<true>(
                     a, dscores + (16 * k + of_a.row) * ACROSS + warp_row + of_a.column);
-                add_product(own, a, keys, k);
+                add_product(dq_part, a, keys, k);
             }
             float* rows = dq + (i + warp_row + group) * HEAD + pair;
 #pragma unroll
             for (int n = 0; n < COLUMNS; ++n) {
-                rows[8 * n] += own[n][0];
-                rows[8 * n + 1] += own[n][1];
-                rows[8 * n + 8 * HEAD] += own[n][2];
-                rows[8 * n + 8 * HEAD + 1] += own[n][3];
+                rows[8 * n] += dq_part[n][0];
+                rows[8 * n + 1] += dq_part[n][1];
+                rows[8 * n + 8 * HEAD] += dq_part[n][2];
+                rows[8 * n + 8 * HEAD + 1] += dq_part[n][3];
             }
         }
         const int row = j + warp_row + group;

@@ -29,11 +29,11 @@ struct Batch {
                x < drawn(top + 3, b);
     }
 
-    // A function of place, seed and step, so that an image has the same noise as another's partner.
+    // A function of position, seed and step, so that an image has the same noise as another's partner.
     __device__ __forceinline__ int noise(int b, int c, int y, int x) const {
         const unsigned long long seed = state[0] | (unsigned long long)state[1] << 32;
-        const long long place = (long long)b * NUMBERS + (c * HEIGHT + y) * WIDTH_PX + x;
-        return philox(seed, state[2], NOISE, place).words[0] >> 24;
+        const long long index = (long long)b * NUMBERS + (c * HEIGHT + y) * WIDTH_PX + x;
+        return philox(seed, state[2], NOISE, index).words[0] >> 24;
     }
 
     // 0 … 255: image b of the batch, cropped, flipped and erased as drawn for it.
@@ -58,9 +58,9 @@ extern "C" __global__ void augment(
     int rows) {
     const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= (long long)rows * NUMBERS) return;
-    const int b = state[3] + i / NUMBERS, place = i % NUMBERS;
-    const int c = place % CHANNELS, in_patch = place / CHANNELS % (PATCH * PATCH);
-    const int patch = place / (CHANNELS * PATCH * PATCH);
+    const int b = state[3] + i / NUMBERS, index = i % NUMBERS;
+    const int c = index % CHANNELS, in_patch = index / CHANNELS % (PATCH * PATCH);
+    const int patch = index / (CHANNELS * PATCH * PATCH);
     const int y = patch / (WIDTH_PX / PATCH) * PATCH + in_patch / PATCH;
     const int x = patch % (WIDTH_PX / PATCH) * PATCH + in_patch % PATCH;
 

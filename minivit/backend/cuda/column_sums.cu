@@ -18,7 +18,7 @@ extern "C" __global__ void column_sums(
 extern "C" __global__ void add_column_sums(
     const float* __restrict__ partial, float* __restrict__ out, float* __restrict__ second,
     int rows, int columns, int stride) {
-    __shared__ float of_warps[32][32];
+    __shared__ float warp_sums[32][32];
     const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     const int c = blockIdx.x * 32 + lane;
     float sum = 0.0f;
@@ -30,9 +30,9 @@ extern "C" __global__ void add_column_sums(
 #pragma unroll 8
         for (int row = warp; row < rows; row += warps) sum += partial[(long long)row * stride + c];
     }
-    of_warps[warp][lane] = sum;
+    warp_sums[warp][lane] = sum;
     __syncthreads();
     if (warp || c >= columns) return;
-    for (int w = 1; w < warps; ++w) sum += of_warps[w][lane];
+    for (int w = 1; w < warps; ++w) sum += warp_sums[w][lane];
     out[c] += sum;
 }

@@ -36,8 +36,8 @@ __device__ __forceinline__ float lowest() { return -3.402823466e38f; }
 #endif
 typedef SCALAR scalar;
 
-__device__ __forceinline__ void store(float& place, float x) { place = x; }
-__device__ __forceinline__ void store(bf16& place, float x) { place = to_bf16(x); }
+__device__ __forceinline__ void store(float& to, float x) { to = x; }
+__device__ __forceinline__ void store(bf16& to, float x) { to = to_bf16(x); }
 
 // The count of numbers in 16 bytes if rows of `width` stay aligned; otherwise 1.
 template <typename T> __host__ __device__ constexpr int pack_of(int width) {

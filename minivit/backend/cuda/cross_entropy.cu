@@ -11,27 +11,28 @@ constexpr int STEPS = (CLASSES + 31) / 32;
 // whether the largest logit is that of the likelier label.
 extern "C" __global__ void cross_entropy(
     const scalar* __restrict__ logits, const int* __restrict__ first,
-    const int* __restrict__ second, const float* __restrict__ share, scalar* __restrict__ dlogits,
+    const int* __restrict__ second, const float* __restrict__ weight, scalar* __restrict__ dlogits,
     float* __restrict__ losses, float* __restrict__ correct, int rows, int images,
     float smoothing) {
     const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x & 31;
     if (row >= rows) return;
     const scalar* z = logits + (long long)row * CLASSES;
-    float own[STEPS], most = lowest();
+    float values[STEPS], row_max = lowest();
 #pragma unroll
     for (int k = 0; k < STEPS; ++k) {
         const int c = k * 32 + lane;
-        own[k] = c < CLASSES ? to_float(z[c]) : lowest();
-        most = fmaxf(most, own[k]);
+        values[k] = c < CLASSES ? to_float(z[c]) : lowest();
+        row_max = fmaxf(row_max, values[k]);
     }
-    most = warp_max(most);
+    row_max = warp_max(row_max);
     float total = 0.0f;
 #pragma unroll
-    for (int k = 0; k < STEPS; ++k) total += expf(own[k] - most);  // of padding, the lowest float: 0
+    for (int k = 0; k < STEPS; ++k)
+        total += expf(values[k] - row_max);  // of padding, the lowest float: 0
     total = warp_sum(total);
-    const float log_total = logf(total), one = 1.0f / total, of_batch = 1.0f / images;
+    const float log_total = logf(total), inv_total = 1.0f / total, inv_images = 1.0f / images;
     const int label = first[row], other = second[row];
-    const float lambda = share[row];
+    const float lambda = weight[row];
     float loss = 0.0f;
 #pragma unroll
     for (int k = 0; k < STEPS; ++k) {
@@ -39,14 +40,15 @@ extern "C" __global__ void cross_entropy(
         if (c >= CLASSES) continue;
         float target = (c == label ? lambda : 0.0f) + (c == other ? 1.0f - lambda : 0.0f);
         target = target * (1.0f - smoothing) + smoothing / CLASSES;
-        const float shifted = own[k] - most;
+        const float shifted = values[k] - row_max;
         loss -= target * (shifted - log_total);
-        store(dlogits[(long long)row * CLASSES + c], (expf(shifted) * one - target) * of_batch);
+        store(dlogits[(long long)row * CLASSES + c],
+              (expf(shifted) * inv_total - target) * inv_images);
     }
     loss = warp_sum(loss);
     if (lane == 0) {
         const int likelier = lambda >= 0.5f ? label : other;
         losses[row] = loss;
-        correct[row] = to_float(z[likelier]) >= most ? 1.0f : 0.0f;
+        correct[row] = to_float(z[likelier]) >= row_max ? 1.0f : 0.0f;
     }
 }

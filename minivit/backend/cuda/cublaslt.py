@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 COMPUTE_32F, R_32F, R_16BF = 68, 0, 14
 TYPES = {"float32": R_32F, "uint16": R_16BF}  # bf16's bits are kept in uint16
 TRANSA, TRANSB, EPILOGUE, BIAS_POINTER, AUX_POINTER, AUX_LD = 3, 4, 7, 8, 11, 12
-NOTHING, BIAS, GELU_AUX_BIAS, DGELU, BGRADA = 1, 4, 164, 192, 256
+DEFAULT, BIAS, GELU_AUX_BIAS, DGELU, BGRADA = 1, 4, 164, 192, 256
 MAX_WORKSPACE_BYTES, MIN_ALIGNMENTS = 1, (5, 6, 7, 8)  # of A, B, C, D
 SUCCESS = 0
 
@@ -71,8 +71,8 @@ class CublasLt:
         bias_gradient: Any = None,
         gelu: Any = None,
         dgelu: Any = None,
-        turn_a: bool = False,
-        turn_b: bool = False,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
     ) -> bool:
         """out = op(a) op(b), with the extra operations of `Device.matmul`; returns whether they
         were done.
@@ -84,11 +84,11 @@ class CublasLt:
         elif bias_gradient is not None:
             epilogue, vector, result, aux = BGRADA, bias_gradient, out, None
         else:
-            epilogue, vector, result, aux = (NOTHING if bias is None else BIAS), bias, out, None
-        if self._multiply(a, b, result, stream, epilogue, vector, aux, turn_a, turn_b):
+            epilogue, vector, result, aux = (DEFAULT if bias is None else BIAS), bias, out, None
+        if self._multiply(a, b, result, stream, epilogue, vector, aux, transpose_a, transpose_b):
             return epilogue in (GELU_AUX_BIAS, DGELU, BGRADA)
-        plain = NOTHING if bias is None else BIAS
-        if not self._multiply(a, b, out, stream, plain, bias, None, turn_a, turn_b):
+        plain = DEFAULT if bias is None else BIAS
+        if not self._multiply(a, b, out, stream, plain, bias, None, transpose_a, transpose_b):
             raise RuntimeError(f"cuBLASLt cannot multiply {a.shape} by {b.shape} into {out.dtype}")
         return False
 
@@ -101,24 +101,24 @@ class CublasLt:
         epilogue: int,
         vector: Any,
         aux: Any,
-        turn_a: bool,
-        turn_b: bool,
+        transpose_a: bool,
+        transpose_b: bool,
     ) -> bool:
         """Multiply; returns False if cuBLASLt has no kernel for this product."""
-        key = (a.shape, b.shape, str(a.dtype), str(out.dtype), epilogue, turn_a, turn_b)
+        key = (a.shape, b.shape, str(a.dtype), str(out.dtype), epilogue, transpose_a, transpose_b)
         if key not in self.plans:
-            self.plans[key] = self._plan(a, b, out, epilogue, vector, aux, turn_a, turn_b)
+            self.plans[key] = self._plan(a, b, out, epilogue, vector, aux, transpose_a, transpose_b)
         plan = self.plans[key]
         if plan is None:
             return False
-        self._point(plan.operation, vector, aux)
+        self._set_pointers(plan.operation, vector, aux)
         first, second, third = plan.layouts
-        one, zero = c_float(1.0), c_float(0.0)
-        place = c_void_p(self.address(out))
+        alpha, beta = c_float(1.0), c_float(0.0)
+        out_address = c_void_p(self.address(out))
         self._call(
-            "cublasLtMatmul", self.handle, plan.operation, byref(one),
-            c_void_p(self.address(b)), first, c_void_p(self.address(a)), second, byref(zero),
-            place, third, place, third, byref(plan.algorithm),
+            "cublasLtMatmul", self.handle, plan.operation, byref(alpha),
+            c_void_p(self.address(b)), first, c_void_p(self.address(a)), second, byref(beta),
+            out_address, third, out_address, third, byref(plan.algorithm),
             c_void_p(self.address(self.workspace)), c_size_t(self.workspace.nbytes),
             c_void_p(stream),
         )  # fmt: skip
@@ -132,34 +132,34 @@ class CublasLt:
         epilogue: int,
         vector: Any,
         aux: Any,
-        turn_a: bool,
-        turn_b: bool,
+        transpose_a: bool,
+        transpose_b: bool,
     ) -> Plan | None:
         operation = c_void_p()
         self._call("cublasLtMatmulDescCreate", byref(operation), COMPUTE_32F, R_32F)
-        self._set(operation, TRANSA, c_int32(turn_b))  # cuBLASLt's A is b, see above
-        self._set(operation, TRANSB, c_int32(turn_a))
+        self._set(operation, TRANSA, c_int32(transpose_b))  # cuBLASLt's A is b, see above
+        self._set(operation, TRANSB, c_int32(transpose_a))
         self._set(operation, EPILOGUE, c_uint32(epilogue))
         if aux is not None:
             self._set(operation, AUX_LD, c_int64(aux.shape[1]))
-        self._point(operation, vector, aux)  # the choice depends on their alignment
+        self._set_pointers(operation, vector, aux)  # the choice depends on their alignment
         layouts = self._layout(b), self._layout(a), self._layout(out)
         found, count = Heuristic(), c_int()
         first, second, third = layouts
         status = self.library.cublasLtMatmulAlgoGetHeuristic(
-            self.handle, operation, first, second, third, third, self._wishes(), 1, byref(found),
-            byref(count),
+            self.handle, operation, first, second, third, third, self._preference(), 1,
+            byref(found), byref(count),
         )  # fmt: skip
         if status != SUCCESS or not count.value or found.state != SUCCESS:
             return None
         return Plan(operation, layouts, found.algorithm)
 
-    def _wishes(self) -> c_void_p:
+    def _preference(self) -> c_void_p:
         """The size of the workspace and the alignment of the matrices."""
         preference = c_void_p()
         self._call("cublasLtMatmulPreferenceCreate", byref(preference))
-        wishes = {MAX_WORKSPACE_BYTES: c_size_t(self.workspace.nbytes)}
-        for attribute, value in (wishes | dict.fromkeys(MIN_ALIGNMENTS, c_uint32(16))).items():
+        attributes = {MAX_WORKSPACE_BYTES: c_size_t(self.workspace.nbytes)}
+        for attribute, value in (attributes | dict.fromkeys(MIN_ALIGNMENTS, c_uint32(16))).items():
             self._call("cublasLtMatmulPreferenceSetAttribute", preference, attribute, byref(value),
                        c_size_t(ctypes.sizeof(value)))  # fmt: skip
         return preference
@@ -172,7 +172,7 @@ class CublasLt:
                    c_uint64(columns), c_uint64(rows), c_int64(columns))  # fmt: skip
         return layout
 
-    def _point(self, operation: c_void_p, vector: Any, aux: Any) -> None:
+    def _set_pointers(self, operation: c_void_p, vector: Any, aux: Any) -> None:
         for attribute, array in ((BIAS_POINTER, vector), (AUX_POINTER, aux)):
             if array is not None:
                 self._set(operation, attribute, c_void_p(self.address(array)))

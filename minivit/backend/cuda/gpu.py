@@ -20,7 +20,7 @@ SCALARS = {
     "unsigned long long": np.uint64,
 }
 WORKSPACE_BYTES = 32 * 1024 * 1024  # as cuBLAS recommends for Hopper
-WITHOUT_ASKING = 48 * 1024  # bytes of shared memory per block without opting in to more
+DEFAULT_SHARED_BYTES = 48 * 1024  # bytes of shared memory per block without opting in to more
 SLOTS = 4  # uploads that may be in flight
 
 
@@ -45,7 +45,7 @@ class Gpu:
         self.max_shared = device.attributes["MaxSharedMemoryPerBlockOptin"]
         self.stream, self._lt = _stream_and_products(device.id)
         self.stream.use()
-        self._inboxes: dict[int, _Inbox] = {}
+        self._upload_buffers: dict[int, _UploadBuffer] = {}
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Any:
         return self.cupy.zeros(shape, dtype)
@@ -65,16 +65,16 @@ class Gpu:
     ) -> None:
         function = _compiled(self.index, file, kernel, shared, tuple(sorted(sizes.items())))
         types = kernels(file)[kernel]
-        passed = tuple(_pass(a, kind) for a, kind in zip(arguments, types, strict=True))
-        function(_three(grid), _three(block), passed, shared_mem=shared, stream=self.stream)
+        converted = tuple(_convert(a, kind) for a, kind in zip(arguments, types, strict=True))
+        function(_dim3(grid), _dim3(block), converted, shared_mem=shared, stream=self.stream)
 
-    def matmul(self, a: Any, b: Any, out: Any, **what: Any) -> bool:
-        return self._lt.matmul(a, b, out, self.stream.ptr, **what)
+    def matmul(self, a: Any, b: Any, out: Any, **options: Any) -> bool:
+        return self._lt.matmul(a, b, out, self.stream.ptr, **options)
 
     def upload(self, array: Any, host: np.ndarray) -> None:
-        if id(array) not in self._inboxes:
-            self._inboxes[id(array)] = _Inbox(self.cupy, array, self.stream)
-        self._inboxes[id(array)].put(host)
+        if id(array) not in self._upload_buffers:
+            self._upload_buffers[id(array)] = _UploadBuffer(self.cupy, array, self.stream)
+        self._upload_buffers[id(array)].put(host)
 
     def download(self, array: Any) -> np.ndarray:
         return array.get(stream=self.stream)
@@ -91,7 +91,7 @@ def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple) -> 
     options = ("--std=c++17", *(f"-D{name}={value}" for name, value in sizes))
     function = cupy.RawModule(code=source(file), options=options).get_function(kernel)
     # CuPy shares one kernel among all callers with the same options: the limit is only ever raised
-    if shared > max(WITHOUT_ASKING, function.max_dynamic_shared_size_bytes):
+    if shared > max(DEFAULT_SHARED_BYTES, function.max_dynamic_shared_size_bytes):
         function.max_dynamic_shared_size_bytes = shared
     return function
 
@@ -121,7 +121,7 @@ def _load_cublaslt() -> ctypes.CDLL:
         ) from None
 
 
-class _Inbox:
+class _UploadBuffer:
     """Copies host arrays to a device array asynchronously.
 
     The copy runs when the GPU reaches it, so the source must not change until then: it is held in
@@ -131,13 +131,13 @@ class _Inbox:
     def __init__(self, cupy: ModuleType, array: Any, stream: Any):
         from cupyx import zeros_pinned
 
-        self.array, self.stream, self.turn = array, stream, 0
+        self.array, self.stream, self.count = array, stream, 0
         self.buffers = [zeros_pinned(array.shape, array.dtype) for _ in range(SLOTS)]
         self.copied = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
 
     def put(self, host: np.ndarray) -> None:
-        slot = self.turn % SLOTS
-        self.turn += 1
+        slot = self.count % SLOTS
+        self.count += 1
         self.copied[slot].synchronize()
         self.buffers[slot][...] = host
         self.array.set(self.buffers[slot], stream=self.stream)
@@ -175,12 +175,12 @@ class _Replay:
         return self.stream.end_capture()
 
 
-def _pass(argument: Any, kind: str) -> Any:
+def _convert(argument: Any, kind: str) -> Any:
     """The argument as a NumPy scalar of the parameter's type, which CuPy passes by its bytes."""
     if kind.endswith("*"):
         return np.int64(0) if argument is None else argument
     return SCALARS[kind](argument)
 
 
-def _three(size: Any) -> tuple[int, int, int]:
+def _dim3(size: Any) -> tuple[int, int, int]:
     return (*size, 1, 1)[:3] if isinstance(size, tuple) else (size, 1, 1)

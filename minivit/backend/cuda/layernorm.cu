@@ -8,10 +8,10 @@
 
 constexpr int PACK = pack_of<scalar>(WIDTH);
 constexpr int STEPS = (WIDTH + 32 * PACK - 1) / (32 * PACK);
-constexpr float SHARE = 1.0f / WIDTH;
+constexpr float INVERSE_WIDTH = 1.0f / WIDTH;
 
 // Where this thread's k-th pack of a row begins; WIDTH or more if it has none.
-__device__ __forceinline__ int place(int k) { return (k * 32 + (threadIdx.x & 31)) * PACK; }
+__device__ __forceinline__ int column(int k) { return (k * 32 + (threadIdx.x & 31)) * PACK; }
 
 __device__ __forceinline__ int first_row() {
     return (blockIdx.x * blockDim.x + threadIdx.x) / 32;
@@ -27,11 +27,11 @@ extern "C" __global__ void residual_layernorm_forward(
     const int warps = gridDim.x * blockDim.x / 32;
     for (int row = first_row(); row < rows; row += warps) {
         const long long offset = (long long)row * WIDTH;
-        const float path = kept(key, path_site, row / T, 1, path_rate);
+        const float path = dropout_factor(key, path_site, row / T, 1, path_rate);
         float v[STEPS][PACK], total = 0.0f;
 #pragma unroll
         for (int k = 0; k < STEPS; ++k) {
-            const int c = place(k);
+            const int c = column(k);
             if (c >= WIDTH) continue;
             load(x + offset + c, v[k]);
             if (branch) {
@@ -39,24 +39,25 @@ extern "C" __global__ void residual_layernorm_forward(
                 load(branch + offset + c, b);
 #pragma unroll
                 for (int i = 0; i < PACK; ++i)
-                    v[k][i] += path * kept(key, site, offset + c + i, T * WIDTH, rate) * b[i];
+                    v[k][i] +=
+                        path * dropout_factor(key, site, offset + c + i, T * WIDTH, rate) * b[i];
                 save(sum + offset + c, v[k]);
             }
 #pragma unroll
             for (int i = 0; i < PACK; ++i) total += v[k][i];
         }
-        const float mean = warp_sum(total) * SHARE;
+        const float mean = warp_sum(total) * INVERSE_WIDTH;
         float squares = 0.0f;
 #pragma unroll
         for (int k = 0; k < STEPS; ++k) {
-            if (place(k) >= WIDTH) continue;
+            if (column(k) >= WIDTH) continue;
 #pragma unroll
             for (int i = 0; i < PACK; ++i) squares += (v[k][i] - mean) * (v[k][i] - mean);
         }
-        const float rstd = rsqrtf(warp_sum(squares) * SHARE + eps);
+        const float rstd = rsqrtf(warp_sum(squares) * INVERSE_WIDTH + eps);
 #pragma unroll
         for (int k = 0; k < STEPS; ++k) {
-            const int c = place(k);
+            const int c = column(k);
             if (c >= WIDTH) continue;
             float g[PACK], b[PACK];
             load(gamma + c, g);
@@ -84,10 +85,10 @@ extern "C" __global__ void layernorm_backward(
     for (int row = first_row(); row < rows; row += warps) {
         const long long offset = (long long)row * WIDTH;
         const float mean = statistics[row].x, rstd = statistics[row].y;
-        float xhat[STEPS][PACK], dxhat[STEPS][PACK], of_dxhat = 0.0f, of_product = 0.0f;
+        float xhat[STEPS][PACK], dxhat[STEPS][PACK], sum_dxhat = 0.0f, sum_product = 0.0f;
 #pragma unroll
         for (int k = 0; k < STEPS; ++k) {
-            const int c = place(k);
+            const int c = column(k);
             if (c >= WIDTH) continue;
             float g[PACK];
             load(gamma + c, g);
@@ -99,16 +100,16 @@ extern "C" __global__ void layernorm_backward(
                 dgamma[k][i] += dxhat[k][i] * xhat[k][i];
                 dbeta[k][i] += dxhat[k][i];
                 dxhat[k][i] *= g[i];
-                of_dxhat += dxhat[k][i];
-                of_product += dxhat[k][i] * xhat[k][i];
+                sum_dxhat += dxhat[k][i];
+                sum_product += dxhat[k][i] * xhat[k][i];
             }
         }
-        const float path = kept(key, path_site, row / T, 1, path_rate);
-        const float mean_dxhat = warp_sum(of_dxhat) * SHARE;
-        const float mean_product = warp_sum(of_product) * SHARE;
+        const float path = dropout_factor(key, path_site, row / T, 1, path_rate);
+        const float mean_dxhat = warp_sum(sum_dxhat) * INVERSE_WIDTH;
+        const float mean_product = warp_sum(sum_product) * INVERSE_WIDTH;
 #pragma unroll
         for (int k = 0; k < STEPS; ++k) {
-            const int c = place(k);
+            const int c = column(k);
             if (c >= WIDTH) continue;
             float dx[PACK];
             load(dresidual + offset + c, dx);
@@ -118,7 +119,7 @@ extern "C" __global__ void layernorm_backward(
             save(dresidual + offset + c, dx);
 #pragma unroll
             for (int i = 0; i < PACK; ++i)
-                dx[i] *= path * kept(key, site, offset + c + i, T * WIDTH, rate);
+                dx[i] *= path * dropout_factor(key, site, offset + c + i, T * WIDTH, rate);
             save(dbranch + offset + c, dx);
         }
     }
@@ -130,7 +131,7 @@ extern "C" __global__ void layernorm_backward(
         if ((int)threadIdx.x / 32 != warp) continue;
 #pragma unroll
         for (int k = 0; k < STEPS; ++k) {
-            const int c = place(k);
+            const int c = column(k);
             if (c >= WIDTH) continue;
 #pragma unroll
             for (int i = 0; i < PACK; ++i) {
@@ -140,6 +141,6 @@ extern "C" __global__ void layernorm_backward(
         }
     }
     __syncthreads();
-    float* own = partial + (long long)blockIdx.x * 2 * WIDTH;
-    for (int c = threadIdx.x; c < 2 * WIDTH; c += blockDim.x) own[c] = sums[c];
+    float* block_partial = partial + (long long)blockIdx.x * 2 * WIDTH;
+    for (int c = threadIdx.x; c < 2 * WIDTH; c += blockDim.x) block_partial[c] = sums[c];
 }

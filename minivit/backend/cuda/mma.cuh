@@ -34,17 +34,17 @@ __device__ __forceinline__ unsigned pair_of(float low, float high) {
 // Four 8×8 matrices from shared memory to the registers that mma reads: lane 8i + r gives the
 // address of row r of the i-th (16 bytes, aligned). Of each matrix a thread gets row `group`,
 // columns pair, pair + 1; turned: the matrix transposed, so rows pair, pair + 1 of column `group`.
-template <bool TURNED>
+template <bool TRANSPOSED>
 __device__ __forceinline__ void load_matrices(unsigned (&four)[4], const bf16* row) {
 #ifdef __CUDA_ARCH__
-    const unsigned place = (unsigned)__cvta_generic_to_shared(row);
-    if constexpr (TURNED)
+    const unsigned address = (unsigned)__cvta_generic_to_shared(row);
+    if constexpr (TRANSPOSED)
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(four[0]), "=r"(four[1]), "=r"(four[2]), "=r"(four[3]) : "r"(place) : "memory");
+                     : "=r"(four[0]), "=r"(four[1]), "=r"(four[2]), "=r"(four[3]) : "r"(address) : "memory");
     else
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(four[0]), "=r"(four[1]), "=r"(four[2]), "=r"(four[3]) : "r"(place) : "memory");
+                     : "=r"(four[0]), "=r"(four[1]), "=r"(four[2]), "=r"(four[3]) : "r"(address) : "memory");
 #else
-    on_cpu::load_matrices(four, row, TURNED);
+    on_cpu::load_matrices(four, row, TRANSPOSED);
 #endif
 }

@@ -34,7 +34,7 @@ class Nccl:
         self._types = {"float32": nccl.NCCL_FLOAT32, "float64": nccl.NCCL_FLOAT64}
         self._communicator = nccl.NcclCommunicator(size, identity, rank)
         self._ended = [cupy.cuda.Event(disable_timing=True) for _ in range(SLOTS)]
-        self._turn = 0
+        self._count = 0
 
     def has(self, array: Any) -> bool:
         """Whether the array is on a GPU."""
@@ -46,14 +46,14 @@ class Nccl:
         Raises:
             UserError: another rank or its GPU is lost.
         """
-        ended = self._ended[self._turn % SLOTS]
-        self._turn += 1
+        ended = self._ended[self._count % SLOTS]
+        self._count += 1
         ended.synchronize()
-        stream, place = self._cupy.cuda.get_current_stream(), self._address(array)
+        stream, address = self._cupy.cuda.get_current_stream(), self._address(array)
         kind = self._types[str(array.dtype)]
         try:
             self._communicator.allReduce(
-                place, place, array.size, kind, self._nccl.NCCL_SUM, stream.ptr
+                address, address, array.size, kind, self._nccl.NCCL_SUM, stream.ptr
             )
         except self._nccl.NcclError as error:
             raise UserError(

@@ -2,11 +2,11 @@
 // sums its threads, and the reader of the result sums the few blocks.
 
 __device__ __forceinline__ float block_sum(float x) {  // in thread 0
-    __shared__ float of_warps[32];
+    __shared__ float warp_sums[32];
     x = warp_sum(x);
-    if ((threadIdx.x & 31) == 0) of_warps[threadIdx.x / 32] = x;
+    if ((threadIdx.x & 31) == 0) warp_sums[threadIdx.x / 32] = x;
     __syncthreads();
-    x = threadIdx.x < blockDim.x / 32 ? of_warps[threadIdx.x] : 0.0f;
+    x = threadIdx.x < blockDim.x / 32 ? warp_sums[threadIdx.x] : 0.0f;
     return threadIdx.x < 32 ? warp_sum(x) : 0.0f;
 }
 

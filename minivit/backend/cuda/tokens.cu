@@ -13,7 +13,7 @@ extern "C" __global__ void embed_forward(
     const long long b = i / C / T;
     float v = t < CLS ? cls_token[c] : to_float(patches[(b * (T - CLS) + t - CLS) * C + c]);
     if (positions) v += positions[t * C + c];
-    store(x[i], v * kept(key, site, i, T * C, rate));
+    store(x[i], v * dropout_factor(key, site, i, T * C, rate));
 }
 
 // dx (B, T, C), float, times keep, in place; and as scalars without the class token: dpatches. The
@@ -25,7 +25,7 @@ extern "C" __global__ void embed_backward(
     if (i >= (long long)B * T * C) return;
     const int c = i % C, t = i / C % T;
     const long long b = i / C / T;
-    const float d = dx[i] * kept(key, site, i, T * C, rate);
+    const float d = dx[i] * dropout_factor(key, site, i, T * C, rate);
 #if DROP
     dx[i] = d;
 #endif

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.backend.twins import why_none
+from minivit.backend.twins import unavailable_reason
 from minivit.functional import flash_attention, gelu, layernorm, softmax
 
 TOLERANCE = 1e-5
@@ -24,7 +24,7 @@ def find_twins() -> Mapping[str, Callable]:
     Each is first compared with its pair. A twin with a different result is left out, with a
     warning, so that a change to a formula in `functional/` always takes effect.
     """
-    if why_none():
+    if unavailable_reason():
         return {}
     try:
         twins = importlib.import_module("minivit.functional.compiled.twins")
