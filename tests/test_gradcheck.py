@@ -23,15 +23,15 @@ NORM = {"x": X, "gamma": VECTOR, "beta": VECTOR}
 
 
 def norm_without_mean(dy, cache):
-    dx, *rest = layernorm_backward(dy, cache)
+    dx, *other_grads = layernorm_backward(dy, cache)
     dropped = (dy * cache.gamma).mean(-1, keepdims=True)
-    return dx + dropped * cache.rstd.reshape(dropped.shape), *rest
+    return dx + dropped * cache.rstd.reshape(dropped.shape), *other_grads
 
 
 def norm_without_the_part_along_xhat(dy, cache):
-    dx, *rest = layernorm_backward(dy, cache)
+    dx, *other_grads = layernorm_backward(dy, cache)
     dropped = (dy * cache.gamma * cache.xhat).mean(-1, keepdims=True)
-    return dx + cache.xhat * dropped * cache.rstd.reshape(dropped.shape), *rest
+    return dx + cache.xhat * dropped * cache.rstd.reshape(dropped.shape), *other_grads
 
 
 def norm_with_gamma_outside_the_means(dy, cache):

@@ -235,8 +235,8 @@ inline float __fdividef(float a, float b) { return a / b; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return (uint64_t)a * b >> 32; }
 inline unsigned __float_as_uint(float x) { unsigned bits; std::memcpy(&bits, &x, 4); return bits; }
 inline float __uint_as_float(unsigned bits) { float x; std::memcpy(&x, &bits, 4); return x; }
-inline float atomicAdd(float* place, float value) { float old = *place; *place += value; return old; }
-inline int atomicAdd(int* place, int value) { int old = *place; *place += value; return old; }
-template <typename T> T __ldg(const T* place) { return *place; }
+inline float atomicAdd(float* address, float value) { float old = *address; *address += value; return old; }
+inline int atomicAdd(int* address, int value) { int old = *address; *address += value; return old; }
+template <typename T> T __ldg(const T* address) { return *address; }
 using std::max;
 using std::min;

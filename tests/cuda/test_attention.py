@@ -48,8 +48,8 @@ def test_forward_and_backward_agree_with_numpy(call, B, T, H, D):
          H, None, 0, 0.0, shared=backward, HEAD=D)  # fmt: skip
     dheads = from_bf16(dout).astype(float).reshape(B, T, H, D).swapaxes(1, 2)
     found = split_heads(from_bf16(dqkv), H)
-    for one, right in zip(found, attention_backward(dheads, cache), strict=True):
-        close(one, right)
+    for one, expected in zip(found, attention_backward(dheads, cache), strict=True):
+        close(one, expected)
 
 
 def test_large_scores_do_not_overflow(call):

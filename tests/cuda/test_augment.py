@@ -52,8 +52,8 @@ def in_kernel(call, batches, packed, P, state=STATE, kind="float", rows=None):
     whole = packed.shape[1]
     B = whole if rows is None else rows
     scale, offset = scale_and_offset(batches.statistics.mean, batches.statistics.std, C)
-    kept = np.zeros((B * (H // P) * (W // P), P * P * C), np.float32)
-    patches = kept if kind == "float" else to_bf16(kept)
+    zeros = np.zeros((B * (H // P) * (W // P), P * P * C), np.float32)
+    patches = zeros if kind == "float" else to_bf16(zeros)
     sizes = {"CHANNELS": C, "HEIGHT": H, "WIDTH_PX": W, "PATCH": P, "SCALAR": kind}
     call("augment.cu", "augment", -(-patches.size // 64), 64, batches.split.images, packed, scale,
          offset, state, patches, whole, B, PADDING=batches.augmentation.crop, **sizes)  # fmt: skip

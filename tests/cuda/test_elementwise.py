@@ -23,11 +23,11 @@ def test_gelu(call, kind, form, count):
     x, dy = store(3 * rng.standard_normal(count)), store(rng.standard_normal(count))
     y, sizes = np.zeros_like(x), {"TANH": int(form == "gelu_tanh"), "SCALAR": kind}
     expected, cache = getattr(F, f"{form}_forward")(read(x).astype(float))
-    right = getattr(F, f"{form}_backward")(read(dy).astype(float), cache)
+    expected_dx = getattr(F, f"{form}_backward")(read(dy).astype(float), cache)
     call("gelu.cu", "gelu_forward", 6, 64, x, y, count, None, 0, count, 0.0, **sizes)
     call("gelu.cu", "gelu_backward", 6, 64, x, dy, count, None, 0, count, 0.0, **sizes)
     close(read(y), expected, tolerance)
-    close(read(dy), right, tolerance)
+    close(read(dy), expected_dx, tolerance)
 
 
 @pytest.mark.parametrize("kind", STORES)
@@ -68,10 +68,10 @@ def test_pooling(call, kind, cls):
     call("tokens.cu", "pool_backward", 6, 32, dfeatures, dtokens, B, T, C, **sizes)
     wide = read(tokens).astype(float)
     close(read(features), wide[:, 0] if cls else wide.mean(1), tolerance)
-    right = np.zeros((B, T, C))
-    right[...] = read(dfeatures)[:, None] / (1 if cls else T)
-    right[:, cls:] *= 1 - cls
-    close(read(dtokens), right, tolerance)
+    expected = np.zeros((B, T, C))
+    expected[...] = read(dfeatures)[:, None] / (1 if cls else T)
+    expected[:, cls:] *= 1 - cls
+    close(read(dtokens), expected, tolerance)
 
 
 @pytest.mark.parametrize("kind", STORES)

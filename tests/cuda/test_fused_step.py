@@ -119,16 +119,16 @@ def test_loss_gradients_and_update(device, options):
     assert found[0] == pytest.approx(loss, rel=2e-2)
     assert found[1] == (logits.argmax(1) == LABELS).sum()
     for name, parameter in model.named_parameters():
-        right = parameter.grad
-        error = np.linalg.norm(gradients[name] - right) / max(np.linalg.norm(right), 1e-3)
+        expected = parameter.grad
+        error = np.linalg.norm(gradients[name] - expected) / max(np.linalg.norm(expected), 1e-3)
         assert error < 3e-2, name
 
     set_inputs(step, (0.01, 1 - 0.9, 1 - 0.95))
-    optimizer, ours = (
+    optimizer, kernel_optimizer = (
         AdamW(flat, (0.9, 0.95), weight_decay=0.1) for flat in (model.flat, step.flat)
     )
     model.flat.grad[...] = to_host(step.flat.grad)
-    step.update(ours, 0.5)
+    step.update(kernel_optimizer, 0.5)
     clip_by_global_norm(model.flat.grad, 0.5)
     optimizer.step(0.01)
     trained = to_host(step.flat.data)
@@ -148,8 +148,8 @@ def test_the_gradients_of_ranks_add_up_to_those_of_one_process(options):
             added[name] = added[name] + gradient
         added_sums = added_sums + part.sums
     np.testing.assert_allclose(added_sums, sums, rtol=1e-6)
-    for name, right in whole.items():
-        error = np.linalg.norm(added[name] - right) / max(np.linalg.norm(right), 1e-3)
+    for name, expected in whole.items():
+        error = np.linalg.norm(added[name] - expected) / max(np.linalg.norm(expected), 1e-3)
         assert error < 1e-5, name
 
 

@@ -87,11 +87,11 @@ def test_nccl_calls_match_cupys_signatures():
     signature = nccl.NcclCommunicator.allReduce.__doc__.splitlines()[0]
     words = re.findall(r"(\w+)[,)]", signature)
     assert words == ["self", "sendbuf", "recvbuf", "count", "datatype", "op", "stream"]
-    ours = nccl_on_cpu.Nccl(None)
+    nccl_mock = nccl_on_cpu.Nccl(None)
     for name in ("NCCL_FLOAT32", "NCCL_FLOAT64", "NCCL_SUM"):
-        assert getattr(ours, name) == getattr(nccl, name)
+        assert getattr(nccl_mock, name) == getattr(nccl, name)
     assert issubclass(nccl.NcclError, Exception)
-    assert len(nccl.get_unique_id()) == len(ours.get_unique_id())
+    assert len(nccl.get_unique_id()) == len(nccl_mock.get_unique_id())
 
 
 def test_the_real_library_accepts_the_attributes():

@@ -30,8 +30,10 @@ def test_cross_entropy(call, kind, classes):
          losses, correct, rows, rows, smoothing, CLASSES=classes, SCALAR=kind)  # fmt: skip
     assert losses.mean() == pytest.approx(expected, rel=1e-5)
     found = from_bf16(dlogits) if kind == "bf16" else dlogits
-    right = cross_entropy_backward(1.0, cache)
-    np.testing.assert_allclose(found, right, atol=(1e-2 if kind == "bf16" else 1e-6) / rows)
+    expected_dlogits = cross_entropy_backward(1.0, cache)
+    np.testing.assert_allclose(
+        found, expected_dlogits, atol=(1e-2 if kind == "bf16" else 1e-6) / rows
+    )
     np.testing.assert_array_equal(
         correct, logits.argmax(1) == np.where(weight >= 0.5, first, second)
     )
@@ -67,13 +69,13 @@ def test_mean_loss_and_number_of_correct_predictions(call):
 def test_several_steps_of_adamw(call, clip_norm):
     layer = Linear(np.random.default_rng(0), 8, 14)
     flat = FlatParameters(layer, "float64")
-    ours = flat.data.astype(np.float32)
-    m, v = np.zeros_like(ours), np.zeros_like(ours)
-    copy = np.zeros(ours.shape, np.uint16)
+    theta = flat.data.astype(np.float32)
+    m, v = np.zeros_like(theta), np.zeros_like(theta)
+    copy = np.zeros(theta.shape, np.uint16)
     oracle = AdamW(flat, (0.9, 0.95), weight_decay=0.1)
     rng = np.random.default_rng(1)
     for step in range(1, 5):
-        grad, lr = rng.standard_normal(ours.shape).astype(np.float32), 0.1 / step
+        grad, lr = rng.standard_normal(theta.shape).astype(np.float32), 0.1 / step
         grad[flat.slices["bias"].stop :] = 0  # the padding to a cache line has none
         flat.grad[...] = grad
         if clip_norm:
@@ -82,16 +84,16 @@ def test_several_steps_of_adamw(call, clip_norm):
         partial = np.zeros(2, np.float32)
         call("sums.cu", "sum_of_squares", 2, 64, grad, partial, grad.size)
         state = np.array([lr, 1 - 0.9**step, 1 - 0.95**step], np.float32)
-        call("adamw.cu", "adamw", 2, 64, ours, grad, m, v, copy, state, partial, 2, ours.size,
+        call("adamw.cu", "adamw", 2, 64, theta, grad, m, v, copy, state, partial, 2, theta.size,
              flat.num_decayed, 0.9, 0.95, 1e-8, 0.1, clip_norm)  # fmt: skip
-    np.testing.assert_allclose(ours, flat.data, rtol=2e-5, atol=1e-6)
-    np.testing.assert_array_equal(copy, to_bf16(ours))
+    np.testing.assert_allclose(theta, flat.data, rtol=2e-5, atol=1e-6)
+    np.testing.assert_array_equal(copy, to_bf16(theta))
 
 
 def test_adamw_without_a_bf16_copy(call):
-    ours = np.ones(5, np.float32)
+    theta = np.ones(5, np.float32)
     state, partial = np.array([0.1, 0.1, 0.05], np.float32), np.zeros(1, np.float32)
-    call("adamw.cu", "adamw", 1, 32, ours, np.ones(5, np.float32), np.zeros(5, np.float32),
+    call("adamw.cu", "adamw", 1, 32, theta, np.ones(5, np.float32), np.zeros(5, np.float32),
          np.zeros(5, np.float32), None, state, partial, 1, 5, 0, 0.9, 0.95, 1e-8, 0.1,
          0.0)  # fmt: skip
-    np.testing.assert_allclose(ours, 0.9, rtol=1e-5)
+    np.testing.assert_allclose(theta, 0.9, rtol=1e-5)

@@ -82,13 +82,13 @@ def test_logits_use_the_current_weights(tmp_path, device):
     _, _, fused, by_kernels = steppers(tmp_path, device)
     images = np.ones((3, 3, 8, 8), np.float32)
     first = by_kernels.logits(images)
-    kept = fused.model.flat.data.copy()
+    saved = fused.model.flat.data.copy()
     fused.model.flat.data[...] = 0
     assert not by_kernels.logits(images).any()
-    fused.model.flat.data[...] = kept
+    fused.model.flat.data[...] = saved
     np.testing.assert_array_equal(by_kernels.logits(images), first)
     loss = by_kernels.train(by_kernels.prepare(0), 0, LR).loss
-    fused.model.flat.data[...] = kept
+    fused.model.flat.data[...] = saved
     assert by_kernels.train(by_kernels.prepare(0), 0, LR).loss != loss  # it was rounded before
     by_kernels.logits(images)
     assert by_kernels.train(by_kernels.prepare(0), 0, LR).loss > 0

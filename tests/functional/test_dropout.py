@@ -34,8 +34,8 @@ def test_rate_zero_drops_nothing():
 
 def test_a_number_is_kept_if_its_draw_is_below_the_keep_probability():
     uniform = np.array([0.0, 0.5, np.nextafter(0.75, 0.0), 0.75, 0.9])
-    kept = 1.0 / 0.75
-    assert dropout_mask(uniform, 0.25).tolist() == [kept, kept, kept, 0.0, 0.0]
+    scale = 1.0 / 0.75
+    assert dropout_mask(uniform, 0.25).tolist() == [scale, scale, scale, 0.0, 0.0]
 
 
 def test_dropped_numbers_get_no_gradient():

@@ -46,8 +46,8 @@ def test_it_agrees_with_attention(B, H, T, D, seed):
     assert np.shares_memory(merge_heads(out), out)  # no copies
     dout, dprobs = draw(seed + 3, *out.shape), np.empty((2, B, H, T, T))
     found = flash_attention_backward(dout, cache, dprobs=dprobs[0])
-    right = attention_backward(dout, whole, dprobs=dprobs[1])
-    for one, other in zip(found, right, strict=True):
+    expected_grads = attention_backward(dout, whole, dprobs=dprobs[1])
+    for one, other in zip(found, expected_grads, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-12)
     np.testing.assert_allclose(*dprobs, atol=1e-13)
 

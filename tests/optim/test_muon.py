@@ -51,8 +51,8 @@ def test_a_tiny_matrix_keeps_its_singular_vectors():
 
 
 def test_all_but_the_hidden_matrices_use_adamw():
-    ours, theirs = trained(Muon), trained(AdamW)
-    for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+    muon, adamw = trained(Muon), trained(AdamW)
+    for (name, a), (_, b) in zip(muon.named_parameters(), adamw.named_parameters(), strict=True):
         same = np.array_equal(a.data, b.data)
         assert same != is_hidden_matrix(name, a.data.shape), name
 
@@ -93,14 +93,14 @@ def test_pytorchs_muon_takes_the_same_steps():
     weight = dict(model.named_parameters())[name]
     twin = torch.nn.Parameter(torch.tensor(weight.data.copy()))
     options = {"momentum": 0.95, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
-    theirs = torch.optim.Muon([twin], lr=0.01, **options)
-    ours = Muon(model.flat, weight_decay=0.1, momentum=0.95)
+    torch_optimizer = torch.optim.Muon([twin], lr=0.01, **options)
+    optimizer = Muon(model.flat, weight_decay=0.1, momentum=0.95)
     start = weight.data.copy()
     for t in range(4):
         model.flat.grad[...] = draw(t, model.flat.data.size)
         twin.grad = torch.tensor(weight.grad.copy())
-        ours.step(0.01)
-        theirs.step()
+        optimizer.step(0.01)
+        torch_optimizer.step()
     moved = np.linalg.norm(weight.data - start)
     # PyTorch's iteration runs in bfloat16, which has about three digits
     assert np.linalg.norm(weight.data - twin.detach().numpy()) < 0.03 * moved

@@ -152,13 +152,13 @@ def test_steps_are_counted_and_moments_survive_zero_grad(make):
     for step in range(1, 4):
         flat.grad[...] = 1.0
         optimizer.step(0.1)
-        kept = {name: moment.copy() for name, moment in optimizer.moments.items()}
+        saved = {name: moment.copy() for name, moment in optimizer.moments.items()}
         flat.zero_grad()
         assert optimizer.steps == step
-        assert kept
+        assert saved
         for name, moment in optimizer.moments.items():
             assert moment.all()
-            np.testing.assert_array_equal(moment, kept[name])
+            np.testing.assert_array_equal(moment, saved[name])
 
 
 def test_a_constant_gradient_moves_adam_by_the_learning_rate_each_step():
