@@ -315,7 +315,7 @@ def test_your_own_images_are_listed_or_read_once(kind, tmp_path, monkeypatch):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / f"{n}.png")
     calls = []
-    for place in ("minivit.data.own.read_npz", "minivit.data.file_sets.FolderFiles.names"):
+    for place in ("minivit.data.custom.read_npz", "minivit.data.file_sets.FolderFiles.names"):
         before = pkgutil.resolve_name(place)
         monkeypatch.setattr(place, lambda *a, before=before: calls.append(a) or before(*a))
     path = tmp_path / ("own.npz" if kind == "npz" else "own")

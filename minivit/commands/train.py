@@ -16,8 +16,8 @@ from minivit.commands.cli import parse, parse_some, unread_output
 from minivit.config import overlay
 from minivit.data import Dataset, Statistics, find_source
 from minivit.data.cifar10 import CIFAR10
-from minivit.data.places import folder_of
-from minivit.data.registry import is_place
+from minivit.data.locations import folder_of
+from minivit.data.registry import is_path
 from minivit.engine import QUICK, RECIPES, Run, TensorBoard, TrainConfig, Trainer, recipe_of
 from minivit.engine.budget import in_seconds, seconds_per_epoch
 from minivit.engine.distributed import SET_UP, find_world
@@ -358,7 +358,7 @@ def announce(trainer: Trainer) -> None:
         f"{len(trainer.batches.split)} training and {len(trainer.val)} validation images, {where}"
     )
     counts = trainer.batches.split.class_counts(trainer.dataset.num_classes)
-    if config.pretext == "none" and (_unequal(trainer.dataset) or is_place(config.dataset)):
+    if config.pretext == "none" and (_unequal(trainer.dataset) or is_path(config.dataset)):
         print(f"  {class_sizes(counts, trainer.dataset.class_names, config.balance)}")
     sys.stdout.flush()
 

@@ -23,9 +23,9 @@ from minivit.files import open_plain
 
 BLOCK = 512
 CHUNK = 1 << 18
-MOST_MEMBERS = 1000
-LONGEST_EXTENSION = 1 << 16  # bytes of one extended header
-MOST_EXTENSIONS = 4  # of one member: pax, and GNU's long name and long link
+MAX_MEMBERS = 1000
+MAX_EXTENSION_LENGTH = 1 << 16  # bytes of one extended header
+MAX_EXTENSIONS = 4  # of one member: pax, and GNU's long name and long link
 
 # Type flags of a header: the types of ustar, and the extended headers of pax and GNU.
 _FILE, _FOLDER, _OTHER = "0\0", "5", "12346"  # other: links, devices, pipes
@@ -51,30 +51,30 @@ class DamagedError(Exception):
 
 
 def read_members(
-    path: Path, wanted: Collection[str], longest: int, most: int
+    path: Path, names: Collection[str], max_length: int, max_size: int
 ) -> Iterator[tuple[str, bytes]]:
-    """The name and the bytes of each of the `wanted` members, in the archive's order.
+    """The name and the bytes of each of the members `names`, in the archive's order.
 
-    `longest` limits the size of a wanted member. Raises UserError if one is not a regular file, and
-    as `walk_members` does.
+    `max_length` limits the size of each. Raises UserError if one is not a regular file, and as
+    `walk_members` does.
     """
-    for name, member, read in walk_members(path, most):
-        if name in wanted:
+    for name, member, read in walk_members(path, max_size):
+        if name in names:
             where = f"{shown_path(path)}: {name}"
             if not member.is_file:
                 raise UserError(f"{where} is a link or a device, expected a plain file")
-            check_length(where, member.size, longest)
+            check_length(where, member.size, max_length)
             yield name, read()
 
 
 def walk_members(
-    path: Path, most: int, most_members: int = MOST_MEMBERS
+    path: Path, max_size: int, max_members: int = MAX_MEMBERS
 ) -> Iterator[tuple[str, Member, Callable[[], bytes]]]:
     """Each member's name, its header, and a function that reads its bytes, to be called before the
     next member or not at all.
 
-    A leading "./" is removed. `most` limits the unpacked size of all members; the archive itself
-    may be no longer. Reads to the end, where gzip has its checksum.
+    A leading "./" is removed. `max_size` limits the unpacked size of all members; the archive
+    itself may be no longer. Reads to the end, where gzip has its checksum.
 
     Raises UserError for a damaged archive, one beyond the limits, and one with two members of the
     same name; OSError as `open` does.
@@ -82,17 +82,17 @@ def walk_members(
     seen: set[str] = set()
     shown_as = shown_path(path)
     with _refusing(shown_as, "a .tar.gz archive"), open_plain(path) as file:
-        stream = _Unpacked(file, most, most)
+        stream = _Unpacked(file, max_size, max_size)
         while member := _next_member(stream):
-            if len(seen) == most_members:
-                raise DamagedError(f"it holds more than {most_members:,} members")
+            if len(seen) == max_members:
+                raise DamagedError(f"it holds more than {max_members:,} members")
             name = member.name.removeprefix("./")
             if name in seen and member.kind != _FOLDER:
                 raise UserError(f"{shown_as}: holds {shown(name)} twice, expected it once")
             seen.add(name)
-            end = stream.left - member.size
+            end = stream.remaining - member.size
             yield name, member, partial(_read_member, stream, member.size, shown_as)
-            stream.skip(stream.left - end)
+            stream.skip(stream.remaining - end)
             stream.skip(-member.size % BLOCK)
         stream.finish()
 
@@ -111,71 +111,71 @@ def _refusing(name: str, expected: str) -> Iterator[None]:
         raise UserError(f"{name}: damaged, or not {expected}: {error}; download it again") from None
 
 
-def unzip(raw: bytes, most: int, where: str) -> bytes:
-    """The unpacked bytes of a .gz file; at most `most`.
+def unzip(raw: bytes, max_size: int, where: str) -> bytes:
+    """The unpacked bytes of a .gz file; at most `max_size`.
 
     Raises UserError for a damaged file and one beyond the limit; `where` is its name in messages.
     """
-    stream = _Unpacked(io.BytesIO(raw), most, len(raw))
+    stream = _Unpacked(io.BytesIO(raw), max_size, len(raw))
     parts = bytearray()
     with _refusing(where, "a .gz file"):
-        while part := stream.some(CHUNK):
+        while part := stream.read1(CHUNK):
             parts += part
         stream.finish()
     return bytes(parts)
 
 
-def check_length(where: str, length: int, longest: int) -> None:
+def check_length(where: str, length: int, max_length: int) -> None:
     """Raises UserError for a file that is longer than any CIFAR file of its name."""
-    if length > longest:
+    if length > max_length:
         raise UserError(
             f"{where}: {length:,} bytes, longer than any file of CIFAR, expected at most "
-            f"{longest:,}"
+            f"{max_length:,}"
         )
 
 
 class _Unpacked:
-    """The unpacked contents of a gzip file, up to `most` bytes.
+    """The unpacked contents of a gzip file, up to `max_size` bytes.
 
     One gzip stream only: reading a chain of millions of empty ones would take minutes.
     """
 
-    def __init__(self, file: BinaryIO, most: int, most_packed: int):
-        self.file, self.left, self.most = file, most, most
-        self.packed_left = self.most_packed = most_packed
+    def __init__(self, file: BinaryIO, max_size: int, max_packed: int):
+        self.file, self.remaining, self.max_size = file, max_size, max_size
+        self.packed_remaining = self.max_packed = max_packed
         self.unzip = zlib.decompressobj(wbits=31)
-        self.waiting = b""  # compressed bytes, read but not yet unpacked
+        self.buffer = b""  # compressed bytes, read but not yet unpacked
 
-    def some(self, count: int) -> bytes:
+    def read1(self, count: int) -> bytes:
         """At least one and at most `count` of the next bytes; none only at the end."""
         while not self.unzip.eof:
-            if not self.waiting:
-                self.waiting = self.packed()
-                if not self.waiting:
+            if not self.buffer:
+                self.buffer = self.packed()
+                if not self.buffer:
                     raise DamagedError("it is truncated")
-            part = self.unzip.decompress(self.waiting, count)
-            self.waiting = self.unzip.unconsumed_tail
+            part = self.unzip.decompress(self.buffer, count)
+            self.buffer = self.unzip.unconsumed_tail
             if part:
-                self.left -= len(part)
-                if self.left < 0:
-                    raise DamagedError(f"it unpacks to more than {self.most:,} bytes")
+                self.remaining -= len(part)
+                if self.remaining < 0:
+                    raise DamagedError(f"it unpacks to more than {self.max_size:,} bytes")
                 return part
         return b""
 
     def packed(self) -> bytes:
         """The next chunk of the file; empty at its end."""
         part = self.file.read(CHUNK)
-        self.packed_left -= len(part)
-        if self.packed_left < 0:
-            raise DamagedError(f"it is longer than {self.most_packed:,} bytes")
+        self.packed_remaining -= len(part)
+        if self.packed_remaining < 0:
+            raise DamagedError(f"it is longer than {self.max_packed:,} bytes")
         return part
 
     def read(self, count: int) -> bytes:
         """The next `count` bytes, or fewer at the end."""
-        if count > self.left:
-            raise DamagedError(f"it unpacks to more than {self.most:,} bytes")
+        if count > self.remaining:
+            raise DamagedError(f"it unpacks to more than {self.max_size:,} bytes")
         parts = bytearray()
-        while len(parts) < count and (part := self.some(min(CHUNK, count - len(parts)))):
+        while len(parts) < count and (part := self.read1(min(CHUNK, count - len(parts)))):
             parts += part
         if parts and len(parts) < count:
             raise DamagedError("it ends in the middle of a member")
@@ -183,28 +183,28 @@ class _Unpacked:
 
     def skip(self, size: int) -> None:
         """Skips `size` bytes; the size comes from a header, so they are not read at once."""
-        if size > self.left:
-            raise DamagedError(f"it unpacks to more than {self.most:,} bytes")
-        while size and (part := self.some(min(CHUNK, size))):
+        if size > self.remaining:
+            raise DamagedError(f"it unpacks to more than {self.max_size:,} bytes")
+        while size and (part := self.read1(min(CHUNK, size))):
             size -= len(part)
         if size:
             raise DamagedError("it ends in the middle of a member")
 
     def finish(self) -> None:
         """Reads to the end of the gzip stream; only zero padding may follow."""
-        while self.some(CHUNK):
+        while self.read1(CHUNK):
             pass
-        rest = self.unzip.unused_data
-        while rest:
-            if rest.strip(b"\0"):
+        trailing = self.unzip.unused_data
+        while trailing:
+            if trailing.strip(b"\0"):
                 raise DamagedError("there is data after its end")
-            rest = self.packed()
+            trailing = self.packed()
 
 
 def _next_member(stream: _Unpacked) -> Member | None:
     """The next member, with its extended headers applied; None at the end of the archive."""
     records: dict[str, str] = {}
-    for _ in range(MOST_EXTENSIONS + 1):
+    for _ in range(MAX_EXTENSIONS + 1):
         block = stream.read(BLOCK)
         if not block.strip(b"\0"):
             return None
@@ -213,10 +213,10 @@ def _next_member(stream: _Unpacked) -> Member | None:
             # No data follows a folder or a link, whatever its header says.
             size = member.size if member.kind in _FILE else 0
             return Member(records.get("path", member.name), member.kind, size)
-        if member.size > LONGEST_EXTENSION:
+        if member.size > MAX_EXTENSION_LENGTH:
             raise DamagedError(
                 f"it has an extended header of {member.size:,} bytes, expected at most "
-                f"{LONGEST_EXTENSION:,}"
+                f"{MAX_EXTENSION_LENGTH:,}"
             )
         raw = stream.read(member.size)
         stream.skip(-member.size % BLOCK)
@@ -224,7 +224,7 @@ def _next_member(stream: _Unpacked) -> Member | None:
             records |= _pax_records(raw)
         elif member.kind == _GNU_NAME:
             records["path"] = _text(raw)
-    raise DamagedError(f"it has more than {MOST_EXTENSIONS} extended headers in a row")
+    raise DamagedError(f"it has more than {MAX_EXTENSIONS} extended headers in a row")
 
 
 def _header(block: bytes) -> Member:

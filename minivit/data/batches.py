@@ -54,7 +54,7 @@ class Plan(NamedTuple):
         int32 (17, B), one row per `Field`; BLEND and KEPT are float32, stored as their bits. FIRST
         and SECOND are the labels of an image and of its partner, KEPT the weight of the first.
         """
-        drawn, mix = self.drawn, self.drawn.mix or Mix.nothing(len(self.rows))
+        drawn, mix = self.drawn, self.drawn.mix or Mix.identity(len(self.rows))
         ints = (self.rows, drawn.dy, drawn.dx, drawn.flipped, *drawn.erased.T)
         ints += (mix.partner, *mix.pasted.T)
         out = np.empty((len(Field), len(self.rows)), np.int32)
@@ -125,9 +125,9 @@ class Batches:
 
     def rows(self, step: int) -> np.ndarray:
         """int (B,): the indices in the split of a step's images."""
-        epoch, place = divmod(step, self.per_epoch)
+        epoch, index = divmod(step, self.per_epoch)
         order = self._order(epoch)
-        return order[place * self.batch_size : (place + 1) * self.batch_size]
+        return order[index * self.batch_size : (index + 1) * self.batch_size]
 
     def rng(self, step: int) -> np.random.Generator:
         """The generator of a step's augmentation."""
@@ -140,10 +140,10 @@ class Batches:
         previous one is used. Without `prepare`: their batches."""
         prepare = prepare or self.batch
         with ThreadPoolExecutor(1, "minivit-batches") as worker:
-            coming: Any = worker.submit(prepare, start) if start < stop else None
+            future: Any = worker.submit(prepare, start) if start < stop else None
             for step in range(start, stop):
-                current = coming.result()
-                coming = worker.submit(prepare, step + 1) if step + 1 < stop else None
+                current = future.result()
+                future = worker.submit(prepare, step + 1) if step + 1 < stop else None
                 yield current
 
 

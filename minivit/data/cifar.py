@@ -35,9 +35,9 @@ SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
 # Limits that keep a file that claims or unpacks to terabytes from filling the memory: unpacked, an
 # archive is 186 MB.
-MOST_UNPACKED = 1 << 28
-LONGEST_META = 1 << 16
-LONGEST_CLASS_NAME = 64
+MAX_UNPACKED = 1 << 28
+MAX_META_LENGTH = 1 << 16
+MAX_CLASS_NAME_LENGTH = 64
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Cifar(Published):
     """CIFAR-10, or CIFAR-100 with one of its two kinds of label.
 
     batches: the number of images in each; the last is the test set. labels: all kinds, in the order
-    of their bytes in a binary row; kind: which of them is the class. longest: largest size of a
-    file in bytes.
+    of their bytes in a binary row; kind: which of them is the class. max_file_size: largest size of
+    a file in bytes.
     """
 
     url: str = URL
@@ -86,7 +86,7 @@ class Cifar(Published):
     kind: int = 0
     binary: Layout
     python: Layout
-    longest: int
+    max_file_size: int
 
     @property
     def layouts(self) -> tuple[Layout, Layout]:
@@ -154,9 +154,9 @@ class Cifar(Published):
             missing.remove(batch)
         if layout is None or missing:
             suffix = layout.suffix if layout else ""
-            lacks = ", ".join(batch + suffix for batch in sorted(missing))
+            absent = ", ".join(batch + suffix for batch in sorted(missing))
             raise UserError(
-                f"{shown_path(path)}: not a complete {self.name}, it lacks {lacks}; remove or "
+                f"{shown_path(path)}: not a complete {self.name}, it lacks {absent}; remove or "
                 "complete it"
             )
 
@@ -182,7 +182,7 @@ class Cifar(Published):
         layout = self.binary if binary else self.python
         for name in self.files(layout):
             if (path / name).exists():
-                yield layout, name, read_plain(path / name, self.longest, "a file of CIFAR")
+                yield layout, name, read_plain(path / name, self.max_file_size, "a file of CIFAR")
 
     def _archive_files(self, path: Path) -> Iterator[tuple[Layout, str, bytes]]:
         """The same from an archive, in its order; other members are skipped."""
@@ -192,7 +192,7 @@ class Cifar(Published):
             for name in self.files(layout)
         }
         first = None
-        for member, raw in read_members(path, known, self.longest, MOST_UNPACKED):
+        for member, raw in read_members(path, known, self.max_file_size, MAX_UNPACKED):
             layout, name = known[member]
             first = first or layout
             if layout is first:
@@ -222,13 +222,13 @@ class Cifar(Published):
                 f'{where}: not a CIFAR batch, expected "data" of shape ({count}, {PIXELS})'
             )
         for labels in self.labels:
-            found = batch.get(labels.key)
-            if type(found) is not list or len(found) != count:
+            values = batch.get(labels.key)
+            if type(values) is not list or len(values) != count:
                 raise UserError(
                     f'{where}: not a CIFAR batch, expected "{labels.key}", a list of {count}'
                 )
-            valid = all(type(label) is int and label >= 0 for label in found)
-            _check_labels(max(found) if valid else -1, labels, where)
+            valid = all(type(label) is int and label >= 0 for label in values)
+            _check_labels(max(values) if valid else -1, labels, where)
         chosen = batch[self.labels[self.kind].key]
         return data.reshape(count, *SHAPE), np.array(chosen, np.int64)
 
@@ -239,7 +239,7 @@ class Cifar(Published):
         kind.
         """
         labels = self.labels[self.kind]
-        check_length(where, len(raw), LONGEST_META)
+        check_length(where, len(raw), MAX_META_LENGTH)
         if layout is self.binary:
             if name != labels.meta:
                 return None
@@ -251,13 +251,13 @@ class Cifar(Published):
         if type(names) is not list or len(names) != count or not all(map(_is_class_name, names)):
             raise UserError(
                 f"{where}: expected the names of {count} classes, each of at most "
-                f"{LONGEST_CLASS_NAME} printable ASCII characters; download it again"
+                f"{MAX_CLASS_NAME_LENGTH} printable ASCII characters; download it again"
             )
         return tuple(names)
 
 
-def _check_labels(largest: int, labels: Labels, where: str) -> None:
-    if not 0 <= largest < len(labels.class_names):
+def _check_labels(max_label: int, labels: Labels, where: str) -> None:
+    if not 0 <= max_label < len(labels.class_names):
         raise UserError(
             f"{where}: contains a label outside 0 to {len(labels.class_names) - 1}; is it damaged?"
         )
@@ -267,7 +267,7 @@ def _is_class_name(name: object) -> bool:
     """Whether a name may be printed: one from a file could contain terminal control sequences."""
     return (
         type(name) is str
-        and 0 < len(name) <= LONGEST_CLASS_NAME
+        and 0 < len(name) <= MAX_CLASS_NAME_LENGTH
         and name.isascii()
         and name.isprintable()
     )

@@ -43,7 +43,7 @@ CIFAR10 = Cifar(
     labels=(Labels("labels", "batches.meta.txt", "label_names", CLASS_NAMES),),
     binary=BINARY,
     python=PYTHON,
-    longest=1 << 26,  # a batch has 31 MB
+    max_file_size=1 << 26,  # a batch has 31 MB
 )
 
 SOURCE = Source(

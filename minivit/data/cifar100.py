@@ -60,7 +60,7 @@ COARSE = Cifar(
     ),
     binary=BINARY,
     python=PYTHON,
-    longest=1 << 28,  # the training batch is 154 MB
+    max_file_size=1 << 28,  # the training batch is 154 MB
 )
 FINE = replace(COARSE, name="CIFAR-100", kind=1)
 

@@ -16,9 +16,9 @@ import numpy as np
 from minivit.data.dataset import is_name
 from minivit.errors import UserError, shown
 
-MOST_FILES = 1_500_000
+MAX_FILES = 1_500_000
 """Most files in a folder, an archive or a table: ImageNet has 1,281,167."""
-MOST_CLASSES = 100_000
+MAX_CLASSES = 100_000
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -68,27 +68,27 @@ def list_classes(names: Iterable[str]) -> Listing:
     parts = [tuple(name.split("/")) for name in names]
     if not parts:
         raise UserError("no images in it; expected one folder of images per class")
-    parts, above = _without_wrapping(parts)
+    parts, prefix = _without_wrapping(parts)
     in_splits = _has_splits(parts)
-    found: list[tuple[str, str, str]] = []  # file, split, class
-    for one in parts:
-        split = SPLITS.get(one[0].casefold()) if in_splits else "train"
-        inner = one[1:] if in_splits else one
+    samples: list[tuple[str, str, str]] = []  # file, split, class
+    for path in parts:
+        split = SPLITS.get(path[0].casefold()) if in_splits else "train"
+        inner = path[1:] if in_splits else path
         if split and len(inner) >= 2:
-            found.append(("/".join((*above, *one)), split, inner[0]))
-    if not found:
+            samples.append(("/".join((*prefix, *path)), split, inner[0]))
+    if not samples:
         raise UserError(
             f"{len(parts):,} images are not in a class folder; expected one folder per class"
         )
-    found.sort(key=lambda one: (one[0].rsplit("/", 1)[-1], one[0]))
-    class_names = _class_names(found)
-    places = {name: i for i, name in enumerate(class_names)}
+    samples.sort(key=lambda sample: (sample[0].rsplit("/", 1)[-1], sample[0]))
+    class_names = _class_names(samples)
+    class_to_idx = {name: i for i, name in enumerate(class_names)}
     return Listing(
-        [file for file, _, _ in found],
-        np.array([places[name] for _, _, name in found], np.int64),
-        np.array([split for _, split, _ in found]),
+        [file for file, _, _ in samples],
+        np.array([class_to_idx[name] for _, _, name in samples], np.int64),
+        np.array([split for _, split, _ in samples]),
         class_names,
-        len(parts) - len(found),
+        len(parts) - len(samples),
     )
 
 
@@ -98,10 +98,11 @@ def _without_wrapping(
     """Paths without the outer folders that contain everything, which archives often have; and those
     folders.
     """
-    most = min(map(len, parts)) - 2  # leave a class and a file
+    max_depth = min(map(len, parts)) - 2  # leave a class and a file
     first = parts[0]
-    depth = next((d for d in range(most) if any(one[d] != first[d] for one in parts)), max(most, 0))
-    return [one[depth:] for one in parts], first[:depth]
+    differs = (d for d in range(max_depth) if any(path[d] != first[d] for path in parts))
+    depth = next(differs, max(max_depth, 0))
+    return [path[depth:] for path in parts], first[:depth]
 
 
 def _has_splits(parts: list[tuple[str, ...]]) -> bool:
@@ -109,15 +110,15 @@ def _has_splits(parts: list[tuple[str, ...]]) -> bool:
     another split or nothing. A class may be called train, too.
     """
     folders: defaultdict[str, bool] = defaultdict(bool)
-    for one in parts:
-        if len(one) >= 2:
-            folders[one[0].casefold()] |= len(one) >= 3
+    for path in parts:
+        if len(path) >= 2:
+            folders[path[0].casefold()] |= len(path) >= 3
     known = {SPLITS[name] for name, deep in folders.items() if name in SPLITS and deep}
     return "train" in known and (len(known) > 1 or len(folders) == 1)
 
 
-def _class_names(found: list[tuple[str, str, str]]) -> tuple[str, ...]:
-    counts = Counter((split, name) for _, split, name in found)
+def _class_names(samples: list[tuple[str, str, str]]) -> tuple[str, ...]:
+    counts = Counter((split, name) for _, split, name in samples)
     names = sorted({name for split, name in counts if split == "train"})
     others = sorted({name for split, name in counts if split != "train"} - set(names))
     if others:
@@ -135,8 +136,8 @@ def require_classes(names: list[str]) -> None:
         raise UserError("no images in it; expected images of two or more classes")
     if len(names) == 1:
         raise UserError(f"a single class, {shown(names[0])}; expected two or more")
-    if len(names) > MOST_CLASSES:
-        raise UserError(f"{len(names):,} classes; expected at most {MOST_CLASSES:,}")
+    if len(names) > MAX_CLASSES:
+        raise UserError(f"{len(names):,} classes; expected at most {MAX_CLASSES:,}")
     same: dict[str, str] = {}
     for name in names:
         if not is_name(name):

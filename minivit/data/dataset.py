@@ -8,19 +8,19 @@ from functools import cached_property
 import numpy as np
 
 from minivit.backend.machine import require_memory
-from minivit.data.grey import with_channels
+from minivit.data.grayscale import with_channels
 from minivit.data.preprocess import Preprocess, Resize
 from minivit.data.stored import Images, blocks, take
 from minivit.errors import UserError
 
-LONGEST_NAME = 200
+MAX_NAME_LENGTH = 200
 
 
 def is_name(name: str) -> bool:
     """Whether a name, such as a class's, may be printed: in any script, on one line of bounded
     length; one from a file could contain terminal control sequences.
     """
-    return 0 < len(name) <= LONGEST_NAME and name.isprintable()
+    return 0 < len(name) <= MAX_NAME_LENGTH and name.isprintable()
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Split:
         Raises:
             UserError: nothing would be left to train on.
         """
-        order = self._in_shares(rng) if stratify else rng.permutation(len(self))
+        order = self._stratified_order(rng) if stratify else rng.permutation(len(self))
         count = self.num_held_out(fraction)
         if count >= len(self):
             raise UserError(
@@ -98,17 +98,17 @@ class Split:
             UserError: no class has two images.
         """
         order = rng.permutation(len(self))
-        held: list[np.ndarray] = []
+        held_out: list[np.ndarray] = []
         for k in np.unique(self.labels):
             rows = order[self.labels[order] == k]
-            held.append(rows[: min(max(1, round(fraction * len(rows))), len(rows) - 1)])
-        out = np.zeros(len(self), bool)
-        out[np.concatenate(held)] = True
-        if not out.any():
+            held_out.append(rows[: min(max(1, round(fraction * len(rows))), len(rows) - 1)])
+        mask = np.zeros(len(self), bool)
+        mask[np.concatenate(held_out)] = True
+        if not mask.any():
             raise UserError(
                 "only one image of each class; expected at least two, one of them for testing"
             )
-        return self[np.flatnonzero(~out)], self[np.flatnonzero(out)]
+        return self[np.flatnonzero(~mask)], self[np.flatnonzero(mask)]
 
     def sample(self, count: int, rng: np.random.Generator) -> "Split":
         """`count` images drawn at random, classes in proportion (to within one image).
@@ -120,9 +120,9 @@ class Split:
             raise UserError(
                 f"{count} images requested, but there are {len(self)}; choose at most that many"
             )
-        return self[self._in_shares(rng)[:count]]
+        return self[self._stratified_order(rng)[:count]]
 
-    def _in_shares(self, rng: np.random.Generator) -> np.ndarray:
+    def _stratified_order(self, rng: np.random.Generator) -> np.ndarray:
         """All rows in random order, such that the first n, for any n, have the classes in
         proportion.
         """
@@ -146,7 +146,7 @@ class Split:
         return Split(preprocess.of_arrays(self.pixels), self.labels, masks, self.names)
 
     def with_channels(self, channels: int) -> "Split":
-        """The same images as grayscale (1) or RGB (3); see `grey.with_channels`.
+        """The same images as grayscale (1) or RGB (3); see `grayscale.with_channels`.
 
         Raises:
             UserError: neither 1 nor 3 channels, or not enough memory.

@@ -18,24 +18,24 @@ from typing import IO, NamedTuple
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from minivit.data.answers import (
+from minivit.data.responses import (
     BrokenError,
     NoRangeError,
     TooSlowError,
-    answer_to,
     check_url,
+    open_url,
 )
 from minivit.errors import UserError, shown, shown_path
 from minivit.files import check_regular, open_plain
 
 TRIES = 4  # consecutive attempts without new data; an attempt that brings some resets the count
-MOST_TRIES = 500  # in all
+MAX_TRIES = 500  # in all
 PAUSE = 1.0  # seconds after the first such attempt, doubled after each
 TIMEOUT = 60.0  # seconds of silence after which a connection counts as broken
-PATIENCE = 300.0  # seconds in which LEAST bytes have to arrive, over all attempts: 1 kB/s
-LEAST = 300_000
+PATIENCE = 300.0  # seconds in which MIN_BYTES bytes have to arrive, over all attempts: 1 kB/s
+MIN_BYTES = 300_000
 CHUNK = 1 << 18
-SAY_EVERY = 30.0  # seconds between two lines of progress without a terminal
+LOG_INTERVAL = 30.0  # seconds between two lines of progress without a terminal
 
 
 class Expected(NamedTuple):
@@ -84,7 +84,7 @@ def _lock(target: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        _say(f"another run is downloading {shown_path(target)}; waiting for it")
+        _log(f"another run is downloading {shown_path(target)}; waiting for it")
         lock.acquire()
     try:
         yield
@@ -115,7 +115,7 @@ def _complete(url: str, part: Path, expected: Expected, go_on: str) -> None:
     if have > expected.size:  # whatever it was; the hash shows whether its beginning is right
         os.truncate(part, expected.size)
     with _Progress(url, have, expected.size) as progress:
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             if have >= expected.size:
                 return
             try:
@@ -126,7 +126,7 @@ def _complete(url: str, part: Path, expected: Expected, go_on: str) -> None:
             except TooSlowError:
                 raise UserError(
                     f"cannot download {url}: only {pace.got:,} bytes arrived in {PATIENCE:g} s, "
-                    f"expected at least {LEAST:,}; {go_on}"
+                    f"expected at least {MIN_BYTES:,}; {go_on}"
                 ) from None
             failed = failed + 1 if _size(part) == have else 1
             have = _size(part)
@@ -134,7 +134,7 @@ def _complete(url: str, part: Path, expected: Expected, go_on: str) -> None:
                 raise UserError(f"cannot download {url}: {broken}; {go_on}")
             if broken:
                 time.sleep(PAUSE * 2 ** (failed - 1))
-    raise UserError(f"cannot download {url}: {MOST_TRIES} attempts did not complete it; {go_on}")
+    raise UserError(f"cannot download {url}: {MAX_TRIES} attempts did not complete it; {go_on}")
 
 
 def _pull(
@@ -146,18 +146,18 @@ def _pull(
     OSError only for disk errors: network errors are converted to the others.
     """
     size, have = expected.size, _size(part)
-    with answer_to(url, have if ranges else 0, size, TIMEOUT, pace.check) as answer:
-        if answer.size not in (None, size):
+    with open_url(url, have if ranges else 0, size, TIMEOUT, pace.check) as response:
+        if response.size not in (None, size):
             raise UserError(
-                f"{url} is not the file that was expected: found {answer.size:,} bytes, "
+                f"{url} is not the file that was expected: found {response.size:,} bytes, "
                 f"expected {size:,} with SHA-256 {expected.sha256}; check the address"
             )
-        at = answer.start
+        at = response.start
         if at < have:
-            progress.say(f"sends everything again; {have / 1e6:,.1f} MB are already here")
+            progress.log(f"sends everything again; {have / 1e6:,.1f} MB are already here")
         # Unbuffered: received data is on disk when the connection breaks.
         with open(part, "ab", buffering=0) as file:
-            while at < size and (chunk := answer.some(min(CHUNK, size - at))):
+            while at < size and (chunk := response.read1(min(CHUNK, size - at))):
                 new = chunk[max(have - at, 0) :]
                 _write(file, new)
                 at += len(chunk)
@@ -177,7 +177,7 @@ class _Pace:
     def check(self) -> None:
         now = time.monotonic()
         if now - self.since > PATIENCE:
-            if self.got < LEAST:
+            if self.got < MIN_BYTES:
                 raise TooSlowError
             self.since, self.got = now, 0
 
@@ -203,7 +203,7 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -213,7 +213,7 @@ class _Progress:
     """
 
     def __init__(self, url: str, have: int, size: int):
-        self.have, self.size, self.said = have, size, time.monotonic()
+        self.have, self.size, self.last_logged = have, size, time.monotonic()
         terminal = sys.stderr.isatty()
         self.lines = not terminal
         self.name = url.rsplit("/", 1)[-1]
@@ -221,7 +221,7 @@ class _Progress:
             desc=self.name, total=size, initial=have, unit="B", unit_scale=True, disable=self.lines
         )
         if self.lines and have < size:
-            _say(f"downloading {url}: {have / 1e6:,.1f} of {size / 1e6:,.1f} MB so far")
+            _log(f"downloading {url}: {have / 1e6:,.1f} of {size / 1e6:,.1f} MB so far")
 
     def __enter__(self) -> "_Progress":
         return self
@@ -229,15 +229,15 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def say(self, what: str) -> None:
+    def log(self, what: str) -> None:
         """Print a line about the server."""
         self.bar.clear()
-        _say(f"{self.name}: the server {what}")
+        _log(f"{self.name}: the server {what}")
 
     def update(self, count: int) -> None:
         """Count `count` more bytes."""
         self.have += count
         self.bar.update(count)
-        if self.lines and time.monotonic() - self.said > SAY_EVERY:
-            self.said = time.monotonic()
-            _say(f"{self.name}: {self.have / 1e6:,.1f} of {self.size / 1e6:,.1f} MB")
+        if self.lines and time.monotonic() - self.last_logged > LOG_INTERVAL:
+            self.last_logged = time.monotonic()
+            _log(f"{self.name}: {self.have / 1e6:,.1f} of {self.size / 1e6:,.1f} MB")

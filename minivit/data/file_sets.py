@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Protocol
 
 from minivit.data.archive import walk_members
-from minivit.data.class_folders import MOST_FILES, is_clutter
+from minivit.data.class_folders import MAX_FILES, is_clutter
 from minivit.data.download import sha256_of
-from minivit.data.image_decoding import MOST_BYTES
+from minivit.data.image_decoding import MAX_BYTES
 from minivit.data.image_files import SUFFIXES, is_image
 from minivit.data.zip_archive import open_zip, read_member
 from minivit.errors import UserError, shown_path
 from minivit.files import read_plain, reading
 
-MOST_UNPACKED = 1 << 40
+MAX_UNPACKED = 1 << 40
 """Maximum number of unpacked bytes that are read from an archive."""
 
 
@@ -46,24 +46,24 @@ class FolderFiles:
         self.path = path
 
     def names(self) -> list[str]:
-        """Raises UserError for a folder that cannot be listed, or has more than MOST_FILES."""
+        """Raises UserError for a folder that cannot be listed, or has more than MAX_FILES."""
         found: list[str] = []
         seen: set[tuple[int, int]] = set()
         count = 0
         with reading(self.path, "a folder of class folders"):
             os.listdir(self.path)  # `walk` skips what cannot be listed
-        for folder, inside, files in os.walk(self.path, followlinks=True):
+        for folder, subfolders, files in os.walk(self.path, followlinks=True):
             status = os.stat(folder)
-            place = status.st_dev, status.st_ino
-            if place in seen:  # a link back
-                inside.clear()
+            inode = status.st_dev, status.st_ino
+            if inode in seen:  # a link back
+                subfolders.clear()
                 continue
-            seen.add(place)
-            inside[:] = sorted(name for name in inside if not is_clutter(name))
+            seen.add(inode)
+            subfolders[:] = sorted(name for name in subfolders if not is_clutter(name))
             count += len(files)
-            if count > MOST_FILES:
+            if count > MAX_FILES:
                 raise UserError(
-                    f"{shown_path(self.path)}: more than {MOST_FILES:,} files; expected a folder "
+                    f"{shown_path(self.path)}: more than {MAX_FILES:,} files; expected a folder "
                     "of class folders with images"
                 )
             relative = Path(folder).relative_to(self.path)
@@ -76,22 +76,22 @@ class FolderFiles:
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
         """Read one after another."""
-        for place, name in enumerate(names):
-            yield place, self._read(self.path / name)
+        for index, name in enumerate(names):
+            yield index, self._read(self.path / name)
 
     def _read(self, path: Path) -> bytes | UserError:
         try:
             with reading(path):
-                return read_plain(path, MOST_BYTES, "an image")
+                return read_plain(path, MAX_BYTES, "an image")
         except UserError as error:
             return error
 
     def digest(self, names: Sequence[str]) -> str:
         """SHA-256 of each file's name, length and bytes."""
         digest = hashlib.sha256()
-        for place, raw in self.read(names):
+        for index, raw in self.read(names):
             raw = str(raw).encode() if isinstance(raw, UserError) else raw
-            digest.update(f"{names[place]}\0{len(raw)}\0".encode("utf-8", "surrogateescape"))
+            digest.update(f"{names[index]}\0{len(raw)}\0".encode("utf-8", "surrogateescape"))
             digest.update(raw)
         return digest.hexdigest()
 
@@ -109,8 +109,8 @@ class _ArchiveFiles:
 
     def _chosen(self, names: list[str]) -> list[str]:
         """The names of images. Raises UserError if there are too many, or one occurs twice."""
-        if len(names) > MOST_FILES:
-            raise UserError(f"{shown_path(self.path)}: more than {MOST_FILES:,} members")
+        if len(names) > MAX_FILES:
+            raise UserError(f"{shown_path(self.path)}: more than {MAX_FILES:,} members")
         found = [name for name in names if not is_clutter(name)]
         found = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
         if len(found) > len(set(found)):
@@ -128,17 +128,17 @@ class TarFiles(_ArchiveFiles):
     def names(self) -> list[str]:
         """Raises UserError as `walk_members` does."""
         with reading(self.path):
-            walk = walk_members(self.path, MOST_UNPACKED, MOST_FILES)
-            return self._chosen([name for name, member, _ in walk if member.is_file])
+            members = walk_members(self.path, MAX_UNPACKED, MAX_FILES)
+            return self._chosen([name for name, member, _ in members if member.is_file])
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
         """Read in the archive's order."""
-        places = {name: place for place, name in enumerate(names)}
+        indices = {name: index for index, name in enumerate(names)}
         with reading(self.path):
-            for name, member, read in walk_members(self.path, MOST_UNPACKED, MOST_FILES):
-                if name in places and member.is_file:
-                    too_long = _too_long(name, member.size)
-                    yield places[name], too_long or read()
+            for name, member, read in walk_members(self.path, MAX_UNPACKED, MAX_FILES):
+                if name in indices and member.is_file:
+                    error = _size_error(name, member.size)
+                    yield indices[name], error or read()
 
 
 class ZipFiles(_ArchiveFiles):
@@ -152,17 +152,17 @@ class ZipFiles(_ArchiveFiles):
     def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:
         """Read one after another."""
         with open_zip(self.path) as archive:
-            for place, name in enumerate(names):
+            for index, name in enumerate(names):
                 try:
-                    yield place, read_member(archive, name, MOST_BYTES)
+                    yield index, read_member(archive, name, MAX_BYTES)
                 except UserError as error:
-                    yield place, error
+                    yield index, error
 
 
-def _too_long(name: str, size: int) -> UserError | None:
-    if size <= MOST_BYTES:
+def _size_error(name: str, size: int) -> UserError | None:
+    if size <= MAX_BYTES:
         return None
-    return UserError(f"{shown_path(name)}: {size:,} bytes, expected at most {MOST_BYTES:,}")
+    return UserError(f"{shown_path(name)}: {size:,} bytes, expected at most {MAX_BYTES:,}")
 
 
 def open_files(path: Path) -> FileSet | None:

@@ -58,8 +58,8 @@ class Idx(Published):
             raise UserError(
                 f"{shown_path(data_dir)}: not a folder; expected a folder with IDX files"
             )
-        places = [*(data_dir / folder for folder in self.folders), data_dir]
-        return next((path for path in places if self._is_whole(path)), None)
+        folders = [*(data_dir / folder for folder in self.folders), data_dir]
+        return next((path for path in folders if self._is_whole(path)), None)
 
     def _is_whole(self, folder: Path) -> bool:
         return all(_either(folder, name).is_file() for name in self.expected)
@@ -88,13 +88,13 @@ class Idx(Published):
         count, official, arrays = self.counts[name], True, []
         for kind, shape in (("images-idx3", (count, SIDE, SIDE)), ("labels-idx1", (count,))):
             file = f"{name}-{kind}-ubyte"
-            array, digest = read_idx(place := _either(path, file), shape)
+            array, digest = read_idx(where := _either(path, file), shape)
             official = official and digest == self.expected[file].sha256
             arrays.append(array)
         images, labels = arrays
         if labels.max() >= len(self.class_names):
             raise UserError(
-                f"{shown_path(place)}: contains a label outside 0 to {len(self.class_names) - 1}; "
+                f"{shown_path(where)}: contains a label outside 0 to {len(self.class_names) - 1}; "
                 "is it damaged?"
             )
         return Split(images[:, None], labels.astype(np.int64)), official

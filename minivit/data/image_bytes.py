@@ -15,22 +15,22 @@ from typing import NamedTuple
 
 from minivit.data.tiff import exif_orientation, tiff_source
 
-MOST_PARTS = 100_000  # chunks, blocks or segments
-MOST_SCANS = 64  # of a JPEG; progressive ones have about ten
-MOST_WEBP = 80_000_000  # bytes; the decoder makes several copies of them
+MAX_PARTS = 100_000  # chunks, blocks or segments
+MAX_SCANS = 64  # of a JPEG; progressive ones have about ten
+MAX_WEBP_SIZE = 80_000_000  # bytes; the decoder makes several copies of them
 
 
 class Source(NamedTuple):
     """The input of `image_decoding`.
 
-    orientation: EXIF's, 1 to 8. clear: the gray level or RGB triple that a PNG declares
+    orientation: EXIF's, 1 to 8. transparent: the gray level or RGB triple that a PNG declares
     transparent, as decoded. scans: the number of passes of a JPEG over its pixels.
     """
 
     format: str
     raw: bytes
     orientation: int = 1
-    clear: tuple[int, ...] | None = None
+    transparent: tuple[int, ...] | None = None
     scans: int = 1
 
 
@@ -39,7 +39,7 @@ def begins_like_image(start: bytes) -> bool:
     return any(re.match(known, start, re.DOTALL) for known in _FORMATS)
 
 
-def essence(raw: bytes) -> Source | None:
+def strip_metadata(raw: bytes) -> Source | None:
     """`raw` without its metadata, or None if it has no known signature.
 
     Raises ValueError, struct.error or IndexError if the structure is not valid for its format.
@@ -51,68 +51,68 @@ def essence(raw: bytes) -> Source | None:
 
 
 def _jpeg(raw: bytes) -> Source:
-    kept: list[bytes | memoryview] = [raw[:2]]
+    parts: list[bytes | memoryview] = [raw[:2]]
     view, orientation, scans = memoryview(raw), 1, 0
     for marker, start, end in _jpeg_segments(raw):
         scans += marker == 0xDA
-        if marker in _JPEG_KEPT:
-            kept.append(view[start:end])
+        if marker in _JPEG_KEEP:
+            parts.append(view[start:end])
         elif raw[start + 4 : start + 8] == b"Exif":
             orientation = exif_orientation(raw[start + 4 : end])
-    if scans > MOST_SCANS:
-        raise ValueError(f"{scans} scans, expected at most {MOST_SCANS}")
-    return Source("JPEG", b"".join(kept), orientation, scans=scans)
+    if scans > MAX_SCANS:
+        raise ValueError(f"{scans} scans, expected at most {MAX_SCANS}")
+    return Source("JPEG", b"".join(parts), orientation, scans=scans)
 
 
 # Tables, frames (baseline, extended, progressive; Huffman or arithmetic coding), scans, the end,
 # and the segments that give the color space: JFIF's and Adobe's.
-_JPEG_KEPT = {*(0xC4, 0xCC, 0xDB, 0xDD), *(0xC0, 0xC1, 0xC2, 0xC9, 0xCA), *(0xDA, 0xD9, 0xE0, 0xEE)}
+_JPEG_KEEP = {*(0xC4, 0xCC, 0xDB, 0xDD), *(0xC0, 0xC1, 0xC2, 0xC9, 0xCA), *(0xDA, 0xD9, 0xE0, 0xEE)}
 
 
 def _jpeg_segments(raw: bytes) -> Iterator[tuple[int, int, int]]:
     """The marker, start and end of each segment; a scan's segment includes its data."""
-    at = 2
-    for _ in range(MOST_PARTS):
-        found = _MARKER.search(raw, at)
+    offset = 2
+    for _ in range(MAX_PARTS):
+        found = _MARKER.search(raw, offset)
         if not found:
             return
         start, marker = found.start(), raw[found.start() + 1]
         if marker == 0xD9:
             yield marker, start, start + 2
             return
-        at = start + 2 + struct.unpack_from(">H", raw, start + 2)[0]
+        offset = start + 2 + struct.unpack_from(">H", raw, start + 2)[0]
         if marker == 0xDA:
-            found = _MARKER.search(raw, at)
-            at = found.start() if found else len(raw)
-        yield marker, start, at
-    raise ValueError(f"more than {MOST_PARTS:,} segments")
+            found = _MARKER.search(raw, offset)
+            offset = found.start() if found else len(raw)
+        yield marker, start, offset
+    raise ValueError(f"more than {MAX_PARTS:,} segments")
 
 
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # not stuffing, a restart, or a filler
 
 
 def _png(raw: bytes) -> Source:
-    kept: list[bytes | memoryview] = [raw[:8]]
-    view, orientation, clear = memoryview(raw), 1, None
-    at, depth, color = 8, raw[24], raw[25]
-    for _ in range(MOST_PARTS):
-        if at + 8 > len(raw):
+    parts: list[bytes | memoryview] = [raw[:8]]
+    view, orientation, transparent = memoryview(raw), 1, None
+    offset, depth, color = 8, raw[24], raw[25]
+    for _ in range(MAX_PARTS):
+        if offset + 8 > len(raw):
             break
-        length, kind = struct.unpack_from(">I4s", raw, at)
+        length, kind = struct.unpack_from(">I4s", raw, offset)
         if kind in (b"IHDR", b"PLTE", b"IDAT") or (kind == b"tRNS" and color == 3):
-            kept.append(view[at : at + length + 12])
+            parts.append(view[offset : offset + length + 12])
         elif kind == b"tRNS" and color in (0, 2):
-            levels = struct.unpack_from(">H" if color == 0 else ">HHH", raw, at + 8)
-            clear = tuple(_decoded_level(level, depth, color) for level in levels)
+            levels = struct.unpack_from(">H" if color == 0 else ">HHH", raw, offset + 8)
+            transparent = tuple(_decoded_level(level, depth, color) for level in levels)
         elif kind == b"eXIf":
-            orientation = exif_orientation(raw[at + 8 : at + 8 + length])
+            orientation = exif_orientation(raw[offset + 8 : offset + 8 + length])
         elif kind == b"IEND":
             break
-        at += length + 12
+        offset += length + 12
     else:
-        raise ValueError(f"more than {MOST_PARTS:,} chunks")
+        raise ValueError(f"more than {MAX_PARTS:,} chunks")
     end = b"\0\0\0\0IEND\xaeB`\x82"
-    return Source("PNG", b"".join([*kept, end]), orientation, clear)
+    return Source("PNG", b"".join([*parts, end]), orientation, transparent)
 
 
 def _decoded_level(level: int, depth: int, color: int) -> int:
@@ -127,29 +127,29 @@ def _decoded_level(level: int, depth: int, color: int) -> int:
 def _gif(raw: bytes) -> Source:
     """A GIF up to its first image only, with the block that defines its transparency."""
     table = _color_table(raw[10])
-    kept, control, at = [raw[: 13 + table]], b"", 13 + table
-    for _ in range(MOST_PARTS):
-        if raw[at] == 0x2C:
-            return Source("GIF", b"".join([*kept, control, memoryview(raw)[at:]]))
-        if raw[at] != 0x21:
+    parts, control, offset = [raw[: 13 + table]], b"", 13 + table
+    for _ in range(MAX_PARTS):
+        if raw[offset] == 0x2C:
+            return Source("GIF", b"".join([*parts, control, memoryview(raw)[offset:]]))
+        if raw[offset] != 0x21:
             raise ValueError("a block that is not valid in a GIF")
-        start = at
-        at = _end_of_blocks(raw, at + 2)
+        start = offset
+        offset = _end_of_blocks(raw, offset + 2)
         if raw[start + 1] == 0xF9:
-            control = raw[start:at]
-    raise ValueError(f"more than {MOST_PARTS:,} blocks before its image")
+            control = raw[start:offset]
+    raise ValueError(f"more than {MAX_PARTS:,} blocks before its image")
 
 
 def _color_table(flags: int) -> int:
     return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
 
 
-def _end_of_blocks(raw: bytes, at: int) -> int:
-    for _ in range(MOST_PARTS):
-        if raw[at] == 0:
-            return at + 1
-        at += 1 + raw[at]
-    raise ValueError(f"more than {MOST_PARTS:,} blocks before its image")
+def _end_of_blocks(raw: bytes, offset: int) -> int:
+    for _ in range(MAX_PARTS):
+        if raw[offset] == 0:
+            return offset + 1
+        offset += 1 + raw[offset]
+    raise ValueError(f"more than {MAX_PARTS:,} blocks before its image")
 
 
 def _bmp(raw: bytes) -> Source:
@@ -161,27 +161,27 @@ def _bmp(raw: bytes) -> Source:
 
 def _webp(raw: bytes) -> Source:
     """A WebP with its first frame only."""
-    view, kept, orientation, at, frames = memoryview(raw), [], 1, 12, 0
-    for _ in range(MOST_PARTS):
-        if at + 8 > len(raw):
+    view, parts, orientation, offset, frames = memoryview(raw), [], 1, 12, 0
+    for _ in range(MAX_PARTS):
+        if offset + 8 > len(raw):
             break
-        kind, length = struct.unpack_from("<4sI", raw, at)
-        end = at + 8 + length + length % 2
+        kind, length = struct.unpack_from("<4sI", raw, offset)
+        end = offset + 8 + length + length % 2
         frames += kind == b"ANMF"
         if kind in (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM") or (
             kind == b"ANMF" and frames == 1
         ):
-            kept.append(view[at:end])
+            parts.append(view[offset:end])
         elif kind == b"EXIF":
-            orientation = exif_orientation(raw[at + 8 : at + 8 + length])
-        at = end
+            orientation = exif_orientation(raw[offset + 8 : offset + 8 + length])
+        offset = end
     else:
-        raise ValueError(f"more than {MOST_PARTS:,} chunks")
-    size = 4 + sum(map(len, kept))
-    if size > MOST_WEBP:
-        raise ValueError(f"{size:,} bytes, expected at most {MOST_WEBP:,}; save it as PNG")
+        raise ValueError(f"more than {MAX_PARTS:,} chunks")
+    size = 4 + sum(map(len, parts))
+    if size > MAX_WEBP_SIZE:
+        raise ValueError(f"{size:,} bytes, expected at most {MAX_WEBP_SIZE:,}; save it as PNG")
     header = b"RIFF" + size.to_bytes(4, "little") + b"WEBP"
-    return Source("WEBP", b"".join([header, *kept]), orientation)
+    return Source("WEBP", b"".join([header, *parts]), orientation)
 
 
 def _tiff(raw: bytes) -> Source:

@@ -31,8 +31,8 @@ from minivit.files import make_folder, read_json, remove_parts, write_atomically
 
 VERSION = "1"
 """Version of the decoding: when it changes, cached images are not reused."""
-AHEAD = 64
-MOST_AHEAD = 250_000_000
+MAX_QUEUED = 64
+MAX_QUEUED_BYTES = 250_000_000
 """Files, and bytes, read ahead while others are decoded; a single file may be larger."""
 
 
@@ -78,7 +78,7 @@ def _stored(path: Path) -> Decoded | None:
         notes = read_json(path.with_suffix(".json"))
         if notes.get("sha256") != sha256_of(path):
             return None
-        unreadable = {int(place): str(why) for place, why in notes["unreadable"].items()}
+        unreadable = {int(index): str(reason) for index, reason in notes["unreadable"].items()}
         return Decoded(StoredImages(path), unreadable)
     except (OSError, UserError, KeyError, ValueError, AttributeError):
         return None
@@ -93,19 +93,19 @@ def _store(
 ) -> Decoded:
     make_folder(path.parent)
     remove_parts(path.parent, path.name)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with writing(path.parent):
-            with open(beside, "wb") as file:
+            with open(temporary, "wb") as file:
                 unreadable = _decode_to_file(file, shape, files, names, preprocess)
                 file.flush()
                 os.fsync(file.fileno())
-            notes = {"sha256": sha256_of(beside), "unreadable": unreadable}
+            notes = {"sha256": sha256_of(temporary), "unreadable": unreadable}
             write_atomically(path.with_suffix(".json"), json.dumps(notes).encode())
-            os.replace(beside, path)
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise
     return Decoded(StoredImages(path), unreadable)
 
@@ -122,11 +122,11 @@ def _decode_to_file(
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-    start, each = file.tell(), int(np.prod(shape[1:]))
-    file.truncate(start + shape[0] * each)
+    start, num_bytes = file.tell(), int(np.prod(shape[1:]))
+    file.truncate(start + shape[0] * num_bytes)
 
-    def put(place: int, pixels: np.ndarray) -> None:
-        file.seek(start + place * each)
+    def put(index: int, pixels: np.ndarray) -> None:
+        file.seek(start + index * num_bytes)
         file.write(np.ascontiguousarray(pixels).data)
 
     return _decode_all(put, files, names, preprocess)
@@ -140,11 +140,11 @@ def _decode_all(
 ) -> dict[int, str]:
     """Passes each image and its index to `put`; returns why the others cannot be read."""
     unreadable = {}
-    for place, found in _decode(files, names, preprocess):
-        if isinstance(found, str):
-            unreadable[place] = found
+    for index, result in _decode(files, names, preprocess):
+        if isinstance(result, str):
+            unreadable[index] = result
         else:
-            put(place, found)
+            put(index, result)
     return unreadable
 
 
@@ -153,26 +153,26 @@ def _decode(
 ) -> Iterator[tuple[int, np.ndarray | str]]:
     """(index, its pixels or why it cannot be decoded), using all cores."""
 
-    def one(place: int, raw: bytes | UserError) -> tuple[int, np.ndarray | str]:
+    def decode(index: int, raw: bytes | UserError) -> tuple[int, np.ndarray | str]:
         try:
             if isinstance(raw, UserError):
                 raise raw
-            return place, decode_image(raw, names[place], preprocess)
+            return index, decode_image(raw, names[index], preprocess)
         except UserError as error:
-            return place, str(error)
+            return index, str(error)
 
     bar = tqdm(total=len(names), unit="img", desc="reading", leave=False, disable=None)
     with bar, no_warnings(), ThreadPoolExecutor(physical_cores(), "minivit-decode") as workers:
-        waiting: deque[tuple[Future, int]] = deque()
-        ahead = 0
-        for place, raw in files.read(names):
+        queue: deque[tuple[Future, int]] = deque()
+        queued_bytes = 0
+        for index, raw in files.read(names):
             length = 0 if isinstance(raw, UserError) else len(raw)
-            waiting.append((workers.submit(one, place, raw), length))
-            ahead += length
-            while waiting and (len(waiting) >= AHEAD or ahead > MOST_AHEAD):
-                future, length = waiting.popleft()
-                ahead -= length
+            queue.append((workers.submit(decode, index, raw), length))
+            queued_bytes += length
+            while queue and (len(queue) >= MAX_QUEUED or queued_bytes > MAX_QUEUED_BYTES):
+                future, length = queue.popleft()
+                queued_bytes -= length
                 yield future.result()
             bar.update()
-        for future, _ in waiting:
+        for future, _ in queue:
             yield future.result()

@@ -27,7 +27,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from minivit.data.image_bytes import Source, essence
+from minivit.data.image_bytes import Source, strip_metadata
 from minivit.data.image_modes import opaque
 from minivit.data.netpbm import netpbm_header, read_netpbm
 from minivit.data.preprocess import SIDEWAYS, Preprocess
@@ -35,16 +35,16 @@ from minivit.errors import UserError, shown, shown_path
 from minivit.files import read_plain, reading
 
 FORMATS = "JPEG, PNG, GIF, BMP, TIFF, WebP, PBM, PGM or PPM"
-MOST_BYTES = 200_000_000
-MOST_PIXELS = 40_000_000
+MAX_BYTES = 200_000_000
+MAX_PIXELS = 40_000_000
 # A JPEG with more pixels is decoded at 1/2, 1/4 or 1/8 of its size, which libjpeg does without
 # decoding the full size; but a progressive one takes 2 bytes per coefficient. 200 megapixels from a
 # phone, with color at half the resolution, take 600 MB; at full color resolution they would take
 # 1.2 GB.
-MOST_COEFFICIENTS = 310_000_000
+MAX_COEFFICIENTS = 310_000_000
 # Each scan of a progressive JPEG covers the whole image. Ten are usual; with this limit 200
 # megapixels may have 12.
-MOST_SCANNED = 2_500_000_000
+MAX_SCANNED = 2_500_000_000
 
 # Pillow's classes directly, since the pixel limit of `Image.open` is global.
 _DECODERS: dict[str, Callable] = {
@@ -79,7 +79,7 @@ def image_shape(path: Path | str) -> tuple[int, int]:
     """
     name = shown_path(path)
     raw = _read(path)
-    with no_warnings(), _one_line(name):
+    with no_warnings(), _decoder_errors(name):
         source = _source(raw, name)
         if source.format == "PPM":
             width, height = netpbm_header(source.raw)[1:3]
@@ -91,7 +91,7 @@ def image_shape(path: Path | str) -> tuple[int, int]:
 
 def _read(path: Path | str) -> bytes:
     with reading(path):
-        return read_plain(path, MOST_BYTES, "an image")
+        return read_plain(path, MAX_BYTES, "an image")
 
 
 @contextlib.contextmanager
@@ -110,13 +110,13 @@ def decode_image(raw: bytes, name: str, preprocess: Preprocess) -> np.ndarray:
 
     Raises UserError: too large, not an image in one of the known formats, or a damaged one.
     """
-    with _one_line(name):
+    with _decoder_errors(name):
         source = _source(raw, name)
         return preprocess(_decoded(source), source.orientation)
 
 
 @contextlib.contextmanager
-def _one_line(name: str) -> Iterator[None]:
+def _decoder_errors(name: str) -> Iterator[None]:
     """Turns whatever a decoder raises into a UserError that names the file."""
     try:
         yield
@@ -134,7 +134,7 @@ def _one_line(name: str) -> Iterator[None]:
 
 
 def _source(raw: bytes, name: str) -> Source:
-    source = essence(raw)
+    source = strip_metadata(raw)
     if source is None:
         raise UserError(f"{name}: not an image that can be opened, expected {FORMATS}")
     return source
@@ -151,14 +151,14 @@ def _decoded(source: Source) -> Image.Image:
         _check_pixels(*image.size)
         with _quiet() if source.format == "TIFF" else contextlib.nullcontext():
             image.load()
-        return opaque(image, source.clear)
+        return opaque(image, source.transparent)
 
 
 def _opened(source: Source) -> Any:
     try:
         return _DECODERS[source.format](io.BytesIO(source.raw))
     except Image.DecompressionBombError:  # WebP's and GIF's own limit, higher than ours
-        raise _TooLargeError(f"more than {MOST_PIXELS / 1e6:.0f} megapixels") from None
+        raise _TooLargeError(f"more than {MAX_PIXELS / 1e6:.0f} megapixels") from None
 
 
 _ERROR_OUTPUT = threading.Lock()
@@ -169,47 +169,47 @@ def _quiet() -> Iterator[None]:
     """Silences the process's standard error, where libtiff writes, bypassing Python. All threads
     share it, so one at a time.
     """
-    with _ERROR_OUTPUT, _nothing_on_standard_error():
+    with _ERROR_OUTPUT, _stderr_to_devnull():
         yield
 
 
 @contextlib.contextmanager
-def _nothing_on_standard_error() -> Iterator[None]:
+def _stderr_to_devnull() -> Iterator[None]:
     try:
-        kept = os.dup(2)
+        saved_stderr = os.dup(2)
     except OSError:  # closed, so there is nothing to silence
         yield
         return
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with open(os.devnull, "wb") as devnull:
+            os.dup2(devnull.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved_stderr, 2)
+        os.close(saved_stderr)
 
 
-def _check_pixels(width: int, height: int, most: int | None = None, of: str = "") -> None:
-    most = most or MOST_PIXELS
-    if not 0 < width * height <= most:
+def _check_pixels(width: int, height: int, max_pixels: int | None = None, suffix: str = "") -> None:
+    max_pixels = max_pixels or MAX_PIXELS
+    if not 0 < width * height <= max_pixels:
         raise _TooLargeError(
-            f"{width} × {height}, {width * height / 1e6:,.0f} megapixels, at most {most / 1e6:.0f} "
-            f"are read{of}"
+            f"{width} × {height}, {width * height / 1e6:,.0f} megapixels, "
+            f"at most {max_pixels / 1e6:.0f} are read{suffix}"
         )
 
 
 def _draft(image: JpegImagePlugin.JpegImageFile, scans: int) -> None:
-    """Makes the decoder read a JPEG of more than MOST_PIXELS at a fraction of its size."""
+    """Makes the decoder read a JPEG of more than MAX_PIXELS at a fraction of its size."""
     width, height = image.size
     widest, highest = (max(layer[i] for layer in image.layer) for i in (1, 2))
-    share = sum(layer[1] * layer[2] for layer in image.layer) / (widest * highest)
-    color = " for a JPEG with color at this resolution" * (share > 1)
-    _check_pixels(width, height, int(MOST_COEFFICIENTS / share), color)
-    if width * height * scans > MOST_SCANNED:
-        most = MOST_SCANNED // (width * height)
-        raise _TooLargeError(f"{width} × {height} pixels in {scans} scans, at most {most}")
-    if width * height > MOST_PIXELS:
+    coefficients_per_pixel = sum(layer[1] * layer[2] for layer in image.layer) / (widest * highest)
+    color = " for a JPEG with color at this resolution" * (coefficients_per_pixel > 1)
+    _check_pixels(width, height, int(MAX_COEFFICIENTS / coefficients_per_pixel), color)
+    if width * height * scans > MAX_SCANNED:
+        max_scans = MAX_SCANNED // (width * height)
+        raise _TooLargeError(f"{width} × {height} pixels in {scans} scans, at most {max_scans}")
+    if width * height > MAX_PIXELS:
         scale = next(
-            s for s in (2, 4, 8) if math.ceil(width / s) * math.ceil(height / s) <= MOST_PIXELS
+            s for s in (2, 4, 8) if math.ceil(width / s) * math.ceil(height / s) <= MAX_PIXELS
         )
         image.draft(None, (width // scale, height // scale))

@@ -23,10 +23,10 @@ def image_files(named: Iterable[Path]) -> list[Path]:
 
     Raises UserError for a folder that has no images or cannot be listed.
     """
-    return [path for one in named for path in (_inside(one) if os.path.isdir(one) else [one])]
+    return [path for one in named for path in (_images_in(one) if os.path.isdir(one) else [one])]
 
 
-def _inside(folder: Path) -> Iterator[Path]:
+def _images_in(folder: Path) -> Iterator[Path]:
     name = shown_path(folder)
     try:
         entries = sorted(os.listdir(folder))

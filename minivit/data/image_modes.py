@@ -10,18 +10,18 @@ from PIL import Image, ImageChops
 WHITE = (255, 255, 255)
 _OPAQUE = {"1", "L", "RGB", "RGBX", "CMYK", "YCbCr"}
 _ALPHA = {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
-_GREY_16 = {"I;16", "I;16L", "I;16B", "I;16N"}
+_GRAY_16 = {"I;16", "I;16L", "I;16B", "I;16N"}
 _NEGATIVE = 0  # TIFF's color space in which 0 is white
 
 
-def opaque(image: Image.Image, clear: tuple[int, ...] | None) -> Image.Image:
+def opaque(image: Image.Image, transparent: tuple[int, ...] | None) -> Image.Image:
     """`image` in mode RGB. `clear`: the transparent color, in the image's own levels.
 
     Raises ValueError for an unknown mode, or one whose levels have no known range.
     """
     mode, transparency = image.mode, image.info.get("transparency")
-    if mode in _GREY_16 or (mode == "I" and image.format == "PNG"):
-        return Image.fromarray(_eight_bits(image, clear)).convert("RGB")
+    if mode in _GRAY_16 or (mode == "I" and image.format == "PNG"):
+        return Image.fromarray(_eight_bits(image, transparent)).convert("RGB")
     if mode in _ALPHA:
         return _over_white(image if mode == _ALPHA[mode] else image.convert(_ALPHA[mode]))
     if mode == "P":
@@ -29,13 +29,13 @@ def opaque(image: Image.Image, clear: tuple[int, ...] | None) -> Image.Image:
     if mode not in _OPAQUE:
         raise ValueError(f"{_levels(mode)}; save it with 8 or 16 bits, in grayscale or RGB")
     if mode in ("1", "L"):
-        grey = image.convert("L")
-        level = clear[0] if clear else transparency
+        gray = image.convert("L")
+        level = transparent[0] if transparent else transparency
         if isinstance(level, int):  # transparent becomes white; white stays white
-            grey = grey.point([255 if i == level else i for i in range(256)])
-        return grey.convert("RGB")
+            gray = gray.point([255 if i == level else i for i in range(256)])
+        return gray.convert("RGB")
     image = image if mode == "RGB" else image.convert("RGB")
-    return _without(image, clear) if clear else image
+    return _whiten(image, transparent) if transparent else image
 
 
 def _levels(mode: str) -> str:
@@ -50,26 +50,26 @@ def _over_white(image: Image.Image) -> Image.Image:
     return background
 
 
-def _without(image: Image.Image, clear: tuple[int, ...]) -> Image.Image:
+def _whiten(image: Image.Image, transparent: tuple[int, ...]) -> Image.Image:
     masks = [
         band.point([255 * (i == level) for i in range(256)])
-        for band, level in zip(image.split(), clear, strict=True)
+        for band, level in zip(image.split(), transparent, strict=True)
     ]
     image.paste(WHITE, mask=ImageChops.darker(ImageChops.darker(masks[0], masks[1]), masks[2]))
     return image
 
 
-def _eight_bits(image: Image.Image, clear: tuple[int, ...] | None) -> np.ndarray:
+def _eight_bits(image: Image.Image, transparent: tuple[int, ...] | None) -> np.ndarray:
     """16-bit gray (12 in some TIFFs) as uint8, rounded: 65535 / 257 is 255."""
-    top, negative = 65535, False
+    max_level, negative = 65535, False
     if image.format == "TIFF":
         tags = getattr(image, "tag_v2", {})
-        top = 2 ** tags.get(258, (16,))[0] - 1
+        max_level = 2 ** tags.get(258, (16,))[0] - 1
         negative = tags.get(262) == _NEGATIVE
     levels = np.asarray(image)
-    grey = np.empty(levels.shape, np.uint8)
-    for row, out in zip(levels, grey, strict=True):  # by rows: a 32-bit copy would be large
-        out[:] = (np.clip(row, 0, top).astype(np.uint32) * 255 + top // 2) // top
-    if clear:
-        grey[levels == clear[0]] = 255
-    return 255 - grey if negative else grey
+    gray = np.empty(levels.shape, np.uint8)
+    for row, out in zip(levels, gray, strict=True):  # by rows: a 32-bit copy would be large
+        out[:] = (np.clip(row, 0, max_level).astype(np.uint32) * 255 + max_level // 2) // max_level
+    if transparent:
+        gray[levels == transparent[0]] = 255
+    return 255 - gray if negative else gray

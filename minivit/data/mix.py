@@ -22,9 +22,9 @@ def rectangles(
 ) -> np.ndarray:
     """bool (B, H, W): True in rows top..bottom-1 and columns left..right-1 of each image."""
     y, x = np.arange(size[0]), np.arange(size[1])
-    tall = (y >= top[:, None]) & (y < bottom[:, None])
-    wide = (x >= left[:, None]) & (x < right[:, None])
-    return tall[:, :, None] & wide[:, None, :]
+    in_rows = (y >= top[:, None]) & (y < bottom[:, None])
+    in_columns = (x >= left[:, None]) & (x < right[:, None])
+    return in_rows[:, :, None] & in_columns[:, None, :]
 
 
 class Mix(NamedTuple):
@@ -42,7 +42,7 @@ class Mix(NamedTuple):
     """
 
     @classmethod
-    def nothing(cls, B: int) -> "Mix":
+    def identity(cls, B: int) -> "Mix":
         """No mixing."""
         one = np.ones(B, np.float32)
         return cls(np.arange(B), one, no_rectangles(B), one)
@@ -76,16 +76,16 @@ def mixup(
 def draw_mixup(shape: tuple[int, ...], rng: np.random.Generator, alpha: float) -> Mix:
     """Mixup's λ and π for images of shape (B, C, H, W)."""
     B = shape[0]
-    share = rng.beta(alpha, alpha, B).astype(np.float32)
-    return Mix(rng.permutation(B), blend=share, pasted=no_rectangles(B), kept=share)
+    lam = rng.beta(alpha, alpha, B).astype(np.float32)
+    return Mix(rng.permutation(B), blend=lam, pasted=no_rectangles(B), kept=lam)
 
 
-def interpolate(x: np.ndarray, partner: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """share[b] · x[b] + (1 - share[b]) · x[partner[b]]: (B, ...), (B,), (B,) -> (B, ...)."""
-    share = share.reshape(-1, *(1,) * (x.ndim - 1))
+def interpolate(x: np.ndarray, partner: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    """lam[b] · x[b] + (1 - lam[b]) · x[partner[b]]: (B, ...), (B,), (B,) -> (B, ...)."""
+    lam = lam.reshape(-1, *(1,) * (x.ndim - 1))
     out = x[partner]
-    out *= 1 - share
-    out += share * x
+    out *= 1 - lam
+    out += lam * x
     return out
 
 

@@ -38,12 +38,12 @@ def read_header(file: IO[bytes]) -> Header:
         (2, 0): np.lib.format.read_array_header_2_0,
     }
     try:
-        found = Header(*readers[np.lib.format.read_magic(file)](file))
+        header = Header(*readers[np.lib.format.read_magic(file)](file))
     except Exception as error:  # exceptions of many kinds, see above
         raise ValueError(f"not a .npy header: {error}") from None
-    if any(type(length) is not int or length < 0 for length in found.shape):
-        raise ValueError(f"an array of shape {found.shape}")
-    return found
+    if any(type(length) is not int or length < 0 for length in header.shape):
+        raise ValueError(f"an array of shape {header.shape}")
+    return header
 
 
 def read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

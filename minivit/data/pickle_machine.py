@@ -20,8 +20,8 @@ _PROTOCOL_2 = b"\x80\x02"
 _RECONSTRUCT = "numpy.core.multiarray _reconstruct"
 _NDARRAY = "numpy ndarray"
 _DTYPE = "numpy dtype"
-_LONGEST_NAME = 80  # characters in a name of GLOBAL, and in a dict key
-_MOST_DIMENSIONS = 4
+_MAX_NAME_LENGTH = 80  # characters in a name of GLOBAL, and in a dict key
+_MAX_DIMENSIONS = 4
 # The arguments "type, align, copy" of `dtype`, as old and current NumPy write them.
 _BYTE_DTYPES = (("u1", 0, 1), ("u1", False, True))
 # The state of `dtype('u1')` in a pickle: version 3, no byte order, no fields, no alignment.
@@ -57,11 +57,11 @@ class _Name(NamedTuple):
 class _EmptyArray:
     """The placeholder that `_reconstruct` leaves on the stack until BUILD provides shape and bytes.
 
-    numbers: its keys in the memo; later uses of them refer to the filled array.
+    memo_keys: its keys in the memo; later uses of them refer to the filled array.
     """
 
     def __init__(self) -> None:
-        self.numbers: list[int] = []
+        self.memo_keys: list[int] = []
 
 
 class Machine:
@@ -69,9 +69,9 @@ class Machine:
 
     def __init__(self, raw: bytes, bounds: Bounds):
         self.raw, self.bounds = raw, bounds
-        self.at = 0
+        self.offset = 0
         self.stack: list[Any] = []
-        self.below: list[list[Any]] = []  # the stacks put aside at each MARK
+        self.metastack: list[list[Any]] = []  # the stacks put aside at each MARK
         self.memo: dict[int, Any] = {}
         self.array_bytes = len(raw)  # left for arrays: each byte of the file belongs to one
 
@@ -92,12 +92,12 @@ class Machine:
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""
-        end = self.at + count
+        end = self.offset + count
         if end > len(self.raw):
             raise DamagedError("it is cut short")
-        taken = self.raw[self.at : end]
-        self.at = end
-        return taken
+        data = self.raw[self.offset : end]
+        self.offset = end
+        return data
 
     def pop(self) -> Any:
         if not self.stack:
@@ -110,15 +110,15 @@ class Machine:
         return self.stack[-1]
 
     def pop_to_mark(self) -> list:
-        if not self.below:
+        if not self.metastack:
             raise DamagedError("it returns to a mark that it has not set")
-        items, self.stack = self.stack, self.below.pop()
+        items, self.stack = self.stack, self.metastack.pop()
         return items
 
     def mark(self) -> None:
-        if len(self.below) >= 2 * self.bounds.depth:
+        if len(self.metastack) >= 2 * self.bounds.depth:
             raise RefusedError(f"it sets more than {2 * self.bounds.depth} marks")
-        self.below.append(self.stack)
+        self.metastack.append(self.stack)
         self.stack = []
 
     def close_tuple(self) -> None:
@@ -135,7 +135,7 @@ class Machine:
         self.stack.append(value)
         self.memo[number] = value
         if type(value) is _EmptyArray:
-            value.numbers.append(number)
+            value.memo_keys.append(number)
 
     def get(self, number: int) -> None:
         if number not in self.memo:
@@ -150,7 +150,7 @@ class Machine:
             raise DamagedError("it has a key without a value")
         keys = items[::2]
         # Short, too: long equal keys would be compared to the last byte, again and again.
-        if not all(type(key) is str and len(key) <= _LONGEST_NAME for key in keys):
+        if not all(type(key) is str and len(key) <= _MAX_NAME_LENGTH for key in keys):
             raise DamagedError("it has a dict with a key that is not a short string")
         self.top(dict, "sets items of").update(zip(keys, items[1::2], strict=True))
 
@@ -162,11 +162,11 @@ class Machine:
         """GLOBAL: a module and a name in it, each terminated by a newline."""
         parts = []
         for _ in range(2):
-            end = self.raw.find(b"\n", self.at, self.at + _LONGEST_NAME)
+            end = self.raw.find(b"\n", self.offset, self.offset + _MAX_NAME_LENGTH)
             if end < 0:
                 raise DamagedError("it has an unterminated name")
-            parts.append(self.take(end - self.at).decode("latin-1"))
-            self.at += 1
+            parts.append(self.take(end - self.offset).decode("latin-1"))
+            self.offset += 1
         named = " ".join(parts)
         if named not in (_RECONSTRUCT, _NDARRAY, _DTYPE):
             raise RefusedError(f"it names {shown('.'.join(parts))}")
@@ -193,13 +193,13 @@ class Machine:
                 raise RefusedError("it contains an array that is not of plain bytes")
             self.stack.append(top)
             return
-        if type(top) is not _EmptyArray or top.numbers is None:
+        if type(top) is not _EmptyArray or top.memo_keys is None:
             raise RefusedError(f"it sets the state of a {type(top).__name__.lstrip('_')}")
         array = self.array(state)
-        for number in top.numbers:
+        for number in top.memo_keys:
             if self.memo[number] is top:
                 self.memo[number] = array
-        top.numbers = None  # already filled: not twice
+        top.memo_keys = None  # already filled: not twice
         self.stack.append(array)
 
     def array(self, state: Any) -> np.ndarray:
@@ -209,7 +209,7 @@ class Machine:
         version, shape, dtype, fortran, data = state
         if not _is(version, 1) or fortran is not False or not isinstance(dtype, np.dtype):
             raise RefusedError("it contains an array that is not of plain bytes in C order")
-        if type(data) is not str or type(shape) is not tuple or len(shape) > _MOST_DIMENSIONS:
+        if type(data) is not str or type(shape) is not tuple or len(shape) > _MAX_DIMENSIONS:
             raise DamagedError("it contains an array without a shape or bytes")
         size = 1
         for n in shape:

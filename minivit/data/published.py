@@ -95,9 +95,9 @@ class Published(ABC):
                 path = self._fetch(url, data_dir)
             train, test, class_names, official = self._read(path)
         except OSError as error:
-            place = shown_path(error.filename or data_dir)
+            where = shown_path(error.filename or data_dir)
             raise UserError(
-                f"cannot read {place}: {error.strerror or error}; expected a file that you may read"
+                f"cannot read {where}: {error.strerror or error}; expected a file that you may read"
             ) from None
         name = self.name if official else f"{self.name} (unofficial bytes)"
         if not official:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minivit.data.grey import luma
+from minivit.data.grayscale import luma
 from minivit.errors import UserError
 
 MAX_MAGNITUDE = 10
@@ -114,10 +114,10 @@ def translate_y(images: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     return affine(images, _near_identity(pixels, 5))
 
 
-def _near_identity(value: np.ndarray, place: int) -> np.ndarray:
-    """(B,) -> (B, 6): identity transforms except for the entry at `place`."""
+def _near_identity(value: np.ndarray, index: int) -> np.ndarray:
+    """(B,) -> (B, 6): identity transforms except for the entry at `index`."""
     matrix = np.tile((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (len(value), 1))
-    matrix[:, place] = value
+    matrix[:, index] = value
     return matrix
 
 
@@ -152,12 +152,12 @@ def sharpness(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
     return _blend(blurred, images, factor)
 
 
-def _blend(poorer: np.ndarray, images: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """poorer + factor · (images - poorer), clipped to 0..255 and truncated."""
-    poorer = poorer.astype(np.float32)
-    out = images - poorer
+def _blend(degenerate: np.ndarray, images: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """degenerate + factor · (images - degenerate), clipped to 0..255 and truncated."""
+    degenerate = degenerate.astype(np.float32)
+    out = images - degenerate
     out *= factor.astype(np.float32)[:, None, None, None]
-    out += poorer
+    out += degenerate
     return np.clip(out, 0, 255, out=out).astype(np.uint8)
 
 

@@ -3,7 +3,7 @@
 import difflib
 
 from minivit.data import cifar10, cifar100, mnist, shapes
-from minivit.data.own import is_there, own_source
+from minivit.data.custom import custom_source, path_exists
 from minivit.data.source import Source
 from minivit.errors import UserError, shown
 
@@ -19,21 +19,21 @@ SOURCES: dict[str, Source] = {
 """Data sets by name."""
 
 
-def is_place(dataset: str) -> bool:
+def is_path(dataset: str) -> bool:
     """Whether it is a path instead of a data set's name: it contains a "/" or exists."""
     if dataset in SOURCES or dataset == "auto":
         return False
     if dataset.startswith(("~", ".")) or "/" in dataset or "\\" in dataset:
         return True
-    return is_there(dataset)
+    return path_exists(dataset)
 
 
 def find_source(dataset: str) -> Source:
     """The data set with this name or at this path. Raises UserError if there is none, with a
-    suggestion; see `own_source`.
+    suggestion; see `custom_source`.
     """
-    if is_place(dataset):
-        return own_source(dataset)
+    if is_path(dataset):
+        return custom_source(dataset)
     require_name(dataset)
     return SOURCES[dataset]
 

@@ -74,8 +74,8 @@ def _heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     half = 0.55
     x, y = abs(x), y - 0.35 * half
     side = np.maximum(abs(x + y), abs(x - y)) * 0.70710677 - half
-    centre = half * 0.70710677
-    return np.minimum(side, np.hypot(x - centre, y + centre) - half)
+    center = half * 0.70710677
+    return np.minimum(side, np.hypot(x - center, y + center) - half)
 
 
 def _arrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ def _draw(seeds: np.random.SeedSequence, n: int) -> Split:
         part = {key: value[rows] for key, value in scene.items()}
         canvas = _background(part)
         distance = _figure_distance(part, labels[rows])
-        _paint(canvas, distance, part["figure_colour"])
+        _paint(canvas, distance, part["figure_color"])
         canvas += NOISE * noise_rng.standard_normal(canvas.shape, np.float32)
         images[rows] = np.rint(np.clip(canvas, 0, 1) * 255).reshape(-1, 3, SIDE, SIDE)
         masks[rows] = (distance < 0).reshape(-1, SIDE, SIDE)
@@ -160,22 +160,22 @@ def _sample_scene(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
 
     radius = uniform(*RADIUS, 1)
     reach = SIDE / 2 - MARGIN - radius
-    colour = uniform(0.4, 1, 3)
+    color = uniform(0.4, 1, 3)
     return {
         "radius": radius,
-        "centre": SIDE / 2 + reach * uniform(-1, 1, 2),
+        "center": SIDE / 2 + reach * uniform(-1, 1, 2),
         "tilt": uniform(-TILT, TILT, 1),
-        "figure_colour": colour,  # its luma is above CONTRAST, so that a darker color exists
-        "back_colour": _darker(rng, colour),
-        "patch_colour": _darker(rng, colour),
+        "figure_color": color,  # its luma is above CONTRAST, so that a darker color exists
+        "back_color": _darker(rng, color),
+        "patch_color": _darker(rng, color),
         # The patch is the area beyond a line: near the middle in some images, outside the image in
         # others.
         "patch_angle": uniform(0, 2 * np.pi, 1),
         "patch_offset": uniform(0, SIDE, 1),
         "tints": uniform(-TINT, TINT, 3, 2 + NUM_BLOBS),
-        "blob_centre": uniform(0, SIDE, NUM_BLOBS, 2),
+        "blob_center": uniform(0, SIDE, NUM_BLOBS, 2),
         "blob_width": uniform(2, 6, NUM_BLOBS, 1),
-        "stroke_colour": np.stack([_darker(rng, colour) for _ in range(NUM_STROKES)], axis=1),
+        "stroke_color": np.stack([_darker(rng, color) for _ in range(NUM_STROKES)], axis=1),
         "stroke_start": uniform(0, SIDE, NUM_STROKES, 2),
         "stroke_angle": uniform(0, 2 * np.pi, NUM_STROKES, 1),
         "stroke_length": uniform(2, 8, NUM_STROKES, 1),
@@ -183,10 +183,10 @@ def _sample_scene(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
     }
 
 
-def _darker(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
-    """A random color for each of `colour` (n, 3), dimmed if its luma is not CONTRAST lower."""
-    other = rng.uniform(0, 1, colour.shape).astype(np.float32)
-    allowed = colour @ LUMA - np.float32(CONTRAST)
+def _darker(rng: np.random.Generator, color: np.ndarray) -> np.ndarray:
+    """A random color for each of `color` (n, 3), dimmed if its luma is not CONTRAST lower."""
+    other = rng.uniform(0, 1, color.shape).astype(np.float32)
+    allowed = color @ LUMA - np.float32(CONTRAST)
     return other * np.minimum(1, allowed / (other @ LUMA))[:, None]
 
 
@@ -196,27 +196,27 @@ def _pixels() -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _paint(canvas: np.ndarray, distance: np.ndarray, colour: np.ndarray) -> None:
-    """Paint `colour` (n, 3) on `canvas` (n, 3, P) where `distance` (n, P), in pixels, is negative.
+def _paint(canvas: np.ndarray, distance: np.ndarray, color: np.ndarray) -> None:
+    """Paint `color` (n, 3) on `canvas` (n, 3, P) where `distance` (n, P), in pixels, is negative.
 
     The edge is one pixel wide: a pixel whose center is on it is half covered.
     """
     cover = np.clip(0.5 - distance, 0, 1)[:, None]
-    canvas += cover * (colour[:, :, None] - canvas)
+    canvas += cover * (color[:, :, None] - canvas)
 
 
 def _background(scene: dict[str, np.ndarray]) -> np.ndarray:
     """Two areas of color, soft tints over both, strokes on top: float32 (n, 3, SIDE²)."""
     x, y = _pixels()
-    canvas = np.repeat(scene["back_colour"][:, :, None], SIDE * SIDE, axis=2)
+    canvas = np.repeat(scene["back_color"][:, :, None], SIDE * SIDE, axis=2)
     angle = scene["patch_angle"]
     across = (x - SIDE / 2) * np.cos(angle) + (y - SIDE / 2) * np.sin(angle)
-    _paint(canvas, scene["patch_offset"] - across, scene["patch_colour"])
+    _paint(canvas, scene["patch_offset"] - across, scene["patch_color"])
 
     # Each tint is a color (n, 3) times a pattern (n, P) within [-1, 1]: two ramps and the blobs.
     ramps = np.broadcast_to(np.stack([x, y]) / (SIDE / 2) - 1, (len(canvas), 2, SIDE * SIDE))
     axis = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
-    fall = (axis - scene["blob_centre"][..., None]) / scene["blob_width"][..., None]
+    fall = (axis - scene["blob_center"][..., None]) / scene["blob_width"][..., None]
     fall = np.exp(-0.5 * fall * fall)  # (n, blobs, 2, SIDE): a round blob is a product
     blobs = (fall[:, :, 1, :, None] * fall[:, :, 0, None, :]).reshape(len(canvas), -1, SIDE * SIDE)
     canvas += scene["tints"] @ np.concatenate([ramps, blobs], axis=1)
@@ -227,14 +227,14 @@ def _background(scene: dict[str, np.ndarray]) -> np.ndarray:
         dx, dy = x - x0, y - y0
         along = np.clip(dx * along_x + dy * along_y, 0, scene["stroke_length"][:, i])
         distance = np.hypot(dx - along * along_x, dy - along * along_y)
-        _paint(canvas, distance - scene["stroke_width"][:, i], scene["stroke_colour"][:, i])
+        _paint(canvas, distance - scene["stroke_width"][:, i], scene["stroke_color"][:, i])
     return canvas
 
 
 def _figure_distance(scene: dict[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
     """Signed distance of each pixel from its image's figure, in pixels: float32 (n, SIDE²)."""
     x, y = _pixels()
-    dx, dy = x - scene["centre"][:, :1], y - scene["centre"][:, 1:]
+    dx, dy = x - scene["center"][:, :1], y - scene["center"][:, 1:]
     # Rotate the pixels into the upright figure's frame, where its radius is 1.
     cos, sin = np.cos(scene["tilt"]) / scene["radius"], np.sin(scene["tilt"]) / scene["radius"]
     u, v = dx * cos + dy * sin, dy * cos - dx * sin

@@ -37,8 +37,8 @@ class StoredImages:
         except ValueError:
             raise UserError(f"{shown_path(path)}: not a .npy file of images; remove it") from None
         self._shape, self._offset = header.shape, self._file.tell()
-        right = len(header.shape) == 4 and header.dtype == self.dtype and not header.fortran
-        if not right or length != self._offset + header.size:
+        valid = len(header.shape) == 4 and header.dtype == self.dtype and not header.fortran
+        if not valid or length != self._offset + header.size:
             raise UserError(f"{shown_path(path)}: damaged, or not images; remove it")
         self.rows = np.arange(self._shape[0]) if rows is None else rows
 
@@ -60,9 +60,9 @@ class StoredImages:
 
     def select(self, rows: slice | np.ndarray) -> "StoredImages":
         """A subset; nothing is read."""
-        other = object.__new__(StoredImages)
-        other.__dict__.update(self.__dict__, rows=self.rows[rows])
-        return other
+        subset = object.__new__(StoredImages)
+        subset.__dict__.update(self.__dict__, rows=self.rows[rows])
+        return subset
 
 
 Images = np.ndarray | StoredImages

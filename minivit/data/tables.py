@@ -10,14 +10,14 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from minivit.backend.machine import require_memory
-from minivit.data.class_folders import MOST_FILES, SPLITS, Listing, require_classes
+from minivit.data.class_folders import MAX_FILES, SPLITS, Listing, require_classes
 from minivit.data.dataset import is_name
 from minivit.data.npy import array_names, read_array
 from minivit.data.zip_archive import open_zip
 from minivit.errors import UserError, shown, shown_path
 from minivit.files import open_plain, reading
 
-LONGEST_ROW = 1_000_000
+MAX_ROW_LENGTH = 1_000_000
 """Most characters in a row of a .csv; it may have other columns, too."""
 COLUMNS = {
     "name": ("path", "file", "filename", "file_name", "image"),
@@ -58,19 +58,19 @@ def _rows(text: TextIO, where: str) -> Iterator[tuple[int, list[str]]]:
 
     def lines() -> Iterator[str]:
         nonlocal length
-        while line := text.readline(LONGEST_ROW):
+        while line := text.readline(MAX_ROW_LENGTH):
             length += len(line)
-            if length >= LONGEST_ROW:
+            if length >= MAX_ROW_LENGTH:
                 raise UserError(
-                    f"{where}: a row of more than {LONGEST_ROW:,} characters; expected a path and "
-                    "a label"
+                    f"{where}: a row of more than {MAX_ROW_LENGTH:,} characters; expected a path "
+                    "and a label"
                 )
             yield line
 
     for number, row in enumerate(csv.reader(lines()), 1):
         length = 0
-        if number > MOST_FILES:
-            raise UserError(f"{where}: more than {MOST_FILES:,} rows")
+        if number > MAX_FILES:
+            raise UserError(f"{where}: more than {MAX_FILES:,} rows")
         cells = [cell.strip() for cell in row]
         if any(cells):
             yield number, cells
@@ -80,11 +80,11 @@ def _listing(rows: Iterator[tuple[int, list[str]]], where: str) -> Listing:
     first = next(rows, None)
     if first is None:
         raise UserError(f"{where}: empty; expected a path and a label per row")
-    places, has_header = _columns(first[1])
+    columns, has_header = _columns(first[1])
     numbers: dict[str, int] = {}  # of the classes, in order of appearance
     names, labels, splits = [], [], []
     for number, row in rows if has_header else chain([first], rows):
-        cells = {key: row[i] if i < len(row) else "" for key, i in places.items()}
+        cells = {key: row[i] if i < len(row) else "" for key, i in columns.items()}
         label = cells["label"]
         if not cells["name"] or not (label in numbers or is_name(label)):
             raise UserError(f"{where}: row {number:,} lacks a path or a label; expected both")
@@ -100,8 +100,8 @@ def _listing(rows: Iterator[tuple[int, list[str]]], where: str) -> Listing:
     class_names = sorted(numbers)
     require_classes(class_names)
     order = {name: i for i, name in enumerate(class_names)}
-    sorted_place = np.array([order[name] for name in numbers], np.int64)
-    return Listing(names, sorted_place[labels], np.array(splits), tuple(class_names))
+    sorted_index = np.array([order[name] for name in numbers], np.int64)
+    return Listing(names, sorted_index[labels], np.array(splits), tuple(class_names))
 
 
 def _columns(header: list[str]) -> tuple[dict[str, int], bool]:
@@ -152,14 +152,14 @@ def _pairs(names: set[str], where: str) -> dict[str, tuple[str, str]]:
         for x in IMAGES:
             for y in LABELS:
                 for form in ("{0}_{1}", "{1}_{0}"):
-                    one, other = form.format(x, split), form.format(y, split)
-                    if one in names and other in names:
-                        found[known] = one, other
+                    x_name, y_name = form.format(x, split), form.format(y, split)
+                    if x_name in names and y_name in names:
+                        found[known] = x_name, y_name
     if "train" not in found:
         plain = [[name for name in known if name in names] for known in (IMAGES, LABELS)]
         if not all(plain):
-            held = ", ".join(ascii(name)[1:-1][:40] for name in sorted(names)[:6]) or "nothing"
-            raise UserError(f"{where}: contains {held}; expected images and labels, or x and y")
+            contents = ", ".join(ascii(name)[1:-1][:40] for name in sorted(names)[:6]) or "nothing"
+            raise UserError(f"{where}: contains {contents}; expected images and labels, or x and y")
         found["train"] = plain[0][0], plain[1][0]
     return found
 

@@ -11,15 +11,15 @@ import math
 import struct
 from typing import Any, NamedTuple
 
-MOST_TAGS = 1000
-MOST_VALUES = 1 << 16  # values of one tag: also the maximum number of strips or tiles
-MOST_BITS = 64  # per pixel
+MAX_TAGS = 1000
+MAX_VALUES = 1 << 16  # values of one tag: also the maximum number of strips or tiles
+MAX_BITS = 64  # per pixel
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
 _STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
 _ORIENTATION = 274
-_KEPT = {
+_COPIED = {
     *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR),
     *(_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES),
     *(262, 266, 317, 320, 338, 339),  # color space, bit order, predictor, palette, alpha, format
@@ -55,13 +55,13 @@ def tiff_source(raw: bytes) -> tuple[bytes, int]:
     """
     order = "<" if raw[:2] == b"II" else ">"
     tags = _directory(raw, order)
-    kept = [tag for number, tag in sorted(tags.items()) if number in _KEPT]
-    values = {tag.number: _values(raw, order, tag) for tag in kept}
+    copied = [tag for number, tag in sorted(tags.items()) if number in _COPIED]
+    values = {tag.number: _values(raw, order, tag) for tag in copied}
     _check(values, len(raw))
     at = len(raw) + len(raw) % 2
-    directory = struct.pack(order + "H", len(kept)) + b"".join(tag.entry for tag in kept)
-    rest: Any = memoryview(raw)[8:]  # not copied
-    parts = [raw[:4], struct.pack(order + "I", at), rest, bytes(len(raw) % 2)]
+    directory = struct.pack(order + "H", len(copied)) + b"".join(tag.entry for tag in copied)
+    body: Any = memoryview(raw)[8:]  # not copied
+    parts = [raw[:4], struct.pack(order + "I", at), body, bytes(len(raw) % 2)]
     return b"".join([*parts, directory, bytes(4)]), _orientation(raw, order, tags)
 
 
@@ -69,12 +69,12 @@ def _directory(raw: bytes, order: str) -> dict[int, _Tag]:
     """The first directory's tags, by number."""
     (at,) = struct.unpack_from(order + "I", raw, 4)
     (count,) = struct.unpack_from(order + "H", raw, at)
-    if count > MOST_TAGS:
-        raise ValueError(f"{count} tags, expected at most {MOST_TAGS}")
+    if count > MAX_TAGS:
+        raise ValueError(f"{count} tags, expected at most {MAX_TAGS}")
     tags: dict[int, _Tag] = {}
-    for place in range(at + 2, at + 2 + 12 * count, 12):
-        number, kind, size = struct.unpack_from(order + "HHI", raw, place)
-        tags.setdefault(number, _Tag(number, kind, size, raw[place : place + 12], place + 8))
+    for offset in range(at + 2, at + 2 + 12 * count, 12):
+        number, kind, size = struct.unpack_from(order + "HHI", raw, offset)
+        tags.setdefault(number, _Tag(number, kind, size, raw[offset : offset + 12], offset + 8))
     return tags
 
 
@@ -85,7 +85,7 @@ def _orientation(raw: bytes, order: str, tags: dict[int, _Tag]) -> int:
 
 
 def _values(raw: bytes, order: str, tag: _Tag) -> tuple[int, ...]:
-    if tag.type not in _TYPES or not 1 <= tag.count <= MOST_VALUES:
+    if tag.type not in _TYPES or not 1 <= tag.count <= MAX_VALUES:
         raise ValueError(f"tag {tag.number} has {tag.count} values of type {tag.type}")
     form = f"{order}{tag.count}{_TYPES[tag.type]}"
     at = tag.value_at
@@ -97,26 +97,26 @@ def _values(raw: bytes, order: str, tag: _Tag) -> tuple[int, ...]:
 def _check(values: dict[int, tuple[int, ...]], length: int) -> None:
     """Checks that the number of parts fits the size, and that they do not overlap in the file."""
 
-    def one(number: int, default: int) -> int:
+    def scalar(number: int, default: int) -> int:
         return values.get(number, (default,))[0]
 
-    compression = one(_COMPRESSION, 1)
+    compression = scalar(_COMPRESSION, 1)
     if compression not in _COMPRESSIONS:
         raise ValueError(f"compression {compression}, expected LZW, Deflate or none")
-    width, height = one(_WIDTH, 0), one(_HEIGHT, 0)
-    samples, bits = one(_SAMPLES, 1), values.get(_BITS, (1,))
-    if not width or not height or samples * max(bits) > MOST_BITS:
+    width, height = scalar(_WIDTH, 0), scalar(_HEIGHT, 0)
+    samples, bits = scalar(_SAMPLES, 1), values.get(_BITS, (1,))
+    if not width or not height or samples * max(bits) > MAX_BITS:
         raise ValueError(f"{width}x{height} pixels, {samples} samples of {max(bits)} bits")
     tiled = _TILES in values
-    across = one(_TILE_WIDTH, width) if tiled else width
-    down = one(_TILE_HEIGHT, height) if tiled else min(one(_ROWS, height), height)
-    if not across or not down or across * down > 4 * width * height + (1 << 20):
-        raise ValueError(f"parts of {across}x{down} pixels")
-    parts = math.ceil(width / across) * math.ceil(height / down)
-    parts *= samples if one(_PLANAR, 1) == 2 else 1
-    places = values.get(_TILES if tiled else _STRIPS, ())
+    part_w = scalar(_TILE_WIDTH, width) if tiled else width
+    part_h = scalar(_TILE_HEIGHT, height) if tiled else min(scalar(_ROWS, height), height)
+    if not part_w or not part_h or part_w * part_h > 4 * width * height + (1 << 20):
+        raise ValueError(f"parts of {part_w}x{part_h} pixels")
+    parts = math.ceil(width / part_w) * math.ceil(height / part_h)
+    parts *= samples if scalar(_PLANAR, 1) == 2 else 1
+    offsets = values.get(_TILES if tiled else _STRIPS, ())
     sizes = values.get(_TILE_BYTES if tiled else _STRIP_BYTES, ())
-    if len(places) != parts:
-        raise ValueError(f"{len(places)} strips or tiles, expected {parts}")
+    if len(offsets) != parts:
+        raise ValueError(f"{len(offsets)} strips or tiles, expected {parts}")
     if compression != 1 and (len(sizes) != parts or sum(sizes) > length):
         raise ValueError("overlapping strips or tiles")

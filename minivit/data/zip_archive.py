@@ -54,15 +54,15 @@ def open_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     return archive.open(info)
 
 
-def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+def read_member(archive: zipfile.ZipFile, name: str, max_size: int) -> bytes:
     """The contents of a member, with length and checksum verified.
 
-    Raises UserError, which names only the member, if it is damaged or has more than `most` bytes.
+    Raises UserError, which names only the member, if it is damaged or longer than `max_size` bytes.
     """
     try:
         size = archive.getinfo(name).file_size
-        if size > most:
-            raise UserError(f"{shown_path(name)}: {size:,} bytes, expected at most {most:,}")
+        if size > max_size:
+            raise UserError(f"{shown_path(name)}: {size:,} bytes, expected at most {max_size:,}")
         with open_member(archive, name) as file:
             return file.read(size)
     except UserError:

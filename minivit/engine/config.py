@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from minivit import config
 from minivit.data import Augmentation, Dataset, Preprocess, Request, Source, find_source
-from minivit.data.places import folder_of, shared_folder
+from minivit.data.locations import folder_of, shared_folder
 from minivit.data.preprocess import Resize
-from minivit.data.registry import is_place, require_name
+from minivit.data.registry import is_path, require_name
 from minivit.errors import UserError
 from minivit.models import ViTConfig
 from minivit.models.config import SIDE
@@ -181,7 +181,7 @@ class TrainConfig(Ranged):
 
     def placed(self) -> Self:
         """The same with an absolute path to its data set, for use from another directory."""
-        if is_place(self.dataset):
+        if is_path(self.dataset):
             return self.moved(Path(self.dataset))
         return self.moved(folder_of(find_source(self.dataset), self.data_dir))
 
@@ -190,14 +190,14 @@ class TrainConfig(Ranged):
         if place is None:
             return self
         place = place.expanduser().resolve()
-        if is_place(self.dataset):
+        if is_path(self.dataset):
             return dataclasses.replace(self, dataset=str(place))
         return dataclasses.replace(self, data_dir=place)
 
     @property
     def data_name(self) -> str:
         """The name of the data set, for use in the name of a folder."""
-        if not is_place(self.dataset):
+        if not is_path(self.dataset):
             return self.dataset
         stem = re.sub(r"[^\w-]+", "-", Path(self.dataset).name.split(".")[0])
         return stem.strip("-")[:40] or "images"
@@ -217,7 +217,7 @@ class TrainConfig(Ranged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.dataset != "auto" and not is_place(self.dataset):
+        if self.dataset != "auto" and not is_path(self.dataset):
             require_name(self.dataset)
         if self.device == "cpu" and self.precision != "fp32":
             raise UserError(

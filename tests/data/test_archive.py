@@ -41,10 +41,10 @@ GOOD = member("f/a.bin", b"one") + member("f/b.bin", b"two" * 300)
 END = bytes(1024)
 
 
-def read(path, tar: bytes, longest: int = 1000, most: int = 1 << 22) -> dict[str, bytes]:
+def read(path, tar: bytes, max_length: int = 1000, max_size: int = 1 << 22) -> dict[str, bytes]:
     path = path / "x.tar.gz"
     path.write_bytes(gzip.compress(tar))
-    return dict(read_members(path, WANTED, longest, most))
+    return dict(read_members(path, WANTED, max_length, max_size))
 
 
 def refused(path, tar: bytes, message: str, **bounds):
@@ -140,7 +140,7 @@ def test_the_file_size_is_limited(tmp_path):
         dict(read_members(path, WANTED, 1000, 1 << 22))
 
 
-BEHIND = {  # with ids, as gzip writes the time and xdist needs the same ids in every worker
+TRAILING = {  # with ids, as gzip writes the time and xdist needs the same ids in every worker
     "a byte": b"x",
     "an empty stream": gzip.compress(b""),
     "another stream": gzip.compress(GOOD),
@@ -148,10 +148,10 @@ BEHIND = {  # with ids, as gzip writes the time and xdist needs the same ids in 
 }
 
 
-@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
-def test_nothing_may_follow_the_gzip_stream(tmp_path, behind):
+@pytest.mark.parametrize("trailing", TRAILING.values(), ids=TRAILING)
+def test_nothing_may_follow_the_gzip_stream(tmp_path, trailing):
     path = tmp_path / "x.tar.gz"
-    path.write_bytes(gzip.compress(GOOD + END) + behind)
+    path.write_bytes(gzip.compress(GOOD + END) + trailing)
     with pytest.raises(UserError, match="there is data after its end"):
         dict(read_members(path, WANTED, 1000, 1 << 22))
 

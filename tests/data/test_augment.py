@@ -95,11 +95,11 @@ def test_erasing_replaces_one_rectangle_of_the_stated_area():
     out = au.random_erasing(images, rng(), p=1.0, area=(0.1, 0.2), aspect=(0.5, 2.0))
     changed = (out != 0).any(1)
     sizes = np.array([bounding_box(mask) for mask in changed])
-    share = sizes.prod(1) / 32**2
+    fraction = sizes.prod(1) / 32**2
     # Rounding a side of 7 or more changes the area by at most 15%.
-    assert share.min() > 0.085
-    assert share.max() < 0.23
-    assert 0.14 < share.mean() < 0.16
+    assert fraction.min() > 0.085
+    assert fraction.max() < 0.23
+    assert 0.14 < fraction.mean() < 0.16
     ratio = np.log(sizes[:, 0] / sizes[:, 1])
     assert abs(ratio.mean()) < 0.1
     assert ratio.max() > 0.5
@@ -146,12 +146,12 @@ def erased_image_by_image(images, r, p, area, aspect):
     )
     out = images.copy()
     for i, b in enumerate(rows):
-        place = (
+        rectangle = (
             slice(None),
             slice(tops[i], tops[i] + heights[i]),
             slice(lefts[i], lefts[i] + widths[i]),
         )
-        out[b][place] = noise[i][place]
+        out[b][rectangle] = noise[i][rectangle]
     return out
 
 
@@ -205,26 +205,26 @@ def test_interpolate_is_linear():
 def test_mixup_blends_images_and_targets_alike():
     """With one class per image (K = B), the targets say how each image was mixed."""
     x, _ = batch(64)
-    mixed, share = mx.mixup(x, np.eye(64, dtype=np.float32), rng(), 1.0)
-    np.testing.assert_allclose(mixed, np.tensordot(share, x, 1), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(share.sum(1), 1, rtol=1e-6)
-    assert ((share > 0).sum(1) <= 2).all()
-    own = share.diagonal()
-    assert len(np.unique(own)) > 55, "one draw of lambda for each image"
-    assert mixed.dtype == share.dtype == np.float32
+    mixed, weights = mx.mixup(x, np.eye(64, dtype=np.float32), rng(), 1.0)
+    np.testing.assert_allclose(mixed, np.tensordot(weights, x, 1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
+    assert ((weights > 0).sum(1) <= 2).all()
+    lam = weights.diagonal()
+    assert len(np.unique(lam)) > 55, "one draw of lambda for each image"
+    assert mixed.dtype == weights.dtype == np.float32
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 8.0])
-def test_mixup_share_is_beta(alpha):
+def test_mixup_lambda_is_beta(alpha):
     B = 4000
     targets = np.arange(B, dtype=np.float32)[:, None]
     x = np.zeros((B, 1, 1, 1), np.float32)
     r = rng()
-    shares = r.beta(alpha, alpha, B)
+    lam = r.beta(alpha, alpha, B)
     order = r.permutation(B)
     out = mx.mixup(x, targets, rng(), alpha)[1][:, 0]
-    np.testing.assert_allclose(out, shares * np.arange(B) + (1 - shares) * order, rtol=1e-4)
-    assert abs(shares.var() - 1 / (4 * (2 * alpha + 1))) < 0.01
+    np.testing.assert_allclose(out, lam * np.arange(B) + (1 - lam) * order, rtol=1e-4)
+    assert abs(lam.var() - 1 / (4 * (2 * alpha + 1))) < 0.01
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 9), (32, 32)])
@@ -237,10 +237,10 @@ def test_cutmix_targets_are_the_fractions_of_pixels(size):
     counted = (mixed[:, 0, None] == numbers[:, None, None]).mean((2, 3))
     np.testing.assert_allclose(targets, counted, atol=1e-7)
     assert (mixed == mixed[:, :1]).all()
-    shares = targets.diagonal()
-    assert len(np.unique(shares)) > 20
-    assert shares.min() < 0.3
-    assert shares.max() > 0.8
+    fractions = targets.diagonal()
+    assert len(np.unique(fractions)) > 20
+    assert fractions.min() < 0.3
+    assert fractions.max() > 0.8
     for b in range(B):
         pasted = mixed[b, 0] != b
         if pasted.any():
@@ -304,8 +304,8 @@ def test_normalize_is_exact_for_every_gray_level():
 def test_statistics_of_any_dtype_are_used_in_float64():
     mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
     expected = scale_and_offset(mean.tolist(), std.tolist(), 3, np.float64)
-    for found, right in zip(scale_and_offset(mean, std, 3, np.float64), expected, strict=True):
-        np.testing.assert_array_equal(found, right)
+    for found, desired in zip(scale_and_offset(mean, std, 3, np.float64), expected, strict=True):
+        np.testing.assert_array_equal(found, desired)
 
 
 def test_denormalize_clips():
@@ -463,25 +463,25 @@ def image_by_image(augmentation, images, labels, r):
     if not choices or r.random() >= augmentation.mix_prob:
         return x, labels
     name = choices[r.integers(len(choices))]
-    own, targets = r.beta(alphas[name], alphas[name], B), np.zeros((B, 10), np.float32)
+    lams, targets = r.beta(alphas[name], alphas[name], B), np.zeros((B, 10), np.float32)
     partner, mixed = r.permutation(B), x.copy()
-    sizes = [np.rint(np.sqrt(1 - own) * side).astype(int) for side in (H, W)]
+    sizes = [np.rint(np.sqrt(1 - lams) * side).astype(int) for side in (H, W)]
     if name == "cutmix":
         centers = [r.uniform(0, side, B) for side in (H, W)]
         starts = [np.rint(c - s / 2).astype(int) for c, s in zip(centers, sizes, strict=True)]
     for b in range(B):
-        share = np.float32(own[b])
+        lam = np.float32(lams[b])
         if name == "mixup":
-            mixed[b] = x[partner[b]] * (1 - share) + share * x[b]
+            mixed[b] = x[partner[b]] * (1 - lam) + lam * x[b]
         else:
             rows, columns = (
                 slice(max(start[b], 0), max(start[b] + size[b], 0))
                 for start, size in zip(starts, sizes, strict=True)
             )
             mixed[b, :, rows, columns] = x[partner[b], :, rows, columns]
-            share = np.float32(1 - mixed[b, 0, rows, columns].size / (H * W))
-        targets[b, labels[partner[b]]] = 1 - share
-        targets[b, labels[b]] += share
+            lam = np.float32(1 - mixed[b, 0, rows, columns].size / (H * W))
+        targets[b, labels[partner[b]]] = 1 - lam
+        targets[b, labels[b]] += lam
     return mixed, targets
 
 
@@ -494,9 +494,9 @@ def test_a_seed_always_gives_the_same_batch(shape, crop, flip, mix):
     for mix_prob, seed in ((1.0, 0), (0.5, 1), (0.5, 2)):
         augmentation = au.Augmentation(crop=crop, flip=flip, mix_prob=mix_prob, **mix)
         expected = image_by_image(augmentation, images, labels, rng(seed))
-        for found, right in zip(apply(augmentation, images, labels, seed), expected, strict=True):
-            np.testing.assert_array_equal(found, right)
-            assert found.dtype == right.dtype
+        for found, desired in zip(apply(augmentation, images, labels, seed), expected, strict=True):
+            np.testing.assert_array_equal(found, desired)
+            assert found.dtype == desired.dtype
 
 
 @pytest.mark.parametrize("mix", [{}, {"mixup": 0.8}, {"cutmix": 1.0}])
@@ -525,12 +525,12 @@ def test_fields_that_are_not_drawn_keep_their_dtypes():
     drawn = au.Augmentation(erasing=1.0).draw((4, 3, 8, 8), rng())
     for name in ("dy", "dx", "flipped", "erased"):
         assert getattr(nothing, name).dtype == getattr(drawn, name).dtype
-    assert mx.Mix.nothing(4).pasted.dtype == mx.draw_cutmix((4, 3, 8, 8), rng(), 1.0).pasted.dtype
+    assert mx.Mix.identity(4).pasted.dtype == mx.draw_cutmix((4, 3, 8, 8), rng(), 1.0).pasted.dtype
 
 
 def test_an_empty_mix_changes_nothing():
     x, targets = batch(6)
-    mix = mx.Mix.nothing(6)
+    mix = mx.Mix.identity(6)
     np.testing.assert_array_equal(mix.images(x), x)
     np.testing.assert_array_equal(mix.targets(targets), targets)
 
@@ -566,9 +566,9 @@ def test_batches_are_mixed_with_the_given_probability(
     monkeypatch.setattr(au, "draw_cutmix", lambda shape, r, alpha: ("cutmix", alpha))
     augmentation = au.Augmentation(crop=0, flip=0, mixup=mixup, cutmix=cutmix, mix_prob=mix_prob)
     r = rng()
-    seen = [augmentation.draw((2, 3, 2, 2), r).mix for _ in range(1500)]
-    shares = [seen.count(mix) / 1500 for mix in (None, ("mixup", 0.8), ("cutmix", 1.0))]
-    np.testing.assert_allclose(shares, expected, atol=0.06)
+    mixes = [augmentation.draw((2, 3, 2, 2), r).mix for _ in range(1500)]
+    frequencies = [mixes.count(mix) / 1500 for mix in (None, ("mixup", 0.8), ("cutmix", 1.0))]
+    np.testing.assert_allclose(frequencies, expected, atol=0.06)
 
 
 @pytest.mark.parametrize(
@@ -609,5 +609,5 @@ def test_every_field_is_followed_by_its_help():
     """tyro shows the string under a field as the help of its flag."""
     lines = [line.strip() for line in inspect.getsource(au.Augmentation).splitlines()]
     for field in au.Augmentation.__dataclass_fields__:
-        place = next(i for i, line in enumerate(lines) if line.startswith(f"{field}: "))
-        assert lines[place + 1].startswith('"""')
+        index = next(i for i, line in enumerate(lines) if line.startswith(f"{field}: "))
+        assert lines[index + 1].startswith('"""')

@@ -37,7 +37,7 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-def seen(loader, epoch):
+def epoch_labels(loader, epoch):
     """The labels of an epoch's batches, one row per batch."""
     steps = range(epoch * loader.per_epoch, (epoch + 1) * loader.per_epoch)
     return np.array([loader.batch(step)[1] for step in steps])
@@ -56,7 +56,7 @@ def test_an_epoch_shows_each_image_at_most_once():
     loader = batches()
     assert loader.per_epoch == PER_EPOCH
     for epoch in range(3):
-        labels = seen(loader, epoch).ravel()
+        labels = epoch_labels(loader, epoch).ravel()
         assert len(labels) == PER_EPOCH * B
         assert len(set(labels)) == len(labels)
 
@@ -69,7 +69,7 @@ def test_all_batches_of_a_run_differ():
 
 def test_each_epoch_has_its_own_order_and_leaves_out_different_images():
     loader = batches()
-    orders = [seen(loader, epoch).ravel() for epoch in range(6)]
+    orders = [epoch_labels(loader, epoch).ravel() for epoch in range(6)]
     for one, other in itertools.combinations(orders, 2):
         assert not np.array_equal(one, other)
     assert len({frozenset(range(NUM)) - set(order) for order in orders}) > 1
@@ -149,19 +149,19 @@ def test_packed_contains_the_plan(mix):
     assert (packed.dtype, packed.shape) == (np.int32, (len(Field), B))
     assert packed.flags.c_contiguous
     of = {field.name: packed[field] for field in Field}
-    for name, right in (("ROW", plan.rows), ("DY", drawn.dy), ("DX", drawn.dx),
+    for name, desired in (("ROW", plan.rows), ("DY", drawn.dy), ("DX", drawn.dx),
                         ("FLIPPED", drawn.flipped), ("FIRST", plan.labels)):  # fmt: skip
-        np.testing.assert_array_equal(of[name], right)
+        np.testing.assert_array_equal(of[name], desired)
     np.testing.assert_array_equal(packed[Field.ERASED_TOP : Field.PARTNER].T, drawn.erased)
     pasted, partner = packed[Field.PASTED_TOP : Field.BLEND].T, of["PARTNER"]
     np.testing.assert_array_equal(of["SECOND"], plan.labels[partner])
     blend, kept = (of[name].view(np.float32) for name in ("BLEND", "KEPT"))
-    right = drawn.targets(plan.labels, NUM)
+    desired = drawn.targets(plan.labels, NUM)
     if drawn.mix is None:
         np.testing.assert_array_equal(partner, np.arange(B))
         assert not pasted.any()
         assert (blend == 1).all()
-        right = np.eye(NUM, dtype=np.float32)[plan.labels]
+        desired = np.eye(NUM, dtype=np.float32)[plan.labels]
     else:
         np.testing.assert_array_equal(partner, drawn.mix.partner)
         np.testing.assert_array_equal(pasted, drawn.mix.pasted)
@@ -169,18 +169,18 @@ def test_packed_contains_the_plan(mix):
     targets = np.zeros((B, NUM), np.float32)
     np.add.at(targets, (np.arange(B), of["FIRST"]), kept)
     np.add.at(targets, (np.arange(B), of["SECOND"]), 1 - kept)
-    np.testing.assert_allclose(targets, right, atol=1e-6)
+    np.testing.assert_allclose(targets, desired, atol=1e-6)
 
 
 @pytest.mark.parametrize("balance", [False, True])
 def test_the_order_is_drawn_once_per_epoch(monkeypatch, balance):
     drawn = []
 
-    def watched(seed, purpose, *place):
-        drawn.append((seed, purpose, *place))
-        return generator(seed, purpose, *place)
+    def recorded(seed, purpose, *key):
+        drawn.append((seed, purpose, *key))
+        return generator(seed, purpose, *key)
 
-    monkeypatch.setattr(module, "generator", watched)
+    monkeypatch.setattr(module, "generator", recorded)
     loader, other = (Batches(numbered(), B, NUM, PLAIN, ASIS, seed, balance) for seed in (77, 78))
     first = [loader.rows(step) for step in range(2 * PER_EPOCH)]
     assert drawn == [(77, Purpose.ORDER, 0), (77, Purpose.ORDER, 1)]
@@ -197,8 +197,8 @@ def test_the_order_is_read_only(balance):
 
 
 def test_the_order_is_the_same_as_in_earlier_versions():
-    right = generator(3, Purpose.ORDER, 2).permutation(NUM)[B : 2 * B]
-    np.testing.assert_array_equal(batches(seed=3).rows(2 * PER_EPOCH + 1), right)
+    desired = generator(3, Purpose.ORDER, 2).permutation(NUM)[B : 2 * B]
+    np.testing.assert_array_equal(batches(seed=3).rows(2 * PER_EPOCH + 1), desired)
 
 
 # Balance
@@ -268,13 +268,13 @@ def test_ahead_prepares_one_extra_batch_and_ends_its_thread():
     loader, requested, ready = batches(), [], threading.Event()
     batch = loader.batch
 
-    def watched(step):
+    def recorded(step):
         requested.append(step)
         if step == 1:
             ready.set()
         return batch(step)
 
-    loader.batch = watched
+    loader.batch = recorded
     steps = loader.ahead(0, 100)
     next(steps)
     assert ready.wait(5)

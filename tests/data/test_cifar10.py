@@ -76,7 +76,7 @@ def test_reads_folders_and_archives(tmp_path, sample_images, layout, packed, dir
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
 
 
-def test_the_order_in_which_places_are_searched(tmp_path):
+def test_the_order_in_which_folders_are_searched(tmp_path):
     assert SMALL.find(tmp_path) is None
     assert SMALL.find(tmp_path / "absent") is None
     for name in ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz"):
@@ -285,7 +285,7 @@ def test_an_archive_is_read_without_unpacking(tmp_path, sample_images):
 
 
 def test_an_archive_with_a_huge_member_is_refused(tmp_path):
-    short = dataclasses.replace(SMALL, longest=100)
+    short = dataclasses.replace(SMALL, max_file_size=100)
     files = {"data_batch_1.bin": bytes(101)}
     write_archive(tmp_path / BINARY.archive, BINARY.folder, files)
     with pytest.raises(UserError, match="longer than any file"):
@@ -302,12 +302,12 @@ def test_an_archive_with_a_duplicate_name_is_refused(tmp_path):
 
 
 @needs_posix
-@pytest.mark.parametrize("place", ["", "cifar-10-batches-bin/test_batch.bin"])
-def test_reading_a_pipe_does_not_block(tmp_path, sample_images, place):
+@pytest.mark.parametrize("name", ["", "cifar-10-batches-bin/test_batch.bin"])
+def test_reading_a_pipe_does_not_block(tmp_path, sample_images, name):
     folder = write_folder(
         tmp_path / "data" / "cifar-10-batches-bin", files_of(BINARY, sample_images)
     )
-    path = folder.parent / place
+    path = folder.parent / name
     if path.is_dir():
         path.rename(tmp_path / "moved")
     else:

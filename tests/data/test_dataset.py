@@ -114,9 +114,9 @@ def test_an_invalid_label_is_reported_when_the_data_set_is_built(label, which):
 @pytest.mark.parametrize("fraction", [0.0, 0.01, 0.05, 0.5])
 def test_the_given_fraction_is_held_out(fraction):
     split = Split(np.zeros((9, 3, 2, 2), np.uint8), np.arange(9) % 3)
-    rest, held = split.hold_out(fraction, np.random.default_rng(0))
-    assert len(held) == split.num_held_out(fraction) == 9 - len(rest)
-    assert (len(held) > 0) == (fraction > 0)
+    rest, held_out = split.hold_out(fraction, np.random.default_rng(0))
+    assert len(held_out) == split.num_held_out(fraction) == 9 - len(rest)
+    assert (len(held_out) > 0) == (fraction > 0)
 
 
 @pytest.mark.parametrize(
@@ -125,17 +125,17 @@ def test_the_given_fraction_is_held_out(fraction):
 )
 def test_held_out_images_keep_the_class_proportions(fraction, expected):
     for seed in range(5):
-        rest, held = uneven().hold_out(fraction, np.random.default_rng(seed), stratify=True)
-        assert held.class_counts(3).tolist() == expected
-        numbers = [*rest.images[:, 0, 0, 0], *held.images[:, 0, 0, 0]]
+        rest, held_out = uneven().hold_out(fraction, np.random.default_rng(seed), stratify=True)
+        assert held_out.class_counts(3).tolist() == expected
+        numbers = [*rest.images[:, 0, 0, 0], *held_out.images[:, 0, 0, 0]]
         assert sorted(numbers) == list(range(70))
 
 
 def test_no_image_of_a_tiny_class_is_held_out():
     labels = np.repeat([0, 1, 2], [40, 2, 1])
     split = Split(np.zeros((43, 3, 2, 2), np.uint8), labels)
-    _, held = split.hold_out(0.1, np.random.default_rng(0), stratify=True)
-    assert held.class_counts(3).tolist() == [4, 0, 0]
+    _, held_out = split.hold_out(0.1, np.random.default_rng(0), stratify=True)
+    assert held_out.class_counts(3).tolist() == [4, 0, 0]
 
 
 def test_an_empty_split_and_missing_labels_are_reported():

@@ -335,14 +335,14 @@ def rude(monkeypatch):
     thread.join(10)
 
 
-def asked_from(request: bytes) -> int:
+def requested_start(request: bytes) -> int:
     found = re.search(rb"Range: bytes=(\d+)-", request)
     return int(found[1]) if found else 0
 
 
-def rest(connection, request, limit=None):
+def send_rest(connection, request, limit=None):
     """A correct response, cut off after `limit` bytes."""
-    start = asked_from(request)
+    start = requested_start(request)
     last = len(CONTENT) - 1
     head = b"HTTP/1.1 206 Partial\r\nContent-Range: bytes %d-%d/%d\r\n" % (start, last, last + 1)
     body = CONTENT[start:]
@@ -350,7 +350,7 @@ def rest(connection, request, limit=None):
     connection.sendall(body[:limit])
 
 
-def everything(limit=None):
+def full_response(limit=None):
     return WITH_LENGTH + CONTENT[:limit]
 
 
@@ -360,7 +360,7 @@ def put_part(target, raw):
 
 
 def test_alternating_lengths_do_not_loop_forever(rude, target):
-    rude.answers = [everything(n) for n in [400_000, 300_000] * 20]
+    rude.answers = [full_response(n) for n in [400_000, 300_000] * 20]
     fails(rude.url, target, "broke off after 300,000 of 1,024,000")
     assert len(rude.requests) == download.TRIES
     assert part_of(target).read_bytes() == CONTENT[:400_000]
@@ -370,8 +370,8 @@ def test_alternating_lengths_do_not_loop_forever(rude, target):
     "once",
     [
         b"HTTP/1.1 416 No\r\n\r\n",
-        everything(1000),
-        everything(0),
+        full_response(1000),
+        full_response(0),
         HEAD + b"\r\n<html>come back later</html>",
         b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-99/1024000\r\n\r\n" + b"?" * 100,
         b"HTTP/1.1 206 P\r\nContent-Range: bytes 900-999/1024000\r\n\r\n" + b"?" * 100,
@@ -387,7 +387,7 @@ def test_alternating_lengths_do_not_loop_forever(rude, target):
 def test_a_bad_response_does_not_lose_downloaded_bytes(rude, target, once):
     put_part(target, CONTENT[:900_000])
     sizes = []
-    rude.answers = [once, lambda *a: (sizes.append(part_of(target).stat().st_size), rest(*a))]
+    rude.answers = [once, lambda *a: (sizes.append(part_of(target).stat().st_size), send_rest(*a))]
     fetch(rude.url, target, EXPECTED)
     assert sizes == [900_000]
     assert target.read_bytes() == CONTENT
@@ -395,16 +395,16 @@ def test_a_bad_response_does_not_lose_downloaded_bytes(rude, target, once):
 
 def test_after_416_the_whole_file_is_requested_and_known_bytes_are_skipped(rude, target, capsys):
     put_part(target, CONTENT[:900_000])
-    rude.answers = [b"HTTP/1.1 416 No\r\n\r\n", everything(950_000), rest]
+    rude.answers = [b"HTTP/1.1 416 No\r\n\r\n", full_response(950_000), send_rest]
     fetch(rude.url, target, EXPECTED)
-    assert [asked_from(request) for request in rude.requests] == [900_000, 0, 950_000]
+    assert [requested_start(request) for request in rude.requests] == [900_000, 0, 950_000]
     assert target.read_bytes() == CONTENT
     assert "sends everything again; 0.9 MB are already here" in capsys.readouterr().err
 
 
 def test_a_wrong_partial_file_is_detected_by_its_hash(rude, target):
     put_part(target, b"?" * 900_000)
-    rude.answers = [everything()]
+    rude.answers = [full_response()]
     fails(rude.url, target, "found SHA-256")
     assert not part_of(target).exists()
     fetch(rude.url, target, EXPECTED)
@@ -434,7 +434,7 @@ def drip(data, every):
         drip(HEAD + b"X: " + b"x" * 60_000, 0.01),
         drip(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"0" * 60_000, 0.01),
         drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, 0.01),
-        lambda connection, request: rest(connection, request, limit=1),
+        lambda connection, request: send_rest(connection, request, limit=1),
     ],
     ids=["body", "header", "chunk", "continue", "a byte per connection"],
 )
@@ -442,14 +442,14 @@ def test_a_download_that_is_too_slow_is_abandoned(rude, target, answer, monkeypa
     monkeypatch.setattr(download, "PATIENCE", 0.3)
     rude.answers = [answer]
     start = time.perf_counter()
-    told = "bytes arrived in 0.3 s, expected at least 300,000; run again to resume"
-    fails(rude.url, target, told)
+    message = "bytes arrived in 0.3 s, expected at least 300,000; run again to resume"
+    fails(rude.url, target, message)
     assert time.perf_counter() - start < 5
 
 
 def test_the_number_of_tries_is_limited(rude, target, monkeypatch):
-    monkeypatch.setattr(download, "MOST_TRIES", 9)
-    rude.answers = [lambda *a: rest(*a, limit=1)]
+    monkeypatch.setattr(download, "MAX_TRIES", 9)
+    rude.answers = [lambda *a: send_rest(*a, limit=1)]
     fails(rude.url, target, "9 attempts did not complete it")
     assert part_of(target).read_bytes() == CONTENT[:9]
 

@@ -294,36 +294,38 @@ def test_too_many_pixels_are_given_as_the_reason(tmp_path):
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
 def test_the_pixel_limit_applies_to_every_format(tmp_path, kind, monkeypatch):
     Image.new("RGB", (200, 100)).save(tmp_path / "a", kind)
-    monkeypatch.setattr(image_decoding, "MOST_PIXELS", 20_000)
+    monkeypatch.setattr(image_decoding, "MAX_PIXELS", 20_000)
     read_image(tmp_path / "a", Preprocess((8, 8)))
-    monkeypatch.setattr(image_decoding, "MOST_PIXELS", 19_999)
+    monkeypatch.setattr(image_decoding, "MAX_PIXELS", 19_999)
     refused(tmp_path / "a", "200 × 100, 0 megapixels, at most 0")
 
 
-@pytest.mark.parametrize(("most", "decoded"), [(480_000, 1), (479_999, 2), (100_000, 4), (7500, 8)])
-def test_a_large_photo_is_decoded_at_a_reduced_size(tmp_path, most, decoded, monkeypatch):
+@pytest.mark.parametrize(
+    ("max_pixels", "scale"), [(480_000, 1), (479_999, 2), (100_000, 4), (7500, 8)]
+)
+def test_a_large_photo_is_decoded_at_a_reduced_size(tmp_path, max_pixels, scale, monkeypatch):
     levels = np.repeat(np.linspace(0, 255, 800).astype(np.uint8)[None], 600, 0)
     Image.fromarray(levels).convert("RGB").save(tmp_path / "a.jpg", quality=95)
     sizes = []
-    monkeypatch.setattr(image_decoding, "MOST_PIXELS", most)
+    monkeypatch.setattr(image_decoding, "MAX_PIXELS", max_pixels)
     monkeypatch.setattr(
         image_decoding, "opaque", lambda image, _: sizes.append(image.size) or image
     )
     found = read_image(tmp_path / "a.jpg", Preprocess((6, 8)))
-    assert sizes == [(800 // decoded, 600 // decoded)]
+    assert sizes == [(800 // scale, 600 // scale)]
     np.testing.assert_allclose(found[0, 3], np.linspace(16, 239, 8), atol=4)
 
 
 def test_the_coefficients_and_scans_of_a_photo_are_limited(tmp_path, monkeypatch):
     image = Image.new("RGB", (200, 100))
     image.save(tmp_path / "a.jpg", subsampling=0, progressive=True)
-    monkeypatch.setattr(image_decoding, "MOST_COEFFICIENTS", 59_999)
+    monkeypatch.setattr(image_decoding, "MAX_COEFFICIENTS", 59_999)
     refused(
         tmp_path / "a.jpg", "0 megapixels, at most 0 are read for a JPEG with color at this res"
     )
     image.save(tmp_path / "a.jpg", progressive=True)  # color at half the resolution
     read_image(tmp_path / "a.jpg", Preprocess((8, 8)))
-    monkeypatch.setattr(image_decoding, "MOST_SCANNED", 199_999)
+    monkeypatch.setattr(image_decoding, "MAX_SCANNED", 199_999)
     refused(tmp_path / "a.jpg", "in 10 scans, at most 9; scale")
 
 

@@ -67,8 +67,8 @@ def error_line(idx, path) -> str:
 @pytest.mark.parametrize("packed", [False, True])
 def test_reads_plain_and_gzipped_files(tmp_path, folder, packed):
     files, arrays = idx_files(SMALL)
-    place = write_folder(tmp_path / "data" / folder, gzipped(files) if packed else files)
-    assert SMALL.find(tmp_path / "data") == place
+    path = write_folder(tmp_path / "data" / folder, gzipped(files) if packed else files)
+    assert SMALL.find(tmp_path / "data") == path
     found = SMALL.load(tmp_path / "data", download=False)
     assert_holds(found, arrays)
     assert found.name == "MNIST (unofficial bytes)"

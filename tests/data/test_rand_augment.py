@@ -63,10 +63,10 @@ def test_affine_equals_pillow(shape):
     )
 
 
-def matrices(place):
+def matrices(index):
     def operation(image, value):
         matrix = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
-        matrix[place] = value
+        matrix[index] = value
         return transform(image, *matrix)
 
     return operation
@@ -87,11 +87,11 @@ GEOMETRIC = {
 def test_geometry_equals_pillow(name, magnitude, shape):
     images = sample_images(*shape)
     level = np.where(np.arange(len(images)) % 2, 1, -1) * magnitude / 10
-    operation, most = GEOMETRIC[name]
+    operation, scale = GEOMETRIC[name]
     if name.startswith("translate"):
-        most *= images.shape[3 if name.endswith("x") else 2]
+        scale *= images.shape[3 if name.endswith("x") else 2]
     np.testing.assert_array_equal(
-        ra.OPERATIONS[name](images, level), by_pillow(images, operation, most * level)
+        ra.OPERATIONS[name](images, level), by_pillow(images, operation, scale * level)
     )
 
 
@@ -121,9 +121,9 @@ def test_pointwise_equals_pillow(name, shape):
     level = np.random.default_rng(2).uniform(-1, 1, len(images))
     level[:3] = -1, 0, 1
     operation, parameter = POINTWISE[name]
-    ours = ra.OPERATIONS[name](images, level)
-    theirs = by_pillow(images, operation, parameter(level))
-    difference = np.abs(ours.astype(int) - theirs)
+    found = ra.OPERATIONS[name](images, level)
+    expected = by_pillow(images, operation, parameter(level))
+    difference = np.abs(found.astype(int) - expected)
     assert difference.max() <= TOLERANCE.get(name, 0)
     assert (difference > 0).mean() < 0.001
 

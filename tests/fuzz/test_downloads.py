@@ -75,7 +75,7 @@ def filled(answer: bytes, start: int) -> bytes:
 @pytest.fixture
 def tried(tmp_path, monkeypatch):
     """Downloads once, from a server with these responses, starting with this partial file."""
-    for name, value in (("PAUSE", 0), ("TIMEOUT", 0.5), ("PATIENCE", 1.0), ("MOST_TRIES", 20)):
+    for name, value in (("PAUSE", 0), ("TIMEOUT", 0.5), ("PATIENCE", 1.0), ("MAX_TRIES", 20)):
         monkeypatch.setattr(download, name, value)
     server, target = Server(), tmp_path / "in" / "file.bin"
 

@@ -36,16 +36,16 @@ def class_folders(root: Path, classes=("cats", "dogs"), count: int = 6) -> Path:
     return root
 
 
-def load(path: Path, **wanted):
-    return find_source(str(path)).load(Request(image_size=SIZE, **wanted))
+def load(path: Path, **kwargs):
+    return find_source(str(path)).load(Request(image_size=SIZE, **kwargs))
 
 
-def error_line(path: Path, **wanted) -> str:
+def error_line(path: Path, **kwargs) -> str:
     """The one-line error message for a data set."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(UserError) as error:
-            load(path, **wanted)
+            load(path, **kwargs)
     assert str(error.value).isprintable()
     return str(error.value)
 
@@ -128,9 +128,9 @@ def test_unreadable_files_are_reported_and_skipped(tmp_path):
     (tmp_path / "cats" / "empty.jpg").touch()
     whole = (tmp_path / "cats" / "0.png").read_bytes()
     (tmp_path / "dogs" / "cut.png").write_bytes(whole[:100])
-    with pytest.warns(UserWarning, match="cannot be read|image") as said:
+    with pytest.warns(UserWarning, match="cannot be read|image") as caught:
         found = load(tmp_path)
-    lines = [str(one.message) for one in said]
+    lines = [str(one.message) for one in caught]
     assert lines[0].startswith("dogs/cut.png: a damaged image")
     assert lines[1].startswith("cats/empty.jpg: not an image")
     assert lines[2] == f"{tmp_path.name}: 2 of 14 images cannot be read and are left out"
@@ -143,10 +143,10 @@ def test_unreadable_files_are_reported_and_skipped(tmp_path):
 def test_a_class_missing_from_a_split_is_reported(tmp_path):
     class_folders(tmp_path)
     image(tmp_path / "rare" / "1.png")
-    with pytest.warns(UserWarning, match="image of class rare") as said:
+    with pytest.warns(UserWarning, match="image of class rare") as caught:
         load(tmp_path)
     name = tmp_path.name
-    assert [str(one.message) for one in said] == [
+    assert [str(one.message) for one in caught] == [
         f"{name}: only one image of class rare",
         f"{name}: no test image of class rare",
     ]
@@ -155,9 +155,9 @@ def test_a_class_missing_from_a_split_is_reported(tmp_path):
 def test_of_many_missing_classes_only_some_are_named(tmp_path):
     class_folders(tmp_path, [f"rare{i}" for i in range(8)], count=1)
     image(tmp_path / "rare0" / "1.png", seed=7)
-    with pytest.warns(UserWarning, match="image of class rare1, .*, rare5 and 2 more$") as said:
+    with pytest.warns(UserWarning, match="image of class rare1, .*, rare5 and 2 more$") as caught:
         load(tmp_path)
-    assert len(said) == 2
+    assert len(caught) == 2
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_missing_path_is_reported(tmp_path):
 
 def test_too_many_files_are_refused(tmp_path, monkeypatch):
     class_folders(tmp_path)
-    monkeypatch.setattr("minivit.data.file_sets.MOST_FILES", 11)
+    monkeypatch.setattr("minivit.data.file_sets.MAX_FILES", 11)
     assert "more than 11 files" in error_line(tmp_path)
 
 
@@ -336,26 +336,26 @@ def test_images_are_decoded_only_once(tmp_path, monkeypatch):
 
 def test_only_a_limited_number_of_bytes_is_read_ahead(monkeypatch):
     """Fewer large files than small files are read ahead."""
-    taken, decoded = [], []
+    read_ahead, decoded = [], []
 
     class Files:
         def read(self, names):
-            for place in range(len(names)):
-                taken.append(place)
-                yield place, bytes(100)
+            for index in range(len(names)):
+                read_ahead.append(index)
+                yield index, bytes(100)
 
     def slow(raw, name, preprocess):
         time.sleep(0.005)
         decoded.append(name)
         return np.zeros((3, 1, 1), np.uint8)
 
-    monkeypatch.setattr("minivit.data.image_cache.MOST_AHEAD", 250)
+    monkeypatch.setattr("minivit.data.image_cache.MAX_QUEUED_BYTES", 250)
     monkeypatch.setattr("minivit.data.image_cache.decode_image", slow)
-    most = 0
+    max_pending = 0
     for _ in _decode(Files(), [str(n) for n in range(20)], Request().preprocess):
-        most = max(most, len(taken) - len(decoded))
+        max_pending = max(max_pending, len(read_ahead) - len(decoded))
     assert len(decoded) == 20
-    assert most <= 3
+    assert max_pending <= 3
 
 
 def test_changed_images_are_decoded_again(tmp_path):

@@ -20,11 +20,11 @@ from urllib.parse import urljoin, urlsplit
 from minivit.errors import UserError, shown
 from minivit.files import open_plain
 
-LONGEST_URL = 2000
-MOST_REDIRECTS = 5
+MAX_URL_LENGTH = 2000
+MAX_REDIRECTS = 5
 OVERHEAD = 1 << 20  # bytes of headers, and of chunk overhead on top of twice the body
 
-_URL = re.compile(rf"[!-~]{{1,{LONGEST_URL}}}")
+_URL = re.compile(rf"[!-~]{{1,{MAX_URL_LENGTH}}}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)")
 
@@ -41,13 +41,13 @@ class TooSlowError(Exception):
     """The download is too slow; not an OSError or a ValueError, which `http.client` catches."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """The bytes from `start` on, and the size of the whole file if the server reported it.
 
-    some: returns at most the requested number of bytes, as soon as there are any; none at the end.
+    read1: returns at most the requested number of bytes, as soon as there are any; none at the end.
     """
 
-    some: Callable[[int], bytes]
+    read1: Callable[[int], bytes]
     start: int
     size: int | None
 
@@ -57,7 +57,7 @@ def check_url(url: str) -> None:
     expected = "expected an http, https or file address"
     if not _URL.fullmatch(url):
         raise UserError(
-            f"cannot download from {shown(url)}: {expected} of at most {LONGEST_URL} ASCII "
+            f"cannot download from {shown(url)}: {expected} of at most {MAX_URL_LENGTH} ASCII "
             "characters and no spaces; write a space as %20"
         )
     try:
@@ -74,9 +74,9 @@ def check_url(url: str) -> None:
 
 
 @contextmanager
-def answer_to(
+def open_url(
     url: str, have: int, expected: int, timeout: float, tick: Callable[[], None]
-) -> Iterator[Answer]:
+) -> Iterator[Response]:
     """Requests a file of `expected` bytes from byte `have` on; the response may start at 0 instead.
 
     `tick` is called whenever data arrives, and may raise TooSlowError.
@@ -86,7 +86,7 @@ def answer_to(
     if urlsplit(url).scheme == "file":
         with _translated(url), _opened_file(url) as file:
             file.seek(have)
-            yield Answer(_reader(url, file.read), have, os.fstat(file.fileno()).st_size)
+            yield Response(_reader(url, file.read), have, os.fstat(file.fileno()).st_size)
         return
     with _translated(url):
         request = urllib.request.Request(url)
@@ -94,8 +94,8 @@ def answer_to(
             request.add_header("Range", f"bytes={have}-")
         response = _opener(tick, 2 * expected + OVERHEAD).open(request, timeout=timeout)
     with response:
-        start, size = _place(response, have)
-        yield Answer(_reader(url, response.read1), start, size)
+        start, size = _start_and_size(response, have)
+        yield Response(_reader(url, response.read1), start, size)
 
 
 def _opened_file(url: str) -> BinaryIO:
@@ -103,11 +103,11 @@ def _opened_file(url: str) -> BinaryIO:
 
 
 def _reader(url: str, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    def some(count: int) -> bytes:
+    def read1(count: int) -> bytes:
         with _translated(url):
             return read(count)
 
-    return some
+    return read1
 
 
 @contextmanager
@@ -119,18 +119,18 @@ def _translated(url: str) -> Iterator[None]:
         raise
     except urllib.error.HTTPError as error:
         error.close()
-        answer = f"the server responds {error.code} {shown(error.reason)}"
+        message = f"the server responds {error.code} {shown(error.reason)}"
         if error.code == 416:
-            raise NoRangeError(answer) from None
+            raise NoRangeError(message) from None
         if error.code in (408, 429) or error.code >= 500:
-            raise BrokenError(answer) from None
-        raise UserError(f"cannot download {url}: {answer}; check the address") from None
+            raise BrokenError(message) from None
+        raise UserError(f"cannot download {url}: {message}; check the address") from None
     except Exception as error:  # `http.client` raises all kinds of errors on malformed responses
         reason = getattr(error, "reason", error)
         raise BrokenError(shown(reason)) from None
 
 
-def _place(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
+def _start_and_size(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
     """Where the response starts in the file, and the size of the file if known."""
     length = _number(response.headers.get("Content-Length"))
     if response.status == 200:
@@ -155,7 +155,7 @@ def _number(header: object) -> int | None:
     return int(str(header))
 
 
-def _opener(tick: Callable[[], None], most: int) -> urllib.request.OpenerDirector:
+def _opener(tick: Callable[[], None], max_bytes: int) -> urllib.request.OpenerDirector:
     """An opener for http and https, including the environment's proxies, and no other scheme."""
     opener = urllib.request.OpenerDirector()
     for handler in (
@@ -164,8 +164,8 @@ def _opener(tick: Callable[[], None], most: int) -> urllib.request.OpenerDirecto
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         _Redirects(),
-        _Http(tick, most),
-        _Https(tick, most),
+        _Http(tick, max_bytes),
+        _Https(tick, max_bytes),
     ):
         opener.add_handler(handler)
     return opener
@@ -189,9 +189,9 @@ class _Redirects(urllib.request.BaseHandler):
             )
         following: Any = urllib.request.Request(url, headers=request.headers)
         following.redirects = getattr(request, "redirects", 0) + 1
-        if following.redirects > MOST_REDIRECTS:
+        if following.redirects > MAX_REDIRECTS:
             raise UserError(
-                f"cannot download {shown(url)}: more than {MOST_REDIRECTS} redirects; "
+                f"cannot download {shown(url)}: more than {MAX_REDIRECTS} redirects; "
                 "check the address"
             )
         return self.parent.open(following, timeout=request.timeout)
@@ -202,22 +202,22 @@ class _Redirects(urllib.request.BaseHandler):
 class _Watching:
     """Makes each connection read its response through `_Watched`."""
 
-    def __init__(self, tick: Callable[[], None], most: int):
+    def __init__(self, tick: Callable[[], None], max_bytes: int):
         super().__init__()
-        self.tick, self.most = tick, most
+        self.tick, self.max_bytes = tick, max_bytes
 
-    def do_open(self, connection_class: Any, request: Any, **arguments: Any) -> Any:
-        def connect(host: str, **more: Any) -> Any:
-            connection = connection_class(host, **more)
+    def do_open(self, connection_class: Any, request: Any, **http_conn_args: Any) -> Any:
+        def connect(host: str, **kwargs: Any) -> Any:
+            connection = connection_class(host, **kwargs)
             connection.response_class = self.response
             return connection
 
-        return super().do_open(connect, request, **arguments)  # type: ignore[misc]
+        return super().do_open(connect, request, **http_conn_args)  # type: ignore[misc]
 
-    def response(self, sock: Any, *arguments: Any, **more: Any) -> Any:
-        response: Any = http.client.HTTPResponse(sock, *arguments, **more)
+    def response(self, sock: Any, *args: Any, **kwargs: Any) -> Any:
+        response: Any = http.client.HTTPResponse(sock, *args, **kwargs)
         raw = response.fp.detach()
-        response.fp = io.BufferedReader(_Watched(raw, self.tick, self.most))
+        response.fp = io.BufferedReader(_Watched(raw, self.tick, self.max_bytes))
         return response
 
 
@@ -230,10 +230,10 @@ class _Https(_Watching, urllib.request.HTTPSHandler):  # type: ignore[misc]
 
 
 class _Watched(io.RawIOBase):
-    """A socket's bytes: at most `most` of them, with a `tick` whenever some arrive."""
+    """A socket's bytes: at most `max_bytes` of them, with a `tick` whenever some arrive."""
 
-    def __init__(self, raw: io.RawIOBase, tick: Callable[[], None], most: int):
-        self.raw, self.tick, self.left = raw, tick, most
+    def __init__(self, raw: io.RawIOBase, tick: Callable[[], None], max_bytes: int):
+        self.raw, self.tick, self.remaining = raw, tick, max_bytes
 
     def readable(self) -> bool:
         return True
@@ -241,8 +241,8 @@ class _Watched(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self.tick()
         count = self.raw.readinto(buffer)
-        self.left -= count or 0
-        if self.left < 0:
+        self.remaining -= count or 0
+        if self.remaining < 0:
             raise BrokenError("the server sends much more than the file")
         return count
 

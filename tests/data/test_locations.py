@@ -10,8 +10,8 @@ from made_data import idx_files, write_folder
 
 from minivit.commands import run
 from minivit.data import SOURCES
+from minivit.data.locations import folder_of
 from minivit.data.mnist import MNIST
-from minivit.data.places import folder_of
 from minivit.engine import Run
 
 SMALL = dataclasses.replace(MNIST, counts={"train": 12, "t10k": 4})

@@ -15,7 +15,7 @@ import numpy as np
 
 from minivit.backend.random import Purpose, generator
 from minivit.data.class_folders import Listing, list_classes
-from minivit.data.dataset import LONGEST_NAME, Dataset, Split
+from minivit.data.dataset import MAX_NAME_LENGTH, Dataset, Split
 from minivit.data.file_sets import FileSet, FolderFiles, open_files
 from minivit.data.image_cache import decoded_once
 from minivit.data.preprocess import Preprocess
@@ -27,15 +27,15 @@ from minivit.errors import UserError, shown_path
 EXPECTED = (
     "a folder of class folders, a .zip or .tar.gz of one, a .npz, or a .csv of paths and labels"
 )
-LISTED = 10
+MAX_LISTED = 10
 """Up to this many unreadable files are reported individually."""
-LARGEST_ARRAYS = 64
+MAX_ARRAY_SIDE = 64
 """Side in pixels up to which the images of a .npz are used at their own size."""
-SEEN = 15_000
+NUM_SAMPLES = 15_000
 """Number of images that a run with the recipe processes: a minute or two on two cores."""
 
 
-def is_there(dataset: str) -> bool:
+def path_exists(dataset: str) -> bool:
     """Whether it is the path of an existing file or folder."""
     try:
         return Path(dataset).exists()
@@ -43,16 +43,16 @@ def is_there(dataset: str) -> bool:
         return False
 
 
-def own_source(dataset: str) -> Source:
+def custom_source(dataset: str) -> Source:
     """The data set at a path. Its file names or arrays determine the recipe.
 
     Raises:
         UserError: nothing is there, or it is not a data set; see `list_classes`.
     """
     path = Path(dataset).expanduser()
-    if not is_there(str(path)):
+    if not path_exists(str(path)):
         raise UserError(f"{shown_path(path)}: no such file or folder{_hint(path)}")
-    name = shown_path(path.resolve().name)[:LONGEST_NAME] or "images"
+    name = shown_path(path.resolve().name)[:MAX_NAME_LENGTH] or "images"
     suffix = path.suffix.lower()
     try:
         if suffix == ".npz":
@@ -87,7 +87,7 @@ def _source(name: str, load: Callable[[Request], Dataset], recipe: dict[str, Any
 
 def _recipe(count: int, side: int = 64, channels: int = 3) -> dict[str, Any]:
     """Settings for this many images: the fewer images, the more epochs."""
-    epochs = int(np.clip(round(SEEN / count), 10, 200))
+    epochs = int(np.clip(round(NUM_SAMPLES / count), 10, 200))
     return {
         "image_size": side,
         "patch_size": 8 if side > 32 else 4,
@@ -113,7 +113,7 @@ def _of_arrays(path: Path, name: str) -> Source:
     found, class_names = read_npz(path)
     images = found["train"].images
     count, channels, H, W = images.shape
-    side = H if H == W and H <= LARGEST_ARRAYS and H % 4 == 0 else 32
+    side = H if H == W and H <= MAX_ARRAY_SIDE and H % 4 == 0 else 32
 
     def load(request: Request) -> Dataset:
         kinds = list(found)
@@ -126,8 +126,8 @@ def _of_arrays(path: Path, name: str) -> Source:
 
 
 def _fitted(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    as_they_are = images.shape[1:] == (preprocess.channels, *preprocess.size)
-    return images if as_they_are else preprocess.of_arrays(images)
+    fits = images.shape[1:] == (preprocess.channels, *preprocess.size)
+    return images if fits else preprocess.of_arrays(images)
 
 
 def _load_files(name: str, files: FileSet, listing: Listing, request: Request) -> Dataset:
@@ -137,20 +137,20 @@ def _load_files(name: str, files: FileSet, listing: Listing, request: Request) -
             stacklevel=2,
         )
     found = decoded_once(files, listing.names, request.preprocess, request.cache)
-    _tell_unreadable(name, len(listing.names), found.unreadable, request.strict)
+    _warn_unreadable(name, len(listing.names), found.unreadable, request.strict)
     return _split(name, found.images, listing, request, set(found.unreadable))
 
 
-def _tell_unreadable(name: str, count: int, unreadable: dict[int, str], strict: bool) -> None:
-    reasons = [unreadable[place] for place in sorted(unreadable)]
+def _warn_unreadable(name: str, count: int, unreadable: dict[int, str], strict: bool) -> None:
+    reasons = [unreadable[index] for index in sorted(unreadable)]
     if not reasons:
         return
-    counted = f"{name}: {len(reasons):,} of {count:,} images cannot be read"
+    summary = f"{name}: {len(reasons):,} of {count:,} images cannot be read"
     if strict:
-        raise UserError(f"{counted}, the first is {reasons[0]}; remove them, or leave out --strict")
-    for reason in reasons[:LISTED]:
+        raise UserError(f"{summary}, the first is {reasons[0]}; remove them, or leave out --strict")
+    for reason in reasons[:MAX_LISTED]:
         warnings.warn(reason, stacklevel=3)
-    warnings.warn(f"{counted} and are left out", stacklevel=3)
+    warnings.warn(f"{summary} and are left out", stacklevel=3)
 
 
 def _split(
@@ -163,12 +163,12 @@ def _split(
     """Training, validation and test set. Without a test set, the validation set is used as one;
     without either, a fraction of each class is held out.
     """
-    good = np.array([i for i in range(len(listing.labels)) if i not in unreadable], np.int64)
-    if not len(good):
+    readable = np.array([i for i in range(len(listing.labels)) if i not in unreadable], np.int64)
+    if not len(readable):
         raise UserError(f"{name}: none of its images can be read")
-    names = np.array(listing.names)[good] if listing.names else None
-    whole = Split(take(images, good), listing.labels[good], names=names)
-    splits = listing.splits[good]
+    names = np.array(listing.names)[readable] if listing.names else None
+    whole = Split(take(images, readable), listing.labels[readable], names=names)
+    splits = listing.splits[readable]
     parts = {kind: whole[np.flatnonzero(splits == kind)] for kind in ("train", "val", "test")}
     val = parts["val"] if len(parts["val"]) and len(parts["test"]) else None
     test = parts["test"] if len(parts["test"]) else parts["val"]
@@ -177,19 +177,19 @@ def _split(
         rng = generator(request.seed, Purpose.SPLIT)
         train, test = train.hold_out_of_each(request.test_fraction, rng)
     dataset = Dataset(name, train, test, listing.class_names, val)
-    _tell_single(dataset, whole.class_counts(dataset.num_classes))
+    _warn_single(dataset, whole.class_counts(dataset.num_classes))
     for kind, split in dataset.splits.items():
-        _tell_missing(dataset, kind, split.class_counts(dataset.num_classes))
+        _warn_missing(dataset, kind, split.class_counts(dataset.num_classes))
     return dataset
 
 
-def _tell_single(dataset: Dataset, counts: np.ndarray) -> None:
+def _warn_single(dataset: Dataset, counts: np.ndarray) -> None:
     single = _named(dataset, counts == 1)
     if single:
         warnings.warn(f"{dataset.name}: only one image of class {single}", stacklevel=3)
 
 
-def _tell_missing(dataset: Dataset, kind: str, counts: np.ndarray) -> None:
+def _warn_missing(dataset: Dataset, kind: str, counts: np.ndarray) -> None:
     missing = _named(dataset, counts == 0)
     if missing:
         warnings.warn(f"{dataset.name}: no {kind} image of class {missing}", stacklevel=3)

@@ -6,7 +6,7 @@ import tiny
 from PIL import Image
 
 from minivit.data import Dataset, Split
-from minivit.data.grey import luma, with_channels
+from minivit.data.grayscale import luma, with_channels
 from minivit.data.stored import StoredImages
 from minivit.errors import UserError
 
