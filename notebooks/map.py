@@ -17,7 +17,7 @@ from minivit.data import shapes
 from minivit.functional import gelu_forward, sincos_2d, softmax_forward
 from minivit.viz import save_figure
 from minivit.viz.maps import token_similarity
-from minivit.viz.style import BLUE, GREEN, GREY, HEAT, ORANGE, bare
+from minivit.viz.style import BLUE, GRAY, GREEN, HEAT, ORANGE, bare
 
 HERE = Path(__file__).resolve().parent
 
@@ -75,11 +75,11 @@ def draw_card(figure: Figure, place, size, number: int, title: str, minutes: str
     axes.patch.set_alpha(0)
     IMAGES[number](axes)
     middle = (x + CARD / 2) / W
-    figure.text(middle, (y + 0.5) / H, f"{number:02}", fontsize=8, color=GREY, ha="center")
+    figure.text(middle, (y + 0.5) / H, f"{number:02}", fontsize=8, color=GRAY, ha="center")
     lines = wrap(title)
     figure.text(middle, (y + 0.47) / H, lines, fontsize=8.5, ha="center", va="top",
                 linespacing=1.15)  # fmt: skip
-    figure.text(middle, (y + 0.06) / H, f"{minutes} min", fontsize=7, color=GREY, ha="center")
+    figure.text(middle, (y + 0.06) / H, f"{minutes} min", fontsize=7, color=GRAY, ha="center")
 
 
 def wrap(title: str, most: int = 21) -> str:
@@ -132,8 +132,8 @@ def graph(axes: Axes) -> None:
 
 def gelu(axes: Axes) -> None:
     x = np.linspace(-3, 2.2, 80)
-    axes.axhline(0, color=GREY, lw=0.6)
-    axes.plot(x, np.maximum(x, 0), color=GREY, ls="--", lw=1)
+    axes.axhline(0, color=GRAY, lw=0.6)
+    axes.plot(x, np.maximum(x, 0), color=GRAY, ls="--", lw=1)
     axes.plot(x, gelu_forward(x)[0], color=BLUE, lw=2)
     axes.set_ylim(-0.5, 2.4)
 
@@ -151,14 +151,14 @@ def heads(axes: Axes) -> None:
 
 
 def ladder(axes: Axes) -> None:
-    widths, colours = (1.0, 0.62, 0.62, 0.62, 0.2), (GREY, BLUE, BLUE, BLUE, ORANGE)
+    widths, colours = (1.0, 0.62, 0.62, 0.62, 0.2), (GRAY, BLUE, BLUE, BLUE, ORANGE)
     for i, (width, colour) in enumerate(zip(widths, colours, strict=True)):
         axes.barh(-i, width, 0.6, left=(1 - width) / 2, color=colour)
 
 
 def valley(axes: Axes) -> None:
     x, y = np.meshgrid(np.linspace(-1.4, 1.4, 60), np.linspace(-1.2, 1.2, 60))
-    axes.contour(x, y, 0.3 * x**2 + 3 * y**2, levels=8, colors=GREY, linewidths=0.6)
+    axes.contour(x, y, 0.3 * x**2 + 3 * y**2, levels=8, colors=GRAY, linewidths=0.6)
     place, path = np.array([-1.2, 0.9]), []
     for _ in range(14):
         path.append(place)
@@ -196,7 +196,7 @@ def filters(axes: Axes) -> None:
 def deletion(axes: Axes) -> None:
     t = np.linspace(0, 1, 50)
     axes.plot(t, 1 / (1 + np.exp(14 * (t - 0.25))), color=BLUE, lw=1.8)
-    axes.plot(t, 1 / (1 + np.exp(9 * (t - 0.6))), color=GREY, lw=1.8)
+    axes.plot(t, 1 / (1 + np.exp(9 * (t - 0.6))), color=GRAY, lw=1.8)
 
 
 def masked(axes: Axes) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minivit.viz.style import (
     BLUE,
-    GREY,
+    GRAY,
     HEAT,
     ORANGE,
     SIGNED,
@@ -43,10 +43,10 @@ def overlay_figure(
     for row, image, title, color in zip(axes, images, titles, colors or ["black"] * N, strict=True):
         show_image(row[0], image)
         row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8, color=color)
-    for column, (name, found) in zip(axes[:, 1:].T, maps.items(), strict=True):
+    for column, (name, heatmaps) in zip(axes[:, 1:].T, maps.items(), strict=True):
         column[0].set_title(name, fontsize=9)
-        for one, image, heat in zip(column, images, found, strict=True):
-            show_overlay(one, image, heat)
+        for ax, image, heat in zip(column, images, heatmaps, strict=True):
+            show_overlay(ax, image, heat)
     headline(figure, "What the prediction is based on, according to each method")
     heat_bar(figure, axes, "min")
     return figure
@@ -61,20 +61,20 @@ def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, num_prefix
         class token.
     """
     L, H = maps.shape[:2]
-    figure, axes = panels(L, H, 1.1, above=0.5, beside=1.0, shape=grid[0] / grid[1])
-    shown = maps[:, :, query, num_prefix:].reshape(L, H, *grid)
+    figure, axes = panels(L, H, 1.1, top=0.5, right=1.0, shape=grid[0] / grid[1])
+    attention = maps[:, :, query, num_prefix:].reshape(L, H, *grid)
     for layer, head in np.ndindex(L, H):
-        one = axes[layer, head]
-        one.imshow(shown[layer, head], cmap=HEAT, vmin=0)
+        ax = axes[layer, head]
+        ax.imshow(attention[layer, head], cmap=HEAT, vmin=0)
         if query >= num_prefix:
             row, column = divmod(query - num_prefix, grid[1])
-            one.plot(column, row, "s", ms=5, mfc="none", mec="white", mew=1)
+            ax.plot(column, row, "s", ms=5, mfc="none", mec="white", mew=1)
         if head == 0:
-            one.set_ylabel(f"layer {layer + 1}", fontsize=8)
+            ax.set_ylabel(f"layer {layer + 1}", fontsize=8)
         if layer == 0:
-            one.set_title(f"head {head + 1}", fontsize=8)
-    who = "the marked patch" if query >= num_prefix else "the class token"
-    headline(figure, f"What {who} attends to")
+            ax.set_title(f"head {head + 1}", fontsize=8)
+    query_name = "the marked patch" if query >= num_prefix else "the class token"
+    headline(figure, f"What {query_name} attends to")
     heat_bar(figure, axes, "0")
     return figure
 
@@ -82,12 +82,12 @@ def heads_figure(maps: np.ndarray, grid: tuple[int, int], query: int, num_prefix
 def rollout_figure(image: np.ndarray, steps: np.ndarray) -> Figure:
     """Rollout up to each layer. steps: (L, rows, columns)."""
     height, width = image.shape[-2:]
-    figure, axes = panels(1, 1 + len(steps), 1.35, above=0.5, beside=0.8, shape=height / width)
+    figure, axes = panels(1, 1 + len(steps), 1.35, top=0.5, right=0.8, shape=height / width)
     show_image(axes[0, 0], image)
     axes[0, 0].set_title("image", fontsize=9)
-    for layer, (one, heat) in enumerate(zip(axes[0, 1:], steps, strict=True)):
-        show_overlay(one, image, heat)
-        one.set_title(f"to layer {layer + 1}", fontsize=9)
+    for layer, (ax, heat) in enumerate(zip(axes[0, 1:], steps, strict=True)):
+        show_overlay(ax, image, heat)
+        ax.set_title(f"to layer {layer + 1}", fontsize=9)
     headline(figure, "Attention through several layers (rollout)")
     heat_bar(figure, axes, "min")
     return figure
@@ -103,7 +103,7 @@ def distance_figure(distances: np.ndarray, chance: float) -> Figure:
     figure = Figure(figsize=(4.8, 3.4), layout="constrained")
     axes = figure.subplots()
     depth = np.arange(1, L + 1)
-    axes.axhline(chance, color=GREY, ls="--", lw=1, label="uniform attention")
+    axes.axhline(chance, color=GRAY, ls="--", lw=1, label="uniform attention")
     axes.plot(np.repeat(depth, H), distances.ravel(), "o", color=BLUE, alpha=0.7, label="a head")
     axes.plot(depth, distances.mean(1), color=ORANGE, label="mean of the heads")
     axes.set_title("How far each head attends", fontsize=9)
@@ -124,7 +124,7 @@ def position_figure(similarity: np.ndarray) -> Figure:
     """
     rows, columns = similarity.shape[:2]
     side = min(0.7 * columns, 7.0)
-    figure, axes = panels(1, 1, side, above=0.5, beside=1.2, shape=rows / columns)
+    figure, axes = panels(1, 1, side, top=0.5, right=1.2, shape=rows / columns)
     # one image: separate axes for hundreds of maps would take minutes
     image = axes[0, 0].imshow(_side_by_side(similarity), cmap=SIGNED, vmin=-1, vmax=1)
     colorbar(figure, image, axes, "cosine similarity")
@@ -149,15 +149,15 @@ def filters_figure(filters: Filters) -> Figure:
     count = len(filters.components)
     columns = min(count, 7)
     rows = -(-count // columns)
-    figure, axes = panels(rows, columns, 0.9, above=0.5 + 0.15 * rows)
-    for i, one in enumerate(axes.flat):
+    figure, axes = panels(rows, columns, 0.9, top=0.5 + 0.15 * rows)
+    for i, ax in enumerate(axes.flat):
         if i >= count:
             continue
         pattern = filters.components[i]
         scaled = 0.5 + 0.5 * pattern / max(np.abs(pattern).max(), np.finfo(float).tiny)
         image = scaled.transpose(1, 2, 0)
-        one.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
-        one.set_title(percent(filters.shares[i], 1), fontsize=7, pad=2)
+        ax.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
+        ax.set_title(percent(filters.explained_variance_ratio[i], 1), fontsize=7, pad=2)
     headline(
         figure, "Principal components of the patch filters, with their fraction of the variance"
     )
@@ -170,17 +170,17 @@ def similarity_figure(similarity: np.ndarray) -> Figure:
     similarity: (L + 1, T, T), from -1 to 1.
     """
     T = similarity.shape[-1]
-    figure, axes = panels(1, len(similarity), 1.5, above=0.7, beside=1.0)
-    for layer, (one, values) in enumerate(zip(axes[0], similarity, strict=True)):
-        image = one.imshow(values, cmap=SIGNED, vmin=-1, vmax=1)
+    figure, axes = panels(1, len(similarity), 1.5, top=0.7, right=1.0)
+    for layer, (ax, values) in enumerate(zip(axes[0], similarity, strict=True)):
+        image = ax.imshow(values, cmap=SIGNED, vmin=-1, vmax=1)
         last = layer == len(similarity) - 1
-        one.set_title("at the end" if last else f"before layer {layer + 1}", fontsize=9)
-        bare(one)
-        one.set_xlabel("token", fontsize=8)
+        ax.set_title("at the end" if last else f"before layer {layer + 1}", fontsize=9)
+        bare(ax)
+        ax.set_xlabel("token", fontsize=8)
     axes[0, 0].set_ylabel("token", fontsize=8)
     axes[0, 0].set_yticks([0, T - 1], ["1", str(T)], fontsize=7)
-    for one in axes[0]:
-        one.set_xticks([0, T - 1], ["1", str(T)], fontsize=7)
+    for ax in axes[0]:
+        ax.set_xticks([0, T - 1], ["1", str(T)], fontsize=7)
     headline(figure, "Similarity of the tokens of an image")
     colorbar(figure, image, axes, "cosine similarity")
     return figure

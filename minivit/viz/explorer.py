@@ -16,7 +16,7 @@ from minivit.functional import softmax_forward
 from minivit.models import ViT
 from minivit.viz.look import look, require_attention
 from minivit.viz.pages import (
-    MOST_BYTES,
+    MAX_BYTES,
     Page,
     assemble,
     encoded,
@@ -157,7 +157,7 @@ def _pixels_and_inputs(
 
 
 def _check_size(size: int) -> None:
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise UserError(
-            f"the page would be {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f}; {SMALLER}"
+            f"the page would be {size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f}; {SMALLER}"
         )

@@ -40,17 +40,17 @@ def patch_components(features: np.ndarray, background: bool = True) -> Component
         edge = np.ones((rows, columns), bool)
         edge[1:-1, 1:-1] = False
         positive = first > 0
-        more_at_the_edge = positive[:, edge].mean() > positive.mean()
-        foreground = ~positive if more_at_the_edge else positive
-        in_each = foreground.reshape(N, -1).mean(1)
-        if in_each.min() == 0 or in_each.max() == 1:  # it distinguishes images, not their parts
+        positive_at_edge = positive[:, edge].mean() > positive.mean()
+        foreground = ~positive if positive_at_edge else positive
+        fractions = foreground.reshape(N, -1).mean(1)
+        if fractions.min() == 0 or fractions.max() == 1:  # it distinguishes images, not their parts
             foreground[...] = True
     colors = np.zeros((N, rows, columns, 3))
     if foreground.any():
-        found = project(features[foreground], 3)
-        low, high = np.quantile(found, (0.02, 0.98), axis=0)
+        projected = project(features[foreground], 3)
+        low, high = np.quantile(projected, (0.02, 0.98), axis=0)
         span = np.maximum(high - low, np.finfo(float).tiny)
-        colors[foreground] = np.clip((found - low) / span, 0, 1)
+        colors[foreground] = np.clip((projected - low) / span, 0, 1)
     return Components(colors, foreground)
 
 
@@ -59,17 +59,17 @@ def project(rows: np.ndarray, count: int) -> np.ndarray:
     rows; zeros if there are fewer components. Each component's sign makes its largest weight
     positive.
     """
-    centred = rows.astype(np.float64) - rows.mean(0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    centered = rows.astype(np.float64) - rows.mean(0)
+    _, _, axes = np.linalg.svd(centered, full_matrices=False)
     axes = axes[:count]
     largest = np.abs(axes).argmax(1)
     axes *= np.sign(axes[np.arange(len(axes)), largest])[:, None]
     out = np.zeros((len(rows), count))
-    out[:, : len(axes)] = centred @ axes.T
+    out[:, : len(axes)] = centered @ axes.T
     return out
 
 
-def likeness(features: np.ndarray, image: int, patch: tuple[int, int]) -> np.ndarray:
+def patch_similarity(features: np.ndarray, image: int, patch: tuple[int, int]) -> np.ndarray:
     """Cosine similarity between one patch and all patches of all images.
 
     Args:
@@ -80,16 +80,16 @@ def likeness(features: np.ndarray, image: int, patch: tuple[int, int]) -> np.nda
         (N, rows, columns), from -1 to 1; 1 at the patch itself.
     """
     N, rows, columns, C = features.shape
-    asked = features[image, patch[0], patch[1]]
-    every = features.reshape(-1, C)
-    norms = np.maximum(np.linalg.norm(every, axis=1), np.finfo(every.dtype).tiny)
-    return (every @ asked / norms / max(np.linalg.norm(asked), 1e-30)).reshape(N, rows, columns)
+    query = features[image, patch[0], patch[1]]
+    flat = features.reshape(-1, C)
+    norms = np.maximum(np.linalg.norm(flat, axis=1), np.finfo(flat.dtype).tiny)
+    return (flat @ query / norms / max(np.linalg.norm(query), 1e-30)).reshape(N, rows, columns)
 
 
 def components_figure(images: np.ndarray, components: Components) -> Figure:
     """Images above, their patches as colors below. images: uint8 (N, channels, H, W)."""
     H, W = images.shape[2:]
-    figure, axes = panels(2, len(images), 2.0, above=0.3, shape=H / W)
+    figure, axes = panels(2, len(images), 2.0, top=0.3, shape=H / W)
     for column, image, colors in zip(axes.T, images, components.colors, strict=True):
         show_image(column[0], image)
         column[1].imshow(colors)
@@ -108,11 +108,11 @@ def class_token_figure(image: np.ndarray, maps: np.ndarray) -> Figure:
     count = 1 + len(maps)
     columns = min(count, 7)
     rows = -(-count // columns)
-    figure, axes = panels(rows, columns, 2.0, above=0.3 + 0.25 * rows, beside=0.8, shape=H / W)
+    figure, axes = panels(rows, columns, 2.0, top=0.3 + 0.25 * rows, right=0.8, shape=H / W)
     show_image(axes.flat[0], image)
-    for i, (one, heat) in enumerate(zip(axes.flat[1:], maps, strict=False), 1):
-        one.imshow(heat, cmap=HEAT, vmin=0, interpolation="bilinear")
-        one.set_title(f"head {i}", fontsize=8, pad=2)
+    for i, (ax, heat) in enumerate(zip(axes.flat[1:], maps, strict=False), 1):
+        ax.imshow(heat, cmap=HEAT, vmin=0, interpolation="bilinear")
+        ax.set_title(f"head {i}", fontsize=8, pad=2)
     headline(figure, "What the class token attends to in the last layer")
     heat_bar(figure, axes, "0")
     return figure

@@ -6,21 +6,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.viz.style import (
-    GREY,
+    GRAY,
     Figure,
-    answer,
     bare,
     headline,
     panels,
+    prediction_color,
+    prediction_text,
     shortened,
     show_image,
-    verdict,
 )
 
 COLUMNS = 8
 SIDE = 1.35
 """Size of an image in inches."""
-LONGEST, LONGEST_BELOW = 22, 28
+MAX_LETTERS, MAX_LETTERS_BELOW = 22, 28
 """Number of letters that fit above an image and, in a smaller font, below it."""
 
 
@@ -37,15 +37,15 @@ def gallery_figure(
     """
     columns = min(len(images), COLUMNS)
     rows = -(-len(images) // columns)
-    figure, axes = panels(rows, columns, SIDE, above=0.3 + 0.4 * rows)
-    for i, one in enumerate(axes.flat[: len(images)]):
-        show_image(one, images[i])
+    figure, axes = panels(rows, columns, SIDE, top=0.3 + 0.4 * rows)
+    for i, ax in enumerate(axes.flat[: len(images)]):
+        show_image(ax, images[i])
         best = int(probs[i].argmax())
-        right = None if labels is None else bool(best == labels[i])
-        text = answer(class_names[best], probs[i, best], right, LONGEST)
-        if labels is not None and not right:
+        correct = None if labels is None else bool(best == labels[i])
+        text = prediction_text(class_names[best], probs[i, best], correct, MAX_LETTERS)
+        if labels is not None and not correct:
             text += f"\n{_true_class(class_names[labels[i]])}"
-        one.set_title(text, fontsize=8, color=verdict(right), pad=3)
+        ax.set_title(text, fontsize=8, color=prediction_color(correct), pad=3)
     headline(figure, "Predictions and their probabilities")
     return figure
 
@@ -87,16 +87,16 @@ def judged_figure(groups: Mapping[str, Judged], class_names: Sequence[str]) -> F
 def _show_judged(axes: Any, judged: Judged, i: int, class_names: Sequence[str]) -> None:
     show_image(axes, judged.images[i])
     label = judged.labels[i]
-    right = bool(judged.classes[i, 0] == label)
+    correct = bool(judged.classes[i, 0] == label)
     lines = [
-        answer(class_names[k], p, None if rank else right, LONGEST)
+        prediction_text(class_names[k], p, None if rank else correct, MAX_LETTERS)
         for rank, (k, p) in enumerate(zip(judged.classes[i], judged.probs[i], strict=True))
     ]
-    lines += [] if right else [_true_class(class_names[label])]
-    axes.set_title("\n".join(lines), fontsize=8, color=verdict(right), pad=3)
-    name = shortened(judged.names[i], LONGEST_BELOW, end=1.0)
-    axes.set_xlabel(name, fontsize=6, color=GREY, labelpad=2)
+    lines += [] if correct else [_true_class(class_names[label])]
+    axes.set_title("\n".join(lines), fontsize=8, color=prediction_color(correct), pad=3)
+    name = shortened(judged.names[i], MAX_LETTERS_BELOW, end=1.0)
+    axes.set_xlabel(name, fontsize=6, color=GRAY, labelpad=2)
 
 
 def _true_class(name: str) -> str:
-    return f"true: {shortened(name, LONGEST - 6)}"
+    return f"true: {shortened(name, MAX_LETTERS - 6)}"

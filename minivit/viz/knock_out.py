@@ -9,9 +9,9 @@ from minivit.models import ViT, intervene
 from minivit.viz.look import require_attention
 from minivit.viz.style import SIGNED, Figure, colorbar, headline
 
-AT_ONCE = 32
+BATCH_SIZE = 32
 """Images per forward pass."""
-MOST_NUMBERS = 200
+MAX_NUMBERS = 200
 """With more cells than this in the figure, their numbers would not be readable."""
 
 
@@ -43,8 +43,8 @@ def knock_out(model: ViT, images: Array) -> np.ndarray:
 
 
 def _probabilities(model: ViT, images: Array) -> np.ndarray:
-    parts = range(0, len(images), AT_ONCE)
-    logits = [to_host(model(images[start : start + AT_ONCE])) for start in parts]
+    parts = range(0, len(images), BATCH_SIZE)
+    logits = [to_host(model(images[start : start + BATCH_SIZE])) for start in parts]
     return softmax_forward(np.concatenate(logits))[0]
 
 
@@ -52,18 +52,18 @@ def knock_out_figure(effect: np.ndarray) -> Figure:
     """The mean over images of the result of `knock_out`: a row per layer, a column per head."""
     N, L, H = effect.shape
     points = 100 * effect.mean(0)
-    most = max(float(np.abs(points).max()), 1e-6)
+    limit = max(float(np.abs(points).max()), 1e-6)
     figure = Figure(figsize=(1.8 + 0.6 * H, 1.4 + 0.5 * L), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(points, cmap=SIGNED, vmin=-most, vmax=most, aspect="auto")
+    image = axes.imshow(points, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto")
     axes.set_xticks(range(H), [str(head + 1) for head in range(H)])
     axes.set_yticks(range(L), [str(layer + 1) for layer in range(L)])
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("head", fontsize=9)
     axes.set_ylabel("layer", fontsize=9)
-    for layer, head in np.ndindex(L, H) if points.size <= MOST_NUMBERS else ():
-        color = "white" if abs(points[layer, head]) > 0.6 * most else "black"
+    for layer, head in np.ndindex(L, H) if points.size <= MAX_NUMBERS else ():
+        color = "white" if abs(points[layer, head]) > 0.6 * limit else "black"
         text = f"{points[layer, head].round(1) + 0.0:+.1f}".replace("-", "−")  # no "-0.0"
         axes.text(head, layer, text, ha="center", va="center", fontsize=8, color=color)
     count = "one image" if N == 1 else f"mean of {N} images"

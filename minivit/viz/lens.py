@@ -19,11 +19,11 @@ from minivit.functional import softmax_forward
 from minivit.models import ViT
 from minivit.viz.style import (
     CLASSES,
-    GREY,
+    GRAY,
     Figure,
-    answer,
     headline,
     panels,
+    prediction_text,
     shortened,
     show_image,
 )
@@ -58,10 +58,10 @@ def logit_lens(model: ViT, images: Array) -> Lens:
     pooled, patches = [], []
     for tokens in model.stages(images):
         pooled.append(_probabilities(model, tokens))
-        alone = tokens[:, config.num_prefix :].reshape(-1, 1, tokens.shape[-1])
+        single = tokens[:, config.num_prefix :].reshape(-1, 1, tokens.shape[-1])
         # any pooling of one token gives that token
-        alone = get_xp(alone).repeat(alone, config.num_prefix + 1, axis=1)
-        patches.append(_probabilities(model, alone).reshape(len(images), *config.grid, -1))
+        single = get_xp(single).repeat(single, config.num_prefix + 1, axis=1)
+        patches.append(_probabilities(model, single).reshape(len(images), *config.grid, -1))
     return Lens(np.stack(pooled), np.stack(patches))
 
 
@@ -83,31 +83,33 @@ def lens_figure(
     """
     stages, N = lens.pooled.shape[:2]
     height, width = images.shape[-2:]
-    seen = _seen_classes(lens)
+    shown = _shown_classes(lens)
     figure, axes = panels(N, 1 + stages, 1.2, 1.0 + 0.2 * N, shape=height / width)
     for i, row in enumerate(axes):
         show_image(row[0], images[i])
         if labels is not None:
             row[0].set_title(shortened(class_names[labels[i]], 16), fontsize=8, pad=3)
-        for stage, one in enumerate(row[1:]):
-            _show_classes(one, lens.patches[stage, i], seen)
+        for stage, ax in enumerate(row[1:]):
+            _show_classes(ax, lens.patches[stage, i], shown)
             best = lens.pooled[stage, i].argmax()
-            right = None if labels is None else bool(best == labels[i])
-            text = answer(class_names[best], lens.pooled[stage, i, best], right, most=16)
-            one.set_title(text, fontsize=7, pad=3)
-    for stage, one in enumerate(axes[-1, 1:]):
-        one.set_xlabel(f"after layer {stage}" if stage else "before layer 1", fontsize=8)
+            correct = None if labels is None else bool(best == labels[i])
+            text = prediction_text(
+                class_names[best], lens.pooled[stage, i, best], correct, max_letters=16
+            )
+            ax.set_title(text, fontsize=7, pad=3)
+    for stage, ax in enumerate(axes[-1, 1:]):
+        ax.set_xlabel(f"after layer {stage}" if stage else "before layer 1", fontsize=8)
     axes[-1, 0].set_xlabel("image" if labels is None else "image, its class", fontsize=8)
     headline(
         figure,
         "Predictions of the final norm and the head after each layer: for the image, "
         "and for each patch",
     )
-    _legend(figure, seen, class_names)
+    _legend(figure, shown, class_names)
     return figure
 
 
-def _seen_classes(lens: Lens) -> list[int]:
+def _shown_classes(lens: Lens) -> list[int]:
     """The classes shown, those of the last layer first, then those of the most patches."""
     K = lens.pooled.shape[-1]
     last = np.bincount(lens.pooled[-1].argmax(-1), minlength=K)
@@ -116,22 +118,22 @@ def _seen_classes(lens: Lens) -> list[int]:
     return [int(k) for k in order if last[k] or patches[k]]
 
 
-def _show_classes(axes: Any, probs: np.ndarray, seen: list[int]) -> None:
+def _show_classes(axes: Any, probs: np.ndarray, shown: list[int]) -> None:
     """Patches (rows, columns, K) in the color of their class, blended with the background."""
-    best, strength = probs.argmax(-1), probs.max(-1)[..., None]
-    colors = np.full((*best.shape, 3), to_rgb(GREY))
-    for k, color in zip(seen, CLASSES, strict=False):
+    best, max_prob = probs.argmax(-1), probs.max(-1)[..., None]
+    colors = np.full((*best.shape, 3), to_rgb(GRAY))
+    for k, color in zip(shown, CLASSES, strict=False):
         colors[best == k] = to_rgb(color)
-    axes.imshow(strength * colors + (1 - strength) * PAPER)
+    axes.imshow(max_prob * colors + (1 - max_prob) * PAPER)
 
 
-def _legend(figure: Figure, seen: list[int], class_names: Sequence[str]) -> None:
+def _legend(figure: Figure, shown: list[int], class_names: Sequence[str]) -> None:
     handles = [
         Patch(color=color, label=shortened(class_names[k], 20))
-        for k, color in zip(seen, CLASSES, strict=False)
+        for k, color in zip(shown, CLASSES, strict=False)
     ]
-    if len(seen) > len(CLASSES):
-        handles.append(Patch(color=GREY, label="another"))
+    if len(shown) > len(CLASSES):
+        handles.append(Patch(color=GRAY, label="another"))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=8,
         handlelength=1.0, columnspacing=1.2,

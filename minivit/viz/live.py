@@ -16,7 +16,7 @@ from minivit.models.config import INFERENCE_FIELDS
 from minivit.viz.look import look, require_attention
 from minivit.viz.packed import Precision, packed, packed_bytes
 from minivit.viz.pages import (
-    MOST_BYTES,
+    MAX_BYTES,
     Page,
     assemble,
     encoded,
@@ -42,7 +42,7 @@ KNOWN: dict[str, tuple | None] = {
 }
 """What the page can run; see `ViTConfig.unsupported`."""
 
-MOST_MAP_NUMBERS = 20_000_000
+MAX_MAP_NUMBERS = 20_000_000
 """Maximum number of attention weights per image: they are recomputed after every change."""
 
 STYLES = "common.css", "live.css", "live_panels.css"
@@ -87,9 +87,9 @@ def live_page(
     require_known(model)
     _check_images(images, config)
     size = packed_bytes(model, precision)
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise UserError(
-            f"the page would be {size / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f}: it holds "
+            f"the page would be {size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f}: it holds "
             f"all {model.flat.data.size:,} weights; expected a smaller model"
         )
     preprocess = preprocess or Preprocess(config.image_hw, config.in_channels)
@@ -129,10 +129,10 @@ def live_page(
         worker=join(WORKER),
         still=still_maps(seen, config, str(names[0]), content["classes"]),
     )
-    if len(page.encode()) > MOST_BYTES:
+    if len(page.encode()) > MAX_BYTES:
         raise UserError(
             f"the page would be {len(page.encode()) / 1e6:.0f} MB, more than "
-            f"{MOST_BYTES / 1e6:.0f}; show fewer images"
+            f"{MAX_BYTES / 1e6:.0f}; show fewer images"
         )
     return Page(page)
 
@@ -158,10 +158,10 @@ def require_known(model: ViT) -> None:
             "num_classes is 0, and the live page shows a prediction; expected a model with a head"
         )
     numbers = config.depth * config.num_heads * config.num_tokens**2
-    if numbers > MOST_MAP_NUMBERS:
+    if numbers > MAX_MAP_NUMBERS:
         raise UserError(
             f"image_size is {config.image_size}: its attention maps have {numbers:,} numbers, and "
-            f"the live page computes at most {MOST_MAP_NUMBERS:,}; use smaller images"
+            f"the live page computes at most {MAX_MAP_NUMBERS:,}; use smaller images"
         )
 
 

@@ -53,23 +53,23 @@ def look(
     """
     require_attention(model)
     model = model.encoder
-    kept: list[tuple[np.ndarray, np.ndarray]] = []  # per block
+    recorded: list[tuple[np.ndarray, np.ndarray]] = []  # per block
 
-    def keep(block: BlockCache) -> None:
-        kept.append((to_host(block.attn.probs), to_host(block.norm1.xhat)))
+    def record(block: BlockCache) -> None:
+        recorded.append((to_host(block.attn.probs), to_host(block.norm1.xhat)))
 
     if gradients:
-        twin = model.replica()  # backward adds to its gradients
-        logits, cache = twin.forward(images)
+        replica = model.replica()  # backward adds to its gradients
+        logits, cache = replica.forward(images)
         last = cache.tokens, cache.norm
         for block in cache.blocks:
-            keep(block)
+            record(block)
     else:
-        logits, last = model.observe(images, keep)
+        logits, last = model.observe(images, record)
     tokens, norm = last
-    ending = to_host(tokens if norm is None else norm.xhat)  # some models have no final norm
-    maps = np.stack([probs for probs, _ in kept])
-    tokens = np.stack([*(xhat for _, xhat in kept), ending])
+    final = to_host(tokens if norm is None else norm.xhat)  # some models have no final norm
+    maps = np.stack([probs for probs, _ in recorded])
+    tokens = np.stack([*(xhat for _, xhat in recorded), final])
     host_logits = to_host(logits)
     classes = host_logits.argmax(-1) if classes is None else np.asarray(classes)
     if not gradients:
@@ -78,7 +78,7 @@ def look(
     dlogits = xp.zeros_like(logits)
     dlogits[xp.arange(len(images)), xp.asarray(classes)] = 1.0
     dmaps = xp.empty(maps.shape, logits.dtype)
-    dimages = to_host(twin.backward(dlogits, cache, dmaps))
+    dimages = to_host(replica.backward(dlogits, cache, dmaps))
     dmaps = to_host(dmaps)
     if not dmaps.any():
         raise UserError(

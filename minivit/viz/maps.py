@@ -61,7 +61,7 @@ def gradient_rollout(
     Returns:
         (L, N, T, T).
     """
-    dmaps = _check_alike(maps, dmaps)
+    dmaps = _check_same_shape(maps, dmaps)
     weighted = np.maximum(fuse_heads(maps * dmaps), 0.0)
     return _propagate(_without_weakest(weighted, discard))
 
@@ -81,7 +81,7 @@ def relevance(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
     Returns:
         (L, N, T, T), after each layer, minus the identity.
     """
-    dmaps = _check_alike(maps, dmaps)
+    dmaps = _check_same_shape(maps, dmaps)
     weighted = fuse_heads(np.maximum(maps * dmaps, 0.0))
     T = maps.shape[-1]
     identity = np.eye(T, dtype=maps.dtype)
@@ -114,7 +114,7 @@ def _without_weakest(fused: np.ndarray, discard: float) -> np.ndarray:
     return flat.reshape(fused.shape)
 
 
-def _check_alike(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
+def _check_same_shape(maps: np.ndarray, dmaps: np.ndarray | None) -> np.ndarray:
     """`dmaps`; raises UserError if it is None or its shape differs from `maps`."""
     if dmaps is None:
         raise UserError("this view needs gradients; call look with gradients=True")
@@ -143,8 +143,8 @@ def patch_map(joint: np.ndarray, config: ViTConfig) -> np.ndarray:
     """
     first = config.num_prefix
     check_tokens(joint.shape[-1], config.grid, first)
-    asks = slice(config.num_class_tokens) if config.num_class_tokens else slice(first, None)
-    return joint[:, asks, first:].mean(1).reshape(-1, *config.grid)
+    queries = slice(config.num_class_tokens) if config.num_class_tokens else slice(first, None)
+    return joint[:, queries, first:].mean(1).reshape(-1, *config.grid)
 
 
 def check_tokens(num_tokens: int, grid: tuple[int, int], num_prefix: int) -> None:

@@ -11,22 +11,22 @@ from minivit.files import as_csv, write_atomically
 from minivit.viz.gallery import Judged, judged_figure
 from minivit.viz.save import save_figure
 
-DRAWN_WRONG, DRAWN_UNSURE = 16, 8
+NUM_WRONG, NUM_UNSURE = 16, 8
 
 
-def save_mistakes(dataset: Dataset, found: Evaluation, folder: Path) -> str:
+def save_mistakes(dataset: Dataset, evaluation: Evaluation, folder: Path) -> str:
     """Write mistakes.png and mistakes.csv for an evaluation on the test images; returns their
     names.
 
     The figure shows the most confident mistakes, then the other images with the smallest margin
     between the two most probable classes. The table lists all mistakes, most confident first.
     """
-    assert found.answers is not None
-    test, answers = dataset.test, found.answers
+    assert evaluation.answers is not None
+    test, answers = dataset.test, evaluation.answers
     wrong = wrong_rows(answers, test.labels)
-    shown = wrong[:DRAWN_WRONG]
+    shown = wrong[:NUM_WRONG]
     unsure = least_certain(answers)
-    unsure = unsure[~np.isin(unsure, shown)][:DRAWN_UNSURE]
+    unsure = unsure[~np.isin(unsure, shown)][:NUM_UNSURE]
     titles = {
         f"Mistakes, most confident first: {len(shown)} of {len(wrong):,} mistakes among "
         f"{len(test):,} test images": shown,

@@ -22,7 +22,7 @@ from minivit.files import make_folder, write_atomically
 from minivit.models import ViTConfig
 from minivit.viz.style import HEAT
 
-MOST_BYTES = 20_000_000
+MAX_BYTES = 20_000_000
 
 
 class Page:
@@ -95,8 +95,8 @@ def encoded(array: np.ndarray) -> str:
 @cache
 def palette(name: str = HEAT) -> str:
     """The 256 colors of a matplotlib colormap, three bytes each, in base64."""
-    colours = matplotlib.colormaps[name](np.arange(256))[:, :3]
-    return encoded(np.rint(255 * colours).astype(np.uint8))
+    colors = matplotlib.colormaps[name](np.arange(256))[:, :3]
+    return encoded(np.rint(255 * colors).astype(np.uint8))
 
 
 def prefix_names(config: ViTConfig) -> list[str]:

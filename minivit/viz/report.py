@@ -37,10 +37,10 @@ from minivit.viz.maps import (
 )
 from minivit.viz.methods import WITHOUT_GRADIENTS, method
 from minivit.viz.scores import score_methods
-from minivit.viz.style import answer, verdict
+from minivit.viz.style import prediction_color, prediction_text
 from minivit.viz.weights import ABSOLUTE, patch_filters, position_similarity
 
-MOST_ROWS = 8
+MAX_ROWS = 8
 """Maximum number of images in a figure with one column per layer."""
 
 
@@ -67,22 +67,23 @@ def attention_figures(
     first = config.num_prefix
     images = to_device(trained.statistics.normalize(pixels), model.device)
     effect = knock_out(model, images) if knocked_out else None
-    headed = config.num_classes > 0
-    seen = look(model, images, gradients=headed)
-    said = [""] * len(pixels)
-    rights: list[bool | None] = [None] * len(pixels)
-    if headed:
+    has_head = config.num_classes > 0
+    seen = look(model, images, gradients=has_head)
+    titles = [""] * len(pixels)
+    correct: list[bool | None] = [None] * len(pixels)
+    if has_head:
         probs, _ = softmax_forward(seen.logits)
-        said, rights = _answers(probs, names, labels)
+        titles, correct = _predictions(probs, names, labels)
         yield "gallery", gallery_figure(pixels, probs, names, labels)
-        lens = logit_lens(model, images[:MOST_ROWS])
-        yield "lens", lens_figure(pixels[:MOST_ROWS], lens, names, labels)
+        lens = logit_lens(model, images[:MAX_ROWS])
+        yield "lens", lens_figure(pixels[:MAX_ROWS], lens, names, labels)
     else:
         methods = [name for name in methods if name in WITHOUT_GRADIENTS] or WITHOUT_GRADIENTS
     if effect is not None:
         yield "knock_out", knock_out_figure(effect)
     maps = {name: method(name)(seen, config) for name in methods}
-    yield "overlays", overlay_figure(pixels, maps, said, [verdict(right) for right in rights])
+    colors = [prediction_color(right) for right in correct]
+    yield "overlays", overlay_figure(pixels, maps, titles, colors)
     yield "heads", heads_figure(seen.maps[:, 0], config.grid, query, first)
     if config.num_class_tokens:
         last = seen.maps[-1, 0, :, 0, first:].reshape(-1, *config.grid)
@@ -102,14 +103,14 @@ def attention_figures(
         yield "filters", filters_figure(patch_filters(model))
 
 
-def _answers(
+def _predictions(
     probs: np.ndarray, names: Sequence[str], labels: np.ndarray | None
 ) -> tuple[list[str], list[bool | None]]:
     """The prediction for each image, and whether it is right."""
     best = probs.argmax(-1)
-    rights = [None] * len(best) if labels is None else (best == labels).tolist()
-    answers = zip(best, probs, rights, strict=True)
-    return [answer(names[k], p[k], right) for k, p, right in answers], rights
+    correct = [None] * len(best) if labels is None else (best == labels).tolist()
+    predictions = zip(best, probs, correct, strict=True)
+    return [prediction_text(names[k], p[k], right) for k, p, right in predictions], correct
 
 
 SCORES = {
@@ -137,7 +138,7 @@ def score_table(
     for row in rows:
         cells = ("" if row[key] is None else f"{row[key]:.2f}" for key in keys)
         lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
-    what = f"{len(split)} test images"
+    caption = f"{len(split)} test images"
     if split.masks is not None:
-        what += f"; the figure covers {split.masks.mean():.2f} of the image"
-    return "\n".join([*lines, "", what])
+        caption += f"; the figure covers {split.masks.mean():.2f} of the image"
+    return "\n".join([*lines, "", caption])

@@ -10,7 +10,7 @@ from minivit.functional import patchify_forward, unpatchify_forward
 from minivit.models import MaskedViT
 from minivit.viz.style import Figure, panels, show_image
 
-GREY = 128  # the color of a masked patch
+GRAY = 128  # the color of a masked patch
 
 
 class Restored(NamedTuple):
@@ -31,12 +31,12 @@ def restore(
     numbers, cache = model.forward(inputs, stream=RandomStream(seed))
     hidden = cache.corruption
     patches, _ = patchify_forward(images.astype(np.float32), P)
-    seen = hidden.selection @ patches + GREY * hidden.masked[..., None]
-    said, rows = patches.copy(), np.arange(len(images))[:, None]
-    said[rows, hidden.chosen] = _pixels(objective, to_host(numbers), P)
+    corrupted_patches = hidden.selection @ patches + GRAY * hidden.masked[..., None]
+    predicted_patches, rows = patches.copy(), np.arange(len(images))[:, None]
+    predicted_patches[rows, hidden.chosen] = _pixels(objective, to_host(numbers), P)
     corrupted, predicted = (
         np.rint(unpatchify_forward(p, P, size)[0]).clip(0, 255).astype(np.uint8)
-        for p in (seen, said)
+        for p in (corrupted_patches, predicted_patches)
     )
     return Restored(images, corrupted, predicted)
 
@@ -49,9 +49,9 @@ def _pixels(objective: PatchPrediction, numbers: np.ndarray, P: int) -> np.ndarr
         pixels = objective.statistics.denormalize(flat)
         return pixels.transpose(0, 2, 3, 1).reshape(N, M, -1)
     cells = objective.cells(P)
-    colours = numbers.reshape(N, M, cells, cells, objective.num_colours).argmax(-1)
-    places = 8 ** np.arange(len(objective.statistics.mean))[::-1]
-    levels = colours[..., None] // places % 8
+    colors = numbers.reshape(N, M, cells, cells, objective.num_colours).argmax(-1)
+    powers = 8 ** np.arange(len(objective.statistics.mean))[::-1]
+    levels = colors[..., None] // powers % 8
     large = levels.repeat(P // cells, axis=2).repeat(P // cells, axis=3)
     return ((large + 0.5) * 32.0).reshape(N, M, -1)  # the middle of each eighth of 256
 
@@ -59,9 +59,9 @@ def _pixels(objective: PatchPrediction, numbers: np.ndarray, P: int) -> np.ndarr
 def patches_figure(restored: Restored) -> Figure:
     """One column per image: original, corrupted, predicted."""
     names = ("original", "corrupted", "predicted")
-    figure, axes = panels(3, len(restored.originals), 1.35, beside=0.8)
+    figure, axes = panels(3, len(restored.originals), 1.35, right=0.8)
     for row, name, images in zip(axes, names, restored, strict=True):
-        for one, image in zip(row, images, strict=True):
-            show_image(one, image)
+        for ax, image in zip(row, images, strict=True):
+            show_image(ax, image)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return figure

@@ -20,8 +20,8 @@ from minivit.viz.methods import method
 def to_pixels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, rows, columns) -> float32 (N, H, W), bilinear between the patch centers."""
     H, W = size
-    drawn = (Image.fromarray(one.astype(np.float32)) for one in maps)
-    return np.stack([np.asarray(p.resize((W, H), Image.Resampling.BILINEAR)) for p in drawn])
+    images = (Image.fromarray(one.astype(np.float32)) for one in maps)
+    return np.stack([np.asarray(p.resize((W, H), Image.Resampling.BILINEAR)) for p in images])
 
 
 # Compared with a mask
@@ -54,11 +54,11 @@ def best_iou(maps: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
     order = np.argsort(-_matched(maps, masks).reshape(N, -1), axis=-1, kind="stable")
     hits = np.take_along_axis(masks.reshape(N, -1), order, -1).cumsum(-1)
     total = masks.reshape(N, -1).sum(-1, keepdims=True)
-    shares = np.arange(1, 100) / 100
-    kept = np.maximum((shares * order.shape[1]).astype(int), 1)
-    inside = hits[:, kept - 1]
-    iou = (inside / (total + kept - inside)).mean(0)
-    return float(iou.max()), float(shares[iou.argmax()])
+    fractions = np.arange(1, 100) / 100
+    counts = np.maximum((fractions * order.shape[1]).astype(int), 1)
+    inside = hits[:, counts - 1]
+    iou = (inside / (total + counts - inside)).mean(0)
+    return float(iou.max()), float(fractions[iou.argmax()])
 
 
 def _matched(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -93,13 +93,13 @@ def deletion_insertion(
     """
     N, patches = len(images), maps[0].size
     rank = np.argsort(np.argsort(-maps.reshape(N, -1), axis=-1, kind="stable"), axis=-1)
-    cut, _ = patchify_forward(images, patch_size)
+    pixels, _ = patchify_forward(images, patch_size)
     curves = np.empty((2, N, steps + 1), np.float32)
     for step, count in enumerate(np.linspace(0, patches, steps + 1).round()):
         first = (rank < count)[..., None]
-        for curve, kept in zip(curves, (cut * ~first, cut * first), strict=True):
-            seen, _ = unpatchify_forward(kept, patch_size, images.shape[2:])
-            probs, _ = softmax_forward(predict(seen))
+        for curve, kept in zip(curves, (pixels * ~first, pixels * first), strict=True):
+            inputs, _ = unpatchify_forward(kept, patch_size, images.shape[2:])
+            probs, _ = softmax_forward(predict(inputs))
             curve[:, step] = probs[np.arange(N), classes]
     return curves[0], curves[1]
 
@@ -115,11 +115,11 @@ def area(curve: np.ndarray) -> np.ndarray:
 def shuffled(model: ViT, seed: int = 0) -> ViT:
     """A copy of a model with the numbers of each parameter shuffled (Adebayo et al., 2018)."""
     rng = np.random.default_rng(seed)
-    twin = model.copy()
+    replica = model.copy()
     for name, value in model.flat.host_views(model.flat.data).items():
-        mixed = rng.permutation(value.ravel()).reshape(value.shape)
-        twin.flat.views(twin.flat.data)[name][...] = to_device(mixed, model.device)
-    return twin
+        permuted = rng.permutation(value.ravel()).reshape(value.shape)
+        replica.flat.views(replica.flat.data)[name][...] = to_device(permuted, model.device)
+    return replica
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -147,7 +147,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 BASELINES = ("random", "centre")
 """Maps that ignore the image: noise, and a bump in the middle, where figures tend to be."""
 
-LOOK_AT_ONCE = 32  # images: their maps and gradients fit in memory for any model
+BATCH_SIZE = 32  # images: their maps and gradients fit in memory for any model
 
 
 def score_methods(
@@ -173,16 +173,16 @@ def score_methods(
     after, _ = _maps_of(shuffled(model, seed), images, names)
     maps |= _baselines(len(images), model.config.grid, seed)
     rows = []
-    for name, found in maps.items():
+    for name, heatmaps in maps.items():
         row: dict[str, Any] = {"method": name}
         if masks is not None:
-            row["pointing"] = float(pointing_game(found, masks).mean())
-            row["iou"], _ = best_iou(found, masks)
-            row["energy"] = float(energy_inside(found, masks).mean())
-        curves = deletion_insertion(predict, images, classes, found, model.config.patch_size)
+            row["pointing"] = float(pointing_game(heatmaps, masks).mean())
+            row["iou"], _ = best_iou(heatmaps, masks)
+            row["energy"] = float(energy_inside(heatmaps, masks).mean())
+        curves = deletion_insertion(predict, images, classes, heatmaps, model.config.patch_size)
         row["deletion"], row["insertion"] = (float(area(curve).mean()) for curve in curves)
         known = name in after
-        row["shuffled"] = float(rank_correlation(found, after[name]).mean()) if known else None
+        row["shuffled"] = float(rank_correlation(heatmaps, after[name]).mean()) if known else None
         rows.append(row)
     return rows
 
@@ -193,9 +193,9 @@ def _maps_of(
     """Maps by method, and the predicted classes."""
     maps: dict[str, list[np.ndarray]] = {name: [] for name in names}
     classes = []
-    for start in range(0, len(images), LOOK_AT_ONCE):
-        part = to_device(images[start : start + LOOK_AT_ONCE], model.device)
-        seen = look(model, part, gradients=True)
+    for start in range(0, len(images), BATCH_SIZE):
+        batch = to_device(images[start : start + BATCH_SIZE], model.device)
+        seen = look(model, batch, gradients=True)
         classes.append(seen.classes)
         for name in names:
             maps[name].append(method(name)(seen, model.config))
@@ -204,6 +204,6 @@ def _maps_of(
 
 def _baselines(count: int, grid: tuple[int, int], seed: int) -> dict[str, np.ndarray]:
     rows, columns = (np.linspace(-1, 1, side) for side in grid)
-    hill = np.exp(-2 * (rows[:, None] ** 2 + columns**2))
+    bump = np.exp(-2 * (rows[:, None] ** 2 + columns**2))
     noise = np.random.default_rng(seed).random((count, *grid))
-    return {"random": noise, "centre": np.broadcast_to(hill, (count, *grid))}
+    return {"random": noise, "centre": np.broadcast_to(bump, (count, *grid))}

@@ -21,14 +21,14 @@ def still_maps(seen: Look, config: ViTConfig, name: str, class_names: list[str])
     png = base64.b64encode(buffer.getvalue()).decode()
     probs, _ = softmax_forward(seen.logits[0].astype(np.float64))
     best = int(probs.argmax())
-    said = f"{name}: {class_names[best]}, {100 * probs[best]:.1f} %"
-    words = (
+    prediction = f"{name}: {class_names[best]}, {100 * probs[best]:.1f} %"
+    reason = (
         "This page runs the model in a script and a web worker, and one of them is not available. "
         "The page loads nothing. These maps were drawn when the page was made."
     )
 
     return (
-        f"<p>{words}</p><p><strong>{html.escape(said)}</strong></p>"
+        f"<p>{reason}</p><p><strong>{html.escape(prediction)}</strong></p>"
         f'<img alt="Attention of every layer and head" src="data:image/png;base64,{png}">'
     )
 

@@ -38,29 +38,29 @@ def study_figure(rows: list[dict[str, Any]], study: str) -> Figure:
     figure = Figure(figsize=(5.6, height), layout="constrained")
     axes = figure.subplots()
     groups = list(dict.fromkeys(row["group"] for row in rows))
-    for group, colour in zip(groups, (BLUE, GREEN, ORANGE), strict=False):
-        own = [row for row in rows if row["group"] == group]
-        values = [row["value"] for row in own]
-        means = [100 * np.mean(row["accuracy"]) for row in own]
+    for group, color in zip(groups, (BLUE, GREEN, ORANGE), strict=False):
+        group_rows = [row for row in rows if row["group"] == group]
+        values = [row["value"] for row in group_rows]
+        means = [100 * np.mean(row["accuracy"]) for row in group_rows]
         if curves:
-            at = [float(value) for value in values]
-            axes.plot(at, means, "-", color=colour, label=group)
-            for x, row in zip(at, own, strict=True):
+            positions = [float(value) for value in values]
+            axes.plot(positions, means, "-", color=color, label=group)
+            for x, row in zip(positions, group_rows, strict=True):
                 axes.plot([x] * len(row["accuracy"]), 100 * np.array(row["accuracy"]), "o",
-                          color=colour, ms=3, alpha=0.6)  # fmt: skip
+                          color=color, ms=3, alpha=0.6)  # fmt: skip
             axes.set_xscale("log")
-            axes.set_xticks(at, values)
+            axes.set_xticks(positions, values)
             axes.minorticks_off()
             axes.set_xlabel("training images" if study == "data-size" else "learning rate")
             axes.set_ylabel("test accuracy (%)")
             axes.legend(frameon=False, fontsize=8)
             continue
-        places = np.arange(len(own))[::-1]
-        axes.plot(means, places, "|", color="black", ms=14)
-        for y, row in zip(places, own, strict=True):
+        heights = np.arange(len(group_rows))[::-1]
+        axes.plot(means, heights, "|", color="black", ms=14)
+        for y, row in zip(heights, group_rows, strict=True):
             percent = 100 * np.array(row["accuracy"])
-            axes.plot(percent, [y] * len(percent), "o", color=colour, ms=4, alpha=0.6)
-        axes.set_yticks(places, values)
+            axes.plot(percent, [y] * len(percent), "o", color=color, ms=4, alpha=0.6)
+        axes.set_yticks(heights, values)
         axes.set_xlabel("test accuracy (%)")
     axes.set_title(f"Study: {study}", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

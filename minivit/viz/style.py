@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter
 
 # Okabe & Ito's colors
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
+BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#999999"
 CLASSES = (
     *(BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
     *("#332288", "#882255", "#8B5A2B"),
@@ -49,10 +49,10 @@ class Figure(matplotlib.figure.Figure):
                 text.set_fontfamily([*matplotlib.rcParams["font.family"], *families])
         if missing and not _warned:
             _warned.append(missing)
-            some = missing if len(missing) <= 20 else f"{missing[:20]}…"
+            characters = missing if len(missing) <= 20 else f"{missing[:20]}…"
             warnings.warn(
-                f"no installed font has {some}: figures show boxes; install one that does, such "
-                "as Noto Sans for that script",
+                f"no installed font has {characters}: figures show boxes; install one that does, "
+                "such as Noto Sans for that script",
                 stacklevel=2,
             )
         with warnings.catch_warnings():
@@ -73,10 +73,10 @@ def _fallbacks(characters: frozenset[str]) -> tuple[tuple[str, ...], str]:
     missing -= _characters(font_manager.findfont(font_manager.FontProperties()))
     families = []
     for family, file in _installed() if missing else ():
-        has = missing & _characters(file)
-        if has:
+        supported = missing & _characters(file)
+        if supported:
             families.append(family)
-            missing -= has
+            missing -= supported
         if not missing:
             break
     return tuple(families), "".join(map(chr, sorted(missing)))
@@ -84,23 +84,23 @@ def _fallbacks(characters: frozenset[str]) -> tuple[tuple[str, ...], str]:
 
 def _installed() -> Iterator[tuple[str, str]]:
     """(family, the file that matplotlib uses) of every font, sans serif first."""
-    squeezed = {
+    normalized = {
         entry.name: entry.name.lower().replace(" ", "")
         for entry in font_manager.fontManager.ttflist
     }
-    for name in sorted(squeezed, key=lambda name: ("sans" not in squeezed[name], name)):
-        if "lastresort" not in squeezed[name]:  # has a box for everything
+    for name in sorted(normalized, key=lambda name: ("sans" not in normalized[name], name)):
+        if "lastresort" not in normalized[name]:  # has a box for everything
             yield name, _file_of(name)
 
 
 def _file_of(family: str) -> str:
     """The file that matplotlib uses; it logs each font without a normal weight."""
     logger = logging.getLogger("matplotlib.font_manager")
-    before, logger.disabled = logger.disabled, True
+    was_disabled, logger.disabled = logger.disabled, True
     try:
         return font_manager.findfont(font_manager.FontProperties(family=[family]))
     finally:
-        logger.disabled = before
+        logger.disabled = was_disabled
 
 
 def _characters(file: str) -> set[int]:
@@ -122,41 +122,43 @@ def width(text: str) -> int:
     )
 
 
-def shortened(text: str, most: int, end: float = 0.5) -> str:
+def shortened(text: str, max_width: int, end: float = 0.5) -> str:
     """A text, shortened with "…" to at most this many letters.
 
     end: the fraction of the kept letters that come from its end.
     """
-    if width(text) <= most:
+    if width(text) <= max_width:
         return text
-    back = _fitting(text[::-1], round((most - 1) * end))[::-1]
-    return f"{_fitting(text, most - 1 - width(back))}…{back}"
+    tail = _fitting(text[::-1], round((max_width - 1) * end))[::-1]
+    return f"{_fitting(text, max_width - 1 - width(tail))}…{tail}"
 
 
-def _fitting(text: str, most: int) -> str:
+def _fitting(text: str, max_width: int) -> str:
     """The longest prefix that is at most `most` letters wide."""
     widths = np.cumsum([width(c) for c in text])
-    return text[: np.searchsorted(widths, most, side="right")]
+    return text[: np.searchsorted(widths, max_width, side="right")]
 
 
-def percent(share: float, digits: int = 0) -> str:
+def percent(fraction: float, digits: int = 0) -> str:
     """ "81 %", as in all figures, with `digits` decimal places."""
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * fraction:.{digits}f} %"
 
 
-def answer(name: str, probability: float, right: bool | None = None, most: int = 22) -> str:
+def prediction_text(
+    name: str, prob: float, correct: bool | None = None, max_letters: int = 22
+) -> str:
     """A prediction as text: "star 97 %", and if it is wrong "✗ ring 62 %".
 
-    right: None if unknown. most: letters in all.
+    correct: None if unknown. max_letters: letters in all.
     """
-    mark = "✗ " if right is False else ""
-    number = percent(probability)
-    return f"{mark}{shortened(name, max(most - len(mark + number) - 1, 2))} {number}"
+    mark = "✗ " if correct is False else ""
+    number = percent(prob)
+    return f"{mark}{shortened(name, max(max_letters - len(mark + number) - 1, 2))} {number}"
 
 
-def verdict(right: bool | None) -> str:
+def prediction_color(correct: bool | None) -> str:
     """The color of a prediction: blue if right, orange if wrong, black if unknown."""
-    return "black" if right is None else BLUE if right else ORANGE
+    return "black" if correct is None else BLUE if correct else ORANGE
 
 
 def heat_bar(figure: Figure, axes: Any, lowest: str) -> None:
@@ -185,20 +187,20 @@ def panels(
     rows: int,
     columns: int,
     side: float,
-    above: float = 0.0,
-    beside: float = 0.0,
+    top: float = 0.0,
+    right: float = 0.0,
     shape: float = 1.0,
 ) -> tuple[Figure, Any]:
     """A figure of panels `side` inches wide, as (figure, axes (rows, columns)).
 
-    above, beside: inches to leave for titles and a colorbar. shape: height over width.
+    top, right: inches to leave for titles and a colorbar. shape: height over width.
     """
-    size = (columns * side + beside, rows * side * shape + above)
+    size = (columns * side + right, rows * side * shape + top)
     figure = Figure(figsize=size)
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
     axes = figure.subplots(rows, columns, squeeze=False)
-    for one in axes.flat:
-        bare(one)
+    for ax in axes.flat:
+        bare(ax)
     return figure, axes
 
 
@@ -220,16 +222,16 @@ def show_overlay(axes: Axes, image: np.ndarray, heat: np.ndarray) -> Any:
     the map's image.
     """
     span = float(heat.max() - heat.min())
-    share = (heat - heat.min()) / (span or 1.0)
+    fraction = (heat - heat.min()) / (span or 1.0)
     H, W = image.shape[1:]
     show_image(axes, (image.mean(0, keepdims=True) * 0.8).astype(np.uint8))
     extent = (-0.5, W - 0.5, H - 0.5, -0.5)
     return axes.imshow(
-        share,
+        fraction,
         cmap=HEAT,
         vmin=0,
         vmax=1,
         extent=extent,
         interpolation="bilinear",
-        alpha=0.15 + 0.7 * share,
+        alpha=0.15 + 0.7 * fraction,
     )

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from minivit.errors import UserError, shown_path
 from minivit.files import reading
 
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 WORDS = {
     *("image", "cover", "blur", "force", "patches", "off", "skip", "uniform", "temperature"),
     *("positions", "show", "layer", "head", "query", "step", "find"),
@@ -22,10 +22,10 @@ def read_tour(path: Path) -> list[dict[str, str]]:
     Raises UserError if the file is not such a list.
     """
     with reading(path), path.open("rb") as file:
-        raw = file.read(MOST_BYTES + 1)
+        raw = file.read(MAX_BYTES + 1)
     shown = shown_path(path)
-    if len(raw) > MOST_BYTES:
-        raise UserError(f"{shown} has more than {MOST_BYTES:,} bytes; {EXPECTED}")
+    if len(raw) > MAX_BYTES:
+        raise UserError(f"{shown} has more than {MAX_BYTES:,} bytes; {EXPECTED}")
     try:
         slides = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -14,11 +14,11 @@ from minivit.models import MaskedViT
 from minivit.viz.mistakes import save_mistakes
 from minivit.viz.restored import patches_figure, restore
 from minivit.viz.save import save_figure
-from minivit.viz.style import BLUE, GREY, ORANGE, Figure, percent, shortened
+from minivit.viz.style import BLUE, GRAY, ORANGE, Figure, percent, shortened
 
-NUMBERED = 25
-MOST_NAMED = 60
-LONGEST_NAME = 20
+MAX_NUMBERED = 25
+MAX_NAMED = 60
+MAX_NAME_WIDTH = 20
 """Limits of a confusion matrix: up to how many classes its cells have numbers, how many classes are
 named, and how wide a name may be.
 """
@@ -29,7 +29,7 @@ def save_curves(run: Run) -> None:
     save_figure(curves_figure(run.metrics()), run.path / "curves.png")
 
 
-def save_test(trainer: Trainer, found: Evaluation) -> str:
+def save_test(trainer: Trainer, evaluation: Evaluation) -> str:
     """Write the results of a test to the run's directory: confusion.png and the mistakes, or
     patches.png if the model predicts patches. Returns the files' names.
     """
@@ -39,10 +39,10 @@ def save_test(trainer: Trainer, found: Evaluation) -> str:
         figure = patches_figure(restore(model, trainer.objective, dataset.test.images[:8]))
         save_figure(figure, trainer.run.path / "patches.png")
         return "patches.png"
-    title = f"{dataset.name}, test: {percent(found.accuracy, 1)} correct"
-    figure = confusion_figure(cast(np.ndarray, found.confusion), dataset.class_names, title)
+    title = f"{dataset.name}, test: {percent(evaluation.accuracy, 1)} correct"
+    figure = confusion_figure(cast(np.ndarray, evaluation.confusion), dataset.class_names, title)
     save_figure(figure, trainer.run.path / "confusion.png")
-    return f"confusion.png, {save_mistakes(dataset, found, trainer.run.path)}"
+    return f"confusion.png, {save_mistakes(dataset, evaluation, trainer.run.path)}"
 
 
 def curves_figure(metrics: Sequence[dict]) -> Figure:
@@ -54,18 +54,18 @@ def curves_figure(metrics: Sequence[dict]) -> Figure:
         (loss, "loss", "loss", 1),
         (accuracy, "accuracy", "accuracy", 100),
     ):
-        at = [line["epoch"] for line in steps]
+        x = [line["epoch"] for line in steps]
         values = [scale * line[step_key] for line in steps]
-        axes.plot(at, values, color=BLUE, alpha=0.25, lw=1, label="training, last steps")
-        for split, colour, name in (("train", BLUE, "training"), ("val", ORANGE, "validation")):
+        axes.plot(x, values, color=BLUE, alpha=0.25, lw=1, label="training, last steps")
+        for split, color, name in (("train", BLUE, "training"), ("val", ORANGE, "validation")):
             key = f"{split}_{epoch_key}"  # not every epoch is validated
-            at = [line["epoch"] for line in epochs if key in line]
+            x = [line["epoch"] for line in epochs if key in line]
             values = [scale * line[key] for line in epochs if key in line]
-            axes.plot(at, values, "o-", ms=3, color=colour, label=name)
+            axes.plot(x, values, "o-", ms=3, color=color, label=name)
     accuracy.yaxis.set_major_formatter("{x:.0f} %")
     if test:
         value = 100 * test[-1]["test_accuracy"]
-        accuracy.axhline(value, color=GREY, lw=1, ls="--", label=f"test {percent(value / 100, 2)}")
+        accuracy.axhline(value, color=GRAY, lw=1, ls="--", label=f"test {percent(value / 100, 2)}")
     rate.plot([line["epoch"] for line in steps], [line["lr"] for line in steps], color=BLUE)
     for axes, title in ((loss, "loss"), (accuracy, "accuracy"), (rate, "learning rate")):
         axes.set_title(title)
@@ -86,26 +86,26 @@ def confusion_figure(confusion: np.ndarray, class_names: Sequence[str], title: s
     size, and not every class is named.
     """
     K = len(class_names)
-    shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    side = max(4.5, 0.62 * min(K, NUMBERED) + 1.5)
+    percentages = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    side = max(4.5, 0.62 * min(K, MAX_NUMBERED) + 1.5)
     figure = Figure(figsize=(side, side * 0.95), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-    named = range(0, K, -(-K // MOST_NAMED))
-    names = [shortened(class_names[k], LONGEST_NAME) for k in named]
+    image = axes.imshow(percentages, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    named = range(0, K, -(-K // MAX_NAMED))
+    names = [shortened(class_names[k], MAX_NAME_WIDTH) for k in named]
     axes.set_xticks(named, names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(named, names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
     axes.spines[:].set_visible(False)
-    if K > NUMBERED:
+    if K > MAX_NUMBERED:
         image.set_norm(PowerNorm(0.5, 0, 100))  # so that a few percent are visible, too
         figure.colorbar(image, shrink=0.5, format="{x:.0f} %", ticks=[0, 1, 5, 20, 50, 100])
         return figure
     for row, column in np.ndindex(K, K):
-        if shares[row, column] > 0.5:
-            colour = "white" if shares[row, column] > 50 else "black"
-            text = f"{shares[row, column]:.0f}"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        if percentages[row, column] > 0.5:
+            color = "white" if percentages[row, column] > 50 else "black"
+            text = f"{percentages[row, column]:.0f}"
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     return figure

@@ -36,12 +36,12 @@ def position_similarity(model: ViT) -> np.ndarray:
 class Filters(NamedTuple):
     """Principal components of the patch filters, the strongest first.
 
-    components: (k, channels, P, P), each of length 1. shares: (k,), fractions of the filters'
-    variance.
+    components: (k, channels, P, P), each of length 1. explained_variance_ratio: (k,), fractions of
+    the filters' variance.
     """
 
     components: np.ndarray
-    shares: np.ndarray
+    explained_variance_ratio: np.ndarray
 
 
 def patch_filters(model: ViT, count: int = 28) -> Filters:
@@ -59,6 +59,6 @@ def patch_filters(model: ViT, count: int = 28) -> Filters:
     filters = to_host(model.patch_embed.proj.weight.data).T.astype(np.float64)
     filters = filters - filters.mean(0)
     _, singular, patterns = np.linalg.svd(filters, full_matrices=False)
-    shares = singular**2 / max((singular**2).sum(), np.finfo(float).tiny)
+    explained_variance_ratio = singular**2 / max((singular**2).sum(), np.finfo(float).tiny)
     components = patterns[:count].reshape(-1, P, P, channels).transpose(0, 3, 1, 2)
-    return Filters(components, shares[:count])
+    return Filters(components, explained_variance_ratio[:count])

@@ -98,7 +98,7 @@ def test_large_pages_cause_a_warning_and_larger_ones_are_refused(monkeypatch):
     assert explore(one, images()).too_large is None
     monkeypatch.setattr(explorer, "WARN_BYTES", size - 1)
     assert "--test" in explore(one, images()).too_large
-    monkeypatch.setattr(explorer, "MOST_BYTES", size - 1)
+    monkeypatch.setattr(explorer, "MAX_BYTES", size - 1)
     with pytest.raises(UserError, match="--layers"):
         explore(one, images())
 
@@ -106,7 +106,7 @@ def test_large_pages_cause_a_warning_and_larger_ones_are_refused(monkeypatch):
 def test_a_page_that_is_far_too_large_is_refused_before_it_is_computed(monkeypatch):
     one = model()
     monkeypatch.setattr(explorer, "look", lambda *_: pytest.fail("it was computed"))
-    monkeypatch.setattr(explorer, "MOST_BYTES", 100)
+    monkeypatch.setattr(explorer, "MAX_BYTES", 100)
     with pytest.raises(UserError, match="more than"):
         explore(one, images(20))
 

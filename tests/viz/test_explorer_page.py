@@ -11,7 +11,7 @@ from PIL import Image
 from minivit.models import ViT, ViTConfig
 from minivit.viz import explore, look, rollout
 from minivit.viz.explorer import companded
-from minivit.viz.features import likeness
+from minivit.viz.features import patch_similarity
 
 EVIL = '</script><img src=x onerror="window.evil=1">'
 SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_heads": 2}
@@ -247,7 +247,7 @@ def test_similarity_on_the_page_agrees_with_numpy(open_page, prefix):
     first = one.config.num_prefix
     for source, patch in ((0, 0), (1, 4), (2, 5)):
         page.evaluate(f"set({{show: 'like', source: {source}, query: {first + patch}}})")
-        expected = likeness(features, source, divmod(patch, 3)).reshape(3, 6)
+        expected = patch_similarity(features, source, divmod(patch, 3)).reshape(3, 6)
         for index in range(3):
             found = page.evaluate(f"Array.from(likeness({index}))")[first:]
             np.testing.assert_allclose(found, expected[index], atol=0.01)
@@ -260,7 +260,7 @@ def test_a_patch_clicked_in_one_image_shows_similar_patches_in_all(open_page):
     page.check("input[value=like]")
     box = page.locator("#stage").bounding_box()
     page.click("#stage", position={"x": 0.9 * box["width"], "y": 0.1 * box["height"]})
-    expected = likeness(features, 0, (0, 2)).reshape(3, 6)
+    expected = patch_similarity(features, 0, (0, 2)).reshape(3, 6)
     alphas = page.evaluate(
         """() => [...document.querySelectorAll('#images .heat')].map(c => {
             if (!c.offsetWidth) throw 'hidden';

@@ -6,8 +6,8 @@ import pytest
 from minivit.viz.features import (
     class_token_figure,
     components_figure,
-    likeness,
     patch_components,
+    patch_similarity,
     project,
 )
 
@@ -55,7 +55,7 @@ def test_projection_is_onto_the_principal_components():
 
 def test_a_patch_finds_similar_patches():
     features, kinds = scene()
-    found = likeness(features, 0, (3, 2))
+    found = patch_similarity(features, 0, (3, 2))
     assert found[0, 3, 2] == pytest.approx(1)
     assert found[kinds == 1].min() > 0.99
     assert found[kinds != 1].max() < 0.99

@@ -14,7 +14,7 @@ SIZES = {"image_size": (8, 12), "num_classes": 3, "dim": 8, "depth": 2, "num_hea
 def made(**changes):
     model = tiny.randomize(ViT(ViTConfig(**{**SIZES, **changes}), dtype="float64"))
     model.flat.data[...] *= 3.0
-    return model, np.random.default_rng(0).standard_normal((40, 3, 8, 12))  # over AT_ONCE
+    return model, np.random.default_rng(0).standard_normal((40, 3, 8, 12))  # over BATCH_SIZE
 
 
 def softmax(logits):

@@ -109,10 +109,10 @@ def test_images_of_another_shape_or_type_are_refused():
 
 def test_a_page_that_is_too_large_is_refused_with_the_reason(monkeypatch):
     size = len(made().html.encode())
-    monkeypatch.setattr(live, "MOST_BYTES", size - 1)
+    monkeypatch.setattr(live, "MAX_BYTES", size - 1)
     with pytest.raises(UserError, match="show fewer images"):
         made()
-    monkeypatch.setattr(live, "MOST_BYTES", 100)
+    monkeypatch.setattr(live, "MAX_BYTES", 100)
     with pytest.raises(UserError, match=r"holds all 1,[0-9]+ weights"):
         made()
 

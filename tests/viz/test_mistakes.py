@@ -44,7 +44,7 @@ def test_the_most_confident_mistakes_and_the_least_certain_predictions_come_firs
 
 
 def test_the_table_contains_all_mistakes(tmp_path, monkeypatch):
-    monkeypatch.setattr(mistakes, "DRAWN_WRONG", 1)
+    monkeypatch.setattr(mistakes, "NUM_WRONG", 1)
     files = ["a.png", "dogs/b,c.png", "猫/\udcff.png", "d.png", "=e.png"]
     assert save_mistakes(dataset(files), FOUND, tmp_path) == "mistakes.png, mistakes.csv"
     raw = (tmp_path / "mistakes.csv").read_bytes()
@@ -65,8 +65,8 @@ def test_an_image_without_a_name_is_identified_by_its_number():
 
 
 def test_the_figure_shows_each_image_once_with_its_predicted_class(tmp_path, drawn, monkeypatch):
-    monkeypatch.setattr(mistakes, "DRAWN_WRONG", 2)
-    monkeypatch.setattr(mistakes, "DRAWN_UNSURE", 2)
+    monkeypatch.setattr(mistakes, "NUM_WRONG", 2)
+    monkeypatch.setattr(mistakes, "NUM_UNSURE", 2)
     data = dataset()
     save_mistakes(data, FOUND, tmp_path)
     shown = [axes for axes in drawn[0].axes if axes.images]

@@ -55,7 +55,7 @@ def test_the_first_filter_is_the_common_pattern():
     model.patch_embed.proj.weight.data[...] = flat[:, None] * np.linspace(-1, 1, 8)
     filters = patch_filters(model, count=3)
     assert filters.components.shape == (3, 3, 4, 4)
-    np.testing.assert_allclose(filters.shares, [1, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(filters.explained_variance_ratio, [1, 0, 0], atol=1e-6)
     found = filters.components[0] * np.sign(filters.components[0, 0, 0, 3])
     np.testing.assert_allclose(found, pattern / np.linalg.norm(pattern), atol=1e-6)
 
