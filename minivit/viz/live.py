@@ -52,7 +52,7 @@ SCRIPTS = (
     *("live_stage.js", "live_numbers.js", "live_steps.js", "live_effects.js", "live_tour.js"),
     *("live_view.js", "live_files.js", "live.js"),
 )
-WORKER = "maths.js", "weights.js", "model.js", "lens.js", "live_worker.js"
+WORKER = "math.js", "weights.js", "model.js", "lens.js", "live_worker.js"
 
 
 def live_page(

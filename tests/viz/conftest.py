@@ -25,9 +25,9 @@ def open_page(browser, tmp_path):
         file = tmp_path / "page.html"
         made.save(file)
         page = browser.new_page(**options)
-        page.said, page.requests = [], []
-        page.on("console", lambda message: page.said.append(message.text))
-        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.messages, page.requests = [], []
+        page.on("console", lambda message: page.messages.append(message.text))
+        page.on("pageerror", lambda error: page.messages.append(str(error)))
         page.on("request", lambda request: page.requests.append(request.url))
         page.goto(f"file://{file}{address}")
         pages.append(page)
@@ -35,7 +35,7 @@ def open_page(browser, tmp_path):
 
     yield open_one
     for page in pages:
-        assert page.said == [], "the console is not empty"
+        assert page.messages == [], "the console is not empty"
         assert [u for u in page.requests if not u.startswith(("file://", "data:", "blob:"))] == []
         page.close()
 

@@ -36,9 +36,9 @@ def test_bytes_preserve_cosines_of_features_even_with_outliers():
     features[:, 7] = 15.0  # as published models have
     cosines = token_similarity(features)
     assert np.ptp(cosines) > 0.7
-    kept = directions(features)
-    assert kept.dtype == np.int8
-    assert np.abs(token_similarity(kept.astype(float)) - cosines).max() < 0.006
+    decoded = directions(features)
+    assert decoded.dtype == np.int8
+    assert np.abs(token_similarity(decoded.astype(float)) - cosines).max() < 0.006
     assert not directions(np.zeros((1, 4))).any()
 
 

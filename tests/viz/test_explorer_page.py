@@ -85,16 +85,16 @@ def test_every_patch_and_head_can_be_read_out_with_the_keyboard(open_page, direc
     if direction == "by":
         page.focus("input[value=to]")
         page.keyboard.press("ArrowDown")
-    places = [(row, column) for row in range(2) for column in range(3)]
+    positions = [(row, column) for row in range(2) for column in range(3)]
     for layer, head in np.ndindex(2, 2):
         choose_map(page, layer, head)
         page.focus("#stage")
-        for query, (row, column) in enumerate(places, 1):
+        for query, (row, column) in enumerate(positions, 1):
             page.keyboard.press("Escape")
             walk(page, row, column)
             page.keyboard.press("Enter")
-            for target, place in enumerate(places, 1):
-                walk(page, *place)
+            for target, position in enumerate(positions, 1):
+                walk(page, *position)
                 if target == query:
                     continue  # on the query itself, the strongest patch is displayed
                 weight, rank, of, text = read_out(page)
@@ -106,13 +106,13 @@ def test_every_patch_and_head_can_be_read_out_with_the_keyboard(open_page, direc
                 line = companded(line)  # weights that are equal on the page share a rank
                 assert rank == 1 + (line > line[target]).sum()
                 assert of == 7
-                assert f"row {place[0] + 1}, column {place[1] + 1}" in text
-    own = maps[layer, head, query]
-    bits = -(own * np.log2(own)).sum()
+                assert f"row {position[0] + 1}, column {position[1] + 1}" in text
+    attention = maps[layer, head, query]
+    bits = -(attention * np.log2(attention)).sum()
     displayed = float(re.search(r"Entropy ([\d.]+)", read_out(page)[3])[1])
     assert displayed == pytest.approx(bits, abs=0.03)
-    share = float(re.search(r"([\d.]+) % goes to the class token", read_out(page)[3])[1])
-    assert share == pytest.approx(100 * own[0], abs=0.5)
+    percent = float(re.search(r"([\d.]+) % goes to the class token", read_out(page)[3])[1])
+    assert percent == pytest.approx(100 * attention[0], abs=0.5)
 
 
 def choose_map(page, layer, head):
@@ -146,8 +146,8 @@ def test_tab_reaches_everything(open_page):
     for _ in range(20):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.type"))
-    wanted = {"stage", "class-token", "lock", "export", "link", "smooth", "shared", "opacity"}
-    assert wanted | {"radio", "button"} <= reached
+    expected = {"stage", "class-token", "lock", "export", "link", "smooth", "shared", "opacity"}
+    assert expected | {"radio", "button"} <= reached
     outline = page.evaluate(
         "document.querySelector('#stage').focus({focusVisible: true}),"
         "getComputedStyle(document.querySelector('#stage')).outlineStyle"
@@ -192,7 +192,7 @@ def test_prefix_tokens_can_be_queries(open_page):
         displayed = re.findall(
             r"([\d.]+) % goes to (the class token|the distillation token|registers)", text
         )
-        assert [float(share) for share, _ in displayed] == pytest.approx(
+        assert [float(percent) for percent, _ in displayed] == pytest.approx(
             [100 * p for p in goes], abs=0.5
         )
     page.click("#lock")
@@ -249,7 +249,7 @@ def test_similarity_on_the_page_agrees_with_numpy(open_page, prefix):
         page.evaluate(f"set({{show: 'like', source: {source}, query: {first + patch}}})")
         expected = patch_similarity(features, source, divmod(patch, 3)).reshape(3, 6)
         for index in range(3):
-            found = page.evaluate(f"Array.from(likeness({index}))")[first:]
+            found = page.evaluate(f"Array.from(similarity({index}))")[first:]
             np.testing.assert_allclose(found, expected[index], atol=0.01)
     assert np.ptp(expected) > 0.5
 
@@ -272,15 +272,17 @@ def test_a_patch_clicked_in_one_image_shows_similar_patches_in_all(open_page):
     page.click("#images button >> nth=1")  # the query stays in image 1
     text = page.text_content("#readout")
     assert text.startswith("Row 1, column 3 of image 1 (locked).")
-    said = r"Most similar here: row (\d), column (\d), cosine similarity (-?[\d.]+)\."
-    row, column, cosine = re.search(said, text).groups()
+    pattern = r"Most similar here: row (\d), column (\d), cosine similarity (-?[\d.]+)\."
+    row, column, cosine = re.search(pattern, text).groups()
     assert (int(row) - 1) * 3 + int(column) - 1 == expected[1].argmax()
     assert float(cosine) == pytest.approx(expected[1].max(), abs=0.015)
-    said = r"in another image: row (\d), column (\d) of image (\d), cosine similarity (-?[\d.]+)\."
-    *place, cosine = re.search(said, text).groups()
+    pattern = (
+        r"in another image: row (\d), column (\d) of image (\d), cosine similarity (-?[\d.]+)\."
+    )
+    *position, cosine = re.search(pattern, text).groups()
     expected[0, 2] = expected[1] = -1  # the patch itself, and those already listed
     index, patch = np.unravel_index(expected.argmax(), expected.shape)
-    assert [int(one) - 1 for one in place] == [*divmod(patch, 3), index]
+    assert [int(one) - 1 for one in position] == [*divmod(patch, 3), index]
     assert float(cosine) == pytest.approx(expected.max(), abs=0.015)
     assert page.locator("#marks .query").count() == 0
 
@@ -298,11 +300,11 @@ def test_a_link_restores_the_view(open_page):
     )
     page.check("#smooth")
     page.fill("#opacity", "30")
-    address, said = page.get_attribute("#link", "href"), page.text_content("#readout")
+    address, readout = page.get_attribute("#link", "href"), page.text_content("#readout")
     page.wait_for_timeout(400)
     assert page.url.endswith(address)
     again = open_page(explore(model(), sample_images()), address)
-    assert again.text_content("#readout") == said
+    assert again.text_content("#readout") == readout
     assert again.is_checked("#smooth")
     assert again.input_value("#opacity") == "30"
     assert again.get_attribute("#link", "href") == address
@@ -335,8 +337,8 @@ def test_nothing_can_be_loaded(open_page):
     page = open_page(explore(model(), sample_images(1)))
     answer = page.evaluate("fetch('https://example.com/').then(() => 'loaded', () => 'refused')")
     assert answer == "refused"
-    assert "Content Security Policy" in page.said[0]
-    page.said.clear()
+    assert "Content Security Policy" in page.messages[0]
+    page.messages.clear()
     assert [url for url in page.requests if "example" in url] == []
 
 
@@ -349,8 +351,8 @@ def test_predictions_are_those_of_the_model(open_page):
         page.evaluate(f"set({{image: {image}}})")
         rows = page.locator("#answers li")
         order = np.argsort(-probs[image])
-        for place, k in enumerate(order):
-            text = rows.nth(place).inner_text().split("\n")
+        for position, k in enumerate(order):
+            text = rows.nth(position).inner_text().split("\n")
             assert text[0] == ["cat", "dog", "owl"][k]
             assert float(text[-1].removesuffix(" %")) == pytest.approx(
                 100 * probs[image, k], abs=0.06
@@ -381,8 +383,8 @@ def test_a_wrong_prediction_is_marked_everywhere(open_page, tmp_path):
     for index, cross in enumerate([False, True, False]):
         page.evaluate(f"set({{image: {index}}})")
         assert page.text_content("#truth").startswith("✗") == cross
-        assert page.evaluate("answerInWords()").startswith("✗") == cross
-        assert (page.locator("#answers .said.wrong").count() == 1) == cross
+        assert page.evaluate("predictionText()").startswith("✗") == cross
+        assert (page.locator("#answers .predicted.wrong").count() == 1) == cross
 
 
 def test_the_strip_fades_where_it_continues(open_page):

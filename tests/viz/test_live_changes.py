@@ -32,7 +32,7 @@ def patch(images, row, column):
     return images[0, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
 
 
-def says(one, images):
+def logits_of(one, images):
     return one(STATISTICS.normalize(images))[0]
 
 
@@ -46,11 +46,11 @@ def test_two_patches_are_swapped_by_a_drag_and_by_two_clicks(show):
     patch(swapped, 0, 0)[...], patch(swapped, 1, 2)[...] = patch(images, 1, 2), patch(images, 0, 0)
     page.check("input[value=swap]")
     drag(page, (0, 0), (1, 2))
-    same(numbers(page).logits, says(one, swapped))
+    same(numbers(page).logits, logits_of(one, swapped))
     page.mouse.click(*patch_box(page, 1, 2))
     assert "Row 2, column 3 is picked up" in page.text_content("#readout")
     page.mouse.click(*patch_box(page, 0, 0))
-    same(numbers(page).logits, says(one, images))
+    same(numbers(page).logits, logits_of(one, images))
 
 
 def test_a_patch_is_moved_with_the_keyboard(show):
@@ -63,9 +63,9 @@ def test_a_patch_is_moved_with_the_keyboard(show):
     moved = images.copy()
     patch(moved, 0, 1)[...] = patch(images, 1, 1)
     patch(moved, 1, 1)[...] = MEAN
-    same(numbers(page).logits, says(one, moved))
+    same(numbers(page).logits, logits_of(one, moved))
     page.click("#undo")
-    same(numbers(page).logits, says(one, images))
+    same(numbers(page).logits, logits_of(one, images))
 
 
 def test_a_patch_is_blurred(show):
@@ -73,7 +73,7 @@ def test_a_patch_is_blurred(show):
     page = show(made(one))
     page.check("input[value=blur]")
     page.mouse.click(*patch_box(page, 0, 2))
-    same(numbers(page).logits, says(one, blur_patches(images, [2], 4)))
+    same(numbers(page).logits, logits_of(one, blur_patches(images, [2], 4)))
     assert page.text_content("#changes") == "Changed: 1 patch blurred."
 
 
@@ -101,7 +101,7 @@ def test_the_class_token_is_forced_by_clicks(show, monkeypatch):
         return probs, cache
 
     monkeypatch.setattr("minivit.functional.attention.softmax_forward", forced)
-    same(found.logits, says(one, images))
+    same(found.logits, logits_of(one, images))
     assert page.locator("#marks .forced").count() == 1
 
 
@@ -116,7 +116,7 @@ def as_png(image):
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def give(page, event, encoded, name="own.png"):
+def send_file(page, event, encoded, name="own.png"):
     """Drop or paste a file."""
     page.evaluate(
         """([kind, encoded, name]) => {
@@ -134,9 +134,9 @@ def give(page, event, encoded, name="own.png"):
 def test_an_image_is_dropped_and_pasted(show, event):
     one, images = model(), sample_images()[1:]
     page = show(made(one, sample_images()[:1]))
-    give(page, event, as_png(Image.fromarray(images[0].transpose(1, 2, 0))))
+    send_file(page, event, as_png(Image.fromarray(images[0].transpose(1, 2, 0))))
     page.locator("#images button").nth(1).wait_for()
-    same(numbers(page).logits, says(one, images))
+    same(numbers(page).logits, logits_of(one, images))
 
 
 def test_a_paste_without_an_image_is_reported(show):
@@ -152,19 +152,19 @@ def test_grayscale_and_transparent_images(show):
     page = show(made(one))
     half = np.zeros((8, 12, 4), np.uint8)
     half[:, :6, 3] = 255  # black, and fully transparent
-    give(page, "drop", as_png(Image.fromarray(half)))
+    send_file(page, "drop", as_png(Image.fromarray(half)))
     page.locator("#images button").nth(2).wait_for()
     seen = np.where(half[None, ..., 3] > 0, 0, 255)[:, None].repeat(3, 1).astype(np.uint8)
-    same(numbers(page).logits, says(one, seen))
+    same(numbers(page).logits, logits_of(one, seen))
     gray = sample_images(channels=1)[0, 0]
-    give(page, "drop", as_png(Image.fromarray(gray)))
+    send_file(page, "drop", as_png(Image.fromarray(gray)))
     page.locator("#images button").nth(3).wait_for()
-    same(numbers(page).logits, says(one, np.stack([gray] * 3)[None]))
+    same(numbers(page).logits, logits_of(one, np.stack([gray] * 3)[None]))
 
 
 def test_an_image_of_100_megapixels(show):
     page = show(made())
-    give(page, "drop", as_png(Image.new("1", (10_100, 10_000), 1)), "vast.png")
+    send_file(page, "drop", as_png(Image.new("1", (10_100, 10_000), 1)), "vast.png")
     page.wait_for_selector("#message:not(:empty)", timeout=60_000)
     message = page.text_content("#message")
     assert message.startswith("vast.png ")

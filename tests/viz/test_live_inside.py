@@ -11,7 +11,7 @@ from minivit import trace
 from minivit.functional import softmax_forward
 from minivit.viz import knock_out, logit_lens, look
 
-COUNTED = SETTLED.replace("isIdle()", "!effects.left.length && isIdle()")
+COUNTED = SETTLED.replace("isIdle()", "!effects.remaining.length && isIdle()")
 
 
 def steps(page):
@@ -63,13 +63,13 @@ def test_every_equation_gives_the_displayed_number(show, changes):
     checked = set()
     for name in steps(page):
         page.evaluate(f"look({{step: '{name}'}})")
-        said = page.text_content("#step-words").split(": ", 1)[1]
-        value, words = said.split(" = ", 1)
+        explanation = page.text_content("#step-words").split(": ", 1)[1]
+        value, words = explanation.split(" = ", 1)
         if not re.search("[()+·/]", words):
             continue  # a number that is only moved
         checked.add(re.sub(r"blocks\.\d", "blocks", name))
         assert evaluated(words) == pytest.approx(number(value), abs=0.03, rel=0.02), (
-            f"{name}: {said}"
+            f"{name}: {explanation}"
         )
     assert {"image", "blocks.norm1", "blocks.attn.qkv", "blocks.attn.scores"} <= checked
     assert {"blocks.attn.probs", "blocks.attn.heads", "blocks.mlp.act.gelu", "head"} <= checked
@@ -121,9 +121,9 @@ def test_the_logit_lens_is_the_head_between_the_layers(show, changes):
         for t in range(T):  # a single token, as if there were no others
             alone = np.repeat(x[:, t : t + 1], T, axis=1)
             same(tokens[layer, t], softmax_forward(one._classify(alone)[0])[0][0])
-    ours = logit_lens(one, image)
-    same(pooled, ours.pooled[:, 0])
-    same(tokens[:, one.config.num_prefix :], ours.patches[:, 0].reshape(4, -1, 3))
+    expected = logit_lens(one, image)
+    same(pooled, expected.pooled[:, 0])
+    same(tokens[:, one.config.num_prefix :], expected.patches[:, 0].reshape(4, -1, 3))
     rows = page.locator("#lens-layers li").evaluate_all("all => all.map(one => one.ariaLabel)")
     best = pooled[0].argmax()
     assert rows[0].endswith(f"{NAMES[best]}, {100 * pooled[0, best]:.1f} %")
@@ -171,9 +171,11 @@ def test_the_strip_says_how_much_attention_moved(show):
     page.evaluate("change({temperature: 3})")
     after = numbers(page).maps
     moved = np.abs(after.mean(1)[:, 0] - before.mean(1)[:, 0]).sum(-1) / 2
-    shares = page.locator("#moved-strip li").evaluate_all("all => all.map(one => one.ariaLabel)")
-    for layer, share in enumerate(moved):
-        assert shares[layer] == f"layer {layer + 1}: {100 * share:.1f} % of the attention has moved"
+    labels = page.locator("#moved-strip li").evaluate_all("all => all.map(one => one.ariaLabel)")
+    for layer, fraction in enumerate(moved):
+        assert (
+            labels[layer] == f"layer {layer + 1}: {100 * fraction:.1f} % of the attention has moved"
+        )
 
 
 def test_tabs_are_chosen_by_arrow_keys(show):

@@ -10,10 +10,10 @@ from minivit.models import ViT, ViTConfig
 def test_the_model_runs_in_a_worker(browser):
     """Only in the worker: the page's main thread does no computation. Its response time is
     measured, not tested, because a busy machine delays everything."""
-    here = f"() => {SETTLED}.then(() => [typeof forward, typeof linear, typeof isIdle])"
-    _, found, answers = measure(browser, "Nano/4", here, keys=2)
+    expression = f"() => {SETTLED}.then(() => [typeof forward, typeof linear, typeof isIdle])"
+    _, found, delays = measure(browser, "Nano/4", expression, keys=2)
     assert found.tolist() == ["undefined", "undefined", "function"]
-    assert len(answers) == 2
+    assert len(delays) == 2
 
 
 def test_float16_finds_the_same_classes():

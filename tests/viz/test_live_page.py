@@ -83,13 +83,13 @@ def test_covering_all_patches_changes_the_prediction(show):
     before = numbers(page)
     page.click("#cover-all")
     after = numbers(page)
-    everything = [(row, column) for row in range(2) for column in range(3)]
-    same(after.logits, one(STATISTICS.normalize(covered(images, *everything)))[0])
+    all_patches = [(row, column) for row in range(2) for column in range(3)]
+    same(after.logits, one(STATISTICS.normalize(covered(images, *all_patches)))[0])
     assert np.abs(after.probs - before.probs).max() > 1e-3
-    shares = page.locator("#bars li").evaluate_all("all => all.map(one => one.ariaLabel)")
+    labels = page.locator("#bars li").evaluate_all("all => all.map(one => one.ariaLabel)")
     for k in range(3):
         expected = f"{NAMES[k]}: {100 * after.probs[k]:.1f} %, before {100 * before.probs[k]:.1f} %"
-        assert expected in shares
+        assert expected in labels
 
 
 def test_a_head_turned_off_changes_only_the_maps_after_its_layer(show):
@@ -148,10 +148,10 @@ def test_the_query_is_chosen_and_read_out(show):
     target = 1 + int(row[1:].argmax())
     displayed = page.text_content("#readout")
     assert displayed.startswith("Layer 3, head 2. Row 2, column 3 attends most to")
-    place = f"row {(target - 1) // 3 + 1}, column {(target - 1) % 3 + 1}: "
-    assert float(re.search(re.escape(place) + "([0-9.e-]+[0-9])", displayed)[1]) == pytest.approx(
-        row[target], abs=6e-4
-    )
+    position = f"row {(target - 1) // 3 + 1}, column {(target - 1) % 3 + 1}: "
+    assert float(
+        re.search(re.escape(position) + "([0-9.e-]+[0-9])", displayed)[1]
+    ) == pytest.approx(row[target], abs=6e-4)
     page.click("#class-token")
     assert "The class token attends" in page.text_content("#readout")
 
@@ -198,7 +198,7 @@ def test_every_control_has_a_name_and_is_reached_by_tab(show):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.name"))
     buttons = {"shuffle", "cover-all", "file", "skip", "uniform", "class-token"}
-    assert {"stage", "tool", "colour", "on-image", "temperature", "positions"} <= reached
+    assert {"stage", "tool", "color", "on-image", "temperature", "positions"} <= reached
     assert buttons | {"tab-attention", "tour-open", "present"} <= reached
 
 
@@ -216,14 +216,14 @@ def test_an_image_file_is_read_as_in_python(show, tmp_path):
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
 def test_a_larger_image_is_resized_as_in_training(show, tmp_path, resize):
-    way = Preprocess((8, 12), 3, resize)
+    preprocess = Preprocess((8, 12), 3, resize)
     large = Image.linear_gradient("L").resize((300, 120)).convert("RGB")
     large.save(tmp_path / "large.png")
-    page = show(made(preprocess=way))
+    page = show(made(preprocess=preprocess))
     page.set_input_files("#file", tmp_path / "large.png")
     page.locator("#images button").nth(2).wait_for()
     found = np.array(page.evaluate("[...data.images[2].pixels]")).reshape(8, 12, 3)
-    expected = way(large).transpose(1, 2, 0).astype(float)
+    expected = preprocess(large).transpose(1, 2, 0).astype(float)
     assert np.abs(found - expected).mean() < 12, "browsers scale in their own way"
     assert ((found == 0).all(2) == (expected == 0).all(2)).mean() > 0.8
 
@@ -267,7 +267,7 @@ def test_nothing_is_loaded_or_evaluated(show):
         try { new Function("1")(); done("ran"); } catch (error) { done(error.name); }
     }))"""  # in a task of the page itself: the policy does not apply to code that a test evaluates
     assert page.evaluate(script) == "EvalError"
-    page.said.clear()
+    page.messages.clear()
     page.requests.clear()
 
 

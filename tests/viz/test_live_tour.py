@@ -138,8 +138,8 @@ def test_the_head_that_finds_edges_is_found(show):
         pixels[:, 4 * r : 4 * r + 4, 4 * c : 4 * c + 4].std() for r in range(2) for c in range(3)
     ]
     maps = look(model(), STATISTICS.normalize(sample_images())).maps[:, 0, :, 0, 1:]
-    alike = [[np.corrcoef(head, edges)[0, 1] for head in layer] for layer in maps]
-    layer, head = np.unravel_index(np.argmax(alike), (3, 2))
+    correlations = [[np.corrcoef(head, edges)[0, 1] for head in layer] for layer in maps]
+    layer, head = np.unravel_index(np.argmax(correlations), (3, 2))
     assert page.evaluate("[view.layer, view.head]") == [layer, head]
 
 

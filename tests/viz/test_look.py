@@ -62,22 +62,22 @@ def test_gradients_of_maps_against_finite_differences(changes, monkeypatch):
     softmax, nudge = attention.softmax_forward, 1e-6
     rng = np.random.default_rng(0)
     for layer, image in ((0, 0), (1, 1), (2, 0)):
-        place = tuple(int(rng.integers(n)) for n in seen.maps.shape[2:])
+        index = tuple(int(rng.integers(n)) for n in seen.maps.shape[2:])
         moved = []
         for sign in (1, -1):
             calls = iter(range(3))
 
-            def nudged(scores, calls=calls, sign=sign, layer=layer, at=(image, *place)):
+            def perturbed(scores, calls=calls, sign=sign, layer=layer, at=(image, *index)):
                 probs, cache = softmax(scores)
                 if next(calls) == layer:
                     probs[at] += sign * nudge
                 return probs, cache
 
-            monkeypatch.setattr(attention, "softmax_forward", nudged)
+            monkeypatch.setattr(attention, "softmax_forward", perturbed)
             moved.append(one(images)[image, classes[image]])
             monkeypatch.setattr(attention, "softmax_forward", softmax)
         slope = (moved[0] - moved[1]) / (2 * nudge)
-        assert seen.dmaps[(layer, image, *place)] == pytest.approx(slope, rel=1e-5, abs=1e-9)
+        assert seen.dmaps[(layer, image, *index)] == pytest.approx(slope, rel=1e-5, abs=1e-9)
 
 
 def test_gradients_with_dropout_refer_to_the_map_before_dropout():
@@ -128,8 +128,8 @@ def softmax_matrices(one, images):
     """The mean over the heads (L, N, T, T), from the weights, one image and one head at a time."""
     _, cache = one.forward(images)
     D, layers = one.config.dim // one.config.num_heads, []
-    for block, kept in zip(one.blocks, cache.blocks, strict=True):
-        x = kept.norm1.xhat * block.norm1.weight.data + block.norm1.bias.data
+    for block, block_cache in zip(one.blocks, cache.blocks, strict=True):
+        x = block_cache.norm1.xhat * block.norm1.weight.data + block.norm1.bias.data
         q, k, _ = np.split(x @ block.attn.qkv.weight.data + block.attn.qkv.bias.data, 3, -1)
         heads = []
         for start in range(0, one.config.dim, D):
@@ -145,14 +145,14 @@ def test_maps_are_taken_from_the_softmax_over_all_tokens(name):
     """The six patches are the last tokens; two class tokens count half each."""
     one, images = model(**PREFIXES[name]), draw(0, 2, 3, 8, 12)
     layers, seen = softmax_matrices(one, images), look(one, images)
-    through = identity = np.eye(one.config.num_tokens)
+    rolled_out = identity = np.eye(one.config.num_tokens)
     for layer in layers:
-        through = (layer + identity) / 2 @ through
-    asks = {"class token": [0], "two class tokens": [0, 1]}.get(
+        rolled_out = (layer + identity) / 2 @ rolled_out
+    queries = {"class token": [0], "two class tokens": [0, 1]}.get(
         name.partition(",")[0], range(-6, 0)
     )
-    for how, joint in (("attention", layers[-1]), ("rollout", through)):
-        expected = sum(joint[:, token, -6:] for token in asks) / len(asks)
+    for how, joint in (("attention", layers[-1]), ("rollout", rolled_out)):
+        expected = sum(joint[:, token, -6:] for token in queries) / len(queries)
         found = method(how)(seen, one.config)
         np.testing.assert_allclose(found, expected.reshape(2, 2, 3), rtol=1e-9)
 

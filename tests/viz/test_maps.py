@@ -54,11 +54,11 @@ def by_hand(maps, heads=np.mean, discard=0.0):
 def test_rollout_agrees_with_a_slow_loop(heads, discard):
     maps = random_maps(3, 2, 4, 5, 5)
     found = rollout(maps, heads, discard)
-    hand = {"mean": np.mean, "max": max, "min": min}[heads]
+    fuse = {"mean": np.mean, "max": max, "min": min}[heads]
     for image in range(2):  # each image has its own map, not that of the first image
-        expected = by_hand(maps[:, image], hand, discard)
+        expected = by_hand(maps[:, image], fuse, discard)
         np.testing.assert_allclose(found[-1, image], expected, atol=1e-12)
-        first = by_hand(maps[:1, image], hand, discard)
+        first = by_hand(maps[:1, image], fuse, discard)
         np.testing.assert_allclose(found[0, image], first, atol=1e-12)
 
 

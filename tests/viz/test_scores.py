@@ -42,15 +42,15 @@ def test_upsampling_keeps_each_patch_in_place():
 
 
 def test_a_map_on_the_figure_scores_higher_than_one_next_to_it():
-    right, wrong = on(0, 1), on(1, 0)  # if transposed, the order would be reversed
-    assert pointing_game(right, MASK).all()
-    assert not pointing_game(wrong, MASK).any()
-    assert energy_inside(right, MASK)[0] > 0.7
-    assert energy_inside(wrong, MASK)[0] < 0.05
-    iou, share = best_iou(right, MASK)
+    hit, miss = on(0, 1), on(1, 0)  # if transposed, the order would be reversed
+    assert pointing_game(hit, MASK).all()
+    assert not pointing_game(miss, MASK).any()
+    assert energy_inside(hit, MASK)[0] > 0.7
+    assert energy_inside(miss, MASK)[0] < 0.05
+    iou, fraction = best_iou(hit, MASK)
     assert iou > 0.9
-    assert share == pytest.approx(0.25, abs=0.02)
-    assert best_iou(wrong, MASK)[0] < 0.3
+    assert fraction == pytest.approx(0.25, abs=0.02)
+    assert best_iou(miss, MASK)[0] < 0.3
 
 
 def test_a_map_without_contrast_scores_the_figures_share_of_the_area():
@@ -97,11 +97,11 @@ def test_rank_correlation_agrees_with_a_known_value():
 def test_shuffled_weights_are_the_same_numbers_in_other_positions():
     model = tiny.randomize(ViT(tiny.VIT))
     before = model.flat.data.copy()
-    twin = shuffled(model)
+    shuffled_model = shuffled(model)
     np.testing.assert_array_equal(model.flat.data, before)
-    theirs = dict(twin.named_parameters())
+    parameters = dict(shuffled_model.named_parameters())
     for name, parameter in model.named_parameters():
-        found = theirs[name].data
+        found = parameters[name].data
         np.testing.assert_array_equal(np.sort(found.ravel()), np.sort(parameter.data.ravel()))
         if found.size > 20:
             assert (found != parameter.data).any(), name

@@ -66,18 +66,18 @@ def families(figure) -> dict[str, list[str]]:
 
 
 def test_a_name_takes_the_installed_font_that_has_it(cat_font):
-    made = figure("a " + CAT, "dog")
+    fig = figure("a " + CAT, "dog")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn(made)
-        made.savefig(io.BytesIO(), format="svg")
-    assert families(made) == {"a " + CAT: ["sans-serif", "Cats Sans"], "dog": ["sans-serif"]}
+        drawn(fig)
+        fig.savefig(io.BytesIO(), format="svg")
+    assert families(fig) == {"a " + CAT: ["sans-serif", "Cats Sans"], "dog": ["sans-serif"]}
 
 
 def test_the_fonts_glyph_is_drawn(cat_font):
-    made = style.Figure(figsize=(2, 2))
-    made.text(0.2, 0.2, CAT, fontsize=72)
-    assert (drawn(made) < 50).mean() == pytest.approx(0.25, abs=0.01), "an inch square of four"
+    fig = style.Figure(figsize=(2, 2))
+    fig.text(0.2, 0.2, CAT, fontsize=72)
+    assert (drawn(fig) < 50).mean() == pytest.approx(0.25, abs=0.01), "an inch square of four"
 
 
 def test_a_character_missing_from_all_fonts_is_reported_in_one_line():
@@ -105,18 +105,18 @@ def test_no_font_is_searched_for_if_the_default_has_all_characters(monkeypatch):
 
 @pytest.mark.parametrize("name", ["US$ or A$", r"$\undefined{$", "$x^2$"])
 def test_a_dollar_sign_is_drawn_literally(name):
-    made = figure(name, "b")
-    drawn(made)
-    assert not made.axes[0].title.get_parse_math()
-    assert not made.axes[0].get_yticklabels()[0].get_parse_math()
+    fig = figure(name, "b")
+    drawn(fig)
+    assert not fig.axes[0].title.get_parse_math()
+    assert not fig.axes[0].get_yticklabels()[0].get_parse_math()
 
 
 def test_powers_of_ten_are_drawn_as_powers():
-    made = style.Figure()
-    axes = made.subplots()
+    fig = style.Figure()
+    axes = fig.subplots()
     axes.set_yscale("log")
     axes.set_ylim(1, 1000)
-    drawn(made)
+    drawn(fig)
     label = axes.get_yticklabels()[0]
     assert "mathdefault" in label.get_text()
     assert label.get_parse_math()

@@ -27,28 +27,28 @@ function drawNumbers(canvas, numbers, columns, rgba) {
   canvas.getContext("2d").putImageData(out, 0, 0);
 }
 
-/** The colorbar, from `least` to 1. */
-function drawScale(canvas, rgba, least = 0) {
-  drawNumbers(canvas, Array.from({ length: 128 }, (_, i) => least + ((1 - least) * i) / 127), 128, rgba);
+/** The colorbar, from `min` to 1. */
+function drawScale(canvas, rgba, min = 0) {
+  drawNumbers(canvas, Array.from({ length: 128 }, (_, i) => min + ((1 - min) * i) / 127), 128, rgba);
 }
 
 function drawPatches(canvas, values, rgba) { drawNumbers(canvas, Array.from(values.subarray(FIRST)), COLUMNS, rgba); }
 
-function clampShare(share) { return Math.min(1, Math.max(0, share)); }
+function clampFraction(fraction) { return Math.min(1, Math.max(0, fraction)); }
 
-function colorOf(palette, share) {
-  const at = 3 * Math.round(255 * clampShare(share));
+function colorOf(palette, fraction) {
+  const at = 3 * Math.round(255 * clampFraction(fraction));
   return [palette[at], palette[at + 1], palette[at + 2], 255];
 }
 
 /** The color of a number between 0 and `top`. */
 function heatTo(top) { return (number) => colorOf(HEAT, number / (top || 1)); }
 
-function place(token) { return [Math.floor((token - FIRST) / COLUMNS), (token - FIRST) % COLUMNS]; }
+function patchPosition(token) { return [Math.floor((token - FIRST) / COLUMNS), (token - FIRST) % COLUMNS]; }
 
-function named(token) {
+function tokenName(token) {
   if (token < FIRST) return data.prefix[token];
-  const [row, column] = place(token);
+  const [row, column] = patchPosition(token);
   return `row ${row + 1}, column ${column + 1}`;
 }
 

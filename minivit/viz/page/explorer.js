@@ -3,12 +3,12 @@
 let drawnImage = null;
 
 /** In the strip of images: the patches of each that are similar to the query. */
-function drawAlike() {
+function drawSimilarity() {
   const alike = state.show === "like";
   $("images").classList.toggle("alike", alike);
   if (!alike) return;
   [...$("images").children].forEach((button, index) => {
-    drawPatches(button.querySelector(".heat"), likeness(index), veilTo(1));
+    drawPatches(button.querySelector(".heat"), similarity(index), veilTo(1));
   });
 }
 
@@ -19,7 +19,7 @@ function render() {
     drawPixels($("photo"), image);
     $("image-heading").textContent = image.name;
     [...$("images").children].forEach((button, i) => button.setAttribute("aria-pressed", i === state.image));
-    showAnswers();
+    showPredictions();
     drawnImage = state.image;
   }
   const shared = state.shared ? sharedTop() : null;
@@ -33,13 +33,13 @@ function render() {
   }
   const values = shown();
   drawStage(values, state.show === "like" ? 1 : shared ?? topOf(values));
-  drawAlike();
+  drawSimilarity();
   fadeStrip();
   $("maps-top").textContent = shared ? digits(shared) : "largest of each map";
   $("readout").textContent = describe();
   $("lock").setAttribute("aria-pressed", state.locked);
   $("lock").textContent = state.locked ? "Unlock" : "Lock";
-  asks.forEach((button, token) => button.setAttribute("aria-pressed", state.query === token));
+  prefixButtons.forEach((button, token) => button.setAttribute("aria-pressed", state.query === token));
   $("smooth").checked = state.smooth;
   $("shared").checked = state.shared;
   $("opacity").value = state.opacity;
@@ -99,12 +99,12 @@ function tokenAt(event) {
 }
 
 function point(token) {
-  if (state.locked) { if (token !== (state.target ?? (queryIsHere() ? state.query : null))) set({ target: token }); }
-  else if (token !== state.query || !queryIsHere()) set({ query: token, source: state.image });
+  if (state.locked) { if (token !== (state.target ?? (isQueryImage() ? state.query : null))) set({ target: token }); }
+  else if (token !== state.query || !isQueryImage()) set({ query: token, source: state.image });
 }
 
 function lock(token) {
-  const again = state.locked && token === state.query && queryIsHere();
+  const again = state.locked && token === state.query && isQueryImage();
   set(again ? { locked: false, target: null } : { query: token, source: state.image, target: null, locked: true });
 }
 
@@ -112,7 +112,7 @@ $("stage").addEventListener("pointermove", (event) => point(tokenAt(event)));
 $("stage").addEventListener("click", (event) => lock(tokenAt(event)));
 $("stage").addEventListener("keydown", (event) => {
   const from = state.locked && state.target !== null ? state.target : state.query;
-  const [row, column] = from < FIRST ? place(middle()) : place(from);
+  const [row, column] = from < FIRST ? patchPosition(middle()) : patchPosition(from);
   const to = (r, c) => point(FIRST + clamp(r, ROWS) * COLUMNS + clamp(c, COLUMNS));
   const actions = { // Enter locks the patch under the cursor; pressed again there, it unlocks
     ArrowLeft: () => to(row, column - 1), ArrowRight: () => to(row, column + 1),
@@ -120,17 +120,17 @@ $("stage").addEventListener("keydown", (event) => {
     Home: () => to(row, 0), End: () => to(row, COLUMNS - 1),
     Enter: () => lock(from), " ": () => lock(from),
     Escape: () => set({ locked: false, target: null }),
-    c: askPrefix, C: askPrefix,
+    c: selectPrefixToken, C: selectPrefixToken,
   };
   if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   actions[event.key]();
 });
 
-function ask(token) { set({ query: token, source: state.image, target: null, locked: true }); }
+function selectQuery(token) { set({ query: token, source: state.image, target: null, locked: true }); }
 
 /** Select the first token before the patches; if one of them is locked, the next. */
-function askPrefix() { if (FIRST) ask(state.locked && state.query < FIRST ? (state.query + 1) % FIRST : 0); }
+function selectPrefixToken() { if (FIRST) selectQuery(state.locked && state.query < FIRST ? (state.query + 1) % FIRST : 0); }
 
 $("lock").addEventListener("click", () => set({ locked: !state.locked, target: null }));
 $("smooth").addEventListener("change", (event) => set({ smooth: event.target.checked }));
@@ -156,10 +156,10 @@ $("export").addEventListener("click", () => {
   context.drawImage($("photo"), 0, 0, width, height);
   context.imageSmoothingEnabled = state.smooth;
   context.drawImage($("heat"), 0, 0, width, height);
-  if (state.query >= FIRST && queryIsHere()) {
-    const [row, column] = place(state.query);
-    for (const [colour, line] of [["#000", 5], ["#fff", 2.5]]) {
-      context.strokeStyle = colour;
+  if (state.query >= FIRST && isQueryImage()) {
+    const [row, column] = patchPosition(state.query);
+    for (const [color, line] of [["#000", 5], ["#fff", 2.5]]) {
+      context.strokeStyle = color;
       context.lineWidth = line;
       context.strokeRect(column * scale, row * scale, scale, scale);
     }
@@ -167,7 +167,7 @@ $("export").addEventListener("click", () => {
   context.fillStyle = "#000";
   context.font = "13px system-ui, sans-serif";
   const sentences = describe().split(/(?<=\.) (?=[A-Z])/);
-  [sentences.slice(0, 2).join(" "), sentences[2], sentences.slice(3).join(" "), answerInWords()].forEach((line, i) => context.fillText(line ?? "", 6, height + 17 + 18 * i, width - 12));
+  [sentences.slice(0, 2).join(" "), sentences[2], sentences.slice(3).join(" "), predictionText()].forEach((line, i) => context.fillText(line ?? "", 6, height + 17 + 18 * i, width - 12));
   canvas.toBlob((blob) => {
     const link = make("a", { href: URL.createObjectURL(blob), download: `${viewName()}.png` });
     link.click();

@@ -54,8 +54,8 @@ function product(a, b) {
   const out = new Float32Array(T * T);
   for (let i = 0; i < T; i++)
     for (let k = 0; k < T; k++) {
-      const share = a[i * T + k];
-      for (let j = 0; j < T; j++) out[i * T + j] += share * b[k * T + j];
+      const weight = a[i * T + k];
+      for (let j = 0; j < T; j++) out[i * T + j] += weight * b[k * T + j];
     }
   return out;
 }
@@ -71,8 +71,8 @@ function current() { return maps()[state.layer][state.map]; }
 /** Weights between the query and all tokens, in the chosen direction; tokens before the patches
  * come first. */
 function weights(map) {
-  const place = state.show === "by" ? (token) => token * T + state.query : (token) => state.query * T + token;
-  return Float32Array.from({ length: T }, (_, token) => map[place(token)]);
+  const index = state.show === "by" ? (token) => token * T + state.query : (token) => state.query * T + token;
+  return Float32Array.from({ length: T }, (_, token) => map[index(token)]);
 }
 
 /** Features of one image's tokens, each of length 1: T·C numbers. */
@@ -95,21 +95,21 @@ function features(index) {
 }
 
 /** Cosine similarity of the query, a token of the image `state.source`, to all tokens of an image. */
-function likeness(index) {
+function similarity(index) {
   const all = features(index);
   const C = all.length / T;
-  const asked = features(state.source).subarray(state.query * C, (state.query + 1) * C);
+  const query = features(state.source).subarray(state.query * C, (state.query + 1) * C);
   return Float32Array.from({ length: T }, (_, token) => {
     let sum = 0;
-    for (let c = 0; c < C; c++) sum += asked[c] * all[token * C + c];
+    for (let c = 0; c < C; c++) sum += query[c] * all[token * C + c];
     return sum;
   });
 }
 
 /** What the stage shows: one number per token. */
-function shown() { return state.show === "like" ? likeness(state.image) : weights(current()); }
+function shown() { return state.show === "like" ? similarity(state.image) : weights(current()); }
 
-function queryIsHere() { return state.source === state.image; }
+function isQueryImage() { return state.source === state.image; }
 
 function entropy(map) {
   let bits = 0;

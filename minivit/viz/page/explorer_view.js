@@ -25,16 +25,16 @@ const PAPER = [250, 249, 247];
 
 /** How opaque the veil over a patch is: less for a larger weight. So the image keeps its hues, and
  * no color of a map is mixed with them. */
-function veil(share) { return (state.opacity / 100) * (1 - share); }
+function veil(fraction) { return (state.opacity / 100) * (1 - fraction); }
 
-function veilTo(top) { return (value) => [...PAPER, Math.round(255 * veil(clampShare(value / (top || 1))))]; }
+function veilTo(top) { return (value) => [...PAPER, Math.round(255 * veil(clampFraction(value / (top || 1))))]; }
 
 /** The veil over the image, from no weight to the largest weight. */
 function drawVeilScale() {
   const rgb = bytes(data.images[state.image].pixels);
   const mean = [0, 1, 2].map((c) => rgb.reduce((sum, value, i) => i % 3 === c ? sum + value : sum, 0) / (rgb.length / 3));
-  drawScale($("veil-bar"), (share) => {
-    const alpha = veil(share);
+  drawScale($("veil-bar"), (fraction) => {
+    const alpha = veil(fraction);
     return [...mean.map((value, c) => Math.round(alpha * PAPER[c] + (1 - alpha) * value)), 255];
   });
 }
@@ -44,14 +44,14 @@ function drawStage(values, top) {
   drawVeilScale();
   $("heat").classList.toggle("raw", !state.smooth);
   for (const mark of $("marks").querySelectorAll("rect")) mark.remove();
-  if (queryIsHere()) mark(state.query, "query");
-  if (state.locked && state.target !== null && !(queryIsHere() && state.target === state.query)) mark(state.target, "target");
+  if (isQueryImage()) mark(state.query, "query");
+  if (state.locked && state.target !== null && !(isQueryImage() && state.target === state.query)) mark(state.target, "target");
   $("bar-top").textContent = digits(top);
 }
 
 function mark(token, kind) {
   if (token < FIRST) return; // it has no position in the image
-  const [row, column] = place(token);
+  const [row, column] = patchPosition(token);
   for (const name of ["under", kind]) {
     const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     const box = { x: column, y: row, width: 1, height: 1, class: name };
@@ -76,27 +76,27 @@ function drawGrid() {
 
 // ---- Words --------------------------------------------------------------------------------------
 
-function percent(share) { return `${(100 * share).toFixed(1)} %`; }
+function percent(fraction) { return `${(100 * fraction).toFixed(1)} %`; }
 
 function mapName(map) { return typeof map === "number" ? `head ${map + 1}` : map; }
 
-function asker() {
-  const said = named(state.query);
-  return `${said[0].toUpperCase()}${said.slice(1)}${queryIsHere() ? "" : ` of ${data.images[state.source].name}`}${state.locked ? " (locked)" : ""}.`;
+function queryText() {
+  const text = tokenName(state.query);
+  return `${text[0].toUpperCase()}${text.slice(1)}${isQueryImage() ? "" : ` of ${data.images[state.source].name}`}${state.locked ? " (locked)" : ""}.`;
 }
 
-function describe() { return state.show === "like" ? describeLikeness() : describeAttention(); }
+function describe() { return state.show === "like" ? describeSimilarity() : describeAttention(); }
 
-function describeLikeness() {
-  const all = data.images.map((_, index) => likeness(index));
+function describeSimilarity() {
+  const all = data.images.map((_, index) => similarity(index));
   const nearest = all.map((values, index) => strongest(values, index === state.source ? state.query : null));
   const cosine = (index, token) => `cosine similarity ${all[index][token].toFixed(2)}`;
   const target = state.locked && state.target !== null ? state.target : nearest[state.image];
-  const lines = [asker(), `Most similar here: ${named(target)}, ${cosine(state.image, target)}.`];
+  const lines = [queryText(), `Most similar here: ${tokenName(target)}, ${cosine(state.image, target)}.`];
   const others = [...all.keys()].filter((index) => index !== state.image);
   if (others.length) {
     const best = others.reduce((a, b) => all[b][nearest[b]] > all[a][nearest[a]] ? b : a);
-    lines.push(`Most similar in another image: ${named(nearest[best])} of ${data.images[best].name}, ${cosine(best, nearest[best])}.`);
+    lines.push(`Most similar in another image: ${tokenName(nearest[best])} of ${data.images[best].name}, ${cosine(best, nearest[best])}.`);
   }
   return lines.join(" ");
 }
@@ -107,8 +107,8 @@ function describeAttention() {
   const target = state.locked && state.target !== null ? state.target : strongest(all);
   const rank = 1 + all.filter((p) => p > all[target]).length;
   const lines = [
-    `Layer ${data.layers[state.layer] + 1}, ${mapName(state.map)}. ${asker()}`,
-    `${state.show === "by" ? "Attended by" : "Attends to"} ${named(target)}${target === state.query ? " (itself)" : ""}: weight ${digits(all[target])}, rank ${rank} of ${T}.`,
+    `Layer ${data.layers[state.layer] + 1}, ${mapName(state.map)}. ${queryText()}`,
+    `${state.show === "by" ? "Attended by" : "Attends to"} ${tokenName(target)}${target === state.query ? " (itself)" : ""}: weight ${digits(all[target])}, rank ${rank} of ${T}.`,
     `Entropy ${entropy(map).toFixed(2)} of ${Math.log2(T).toFixed(2)} bits.`,
   ];
   if (FIRST) lines.push(`${beforePatches(map).join(", ")}.`);
@@ -117,12 +117,12 @@ function describeAttention() {
 
 /** Attention to the tokens before the patches; registers are summed. */
 function beforePatches(map) {
-  const shares = {};
+  const sums = {};
   data.prefix.forEach((name, token) => {
     const who = name.replace(/ \d+$/, "s");
-    shares[who] = (shares[who] ?? 0) + map[state.query * T + token];
+    sums[who] = (sums[who] ?? 0) + map[state.query * T + token];
   });
-  return Object.entries(shares).map(([who, share]) => `${percent(share)} goes to ${who}`);
+  return Object.entries(sums).map(([who, sum]) => `${percent(sum)} goes to ${who}`);
 }
 
 // ---- The page's parts ---------------------------------------------------------------------------
@@ -180,41 +180,41 @@ function fadeStrip() {
 
 function isWrong({ label, answers }) { return label !== null && answers.length > 0 && answers[0][0] !== label; }
 
-const asks = []; // a button for each token before the patches
+const prefixButtons = []; // a button for each token before the patches
 
 function buildPrefix() {
   data.prefix.forEach((name, token) => {
     const button = make("button", { type: "button", id: name.replace("the ", "").replace(" ", "-"), textContent: `Query: ${name}` });
-    button.addEventListener("click", () => ask(token));
+    button.addEventListener("click", () => selectQuery(token));
     $("lock").before(button);
-    asks.push(button);
+    prefixButtons.push(button);
   });
 }
 
 /** "star 97.1 %", with a cross and the true class if it is wrong; "" without a head. */
-function answerInWords() {
+function predictionText() {
   const image = data.images[state.image];
   if (!image.answers.length) return "";
-  const [[k, share]] = image.answers;
-  const said = `${data.classes[k]} ${percent(share)}`;
-  return isWrong(image) ? `✗ ${said}; true: ${data.classes[image.label]}` : said;
+  const [[k, prob]] = image.answers;
+  const text = `${data.classes[k]} ${percent(prob)}`;
+  return isWrong(image) ? `✗ ${text}; true: ${data.classes[image.label]}` : text;
 }
 
-function showAnswers() {
+function showPredictions() {
   const image = data.images[state.image];
-  $("says").hidden = !image.answers.length; // a model without a head predicts nothing
-  if ($("says").hidden) return;
+  $("predictions").hidden = !image.answers.length; // a model without a head predicts nothing
+  if ($("predictions").hidden) return;
   const known = image.label !== null;
   const wrong = isWrong(image);
   $("truth").textContent = known ? `${wrong ? "✗ " : ""}True class: ${data.classes[image.label]}${wrong ? " – the model is wrong." : " – the model agrees."}` : "";
   $("truth").classList.toggle("wrong", wrong);
-  $("answers").replaceChildren(...image.answers.map(([k, share], rank) => {
-    const kinds = [k === image.label && "true", rank === 0 && "said", rank === 0 && wrong && "wrong"];
+  $("answers").replaceChildren(...image.answers.map(([k, prob], rank) => {
+    const kinds = [k === image.label && "true", rank === 0 && "predicted", rank === 0 && wrong && "wrong"];
     const fill = make("div", { className: "fill" });
-    fill.style.width = `${100 * share}%`;
+    fill.style.width = `${100 * prob}%`;
     return make("li", { className: kinds.filter(Boolean).join(" ") },
       make("span", { className: "who", textContent: data.classes[k] }),
       make("div", { className: "track" }, fill),
-      make("span", { className: "share", textContent: percent(share) }));
+      make("span", { className: "percent", textContent: percent(prob) }));
   }));
 }

@@ -10,7 +10,7 @@ function look(changes) {
 
 function chooseImage(index) {
   if (index === state.image) return;
-  say("");
+  showMessage("");
   change({ image: index, pixels: data.images[index].pixels, order: undefined, covered: [], blurred: [], forced: [] });
 }
 
@@ -25,7 +25,7 @@ const ACTIONS = {
   "effect-start": startEffects,
   undo, reset,
 };
-for (const [name, action] of Object.entries(ACTIONS)) $(name).addEventListener("click", () => { say(""); action(); });
+for (const [name, action] of Object.entries(ACTIONS)) $(name).addEventListener("click", () => { showMessage(""); action(); });
 
 $("maps").addEventListener("keydown", (event) => {
   const to = (down, right) => () => {
@@ -57,7 +57,7 @@ $("temperature").addEventListener("change", () => { group = null; });
 const POSITIONS = { own: () => undefined, off: () => null, shuffled: () => shuffled(PATCHES) };
 for (const radio of document.getElementsByName("positions")) radio.addEventListener("change", () => change({ positions: POSITIONS[radio.value]() }));
 for (const radio of document.getElementsByName("tool")) radio.addEventListener("change", () => look({ tool: radio.value }));
-$("colour").addEventListener("input", (event) => look({ colour: event.target.value, tool: "paint" }));
+$("color").addEventListener("input", (event) => look({ color: event.target.value, tool: "paint" }));
 $("on-image").addEventListener("change", (event) => look({ shade: event.target.checked }));
 document.addEventListener("keydown", (event) => {
   if (event.key.toLowerCase() !== "z" || !(event.ctrlKey || event.metaKey) || event.shiftKey) return;
@@ -67,7 +67,7 @@ document.addEventListener("keydown", (event) => {
 
 /** If the model cannot run, show the maps that were drawn when the page was made. */
 function showStill(reason) {
-  say(reason);
+  showMessage(reason);
   // if scripts run, browsers treat the contents of noscript as text
   const page = new DOMParser().parseFromString($("still").textContent, "text/html");
   document.querySelector("main").before(make("section", { className: "still" }, make("p", { className: "wrong", textContent: reason }), ...page.body.childNodes));
@@ -75,7 +75,7 @@ function showStill(reason) {
 
 $("title").textContent = data.title;
 $("stage").style.aspectRatio = `${COLUMNS} / ${ROWS}`;
-$("colour").value = view.colour;
+$("color").value = view.color;
 $("class-token").hidden = $("class-key").hidden = $("force").hidden = !FIRST;
 $("positions").hidden = !data.positions;
 buildImages();

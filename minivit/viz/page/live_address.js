@@ -2,12 +2,12 @@
 // "image=2&cover=3.4,3.5&off=2.1&positions=off&show=lens": rows, columns, layers and heads from 1.
 
 const TABS = ["attention", "steps", "lens", "heads"];
-const CAME = data.images.length; // images that came with the page; an address cannot name others
+const NUM_INITIAL = data.images.length; // images that came with the page; an address cannot name others
 
-/** A whole number from 1 to most, as text -> from 0. */
-function index(text, most) {
+/** A whole number from 1 to max, as text -> from 0. */
+function index(text, max) {
   const number = Number(text);
-  if (!Number.isInteger(number) || number < 1 || number > most) throw new RangeError(text);
+  if (!Number.isInteger(number) || number < 1 || number > max) throw new RangeError(text);
   return number - 1;
 }
 
@@ -30,7 +30,7 @@ function orderOf(text) {
   return order;
 }
 
-function among(names, text) {
+function oneOf(names, text) {
   if (!names.includes(text)) throw new RangeError(text);
   return text;
 }
@@ -61,7 +61,7 @@ const STATE_WORDS = {
   positions: ["positions", (order) => order ? fromOne(order) : "off", (text) => text === "off" ? null : orderOf(text)],
 };
 const VIEW_WORDS = {
-  show: ["tab", String, (text) => among(TABS, text)],
+  show: ["tab", String, (text) => oneOf(TABS, text)],
   layer: ["layer", (layer) => String(layer + 1), (text) => index(text, data.depth)],
   head: ["head", (head) => head === "mean" ? head : String(head + 1), (text) => text === "mean" ? text : index(text, HEADS)],
   query: ["query", (token) => token < FIRST ? "class" : patchName(token - FIRST), (text) => text === "class" && FIRST ? 0 : FIRST + patchOf(text)],
@@ -71,25 +71,25 @@ const START = { ...view };
 
 /** Differences from the initial page. Paint and added images are not part of an address. */
 function addressOf() {
-  const words = state.image > 0 && state.image < CAME ? [`image=${state.image + 1}`] : [];
-  const write = (table, now, usual) => {
-    for (const [word, [name, written]] of Object.entries(table))
-      if (now[name] !== usual[name] && now[name]?.length !== 0) words.push(`${word}=${written(now[name])}`);
+  const words = state.image > 0 && state.image < NUM_INITIAL ? [`image=${state.image + 1}`] : [];
+  const write = (table, now, defaults) => {
+    for (const [word, [name, format]] of Object.entries(table))
+      if (now[name] !== defaults[name] && now[name]?.length !== 0) words.push(`${word}=${format(now[name])}`);
   };
   write(STATE_WORDS, state, original(state.image));
   write(VIEW_WORDS, view, START);
   return words.join("&");
 }
 
-/** What an address says: {image, changes, looks, find, slide, unknown}. */
+/** What an address says: {image, changes, viewChanges, find, slide, unknown}. */
 function readAddress(text) {
-  const found = { image: state.image, changes: {}, looks: {}, find: null, slide: null, unknown: [] };
+  const found = { image: state.image, changes: {}, viewChanges: {}, find: null, slide: null, unknown: [] };
   const read = (word, value) => {
-    if (word === "image") found.image = index(value, CAME);
-    else if (word === "find") found.find = among(Object.keys(FINDS), value);
+    if (word === "image") found.image = index(value, NUM_INITIAL);
+    else if (word === "find") found.find = oneOf(Object.keys(FINDS), value);
     else if (word === "tour") found.slide = index(value, TOUR.length);
     else if (word in STATE_WORDS) found.changes[STATE_WORDS[word][0]] = STATE_WORDS[word][2](value);
-    else if (word in VIEW_WORDS) found.looks[VIEW_WORDS[word][0]] = VIEW_WORDS[word][2](value);
+    else if (word in VIEW_WORDS) found.viewChanges[VIEW_WORDS[word][0]] = VIEW_WORDS[word][2](value);
     else throw new RangeError(word);
   };
   for (const [word, value] of new URLSearchParams(text)) {
@@ -98,22 +98,22 @@ function readAddress(text) {
   return found;
 }
 
-let waiting = null; // an address that needs a search, until the model has run
+let pendingAddress = null; // an address that needs a search, until the model has run
 
 /** Show the state that an address names, or that of its slide if it names nothing else; this is
  * one undo step. */
 function goTo(text) {
-  waiting = null;
-  const { image, changes, looks, find, slide, unknown } = readAddress(text);
-  say(unknown.length ? `The address says ${unknown.join(", ")}, which this page does not know.` : "");
+  pendingAddress = null;
+  const { image, changes, viewChanges, find, slide, unknown } = readAddress(text);
+  showMessage(unknown.length ? `The address says ${unknown.join(", ")}, which this page does not know.` : "");
   if (slide !== null) [tour.slide, tour.on] = [slide, true];
   if (slide !== null && [...new URLSearchParams(text)].length === 1) return toSlide(slide);
-  const { tool, shade, colour } = view;
-  Object.assign(view, START, { tool, shade, colour }, looks);
-  if (find && !before.has(image)) waiting = text;
+  const { tool, shade, color } = view;
+  Object.assign(view, START, { tool, shade, color }, viewChanges);
+  if (find && !before.has(image)) pendingAddress = text;
   else if (find) FINDS[find](image, changes);
-  const wanted = { ...original(image), ...changes };
-  if (Object.keys(wanted).some((name) => String(wanted[name]) !== String(state[name]))) change(wanted);
+  const newState = { ...original(image), ...changes };
+  if (Object.keys(newState).some((name) => String(newState[name]) !== String(state[name]))) change(newState);
   else run();
 }
 
@@ -124,7 +124,7 @@ function followAddress() {
   clearTimeout(writing);
   writing = setTimeout(() => {
     const text = [addressOf(), tour.on ? `tour=${tour.slide + 1}` : ""].filter(Boolean).join("&");
-    if (waiting || (!text && !location.hash)) return;
+    if (pendingAddress || (!text && !location.hash)) return;
     try { history.replaceState(null, "", `#${text}`); } catch { /* a frame in a notebook has no address */ }
   }, 300);
 }

@@ -1,22 +1,22 @@
 // The live page: the effect of each head. On request each is switched off, one at a time.
 
 /** state: the state that is examined. changes: for each layer and head, the change in the
- * probability of class k; undefined: not yet known. left: heads still to switch off. */
-let effects = { state: null, k: 0, changes: [], left: [] };
+ * probability of class k; undefined: not yet known. remaining: heads still to switch off. */
+let effects = { state: null, k: 0, changes: [], remaining: [] };
 
 function startEffects() {
   if (!isShown()) return;
   const heads = [];
   for (let layer = 0; layer < data.depth; layer++)
     for (let head = 0; head < HEADS; head++) if (!isOff(layer, head) && !state.skipped.includes(layer)) heads.push([layer, head]);
-  effects = { state, k: best(shown.probs), p: shown.probs[best(shown.probs)], changes: Array.from({ length: data.depth }, () => Array(HEADS)), left: heads };
+  effects = { state, k: best(shown.probs), p: shown.probs[best(shown.probs)], changes: Array.from({ length: data.depth }, () => Array(HEADS)), remaining: heads };
   run();
 }
 
 /** The next head to switch off; none if the state has changed since. */
 function nextKnockOut() {
-  if (effects.state !== state || !effects.left.length) return null;
-  const [layer, head] = effects.left.shift();
+  if (effects.state !== state || !effects.remaining.length) return null;
+  const [layer, head] = effects.remaining.shift();
   return { state: { ...state, heads: [...state.heads, headName(layer, head)] }, head: [layer, head] };
 }
 
@@ -27,14 +27,14 @@ function knockedOut({ head: [layer, head], probs, finite }) {
 function points(change) { return `${change < 0 ? "−" : "+"}${Math.abs(100 * change).toFixed(1)}`; }
 
 function drawEffects() {
-  const isNow = effects.state === state;
+  const isCurrent = effects.state === state;
   const known = effects.changes.flat().filter((change) => change !== undefined);
-  const total = known.length + effects.left.length + (asked?.head ? 1 : 0);
-  $("effect-start").disabled = !isShown() || (isNow && effects.left.length > 0);
-  $("effect-progress").hidden = !isNow || known.length === total;
+  const total = known.length + effects.remaining.length + (request?.head ? 1 : 0);
+  $("effect-start").disabled = !isShown() || (isCurrent && effects.remaining.length > 0);
+  $("effect-progress").hidden = !isCurrent || known.length === total;
   Object.assign($("effect-progress"), { max: total || 1, value: known.length });
-  $("effects").hidden = $("effect-legend").hidden = !isNow;
-  if (!isNow) {
+  $("effects").hidden = $("effect-legend").hidden = !isCurrent;
+  if (!isCurrent) {
     const name = shown ? data.classes[best(shown.probs)] : "";
     $("effect-words").textContent = `How does the probability of ${name} change if each of the ${data.depth * HEADS} heads is switched off, one at a time?`;
     return;
@@ -68,10 +68,10 @@ function effectCell(layer, head, change, top) {
 function effectWords(isDone) {
   const start = `${data.classes[effects.k]}: ${percent(effects.p)} with all heads.`;
   if (!isDone) return start;
-  let most = null;
+  let largest = null;
   effects.changes.forEach((row, layer) => row.forEach((change, head) => {
-    if (!most || change < most.change) most = { layer, head, change };
+    if (!largest || change < largest.change) largest = { layer, head, change };
   }));
-  if (!most || most.change > -0.0005) return `${start} No single head lowers it when switched off.`;
-  return `${start} Head ${most.head + 1} of layer ${most.layer + 1} matters most: ${percent(effects.p + most.change)} without it.`;
+  if (!largest || largest.change > -0.0005) return `${start} No single head lowers it when switched off.`;
+  return `${start} Head ${largest.head + 1} of layer ${largest.layer + 1} matters most: ${percent(effects.p + largest.change)} without it.`;
 }

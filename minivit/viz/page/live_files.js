@@ -1,15 +1,15 @@
 // The live page: your own images, from a file, the clipboard or the camera.
 
-const MOST_BYTES = 100_000_000;
-const MOST_PIXELS = 100_000_000; // larger images take gigabytes to decode
+const MAX_BYTES = 100_000_000;
+const MAX_PIXELS = 100_000_000; // larger images take gigabytes to decode
 
 async function openImage(file) {
   const name = file.name || "pasted image";
-  if (file.size > MOST_BYTES) return say(`${name} is larger than 100 MB; use a smaller file.`);
+  if (file.size > MAX_BYTES) return showMessage(`${name} is larger than 100 MB; use a smaller file.`);
   let bitmap;
-  try { bitmap = await createImageBitmap(file); } catch { return say(`${name} is not an image that this browser can read.`); }
+  try { bitmap = await createImageBitmap(file); } catch { return showMessage(`${name} is not an image that this browser can read.`); }
   const megapixels = (bitmap.width * bitmap.height) / 1e6;
-  if (bitmap.width * bitmap.height > MOST_PIXELS) say(`${name} has ${megapixels.toFixed(0)} megapixels, and this page reads at most 100; use a smaller image.`);
+  if (bitmap.width * bitmap.height > MAX_PIXELS) showMessage(`${name} has ${megapixels.toFixed(0)} megapixels, and this page reads at most 100; use a smaller image.`);
   else {
     data.images.push({ name, label: null, pixels: fitted(bitmap) });
     buildImages();
@@ -42,7 +42,7 @@ function fitted(source, width = source.width, height = source.height) {
   const pixels = new Uint8Array(WIDTH * HEIGHT * CHANNELS);
   for (let i = 0; i < WIDTH * HEIGHT; i++) {
     const rgb = rgba.subarray(4 * i, 4 * i + 3);
-    pixels.set(CHANNELS === 3 ? rgb : [grey(rgb)], i * CHANNELS);
+    pixels.set(CHANNELS === 3 ? rgb : [gray(rgb)], i * CHANNELS);
   }
   return pixels;
 }
@@ -60,7 +60,7 @@ for (const name of ["dragenter", "dragover", "dragleave", "drop"])
 window.addEventListener("paste", (event) => {
   const [file] = event.clipboardData.files;
   if (file) openImage(file);
-  else say("There is no image on the clipboard.");
+  else showMessage("There is no image on the clipboard.");
 });
 
 // ---- The camera --------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ let video = null; // while it runs
 /** Show camera frames as fast as the model runs, until stopped. */
 async function startCamera() {
   const one = make("video", { muted: true, playsInline: true });
-  try { one.srcObject = await navigator.mediaDevices.getUserMedia({ video: true }); } catch (error) { return say(`The camera cannot be used here: ${error.message}.`); }
+  try { one.srcObject = await navigator.mediaDevices.getUserMedia({ video: true }); } catch (error) { return showMessage(`The camera cannot be used here: ${error.message}.`); }
   await one.play();
   video = one;
   data.images.push({ name: "camera", label: null, pixels: fitted(video, video.videoWidth, video.videoHeight) });

@@ -19,11 +19,11 @@ function attended(image) {
 /** The head that attends most to patches with edges: {layer, head}. */
 function edgeHead(image) {
   const edges = edgesOf(data.images[image].pixels);
-  let best = { layer: 0, head: 0 }, most = -Infinity;
+  let best = { layer: 0, head: 0 }, maxScore = -Infinity;
   for (let layer = 0; layer < data.depth; layer++)
     for (let head = 0; head < HEADS; head++) {
-      const alike = correlation(attentionOf(before.get(image), layer, head).subarray(FIRST), edges);
-      if (alike > most) [most, best] = [alike, { layer, head }];
+      const score = correlation(attentionOf(before.get(image), layer, head).subarray(FIRST), edges);
+      if (score > maxScore) [maxScore, best] = [score, { layer, head }];
     }
   return best;
 }

@@ -33,8 +33,8 @@ function drawLens() {
     return make("li", {}, swatch, k === null ? "others" : data.classes[k]);
   }));
   const token = view.at >= FIRST ? view.at : middle();
-  $("lens-who").textContent = `The token of ${named(token)}`;
-  $("lens-patch").replaceChildren(...layers.map((layer) => lensRow(layer, named(token), tokenLens(layer, token), classes, colorOf)));
+  $("lens-who").textContent = `The token of ${tokenName(token)}`;
+  $("lens-patch").replaceChildren(...layers.map((layer) => lensRow(layer, tokenName(token), tokenLens(layer, token), classes, colorOf)));
 }
 
 function tokenLens(layer, token) { return shown.lens.tokens.subarray((layer * T + token) * K, (layer * T + token + 1) * K); }
@@ -42,17 +42,17 @@ function tokenLens(layer, token) { return shown.lens.tokens.subarray((layer * T 
 /** A layer: a map of classes, if there is one, and a bar divided by the classes' probabilities. */
 function lensRow(layer, who, probs, classes, colorOf, ...map) {
   const others = 1 - classes.reduce((sum, k) => sum + probs[k], 0);
-  const part = (color, share, name) => {
-    const element = make("span", { title: `${name}: ${percent(share)}` });
-    Object.assign(element.style, { background: color, width: `${100 * share}%` });
+  const part = (color, prob, name) => {
+    const element = make("span", { title: `${name}: ${percent(prob)}` });
+    Object.assign(element.style, { background: color, width: `${100 * prob}%` });
     return element;
   };
   const parts = classes.map((k) => part(colorOf(k), probs[k], data.classes[k]));
   const track = make("div", { className: "stacked" }, ...parts, part(OTHER_COLOR, Math.max(0, others), "others"));
   const top = best(probs);
-  const said = `${data.classes[top]}, ${percent(probs[top])}`;
-  const item = make("li", {}, make("span", { className: "name", textContent: lensWords(layer) }), ...map, track, make("span", { className: "share", textContent: said }));
-  item.setAttribute("aria-label", `${lensWords(layer)}, ${who}: ${said}`);
+  const text = `${data.classes[top]}, ${percent(probs[top])}`;
+  const item = make("li", {}, make("span", { className: "name", textContent: lensWords(layer) }), ...map, track, make("span", { className: "percent", textContent: text }));
+  item.setAttribute("aria-label", `${lensWords(layer)}, ${who}: ${text}`);
   return item;
 }
 

@@ -44,7 +44,7 @@ function drawAttention() {
 }
 
 /** Half of all differences: the fraction of attention that moved. */
-function movedShare(old, now) { return old.reduce((sum, p, j) => sum + Math.abs(now[j] - p), 0) / 2; }
+function movedFraction(old, now) { return old.reduce((sum, p, j) => sum + Math.abs(now[j] - p), 0) / 2; }
 
 function drawMoved() {
   const old = before.get(state.image);
@@ -60,7 +60,7 @@ function drawMoved() {
       canvas.setAttribute("aria-hidden", true);
       return canvas;
     });
-    const words = state.skipped.includes(layer) ? "skipped" : percent(movedShare(was, is));
+    const words = state.skipped.includes(layer) ? "skipped" : percent(movedFraction(was, is));
     const item = make("li", {}, make("span", { className: "name", textContent: `layer ${layer + 1}` }), make("div", { className: "three" }, ...canvases), make("span", { className: "name", textContent: words }));
     item.setAttribute("aria-label", `layer ${layer + 1}: ${words === "skipped" ? words : `${words} of the attention has moved`}`);
     return item;

@@ -63,11 +63,11 @@ function inWords(steps, number, cell) {
 function cellInWords(step, { group, row, column }) {
   if (step.name === "image") return `Channel ${group + 1} of the pixel in row ${row + 1}, column ${column + 1}`;
   const head = tilesOf(step).groups > 1 ? `Head ${group + 1}, ` : "";
-  if (isMap(step)) return `${head}query ${named(row)}; key ${named(column)}`;
+  if (isMap(step)) return `${head}query ${tokenName(row)}; key ${tokenName(column)}`;
   const token = rowToken(step, row);
   if (step.name === "head") return data.classes[column];
-  if (token === null) return tilesOf(step).columns === T ? upper(named(column)) : `Number ${column + 1}`;
-  return `${head}${upper(named(token))}, number ${column + 1}`;
+  if (token === null) return tilesOf(step).columns === T ? upper(tokenName(column)) : `Number ${column + 1}`;
+  return `${head}${upper(tokenName(token))}, number ${column + 1}`;
 }
 
 function signed(number) { return number < 0 ? `(${short(number)})` : short(number); }
@@ -137,7 +137,7 @@ function drawByNumber(steps, step) {
   const line = (label, numbers, words) => make("li", {}, make("span", { className: "name", textContent: label }), strip(numbers), make("span", { className: "numbers", textContent: words }));
   box.replaceChildren(
     make("h3", { textContent: `Number by number: layer ${Number(layer) + 1}, head ${group + 1}` }),
-    make("p", { className: "numbers", textContent: `i is ${named(i)}, the query; j is ${named(j)}, under the cursor.` }),
+    make("p", { className: "numbers", textContent: `i is ${tokenName(i)}, the query; j is ${tokenName(j)}, under the cursor.` }),
     make("ol", { className: "strips" },
       line("qᵢ", q, `${SIZES.D} numbers`), line("kⱼ", k, ""), line("qᵢ ∘ kⱼ", products, `their sum: qᵢ · kⱼ = ${short(sum)}`),
       line("scores of i", scores, `sᵢⱼ = ${scoreInWords((name) => of(name.slice(5)), { group, row: i, column: j })} = ${short(scores[j])}`),
@@ -148,7 +148,7 @@ function drawByNumber(steps, step) {
 }
 
 function largest(probs) {
-  return [...probs.keys()].sort((a, b) => probs[b] - probs[a]).slice(0, 3).map((token) => `${named(token)} (${short(probs[token])})`).join("; ");
+  return [...probs.keys()].sort((a, b) => probs[b] - probs[a]).slice(0, 3).map((token) => `${tokenName(token)} (${short(probs[token])})`).join("; ");
 }
 
 function strip(numbers) {

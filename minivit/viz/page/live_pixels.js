@@ -10,7 +10,7 @@ function visible({ pixels, order, blurred, covered }) {
   const arrangedPixels = arranged(pixels, order);
   const seen = Uint8Array.from(arrangedPixels);
   for (const patch of blurred) eachPixel(patch, (row, column, at) => seen.set(meanAround(arrangedPixels, row, column), at));
-  const mean = data.mean.map((share) => clamp(Math.round(255 * share), 256));
+  const mean = data.mean.map((fraction) => clamp(Math.round(255 * fraction), 256));
   for (const patch of covered) eachPixel(patch, (row, column, at) => seen.set(mean, at));
   return seen;
 }
@@ -74,11 +74,11 @@ function seeded(seed = 1) {
 
 /** A dot of the chosen color; x and y in pixels. */
 function paint(pixels, x, y, radius) {
-  const rgb = [1, 3, 5].map((at) => parseInt(view.colour.slice(at, at + 2), 16));
-  const colour = CHANNELS === 3 ? rgb : [grey(rgb)];
+  const rgb = [1, 3, 5].map((at) => parseInt(view.color.slice(at, at + 2), 16));
+  const color = CHANNELS === 3 ? rgb : [gray(rgb)];
   for (let row = Math.max(0, Math.floor(y - radius)); row < Math.min(HEIGHT, y + radius); row++)
     for (let column = Math.max(0, Math.floor(x - radius)); column < Math.min(WIDTH, x + radius); column++)
-      if ((row + 0.5 - y) ** 2 + (column + 0.5 - x) ** 2 <= radius ** 2) pixels.set(colour, (row * WIDTH + column) * CHANNELS);
+      if ((row + 0.5 - y) ** 2 + (column + 0.5 - x) ** 2 <= radius ** 2) pixels.set(color, (row * WIDTH + column) * CHANNELS);
 }
 
-function grey([red, green, blue]) { return Math.round(0.299 * red + 0.587 * green + 0.114 * blue); }
+function gray([red, green, blue]) { return Math.round(0.299 * red + 0.587 * green + 0.114 * blue); }

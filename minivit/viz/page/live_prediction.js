@@ -28,15 +28,15 @@ function drawPrediction() {
 }
 
 function bar(k, old, now, isLabel) {
-  const fill = (name, share) => {
+  const fill = (name, prob) => {
     const element = make("div", { className: name });
-    element.style.width = `${100 * share}%`;
+    element.style.width = `${100 * prob}%`;
     return element;
   };
   const item = make("li", { className: isLabel ? "true" : "" },
     make("span", { className: "who", textContent: data.classes[k], title: data.classes[k] }),
     make("div", { className: "track" }, fill("before", old), fill("after", now)),
-    make("span", { className: "share", textContent: percent(now) }));
+    make("span", { className: "percent", textContent: percent(now) }));
   item.setAttribute("aria-label", `${data.classes[k]}${isLabel ? " (true class)" : ""}: ${percent(now)}, before ${percent(old)}`);
   return item;
 }

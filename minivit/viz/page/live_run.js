@@ -2,15 +2,15 @@
 
 /** For each image without changes: {probs, maps}. Only for recent images: maps may be large. */
 const before = new Map();
-const MOST_BEFORE = 8;
+const MAX_BEFORE = 8;
 let shown = null; // {state, logits, probs, maps, lens, steps, milliseconds}, what is on the page
-let asked = null; // {state, head}, the current request
+let request = null; // {state, head}, the current request
 let worker = null;
 
 function startWorker() {
   worker = new Worker(URL.createObjectURL(new Blob([$("worker").textContent], { type: "text/javascript" })));
-  worker.onmessage = ({ data: answer }) => receive(answer);
-  worker.onerror = () => say("The model cannot run here: the browser stopped its worker.");
+  worker.onmessage = ({ data: response }) => receive(response);
+  worker.onerror = () => showMessage("The model cannot run here: the browser stopped its worker.");
   worker.postMessage({ model: data.model, mean: data.mean, std: data.std });
 }
 
@@ -18,16 +18,16 @@ function startWorker() {
  * skipped. */
 function run() {
   render();
-  if (asked || !worker) return;
-  asked = next();
-  if (!asked) return;
-  const { heads, skipped, uniform, temperature, forced, positions } = asked.state;
-  const isOther = asked.head !== undefined;
+  if (request || !worker) return;
+  request = next();
+  if (!request) return;
+  const { heads, skipped, uniform, temperature, forced, positions } = request.state;
+  const isOther = request.head !== undefined;
   worker.postMessage({
-    number: asked.state.image,
-    pixels: visible(asked.state),
+    number: request.state.image,
+    pixels: visible(request.state),
     change: { heads, skipped, uniform, temperature, forced, positions },
-    wanted: { steps: !isOther && view.tab === "steps", lens: !isOther && view.tab === "lens" },
+    include: { steps: !isOther && view.tab === "steps", lens: !isOther && view.tab === "lens" },
   });
 }
 
@@ -42,9 +42,9 @@ function isShown() {
   return shown !== null && shown.state === state && !(view.tab === "steps" && !shown.steps) && !(view.tab === "lens" && !shown.lens);
 }
 
-function receive(answer) {
-  const found = { ...answer, ...asked };
-  asked = null;
+function receive(response) {
+  const found = { ...response, ...request };
+  request = null;
   if (found.head !== undefined) knockedOut(found);
   else if (!found.finite) refuse(found);
   else accept(found);
@@ -54,19 +54,19 @@ function receive(answer) {
 function accept(found) {
   if (!before.has(found.number)) {
     before.set(found.number, { probs: found.probs, maps: found.maps });
-    if (before.size > MOST_BEFORE) before.delete(before.keys().next().value);
+    if (before.size > MAX_BEFORE) before.delete(before.keys().next().value);
     if (!isChanged() && state.image === found.number) found.state = state;
   }
   if (found.state.image === state.image) shown = found;
-  if (waiting) goTo(waiting);
+  if (pendingAddress) goTo(pendingAddress);
 }
 
 function refuse(found) {
-  say("With this change, the model's outputs are not finite, so the change was undone.");
+  showMessage("With this change, the model's outputs are not finite, so the change was undone.");
   if (found.state === state && past.length) [state, group] = [past.pop(), null];
 }
 
-function isIdle() { return isShown() && asked === null; }
+function isIdle() { return isShown() && request === null; }
 
 /** The attention from the query to all tokens, for a head or as the mean of all heads: (T). */
 function attentionOf({ maps }, layer, head, query = view.query) {

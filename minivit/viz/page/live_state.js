@@ -19,7 +19,7 @@ let group = null; // changes of one group, such as those of one drag, are undone
  * then drawn. held: a patch that is about to be moved or swapped. step, column: of the steps. */
 const view = {
   tab: "attention", query: FIRST ? 0 : middle(), at: middle(), layer: data.depth - 1, head: "mean", tool: "query",
-  cursor: middle() - FIRST, keys: false, held: null, colour: "#d01c1c", shade: true, step: "image", column: 0,
+  cursor: middle() - FIRST, keys: false, held: null, color: "#d01c1c", shade: true, step: "image", column: 0,
 };
 
 function change(changes, inGroup = null) {

@@ -49,11 +49,11 @@ function chooseCell(step, { group, row, column }) {
 }
 
 function statistics({ data: numbers }) {
-  let sum = 0, squares = 0, least = Infinity, largest = -Infinity;
-  for (const x of numbers) { sum += x; least = Math.min(least, x); largest = Math.max(largest, x); }
+  let sum = 0, squares = 0, min = Infinity, max = -Infinity;
+  for (const x of numbers) { sum += x; min = Math.min(min, x); max = Math.max(max, x); }
   const mean = sum / numbers.length;
   for (const x of numbers) squares += (x - mean) ** 2;
-  return { mean, std: Math.sqrt(squares / numbers.length), least, largest };
+  return { mean, std: Math.sqrt(squares / numbers.length), min, max };
 }
 
 let drawn = null; // {step, tiles}, so that a tensor is drawn once, not whenever the cursor moves
@@ -79,12 +79,12 @@ function drawStep(step) {
   $("step-list").value = step.name;
   $("step-name").textContent = step.name;
   $("step-shape").textContent = step.shape.join(" × ");
-  const { mean, std, least, largest } = statistics(step);
-  $("step-numbers").textContent = `mean ${short(mean)}, standard deviation ${short(std)}, minimum ${short(least)}, maximum ${short(largest)}`;
-  const top = Math.max(-least, largest);
-  const colorTo = least < 0 ? signedTo : heatTo;
-  drawScale($("step-bar"), colorTo(1), least < 0 ? -1 : 0);
-  $("step-least").textContent = least < 0 ? short(-top) : "0";
+  const { mean, std, min, max } = statistics(step);
+  $("step-numbers").textContent = `mean ${short(mean)}, standard deviation ${short(std)}, minimum ${short(min)}, maximum ${short(max)}`;
+  const top = Math.max(-min, max);
+  const colorTo = min < 0 ? signedTo : heatTo;
+  drawScale($("step-bar"), colorTo(1), min < 0 ? -1 : 0);
+  $("step-least").textContent = min < 0 ? short(-top) : "0";
   $("step-largest").textContent = short(top);
   drawn = { step, tiles: buildTiles(step, colorTo(top)) };
   const { groups } = tilesOf(step);

@@ -1,11 +1,11 @@
 // The live page: presets, a tour of them or a custom one, and presentation mode.
 
-const ASKS = FIRST ? "the class token" : "a patch in the middle";
+const QUERY_NAME = FIRST ? "the class token" : "a patch in the middle";
 const half = Array.from({ length: Math.floor(data.depth / 2) }, (_, i) => data.depth - i).reverse().join(",");
 
 /** {title, text, state}: a button, a sentence, an address. */
 const PRESETS = [
-  { title: "Unchanged", state: "", text: `What the model attends to from ${ASKS}: a map for each layer and head.` },
+  { title: "Unchanged", state: "", text: `What the model attends to from ${QUERY_NAME}: a map for each layer and head.` },
   { title: "Cover what it attends to", state: "find=attended", text: "The fifth of the patches that gets the most attention in the last layer is covered. What can the model still use?" },
   data.positions && { title: "What if there were no positions?", state: "positions=off", text: "The patches no longer say where they come from: the model sees a bag of patches." },
   { title: "What if the patches were shuffled?", state: "patches=shuffled", text: "All patches are still there, in a different order." },

@@ -1,10 +1,10 @@
 // The live page: drawing and texts of the image and the controls.
 
-function say(text) { $("message").textContent = text; }
+function showMessage(text) { $("message").textContent = text; }
 
 function headWords(head) { return head === "mean" ? "mean of all heads" : `head ${head + 1}`; }
 
-function percent(share) { return `${(100 * share).toFixed(1)} %`; }
+function percent(fraction) { return `${(100 * fraction).toFixed(1)} %`; }
 
 /** A number with about three digits and a proper minus sign. */
 function short(number) {
@@ -81,22 +81,22 @@ function buildImages() {
 }
 
 function describe() {
-  if (view.held !== null) return `${upper(named(FIRST + view.held))} is picked up; choose where it goes.`;
+  if (view.held !== null) return `${upper(tokenName(FIRST + view.held))} is picked up; choose where it goes.`;
   const where = `Layer ${view.layer + 1}, ${headWords(view.head)}.`;
   if (!shown) return where;
   if (state.skipped.includes(view.layer)) return `${where} The layer is skipped and has no attention.`;
   const values = attentionOf(shown, view.layer, view.head);
   const best = strongest(values);
   const prefix = FIRST ? ` ${percent(values[0])} goes to the class token.` : "";
-  return `${where} ${upper(named(view.query))} attends most to ${named(best)}: ${digits(values[best])}.${prefix}`;
+  return `${where} ${upper(tokenName(view.query))} attends most to ${tokenName(best)}: ${digits(values[best])}.${prefix}`;
 }
 
 function drawControls() {
   const { layer, head } = view;
-  const one = head !== "mean";
+  const isHead = head !== "mean";
   $("chosen").textContent = `Layer ${layer + 1}, ${headWords(head)}`;
-  $("head-off").disabled = $("head-only").disabled = !one;
-  $("head-off").setAttribute("aria-pressed", one && isOff(layer, head));
+  $("head-off").disabled = $("head-only").disabled = !isHead;
+  $("head-off").setAttribute("aria-pressed", isHead && isOff(layer, head));
   $("skip").setAttribute("aria-pressed", state.skipped.includes(layer));
   $("uniform").setAttribute("aria-pressed", state.uniform.includes(layer));
   $("temperature").value = Math.round(100 * Math.log10(state.temperature));

@@ -1,5 +1,5 @@
 // The worker: it runs the model, so that the page never freezes. It receives the model first, then
-// requests {number, pixels, change, wanted}, and answers each. wanted: {steps, lens}, whether to include
+// requests {number, pixels, change, include}, and answers each. include: {steps, lens}, whether to include
 // every tensor of the pass, and the logit lens.
 let model = null, mean = null, std = null;
 
@@ -10,13 +10,13 @@ onmessage = ({ data }) => {
     return;
   }
   const steps = [];
-  const record = data.wanted.steps ? (name, shape, numbers) => steps.push({ name, shape, data: numbers }) : null;
+  const record = data.include.steps ? (name, shape, numbers) => steps.push({ name, shape, data: numbers }) : null;
   const start = performance.now();
   const { logits, maps, streams } = forward(model, normalize(data.pixels, mean, std), data.change, record);
   const milliseconds = performance.now() - start;
   const probs = softmax(Float32Array.from(logits), logits.length);
   const finite = logits.every(Number.isFinite) && maps.every(Number.isFinite);
-  const lens = data.wanted.lens ? logitLens(model, streams) : null;
-  const answer = { number: data.number, logits, probs, maps, finite, milliseconds, lens, steps: data.wanted.steps ? steps : null };
-  postMessage(answer, [maps.buffer]);
+  const lens = data.include.lens ? logitLens(model, streams) : null;
+  const response = { number: data.number, logits, probs, maps, finite, milliseconds, lens, steps: data.include.steps ? steps : null };
+  postMessage(response, [maps.buffer]);
 };

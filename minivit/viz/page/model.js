@@ -1,4 +1,4 @@
-// A Vision Transformer made of the parts in maths.js, to be read alongside minivit/models/vit.py, with
+// A Vision Transformer made of the parts in math.js, to be read alongside minivit/models/vit.py, with
 // the changes that can be made while it runs.
 
 /** The changes, with the values that change nothing.
@@ -29,7 +29,7 @@ function forward({ config, tensors }, image, change = UNCHANGED, record = null) 
   run.record("patch_embed.patches", [N, patches.length / N], patches);
   let x = linear(patches, tensors["patch_embed.proj.weight"], tensors["patch_embed.proj.bias"]);
   run.record("patch_embed.proj", [N, C], x);
-  x = place(x, run);
+  x = embedTokens(x, run);
   const streams = [x];
   const maps = new Float32Array(config.depth * H * T * T);
   for (let layer = 0; layer < config.depth; layer++) {
@@ -41,7 +41,7 @@ function forward({ config, tensors }, image, change = UNCHANGED, record = null) 
 }
 
 /** Eq. 1: the class token prepended, positions added. (N, C) -> (T, C). */
-function place(patches, { config, tensors, sizes: { N, T, C, first }, change: { positions }, record }) {
+function embedTokens(patches, { config, tensors, sizes: { N, T, C, first }, change: { positions }, record }) {
   let x = patches;
   if (first) {
     x = new Float32Array(T * C);

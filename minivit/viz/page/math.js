@@ -134,9 +134,9 @@ function attentionScores(qkv, h, { T, C, D }, bias, temperature, scores) {
   const q = h * D, k = C + h * D;
   for (let i = 0; i < T; i++)
     for (let j = 0; j < T; j++) {
-      const asks = i * 3 * C + q, asked = j * 3 * C + k;
+      const query = i * 3 * C + q, key = j * 3 * C + k;
       let score = 0;
-      for (let d = 0; d < D; d++) score += qkv[asks + d] * qkv[asked + d];
+      for (let d = 0; d < D; d++) score += qkv[query + d] * qkv[key + d];
       score *= scale;
       if (bias) score += bias[i * T + j];
       scores[i * T + j] = score / temperature;
