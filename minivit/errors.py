@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-LONGEST = 1_000
+MAX_LENGTH = 1_000
 
 
 class UserError(ValueError):
@@ -23,9 +23,9 @@ def one_line(text: str) -> str:
     middle, where the quotation is.
     """
     line = printable(text)
-    if len(line) <= LONGEST:
+    if len(line) <= MAX_LENGTH:
         return line
-    half = (LONGEST - 5) // 2
+    half = (MAX_LENGTH - 5) // 2
     return f"{line[:half]} ... {line[-half:]}"
 
 
@@ -44,7 +44,7 @@ def shown_path(path: Path | str) -> str:
     return printable(str(path))
 
 
-def shown(value: object, longest: int = 80) -> str:
+def shown(value: object, max_length: int = 80) -> str:
     """Text from a file or a server, made safe to quote: short, on one line, in plain ASCII.
 
     Strings are quoted, exceptions give their message, collections only their length.
@@ -55,7 +55,7 @@ def shown(value: object, longest: int = 80) -> str:
         return f"an integer of {value.bit_length():,} bits"
     if isinstance(value, Exception):
         words = getattr(value, "strerror", None) or str(value) or type(value).__name__
-        text = ascii(words[:longest])[1:-1]
+        text = ascii(words[:max_length])[1:-1]
     else:
-        text = ascii(value[:longest] if isinstance(value, str) else value)
-    return text if len(text) <= longest else f"{text[:longest]}..."
+        text = ascii(value[:max_length] if isinstance(value, str) else value)
+    return text if len(text) <= max_length else f"{text[:max_length]}..."

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from minivit.errors import UserError, shown, shown_path
 
-MOST_JSON = 10_000_000
+MAX_JSON = 10_000_000
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a link",
@@ -72,19 +72,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     if path.is_dir():
         raise UserError(f"{shown_path(path)}: a folder, expected a file name")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with writing(path):
-            with open(beside, "wb") as file:
+            with open(temporary, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, path)
+            os.replace(temporary, path)
         _flush_folder(path.parent)
         remove_parts(path.parent, path.name, ABANDONED)
     except BaseException:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise
 
 
@@ -145,7 +145,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: no such file, not readable, not JSON, or not an object.
     """
     with reading(path, "a run's config.json"):
-        raw = read_plain(path, MOST_JSON, "a file of settings")
+        raw = read_plain(path, MAX_JSON, "a file of settings")
     try:
         found = json.loads(raw)  # UTF-8, or UTF-16 with a byte order mark
     except (ValueError, RecursionError) as error:
@@ -194,18 +194,18 @@ def _check_mode(path: Path | str, mode: int) -> None:
         raise UserError(f"{shown_path(path)}: {kind}, expected a regular file")
 
 
-def read_plain(path: Path | str, most: int, what: str) -> bytes:
-    """The bytes of a regular file of at most `most` bytes; `what` describes it in messages.
+def read_plain(path: Path | str, limit: int, what: str) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes; `what` describes it in messages.
 
     Raises UserError for a longer file and one that is not regular, and OSError.
     """
     with open_plain(path) as file:
         length = os.fstat(file.fileno()).st_size
-        if length <= most:
+        if length <= limit:
             parts = []
-            while length <= most and (part := file.read(1 << 24)):
+            while length <= limit and (part := file.read(1 << 24)):
                 parts.append(part)
                 length = sum(map(len, parts))
-            if length <= most:
+            if length <= limit:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
-    raise UserError(f"{shown_path(path)}: {length:,} bytes, expected at most {most:,} for {what}")
+    raise UserError(f"{shown_path(path)}: {length:,} bytes, expected at most {limit:,} for {what}")

@@ -29,7 +29,7 @@ class Range:
     count: tuple[int, int] = (0, 1_000)
 
     def __str__(self) -> str:
-        ends = f"{_written(self.low)} to {_written(self.high)}"
+        ends = f"{_format(self.low)} to {_format(self.high)}"
         return f"{ends} {self.unit}" if self.unit else ends
 
 
@@ -81,21 +81,21 @@ def _check(number: Number, value: Any) -> None:
     name, limits = number.name, number.limits
     if limits is None or (value is None and number.optional):
         return
-    several = isinstance(value, tuple | list)
-    fewest, most = limits.count
-    if several and not fewest <= len(value) <= most:
-        raise UserError(f"{name} has {len(value)} numbers; expected {fewest:,} to {most:,}")
-    for one in value if several else (value,):
-        if not _within(one, number.kind, limits):
+    is_sequence = isinstance(value, tuple | list)
+    min_count, max_count = limits.count
+    if is_sequence and not min_count <= len(value) <= max_count:
+        raise UserError(f"{name} has {len(value)} numbers; expected {min_count:,} to {max_count:,}")
+    for item in value if is_sequence else (value,):
+        if not _within(item, number.kind, limits):
             none = ", or None" if number.optional else ""
-            raise UserError(f"{name} is {shown(one)}; expected {limits}{none}: {limits.why}")
+            raise UserError(f"{name} is {shown(item)}; expected {limits}{none}: {limits.why}")
 
 
 def _within(value: Any, kind: type, limits: Range) -> bool:
     """NaN is in no range, and True is not a number."""
-    right = isinstance(value, kind) and not isinstance(value, bool)
-    return right and limits.low <= value <= limits.high
+    valid = isinstance(value, kind) and not isinstance(value, bool)
+    return valid and limits.low <= value <= limits.high
 
 
-def _written(end: float) -> str:
+def _format(end: float) -> str:
     return f"{end:,}" if isinstance(end, int) else f"{end:g}"

@@ -4,7 +4,7 @@ import urllib.error
 
 import pytest
 
-from minivit.errors import LONGEST, UserError, shown, shown_path
+from minivit.errors import MAX_LENGTH, UserError, shown, shown_path
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_a_path_keeps_its_script_and_stays_on_one_line():
 
 def test_a_message_is_always_one_line():
     assert str(UserError("--label \x1b[2J: one of 猫, é\n")) == r"--label \x1b[2J: one of 猫, é\n"
-    assert str(UserError("x" * LONGEST)) == "x" * LONGEST
+    assert str(UserError("x" * MAX_LENGTH)) == "x" * MAX_LENGTH
     long = str(UserError(f"{'x' * 10_000}: no such file; name another"))
-    assert len(long) == LONGEST - 1
+    assert len(long) == MAX_LENGTH - 1
     assert long.startswith("xxx")
     assert "x ... x" in long
     assert long.endswith("x: no such file; name another")

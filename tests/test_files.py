@@ -36,11 +36,11 @@ def command(capsys, monkeypatch, tmp_path):
 
     def run(*words):
         assert main([str(word) for word in words]) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.startswith("error: ")
-        assert said.err.count("\n") == 1, said.err
-        return said.err
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
+        assert captured.err.count("\n") == 1, captured.err
+        return captured.err
 
     return run
 
@@ -120,8 +120,8 @@ def denied(path):
 
 
 def listening(path):
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind(path.name)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path.name)
 
 
 KINDS = {
@@ -174,7 +174,9 @@ def test_read_errors_are_reported_alike_everywhere(
     opened = os.open
     if kind == "denied":  # even if root runs the tests
         monkeypatch.setattr(
-            os, "open", lambda p, *rest, **more: deny(p) if p == path else opened(p, *rest, **more)
+            os,
+            "open",
+            lambda p, *args, **kwargs: deny(p) if p == path else opened(p, *args, **kwargs),
         )
     names = {"RUN": trained, "FILE": path, "FILE.safetensors": path, "LAST": run}
     printed = command(*(names.get(word, word) for word in words.split()))
@@ -206,7 +208,7 @@ def test_settings_are_read_in_the_encodings_of_editors(tmp_path):
 
 
 def test_the_size_of_a_settings_file_is_limited(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MOST_JSON", 10)
+    monkeypatch.setattr(files, "MAX_JSON", 10)
     (tmp_path / "a").write_bytes(b"{" + b" " * 9 + b"}")
     with pytest.raises(UserError, match="11 bytes, expected at most 10 for a file of settings"):
         read_json(tmp_path / "a")

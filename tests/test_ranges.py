@@ -94,9 +94,9 @@ def shaped(cls: type, name: str, value: Any) -> Any:
 def make(cls: type, **values: Any) -> Any:
     """An instance; fields without a default are paths or strings."""
     missing = [
-        one.name
-        for one in dataclasses.fields(cls)
-        if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     return cls(**{**dict.fromkeys(missing, Path("x")), **values})
 
@@ -124,9 +124,9 @@ def test_in_python_values_out_of_range_are_refused_with_the_reason(cls, number):
 def test_the_ends_of_a_range_are_included(cls, number):
     """Unless they conflict with other settings, which the message says."""
     for value in (number.limits.low, number.limits.high):
-        held = shaped(cls, number.name, value)
+        expected = shaped(cls, number.name, value)
         try:
-            assert getattr(make(cls, **{number.name: held}), number.name) == held
+            assert getattr(make(cls, **{number.name: expected}), number.name) == expected
         except UserError as error:
             if f"expected {number.limits}" in str(error):
                 raise
@@ -151,7 +151,7 @@ def flagged(cls: type, number: Any, value: Any) -> list[str]:
     return [flag, *map(str, found if isinstance(found, tuple) else [found])]
 
 
-NEEDED = {
+REQUIRED = {
     "attention": ["run"],
     "live": ["run"],
     "evaluate": ["run"],
@@ -169,7 +169,7 @@ def test_ranges_are_enforced_on_a_command_line(module, capsys):
             continue
         for number in numeric_fields(cls):
             for value in (number.limits.low - 1, 10**30, "nan"):
-                argv = [*NEEDED.get(module.rpartition(".")[2], []), *flagged(cls, number, value)]
+                argv = [*REQUIRED.get(module.rpartition(".")[2], []), *flagged(cls, number, value)]
                 refused_in_a_line(options, argv, number, capsys)
 
 
@@ -180,13 +180,13 @@ def refused_in_a_line(options: type, argv: list[str], number: Any, capsys) -> No
     status = None
     with contextlib.suppress(SystemExit):
         status = guarded(lambda: parse(options, argv, "minivit"))
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
     if status is None:
-        assert number.name.replace("_", "-") in said
+        assert number.name.replace("_", "-") in err
     else:
         assert status == 2, argv
-        assert re.fullmatch(rf"error: {number.name} is .+; expected .+: .+\n", said), said
+        assert re.fullmatch(rf"error: {number.name} is .+; expected .+: .+\n", err), err
 
 
 # Behavior of a range itself
