@@ -79,10 +79,10 @@ class Clock:
 
     def __init__(self, world: World):
         self.seconds, self._running = 0.0, False
-        begin_add = world.begin_add
-        world.add = self.timed(world.add)  # type: ignore[method-assign]
-        begin = self.timed(begin_add)
-        world.begin_add = lambda array: self.timed(begin(array))  # type: ignore[method-assign]
+        start_all_reduce = world.start_all_reduce
+        world.all_reduce = self.timed(world.all_reduce)  # type: ignore[method-assign]
+        begin = self.timed(start_all_reduce)
+        world.start_all_reduce = lambda array: self.timed(begin(array))  # type: ignore[method-assign]
 
     def timed(self, function: Callable) -> Callable:
         """The function, with its time added to `seconds`."""
@@ -162,9 +162,9 @@ def all_reduce_alone(world: World, array: np.ndarray) -> float:
     array[...] = 0
     seconds = []
     for _ in range(ALONE):
-        world.add(np.zeros(1, np.float32))  # so that all ranks begin together
+        world.all_reduce(np.zeros(1, np.float32))  # so that all ranks begin together
         start = time.perf_counter()
-        world.add(array)
+        world.all_reduce(array)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 

@@ -42,7 +42,7 @@ def main() -> None:
     save_checkpoint(options.out, halved(load_checkpoint(run.best)))
     raw = options.out.read_bytes()
     print(f"{options.out}: {len(raw):,} bytes, SHA-256 {hashlib.sha256(raw).hexdigest()}")
-    for line in run.tested():
+    for line in run.test_results():
         print(f"test accuracy {line['test_accuracy']:.2%} on {line['data']}")
 
 

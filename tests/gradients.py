@@ -31,14 +31,14 @@ def gradients(threads: int, world=None) -> dict[str, np.ndarray]:
         model.flat.data[...] = np.random.default_rng(0).normal(0, 0.2, model.flat.data.shape)
         with DataParallel(model, threads, micro_batch=2, world=world) as workers:
             result = workers.loss_and_gradients(images, targets, Classification(0.1), 3, 5)
-            loss = workers.loss(images, targets, Classification(0.1), 3, 5)
+            evaluated = workers.loss(images, targets, Classification(0.1), 3, 5)
             found[f"{dtype}/logits"] = workers.logits(images)
             views = model.flat.views(model.flat.grad)
             found |= {f"{dtype}/{name}": view for name, view in views.items()}
             matrices = [view for view in views.values() if view.ndim == 2]
-            for i, matrix in enumerate(workers.share(np.tanh, matrices)):
-                found[f"{dtype}/tanh {i}"] = matrix
-        sums = [*map(float, result), *map(float, loss)]
+            for i, array in enumerate(workers.map_arrays(np.tanh, matrices)):
+                found[f"{dtype}/tanh {i}"] = array
+        sums = [*map(float, result), *map(float, evaluated)]
         found[f"{dtype}/sums"] = np.array(sums)
     return found
 

@@ -190,7 +190,7 @@ def test_a_page_with_file_names_that_are_not_valid_text(command, trained, folder
 
 
 def test_attention_draws_a_limited_number_of_images(command, trained, folder, monkeypatch):
-    monkeypatch.setattr("minivit.commands.images.MOST_IMAGES", 6)
+    monkeypatch.setattr("minivit.commands.images.MAX_IMAGES", 6)
     status, _, err = command(attention, trained, folder, "--html", folder / "a.html")
     told = "error: 7 images; the figures and the page show at most 6: give fewer\n"
     assert (status, err) == (2, told)

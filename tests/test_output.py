@@ -170,11 +170,11 @@ class Unread:
 
 def test_a_closed_pipe_on_windows_is_recognized(monkeypatch, capsys):
     discarded = []
-    monkeypatch.setattr(cli, "CLOSED", {errno.EPIPE, errno.EINVAL})
+    monkeypatch.setattr(cli, "CLOSED_PIPE", {errno.EPIPE, errno.EINVAL})
     monkeypatch.setattr(cli, "_discard_output", lambda: discarded.append(True))
     assert cli.guarded(lambda: Unread().write("words")) == 0
     monkeypatch.setattr("sys.stdout", Unread())
-    with cli.unread_output():
+    with cli.tolerate_closed_output():
         print("words", flush=True)
     assert len(discarded) == 4  # the command, print's text, the newline, the flush
     monkeypatch.undo()
@@ -186,6 +186,6 @@ def test_an_invalid_argument_error_is_not_mistaken_for_a_closed_pipe(monkeypatch
     def name():
         raise OSError(errno.EINVAL, "Invalid argument", "a?.csv")
 
-    monkeypatch.setattr(cli, "CLOSED", {errno.EPIPE, errno.EINVAL})
+    monkeypatch.setattr(cli, "CLOSED_PIPE", {errno.EPIPE, errno.EINVAL})
     assert cli.guarded(name) == 2
     assert "a?.csv: Invalid argument" in capsys.readouterr().err

@@ -541,7 +541,7 @@ def test_unequal_classes_are_reported_before_training_and_in_a_table_after_it(mo
 
 
 def test_equal_classes_are_not_reported_and_many_classes_get_no_table(monkeypatch, capsys):
-    monkeypatch.setattr("minivit.commands.train.TABLED", 3)
+    monkeypatch.setattr("minivit.commands.train.MAX_TABLE_CLASSES", 3)
     assert main(tiny.FLAGS) == 0
     out = capsys.readouterr().out
     assert "images per class" not in out
@@ -592,7 +592,7 @@ def test_a_budget_below_one_epoch_gives_an_epoch_of_fewer_images(capsys, monkeyp
 def test_a_budget_uses_the_recipe_measured_at_the_nearest_budget(monkeypatch):
     recipes = {"a": {"dataset": "a"}, "a-short": {"dataset": "a"}, "b": {"dataset": "b"}}
     monkeypatch.setattr(module, "RECIPES", recipes)
-    monkeypatch.setattr(module, "FOR_A_BUDGET", ("a", "a-short"))
+    monkeypatch.setattr(module, "BUDGET_RECIPES", ("a", "a-short"))
     minutes = {"a": 30, "a-short": 5, "b": 1}
     monkeypatch.setattr(
         module, "MEASURED", {name: module.Measured(m, 0.8, 1) for name, m in minutes.items()}
@@ -611,7 +611,7 @@ def test_a_budget_conflicts_with_other_choices(error_line, flag):
 
 def test_every_measured_recipe_exists():
     assert set(module.MEASURED) <= set(RECIPES)
-    assert set(module.FOR_A_BUDGET) <= set(module.MEASURED)
+    assert set(module.BUDGET_RECIPES) <= set(module.MEASURED)
 
 
 def test_a_budget_predicts_no_accuracy_for_other_tasks(capsys, monkeypatch):

@@ -13,7 +13,7 @@ from typing import Any
 
 from minivit import __version__
 from minivit.commands.cli import guarded
-from minivit.engine.launch import require_alone
+from minivit.engine.launch import require_single_process
 from minivit.errors import UserError, shown
 
 COMMANDS = {
@@ -32,18 +32,18 @@ COMMANDS = {
     "doctor": "this machine: CPU, BLAS, GPU, speed, and what would make it faster",
 }
 """What each command does, in one line."""
-TOGETHER = ("train", "pretrain", "finetune", "doctor")
+DISTRIBUTED = ("train", "pretrain", "finetune", "doctor")
 """Commands that several processes can run together, started by mpiexec."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`minivit COMMAND FLAGS…`: run a command, list them all, or print the version."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words == ["--version"]:
-        return guarded(lambda: _say(f"minivit {__version__}"))
-    if not words or words[0] in ("-h", "--help"):
-        return guarded(lambda: _say(usage()))
-    return run(words[0], words[1:])
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args == ["--version"]:
+        return guarded(lambda: _print(f"minivit {__version__}"))
+    if not args or args[0] in ("-h", "--help"):
+        return guarded(lambda: _print(usage()))
+    return run(args[0], args[1:])
 
 
 def run(name: str, flags: Sequence[str]) -> int:
@@ -54,15 +54,15 @@ def run(name: str, flags: Sequence[str]) -> int:
 def _find(name: str) -> Any:
     """The module of a command. Raises UserError if there is no such command."""
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean minivit {close[0]}? " if close else ""
+        matches = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean minivit {matches[0]}? " if matches else ""
         raise UserError(f"{shown(name)} is not a command; {hint}minivit --help lists them")
-    if name not in TOGETHER:
-        require_alone(f"minivit {name}")
+    if name not in DISTRIBUTED:
+        require_single_process(f"minivit {name}")
     return importlib.import_module(f"minivit.commands.{name}")
 
 
-def _say(text: str) -> int:
+def _print(text: str) -> int:
     print(text, flush=True)
     return 0
 

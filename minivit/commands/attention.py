@@ -123,7 +123,7 @@ def main(options: Options) -> int:
     return 1 if images and images.failed else 0
 
 
-SHARED = "run", "html", "live", "test", "data_dir"
+LIVE_FLAGS = "run", "html", "live", "test", "data_dir"
 """Flags that --live accepts in addition to images; the page itself offers every layer, query and
 size.
 """
@@ -131,11 +131,11 @@ size.
 
 def live_page(options: Options) -> int:
     """`minivit live` with these images and this output path."""
-    usual = Options(options.run)
+    defaults = Options(options.run)
     for field in fields(Options):
-        if field.name in (*SHARED, "images", "demo"):
+        if field.name in (*LIVE_FLAGS, "images", "demo"):
             continue
-        if getattr(options, field.name) != getattr(usual, field.name):
+        if getattr(options, field.name) != getattr(defaults, field.name):
             flag = f"--{field.name}".replace("_", "-")
             raise UserError(f"{flag} has no effect with --live; leave one of them out")
     return live.main(
@@ -161,13 +161,13 @@ def at_size(trained: Trained, options: Options) -> Trained:
     if options.keep_aspect_ratio:
         if not options.images:
             raise UserError("--keep-aspect-ratio needs an image; give one")
-        size = _in_proportion(options.images, min(size), trained.model.config.patch_size)
+        size = _keep_aspect_ratio(options.images, min(size), trained.model.config.patch_size)
         whole = replace(trained.preprocess, crop_share=1.0)
         trained = replace(trained, preprocess=whole)
     return resized(trained, size)
 
 
-def _in_proportion(images: tuple[Path, ...], shorter: int, patch: int) -> tuple[int, int]:
+def _keep_aspect_ratio(images: tuple[Path, ...], shorter: int, patch: int) -> tuple[int, int]:
     """Height and width in the first image's proportions, rounded to whole patches."""
     shape = image_shape(image_files(images)[0])
     height, width = (max(1, round(side * shorter / min(shape) / patch)) * patch for side in shape)
@@ -223,19 +223,19 @@ def page_layers(numbers: tuple[int, ...] | None, depth: int) -> list[int] | None
     return [number - 1 for number in numbers]
 
 
-def query_token(place: tuple[int, int] | None, config: ViTConfig) -> int:
+def query_token(position: tuple[int, int] | None, config: ViTConfig) -> int:
     """Index of the token of the patch at (row, column), counted from 1; None: the class token, or
     the middle patch.
 
     Raises:
-        UserError: the place is outside the grid.
+        UserError: the position is outside the grid.
     """
     rows, columns = config.grid
-    if place is None:
+    if position is None:
         if config.num_class_tokens:
             return 0
-        place = (rows // 2 + 1, columns // 2 + 1)
-    row, column = place
+        position = (rows // 2 + 1, columns // 2 + 1)
+    row, column = position
     if not (1 <= row <= rows and 1 <= column <= columns):
         raise UserError(
             f"--query {row} {column} is outside the grid of {rows} rows and {columns} columns"

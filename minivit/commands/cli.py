@@ -18,14 +18,14 @@ from typing import Any
 import tyro
 import tyro._docstrings
 
-from minivit.commands.output import never_fail_to_print
-from minivit.engine.distributed import end_all, may_speak, only_main_speaks
+from minivit.commands.output import replace_unencodable
+from minivit.engine.distributed import end_all, only_main_prints, should_report
 from minivit.engine.launch import find_launch
 from minivit.errors import UserError, one_line, printable, shown_path
 from minivit.files import WriteError
 
 CONFIG = (tyro.conf.OmitArgPrefixes,)
-CLOSED = {errno.EPIPE, errno.EINVAL} if sys.platform == "win32" else {errno.EPIPE}
+CLOSED_PIPE = {errno.EPIPE, errno.EINVAL} if sys.platform == "win32" else {errno.EPIPE}
 """Error codes for a pipe that nobody reads any more; on Windows also "invalid argument"."""
 
 
@@ -67,56 +67,56 @@ def parse_some(options: type, args: Iterable[str], prog: str) -> Any:
     return known
 
 
-def _parse(options: type, args: Iterable[str], prog: str, **how: Any) -> Any:
+def _parse(options: type, args: Iterable[str], prog: str, **kwargs: Any) -> Any:
     words, printed = list(args), io.StringIO()
     if words and words[0].replace("_", "-").startswith("--tyro-"):
         # tyro's own flags, which can overwrite any file
         raise UserError(f"{words[0]} is not a flag; {prog} --help lists them")
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(options, args=words, prog=prog, config=CONFIG, **how)
+            return tyro.cli(options, args=words, prog=prog, config=CONFIG, **kwargs)
     except SystemExit as stop:
-        mistake = _mistake_behind(stop)
-        if mistake is not None:  # a value that a config rejects: one line, not tyro's box
-            raise mistake from None
+        user_error = _find_user_error(stop)
+        if user_error is not None:  # a value that a config rejects: one line, not tyro's box
+            raise user_error from None
         if stop.code:
-            if may_speak():
+            if should_report():
                 lines = printed.getvalue().split("\n")[:-1]
                 sys.stderr.writelines(f"{printable(line)}\n" for line in lines)
             end_all(2)
         raise
 
 
-def _mistake_behind(error: BaseException | None) -> UserError | None:
+def _find_user_error(error: BaseException | None) -> UserError | None:
     """The UserError behind an exception, if there is one."""
     while error is not None and not isinstance(error, UserError):
         error = error.__context__
     return error
 
 
-def require_ending(named: str, path: Path, ending: str, others: str = "") -> None:
+def require_ending(name: str, path: Path, ending: str, others: str = "") -> None:
     """Raises UserError unless the output path has this ending. A path with another ending may
     be an image, substituted by a shell for a `*`, which would be overwritten.
 
-    named: the path as shown in the message, with its flag. others: what else may be written.
+    name: the path as shown in the message, with its flag. others: what else may be written.
     """
     if path.suffix.lower() != ending:
-        raise UserError(f"{named}: expected a name that ends in {ending}{others}")
+        raise UserError(f"{name}: expected a name that ends in {ending}{others}")
 
 
 def guarded(command: Callable[[], int]) -> int:
     """Run a command; a mistake that the user can fix is reported in one line, without a traceback.
     If the command fails, the other ranks end, too.
     """
-    never_fail_to_print()
+    replace_unencodable()
     try:
-        with warnings.catch_warnings(), only_main_speaks():
+        with warnings.catch_warnings(), only_main_prints():
             warnings.showwarning = _one_line_warning
             return command()
     except UserError as error:
         return _fail(str(error))
     except OSError as error:
-        if not _is_unread(error):
+        if not _is_closed_pipe(error):
             return _fail(_in_words(error))
         _discard_output()
         end_all(0)
@@ -125,7 +125,7 @@ def guarded(command: Callable[[], int]) -> int:
         reason = " ".join(str(error).split()) or "out of memory"
         return _fail(f"{reason}; choose smaller sizes, or close other programs")
     except KeyboardInterrupt:
-        if may_speak():
+        if should_report():
             print("interrupted", file=sys.stderr)
         end_all(130)
         return 130
@@ -137,15 +137,15 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 @contextlib.contextmanager
-def unread_output() -> Iterator[None]:
+def tolerate_closed_output() -> Iterator[None]:
     """For work that continues after the reader of its output has exited, as with `| head`: what is
     printed from then on is discarded.
     """
-    with contextlib.redirect_stdout(_Patient(sys.stdout)):
+    with contextlib.redirect_stdout(_TolerantStream(sys.stdout)):
         yield
 
 
-class _Patient:
+class _TolerantStream:
     """A wrapper of a stream that survives the end of its reader."""
 
     def __init__(self, stream: Any):
@@ -155,27 +155,27 @@ class _Patient:
         try:
             return self.stream.write(text)
         except OSError as error:
-            _discard_if_unread(error)
+            _discard_if_closed(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self.stream.flush()
         except OSError as error:
-            _discard_if_unread(error)
+            _discard_if_closed(error)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
-def _is_unread(error: OSError) -> bool:
+def _is_closed_pipe(error: OSError) -> bool:
     """Whether the reader of our output, such as `head`, has exited."""
-    return error.errno in CLOSED and error.filename is None
+    return error.errno in CLOSED_PIPE and error.filename is None
 
 
-def _discard_if_unread(error: OSError) -> None:
+def _discard_if_closed(error: OSError) -> None:
     """Continue without a reader; raise any other error."""
-    if not _is_unread(error):
+    if not _is_closed_pipe(error):
         raise error
     _discard_output()
 
@@ -190,17 +190,17 @@ def _one_line_warning(message: Any, *_: Any, file: Any = None, **__: Any) -> Non
 
 
 def _fail(message: str) -> int:
-    if may_speak():
+    if should_report():
         print(f"error: {one_line(message)}", file=sys.stderr)
     end_all(2)
     return 2
 
 
 def _in_words(error: OSError) -> str:
-    place = f"{shown_path(error.filename)}: " if error.filename else ""
+    prefix = f"{shown_path(error.filename)}: " if error.filename else ""
     advice = ""
     if error.errno == errno.ENOSPC:
         advice = "; free some space and run the same command again"
     elif isinstance(error, WriteError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         advice = "; choose another place, or make this one writable"
-    return f"{place}{error.strerror or os.strerror(error.errno or 0)}{advice}"
+    return f"{prefix}{error.strerror or os.strerror(error.errno or 0)}{advice}"

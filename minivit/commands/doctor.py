@@ -41,7 +41,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Print the findings and the advice, or the report; with several ranks, only rank 0 does."""
-    return find_world().from_main(report if options.report else look)
+    return find_world().from_main(report if options.report else print_findings)
 
 
 def report() -> int:
@@ -51,7 +51,7 @@ def report() -> int:
     return 0
 
 
-def look() -> int:
+def print_findings() -> int:
     """Print the findings, then the advice."""
     cores = physical_cores()
     blas = blas_libraries()
@@ -76,19 +76,19 @@ def look() -> int:
 
 def architectures(blas: list[dict]) -> set[str]:
     """The CPU architectures whose kernels the loaded OpenBLAS chose."""
-    return {str(one["architecture"]) for one in blas if one.get("architecture")}
+    return {str(library["architecture"]) for library in blas if library.get("architecture")}
 
 
 def kernels_of(blas: list[dict]) -> str:
     """Which of its kernels OpenBLAS chose."""
-    took = " and ".join(sorted(architectures(blas)))
-    return f"OpenBLAS uses its {took} kernels" if took else "no OpenBLAS"
+    names = " and ".join(sorted(architectures(blas)))
+    return f"OpenBLAS uses its {names} kernels" if names else "no OpenBLAS"
 
 
 def leaves_avx512_unused(blas: list[dict]) -> bool:
     """Whether this CPU has AVX-512 but OpenBLAS does not use it."""
-    took = architectures(blas)
-    return host.cpu_has_avx512() and bool(took) and took <= host.WITHOUT_AVX512
+    names = architectures(blas)
+    return host.cpu_has_avx512() and bool(names) and names <= host.WITHOUT_AVX512
 
 
 def column(blas: list[dict]) -> str:
@@ -104,9 +104,9 @@ def advise(blas: list[dict]) -> Iterator[str]:
     if leaves_avx512_unused(blas):
         variable = os.environ.get(host.CORETYPE)
         how = f"unset {host.CORETYPE}" if variable else f"set {host.CORETYPE}=SkylakeX"
-        took = "/".join(sorted(architectures(blas)))
+        names = "/".join(sorted(architectures(blas)))
         yield (
-            f"This CPU has AVX-512, but OpenBLAS runs its {took} kernels, at about half the "
+            f"This CPU has AVX-512, but OpenBLAS runs its {names} kernels, at about half the "
             f"speed: {how}"
         )
     if os.environ.get(host.SWITCH) == "0":

@@ -18,7 +18,7 @@ from minivit.files import WriteError
 from minivit.ranges import Ranged
 from minivit.viz.mistakes import save_mistakes
 
-FLIPPED = ", each with its mirror image"
+WITH_FLIP = ", each with its mirror image"
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def main(options: Options) -> int:
             f"{shown_path(options.run)}: its {len(trained.class_names)} classes are not the "
             f"{dataset.num_classes} of {dataset.name}; expected the data set that it was trained on"
         )
-    _tell_other_data(trained, dataset)
+    _warn_of_other_data(trained, dataset)
     with DataParallel(trained.model, options.threads) as workers:
         found = evaluate(
             workers.logits, dataset.test, trained.statistics, dataset.num_classes, options.flip
         )
-    print(f"{dataset.name}, {len(dataset.test)} test images{FLIPPED * options.flip}")
+    print(f"{dataset.name}, {len(dataset.test)} test images{WITH_FLIP * options.flip}")
     print(
         f"accuracy {found.accuracy:.2%}   loss {found.loss:.4f}   "
         f"balanced accuracy {found.balanced_accuracy:.2%}\n"
@@ -71,7 +71,7 @@ def main(options: Options) -> int:
     return 0
 
 
-def _tell_other_data(trained: Trained, dataset: Dataset) -> None:
+def _warn_of_other_data(trained: Trained, dataset: Dataset) -> None:
     """A folder with new files is split again: training images may end up in its test set."""
     if trained.data_digest not in ("", dataset.digest):
         warnings.warn(

@@ -21,10 +21,10 @@ from minivit.commands.train import (
 from minivit.config import overlay
 from minivit.data import Augmentation, Dataset, find_source
 from minivit.engine import QUICK, Run, TrainConfig, Trainer
-from minivit.engine.distributed import SET_UP, find_world
+from minivit.engine.distributed import SETUP_ADVICE, find_world
 from minivit.engine.few_shot import few_shot_curve
-from minivit.engine.launch import require_alone
-from minivit.engine.recipes import basics_of
+from minivit.engine.launch import require_single_process
+from minivit.engine.recipes import base_settings
 from minivit.engine.trained import Pretrained
 from minivit.functional.interpolate import Mode
 from minivit.interop import load_start
@@ -99,14 +99,14 @@ def run(argv: list[str], prog: str = "minivit finetune") -> int:
     path, world = _source(argv, prog), find_world()
     source = world.from_main(lambda: load_start(path))
     auto = parse_arguments(argv, source, path, {}, prog).train
-    world.wait_at_most(auto.timeout, SET_UP)
+    world.set_timeout(auto.timeout, SETUP_ADVICE)
     name = world.from_main(lambda: choose_dataset(auto, load=True))
     images = find_source(name)
-    arguments = parse_arguments(argv, source, path, basics_of(name, images), prog)
+    arguments = parse_arguments(argv, source, path, base_settings(name, images), prog)
     if arguments.few_shot:
-        require_alone("--few-shot")
+        require_single_process("--few-shot")
     config = dataclasses.replace(TrainConfig.from_dict(arguments.train.to_dict()), dataset=name)
-    config = config.placed()
+    config = config.resolved()
     dataset = world.in_turn(partial(config.load_data, source=images))
     del images  # it contains a .npz's arrays
     config = _for_classes(fit_to(config, dataset, argv), dataset, source)
@@ -140,12 +140,12 @@ def parse_arguments(
     """The settings, later ones overriding earlier ones: batches and augmentation from `known`, the
     settings of the data set; `RECIPE`; the model of the source; the flags.
     """
-    kept = {one.name for one in dataclasses.fields(Augmentation)}
-    kept |= {"batch_size", "val_fraction", "stratify"}
-    own = {key: v for key, v in known.items() if key in kept}
+    inherited = {f.name for f in dataclasses.fields(Augmentation)}
+    inherited |= {"batch_size", "val_fraction", "stratify"}
+    settings = {key: v for key, v in known.items() if key in inherited}
     if "few_shot" in given_flags(argv):  # there are no weights to choose by validation
-        own["val_fraction"] = 0.0
-    config = overlay(FinetuneConfig(), {**own, **RECIPE})
+        settings["val_fraction"] = 0.0
+    config = overlay(FinetuneConfig(), {**settings, **RECIPE})
     config = dataclasses.replace(config, vit=source.vit, resize=source.preprocess.resize)
     if parse_some(Names, argv, prog).quick:
         config = overlay(config, QUICK)

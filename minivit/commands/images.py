@@ -15,7 +15,7 @@ from minivit.interop.shipped import drawings
 
 BATCH = 32
 """Number of images in memory at a time."""
-MOST_IMAGES = 64
+MAX_IMAGES = 64
 """Maximum number of images in a figure: all their maps are in memory, and a larger figure would
 be unreadable.
 """
@@ -28,8 +28,8 @@ class NamedImages:
     files: all of them. failed: how many could not be read so far.
     """
 
-    def __init__(self, named: Sequence[Path]):
-        self.files = image_files(named)
+    def __init__(self, paths: Sequence[Path]):
+        self.files = image_files(paths)
         self.failed = 0
 
     @property
@@ -74,21 +74,21 @@ class Images:
 
 
 def choose_images(
-    run: Path, named: Sequence[Path], test: int, data_dir: Path | None, preprocess: Preprocess
+    run: Path, paths: Sequence[Path], test: int, data_dir: Path | None, preprocess: Preprocess
 ) -> Images:
     """The given images, else the first `test` of the run's test set.
 
-    Raises UserError if there are more than MOST_IMAGES, or none can be read.
+    Raises UserError if there are more than MAX_IMAGES, or none can be read.
     """
-    if named:
-        images = NamedImages(named)
+    if paths:
+        images = NamedImages(paths)
         _check_count(len(images.files), "give fewer")
         read = list(images.batches(preprocess))
         if not read:
             raise UserError("none of the images can be read; expected at least one to draw")
         pixels = np.concatenate([pixels for _, pixels in read])
         return Images(
-            pixels, None, [path.name for paths, _ in read for path in paths], images.failed
+            pixels, None, [path.name for batch, _ in read for path in batch], images.failed
         )
     _check_count(test, "use a smaller --test")
     split = test_split(run, data_dir)[:test]
@@ -105,9 +105,9 @@ def drawn_images(trained: Trained) -> Images:
 
 
 def _check_count(count: int, advice: str) -> None:
-    if count > MOST_IMAGES:
+    if count > MAX_IMAGES:
         raise UserError(
-            f"{count:,} images; the figures and the page show at most {MOST_IMAGES}: {advice}"
+            f"{count:,} images; the figures and the page show at most {MAX_IMAGES}: {advice}"
         )
 
 

@@ -20,8 +20,8 @@ def main(options: Options) -> int:
     print(
         f"  {'timm':22} vit_* and deit*: ViT, AugReg, DeiT, DINO, DINOv2, DINOv3, CLIP, SigLIP, …"
     )
-    for kind, one in KINDS.items():
-        print(f"  {kind:22} transformers: {one.summary}")
+    for model_type, kind in KINDS.items():
+        print(f"  {model_type:22} transformers: {kind.summary}")
     print("An .npz file of")
     print(f"  {'vision_transformer':22} the paper's own, with flax's names")
     print("Not supported:")

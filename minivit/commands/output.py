@@ -17,7 +17,7 @@ _PLAIN = {
 }  # fmt: skip
 
 
-def never_fail_to_print() -> None:
+def replace_unencodable() -> None:
     """From now on, replace characters that standard output or error cannot encode: a symbol by
     ASCII, anything else, such as a class name in another script, by its code point.
     """

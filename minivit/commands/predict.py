@@ -72,8 +72,8 @@ def main(options: Options) -> int:
         )
     found = predictions(images, trained, options.device)
     if not targets:
-        for one in found:
-            print_top(one, trained.class_names, options.top)
+        for prediction in found:
+            print_top(prediction, trained.class_names, options.top)
         return images.status
     rows = list(found)
     for form, path in targets.items():
@@ -97,11 +97,11 @@ def predictions(images: NamedImages, trained: Trained, device: str) -> Iterator[
         yield from map(Prediction, paths, probs)
 
 
-def print_top(one: Prediction, class_names: Sequence[str], top: int) -> None:
+def print_top(prediction: Prediction, class_names: Sequence[str], top: int) -> None:
     """Print the path and the most probable classes."""
-    print(shown_path(one.path))
-    for k in np.argsort(-one.probs)[:top]:
-        print(f"{one.probs[k]:7.1%}  {class_names[k]}")
+    print(shown_path(prediction.path))
+    for k in np.argsort(-prediction.probs)[:top]:
+        print(f"{prediction.probs[k]:7.1%}  {class_names[k]}")
 
 
 def to_csv(found: Iterable[Prediction], class_names: Sequence[str]) -> bytes:
@@ -121,8 +121,8 @@ def to_json(found: Iterable[Prediction], class_names: Sequence[str]) -> bytes:
     images = []
     for path, probs in found:
         best, rounded = int(probs.argmax()), _rounded(probs)
-        one = {"path": str(path), "class": class_names[best], "probability": rounded[best]}
-        images.append(one | {"probabilities": rounded})
+        entry = {"path": str(path), "class": class_names[best], "probability": rounded[best]}
+        images.append(entry | {"probabilities": rounded})
     content = {"classes": list(class_names), "images": images}
     return (json.dumps(content) + "\n").encode()
 

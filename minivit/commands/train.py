@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from minivit.backend.machine import describe_needs, memory_bytes, size
 from minivit.commands.class_table import class_sizes, class_table
-from minivit.commands.cli import parse, parse_some, unread_output
+from minivit.commands.cli import parse, parse_some, tolerate_closed_output
 from minivit.config import overlay
 from minivit.data import Dataset, Statistics, find_source
 from minivit.data.cifar10 import CIFAR10
@@ -20,9 +20,9 @@ from minivit.data.locations import folder_of
 from minivit.data.registry import is_path
 from minivit.engine import QUICK, RECIPES, Run, TensorBoard, TrainConfig, Trainer, recipe_of
 from minivit.engine.budget import in_seconds, seconds_per_epoch
-from minivit.engine.distributed import SET_UP, find_world
+from minivit.engine.distributed import SETUP_ADVICE, find_world
 from minivit.engine.memory import require_training_memory, training_memory
-from minivit.engine.recipes import MEASURED, basics_of, recipe_for
+from minivit.engine.recipes import MEASURED, base_settings, recipe_for
 from minivit.engine.trainer import make_objective
 from minivit.errors import UserError, pasteable
 from minivit.files import read_json
@@ -87,25 +87,25 @@ def run(
     budget = in_seconds(arguments.budget) if arguments.budget else None
     if budget is not None:
         _require_free_epochs(argv)
-    world.wait_at_most(arguments.train.timeout, SET_UP)
+    world.set_timeout(arguments.train.timeout, SETUP_ADVICE)
     if arguments.resume:
         return resume(arguments.resume, arguments.train, argv, arguments.log)
     train, load = arguments.train, not arguments.dry_run
     name = world.from_main(lambda: choose_dataset(train, load))
     source = find_source(name)
     if not arguments.preset and not arguments.config:
-        own = {**basics_of(name, source), **changes} if changes else recipe_of(name, source)
-        arguments = parse_arguments(argv, own, prog)
+        recipe = {**base_settings(name, source), **changes} if changes else recipe_of(name, source)
+        arguments = parse_arguments(argv, recipe, prog)
     config = dataclasses.replace(arguments.train, dataset=name)
     if arguments.dry_run:
         return describe(config)
     require_training_memory(config)
-    config = config.placed()
+    config = config.resolved()
     dataset = world.in_turn(partial(config.load_data, source=source))
     del source  # it contains a .npz's arrays
     config = fit_to(config, dataset, argv)
     if budget is not None:
-        config = within(budget, config, dataset, arguments, argv, prog)
+        config = fit_budget(budget, config, dataset, arguments, argv, prog)
     fresh = world.from_main(lambda: Run.fresh(arguments.runs, config))
     trainer = Trainer(config, dataset, fresh, on_metrics=make_log(arguments.log, fresh))
     with trainer.run.locked():
@@ -116,13 +116,13 @@ def parse_arguments(
     argv: list[str], recipe: Mapping[str, Any], prog: str = "minivit train"
 ) -> Arguments:
     """The settings from names and files, each overriding the one before; then the flags."""
-    given = parse_some(Names, argv, prog)
-    config = overlay(TrainConfig(), {**RECIPES.get(given.preset, {}), **recipe})
-    if given.config:
-        config = overlay(config, read_json(given.config), str(given.config))
-    if given.model:
-        config = overlay(config, preset_for_data(given.model))
-    if given.quick:
+    names = parse_some(Names, argv, prog)
+    config = overlay(TrainConfig(), {**RECIPES.get(names.preset, {}), **recipe})
+    if names.config:
+        config = overlay(config, read_json(names.config), str(names.config))
+    if names.model:
+        config = overlay(config, preset_for_data(names.model))
+    if names.quick:
         config = overlay(config, QUICK)
     return parse(Arguments, argv, prog, Arguments(train=config))
 
@@ -136,11 +136,11 @@ def _require_free_epochs(argv: list[str]) -> None:
         )
 
 
-def within(
+def fit_budget(
     budget: float,
     config: TrainConfig,
     dataset: Dataset,
-    given: Names,
+    names: Names,
     argv: list[str],
     prog: str,
 ) -> TrainConfig:
@@ -148,10 +148,10 @@ def within(
     flag names one; prints what to expect.
     """
     seconds = seconds_per_epoch(config, dataset)
-    name = given.preset
+    name = names.preset
     if config.pretext != "none":
         name = None  # the recipes were measured on classification
-    elif not (given.preset or given.config or given.model):
+    elif not (names.preset or names.config or names.model):
         name = recipe_for(config.dataset, budget / (seconds * config.epochs))
         if name != config.dataset:
             chosen = parse_arguments(argv, RECIPES[name], prog).train
@@ -192,14 +192,14 @@ def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfi
     """The config, with a model for the data set's classes unless a flag sets their number; --quick
     uses no more images than there are.
     """
-    given = given_flags(argv)
+    flags = given_flags(argv)
     fitted = config.for_data(dataset)
-    kept: dict[str, Any] = {}
-    if "num_classes" in given:
-        kept["num_classes"] = config.vit.num_classes
-    if "quick" in given and config.train_images:
-        kept["train_images"] = min(config.train_images, config.available(dataset))
-    return overlay(fitted, kept)
+    changes: dict[str, Any] = {}
+    if "num_classes" in flags:
+        changes["num_classes"] = config.vit.num_classes
+    if "quick" in flags and config.train_images:
+        changes["train_images"] = min(config.train_images, config.available(dataset))
+    return overlay(fitted, changes)
 
 
 def given_flags(argv: list[str]) -> set[str]:
@@ -246,15 +246,15 @@ def describe(config: TrainConfig) -> int:
     """--dry-run."""
     require_training_memory(config)
     print(json.dumps(config.to_dict(), indent=2))
-    as_they_are = Statistics((0.0,) * config.vit.in_channels, (1.0,) * config.vit.in_channels)
-    model = make_objective(config, as_they_are).build(config.vit, config.seed, "cpu")
+    identity = Statistics((0.0,) * config.vit.in_channels, (1.0,) * config.vit.in_channels)
+    model = make_objective(config, identity).build(config.vit, config.seed, "cpu")
     print(model.summary())
     needs, has = describe_needs(training_memory(config)), size(memory_bytes(config.device))
     print(f"training needs at least {needs} of {has}")
     return 0
 
 
-TABLED = 20
+MAX_TABLE_CLASSES = 20
 """With at most this many classes, training ends with a table of them; minivit evaluate always
 prints it.
 """
@@ -271,8 +271,8 @@ RESUMABLE = ("data_dir", "data_url", "threads", "micro_batch", "device", "timeou
 
 def resume(path: Path, flags: TrainConfig, argv: list[str], log: Log = "none") -> int:
     """--resume RUN: continue from its last checkpoint, with its own config."""
-    given = given_flags(argv) - {"resume"}
-    others = sorted(given - set(RESUMABLE))
+    names = given_flags(argv) - {"resume"}
+    others = sorted(names - set(RESUMABLE))
     if others:
         raise UserError(
             "--resume continues with the run's own config; leave out "
@@ -282,25 +282,25 @@ def resume(path: Path, flags: TrainConfig, argv: list[str], log: Log = "none") -
     run = world.from_main(lambda: Run.open(path))
     run = run if world.main else run.silent()
     with run.locked():
-        changes = {name: getattr(flags, name) for name in given - {"data_dir", "log"}}
-        began = world.from_main(run.read_config)
-        config = dataclasses.replace(began, **changes).moved(flags.data_dir)
-        data = world.in_turn(lambda: config.load_data(download="data_url" in given))
+        changes = {name: getattr(flags, name) for name in names - {"data_dir", "log"}}
+        saved = world.from_main(run.read_config)
+        config = dataclasses.replace(saved, **changes).moved(flags.data_dir)
+        data = world.in_turn(lambda: config.load_data(download="data_url" in names))
         trainer = Trainer(config, data, run, on_metrics=make_log(log, run))
-        said = trainer.resume()
-        if given:
-            run.write_config(config.placed())
-        if world.from_main(lambda: trainer.finished and bool(run.tested())):
+        notes = trainer.resume()
+        if names:
+            run.write_config(config.resolved())
+        if world.from_main(lambda: trainer.finished and bool(run.test_results())):
             print(f"{path} is finished; minivit evaluate {pasteable(path)} tests it again")
             return 0
-        print("\n  ".join([f"resuming at step {trainer.step} of {trainer.total_steps}", *said]))
+        print("\n  ".join([f"resuming at step {trainer.step} of {trainer.total_steps}", *notes]))
         return train_and_test(trainer)
 
 
 def train_and_test(trainer: Trainer) -> int:
     """Train, draw, test once; if something cannot be written, say how to resume."""
     try:
-        with unread_output():
+        with tolerate_closed_output():
             return _train_and_test(trainer)
     except OSError as error:
         if not trainer.run.last.exists():
@@ -334,7 +334,7 @@ def _train_and_test(trainer: Trainer) -> int:
         f"\ntest accuracy {found.accuracy:.2%}{trainer.objective.measures} on {dataset.name} "
         f"({chosen}), trained for {trainer.seconds / 60:.1f} min"
     )
-    if found.confusion is not None and dataset.num_classes <= TABLED:
+    if found.confusion is not None and dataset.num_classes <= MAX_TABLE_CLASSES:
         print(f"\n{class_table(found, dataset.class_names)}\n")
     print(f"{run.path}: curves.png, {drawn}, metrics.jsonl, checkpoints/best.safetensors")
     trainer.world.from_main(lambda: None)  # the others wait for it
@@ -366,10 +366,10 @@ def announce(trainer: Trainer) -> None:
 def in_ranks(trainer: Trainer) -> str:
     """The hardware used: 2 threads, or 4 ranks with 2 threads each, or 4 ranks with a GPU each."""
     threads, ranks = trainer.layout.threads, trainer.world.size
-    each = f"{threads} thread{'s' * (threads > 1)}"
+    hardware = f"{threads} thread{'s' * (threads > 1)}"
     if trainer.config.device != "cpu":
-        each = "a GPU" if ranks > 1 else trainer.config.device
-    return f"{ranks} ranks with {each} each" if ranks > 1 else each
+        hardware = "a GPU" if ranks > 1 else trainer.config.device
+    return f"{ranks} ranks with {hardware} each" if ranks > 1 else hardware
 
 
 def _unequal(dataset: Dataset) -> bool:

@@ -11,8 +11,8 @@ from minivit.interop.published import is_own
 def load_any(path: Path, device: str = "cpu") -> Trained:
     """See `interop.load`; assumptions about a published file are printed on standard error."""
     trained = load(path, device)
-    if trained.said:
-        family, *assumed = trained.said
+    if trained.notes:
+        family, *assumed = trained.notes
         print("\n  ".join([f"{path}: {family}", *assumed]), file=sys.stderr)
     return trained
 
@@ -21,5 +21,5 @@ def name_of(path: Path, trained: Trained, article: str = "A") -> str:
     """The title of a model on a page: what a run was trained on, or the name of published
     weights.
     """
-    own = f"{article} Vision Transformer trained on {trained.data}"
-    return own if is_own(path) else trained.data
+    title = f"{article} Vision Transformer trained on {trained.data}"
+    return title if is_own(path) else trained.data

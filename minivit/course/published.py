@@ -17,7 +17,7 @@ def published(folder: str, side: int) -> Trained:
     """
     if Path(folder).exists():
         found = load(folder, size=(side, side))
-        print(f"{folder}: {found.model.num_parameters:,} numbers, {', '.join(found.said)}")
+        print(f"{folder}: {found.model.num_parameters:,} numbers, {', '.join(found.notes)}")
         return found
     print(
         f"{folder}: not found (see docs/models.md for how to get one). A small model with random "

@@ -21,12 +21,12 @@ WARM_UP_STEPS = 2
 """Steps before timing starts: arrays are allocated, kernels compiled."""
 MEASURED_SECONDS = 2.0
 """For each image size; timing ends with the first step that goes beyond it."""
-LONG = 1_000
+EPOCHS_PER_STAGE = 1_000
 """Epochs per stage: so many that no stage ends while it is timed."""
 
 
 UNITS = re.compile(r"(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s)?")
-LONGEST = 366 * 24 * 3600
+MAX_SECONDS = 366 * 24 * 3600
 
 
 def in_seconds(text: str) -> float:
@@ -34,7 +34,7 @@ def in_seconds(text: str) -> float:
     found = UNITS.fullmatch(text)
     h, m, s = (float(number or 0) for number in found.groups()) if found else (0, 0, 0)
     seconds = 3600 * h + 60 * m + s
-    if not 0 < seconds <= LONGEST:
+    if not 0 < seconds <= MAX_SECONDS:
         raise UserError(f"budget is {shown(text)}; expected a time such as 90s, 30m or 1h30m")
     return seconds
 
@@ -48,10 +48,12 @@ def seconds_per_epoch(
     Raises as `Trainer` does.
     """
     stages = max(1, len(config.train_sizes))
-    long = dataclasses.replace(config, epochs=LONG * stages)  # no stage ends while it is timed
-    trainer = Trainer(long, dataset, Run(Path(os.devnull)).silent())
+    long_config = dataclasses.replace(
+        config, epochs=EPOCHS_PER_STAGE * stages
+    )  # no stage ends while it is timed
+    trainer = Trainer(long_config, dataset, Run(Path(os.devnull)).silent())
     with trainer.stepper() as stepper:
-        starts = (LONG * stage * trainer.batches.per_epoch for stage in range(stages))
+        starts = (EPOCHS_PER_STAGE * stage * trainer.batches.per_epoch for stage in range(stages))
         steps = [_seconds_per_step(trainer, stepper, start, clock) for start in starts]
         validation = _validation_seconds(trainer, stepper, clock) / config.eval_every
     return trainer.batches.per_epoch * sum(steps) / stages + validation
@@ -62,24 +64,24 @@ def _seconds_per_step(
 ) -> float:
     """The mean over some steps, beginning with step `start`; batches are prepared ahead, as in
     training."""
-    stop, lr = start + LONG, trainer.config.lr
+    stop, lr = start + EPOCHS_PER_STAGE, trainer.config.lr
     with contextlib.closing(trainer.batches.ahead(start, stop, stepper.prepare)) as batches:
         for step, batch in enumerate(itertools.islice(batches, WARM_UP_STEPS), start):
             stepper.train(batch, step, lr)
-        began = clock()
+        started = clock()
         for count, batch in enumerate(batches, 1):
             result = stepper.train(batch, start + WARM_UP_STEPS + count - 1, lr)
             float(result.loss)  # on a GPU, reading the loss waits for the step
-            if trainer.world.from_main(lambda: clock() - began >= MEASURED_SECONDS):
+            if trainer.world.from_main(lambda: clock() - started >= MEASURED_SECONDS):
                 break
-        return trainer.world.from_main(lambda: (clock() - began) / count)
+        return trainer.world.from_main(lambda: (clock() - started) / count)
 
 
 def _validation_seconds(trainer: Trainer, stepper: Stepper, clock: Callable[[], float]) -> float:
     """Time for all validation images, extrapolated from some."""
-    some = trainer.val[:CHUNK]
-    if not len(some) or trainer.config.pretext != "none":
+    sample = trainer.val[:CHUNK]
+    if not len(sample) or trainer.config.pretext != "none":
         return 0.0
-    began = clock()
-    stepper.logits(trainer.statistics.normalize(some.pixels))
-    return trainer.world.from_main(lambda: (clock() - began) * len(trainer.val) / len(some))
+    started = clock()
+    stepper.logits(trainer.statistics.normalize(sample.pixels))
+    return trainer.world.from_main(lambda: (clock() - started) * len(trainer.val) / len(sample))

@@ -108,9 +108,9 @@ def copy_into(views: dict[str, Array], arrays: dict[str, np.ndarray], source: st
     Raises:
         UserError: names or shapes differ: the checkpoint is of another model.
     """
-    missing, foreign = sorted(views.keys() - arrays.keys()), sorted(arrays.keys() - views.keys())
-    if missing or foreign:
-        found = f"lacks {missing[0]}" if missing else f"also has {foreign[0]}"
+    missing, unexpected = sorted(views.keys() - arrays.keys()), sorted(arrays.keys() - views.keys())
+    if missing or unexpected:
+        found = f"lacks {missing[0]}" if missing else f"also has {unexpected[0]}"
         raise UserError(f"{source}: a checkpoint of another model: it {found}; use its own config")
     for name, view in views.items():
         if view.shape != arrays[name].shape:

@@ -25,12 +25,12 @@ BATCH = Range(1, 1_000_000, "larger batches are not known to work", "images")
 STEPS = Range(1, 1_000_000_000, "no run has more", "steps")
 RATE = Range(0, 100, "a single larger step diverges")
 CLIP_NORM = Range(1e-6, 1e6, "beyond that, all gradients are clipped, or none")
-SHARE = Range(0, 0.99, "at 1 nothing would be left")
-TEST_SHARE = Range(0.01, 0.9, "less leaves nothing to test, more nothing to train on")
+FRACTION = Range(0, 0.99, "at 1 nothing would be left")
+TEST_FRACTION = Range(0.01, 0.9, "less leaves nothing to test, more nothing to train on")
 DECAY = Range(0, 0.999999, "beyond that, it averages over more than 1,000,000 steps")
 SEED = Range(0, 2**63 - 1, "kernels take 64 bits")
 THREADS = Range(1, 1_024, "no machine has more cores")
-PATIENCE = Range(1, 1_000_000, "a week is longer than any step", "seconds")
+TIMEOUT = Range(1, 1_000_000, "a week is longer than any step", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class TrainConfig(Ranged):
     """How images of another shape are fitted to --image-size: cropped to their center, padded with
     black, or stretched.
     """
-    test_fraction: Annotated[float, TEST_SHARE] = 0.2
+    test_fraction: Annotated[float, TEST_FRACTION] = 0.2
     """Fraction of each class held out as the test set, if your own images come without one."""
     strict: bool = False
     """Raise an error if one of your own images cannot be read; otherwise it is reported and left
@@ -59,7 +59,7 @@ class TrainConfig(Ranged):
     """
     cache: bool = True
     """Keep decoded copies of your own images in the cache folder."""
-    val_fraction: Annotated[float, SHARE] = 0.05
+    val_fraction: Annotated[float, FRACTION] = 0.05
     """Fraction of the training set held out to choose the best weights; 0: use the last weights."""
     stratify: bool = False
     """Hold out the same fraction of each class; otherwise draw from all images."""
@@ -107,7 +107,7 @@ class TrainConfig(Ranged):
     """Maximum global norm of the gradient; None for no clipping."""
     trainable: Literal["all", "head", "attention"] = "all"
     """Parameters to train: all; the head; or the attention layers and the head."""
-    label_smoothing: Annotated[float, SHARE] = 0.1
+    label_smoothing: Annotated[float, FRACTION] = 0.1
     """Fraction of the target that is spread over all classes."""
     ema_decay: Annotated[float | None, DECAY] = None
     """Evaluate and keep an exponential moving average of the weights, with this decay; None: the
@@ -128,7 +128,7 @@ class TrainConfig(Ranged):
     """Worker threads on a CPU; None: one per physical core."""
     micro_batch: Annotated[int | None, BATCH] = None
     """Images per forward pass of a worker (gradient accumulation); None for about 1,024 tokens."""
-    timeout: Annotated[int, PATIENCE] = 300
+    timeout: Annotated[int, TIMEOUT] = 300
     """With several processes (docs/distributed.md): seconds that one waits for the others before
     all stop."""
     eval_every: Annotated[int, EPOCHS] = 1
@@ -179,20 +179,20 @@ class TrainConfig(Ranged):
         )
         return found.with_channels(self.vit.in_channels)
 
-    def placed(self) -> Self:
+    def resolved(self) -> Self:
         """The same with an absolute path to its data set, for use from another directory."""
         if is_path(self.dataset):
             return self.moved(Path(self.dataset))
         return self.moved(folder_of(find_source(self.dataset), self.data_dir))
 
-    def moved(self, place: Path | None) -> Self:
-        """The same with its data set in another place; None: unchanged."""
-        if place is None:
+    def moved(self, path: Path | None) -> Self:
+        """The same with its data set at another path; None: unchanged."""
+        if path is None:
             return self
-        place = place.expanduser().resolve()
+        path = path.expanduser().resolve()
         if is_path(self.dataset):
-            return dataclasses.replace(self, dataset=str(place))
-        return dataclasses.replace(self, data_dir=place)
+            return dataclasses.replace(self, dataset=str(path))
+        return dataclasses.replace(self, data_dir=path)
 
     @property
     def data_name(self) -> str:

@@ -30,16 +30,16 @@ from minivit.backend import Array, parse_device, use_device
 from minivit.backend.cuda import nccl
 from minivit.backend.machine import physical_cores
 from minivit.engine.launch import find_launch
-from minivit.engine.watch import Watch
+from minivit.engine.watchdog import Watchdog
 from minivit.engine.world import World
 from minivit.errors import UserError
 
 T = TypeVar("T")
-PATIENCE = 300
+TIMEOUT = 300
 """Seconds that a rank waits for the others by default."""
-SET_UP = "find out what hangs, then start again; --timeout sets how long to wait"
+SETUP_ADVICE = "find out what hangs, then start again; --timeout sets how long to wait"
 """Advice about a rank that hangs before the first step."""
-SIGN_OF_LIFE = 1
+HEARTBEAT_TAG = 1
 """Tag of the messages by which a rank that works alone signals that it is alive."""
 
 
@@ -47,22 +47,24 @@ class Ranks(World):
     """Several processes, through MPI."""
 
     def __init__(self, mpi: Any):
-        self._mpi, self._all = mpi, mpi.COMM_WORLD
-        self._here = self._all.Split_type(mpi.COMM_TYPE_SHARED)
-        self.rank, self.size = self._all.rank, self._all.size
+        self._mpi, self._comm = mpi, mpi.COMM_WORLD
+        self._local = self._comm.Split_type(mpi.COMM_TYPE_SHARED)
+        self.rank, self.size = self._comm.rank, self._comm.size
         vendor, version = mpi.get_vendor()
         self.library = f"{vendor} {'.'.join(map(str, version))}"
         self.name = f"rank {self.rank} on {platform.node()}"
         self._overlaps = mpi.Query_thread() == mpi.THREAD_MULTIPLE
-        self._watch = Watch(self.name, self.patience, self._heard, lambda: self.abort(2))
-        self.wait_at_most(PATIENCE, SET_UP)
+        self._watchdog = Watchdog(
+            self.name, self.report_delay, self._received_heartbeat, lambda: self.abort(2)
+        )
+        self.set_timeout(TIMEOUT, SETUP_ADVICE)
         with self._waiting():
-            self.threads = _cores_each(self._here.allgather(_cpus()))
+            self.threads = _cores_per_process(self._local.allgather(_cpus()))
         self._gpus: nccl.Nccl | None = None
         self._background = ThreadPoolExecutor(1, "minivit-all-reduce")
 
     @property
-    def patience(self) -> float:
+    def report_delay(self) -> float:
         """Seconds before this rank reports an error that others may report, too: one line is
         enough.
         """
@@ -72,7 +74,7 @@ class Ranks(World):
     def _waiting(self) -> Iterator[None]:
         """Wraps code that needs the other ranks."""
         try:
-            with self._watch.waiting():
+            with self._watchdog.waiting():
                 yield
         except self._mpi.Exception as error:
             raise UserError(
@@ -80,29 +82,29 @@ class Ranks(World):
                 "intact: resume from it"
             ) from None
 
-    def add(self, array: Array) -> None:
+    def all_reduce(self, array: Array) -> None:
         with self._waiting():
             if self._gpus is not None and self._gpus.has(array):
                 self._gpus.add(array)
             else:
-                self._all.Allreduce(self._mpi.IN_PLACE, array)
+                self._comm.Allreduce(self._mpi.IN_PLACE, array)
 
-    def begin_add(self, array: Array) -> Callable[[], None]:
+    def start_all_reduce(self, array: Array) -> Callable[[], None]:
         if not self._overlaps or self._gpus is not None:
-            return functools.partial(self.add, array)
+            return functools.partial(self.all_reduce, array)
         with self._waiting():
-            request = self._all.Iallreduce(self._mpi.IN_PLACE, array)
-        ended = self._background.submit(_see_to_end, request)
+            request = self._comm.Iallreduce(self._mpi.IN_PLACE, array)
+        future = self._background.submit(_poll_until_done, request)
 
         def wait() -> None:
             with self._waiting():
-                ended.result()
+                future.result()
 
         return wait
 
     def any(self, flag: bool) -> bool:
         found = np.array([flag], np.int32)
-        self.add(found)
+        self.all_reduce(found)
         return bool(found[0])
 
     def from_main(self, function: Callable[[], T]) -> T:
@@ -111,16 +113,16 @@ class Ranks(World):
             with self._working():
                 found = function()
         with self._waiting():
-            self._meet(self._all)
-            return self._all.bcast(found)
+            self._barrier(self._comm)
+            return self._comm.bcast(found)
 
     def in_turn(self, function: Callable[[], T]) -> T:
-        if self._here.rank == 0:
+        if self._local.rank == 0:
             with self._working():
                 found = function()
         with self._waiting():
-            self._meet(self._here)
-        if self._here.rank != 0:
+            self._barrier(self._local)
+        if self._local.rank != 0:
             with self._working():
                 found = function()
         return found
@@ -135,7 +137,7 @@ class Ranks(World):
         def send() -> None:
             while not done.wait(1.0):
                 for rank in set(range(self.size)) - {self.rank}:
-                    self._all.Isend(bytearray(), rank, SIGN_OF_LIFE).Free()
+                    self._comm.Isend(bytearray(), rank, HEARTBEAT_TAG).Free()
 
         if self._overlaps:
             threading.Thread(target=send, name="minivit-alive", daemon=True).start()
@@ -144,36 +146,36 @@ class Ranks(World):
         finally:
             done.set()
 
-    def _heard(self) -> bool:
+    def _received_heartbeat(self) -> bool:
         """Whether a rank has signaled since the last call that it is alive."""
-        heard = False
-        while self._overlaps and self._all.Iprobe(tag=SIGN_OF_LIFE):
-            self._all.Recv(bytearray(), tag=SIGN_OF_LIFE)
-            heard = True
-        return heard
+        received = False
+        while self._overlaps and self._comm.Iprobe(tag=HEARTBEAT_TAG):
+            self._comm.Recv(bytearray(), tag=HEARTBEAT_TAG)
+            received = True
+        return received
 
-    def _meet(self, ranks: Any) -> None:
+    def _barrier(self, comm: Any) -> None:
         """Wait for all, without taking cores from ranks that are still working: MPI busy-waits."""
-        arrived = ranks.Ibarrier()
-        while not arrived.Test():
+        request = comm.Ibarrier()
+        while not request.Test():
             time.sleep(0.01)
 
-    def require_same(self, **told: str) -> None:
+    def require_same(self, **values: str) -> None:
         with self._waiting():
-            everyone = self._all.allgather((self.name, told))
-        first, expected = everyone[0]
-        for name, found in everyone:
-            for what in found:
-                if found[what] != expected[what]:
+            gathered = self._comm.allgather((self.name, values))
+        first, expected = gathered[0]
+        for name, found in gathered:
+            for key in found:
+                if found[key] != expected[key]:
                     raise UserError(
-                        f"{name} differs from {first} in its {what.replace('_', ' ')}; all ranks "
+                        f"{name} differs from {first} in its {key.replace('_', ' ')}; all ranks "
                         "need the same"
                     )
 
-    def wait_at_most(self, seconds: float, advice: str) -> None:
-        self._watch.limit = seconds, advice
+    def set_timeout(self, seconds: float, advice: str) -> None:
+        self._watchdog.limit = seconds, advice
 
-    def own_device(self, device: str) -> str:
+    def local_device(self, device: str) -> str:
         if parse_device(device) is None:
             return device
         if ":" in device:
@@ -181,12 +183,12 @@ class Ranks(World):
                 f"--device {device} is one GPU for {self.size} ranks; --device cuda gives each its "
                 "own"
             )
-        index, place = nccl.find_gpu(self._here.rank)
+        index, bus_id = nccl.find_gpu(self._local.rank)
         with self._waiting():
-            places = self._here.allgather(place)
-        if len(set(places)) < len(places):
+            bus_ids = self._local.allgather(bus_id)
+        if len(set(bus_ids)) < len(bus_ids):
             raise UserError(
-                f"{len(places)} ranks on {platform.node()}, which has {len(set(places))} GPU(s); "
+                f"{len(bus_ids)} ranks on {platform.node()}, which has {len(set(bus_ids))} GPU(s); "
                 "start one rank per GPU"
             )
         use_device(f"cuda:{index}")
@@ -202,7 +204,7 @@ class Ranks(World):
         # gives the launcher time to read: what it has not read when the ranks end is lost
         time.sleep(0.5)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        self._all.Abort(status)
+        self._comm.Abort(status)
         os._exit(status)
 
 
@@ -217,18 +219,18 @@ def find_world() -> World:
     started = find_launch().size
     if started == 1:
         return World()
-    alone = f"{started} processes were started, and each would train alone: "
+    problem = f"{started} processes were started, and each would train alone: "
     try:
         from mpi4py import MPI
     except ImportError as error:
         if "mpi4py" not in str(error):
-            raise UserError(f"{alone}mpi4py does not find MPI's library ({error})") from None
+            raise UserError(f"{problem}mpi4py does not find MPI's library ({error})") from None
         raise UserError(
-            f'{alone}mpi4py is not installed; pip install "minivit[mpi]", on every machine'
+            f'{problem}mpi4py is not installed; pip install "minivit[mpi]", on every machine'
         ) from None
     if MPI.COMM_WORLD.size != started:
         raise UserError(
-            f"{alone}mpi4py belongs to a different MPI than the launcher, or srun was started "
+            f"{problem}mpi4py belongs to a different MPI than the launcher, or srun was started "
             "without --mpi=pmix; use the mpiexec that was installed with mpi4py"
         )
     return Ranks(MPI)
@@ -254,7 +256,7 @@ def program_digest() -> str:
     return digest.hexdigest()
 
 
-def may_speak() -> bool:
+def should_report() -> bool:
     """Whether this process should report an error that others may report, too. Rank 0 reports at
     once and ends all; the others only get to report their own errors.
     """
@@ -263,7 +265,7 @@ def may_speak() -> bool:
     except UserError:
         return find_launch().local_rank == 0
     if isinstance(world, Ranks):
-        time.sleep(world.patience)
+        time.sleep(world.report_delay)
     return True
 
 
@@ -276,7 +278,7 @@ def end_all(status: int) -> None:
 
 
 @contextlib.contextmanager
-def only_main_speaks() -> Iterator[None]:
+def only_main_prints() -> Iterator[None]:
     """Only rank 0 prints to standard output and warns."""
     if find_world().main:
         yield
@@ -290,7 +292,7 @@ def only_main_speaks() -> Iterator[None]:
         yield
 
 
-def _see_to_end(request: Any) -> None:
+def _poll_until_done(request: Any) -> None:
     """MPI makes progress only while it is called; a busy wait would take a core from threads that
     compute.
     """
@@ -305,9 +307,9 @@ def _cpus() -> set[int]:
     return set(range(os.cpu_count() or 1))
 
 
-def _cores_each(cpus: list[set[int]]) -> int:
+def _cores_per_process(cpus: list[set[int]]) -> int:
     """Physical cores for each process of a machine that may use these logical ones; a launcher may
     have given each its own, or all the same.
     """
-    share = len(set.union(*cpus)) / sum(map(len, cpus))
-    return max(1, int(physical_cores() * share))
+    ratio = len(set.union(*cpus)) / sum(map(len, cpus))
+    return max(1, int(physical_cores() * ratio))

@@ -13,7 +13,7 @@ CHUNK = 1000
 """Number of images converted to floats at a time."""
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """The two most probable classes of each image.
 
     classes: int (N, 2), the most probable one first. probs: float (N, 2), their probabilities.
@@ -28,8 +28,8 @@ class Evaluation:
     """The results of a model on a split.
 
     accuracy: fraction of the images classified correctly. loss: mean cross-entropy, without
-    smoothing. confusion: int (K, K), images of class [row] classified as [column]. answers: per
-    image. Without classes, confusion and answers are None.
+    smoothing. confusion: int (K, K), images of class [row] classified as [column]. predictions: per
+    image. Without classes, confusion and predictions are None.
 
     The numbers of each class follow from the confusion matrix C. They are NaN for 0/0: the recall
     of a class without images, the precision of one that was never predicted.
@@ -38,7 +38,7 @@ class Evaluation:
     accuracy: float
     loss: float
     confusion: np.ndarray | None
-    answers: Answers | None = None
+    predictions: Predictions | None = None
 
     @property
     def counts(self) -> np.ndarray:
@@ -50,17 +50,17 @@ class Evaluation:
         """Fraction of each class's images classified correctly, (K,): C_kk / Σ_j C_kj. Also called
         the accuracy of the class.
         """
-        return _divided(np.diag(self._confusion), self.counts)
+        return _divide(np.diag(self._confusion), self.counts)
 
     @property
     def precision(self) -> np.ndarray:
         """Fraction of the images classified as each class that belong to it: C_kk / Σ_i C_ik."""
-        return _divided(np.diag(self._confusion), self._confusion.sum(0))
+        return _divide(np.diag(self._confusion), self._confusion.sum(0))
 
     @property
     def f1(self) -> np.ndarray:
         """Harmonic mean of precision and recall, (K,): 2 C_kk / (Σ_j C_kj + Σ_i C_ik)."""
-        return _divided(2 * np.diag(self._confusion), self.counts + self._confusion.sum(0))
+        return _divide(2 * np.diag(self._confusion), self.counts + self._confusion.sum(0))
 
     @property
     def balanced_accuracy(self) -> float:
@@ -76,9 +76,9 @@ class Evaluation:
         return self.confusion
 
 
-def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, NaN where whole is 0."""
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """numerator / denominator, NaN where the denominator is 0."""
+    return np.where(denominator > 0, numerator / np.maximum(denominator, 1), np.nan)
 
 
 def chunks(split: Split, statistics: Statistics) -> Iterator[tuple[int, Split, np.ndarray]]:
@@ -103,23 +103,23 @@ def evaluate(
     """
     loss = 0.0
     confusion = np.zeros((num_classes, num_classes), np.int64)
-    answers = []
+    predictions = []
     for _, part, images in chunks(split, statistics):
         logits = logits_of(images)
         if flip:
             logits = 0.5 * (logits + logits_of(images[..., ::-1]))
         loss += float(cross_entropy_forward(logits, part.labels)[0]) * len(part)
-        answers.append(best_two(logits))
-        np.add.at(confusion, (part.labels, answers[-1].classes[:, 0]), 1)
+        predictions.append(top_two(logits))
+        np.add.at(confusion, (part.labels, predictions[-1].classes[:, 0]), 1)
     return Evaluation(
         float(np.trace(confusion)) / len(split),
         loss / len(split),
         confusion,
-        Answers(*map(np.concatenate, zip(*answers, strict=True))),
+        Predictions(*map(np.concatenate, zip(*predictions, strict=True))),
     )
 
 
-def best_two(logits: np.ndarray) -> Answers:
+def top_two(logits: np.ndarray) -> Predictions:
     """The answers for logits (N, K); a single class is also the second. Ties go to the first."""
     probs, _ = softmax_forward(logits)
     rows = np.arange(len(logits))
@@ -127,6 +127,6 @@ def best_two(logits: np.ndarray) -> Answers:
     others = logits.copy()
     others[rows, best] = -np.inf
     second = others.argmax(-1)
-    return Answers(
+    return Predictions(
         np.stack([best, second], 1), np.stack([probs[rows, best], probs[rows, second]], 1)
     )

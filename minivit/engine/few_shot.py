@@ -45,23 +45,23 @@ def ridge_regression(
     projected = u.T @ (y - y_mean)
     variance = max((s * s).mean(), np.finfo(float).tiny)
 
-    def left_out_error(ridge: float) -> float:
+    def leave_one_out_error(ridge: float) -> float:
         shrink = s * s / (s * s + ridge * variance)
         residual = (y - y_mean) - u @ (shrink[:, None] * projected)
         leverage = (u * u) @ shrink + 1.0 / len(y)  # the mean, too, depends on each image
         return float(np.square(residual / np.maximum(1.0 - leverage, 1e-9)[:, None]).sum())
 
-    ridge = min(RIDGES, key=left_out_error) * variance
+    ridge = min(RIDGES, key=leave_one_out_error) * variance
     weight = vt.T @ ((s / (s * s + ridge))[:, None] * projected)
     return weight, y_mean - x_mean @ weight
 
 
-def neighbour_votes(
+def neighbor_votes(
     features: np.ndarray,
     labels: np.ndarray,
     queries: np.ndarray,
     num_classes: int,
-    neighbours: int = 20,
+    num_neighbors: int = 20,
     temperature: float = 0.07,
 ) -> np.ndarray:
     r"""The votes of the k nearest images for each query, by class.
@@ -69,7 +69,7 @@ def neighbour_votes(
     .. math:: v_{qc} = \sum_{i \in \mathcal N_k(q)} [y_i = c]\, e^{\cos(f_q, f_i) / \tau}
 
     Args:
-        features: (N, C). labels: (N,), below num_classes. queries: (Q, C). neighbours: k; all
+        features: (N, C). labels: (N,), below num_classes. queries: (Q, C). num_neighbors: k; all
         images if there are fewer. temperature: τ.
 
     Returns:
@@ -77,9 +77,11 @@ def neighbour_votes(
 
     Source: Wu et al. (2018), section 3.3; k and τ as in Caron et al. (2021), DINO.
     """
-    unit, asked = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (features, queries))
-    cosine = asked @ unit.T
-    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :neighbours]
+    unit_features, unit_queries = (
+        a / np.linalg.norm(a, axis=1, keepdims=True) for a in (features, queries)
+    )
+    cosine = unit_queries @ unit_features.T
+    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :num_neighbors]
     weight = np.exp(np.take_along_axis(cosine, nearest, 1) / temperature)
     votes = np.zeros((len(queries), num_classes), weight.dtype)
     np.add.at(votes, (np.arange(len(queries))[:, None], labels[nearest]), weight)
@@ -110,9 +112,9 @@ def few_shot_curve(trainer: Trainer, shots: tuple[int, ...]) -> list[dict[str, A
         found: dict[str, list[float]] = {"accuracy": [], "neighbours": []}
         for draw in range(DRAWS):
             rng = generator(trainer.config.seed, Purpose.SAMPLE, count, draw)
-            chosen = _shots(train.labels, count, K, rng)
+            chosen = _sample_shots(train.labels, count, K, rng)
             weight, bias = ridge_regression(features[chosen], train.labels[chosen], K)
-            votes = neighbour_votes(features[chosen], train.labels[chosen], test_features, K)
+            votes = neighbor_votes(features[chosen], train.labels[chosen], test_features, K)
             for name, scores in (
                 ("accuracy", test_features @ weight + bias),
                 ("neighbours", votes),
@@ -128,16 +130,16 @@ def _require_shots(
     shots: tuple[int, ...], labels: np.ndarray, class_names: tuple[str, ...]
 ) -> None:
     """Raise UserError if a class has too few images: a curve must not show more than was used."""
-    there_are = np.bincount(labels, minlength=len(class_names))
-    fewest = int(there_are.argmin())
-    if max(shots) > there_are[fewest]:
+    counts = np.bincount(labels, minlength=len(class_names))
+    smallest = int(counts.argmin())
+    if max(shots) > counts[smallest]:
         raise UserError(
-            f"few_shot is {max(shots)}; expected at most {there_are[fewest]} images per class: "
-            f"class {class_names[fewest]} has no more training images"
+            f"few_shot is {max(shots)}; expected at most {counts[smallest]} images per class: "
+            f"class {class_names[smallest]} has no more training images"
         )
 
 
-def _shots(labels: np.ndarray, count: int, K: int, rng: np.random.Generator) -> np.ndarray:
+def _sample_shots(labels: np.ndarray, count: int, K: int, rng: np.random.Generator) -> np.ndarray:
     """Indices of `count` images of each class."""
     order = rng.permutation(len(labels))
     return np.concatenate([order[labels[order] == k][:count] for k in range(K)])

@@ -90,7 +90,7 @@ class Device(Protocol):
         """
 
 
-class Keep(NamedTuple):
+class BranchDropout(NamedTuple):
     """Dropout of a residual branch: its random numbers, and rates."""
 
     site: int = 0
@@ -141,7 +141,7 @@ class FusedStep:
         require_kernels(model.config)
         if model.own_layers:
             raise _no_kernel(f"layers that are not minivit's ({', '.join(model.own_layers)})")
-        needed = _shared_of_attention(model.config)
+        needed = _attention_shared_bytes(model.config)
         if needed > device.max_shared:
             raise UserError(
                 f"attention over {model.config.num_tokens} tokens needs {needed:,} bytes of "
@@ -156,8 +156,8 @@ class FusedStep:
         self.path_rates = [block.drop_path.rate for block in model.blocks]
         self.weights = device.zeros(flat.data.shape, BF16)  # rounded, for the products
         views = (flat.views(a) for a in (flat.data, self.weights, flat.grad))
-        self.at, self.w, self.d = views
-        self.positions = self.at.get("pos_embed", model.fixed_positions)
+        self.params, self.w, self.grads = views
+        self.positions = self.params.get("pos_embed", model.fixed_positions)
         self._plan()
 
     def _plan(self) -> None:
@@ -184,7 +184,7 @@ class FusedStep:
         self.features, self.dfeatures = zeros((B, C), BF16), zeros((B, C), BF16)
         self.logits, self.dlogits = zeros((B, K), BF16), zeros((B, K), BF16)
         # the loss of each image, and whether it was classified correctly
-        self.told = zeros((2, B), "float32")
+        self.results = zeros((2, B), "float32")
         self.sums = zeros((2,), "float32")
         self.dresidual, self.dbranch = zeros((rows, C), "float32"), zeros((rows, C), BF16)
         self.dhidden, self.dqkv = zeros((rows, F), BF16), zeros((rows, 3 * C), BF16)
@@ -196,7 +196,7 @@ class FusedStep:
     def round_weights(self) -> None:
         """Update the bf16 weights after the float32 weights were changed elsewhere."""
         count = self.weights.size
-        self._each("bf16.cu", "to_bf16_kernel", count, self.flat.data, self.weights, count)
+        self._elementwise("bf16.cu", "to_bf16_kernel", count, self.flat.data, self.weights, count)
 
     def augment(self, images: Any, scale: Any, offset: Any, padding: int) -> None:
         """Fill `patches` from uint8 images (any number, C, H, W) on the device, using `draws`.
@@ -206,15 +206,15 @@ class FusedStep:
         _, channels, H, W = images.shape
         sizes = {"CHANNELS": channels, "HEIGHT": H, "WIDTH_PX": W, "SCALAR": "bf16"}
         sizes |= {"PATCH": self.config.patch_size, "PADDING": padding}
-        self._each("augment.cu", "augment", self.patches.size, images, self.draws, scale, offset,
-                   self.key, self.patches, self.batch, self.B, **sizes)  # fmt: skip
+        self._elementwise("augment.cu", "augment", self.patches.size, images, self.draws, scale,
+                          offset, self.key, self.patches, self.batch, self.B, **sizes)  # fmt: skip
 
     # --- forward
 
     def forward(self, train: bool = False) -> None:
         """Compute `logits` from `patches`; train: whether to apply dropout and drop path."""
         self.train = train
-        cls_token = self.at.get("cls_token")
+        cls_token = self.params.get("cls_token")
         self._linear(self.patches, "patch_embed.proj", self.embedded)
         x = self.blocks[0]["x"]
         self._tokens("embed_forward", x.size, self.embedded, cls_token, self.positions, x,
@@ -223,17 +223,17 @@ class FusedStep:
         for i, block in enumerate(self.blocks):
             name = f"blocks.{i}"
             self._norm(x, branch, f"{name}.norm1", block["x"], block["y1"], block["stats1"],
-                       self._keep(i - 1, FC2))  # fmt: skip
+                       self._branch_dropout(i - 1, FC2))  # fmt: skip
             self._linear(block["y1"], f"{name}.attn.qkv", block["qkv"])
             self._attend(i, block)
             self._linear(block["heads"], f"{name}.attn.proj", block["proj"])
             self._norm(block["x"], block["proj"], f"{name}.norm2", block["x2"], block["y2"],
-                       block["stats2"], self._keep(i, PROJ))  # fmt: skip
-            self._widen(i, block)
+                       block["stats2"], self._branch_dropout(i, PROJ))  # fmt: skip
+            self._mlp_hidden(i, block)
             self._linear(block["act"], f"{name}.mlp.fc2", block["fc2"])
             x, branch = block["x2"], block["fc2"]
         self._norm(x, branch, "norm", self.last, self.tokens, self.stats,
-                   self._keep(self.config.depth - 1, FC2))  # fmt: skip
+                   self._branch_dropout(self.config.depth - 1, FC2))  # fmt: skip
         self._tokens("pool_forward", self.features.size, self.tokens, self.features)
         self._linear(self.features, "head", self.logits)
 
@@ -241,13 +241,13 @@ class FusedStep:
         """Compute `dlogits` and `sums` for the labels in `draws`."""
         sizes: dict[str, Any] = {"CLASSES": self.config.num_classes, "SCALAR": "bf16"}
         grid = _ceil(self.B, THREADS // 32)
-        mine = self.draws[:, self.rows.start : self.rows.stop]
-        first, second = mine[Field.FIRST], mine[Field.SECOND]
-        kept = mine[Field.KEPT].view("float32")
+        draws = self.draws[:, self.rows.start : self.rows.stop]
+        first, second = draws[Field.FIRST], draws[Field.SECOND]
+        lam = draws[Field.KEPT].view("float32")
         self.device.launch("cross_entropy.cu", "cross_entropy", grid, THREADS, self.logits, first,
-                           second, kept, self.dlogits, self.told[0], self.told[1], self.B,
+                           second, lam, self.dlogits, self.results[0], self.results[1], self.B,
                            self.batch, self.smoothing, **sizes)  # fmt: skip
-        self.device.launch("sums.cu", "two_sums", 1, 1024, self.told, self.sums, self.B,
+        self.device.launch("sums.cu", "two_sums", 1, 1024, self.results, self.sums, self.B,
                            1 / self.batch)  # fmt: skip
 
     # --- backward
@@ -259,17 +259,19 @@ class FusedStep:
         last = self.config.depth - 1
         self._linear_backward("head", self.features, self.dlogits, self.dfeatures)
         self._tokens("pool_backward", self.dnarrow.size, self.dfeatures, self.dnarrow)
-        self._norm_backward("norm", self.last, self.stats, self._keep(last, FC2))
+        self._norm_backward("norm", self.last, self.stats, self._branch_dropout(last, FC2))
         for i, block in reversed(list(enumerate(self.blocks))):
             name = f"blocks.{i}"
-            self._widen_backward(i, block)
+            self._mlp_hidden_backward(i, block)
             self._linear_backward(f"{name}.mlp.fc1", block["y2"], self.dhidden, self.dnarrow)
-            self._norm_backward(f"{name}.norm2", block["x2"], block["stats2"], self._keep(i, PROJ))
+            self._norm_backward(
+                f"{name}.norm2", block["x2"], block["stats2"], self._branch_dropout(i, PROJ)
+            )
             self._linear_backward(f"{name}.attn.proj", block["heads"], self.dbranch, self.dnarrow)
             self._attend_backward(i, block)
             self._linear_backward(f"{name}.attn.qkv", block["y1"], self.dqkv, self.dnarrow)
             self._norm_backward(f"{name}.norm1", block["x"], block["stats1"],
-                                self._keep(i - 1, FC2))  # fmt: skip
+                                self._branch_dropout(i - 1, FC2))  # fmt: skip
         self._embed_backward()
         self._linear_backward("patch_embed.proj", self.patches, self.dembedded, None)
 
@@ -300,7 +302,7 @@ class FusedStep:
         return self.device.matmul(x, weight, out, bias=bias, gelu=gelu)
 
     def _linear_backward(self, name: str, x: Any, dout: Any, dx: Any, dgelu: Any = None) -> bool:
-        bias, weight = self.d[f"{name}.bias"], self.d[f"{name}.weight"]
+        bias, weight = self.grads[f"{name}.bias"], self.grads[f"{name}.weight"]
         if not self.device.matmul(x, dout, weight, transpose_a=True, bias_gradient=bias):
             self._add_column_sums(dout, bias)
         if dx is None:
@@ -312,10 +314,10 @@ class FusedStep:
         """dembedded, and the gradients of positions and class token, from dresidual."""
         self._tokens("embed_backward", self.dresidual.size, self.dresidual, self.dembedded,
                      keep=self._dropout(EMBEDDING))  # fmt: skip
-        learned = [self.d[name] for name in ("pos_embed", "cls_token") if name in self.d]
+        learned = [self.grads[name] for name in ("pos_embed", "cls_token") if name in self.grads]
         if learned:
-            of_image = self.dresidual.reshape(self.B, -1)  # the class token is first
-            self._add_column_sums(of_image, *learned, scalar="float")
+            per_image = self.dresidual.reshape(self.B, -1)  # the class token is first
+            self._add_column_sums(per_image, *learned, scalar="float")
 
     def _add_column_sums(self, x: Any, *outs: Any, scalar: str = "bf16") -> None:
         """Add the sums of x's columns to `outs`; each takes one column per element, in order."""
@@ -335,18 +337,18 @@ class FusedStep:
         self.device.launch("column_sums.cu", "add_column_sums", grid, THREADS, self.partial, first,
                            second, rows, first.size, stride, SCALAR="bf16")  # fmt: skip
 
-    def _widen(self, i: int, block: dict) -> None:
+    def _mlp_hidden(self, i: int, block: dict) -> None:
         """fc1, GELU, dropout."""
         arrays, name = (block["fc1"], block["act"]), f"blocks.{i}.mlp.fc1"
-        wanted = block["act"] if self._gelu_can_be_fused else None
-        if not self._linear(block["y2"], name, block["fc1"], gelu=wanted):
+        gelu_out = block["act"] if self._gelu_can_be_fused else None
+        if not self._linear(block["y2"], name, block["fc1"], gelu=gelu_out):
             self._gelu("gelu_forward", i, *arrays)
 
-    def _widen_backward(self, i: int, block: dict) -> None:
+    def _mlp_hidden_backward(self, i: int, block: dict) -> None:
         """dhidden, the gradient of fc1's output, from dbranch."""
-        given = block["fc1"] if self._gelu_can_be_fused else None
+        gelu_in = block["fc1"] if self._gelu_can_be_fused else None
         arrays = block["act"], self.dbranch, self.dhidden
-        if not self._linear_backward(f"blocks.{i}.mlp.fc2", *arrays, dgelu=given):
+        if not self._linear_backward(f"blocks.{i}.mlp.fc2", *arrays, dgelu=gelu_in):
             self._gelu("gelu_backward", i, block["fc1"], self.dhidden)
 
     @property
@@ -362,27 +364,27 @@ class FusedStep:
                            TANH=tanh, SCALAR="bf16", **_drop(rate))  # fmt: skip
 
     def _norm(
-        self, x: Any, branch: Any, name: str, total: Any, y: Any, stats: Any, keep: Keep
+        self, x: Any, branch: Any, name: str, total: Any, y: Any, stats: Any, keep: BranchDropout
     ) -> None:
         """total = x + keep·branch, y = LayerNorm(total); without a branch, total is x already."""
-        weight, bias = self.at[f"{name}.weight"], self.at[f"{name}.bias"]
+        weight, bias = self.params[f"{name}.weight"], self.params[f"{name}.bias"]
         grid = _ceil(len(x), THREADS // 32)
         self.device.launch("layernorm.cu", "residual_layernorm_forward", grid, THREADS, x, branch,
                            weight, bias, total, y, stats, len(x), 1e-6, self.key, *keep, self.T,
                            **self._norm_sizes(keep))  # fmt: skip
 
-    def _norm_backward(self, name: str, total: Any, stats: Any, keep: Keep) -> None:
+    def _norm_backward(self, name: str, total: Any, stats: Any, keep: BranchDropout) -> None:
         """Backward of `_norm`, from dnarrow: adds to dresidual; dbranch is the sum times keep."""
         C, rows = self.config.dim, len(total)
         grid = min(BLOCKS, _ceil(rows, THREADS // 32))
         self.device.launch("layernorm.cu", "layernorm_backward", grid, THREADS, self.dnarrow, total,
-                           stats, self.at[f"{name}.weight"], self.dresidual, self.dbranch,
+                           stats, self.params[f"{name}.weight"], self.dresidual, self.dbranch,
                            self.partial, rows, self.key, *keep, self.T, shared=8 * C,
                            **self._norm_sizes(keep))  # fmt: skip
-        gradients = self.d[f"{name}.weight"], self.d[f"{name}.bias"]
+        gradients = self.grads[f"{name}.weight"], self.grads[f"{name}.bias"]
         self._add_partial(gradients, grid, 2 * C)
 
-    def _norm_sizes(self, keep: Keep) -> dict:
+    def _norm_sizes(self, keep: BranchDropout) -> dict:
         return {"WIDTH": self.config.dim, "SCALAR": "bf16", **_drop(keep.rate or keep.path_rate)}
 
     def _attend(self, i: int, block: dict) -> None:
@@ -394,7 +396,7 @@ class FusedStep:
 
     def _attend_backward(self, i: int, block: dict) -> None:
         """dqkv, from dnarrow."""
-        shared = _shared_of_attention(self.config)
+        shared = _attention_shared_bytes(self.config)
         dropout = self._dropout(site(i, MAP), self.config.attn_dropout)
         self._attention("attention_backward", 1, shared, dropout[1], block["qkv"], block["heads"],
                         self.dnarrow, block["lse"], self.dqkv, last=(self.key, *dropout)
@@ -414,9 +416,11 @@ class FusedStep:
         sizes = {"CLS": int(self.config.pool == "cls"), "SCALAR": "bf16"}
         sizes |= _drop(keep[1] if keep else 0.0)
         shape = self.B, self.T, self.config.dim
-        self._each("tokens.cu", kernel, threads, *arrays, *shape, *last, **sizes)
+        self._elementwise("tokens.cu", kernel, threads, *arrays, *shape, *last, **sizes)
 
-    def _each(self, file: str, kernel: str, threads: int, *arguments: Any, **sizes: Any) -> None:
+    def _elementwise(
+        self, file: str, kernel: str, threads: int, *arguments: Any, **sizes: Any
+    ) -> None:
         """Launch a kernel with one thread per number."""
         self.device.launch(file, kernel, _ceil(threads, THREADS), THREADS, *arguments, **sizes)
 
@@ -427,11 +431,13 @@ class FusedStep:
         rate = self.config.dropout if rate is None else rate
         return where, rate if self.train else 0.0
 
-    def _keep(self, i: int, use: int) -> Keep:
-        """`Keep` of the branch that ends in `use` (PROJ or FC2) of block i; block -1 has none."""
+    def _branch_dropout(self, i: int, use: int) -> BranchDropout:
+        """That of the branch that ends in `use` (PROJ or FC2) of block i; block -1 has none."""
         if not self.train or i < 0:
-            return Keep()
-        return Keep(site(i, use), site(i, use + 1), self.config.dropout, self.path_rates[i])
+            return BranchDropout()
+        return BranchDropout(
+            site(i, use), site(i, use + 1), self.config.dropout, self.path_rates[i]
+        )
 
 
 def _drop(rate: float) -> dict:
@@ -444,7 +450,7 @@ def _tile_bytes(config: ViTConfig) -> int:
     return TILE * (config.dim // config.num_heads + 8) * 2
 
 
-def _shared_of_attention(config: ViTConfig) -> int:
+def _attention_shared_bytes(config: ViTConfig) -> int:
     """Bytes of shared memory that attention's backward needs: it keeps dq of all tokens there."""
     tokens = _ceil(config.num_tokens, TILE) * TILE
     head = config.dim // config.num_heads

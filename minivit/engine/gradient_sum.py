@@ -23,10 +23,10 @@ class GradientSum:
 
     def __init__(self, replicas: Sequence[Model], world: World, pieces: list[list[slice]]):
         self._total, *self._others = (replica.flat.grad for replica in replicas)
-        *self._pieces, self._rest = pieces
+        *self._pieces, self._remaining = pieces
         self._unfinished = [len(replicas)] * len(self._pieces)
         self._lock = threading.Lock()
-        self._begun = 0
+        self._started = 0
         self._waits: list[Callable[[], None]] = []
         self._world = world
 
@@ -43,13 +43,13 @@ class GradientSum:
             last = self._unfinished[piece] == 0
         if last:
             self._begin(self._pieces[piece])
-            self._begun += 1
+            self._started += 1
 
     def finish(self) -> None:
         """Sum what is left, such as the blocks of a thread without images, and wait for
         everything.
         """
-        for piece in (*self._pieces[self._begun :], self._rest):
+        for piece in (*self._pieces[self._started :], self._remaining):
             self._begin(piece)
         for wait in self._waits:
             wait()
@@ -59,7 +59,7 @@ class GradientSum:
             for rows in blocks(self._total, stretch):
                 for other in self._others:
                     self._total[rows] += other[rows]
-            self._waits.append(self._world.begin_add(self._total[stretch]))
+            self._waits.append(self._world.start_all_reduce(self._total[stretch]))
 
 
 def pieces(model: Model) -> list[list[slice]]:

@@ -12,20 +12,20 @@ def stop_request() -> Iterator[list]:
     program at once. A signal that was ignored when the program started stays ignored.
     """
     requests: list = []
-    before: dict[signal.Signals, Any] = {}
+    previous: dict[signal.Signals, Any] = {}
 
     def request(number: int, frame: object) -> None:
         requests.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
     with contextlib.suppress(ValueError):  # not in the main thread, where signals arrive
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, request)
+                previous[number] = signal.signal(number, request)
     try:
         yield requests
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -32,7 +32,7 @@ def find_launch() -> Launch:
     return Launch(1, 0)
 
 
-def require_alone(what: str) -> None:
+def require_single_process(what: str) -> None:
     """Raises UserError if a launcher started several processes for a command that runs in one."""
     started = find_launch().size
     if started > 1:

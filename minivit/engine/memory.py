@@ -17,8 +17,8 @@ def training_memory(config: TrainConfig) -> dict[str, int]:
     layout = Layout.of(config.vit, config.device, config.threads, config.micro_batch)
     workers, micro_batch, _ = layout
     weights = FLOAT * num_parameters(config.vit)
-    share = -(-config.batch_size // workers)
-    rows = min(micro_batch or share, share)
+    per_worker = -(-config.batch_size // workers)
+    rows = min(micro_batch or per_worker, per_worker)
     H, W = config.vit.image_hw
     pixels = config.batch_size * config.vit.in_channels * H * W
     return {

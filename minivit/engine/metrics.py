@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Any, Literal
 
-NEEDED = {
+REQUIRED = {
     "step": ("epoch", "loss", "accuracy", "lr"),
     "epoch": ("epoch",),
     "test": ("test_accuracy",),
@@ -14,7 +14,7 @@ NEEDED = {
 OPTIONAL = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 COLUMNS = ("epoch", "step", "seconds", *OPTIONAL)
 """The columns of metrics.csv."""
-MOST = 1e12  # with larger numbers training has diverged
+MAX_VALUE = 1e12  # with larger numbers training has diverged
 
 
 Kind = Literal["step", "epoch", "test"]
@@ -25,7 +25,7 @@ def of_kind(metrics: Sequence[dict], kind: Kind) -> list[dict]:
     """The lines of this kind with valid numbers: a power cut may have damaged any line, and a
     damaged log is no reason to stop.
     """
-    return [line for line in metrics if line.get("kind") == kind and _usable(line, NEEDED[kind])]
+    return [line for line in metrics if line.get("kind") == kind and _usable(line, REQUIRED[kind])]
 
 
 def epoch_table(metrics: Sequence[dict]) -> str:
@@ -38,11 +38,11 @@ def epoch_table(metrics: Sequence[dict]) -> str:
     return file.getvalue()
 
 
-def _usable(line: dict[str, Any], needed: Sequence[str]) -> bool:
-    there = [name for name in OPTIONAL if name in line]
-    return all(is_number(line.get(name)) for name in (*needed, *there))
+def _usable(line: dict[str, Any], required: Sequence[str]) -> bool:
+    present = [name for name in OPTIONAL if name in line]
+    return all(is_number(line.get(name)) for name in (*required, *present))
 
 
 def is_number(value: Any) -> bool:
     """Whether it is a number that can be drawn."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_VALUE

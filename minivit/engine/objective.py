@@ -1,7 +1,7 @@
 """Objectives: the model, its loss, and its evaluation.
 
 An objective builds its model. Called with a micro-batch it returns the loss and accuracy, and a
-function that runs backward, weighted by the micro-batch's share of the whole batch.
+function that runs backward, weighted by the micro-batch's fraction of the whole batch.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Done: TypeAlias = Callable[[int], None] | None
 class Backward(Protocol):
     """Backward through a micro-batch."""
 
-    def __call__(self, share: float, done: Done = None) -> None:
+    def __call__(self, fraction: float, done: Done = None) -> None:
         """share: the micro-batch's fraction of the batch."""
 
 
@@ -109,8 +109,8 @@ class Classification:
         loss, loss_cache = cross_entropy_forward(logits, targets, self.smoothing)
         best = targets if targets.ndim == 1 else targets.argmax(-1)
 
-        def backward(share: float, done: Done = None) -> None:
-            model.backward(cross_entropy_backward(share, loss_cache), cache, done=done)
+        def backward(fraction: float, done: Done = None) -> None:
+            model.backward(cross_entropy_backward(fraction, loss_cache), cache, done=done)
 
         return StepResult(loss, (logits.argmax(-1) == best).sum()), backward
 

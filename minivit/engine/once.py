@@ -27,8 +27,8 @@ def train_once(path: Path, config: TrainConfig, dataset: Dataset | None = None) 
     with run.locked():
         if run.config_file.exists():
             config = run.read_config()
-        if run.tested():
-            return run.tested()[-1]["test_accuracy"]
+        if run.test_results():
+            return run.test_results()[-1]["test_accuracy"]
         dataset = dataset or config.load_data()
         trainer = Trainer(config.for_data(dataset), dataset, run)
         run.begin(trainer.config)

@@ -57,7 +57,7 @@ class Layout(NamedTuple):
         """The default for a model on a device ("cpu", "cuda", "cuda:N")."""
         if device != "cpu":
             return cls(1, micro_batch, ranks)
-        return cls(threads or physical_cores(), micro_batch or _images_at_a_time(config), ranks)
+        return cls(threads or physical_cores(), micro_batch or _default_micro_batch(config), ranks)
 
 
 class DataParallel:
@@ -94,26 +94,26 @@ class DataParallel:
     def _start(self) -> None:
         """Start this process's workers; a fork copies the arrays, but not the threads."""
         device = self.replicas[0].device
-        self._pool = ThreadPoolExecutor(len(self.replicas), "minivit", _begin, (device,))
-        self._process = os.getpid()
-        self._turn, self._gradients = threading.RLock(), threading.Lock()
+        self._pool = ThreadPoolExecutor(len(self.replicas), "minivit", _init_worker, (device,))
+        self._pid = os.getpid()
+        self._lock, self._gradient_lock = threading.RLock(), threading.Lock()
 
     @contextlib.contextmanager
-    def _my_turn(self, gradients: bool = False) -> Iterator[None]:
+    def _exclusive(self, gradients: bool = False) -> Iterator[None]:
         """One call at a time; two threads that compute gradients would overwrite each other's."""
-        if os.getpid() != self._process:
+        if os.getpid() != self._pid:
             self._start()
-        if gradients and not self._gradients.acquire(blocking=False):
+        if gradients and not self._gradient_lock.acquire(blocking=False):
             raise RuntimeError(
                 "two threads compute gradients with one DataParallel, so that one would read the "
                 "other's; give each a model.replica() and a DataParallel of its own"
             )
         try:
-            with self._turn:
+            with self._lock:
                 yield
         finally:
             if gradients:
-                self._gradients.release()
+                self._gradient_lock.release()
 
     def __enter__(self) -> Self:
         self._blas_limit.enter_context(threadpool_limits(1, "blas"))
@@ -138,7 +138,7 @@ class DataParallel:
         Raises:
             RuntimeError: another thread is computing gradients of the same model.
         """
-        with self._my_turn(gradients=True):
+        with self._exclusive(gradients=True):
             total = GradientSum(self.replicas, self.world, self._pieces)
             result = self._measure(
                 images, targets, objective, seed, step, train=True, done=total.finished
@@ -173,26 +173,26 @@ class DataParallel:
             loss: Any = 0.0
             correct: Any = 0.0
             for part in _split(rows, self._micro_batch_for(model, train)):
-                chunk, share = slice(part.start, part.stop), len(part) / B
+                chunk, fraction = slice(part.start, part.stop), len(part) / B
                 inputs = xp.asarray(images[chunk], replica.dtype)
                 stream = RandomStream(seed, step, part.start)
-                wanted = xp.asarray(targets[chunk])
-                one, backward = objective(model, inputs, wanted, train, stream)
+                target = xp.asarray(targets[chunk])
+                result, backward = objective(model, inputs, target, train, stream)
                 if train:
-                    backward(share, done if part.stop == rows.stop else None)
-                loss, correct = loss + one.loss * share, correct + one.correct
+                    backward(fraction, done if part.stop == rows.stop else None)
+                loss, correct = loss + result.loss * fraction, correct + result.correct
             return StepResult(loss, correct)
 
-        results = self._on_all(work, B)
+        results = self._run_on_all(work, B)
         return StepResult(sum(r.loss for r in results), sum(r.correct for r in results))
 
     def _micro_batch_for(self, model: Model, train: bool) -> int | None:
         """The number of images with as many tokens as a micro-batch at full size."""
         if self.micro_batch is None:
             return None
-        full, config = self.replicas[0].config.num_tokens, model.config
-        kept = config.num_tokens - train * config.patch_dropout * math.prod(config.grid)
-        return max(1, int(self.micro_batch * full / kept))
+        full_num_tokens, config = self.replicas[0].config.num_tokens, model.config
+        num_tokens = config.num_tokens - train * config.patch_dropout * math.prod(config.grid)
+        return max(1, int(self.micro_batch * full_num_tokens / num_tokens))
 
     def _over_ranks(self, result: StepResult) -> StepResult:
         """The sums of the results of all processes."""
@@ -200,7 +200,7 @@ class DataParallel:
             return result
         xp = get_xp(self.replicas[0].flat.data)
         sums = xp.stack([xp.asarray(number, np.float64) for number in result])
-        self.world.add(sums)
+        self.world.all_reduce(sums)
         return StepResult(sums[0], sums[1])
 
     def logits(self, images: np.ndarray) -> np.ndarray:
@@ -222,20 +222,20 @@ class DataParallel:
                 found = function(replica, xp.asarray(images[chunk], replica.dtype))
                 out[chunk] = found if xp is np else found.get()
 
-        self._on_all(work, len(images))
-        self.world.add(out)  # the rows of other ranks are zeros here
+        self._run_on_all(work, len(images))
+        self.world.all_reduce(out)  # the rows of other ranks are zeros here
         return out
 
     def map(self, function: Callable, items: Iterable) -> list:
         """Like the builtin `map`, with each worker processing its own part of the items."""
         items = list(items)
         cuts = np.linspace(0, len(items), len(self.replicas) + 1).astype(int).tolist()
-        shares = [items[start:stop] for start, stop in itertools.pairwise(cuts)]
-        with self._my_turn():
-            done = self._pool.map(lambda share: [function(item) for item in share], shares)
+        parts = [items[start:stop] for start, stop in itertools.pairwise(cuts)]
+        with self._exclusive():
+            done = self._pool.map(lambda part: [function(item) for item in part], parts)
             return list(itertools.chain.from_iterable(done))
 
-    def share(self, function: Callable, arrays: Iterable[np.ndarray]) -> list[np.ndarray]:
+    def map_arrays(self, function: Callable, arrays: Iterable[np.ndarray]) -> list[np.ndarray]:
         """Like the builtin `map`, for a function whose result has its argument's shape: each
         process works on its own part of the arrays, and each worker on its own part of those.
         """
@@ -248,26 +248,26 @@ class DataParallel:
             for array, (a, b) in zip(arrays, itertools.pairwise(ends), strict=True)
         ]
 
-        def work(place: int) -> None:
-            found[place][...] = function(arrays[place])
+        def work(i: int) -> None:
+            found[i][...] = function(arrays[i])
 
         self.map(work, self.world.rows(len(arrays)))
-        self.world.add(flat)  # the zeros are filled in by the other ranks
+        self.world.all_reduce(flat)  # the zeros are filled in by the other ranks
         return found
 
-    def _on_all(self, work: Callable, num_rows: int) -> list:
+    def _run_on_all(self, work: Callable, num_rows: int) -> list:
         """Run work(replica, rows) on each worker, with the rows split evenly; results in order."""
-        mine = self.world.rows(num_rows)
-        shares = np.linspace(mine.start, mine.stop, len(self.replicas) + 1).astype(int)
-        with self._my_turn():
+        local = self.world.rows(num_rows)
+        bounds = np.linspace(local.start, local.stop, len(self.replicas) + 1).astype(int)
+        with self._exclusive():
             jobs = [
                 self._pool.submit(work, replica, range(start, stop))
-                for replica, start, stop in zip(self.replicas, shares[:-1], shares[1:], strict=True)
+                for replica, start, stop in zip(self.replicas, bounds[:-1], bounds[1:], strict=True)
             ]
             return [job.result() for job in jobs]
 
 
-def _begin(device: str) -> None:
+def _init_worker(device: str) -> None:
     """Initialize a worker's thread."""
     one_accelerate_thread()
     use_device(device)
@@ -278,11 +278,11 @@ def _split(rows: range, size: int | None) -> list[range]:
     """Split rows into equal pieces of at most `size`."""
     if not len(rows):
         return []
-    pieces = -(-len(rows) // (size or len(rows)))
-    bounds = np.linspace(rows.start, rows.stop, pieces + 1).astype(int).tolist()
+    count = -(-len(rows) // (size or len(rows)))
+    bounds = np.linspace(rows.start, rows.stop, count + 1).astype(int).tolist()
     return [range(a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def _images_at_a_time(config: ViTConfig) -> int:
+def _default_micro_batch(config: ViTConfig) -> int:
     """The default micro-batch: the same on every machine, so that a seed gives the same sums."""
     return max(1, TOKENS_AT_A_TIME // config.num_tokens)

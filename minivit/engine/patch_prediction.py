@@ -61,10 +61,10 @@ class PatchPrediction:
         """The number of outputs per patch."""
         if self.target == "pixels":
             return patch_size * patch_size * channels
-        return self.num_colours * self.cells(patch_size) ** 2
+        return self.num_colors * self.cells(patch_size) ** 2
 
     @property
-    def num_colours(self) -> int:
+    def num_colors(self) -> int:
         """Number of colors: three bits per channel.
 
         Raises:
@@ -102,13 +102,13 @@ class PatchPrediction:
             correct = B * xp.maximum(1.0 - loss / chosen.var(), 0.0)
             loss_backward = squared_error_backward
         else:
-            colours = predicted.reshape(-1, self.num_colours)
-            loss, loss_cache = cross_entropy_forward(colours, chosen.reshape(-1))
-            correct = B * (colours.argmax(-1) == chosen.reshape(-1)).mean()
+            colors = predicted.reshape(-1, self.num_colors)
+            loss, loss_cache = cross_entropy_forward(colors, chosen.reshape(-1))
+            correct = B * (colors.argmax(-1) == chosen.reshape(-1)).mean()
             loss_backward = cross_entropy_backward
 
-        def backward(share: float, done: Done = None) -> None:
-            dpredicted = loss_backward(share, loss_cache).reshape(predicted.shape)
+        def backward(fraction: float, done: Done = None) -> None:
+            dpredicted = loss_backward(fraction, loss_cache).reshape(predicted.shape)
             model.backward(dpredicted, cache, done=done)
 
         return StepResult(loss, correct), backward

@@ -45,10 +45,10 @@ class Progress:
         if not self.bar.disable:
             self.bar.set_postfix_str(numbers)
             return
-        left = tqdm.format_interval((self.total - self.done) / rate)
-        self.say(f"epoch {epoch:6.2f}  {numbers}  {rate:.0f} images/s  {left} left")
+        remaining = tqdm.format_interval((self.total - self.done) / rate)
+        self.write(f"epoch {epoch:6.2f}  {numbers}  {rate:.0f} images/s  {remaining} left")
 
-    def say(self, line: str) -> None:
+    def write(self, line: str) -> None:
         """Print a permanent line above the bar."""
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()

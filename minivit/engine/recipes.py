@@ -8,7 +8,7 @@ from minivit.data import SOURCES, Source, find_source
 from minivit.models.config import preset_for_data
 
 
-def basics_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
+def base_settings(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
     """The settings of a data set that suit every task, for pretraining, fine-tuning and studies.
 
     source, Raises: as `recipe_of`.
@@ -16,10 +16,10 @@ def basics_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
     return {"dataset": dataset, **(source or find_source(dataset)).recipe}
 
 
-_CIFAR10 = basics_of("cifar10")
+_CIFAR10 = base_settings("cifar10")
 
 RECIPES: dict[str, Mapping[str, Any]] = {
-    **{name: basics_of(name) for name in SOURCES},
+    **{name: base_settings(name) for name in SOURCES},
     # half an hour
     "cifar10": {**_CIFAR10, "epochs": 36, "train_sizes": (16, 24, 32), "rand_augment": 1},
     "cifar10-hybrid": {
@@ -89,23 +89,25 @@ MEASURED: dict[str, Measured] = {
 }
 """By the recipe's name; CIFAR-10 re-encoded as JPEG, minutes of one core."""
 
-FOR_A_BUDGET = ("cifar10", "cifar10-5min")
+BUDGET_RECIPES = ("cifar10", "cifar10-5min")
 """Recipes that `recipe_for` chooses from, all of a plain ViT."""
 
 QUICK: Mapping[str, Any] = {"epochs": 1, "train_images": 2000}
 """One epoch of at most so many images, to check that everything works."""
 
 
-def recipe_for(dataset: str, share: float) -> str:
+def recipe_for(dataset: str, ratio: float) -> str:
     """The name of a data set's recipe that was measured nearest to a time.
 
-    share: the ratio of that time to the time of the data set's own recipe.
+    ratio: of that time to the time of the data set's own recipe.
     """
-    names = [name for name in FOR_A_BUDGET if RECIPES[name]["dataset"] == dataset]
-    own = MEASURED.get(dataset)
-    if own is None or not names:
+    names = [name for name in BUDGET_RECIPES if RECIPES[name]["dataset"] == dataset]
+    reference = MEASURED.get(dataset)
+    if reference is None or not names:
         return dataset
-    return min(names, key=lambda name: abs(math.log(MEASURED[name].minutes / own.minutes / share)))
+    return min(
+        names, key=lambda name: abs(math.log(MEASURED[name].minutes / reference.minutes / ratio))
+    )
 
 
 def recipe_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
@@ -116,4 +118,4 @@ def recipe_of(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
     Raises:
         UserError: there is no such data set.
     """
-    return RECIPES.get(dataset) or basics_of(dataset, source)
+    return RECIPES.get(dataset) or base_settings(dataset, source)

@@ -22,7 +22,7 @@ from minivit.files import (
     writing,
 )
 
-MOST_METRICS = 1_000_000_000
+MAX_METRICS = 1_000_000_000
 
 
 class Run:
@@ -104,9 +104,9 @@ class Run:
         """An existing run. Raises UserError if `path` is not one."""
         run = cls(path)
         with reading(path):
-            there, named = run.config_file.is_file(), path.exists()
-        if not there:
-            what = "not a run: it has no config.json" if named else "no such directory"
+            is_run, exists = run.config_file.is_file(), path.exists()
+        if not is_run:
+            what = "not a run: it has no config.json" if exists else "no such directory"
             raise UserError(f"{path}: {what}; expected a directory that minivit train made")
         return run
 
@@ -135,20 +135,20 @@ class Run:
         if not self.metrics_file.exists():
             return []
         with reading(self.metrics_file):
-            raw = read_plain(self.metrics_file, MOST_METRICS, "a log")
+            raw = read_plain(self.metrics_file, MAX_METRICS, "a log")
         text = raw.decode("utf-8", errors="replace")
         lines = (_parsed(line) for line in text.split("\n")[:-1])
         return [line for line in lines if line is not None]
 
-    def tested(self) -> list[dict[str, Any]]:
+    def test_results(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl with results on the test set; a finished run has one."""
         return of_kind(self.metrics(), "test")
 
-    def forget_after(self, step: int) -> None:
+    def truncate_after(self, step: int) -> None:
         """Drop the metrics of steps that a resumed run will repeat."""
-        kept = [line for line in self.metrics() if line["step"] <= step]
+        lines = [line for line in self.metrics() if line["step"] <= step]
         write_atomically(
-            self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept).encode()
+            self.metrics_file, "".join(json.dumps(line) + "\n" for line in lines).encode()
         )
         self._write_table()
 
@@ -167,7 +167,7 @@ class _SilentRun(Run):
     def append(self, **metrics: Any) -> None:
         pass
 
-    def forget_after(self, step: int) -> None:
+    def truncate_after(self, step: int) -> None:
         pass
 
 
@@ -182,5 +182,5 @@ def _parsed(line: str) -> dict[str, Any] | None:
         found = json.loads(line.strip("\0"))
     except (ValueError, RecursionError):
         return None
-    whole = isinstance(found, dict) and isinstance(found.get("step"), int)
-    return found if whole else None
+    valid = isinstance(found, dict) and isinstance(found.get("step"), int)
+    return found if valid else None

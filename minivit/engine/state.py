@@ -13,7 +13,7 @@ from minivit.data.dataset import is_name
 from minivit.errors import UserError, shown
 from minivit.models import ViTConfig
 
-MOST_STEPS = 2**53
+MAX_STEPS = 2**53
 """More steps than any training takes; float64 still represents the number exactly."""
 
 
@@ -58,7 +58,7 @@ class TrainState:
             (len(self.statistics.mean) != channels, f"mean and std are not of {channels} channels"),
             (len(self.class_names) != classes, f"it does not name its {classes} classes"),
             (not all(map(is_name, (self.data, *self.class_names))), "a name is not printable text"),
-            (not 0 <= self.step <= self.total_steps <= MOST_STEPS, "its step is out of range"),
+            (not 0 <= self.step <= self.total_steps <= MAX_STEPS, "its step is out of range"),
             (not 0 <= self.optimizer_steps <= self.total_steps, "its step is out of range"),
             (not all(map(math.isfinite, self._numbers())), "a number is infinite or NaN"),
         ):

@@ -58,8 +58,8 @@ class PairStepper:
         threads, micro_batch, _ = parts.layout
         self.workers = DataParallel(parts.model, threads, micro_batch, parts.world)
         if isinstance(parts.optimizer, Muon):
-            several = parts.world.size > 1
-            parts.optimizer.map = self.workers.share if several else self.workers.map
+            distributed = parts.world.size > 1
+            parts.optimizer.map = self.workers.map_arrays if distributed else self.workers.map
         total_steps = parts.config.epochs * parts.batches.per_epoch
         self.progressive = Progressive(parts.config.train_sizes, total_steps)
         self.logits, self.loss = self.workers.logits, self.workers.loss
@@ -115,13 +115,13 @@ class FusedStepper:
         ).generate_state(2, np.uint32)
         self._train: Any = device.replay(self._launch_training)
         self._update: Any = device.replay(self._launch_update)
-        self._look: Any = device.replay(self.fused.forward)
+        self._forward: Any = device.replay(self.fused.forward)
 
     def __enter__(self) -> "FusedStepper":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._train = self._update = self._look = None  # graphs, with everything that they hold
+        self._train = self._update = self._forward = None  # graphs, with everything that they hold
 
     def prepare(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
         """The packed plan, and the images if they are augmented on the host."""
@@ -141,14 +141,14 @@ class FusedStepper:
             self.fused.round_weights()
         self.device.upload(self.fused.inputs, self._inputs(packed, step, lr))
         self._train()
-        self._add_up()
+        self._all_reduce()
         self.rounded = self.in_graph
         if self.in_graph:
             self.parts.optimizer.steps += 1
         else:
             step_by_gradients(self.parts, lr)
-        told = self.fused.sums.copy()  # the next step writes there
-        return StepResult(told[0], told[1])
+        sums = self.fused.sums.copy()  # the next step writes there
+        return StepResult(sums[0], sums[1])
 
     def _launch_training(self) -> None:
         fused, parts = self.fused, self.parts
@@ -162,12 +162,12 @@ class FusedStepper:
     def _launch_update(self) -> None:
         self.fused.update(cast(AdamW, self.parts.optimizer), self.parts.config.clip_norm)
 
-    def _add_up(self) -> None:
+    def _all_reduce(self) -> None:
         """With other ranks, the graph is split here: gradients, their sum, the update."""
         world, fused = self.parts.world, self.fused
         if world.size > 1:
-            world.add(fused.flat.grad)
-            world.add(fused.sums)
+            world.all_reduce(fused.flat.grad)
+            world.all_reduce(fused.sums)
             if self.in_graph:
                 self._update()
 
@@ -186,17 +186,17 @@ class FusedStepper:
         self.rounded = False
         out = np.zeros((len(images), config.vit.num_classes), np.float32)
         patches = np.zeros(fused.patches.shape, np.uint16)
-        mine = world.rows(len(images))
-        for start in mine[::B]:
-            part = images[start : min(start + B, mine.stop)]
+        local = world.rows(len(images))
+        for start in local[::B]:
+            part = images[start : min(start + B, local.stop)]
             rows = len(part) * fused.N
-            cut, _ = patchify_forward(part, P)
-            patches[:rows] = to_bf16(cut).reshape(rows, -1)
+            values, _ = patchify_forward(part, P)
+            patches[:rows] = to_bf16(values).reshape(rows, -1)
             self.device.upload(fused.patches, patches)
-            self._look()
+            self._forward()
             found = from_bf16(self.device.download(fused.logits))
             out[start : start + len(part)] = found[: len(part)]
-        world.add(out)  # the rows of other ranks are zeros here
+        world.all_reduce(out)  # the rows of other ranks are zeros here
         return out
 
 

@@ -18,7 +18,7 @@ from minivit.data import Dataset
 from minivit.engine.budget import seconds_per_epoch
 from minivit.engine.config import TrainConfig
 from minivit.engine.once import train_once
-from minivit.engine.recipes import basics_of
+from minivit.engine.recipes import base_settings
 from minivit.engine.run import Run
 from minivit.models.config import preset_for_data
 
@@ -54,21 +54,21 @@ def pooling() -> Iterator[Member]:
 
 def shape() -> Iterator[Member]:
     """The paper's figure 8, at about the cost of Nano/4 each (45 MFLOP per image)."""
-    alone: dict[str, dict[str, Any]] = {
+    variants: dict[str, dict[str, Any]] = {
         "baseline: 96 × 4, patch 4": {},
         "deeper: 64 × 8": {"dim": 64, "depth": 8},
         "wider: 136 × 2": {"dim": 136, "depth": 2},
         "larger patches: 204 × 4, patch 8": {"dim": 204, "patch_size": 8},
         "smaller patches: 48 × 2, patch 2": {"dim": 48, "depth": 2, "patch_size": 2},
     }
-    yield from _one_at_a_time("shape", preset_for_data("Nano/4"), alone)
+    yield from _one_at_a_time("shape", preset_for_data("Nano/4"), variants)
 
 
 def regularisation() -> Iterator[Member]:
     """One at a time, added to the recipe without any, on few images, for many epochs."""
     none = {**preset_for_data("Nano/4"), "train_images": 5_000}
     none |= {"crop": 0, "flip": 0.0, "label_smoothing": 0.0, "weight_decay": 0.0}
-    alone: dict[str, dict[str, Any]] = {
+    variants: dict[str, dict[str, Any]] = {
         "none": {},
         "weight decay": {"weight_decay": 0.05},
         "dropout": {"dropout": 0.1},
@@ -79,7 +79,7 @@ def regularisation() -> Iterator[Member]:
         "CutMix": {"cutmix": 1.0},
         "RandAugment": {"rand_augment": 2},
     }
-    yield from _one_at_a_time("regularisation", none, alone)
+    yield from _one_at_a_time("regularisation", none, variants)
 
 
 def recipe() -> Iterator[Member]:
@@ -89,7 +89,7 @@ def recipe() -> Iterator[Member]:
     plain = {**preset_for_data("Micro/4"), "pool": "mean", "pos_embed": "sincos2d"}
     plain |= {"activation": "gelu_tanh", "optimizer": "muon", "lr": 2.5e-3, "warmup": 0.5}
     plain |= {"betas": (0.9, 0.95), "crop": 4, "flip": 0.5}
-    alone: dict[str, dict[str, Any]] = {
+    variants: dict[str, dict[str, Any]] = {
         "plain": {},
         "convolutional stem": {"stem": "conv"},
         "convolutional stem, Nano": {**preset_for_data("hybrid-Nano/4"), "pool": "mean"},
@@ -114,14 +114,14 @@ def recipe() -> Iterator[Member]:
         "deeper: 96 × 10": {"dim": 96, "depth": 10},
         "MLP ratio 4": {"mlp_ratio": 4.0},
     }
-    yield from _one_at_a_time("recipe", plain, alone)
+    yield from _one_at_a_time("recipe", plain, variants)
 
 
 def _one_at_a_time(
-    group: str, base: Mapping[str, Any], alone: Mapping[str, Mapping[str, Any]]
+    group: str, base: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Member]:
     """A member for each named change to the base."""
-    for name, changes in alone.items():
+    for name, changes in variants.items():
         yield Member(group, name, {**base, **changes})
 
 
@@ -171,9 +171,9 @@ class Plan:
         return dataclasses.replace(dataset, test=dataset.test[:QUICK_TEST])
 
     @cached_property
-    def basics(self) -> Mapping[str, Any]:
+    def base_settings(self) -> Mapping[str, Any]:
         """The settings of the data set, which each member changes."""
-        return basics_of(self.dataset)
+        return base_settings(self.dataset)
 
     @property
     def data_name(self) -> str:
@@ -197,9 +197,9 @@ class Plan:
 
     def config(self, member: Member, seed: int) -> TrainConfig:
         """The settings of the data set with the member's changes."""
-        few = QUICK if self.quick else {}
-        own = {**self.basics, **member.changes, **few, "seed": seed}
-        return overlay(TrainConfig(), {**own, "data_dir": self.data_dir}).placed()
+        quick = QUICK if self.quick else {}
+        settings = {**self.base_settings, **member.changes, **quick, "seed": seed}
+        return overlay(TrainConfig(), {**settings, "data_dir": self.data_dir}).resolved()
 
     def train(self, folder: Path, member: Member, seed: int, available: int) -> float:
         """Test accuracy of one run: trained, resumed, or read if it is finished."""
@@ -208,15 +208,15 @@ class Plan:
         data = self.data.resized(config.vit.image_hw, config.resize)
         if not Run(folder / name).config_file.exists():  # otherwise its own config applies
             epochs = self.epochs(config, data, available)
-            every = math.ceil(epochs / VALIDATIONS)
-            config = dataclasses.replace(config, epochs=epochs, eval_every=every)
+            eval_every = math.ceil(epochs / VALIDATIONS)
+            config = dataclasses.replace(config, epochs=epochs, eval_every=eval_every)
         return train_once(folder / name, config, data)
 
     def epochs(self, config: TrainConfig, data: Dataset, available: int) -> int:
         """As many epochs as give the study's number of images, or fit its budget."""
         if self.budget is not None and not self.quick:
-            validated_seldom = dataclasses.replace(config, eval_every=VALIDATIONS)
-            seconds = seconds_per_epoch(validated_seldom.for_data(data), data)
+            timed_config = dataclasses.replace(config, eval_every=VALIDATIONS)
+            seconds = seconds_per_epoch(timed_config.for_data(data), data)
             return max(1, int(self.budget / seconds))
         images = QUICK_IMAGES if self.quick else self.images
         return max(1, round(images / (config.train_images or available)))

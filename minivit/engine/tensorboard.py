@@ -8,7 +8,7 @@ from minivit.engine.metrics import is_number
 from minivit.errors import UserError
 from minivit.files import make_folder, writing
 
-PLACES = ("epoch", "step", "seconds")
+POSITION_KEYS = ("epoch", "step", "seconds")
 """Keys of a metrics.jsonl line that say where it belongs, not what was measured."""
 
 
@@ -43,7 +43,7 @@ class TensorBoard:
         """Write a line of metrics.jsonl."""
         event = self.event(step=line["step"], wall_time=time.time())
         for name, number in line.items():
-            if name not in PLACES and is_number(number):
+            if name not in POSITION_KEYS and is_number(number):
                 event.summary.value.add(tag=f"{line['kind']}/{name}", simple_value=number)
         if self.file is None:
             self.file = self._begin(line["step"])

@@ -37,7 +37,7 @@ class Pretrained:
 class Trained:
     """model: with the best weights. statistics: for normalizing its images. preprocess: how image
     files are prepared for it. class_names: of its outputs. data: the name of the data set
-    that it was trained on, or of the file that it came from. said: assumptions about what the file
+    that it was trained on, or of the file that it came from. notes: assumptions about what the file
     does not specify, one line each. data_digest: of that data set (`Dataset.digest`); "" if
     unknown. build: the function that made the model.
     """
@@ -47,7 +47,7 @@ class Trained:
     preprocess: Preprocess
     class_names: tuple[str, ...]
     data: str
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     data_digest: str = ""
     build: Build = ViT
 

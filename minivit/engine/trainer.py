@@ -97,7 +97,7 @@ class Trainer:
             config.seed,
             config.balance,
         )
-        device = world.own_device(config.device)
+        device = world.local_device(config.device)
         use_device(device)
         if device != "cpu":
             use_tf32(config.precision == "tf32")
@@ -146,7 +146,7 @@ class Trainer:
         self._require_same_ranks()
         stepper = self.stepper()
         progress = Progress(self.total_steps * B, self.step * B, self.world.main)
-        self.world.wait_at_most(config.timeout, self._advice())
+        self.world.set_timeout(config.timeout, self._advice())
         with stepper, progress, stop_request() as stop:
             for batch in self.batches.ahead(self.step, self.total_steps, stepper.prepare):
                 self._train_step(stepper, batch)
@@ -230,10 +230,10 @@ class Trainer:
             raise self._divergence("a weight became infinite or NaN", self.step)
 
     def _divergence(self, what: str, step: int) -> UserError:
-        kept = f"the last checkpoint is {self.run.last}; " if self.run.last.exists() else ""
+        hint = f"the last checkpoint is {self.run.last}; " if self.run.last.exists() else ""
         return UserError(
             f"{what} at step {step} (epoch {(step - 1) // self.batches.per_epoch + 1}, learning "
-            f"rate {self.schedule(step - 1):.2e}); {kept}start again with a lower --lr, a longer "
+            f"rate {self.schedule(step - 1):.2e}); {hint}start again with a lower --lr, a longer "
             "--warmup or a smaller --clip-norm"
         )
 
@@ -278,7 +278,7 @@ class Trainer:
         self._record("epoch", **line)
         if validate:  # an epoch of a fraction of a second is not worth a checkpoint
             self.save()
-        progress.say(f"epoch {line['epoch']}/{self.config.epochs}: {message}")
+        progress.write(f"epoch {line['epoch']}/{self.config.epochs}: {message}")
 
     def _validate(self, stepper: Stepper) -> tuple[Evaluation, bool]:
         """Evaluate on the validation images; keep the weights if they are the best so far."""
@@ -413,27 +413,29 @@ class Trainer:
         self.step, self.best_accuracy = state.step, state.best_accuracy
         self.seconds = state.seconds
         self.meter.window, self.meter.epoch = list(state.window), list(state.epoch_sums)
-        self.run.forget_after(self.step)
-        return self._take_layout(state)
+        self.run.truncate_after(self.step)
+        return self._restore_layout(state)
 
-    def _take_layout(self, state: TrainState) -> list[str]:
+    def _restore_layout(self, state: TrainState) -> list[str]:
         """The layout of the checkpoint, unless the config sets another; a different number of ranks
         uses its own default number of threads.
         """
-        said, config = [], self.config
+        notes, config = [], self.config
         if state.threads is not None:
-            as_before = state.threads if state.ranks == self.world.size else self.layout.threads
-            threads = config.threads or as_before
+            default = state.threads if state.ranks == self.world.size else self.layout.threads
+            threads = config.threads or default
             layout = self._layout(threads, config.micro_batch or state.micro_batch)
-            before = Layout(state.threads, state.micro_batch, state.ranks)
-            for name, was, now in zip(Layout._fields, before, layout, strict=True):
-                if was != now:
-                    said.append(f"{name} was {was}, is {now}: sums are rounded differently")
+            old_layout = Layout(state.threads, state.micro_batch, state.ranks)
+            for name, old, new in zip(Layout._fields, old_layout, layout, strict=True):
+                if old != new:
+                    notes.append(f"{name} was {old}, is {new}: sums are rounded differently")
             self.layout = layout
-        here = describe_arithmetic(config.device)
-        if state.arithmetic not in ("", here):
-            said.append(f"it began with {state.arithmetic}, this is {here}: rounding differs")
-        return said
+        arithmetic = describe_arithmetic(config.device)
+        if state.arithmetic not in ("", arithmetic):
+            notes.append(
+                f"it began with {state.arithmetic}, this is {arithmetic}: rounding differs"
+            )
+        return notes
 
 
 def _train_and_val(config: TrainConfig, dataset: Dataset) -> tuple[Split, Split]:

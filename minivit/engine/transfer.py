@@ -51,17 +51,17 @@ def transfer(
     _require_same_encoder(old, model.config)
     require_layers(model, source.own_layers, "the model to start from")
     arrays = {name: a for name, a in source.weights.items() if not name.startswith(PRETEXT)}
-    said = []
+    changes = []
     if "pos_embed" in arrays and old.grid != model.config.grid:
         arrays["pos_embed"] = resize_positions(arrays["pos_embed"], old, model.config, mode)
-        said.append(f"position embeddings: {_by(old.grid)} -> {_by(model.config.grid)}, {mode}")
+        changes.append(f"position embeddings: {_hw(old.grid)} -> {_hw(model.config.grid)}, {mode}")
     if old.pos_embed == "relative" and old.grid != model.config.grid:
         for name in [name for name in arrays if name.endswith("relative_table")]:
             arrays[name] = resize_offsets(arrays[name], old.grid, model.config.grid, mode)
-        said.append(f"relative positions: {_by(old.grid)} -> {_by(model.config.grid)}, {mode}")
+        changes.append(f"relative positions: {_hw(old.grid)} -> {_hw(model.config.grid)}, {mode}")
     new_head = _new_head(source, model.config, class_names)
     if new_head:
-        said.append(f"head: new, zero, {new_head}")
+        changes.append(f"head: new, zero, {new_head}")
         arrays = {name: a for name, a in arrays.items() if not name.startswith(HEAD)}
     views = model.flat.views(model.flat.data)
     for name, array in arrays.items():
@@ -71,7 +71,7 @@ def transfer(
                 "positions can be interpolated to another grid; keep the image size"
             )
         views[name][...] = to_device(np.asarray(array, to_host(views[name]).dtype), model.device)
-    return said
+    return changes
 
 
 def _new_head(source: Pretrained, config: ViTConfig, class_names: tuple[str, ...]) -> str:
@@ -134,12 +134,12 @@ def freeze_all_but(model: Model, part: str) -> None:
 
     part: "all"; "head"; or "attention", the attention layers and the head (Touvron et al., 2022).
     """
-    learns = {
+    is_trained = {
         "all": lambda name: True,
         "head": lambda name: name.startswith(HEAD),
         "attention": lambda name: name.startswith(HEAD) or ".attn." in name,
     }[part]
-    model.flat.frozen = {name for name, _ in model.named_parameters() if not learns(name)}
+    model.flat.frozen = {name for name, _ in model.named_parameters() if not is_trained(name)}
 
 
 def _require_same_encoder(old: ViTConfig, new: ViTConfig) -> None:
@@ -152,5 +152,5 @@ def _require_same_encoder(old: ViTConfig, new: ViTConfig) -> None:
             )
 
 
-def _by(grid: tuple[int, int]) -> str:
+def _hw(grid: tuple[int, int]) -> str:
     return f"{grid[0]}×{grid[1]}"

@@ -27,12 +27,12 @@ class World:
         """This rank's part of `count` rows, which are divided as evenly as possible."""
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
-    def add(self, array: Array) -> None:
+    def all_reduce(self, array: Array) -> None:
         """Replace an array by its sum over the ranks."""
 
-    def begin_add(self, array: Array) -> Callable[[], None]:
-        """Start an `add`. The array must not be used until the returned function has been called,
-        which waits for completion.
+    def start_all_reduce(self, array: Array) -> Callable[[], None]:
+        """Start an `all_reduce`. The array must not be used until the returned function has been
+        called, which waits for completion.
         """
         return lambda: None
 
@@ -50,15 +50,15 @@ class World:
         """
         return function()
 
-    def require_same(self, **told: str) -> None:
+    def require_same(self, **values: str) -> None:
         """Raises UserError if a rank's values differ from rank 0's."""
 
-    def wait_at_most(self, seconds: float, advice: str) -> None:
+    def set_timeout(self, seconds: float, advice: str) -> None:
         """From now on, end all ranks if one waits longer than this; advice: what to do in that
         case.
         """
 
-    def own_device(self, device: str) -> str:
+    def local_device(self, device: str) -> str:
         """This rank's device, given the `device` of all: each rank gets its own GPU.
 
         Raises:

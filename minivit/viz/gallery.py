@@ -52,7 +52,7 @@ def gallery_figure(
 
 class Judged(NamedTuple):
     """Images (N, channels, H, W), their names and labels (N,), and the two most probable classes
-    with their probabilities (N, 2), as in `engine.evaluation.Answers`.
+    with their probabilities (N, 2), as in `engine.evaluation.Predictions`.
     """
 
     images: np.ndarray

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from minivit.data import Dataset, Split
-from minivit.engine.evaluation import Answers, Evaluation
+from minivit.engine.evaluation import Evaluation, Predictions
 from minivit.errors import shown_path
 from minivit.files import as_csv, write_atomically
 from minivit.viz.gallery import Judged, judged_figure
@@ -21,8 +21,8 @@ def save_mistakes(dataset: Dataset, evaluation: Evaluation, folder: Path) -> str
     The figure shows the most confident mistakes, then the other images with the smallest margin
     between the two most probable classes. The table lists all mistakes, most confident first.
     """
-    assert evaluation.answers is not None
-    test, answers = dataset.test, evaluation.answers
+    assert evaluation.predictions is not None
+    test, answers = dataset.test, evaluation.predictions
     wrong = wrong_rows(answers, test.labels)
     shown = wrong[:NUM_WRONG]
     unsure = least_certain(answers)
@@ -38,18 +38,18 @@ def save_mistakes(dataset: Dataset, evaluation: Evaluation, folder: Path) -> str
     return "mistakes.png, mistakes.csv"
 
 
-def wrong_rows(answers: Answers, labels: np.ndarray) -> np.ndarray:
+def wrong_rows(answers: Predictions, labels: np.ndarray) -> np.ndarray:
     """Indices of the misclassified images, highest probability first."""
     wrong = np.flatnonzero(answers.classes[:, 0] != labels)
     return wrong[np.argsort(-answers.probs[wrong, 0], kind="stable")]
 
 
-def least_certain(answers: Answers) -> np.ndarray:
+def least_certain(answers: Predictions) -> np.ndarray:
     """Indices of all images, smallest margin between the two best classes first."""
     return np.argsort(answers.probs[:, 0] - answers.probs[:, 1], kind="stable")
 
 
-def judged(split: Split, answers: Answers, rows: np.ndarray) -> Judged:
+def judged(split: Split, answers: Predictions, rows: np.ndarray) -> Judged:
     """A selection of test images with the model's answers."""
     classes, probs = answers.classes[rows], answers.probs[rows]
     names = [shown_path(image_name(split, row)) for row in rows]  # fonts have no lone surrogates
@@ -61,7 +61,7 @@ def image_name(split: Split, row: int) -> str:
     return f"test image {row}" if split.names is None else str(split.names[row])
 
 
-def mistakes_csv(dataset: Dataset, answers: Answers, wrong: np.ndarray) -> bytes:
+def mistakes_csv(dataset: Dataset, answers: Predictions, wrong: np.ndarray) -> bytes:
     """A row per mistake: image, true and predicted class, probability."""
     test, names = dataset.test, dataset.class_names
     rows = (

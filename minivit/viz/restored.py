@@ -49,7 +49,7 @@ def _pixels(objective: PatchPrediction, numbers: np.ndarray, P: int) -> np.ndarr
         pixels = objective.statistics.denormalize(flat)
         return pixels.transpose(0, 2, 3, 1).reshape(N, M, -1)
     cells = objective.cells(P)
-    colors = numbers.reshape(N, M, cells, cells, objective.num_colours).argmax(-1)
+    colors = numbers.reshape(N, M, cells, cells, objective.num_colors).argmax(-1)
     powers = 8 ** np.arange(len(objective.statistics.mean))[::-1]
     levels = colors[..., None] // powers % 8
     large = levels.repeat(P // cells, axis=2).repeat(P // cells, axis=3)

@@ -94,19 +94,19 @@ def test_two_real_ranks_can_be_timed():
 
 def test_a_clock_counts_each_sum_once():
     class Slow(World):
-        def add(self, array):
+        def all_reduce(self, array):
             pass
 
-        def begin_add(self, array):
-            return lambda: self.add(array)
+        def start_all_reduce(self, array):
+            return lambda: self.all_reduce(array)
 
     world = Slow()
     clock = scaling.Clock(world)
-    world.add(0)
+    world.all_reduce(0)
     first = clock.seconds
-    world.begin_add(0)()
+    world.start_all_reduce(0)()
     assert 0 < first < clock.seconds
-    assert world.begin_add(0)() is None
+    assert world.start_all_reduce(0)() is None
 
 
 def measured(model, images, ranks, threads, steps):

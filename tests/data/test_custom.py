@@ -386,7 +386,7 @@ def test_a_damaged_cache_is_rebuilt(tmp_path):
 def test_a_run_remembers_where_its_images_are(tmp_path, monkeypatch):
     class_folders(tmp_path / "my photos")
     monkeypatch.chdir(tmp_path)
-    config = TrainConfig(dataset="./my photos").placed()
+    config = TrainConfig(dataset="./my photos").resolved()
     assert config.dataset == str((tmp_path / "my photos").resolve())
     assert config.data_name == "my-photos"
     moved = config.moved(tmp_path / "elsewhere")

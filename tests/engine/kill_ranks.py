@@ -66,7 +66,7 @@ def only_run(where: Path) -> Run | None:
     return Run(found[0]) if found else None
 
 
-def numbers(where: Path) -> list[int]:
+def process_ids(where: Path) -> list[int]:
     """The process IDs of all ranks, once they have started."""
     files = [where / f"rank {rank}" for rank in range(RANKS)]
     while not all(file.exists() and file.read_text(encoding="utf-8") for file in files):
@@ -76,25 +76,25 @@ def numbers(where: Path) -> list[int]:
 
 def undisturbed(where: Path) -> tuple[float, tuple]:
     """Seconds from the start of the ranks to their end, and their final result."""
-    ranks = start(RANKS, where, *FLAGS)
-    numbers(where)
-    began = time.monotonic()
-    outcome, _ = ranks.communicate(timeout=SECONDS)
-    if ranks.returncode:
-        raise UserError(f"the undisturbed training failed: {outcome}")
-    return time.monotonic() - began, tiny.contents(only_run(where))
+    process = start(RANKS, where, *FLAGS)
+    process_ids(where)
+    started = time.monotonic()
+    output, _ = process.communicate(timeout=SECONDS)
+    if process.returncode:
+        raise UserError(f"the undisturbed training failed: {output}")
+    return time.monotonic() - started, tiny.contents(only_run(where))
 
 
 def kill_one(where: Path, seconds: float, rng: random.Random) -> str:
     """Kill a rank and wait until all have ended; returns in words what was killed and when."""
     rank, moment = rng.randrange(RANKS), rng.uniform(0, seconds)
-    ranks = start(RANKS, where, *FLAGS)
-    victim = numbers(where)[rank]
+    process = start(RANKS, where, *FLAGS)
+    victim = process_ids(where)[rank]
     time.sleep(moment)
-    if ranks.poll() is None:
+    if process.poll() is None:
         os.kill(victim, signal.SIGKILL)
-    ranks.communicate(timeout=SECONDS)
-    return f"rank {rank} killed after {moment:4.1f} s" if ranks.returncode else ""
+    process.communicate(timeout=SECONDS)
+    return f"rank {rank} killed after {moment:4.1f} s" if process.returncode else ""
 
 
 def saved_step(run: Run | None) -> int | None:
@@ -102,7 +102,7 @@ def saved_step(run: Run | None) -> int | None:
     return load_checkpoint(run.last).state["step"] if run and run.last.exists() else None
 
 
-def go_on(where: Path, ranks: int) -> tuple[str, bool, tuple]:
+def resume(where: Path, ranks: int) -> tuple[str, bool, tuple]:
     """Resume the run in a folder; returns in words from where, whether it finished, and its
     result."""
     run, flags, outcome = only_run(where), FLAGS, "no checkpoint yet, begun again"
@@ -111,11 +111,11 @@ def go_on(where: Path, ranks: int) -> tuple[str, bool, tuple]:
         where = where / "again"
     else:
         flags, outcome = ["--resume", str(run.path)], f"resumed at step {step:3}"
-    again = start(ranks, where, *flags)
-    said, _ = again.communicate(timeout=SECONDS)
+    process = start(ranks, where, *flags)
+    output, _ = process.communicate(timeout=SECONDS)
     run = only_run(where)
-    whole = again.returncode == 0 and run.tested() and "Traceback" not in said
-    return outcome, whole, tiny.contents(run) if whole else ()
+    complete = process.returncode == 0 and run.test_results() and "Traceback" not in output
+    return outcome, complete, tiny.contents(run) if complete else ()
 
 
 def main(times: int, seed: int, folder: Path) -> int:
@@ -131,11 +131,15 @@ def main(times: int, seed: int, folder: Path) -> int:
         if not what:  # it ended before the kill
             continue
         ranks = done % 3 + 1
-        outcome, whole, found = go_on(where, ranks)
-        same = found == expected
-        good = whole and (same or ranks != RANKS)
-        resumed, equal, failed = resumed + ("resumed" in outcome), equal + same, failed + (not good)
-        verdict = "the same bits" if same else "whole" if good else "WRONG"
+        outcome, complete, found = resume(where, ranks)
+        identical = found == expected
+        passed = complete and (identical or ranks != RANKS)
+        resumed, equal, failed = (
+            resumed + ("resumed" in outcome),
+            equal + identical,
+            failed + (not passed),
+        )
+        verdict = "the same bits" if identical else "whole" if passed else "WRONG"
         print(f"{what}; {outcome} by {ranks} ranks: {verdict}", flush=True)
         done += 1
     print(f"{times - failed} of {times} whole, {resumed} of them resumed; {equal} bit-equal")

@@ -40,9 +40,9 @@ def test_each_stage_is_timed_at_its_image_size(monkeypatch):
     seen = []
     forward = tiny.ViT.forward
 
-    def watched(model, images, *rest):
+    def watched(model, images, *args):
         seen.append(images.shape[-1])
-        return forward(model, images, *rest)
+        return forward(model, images, *args)
 
     monkeypatch.setattr(tiny.ViT, "forward", watched)
     seconds_per_epoch(tiny.config(train_sizes=(4, 8)), tiny.dataset(), Clock())

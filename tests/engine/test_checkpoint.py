@@ -31,9 +31,9 @@ def assert_same(found, expected):
     assert found.groups.keys() == expected.groups.keys()
     pairs = [(found.weights, expected.weights)]
     pairs += [(found.groups[name], expected.groups[name]) for name in expected.groups]
-    for arrays, wanted in pairs:
-        assert arrays.keys() == wanted.keys()
-        for name, array in wanted.items():
+    for arrays, reference in pairs:
+        assert arrays.keys() == reference.keys()
+        for name, array in reference.items():
             assert arrays[name].dtype == array.dtype
             np.testing.assert_array_equal(arrays[name], array)
 
@@ -84,28 +84,28 @@ def test_a_file_is_flushed_to_disk_before_it_is_renamed(tmp_path, monkeypatch):
 
 
 def test_only_the_remains_of_killed_writers_are_removed(tmp_path):
-    old, young, other, mine = (
+    old, young, other, unrelated = (
         tmp_path / name for name in (".a[1].12.part", ".a[1].13.part", ".b.12.part", "a[1].part")
     )
-    for path in (old, young, other, mine):
+    for path in (old, young, other, unrelated):
         path.write_bytes(b"half")
-    for path in (old, other, mine):
+    for path in (old, other, unrelated):
         os.utime(path, (0, 0))
     write_atomically(tmp_path / "a[1]", b"whole")
     assert not old.exists()
     assert young.exists()  # its writer may still be running
     assert other.exists()
-    assert mine.exists()
+    assert unrelated.exists()
     remove_parts(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["a[1]", "a[1].part"]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.99])
-def test_a_truncated_file_is_detected(tmp_path, share):
+@pytest.mark.parametrize("fraction", [0.0, 0.001, 0.1, 0.5, 0.99])
+def test_a_truncated_file_is_detected(tmp_path, fraction):
     path = tmp_path / "a.safetensors"
     save_checkpoint(path, checkpoint())
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
+    path.write_bytes(whole[: int(fraction * len(whole))])
     with pytest.raises(UserError, match="damaged") as error:
         load_checkpoint(path)
     assert str(path) in error_line(error)
@@ -178,10 +178,10 @@ def test_every_changed_byte_is_detected(tmp_path):
     path = tmp_path / "a.safetensors"
     save_checkpoint(path, checkpoint())
     whole = path.read_bytes()
-    for place in range(len(whole)):
+    for i in range(len(whole)):
         for flip in (0x01, 0x40):
             damaged = bytearray(whole)
-            damaged[place] ^= flip
+            damaged[i] ^= flip
             path.write_bytes(damaged)
             if b'"sha256"' not in damaged and b'"format":"minivit-1"' in damaged:
                 continue  # a letter of the key: then it looks like an old file without a digest

@@ -90,10 +90,10 @@ def test_gradients_agree_with_one_process(tmp_path, mpiexec, ranks, threads):
     assert set(found) == set(expected)
     total = np.sqrt(sum((g**2).sum() for name, g in expected.items() if "float64/" in name))
     for name, array in expected.items():
-        few = 1e-6 if name.startswith("float32") else 1e-13
-        few = 1e-6 if name.endswith("logits") else few  # float32 in both
+        tolerance = 1e-6 if name.startswith("float32") else 1e-13
+        tolerance = 1e-6 if name.endswith("logits") else tolerance  # float32 in both
         scale = np.linalg.norm(array) + 0.01 * total
-        assert np.linalg.norm(found[name] - array) <= few * scale, name
+        assert np.linalg.norm(found[name] - array) <= tolerance * scale, name
 
 
 @pytest.fixture(scope="module")
@@ -139,35 +139,35 @@ def test_ranks_with_gpus_train_like_one_process(tmp_path, mpiexec, optimizer):
         assert error < 2e-3, name
 
 
-def ranks_on(places, monkeypatch):
+def ranks_on(bus_ids, monkeypatch):
     """One rank for each given PCI bus ID of a GPU."""
     monkeypatch.setattr(distributed, "parse_device", lambda device: None if device == "cpu" else 0)
     monkeypatch.setattr(distributed, "use_device", lambda device: None)
-    monkeypatch.setattr(nccl, "find_gpu", lambda number: (number % 2, places[number]))
+    monkeypatch.setattr(nccl, "find_gpu", lambda number: (number % 2, bus_ids[number]))
     monkeypatch.setattr(nccl, "new_identity", lambda: b"identity")
-    monkeypatch.setattr(nccl, "connect", lambda *words: words)
-    one = distributed.Ranks.__new__(distributed.Ranks)
-    one.rank, one.size, one._gpus = 1, len(places), None
-    one._here = SimpleNamespace(rank=1, allgather=lambda place: places)
-    one._waiting = contextlib.nullcontext
-    one.from_main = lambda function: function()
-    return one
+    monkeypatch.setattr(nccl, "connect", lambda *args: args)
+    ranks = distributed.Ranks.__new__(distributed.Ranks)
+    ranks.rank, ranks.size, ranks._gpus = 1, len(bus_ids), None
+    ranks._local = SimpleNamespace(rank=1, allgather=lambda _: bus_ids)
+    ranks._waiting = contextlib.nullcontext
+    ranks.from_main = lambda function: function()
+    return ranks
 
 
 def test_each_rank_gets_its_own_gpu(monkeypatch):
-    one = ranks_on(["0000:01", "0000:02"], monkeypatch)
-    assert one.own_device("cpu") == "cpu"
-    assert one._gpus is None
-    assert one.own_device("cuda") == "cuda:1"
-    assert one._gpus == (1, 2, b"identity")
+    ranks = ranks_on(["0000:01", "0000:02"], monkeypatch)
+    assert ranks.local_device("cpu") == "cpu"
+    assert ranks._gpus is None
+    assert ranks.local_device("cuda") == "cuda:1"
+    assert ranks._gpus == (1, 2, b"identity")
     with pytest.raises(UserError, match=r"cuda:1 is one GPU for 2 ranks; --device cuda gives"):
-        one.own_device("cuda:1")
+        ranks.local_device("cuda:1")
 
 
 def test_more_ranks_than_gpus_are_refused(monkeypatch):
-    one = ranks_on(["0000:01", "0000:02", "0000:01"], monkeypatch)
+    ranks = ranks_on(["0000:01", "0000:02", "0000:01"], monkeypatch)
     with pytest.raises(UserError, match=r"3 ranks on .*, which has 2 GPU\(s\); start one rank per"):
-        one.own_device("cuda")
+        ranks.local_device("cuda")
 
 
 def test_a_launcher_may_make_only_one_gpu_visible_to_each_rank(monkeypatch):
@@ -203,7 +203,7 @@ def test_a_killed_rank_ends_all_and_any_number_of_ranks_can_resume(
     assert (f"ranks was 2, is {ranks}: sums are rounded" in done.stdout) == (ranks != 2)
     assert (tiny.contents(run) == whole) == (ranks == 2)
     assert load_checkpoint(run.last).state["ranks"] == ranks
-    assert run.tested()
+    assert run.test_results()
 
 
 def test_a_random_rank_can_be_killed_at_a_random_moment(tmp_path, mpiexec, capsys, monkeypatch):
@@ -215,10 +215,10 @@ def test_a_random_rank_can_be_killed_at_a_random_moment(tmp_path, mpiexec, capsy
 
 def line_about_a_hung_rank(train, where, seconds, moment, hung):
     """The last line of the rank that does not hang."""
-    began = time.monotonic()
+    started = time.monotonic()
     flags = [*FLAGS, "--timeout", seconds]
     done = train(2, where, *flags, fault="SIGSTOP", at=f"{moment}:{hung}")
-    assert seconds < time.monotonic() - began < 60
+    assert seconds < time.monotonic() - started < 60
     assert done.returncode != 0
     (line,) = errors(done)
     assert f"rank {1 - hung} on " in line
@@ -345,7 +345,7 @@ def test_the_other_training_commands_run_in_ranks_too(tmp_path, mpiexec):
     done = mpiexec(3, "-c", code, "finetune", "--from", path, *flags, "runs", where=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("test accuracy") == 1
-    assert only_run(tmp_path).tested()
+    assert only_run(tmp_path).test_results()
     done = mpiexec(2, "-c", code, "finetune", "--from", path, "--few-shot", "2", where=tmp_path)
     assert done.returncode == 2
     assert "--few-shot runs in one process" in errors(done)[0]
@@ -412,7 +412,7 @@ def test_a_launcher_of_another_mpi_is_detected(launched, capsys):
 def test_collective_operations_are_immediate_in_a_single_process(launched):
     world = find_world()
     array = np.arange(3.0)
-    world.add(array)
+    world.all_reduce(array)
     assert array.tolist() == [0, 1, 2]
     assert (world.rank, world.size, world.main, world.threads) == (0, 1, True, None)
     assert world.any(True)
@@ -422,23 +422,23 @@ def test_collective_operations_are_immediate_in_a_single_process(launched):
 
 def test_rank_0_goes_first_and_the_others_follow_in_turn():
     ranks = [distributed.Ranks.__new__(distributed.Ranks) for _ in range(4)]
-    for number, one in enumerate(ranks):
-        one.rank = number
-    waits = [one.patience for one in ranks]
-    assert waits[0] == 0
-    assert waits[1] >= 1
-    assert waits == sorted(set(waits))
+    for number, rank in enumerate(ranks):
+        rank.rank = number
+    delays = [rank.report_delay for rank in ranks]
+    assert delays[0] == 0
+    assert delays[1] >= 1
+    assert delays == sorted(set(delays))
 
 
 @pytest.mark.parametrize(("count", "size"), [(7, 3), (8, 4), (2, 5), (0, 2)])
 def test_rows_are_divided_evenly(count, size):
-    cut = []
+    parts = []
     for rank in range(size):
         world = World()
         world.rank, world.size = rank, size
-        cut.append(world.rows(count))
-    assert [row for rows in cut for row in rows] == list(range(count))
-    assert max(map(len, cut)) - min(map(len, cut)) <= 1
+        parts.append(world.rows(count))
+    assert [row for rows in parts for row in rows] == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 @pytest.mark.parametrize(
@@ -452,4 +452,4 @@ def test_rows_are_divided_evenly(count, size):
 )
 def test_the_cores_of_a_machine_are_divided_among_ranks(monkeypatch, cpus, cores, expected):
     monkeypatch.setattr(distributed, "physical_cores", lambda: cores)
-    assert distributed._cores_each(cpus) == expected
+    assert distributed._cores_per_process(cpus) == expected

@@ -8,7 +8,7 @@ import tiny
 
 from minivit.data import Split, Statistics
 from minivit.engine import DataParallel
-from minivit.engine.evaluation import Evaluation, best_two, evaluate
+from minivit.engine.evaluation import Evaluation, evaluate, top_two
 from minivit.models import ViT
 
 
@@ -25,15 +25,15 @@ def test_every_image_is_counted_once_for_any_chunk_size(monkeypatch, chunk):
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     predicted = logits.argmax(-1)
     expected = np.zeros((4, 4), int)
-    for label, answer in zip(part.labels, predicted, strict=True):
-        expected[label, answer] += 1
+    for label, prediction in zip(part.labels, predicted, strict=True):
+        expected[label, prediction] += 1
     np.testing.assert_array_equal(found.confusion, expected)
     assert found.accuracy == pytest.approx((predicted == part.labels).mean())
     assert found.loss == pytest.approx(-log_probs[np.arange(12), part.labels].mean(), rel=1e-5)
     order = np.argsort(-logits, -1)[:, :2]
-    np.testing.assert_array_equal(found.answers.classes, order)
-    right = np.exp(np.take_along_axis(log_probs, order, -1))
-    np.testing.assert_allclose(found.answers.probs, right, rtol=1e-5)
+    np.testing.assert_array_equal(found.predictions.classes, order)
+    probs = np.exp(np.take_along_axis(log_probs, order, -1))
+    np.testing.assert_allclose(found.predictions.probs, probs, rtol=1e-5)
 
 
 def test_confusion_rows_are_true_classes_and_columns_are_predictions():
@@ -46,25 +46,25 @@ def test_confusion_rows_are_true_classes_and_columns_are_predictions():
 
 
 def test_ties_are_resolved_in_favor_of_the_first_classes():
-    found = best_two(np.array([[1.0, 5.0, 5.0], [2.0, 2.0, 2.0], [7.0, -9.0, 8.0]]))
+    found = top_two(np.array([[1.0, 5.0, 5.0], [2.0, 2.0, 2.0], [7.0, -9.0, 8.0]]))
     np.testing.assert_array_equal(found.classes, [[1, 2], [0, 1], [2, 0]])
     np.testing.assert_allclose(found.probs[1], [1 / 3, 1 / 3])
     assert found.probs[2].sum() == pytest.approx(1, abs=1e-6)
-    alone = best_two(np.array([[3.0]]))
-    assert (alone.classes.tolist(), alone.probs.tolist()) == ([[0, 0]], [[1.0, 1.0]])
+    single = top_two(np.array([[3.0]]))
+    assert (single.classes.tolist(), single.probs.tolist()) == ([[0, 0]], [[1.0, 1.0]])
 
 
 # Metrics per class
 
 
-def of_confusion(confusion):
+def make_evaluation(confusion):
     confusion = np.array(confusion)
     return Evaluation(float(np.trace(confusion) / confusion.sum()), 0.0, confusion)
 
 
 def test_metrics_per_class_by_hand():
     """Three classes, one without images that is predicted once, and one that is never predicted."""
-    found = of_confusion(
+    found = make_evaluation(
         [
             [6, 2, 0, 0, 0],
             [1, 3, 0, 0, 0],
@@ -79,7 +79,7 @@ def test_metrics_per_class_by_hand():
     np.testing.assert_allclose(found.precision, [6 / 8, 3 / 6, 1, 0, nan])
     np.testing.assert_allclose(found.f1, [6 / 8, 0.6, 8 / 9, 0, 0])
     assert found.balanced_accuracy == pytest.approx((0.75 + 0.75 + 0.8 + 0) / 4)
-    nothing = of_confusion([[1, 0], [0, 0]])
+    nothing = make_evaluation([[1, 0], [0, 0]])
     for values in (nothing.recall, nothing.precision, nothing.f1):
         np.testing.assert_array_equal(values, [1, nan])
 
@@ -96,7 +96,7 @@ def test_metrics_per_class_agree_with_scikit_learn(seed):
     np.testing.assert_array_equal(
         confusion, metrics.confusion_matrix(truth, predicted, labels=np.arange(K))
     )
-    found = of_confusion(confusion)
+    found = make_evaluation(confusion)
     precision, recall, f1, counts = metrics.precision_recall_fscore_support(
         truth, predicted, labels=np.arange(K), zero_division=np.nan
     )

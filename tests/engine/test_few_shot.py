@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from minivit.engine import few_shot
-from minivit.engine.few_shot import neighbour_votes, ridge_regression
+from minivit.engine.few_shot import neighbor_votes, ridge_regression
 from minivit.errors import UserError
 
 
@@ -43,8 +43,8 @@ def test_the_chosen_ridge_is_best_in_leave_one_out():
     for ridge in few_shot.RIDGES:
         total = 0.0
         for i in range(len(x)):
-            rest = np.arange(len(x)) != i
-            weight, bias = fit(x[rest], y[rest], ridge * variance)
+            others = np.arange(len(x)) != i
+            weight, bias = fit(x[others], y[others], ridge * variance)
             total += ((y[i] - x[i] @ weight - bias) ** 2).sum()
         errors.append(total)
     best = few_shot.RIDGES[np.argmin(errors)]
@@ -69,14 +69,14 @@ def test_neighbor_votes_agree_with_a_loop():
     rng = np.random.default_rng(0)
     features, queries = rng.normal(size=(30, 5)), rng.normal(size=(7, 5))
     labels = rng.integers(0, 3, 30)
-    found = neighbour_votes(features, labels, queries, 4, neighbours=6, temperature=0.1)
+    found = neighbor_votes(features, labels, queries, 4, num_neighbors=6, temperature=0.1)
     for query, votes in zip(queries, found, strict=True):
-        near = [
+        neighbors = [
             (float(query @ f / np.linalg.norm(query) / np.linalg.norm(f)), k)
             for f, k in zip(features, labels, strict=True)
         ]
         expected = np.zeros(4)
-        for cosine, k in sorted(near, reverse=True)[:6]:
+        for cosine, k in sorted(neighbors, reverse=True)[:6]:
             expected[k] += np.exp(cosine / 0.1)
         np.testing.assert_allclose(votes, expected, rtol=1e-12)
 
@@ -84,8 +84,8 @@ def test_neighbor_votes_agree_with_a_loop():
 def test_with_one_neighbor_each_image_finds_itself():
     rng = np.random.default_rng(1)
     features, labels = rng.normal(size=(20, 8)).astype("float32"), rng.integers(0, 5, 20)
-    votes = neighbour_votes(features, labels, 3 * features, 5, neighbours=1)
+    votes = neighbor_votes(features, labels, 3 * features, 5, num_neighbors=1)
     assert votes.dtype == np.float32
     np.testing.assert_array_equal(votes.argmax(1), labels)
-    all_of_them = neighbour_votes(features, labels, features, 5, neighbours=100)
-    assert (all_of_them > 0).sum() == 20 * len(set(labels.tolist()))
+    all_votes = neighbor_votes(features, labels, features, 5, num_neighbors=100)
+    assert (all_votes > 0).sum() == 20 * len(set(labels.tolist()))

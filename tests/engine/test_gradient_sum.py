@@ -16,7 +16,7 @@ B = 7
 STEP = Classification(0.1), 3, 5
 
 
-class Twins(World):
+class TwoRanks(World):
     """Two ranks with the same images, so the sum is twice this rank's gradient."""
 
     size = 2
@@ -27,16 +27,16 @@ class Twins(World):
     def rows(self, count):
         return range(count)
 
-    def add(self, array):
+    def all_reduce(self, array):
         array *= 2
 
-    def begin_add(self, array):
-        begun = array.copy()
+    def start_all_reduce(self, array):
+        initial = array.copy()
         self.events.append("begin")
 
         def wait():
-            assert (array == begun).all(), "somebody added to what was on its way"
-            array[...] = 2 * begun
+            assert (array == initial).all(), "somebody added to what was on its way"
+            array[...] = 2 * initial
             self.events.append("wait")
 
         return wait
@@ -47,7 +47,7 @@ def gradients(world, threads, images):
     model = tiny.randomize(ViT(tiny.VIT))
     batch = rng.standard_normal((images, 3, 8, 8)).astype(np.float32), rng.integers(4, size=images)
     with DataParallel(model, threads, micro_batch=2, world=world) as workers:
-        if isinstance(world, Twins):
+        if isinstance(world, TwoRanks):
             for replica in workers.replicas:
                 first = replica.blocks[0]
                 first.backward = recorded(first.backward, world.events)
@@ -65,13 +65,13 @@ def recorded(backward, events):
 
 @pytest.mark.parametrize(("threads", "images"), [(1, B), (2, B), (3, B), (3, 2)])
 def test_summing_in_pieces_equals_summing_whole_gradients(threads, images):
-    found = gradients(Twins(), threads, images)
+    found = gradients(TwoRanks(), threads, images)
     np.testing.assert_array_equal(found, 2 * gradients(World(), threads, images))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_last_block_is_sent_before_the_first_is_computed(threads):
-    world = Twins()
+    world = TwoRanks()
     gradients(world, threads, B)
     last = len(world.events) - 1 - world.events[::-1].index("block 0")
     assert world.events[:last].count("begin") == 1
@@ -98,9 +98,9 @@ def test_pieces_are_the_blocks_in_reverse_order_then_the_rest(model):
 
 
 def test_custom_layers_may_share_a_parameter_and_are_summed_at_the_end():
-    class Own(Linear):
+    class CustomLinear(Linear):
         pass
 
     model = ViT(tiny.VIT)
-    model.head = Own(np.random.default_rng(0), tiny.VIT.dim, 4)
+    model.head = CustomLinear(np.random.default_rng(0), tiny.VIT.dim, 4)
     assert len(pieces(model)) == 1

@@ -23,13 +23,13 @@ HUGE = {"dim": 65_536, "depth": 1_000}
 
 
 @pytest.fixture
-def has(monkeypatch):
+def set_memory(monkeypatch):
     """Sets how many bytes the machine reports."""
 
-    def has(count):
+    def set_memory(count):
         monkeypatch.setattr(machine, "memory_bytes", lambda device="cpu": count)
 
-    return has
+    return set_memory
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_estimated_weights_and_optimizer_state_are_close_to_what_is_allocated(
     needs, flat = training_memory(training.config), training.model.flat
     with DataParallel(training.model, 3) as workers:
         gradients = sum(replica.flat.grad.nbytes for replica in workers.replicas)
-    kept = {
+    allocated = {
         "weights": flat.data.nbytes,
         "gradients": gradients,
         "optimizer": sum(array.nbytes for array in training.optimizer.moments.values()),
         "moving average": 0 if training.ema is None else training.ema.average.nbytes,
     }
-    for name, count in kept.items():
+    for name, count in allocated.items():
         assert 0.95 * count <= needs[name] <= count, name
 
 
@@ -112,25 +112,25 @@ def not_needed():
     return Dataset("Ten", large, large, tuple("abcdefghij")), Run(None or tiny.Path("none"))
 
 
-def test_a_run_that_just_fits_starts_and_a_larger_one_is_refused(tmp_path, has):
+def test_a_run_that_just_fits_starts_and_a_larger_one_is_refused(tmp_path, set_memory):
     need = sum(training_memory(tiny.CONFIG).values())
-    has(need)
+    set_memory(need)
     tiny.trainer(tmp_path)
-    has(need - 1)
+    set_memory(need - 1)
     with pytest.raises(UserError, match=r"this training needs .*weights .*gradients .*optimizer"):
         tiny.trainer(tmp_path)
 
 
-def test_a_model_needs_memory_for_its_weights_while_they_are_drawn(has):
+def test_a_model_needs_memory_for_its_weights_while_they_are_drawn(set_memory):
     count = ViT(tiny.VIT).num_parameters
-    has(count * 12)
+    set_memory(count * 12)
     ViT(tiny.VIT)
     with pytest.raises(UserError, match=f"a model of {count:,} parameters needs"):
         ViT(tiny.VIT, dtype="float64")
 
 
-def test_images_that_do_not_fit_in_memory_are_not_resized(has):
-    has(10 * 3 * 100 * 100)
+def test_images_that_do_not_fit_in_memory_are_not_resized(set_memory):
+    set_memory(10 * 3 * 100 * 100)
     assert tiny.split(10, 0).resized((100, 100)).images.shape == (10, 3, 100, 100)
     with pytest.raises(UserError, match="a set of 11 images of 100×100 pixels needs"):
         tiny.split(11, 0).resized((100, 100))
@@ -145,12 +145,12 @@ def test_a_command_reports_needed_and_available_memory_in_one_line(
     flags = ["--optimizer", "adamw"]
     flags += [word for name, value in HUGE.items() for word in (f"--{name}", str(value))]
     assert guarded(lambda: train(["--dataset", "shapes", *flags, *dry])) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("error: this training needs ")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: this training needs ")
     for word in ("weights 137 TB", "optimizer 275 TB", f"this machine has {size(memory_bytes())}"):
-        assert word in said.err
-    assert said.err.count("\n") == 1
+        assert word in captured.err
+    assert captured.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,9 +167,9 @@ def test_running_out_of_memory_is_reported_in_one_line(capsys):
         np.empty(2**60, np.uint8)
 
     assert guarded(work) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: Unable to allocate")
-    assert said.count("\n") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: Unable to allocate")
+    assert err.count("\n") == 1
 
 
 # The machine

@@ -19,7 +19,7 @@ IMAGES = STATISTICS.normalize(PIXELS, np.float64)
 TARGETS = ("colour", "colours", "pixels")
 
 
-def setting(target, dtype="float64"):
+def make_objective(target, dtype="float64"):
     objective = PatchPrediction(target, STATISTICS)
     model = MaskedViT(CONFIG, objective.outputs(4, 3), dtype=dtype)
     return objective, tiny.randomize(model)
@@ -27,10 +27,10 @@ def setting(target, dtype="float64"):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_loss_is_computed_over_the_corrupted_patches(target):
-    objective, model = setting(target)
+    objective, model = make_objective(target)
     result, _ = objective(model, IMAGES, None, False, RandomStream(5))
     predicted, cache = model.forward(IMAGES, stream=RandomStream(5))
-    truth, total, right = objective.truth(IMAGES, 4), [], []
+    truth, total, correct = objective.truth(IMAGES, 4), [], []
     for b in range(6):
         for m, patch in enumerate(cache.corruption.chosen[b]):
             if target == "pixels":
@@ -41,14 +41,14 @@ def test_the_loss_is_computed_over_the_corrupted_patches(target):
             logits = predicted[b, m].reshape(-1, 512)
             for z, color in zip(logits, truth[b, patch], strict=True):
                 total.append(np.log(np.exp(z - z.max()).sum()) + z.max() - z[color])
-                right.append(z.argmax() == color)
+                correct.append(z.argmax() == color)
     assert float(result.loss) == pytest.approx(np.mean(total))
-    if right:
-        assert float(result.correct) == pytest.approx(6 * np.mean(right))
+    if correct:
+        assert float(result.correct) == pytest.approx(6 * np.mean(correct))
 
 
 def test_the_targets_are_the_colors_of_the_pixels():
-    objective, _ = setting("colour")
+    objective, _ = make_objective("colour")
     truth = objective.truth(IMAGES, 4)
     assert truth.shape == (6, 4, 1)
     patch = PIXELS[2, :, 4:, :4].mean((1, 2)) / 255
@@ -58,7 +58,7 @@ def test_the_targets_are_the_colors_of_the_pixels():
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_gradients(target):
-    objective, model = setting(target)
+    objective, model = make_objective(target)
     model.flat.zero_grad()
     _, backward = objective(model, IMAGES, None, True, RandomStream(5))
     backward(1.0)
@@ -80,7 +80,7 @@ def test_gradients(target):
 def test_threads_and_micro_batches_change_nothing(target, threads, micro_batch):
     results = []
     for split in ((1, 6), (threads, micro_batch)):
-        objective, model = setting(target)
+        objective, model = make_objective(target)
         with DataParallel(model, *split) as workers:
             step = workers.loss_and_gradients(IMAGES, np.zeros(6), objective, 3, 4)
             loss = workers.loss(IMAGES, np.zeros(6), objective, 3, 4)

@@ -13,11 +13,11 @@ from minivit.engine import Run, Trainer, load_model, load_pretrained
 from minivit.errors import UserError
 
 RUNS = Path(__file__).parent / "old_runs"
-REACHED = {"classes": 1.328280, "patches": 6.153339}
+EXPECTED_LOSS = {"classes": 1.328280, "patches": 6.153339}
 """Validation loss after the last epoch."""
 
 
-@pytest.fixture(params=REACHED)
+@pytest.fixture(params=EXPECTED_LOSS)
 def old(request, tmp_path):
     shutil.copytree(RUNS / request.param, tmp_path / "run")
     return request.param, Run.open(tmp_path / "run")
@@ -31,7 +31,7 @@ def test_an_old_run_is_resumed_to_the_same_result(old):
     assert trainer.fit()
     epochs = [line for line in run.metrics() if line["kind"] == "epoch"]
     assert [line["epoch"] for line in epochs] == [1, 2, 3]
-    assert epochs[-1]["val_loss"] == pytest.approx(REACHED[name], rel=1e-4)
+    assert epochs[-1]["val_loss"] == pytest.approx(EXPECTED_LOSS[name], rel=1e-4)
 
 
 def test_the_model_of_an_old_run_is_loaded_or_reported_to_have_no_classes(old):

@@ -95,27 +95,27 @@ def test_gradients_of_a_masked_model_are_right_too():
 
 @pytest.mark.parametrize("build", [slope, squares, Wide])
 def test_a_run_with_custom_layers_is_trained_resumed_and_loaded(tmp_path, build):
-    whole = trainer(tmp_path / "one", build)
-    whole.fit()
-    part = trainer(tmp_path / "two", build, save_every=5)
-    step = part._train_step
+    uninterrupted = trainer(tmp_path / "one", build)
+    uninterrupted.fit()
+    interrupted = trainer(tmp_path / "two", build, save_every=5)
+    step = interrupted._train_step
 
     def until_six(*arguments):
-        if part.step == 6:
+        if interrupted.step == 6:
             raise RuntimeError
         step(*arguments)
 
-    part._train_step = until_six
+    interrupted._train_step = until_six
     with pytest.raises(RuntimeError):
-        part.fit()
-    again = Trainer(part.config, tiny.dataset(), part.run, build=build)
-    again.resume()
-    assert again.step == 5
-    again.fit()
-    assert again.model.flat.data.tobytes() == whole.model.flat.data.tobytes()
-    loaded = minivit.load(whole.run.path, build=build)
-    assert loaded.model.own_layers == whole.model.own_layers != ()
-    best = load_pretrained(whole.run.path).weights
+        interrupted.fit()
+    continued = Trainer(interrupted.config, tiny.dataset(), interrupted.run, build=build)
+    continued.resume()
+    assert continued.step == 5
+    continued.fit()
+    assert continued.model.flat.data.tobytes() == uninterrupted.model.flat.data.tobytes()
+    loaded = minivit.load(uninterrupted.run.path, build=build)
+    assert loaded.model.own_layers == uninterrupted.model.own_layers != ()
+    best = load_pretrained(uninterrupted.run.path).weights
     for name, parameter in loaded.model.named_parameters():
         np.testing.assert_array_equal(parameter.data, best[name])
 
@@ -193,17 +193,17 @@ def test_exports_refuse_custom_layers(run, tmp_path):
 def test_a_copy_has_the_same_layers_and_its_own_weights():
     for model in (slope(PLAIN), squares(PLAIN), MaskedViT(PLAIN, 5, build=squares)):
         tiny.randomize(model)
-        twin = model.copy()
-        assert twin.own_layers == model.own_layers
-        np.testing.assert_array_equal(twin.flat.data, model.flat.data)
+        copy = model.copy()
+        assert copy.own_layers == model.own_layers
+        np.testing.assert_array_equal(copy.flat.data, model.flat.data)
         x = images(dtype="float32")
         before, _ = model.forward(x)
-        np.testing.assert_array_equal(twin.forward(x)[0], before)
-        twin.flat.data[...] = 0.5
-        twin.flat.grad[...] = 1.0
+        np.testing.assert_array_equal(copy.forward(x)[0], before)
+        copy.flat.data[...] = 0.5
+        copy.flat.grad[...] = 1.0
         np.testing.assert_array_equal(model.forward(x)[0], before)
         assert not model.flat.grad.any()
-        for name, parameter in twin.named_parameters():
+        for name, parameter in copy.named_parameters():
             assert (parameter.data == 0.5).all(), name
     assert isinstance(shuffled(slope(PLAIN)).positions, Slope)
 

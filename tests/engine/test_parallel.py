@@ -34,38 +34,38 @@ def batch(mixed=False):
     return images, targets
 
 
-def model(config=NOISY, dtype="float32"):
+def make_model(config=NOISY, dtype="float32"):
     return tiny.randomize(ViT(config, dtype=dtype))
 
 
 def step(config=NOISY, threads=1, micro_batch=None, mixed=False):
     """The model with the gradients of one step, and the step's result."""
-    one = model(config)
-    with DataParallel(one, threads, micro_batch) as workers:
+    model = make_model(config)
+    with DataParallel(model, threads, micro_batch) as workers:
         result = workers.loss_and_gradients(*batch(mixed), Classification(0.1), SEED, STEP)
-    return one, result
+    return model, result
 
 
-def exact(mixed=False):
+def reference(mixed=False):
     """Loss, number of correct predictions and gradients of a float64 model in one pass over the
     batch."""
-    one = model(dtype="float64")
-    one.flat.data[...] = model().flat.data
+    model = make_model(dtype="float64")
+    model.flat.data[...] = make_model().flat.data
     images, targets = batch(mixed)
-    logits, cache = one.forward(images.astype(np.float64), True, RandomStream(SEED, STEP))
+    logits, cache = model.forward(images.astype(np.float64), True, RandomStream(SEED, STEP))
     loss, loss_cache = cross_entropy_forward(logits, targets, 0.1)
-    one.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    model.backward(cross_entropy_backward(1.0, loss_cache), cache)
     best = targets.argmax(-1) if mixed else targets
-    return float(loss), int((logits.argmax(-1) == best).sum()), one.flat.views(one.flat.grad)
+    return float(loss), int((logits.argmax(-1) == best).sum()), model.flat.views(model.flat.grad)
 
 
 @pytest.mark.parametrize(("threads", "micro_batch"), SPLITS)
 @pytest.mark.parametrize("mixed", [False, True])
 def test_gradients_agree_with_one_pass_in_float64(threads, micro_batch, mixed):
-    loss, correct, expected = exact(mixed)
-    one, result = step(threads=threads, micro_batch=micro_batch, mixed=mixed)
+    loss, correct, expected = reference(mixed)
+    model, result = step(threads=threads, micro_batch=micro_batch, mixed=mixed)
     total = np.sqrt(sum((gradient**2).sum() for gradient in expected.values()))
-    for name, gradient in one.flat.views(one.flat.grad).items():
+    for name, gradient in model.flat.views(model.flat.grad).items():
         scale = np.linalg.norm(expected[name]) + 0.01 * total
         assert np.linalg.norm(gradient - expected[name]) < 1e-5 * scale, name
         assert np.linalg.norm(expected[name]) > 0, name
@@ -80,7 +80,7 @@ def test_masks_do_not_depend_on_threads_or_micro_batches(threads, micro_batch):
 
 
 def test_masks_differ_between_steps():
-    with DataParallel(model(), 1) as workers:
+    with DataParallel(make_model(), 1) as workers:
         losses = {
             float(workers.loss_and_gradients(*batch(), Classification(0.1), seed, step).loss)
             for seed, step in ((0, 0), (0, 1), (1, 0))
@@ -96,19 +96,19 @@ def test_the_same_number_of_threads_gives_the_same_bits(threads):
 
 
 def test_gradients_of_the_previous_step_are_discarded():
-    one = model()
-    with DataParallel(one, 2) as workers:
+    model = make_model()
+    with DataParallel(model, 2) as workers:
         workers.loss_and_gradients(*batch(), Classification(0.1), SEED, STEP)
-        first = one.flat.grad.copy()
+        first = model.flat.grad.copy()
         workers.loss_and_gradients(*batch(), Classification(0.1), SEED, STEP)
-    np.testing.assert_array_equal(one.flat.grad, first)
+    np.testing.assert_array_equal(model.flat.grad, first)
 
 
 def test_a_batch_may_have_fewer_images_than_threads():
     images, labels = (array[:2] for array in batch())
-    alone, shared = model(), model()
-    with DataParallel(alone, 1) as one, DataParallel(shared, 5) as five:
-        expected = one.loss_and_gradients(images, labels, Classification(0.1), SEED, STEP)
+    alone, shared = make_model(), make_model()
+    with DataParallel(alone, 1) as single, DataParallel(shared, 5) as five:
+        expected = single.loss_and_gradients(images, labels, Classification(0.1), SEED, STEP)
         found = five.loss_and_gradients(images, labels, Classification(0.1), SEED, STEP)
     assert float(found.loss) == pytest.approx(float(expected.loss), rel=1e-6)
     np.testing.assert_allclose(shared.flat.grad, alone.flat.grad, rtol=1e-4, atol=1e-6)
@@ -116,18 +116,18 @@ def test_a_batch_may_have_fewer_images_than_threads():
 
 @pytest.mark.parametrize(("threads", "micro_batch"), SPLITS)
 def test_logits_agree_with_the_model(threads, micro_batch):
-    one, (images, _) = model(), batch()
-    with DataParallel(one, threads, micro_batch) as workers:
-        np.testing.assert_allclose(workers.logits(images), one(images), rtol=1e-5, atol=1e-6)
+    model, (images, _) = make_model(), batch()
+    with DataParallel(model, threads, micro_batch) as workers:
+        np.testing.assert_allclose(workers.logits(images), model(images), rtol=1e-5, atol=1e-6)
         assert workers.logits(images[:0]).shape == (0, 4)
 
 
 def test_workers_follow_the_models_weights():
-    one, (images, _) = model(), batch()
-    with DataParallel(one, 3) as workers:
+    model, (images, _) = make_model(), batch()
+    with DataParallel(model, 3) as workers:
         before = workers.logits(images)
-        one.flat.data *= 0.5
-        np.testing.assert_allclose(workers.logits(images), one(images), rtol=1e-5, atol=1e-6)
+        model.flat.data *= 0.5
+        np.testing.assert_allclose(workers.logits(images), model(images), rtol=1e-5, atol=1e-6)
         assert not np.allclose(workers.logits(images), before)
 
 
@@ -135,7 +135,7 @@ def test_workers_follow_the_models_weights():
 def test_blas_uses_one_thread_inside_and_the_previous_number_afterwards(threads):
     with threadpool_limits(2, "blas"):
         before = blas_threads()
-        with DataParallel(model(), threads):
+        with DataParallel(make_model(), threads):
             assert blas_threads() == [1] * len(before)
         assert blas_threads() == before
     assert before or uses_accelerate()
@@ -143,13 +143,13 @@ def test_blas_uses_one_thread_inside_and_the_previous_number_afterwards(threads)
 
 def test_an_error_in_a_worker_reaches_the_caller():
     images, labels = batch()
-    with DataParallel(model(), 2) as workers, pytest.raises(ValueError, match="shape"):
+    with DataParallel(make_model(), 2) as workers, pytest.raises(ValueError, match="shape"):
         workers.loss_and_gradients(images[:, :2], labels, Classification(0.1), SEED, STEP)
 
 
 def test_there_is_at_least_one_physical_core(monkeypatch):
     assert physical_cores() >= 1
-    with DataParallel(model()) as workers:
+    with DataParallel(make_model()) as workers:
         assert len(workers.replicas) == physical_cores()
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     assert physical_cores() >= 1
@@ -165,7 +165,7 @@ def test_concurrent_gradient_computations_are_refused():
             leave.wait(10)
             return super().__call__(*args)
 
-    with DataParallel(model(), 2) as workers, ThreadPoolExecutor(1) as other:
+    with DataParallel(make_model(), 2) as workers, ThreadPoolExecutor(1) as other:
         first = other.submit(workers.loss_and_gradients, *batch(), Slow(0.1), SEED, STEP)
         assert entered.wait(10)
         with pytest.raises(RuntimeError, match="a DataParallel of its own"):
@@ -176,8 +176,8 @@ def test_concurrent_gradient_computations_are_refused():
 
 
 def test_logits_may_be_computed_from_several_threads():
-    one, (images, _) = model(), batch()
-    with DataParallel(one, 2, 1) as workers, ThreadPoolExecutor(4) as others:
+    model, (images, _) = make_model(), batch()
+    with DataParallel(model, 2, 1) as workers, ThreadPoolExecutor(4) as others:
         expected = workers.logits(images)
         for found in others.map(workers.logits, [images] * 20):
             np.testing.assert_array_equal(found, expected)
@@ -185,8 +185,8 @@ def test_logits_may_be_computed_from_several_threads():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks as POSIX has them")
 def test_a_forked_process_gets_its_own_workers():
-    one, (images, _) = model(), batch()
-    with DataParallel(one, 2) as workers:
+    model, (images, _) = make_model(), batch()
+    with DataParallel(model, 2) as workers:
         expected = workers.logits(images)
         child = os.fork()
         if not child:  # a hang would block the parent: an alarm ends the child

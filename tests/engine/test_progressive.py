@@ -34,14 +34,14 @@ def test_a_flat_image_stays_flat():
 def test_a_step_on_small_images_is_the_same_for_any_number_of_threads(options):
     config = ViTConfig(image_size=16, dim=16, depth=2, num_heads=2, num_classes=3, **options)
     images, labels = draw(0, 12, 3, 8, 8), np.arange(12) % 3
-    found = []
+    gradients = []
     for threads, micro_batch in ((1, 12), (2, 2)):
         model = ViT(config, dtype="float64")
         model.head.weight.data[...] = draw(1, *model.head.weight.data.shape)
         with DataParallel(model, threads, micro_batch) as workers:
             workers.loss_and_gradients(images, labels, Classification(), 0, 0)
-        found.append(model.flat.grad)
-    np.testing.assert_allclose(*found, atol=1e-12)
+        gradients.append(model.flat.grad)
+    np.testing.assert_allclose(*gradients, atol=1e-12)
 
 
 def test_a_micro_batch_has_the_same_number_of_tokens_at_every_size():

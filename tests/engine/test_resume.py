@@ -35,14 +35,14 @@ RECIPES = {
 }
 
 
-def halt_after(training, step, act):
-    """Call `act` once, right after a step."""
+def halt_after(training, step, action):
+    """Call `action` once, right after a step."""
     train_step = training._train_step
 
     def wrapped(*args):
         train_step(*args)
         if training.step == step:
-            act()
+            action()
 
     training._train_step = wrapped
 
@@ -55,7 +55,7 @@ def crash():
     raise PowerCutError
 
 
-def everything(training):
+def final_state(training):
     """Everything that must be equal: weights, moments, average, metrics."""
     arrays = [training.model.flat.data, *training.optimizer.moments.values()]
     arrays += [training.ema.average] if training.ema else []
@@ -72,35 +72,35 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, recipe, crash_at, saved
     """Saved at the end of an epoch (4, 8) or in the middle (2, 6, 10), with the run continuing past
     that."""
     changes = {"save_every": 2, **RECIPES[recipe]}
-    whole = tiny.trainer(tmp_path, **changes)
-    whole.fit()
-    assert whole.step == STEPS
+    uninterrupted = tiny.trainer(tmp_path, **changes)
+    uninterrupted.fit()
+    assert uninterrupted.step == STEPS
 
-    cut = tiny.trainer(tmp_path, **changes)
-    halt_after(cut, crash_at, crash)
+    interrupted = tiny.trainer(tmp_path, **changes)
+    halt_after(interrupted, crash_at, crash)
     with pytest.raises(PowerCutError):
-        cut.fit()
-    resumed = Trainer(cut.config, tiny.dataset(), cut.run)
+        interrupted.fit()
+    resumed = Trainer(interrupted.config, tiny.dataset(), interrupted.run)
     resumed.resume()
     assert resumed.step == saved_at
     assert resumed.fit()
-    assert everything(resumed) == everything(whole)
-    assert resumed.best_accuracy == whole.best_accuracy
+    assert final_state(resumed) == final_state(uninterrupted)
+    assert resumed.best_accuracy == uninterrupted.best_accuracy
     for name in ("last", "best"):
-        one, other = (load_checkpoint(getattr(t.run, name)) for t in (whole, resumed))
+        one, other = (load_checkpoint(getattr(t.run, name)) for t in (uninterrupted, resumed))
         assert {k: v.tobytes() for k, v in one.weights.items()} == {
             k: v.tobytes() for k, v in other.weights.items()
         }
-    assert resumed.test().loss == whole.test().loss
+    assert resumed.test().loss == uninterrupted.test().loss
 
 
 def test_resuming_does_not_count_the_time_in_between(tmp_path):
     training = tiny.trainer(tmp_path)
     training.fit()
-    again = Trainer(training.config, tiny.dataset(), training.run)
-    again.resume()
-    assert again.finished
-    assert again.seconds == pytest.approx(training.seconds, abs=0.1)
+    resumed = Trainer(training.config, tiny.dataset(), training.run)
+    resumed.resume()
+    assert resumed.finished
+    assert resumed.seconds == pytest.approx(training.seconds, abs=0.1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -144,12 +144,12 @@ def test_a_resumed_run_must_have_the_same_length(tmp_path):
     longer = Trainer(tiny.config(epochs=4), tiny.dataset(), training.run)
     with pytest.raises(UserError, match="epochs is 4, the run began with 3"):
         longer.resume()
-    forget(training.run, "config")
+    remove_keys(training.run, "config")
     with pytest.raises(UserError, match="run of 12 steps, this one has 16"):
         longer.resume()
 
 
-def forget(run, *names):
+def remove_keys(run, *names):
     """Rewrite the checkpoint as older versions did, without these keys."""
     checkpoint = load_checkpoint(run.last)
     for name in names:
@@ -160,14 +160,14 @@ def forget(run, *names):
 def test_a_resumed_run_must_have_the_same_model_and_optimizer(tmp_path):
     training = tiny.trainer(tmp_path)
     training.fit()
-    forget(training.run, "config")
+    remove_keys(training.run, "config")
     for changes, word in (({"vit": {"depth": 3}}, "blocks.2"), ({"optimizer": "sgd"}, "lacks")):
         other = Trainer(tiny.config(**changes), tiny.dataset(), training.run)
         with pytest.raises(UserError, match=word):
             other.resume()
 
 
-def assert_sound(training, step):
+def assert_valid(training, step):
     """Both checkpoints can be read and contain only finite numbers."""
     for path in (training.run.last, training.run.best):
         checkpoint = load_checkpoint(path)
@@ -191,7 +191,7 @@ def test_a_nan_loss_stops_the_run_and_names_the_step(tmp_path, monkeypatch, save
     assert "\n" not in str(error.value)
     assert "--lr" in str(error.value)
     assert str(training.run.path) in str(error.value)
-    assert_sound(training, step=save_every * 2 if save_every else 4)
+    assert_valid(training, step=save_every * 2 if save_every else 4)
 
 
 @pytest.mark.parametrize("save_every", [None, 1])
@@ -211,7 +211,7 @@ def test_nan_weights_are_never_saved(tmp_path, save_every, ema_decay):
     training.optimizer.step = poison
     with pytest.raises(UserError, match=rf"step {poisoned} \(epoch 2"):
         training.fit()
-    assert_sound(training, step=5 if save_every else 4)
+    assert_valid(training, step=5 if save_every else 4)
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value", "ignore:divide by zero")
@@ -225,7 +225,7 @@ def test_a_huge_learning_rate_stops_the_run_with_one_line(tmp_path, optimizer, b
         training.fit()
     assert "\n" not in str(error.value)
     if training.run.last.exists():
-        assert_sound(training, step=1)
+        assert_valid(training, step=1)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -239,7 +239,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(tmp_path, monkeypatch, ca
     with pytest.raises(OSError, match="No space"):
         training.fit()
     monkeypatch.undo()
-    assert_sound(training, step=4)
+    assert_valid(training, step=4)
     resumed = Trainer(training.config, tiny.dataset(), training.run)
     resumed.resume()
     assert resumed.fit()
@@ -247,31 +247,31 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(tmp_path, monkeypatch, ca
 
 def resumed_after_one_epoch(tmp_path, data=None, **changes):
     """A run stopped after its first epoch, and a trainer that resumes it with changes."""
-    cut = tiny.trainer(tmp_path, threads=2, micro_batch=3)
-    halt_after(cut, 5, crash)
+    interrupted = tiny.trainer(tmp_path, threads=2, micro_batch=3)
+    halt_after(interrupted, 5, crash)
     with pytest.raises(PowerCutError):
-        cut.fit()
-    return Trainer(tiny.config(**changes), data or tiny.dataset(), cut.run)
+        interrupted.fit()
+    return Trainer(tiny.config(**changes), data or tiny.dataset(), interrupted.run)
 
 
 def test_workers_and_micro_batch_stay_as_the_run_began(tmp_path, monkeypatch):
     """Even on a machine with a different number of cores and a different cache size."""
     monkeypatch.setattr("minivit.engine.parallel.physical_cores", lambda: 5)
-    again = resumed_after_one_epoch(tmp_path, threads=None)
-    assert again.layout == Layout(5, Layout.of(again.config.vit).micro_batch)
-    assert again.resume() == []
-    assert again.layout == Layout(2, 3)
+    resumed = resumed_after_one_epoch(tmp_path, threads=None)
+    assert resumed.layout == Layout(5, Layout.of(resumed.config.vit).micro_batch)
+    assert resumed.resume() == []
+    assert resumed.layout == Layout(2, 3)
 
 
 def test_changes_that_affect_the_last_bits_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr("minivit.engine.trainer.describe_arithmetic", lambda _: "an abacus")
-    again = resumed_after_one_epoch(tmp_path, threads=1, micro_batch=4)
+    resumed = resumed_after_one_epoch(tmp_path, threads=1, micro_batch=4)
     monkeypatch.undo()
-    threads, micro_batch, arithmetic = again.resume()
+    threads, micro_batch, arithmetic = resumed.resume()
     assert threads.startswith("threads was 2, is 1")
     assert micro_batch.startswith("micro_batch was 3, is 4")
     assert arithmetic.startswith("it began with an abacus, this is NumPy")
-    assert again.layout == Layout(1, 4)
+    assert resumed.layout == Layout(1, 4)
 
 
 @pytest.mark.parametrize(

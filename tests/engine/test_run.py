@@ -42,8 +42,8 @@ def test_a_folder_that_is_not_a_run_cannot_be_opened(tmp_path):
         Run.open(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"not a run: it has no config\.json"):
         Run.open(tmp_path)
-    made = Run.create(tmp_path, tiny.CONFIG)
-    assert Run.open(made.path).config_file == made.config_file
+    run = Run.create(tmp_path, tiny.CONFIG)
+    assert Run.open(run.path).config_file == run.config_file
 
 
 def test_metrics_are_read_in_order_and_empty_at_first(tmp_path):
@@ -63,16 +63,16 @@ def test_metrics_survive_a_truncated_last_line(tmp_path, cut):
     whole = run.metrics_file.read_bytes()
     run.metrics_file.write_bytes(whole[:-cut])
     assert run.metrics() == [{"step": 1, "loss": 0.5}]
-    run.forget_after(2)
+    run.truncate_after(2)
     run.append(step=2, loss=0.125)
     assert run.metrics() == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.125}]
 
 
-def test_forget_after_drops_later_steps_only(tmp_path):
+def test_truncate_after_drops_later_steps_only(tmp_path):
     run = Run(tmp_path)
     for step in (3, 6, 9):
         run.append(kind="step", step=step)
-    run.forget_after(6)
+    run.truncate_after(6)
     assert [line["step"] for line in run.metrics()] == [3, 6]
     assert set(tmp_path.iterdir()) == {run.metrics_file, run.table_file}
 
@@ -82,8 +82,8 @@ def rows(run):
         return list(csv.DictReader(file))
 
 
-def epoch(number, **found):
-    return {"kind": "epoch", "step": 4 * number, "seconds": number / 2, "epoch": number, **found}
+def epoch(number, **metrics):
+    return {"kind": "epoch", "step": 4 * number, "seconds": number / 2, "epoch": number, **metrics}
 
 
 def test_the_table_has_a_row_per_epoch_and_drops_rows_with_the_log(tmp_path):
@@ -98,7 +98,7 @@ def test_the_table_has_a_row_per_epoch_and_drops_rows_with_the_log(tmp_path):
         "1,4,0.5,1.25,0.5,,\n"
         "2,8,1.0,1.25,0.5,1.5,0.75\n"
     )
-    run.forget_after(4)
+    run.truncate_after(4)
     assert [row["epoch"] for row in rows(run)] == ["1"]
     run.append(**epoch(2, **trained))
     assert [row["step"] for row in rows(run)] == ["4", "8"]
@@ -123,5 +123,5 @@ def test_a_damaged_line_of_the_log_is_skipped(tmp_path, damage):
         file.write(damage)
     run.append(kind="step", step=2, loss=0.25)
     assert [line["step"] for line in run.metrics()] == [1, 2]
-    run.forget_after(1)
+    run.truncate_after(1)
     assert run.metrics() == [{"kind": "step", "step": 1, "loss": 0.5}]

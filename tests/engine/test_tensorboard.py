@@ -30,11 +30,11 @@ def events():
 def records(events, file):
     """The events of a file. Each has its length, a checksum of the length, the data, and a checksum
     of the data."""
-    raw, at = file.read_bytes(), 0
-    while at < len(raw):
-        (length,) = struct.unpack_from("<Q", raw, at)
-        yield events.Event.FromString(raw[at + 12 : at + 12 + length])
-        at += 16 + length
+    raw, offset = file.read_bytes(), 0
+    while offset < len(raw):
+        (length,) = struct.unpack_from("<Q", raw, offset)
+        yield events.Event.FromString(raw[offset + 12 : offset + 12 + length])
+        offset += 16 + length
 
 
 def scalars(events, file):
@@ -67,13 +67,13 @@ def test_event_files_contain_every_number_of_the_log(events):
         *("epoch/train_loss", "epoch/train_accuracy", "epoch/val_loss", "epoch/val_accuracy"),
         *("test/test_loss", "test/test_accuracy"),
     }
-    kept = {
+    expected = {
         (f"{line['kind']}/{name}", line["step"]): pytest.approx(number)
         for line in run.metrics()
         for name, number in line.items()
         if name not in ("kind", "step", "seconds", "epoch", "data", "confusion")
     }
-    assert found == kept
+    assert found == expected
 
 
 def test_fine_tuning_writes_event_files_too(events):
@@ -87,10 +87,10 @@ def test_fine_tuning_writes_event_files_too(events):
 def test_a_resumed_run_discards_events_written_after_its_checkpoint(events, monkeypatch):
     end_epoch = Trainer._end_epoch
 
-    def killed(trainer, *rest):
+    def killed(trainer, *args):
         if trainer.step == 8:
             raise RuntimeError
-        end_epoch(trainer, *rest)
+        end_epoch(trainer, *args)
 
     monkeypatch.setattr(Trainer, "_end_epoch", killed)
     with pytest.raises(RuntimeError):
@@ -110,8 +110,8 @@ def test_a_missing_package_is_reported_in_one_line(monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     assert guarded(lambda: train([*tiny.FLAGS, "--log", "tensorboard"])) == 2
-    wanted = 'error: tensorboardX is not installed; pip install "minivit[tensorboard]"\n'
-    assert capsys.readouterr().err == wanted
+    expected = 'error: tensorboardX is not installed; pip install "minivit[tensorboard]"\n'
+    assert capsys.readouterr().err == expected
     assert not Path("runs").exists()
 
 

@@ -22,7 +22,7 @@ def untimed(run):
     return [{k: v for k, v in line.items() if k not in CLOCK} for line in run.metrics()]
 
 
-def spied(training):
+def record_batches(training):
     """Records the (images, targets) of each step of a run."""
     batches, train_step = [], training._train_step
 
@@ -101,7 +101,7 @@ def test_the_validation_images_are_never_trained_on(tmp_path):
     )
     data = Dataset("Numbered", Split(images, labels), tiny.split(4, 0), tiny.NAMES)
     training = tiny.trainer(tmp_path, data)
-    batches = spied(training)
+    batches = record_batches(training)
     training.fit()
     mean, std = (
         np.reshape(v, (3, 1, 1)) for v in (training.statistics.mean, training.statistics.std)
@@ -126,38 +126,38 @@ def test_the_validation_split_keeps_class_proportions_on_request(tmp_path):
         assert held_out.class_counts(4).tolist() == [5, 5, 5, 5]
 
 
-class Watched(Split):
+class CountingSplit(Split):
     """Counts how often its images are read."""
 
-    looks = 0
+    reads = 0
 
     def __getattribute__(self, name):
         if name == "images":
-            Watched.looks += 1
+            CountingSplit.reads += 1
         return super().__getattribute__(name)
 
 
 def test_the_test_split_is_read_once_at_the_end(tmp_path):
     whole = tiny.dataset()
-    watched = Watched(whole.test.images, whole.test.labels)
+    watched = CountingSplit(whole.test.images, whole.test.labels)
     training = tiny.trainer(tmp_path, Dataset("Watched", whole.train, watched, tiny.NAMES))
     assert training.dataset.digest  # of all bytes, and cached: says nothing about a model
-    Watched.looks = 0
+    CountingSplit.reads = 0
     training.fit()
-    assert Watched.looks == 0
+    assert CountingSplit.reads == 0
     assert {line["kind"] for line in training.run.metrics()} == {"step", "epoch"}
     training.test()
-    assert Watched.looks == 1
+    assert CountingSplit.reads == 1
     assert [line["kind"] for line in training.run.metrics()].count("test") == 1
 
 
-def scripted(monkeypatch, accuracies):
+def mock_accuracies(monkeypatch, accuracies):
     """Make validation return these accuracies; returns the weights that were evaluated."""
-    coming, evaluated = iter(accuracies), []
+    remaining, evaluated = iter(accuracies), []
 
     def evaluate(logits_of, split, statistics, num_classes):
         evaluated.append(logits_of.__self__.replicas[0].flat.data.copy())
-        return Evaluation(next(coming), 1.0, np.zeros((4, 4), int))
+        return Evaluation(next(remaining), 1.0, np.zeros((4, 4), int))
 
     monkeypatch.setattr("minivit.engine.objective.evaluate", evaluate)
     return evaluated
@@ -173,7 +173,7 @@ def flat_weights(training, path):
 
 def test_the_best_weights_are_chosen_by_validation(tmp_path, monkeypatch):
     training = tiny.trainer(tmp_path, epochs=4)
-    evaluated = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.9, 0.1])
+    evaluated = mock_accuracies(monkeypatch, [0.2, 0.9, 0.5, 0.9, 0.1])
     training.fit()
     assert training.best_accuracy == 0.9
     np.testing.assert_array_equal(flat_weights(training, training.run.best), evaluated[3])
@@ -183,7 +183,7 @@ def test_the_best_weights_are_chosen_by_validation(tmp_path, monkeypatch):
 
 def test_worse_weights_are_not_kept(tmp_path, monkeypatch):
     training = tiny.trainer(tmp_path, epochs=4)
-    evaluated = scripted(monkeypatch, [0.2, 0.9, 0.5, 0.8, 0.1])
+    evaluated = mock_accuracies(monkeypatch, [0.2, 0.9, 0.5, 0.8, 0.1])
     training.fit()
     np.testing.assert_array_equal(flat_weights(training, training.run.best), evaluated[1])
     np.testing.assert_array_equal(flat_weights(training, training.run.last), evaluated[3])
@@ -208,7 +208,7 @@ def test_without_validation_the_last_weights_are_used(tmp_path, changes):
 
 def test_with_an_average_the_best_weights_are_averaged_ones(tmp_path, monkeypatch):
     training = tiny.trainer(tmp_path, epochs=1, ema_decay=0.5)
-    evaluated = scripted(monkeypatch, [0.5, 0.5])
+    evaluated = mock_accuracies(monkeypatch, [0.5, 0.5])
     trained, train_step = [training.model.flat.data.copy()], training._train_step
 
     def step(*args):
@@ -218,9 +218,9 @@ def test_with_an_average_the_best_weights_are_averaged_ones(tmp_path, monkeypatc
     training._train_step = step
     training.fit()
     average = trained[0].astype(np.float64)
-    for t, now in enumerate(trained[1:], 1):
+    for t, current in enumerate(trained[1:], 1):
         decay = min(0.5, (1 + t) / (10 + t))
-        average = decay * average + (1 - decay) * now
+        average = decay * average + (1 - decay) * current
     np.testing.assert_allclose(evaluated[0], average, rtol=1e-4, atol=1e-7)
     np.testing.assert_array_equal(flat_weights(training, training.run.best), evaluated[0])
     np.testing.assert_array_equal(flat_weights(training, training.run.last), trained[-1])
@@ -243,8 +243,8 @@ def test_the_optimizer_gets_the_schedules_learning_rate(tmp_path):
     assert logged == rates
 
 
-@pytest.mark.parametrize(("clip", "least", "most"), [(0.1, 0.0999, 0.1001), (None, 0.2, math.inf)])
-def test_gradients_are_clipped_before_the_step(tmp_path, clip, least, most):
+@pytest.mark.parametrize(("clip", "low", "high"), [(0.1, 0.0999, 0.1001), (None, 0.2, math.inf)])
+def test_gradients_are_clipped_before_the_step(tmp_path, clip, low, high):
     training = tiny.trainer(tmp_path, epochs=1, clip_norm=clip)
     norms, optimizer_step = [], training.optimizer.step
 
@@ -254,7 +254,7 @@ def test_gradients_are_clipped_before_the_step(tmp_path, clip, least, most):
 
     training.optimizer.step = step
     training.fit()
-    assert least <= norms[0] <= most
+    assert low <= norms[0] <= high
 
 
 def test_metrics_contain_a_line_per_log_step_and_per_epoch(tmp_path):
@@ -323,8 +323,8 @@ def test_between_validations_only_training_metrics_are_logged(tmp_path):
 
 def test_balance_is_applied_to_the_batches(tmp_path):
     data = tiny.dataset()
-    some = np.flatnonzero((data.train.labels != 0) | (np.arange(80) < 20))
-    data = dataclasses.replace(data, train=data.train[some])
+    rows = np.flatnonzero((data.train.labels != 0) | (np.arange(80) < 20))
+    data = dataclasses.replace(data, train=data.train[rows])
     for balance in (False, True):
         batches = tiny.trainer(tmp_path, data, balance=balance).batches
         drawn = [batches.split.labels[batches.rows(step)] for step in range(batches.per_epoch)]

@@ -47,12 +47,12 @@ def test_the_same_size_and_classes_give_exactly_the_same_logits(pool, pos_embed)
 def test_a_larger_image_resizes_the_positions_and_nothing_else():
     source = trained()
     model = ViT(dataclasses.replace(CONFIG, image_size=(12, 16)))
-    (said,) = transfer(model, pretrained(source), NAMES)
-    assert said == "position embeddings: 2×2 -> 3×4, bicubic"
-    theirs = dict(source.named_parameters())
+    (change,) = transfer(model, pretrained(source), NAMES)
+    assert change == "position embeddings: 2×2 -> 3×4, bicubic"
+    source_parameters = dict(source.named_parameters())
     for name, parameter in model.named_parameters():
         if name != "pos_embed":
-            np.testing.assert_array_equal(parameter.data, theirs[name].data)
+            np.testing.assert_array_equal(parameter.data, source_parameters[name].data)
     found, before = model.pos_embed.data, source.pos_embed.data
     np.testing.assert_array_equal(found[:, 0], before[:, 0])  # the class token's
     expected = resize_positions(before, source.config, model.config)
@@ -64,8 +64,8 @@ def test_a_larger_image_resizes_the_positions_and_nothing_else():
 def test_a_larger_image_resizes_relative_positions_around_the_center():
     source = trained(dataclasses.replace(CONFIG, pos_embed="relative"))
     model = ViT(dataclasses.replace(source.config, image_size=16))
-    (said,) = transfer(model, pretrained(source), NAMES)
-    assert said == "relative positions: 2×2 -> 4×4, bicubic"
+    (change,) = transfer(model, pretrained(source), NAMES)
+    assert change == "relative positions: 2×2 -> 4×4, bicubic"
     before, after = (m.blocks[1].attn.relative_table.data for m in (source, model))
     assert after.shape == (7 * 7, 4)
     np.testing.assert_allclose(after[24], before[4], atol=1e-6)  # the zero offset
@@ -79,8 +79,8 @@ def test_positions_on_the_same_grid_stay_exactly_the_same():
 def test_other_classes_get_a_zero_head():
     source, names = trained(), ("x", "y", "z", "w")
     model = ViT(dataclasses.replace(CONFIG, num_classes=4, representation_size=None))
-    (said,) = transfer(model, pretrained(source), names)
-    assert "4 other classes" in said
+    (change,) = transfer(model, pretrained(source), names)
+    assert "4 other classes" in change
     assert not model.head.weight.data.any()
     assert not model(draw(0, 2, 3, 8, 8).astype(np.float32)).any()
     np.testing.assert_array_equal(model.blocks[1].mlp.fc1.weight.data,
@@ -93,8 +93,8 @@ def test_a_head_of_another_size_becomes_a_zero_head(change):
     assert getattr(CONFIG, name) not in (None, change[name])
     model = ViT(dataclasses.replace(CONFIG, **change))
     source = pretrained(trained())
-    (said,) = transfer(model, source, source.class_names)
-    assert said == f"head: new, zero, its {name} is {change[name]}, not {getattr(CONFIG, name)}"
+    (message,) = transfer(model, source, source.class_names)
+    assert message == f"head: new, zero, its {name} is {change[name]}, not {getattr(CONFIG, name)}"
     assert not model.head.weight.data.any()
 
 

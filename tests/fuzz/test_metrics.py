@@ -48,7 +48,7 @@ def read(tmp_path):
     def all_of_it() -> int:
         metrics = run.metrics()
         curves_figure(metrics)
-        run.forget_after(3)
+        run.truncate_after(3)
         assert [line for line in metrics if line["step"] <= 3] == run.metrics()
         return sum(len(of_kind(metrics, kind)) for kind in ("step", "epoch", "test"))
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 
 
-class Watch:
+class Watchdog:
     """Watches, in its own thread, how long this process has been waiting, and ends it after the
     limit.
 
-    name: of this rank. patience: extra seconds before it reports what others may report, too.
-    heard: whether a process that is waited for has sent a sign of life since the last call; the
+    name: of this rank. report_delay: extra seconds before it reports what others may report, too.
+    heartbeat: whether a process that is waited for has sent a sign of life since the last call; the
     time restarts at each one. end: ends the process, and the others with it.
 
     Attributes:
@@ -20,11 +20,15 @@ class Watch:
     """
 
     def __init__(
-        self, name: str, patience: float, heard: Callable[[], bool], end: Callable[[], object]
+        self,
+        name: str,
+        report_delay: float,
+        heartbeat: Callable[[], bool],
+        end: Callable[[], object],
     ):
-        self.name, self.patience, self.limit = name, patience, (float("inf"), "")
-        self._heard, self._end, self._since = heard, end, 0.0
-        threading.Thread(target=self._look, name="minivit-watch", daemon=True).start()
+        self.name, self.report_delay, self.limit = name, report_delay, (float("inf"), "")
+        self._heartbeat, self._end, self._since = heartbeat, end, 0.0
+        threading.Thread(target=self._run, name="minivit-watch", daemon=True).start()
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -35,15 +39,15 @@ class Watch:
         finally:
             self._since = 0.0
 
-    def _look(self) -> None:
-        last_heard = 0.0
+    def _run(self) -> None:
+        last_heartbeat = 0.0
         while True:
             time.sleep(0.1)
             since, (seconds, advice) = self._since, self.limit
-            if since and self._heard():
-                last_heard = time.monotonic()
-            waited = time.monotonic() - max(since, last_heard)
-            if since and waited > seconds + self.patience:
+            if since and self._heartbeat():
+                last_heartbeat = time.monotonic()
+            waited = time.monotonic() - max(since, last_heartbeat)
+            if since and waited > seconds + self.report_delay:
                 print(
                     f"error: {self.name} has waited {seconds:g} s for another rank; {advice}",
                     file=sys.stderr,
