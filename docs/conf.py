@@ -15,7 +15,7 @@ extensions = [
     "api",  # these five are in docs/site/
     "course",
     "docstrings",
-    "maths",
+    "mathml",
     "repository",
     "myst_nb",
     "sphinx.ext.viewcode",

@@ -20,7 +20,7 @@ from minivit.models import ViT, cover_patches
 
 SIZE = {"width": 1280, "height": 800}
 IMAGES = 8
-MOST_COVERED = 3
+MAX_COVERED = 3
 SETTLED = """() => new Promise((done) => {
   const see = () => isIdle() ? done() : setTimeout(see, 5);
   see();
@@ -103,7 +103,7 @@ class Camera:
     """Moves the mouse of a page, and takes screenshots."""
 
     def __init__(self, tab):
-        self.tab, self.frames, self.at = tab, [], (640.0, 420.0)
+        self.tab, self.frames, self.position = tab, [], (640.0, 420.0)
         tab.evaluate(SETTLED)
         tab.evaluate(CURSOR)
 
@@ -112,7 +112,7 @@ class Camera:
         self.tab.evaluate(SETTLED)
         self.tab.evaluate(
             "([x, y]) => Object.assign($('cursor').style, { left: `${x}px`, top: `${y}px` })",
-            list(self.at),
+            list(self.position),
         )
         image = Image.open(BytesIO(self.tab.screenshot())).convert("RGB")
         self.frames.append((image, milliseconds))
@@ -122,15 +122,17 @@ class Camera:
         rows, columns = grid
         row, column = divmod(patch or 0, columns)
         box = self.tab.locator(where).first.bounding_box()
-        goal = (
+        target = (
             box["x"] + (column + 0.5) * box["width"] / columns,
             box["y"] + (row + 0.5) * box["height"] / rows,
         )
-        start = self.at
-        for part in (0.35, 0.7, 0.92, 1.0):
-            self.at = tuple(a + part * (b - a) for a, b in zip(start, goal, strict=True))
+        start = self.position
+        for fraction in (0.35, 0.7, 0.92, 1.0):
+            self.position = tuple(
+                a + fraction * (b - a) for a, b in zip(start, target, strict=True)
+            )
             self.shot(60)
-        self.tab.mouse.click(*goal)
+        self.tab.mouse.click(*target)
 
 
 def covers(model: ViT, image: np.ndarray) -> tuple[list[int], bool]:
@@ -138,10 +140,10 @@ def covers(model: ViT, image: np.ndarray) -> tuple[list[int], bool]:
     changes the predicted class."""
     N, P = model.config.num_tokens - model.config.num_prefix, model.config.patch_size
     predicted, chosen = int(model(image).argmax()), []
-    for _ in range(min(MOST_COVERED, N)):
+    for _ in range(min(MAX_COVERED, N)):
         others = [patch for patch in range(N) if patch not in chosen]
-        tried = [cover_patches(image, [*chosen, patch], P) for patch in others]
-        probs, _ = softmax_forward(model(np.concatenate(tried)))
+        candidates = [cover_patches(image, [*chosen, patch], P) for patch in others]
+        probs, _ = softmax_forward(model(np.concatenate(candidates)))
         lowest = probs[:, predicted].argmin()
         chosen.append(others[lowest])
         if probs[lowest].argmax() != predicted:

@@ -21,8 +21,8 @@ def _default_signal_handlers():
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
-            usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
-            signal.signal(number, usual)
+            default = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+            signal.signal(number, default)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,18 +19,18 @@ SETTLED = (
 
 def model(**changes):
     """A model with selective heads, and weights that float16 represents exactly."""
-    one = tiny.randomize(ViT(ViTConfig(**{**SIZES, **changes})))
-    one.flat.data[...] = (3.0 * one.flat.data).astype(np.float16)
-    return one
+    vit = tiny.randomize(ViT(ViTConfig(**{**SIZES, **changes})))
+    vit.flat.data[...] = (3.0 * vit.flat.data).astype(np.float16)
+    return vit
 
 
 def sample_images(count=2, channels=3):
     return np.random.default_rng(0).integers(0, 256, (count, channels, 8, 12), dtype=np.uint8)
 
 
-def made(one=None, images=None, **options):
+def made(vit=None, images=None, **options):
     options = {"statistics": STATISTICS, "class_names": NAMES, **options}
-    return live_page(one or model(), sample_images() if images is None else images, **options)
+    return live_page(vit or model(), sample_images() if images is None else images, **options)
 
 
 def settle(page):

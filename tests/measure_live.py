@@ -56,11 +56,11 @@ def main(names: list[str]) -> None:
     with playwright.sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=chromium(), args=FLAGS)
         for name in names:
-            size, times, answers = measure(browser, name)
+            size, times, latencies = measure(browser, name)
             low, middle, high = np.percentile(times, [0, 50, 90])
             print(
                 f"{name}: {size:.2f} MB, {middle:.0f} ms ({low:.0f} to {high:.0f}, 9 of 10); a key "
-                f"answered in {np.median(answers):.0f} ms ({max(answers):.0f} at most)",
+                f"answered in {np.median(latencies):.0f} ms ({max(latencies):.0f} at most)",
                 flush=True,
             )
         browser.close()
@@ -76,12 +76,12 @@ def measure(browser, name: str, passes: str = RUN, keys: int = 40) -> tuple:
         tab = browser.new_page()
         tab.goto(f"file://{folder}/page.html")
         times = np.array(tab.evaluate(passes))
-        answers = answer_times(tab, keys)
+        latencies = measure_latencies(tab, keys)
         tab.close()
-    return len(page.html.encode()) / 1e6, times, answers
+    return len(page.html.encode()) / 1e6, times, latencies
 
 
-def answer_times(tab, keys: int) -> list[float]:
+def measure_latencies(tab, keys: int) -> list[float]:
     """Press keys while the model runs; a response within one frame counts as 16 ms."""
     tab.evaluate(WATCH)
     tab.focus("#maps button[aria-pressed=true]")

@@ -58,21 +58,21 @@ COMPILED = Path("minivit", "functional", "compiled")
 """Left out, unless a file of it is named: Numba compiles loops anew for each mutant, which takes
 seconds. tests/functional/test_compiled.py holds them to the pairs, and those are mutated."""
 NOT_MUTATED = (cst.Annotation, cst.Raise, cst.Assert, cst.Import, cst.ImportFrom, cst.Decorator)
-TOO_PLAIN = (mutators.operator_string, mutators.operator_assignment, mutators.operator_arg_removal)
+EXCLUDED = (mutators.operator_string, mutators.operator_assignment, mutators.operator_arg_removal)
 """Mutators left out: messages, and what any test sees, such as `x = None`."""
 PRELOADED = (
     *("numpy.testing", "hypothesis", "hypothesis.internal.conjecture.engine", "numba"),
     *("torch._dynamo", "timm"),  # the first is imported by every PyTorch optimizer
 )
 """Libraries that the tests import, where they are there: else each mutant's process does."""
-THE_LAST = matchers.UnaryOperation(matchers.Minus(), matchers.Integer("1"))
+MINUS_ONE = matchers.UnaryOperation(matchers.Minus(), matchers.Integer("1"))
 """-1, the last axis or the size that is left over; +1 instead is enough."""
 STRICT = matchers.Arg(keyword=matchers.Name("strict"))
 """A check of lengths that are the same."""
 GIGABYTES = 8
-LOOK = 0.01
+POLL_INTERVAL = 0.01
 """Seconds between two looks at whether a process has ended."""
-PATIENCE = 4
+WAIT_FACTOR = 4
 """A process that waits gets so many times the seconds that it may compute."""
 TEST_SECONDS = 60
 """A test that computes for longer is taken to go round for ever."""
@@ -102,7 +102,7 @@ def argument_left_out(node: cst.Call) -> Iterator[cst.Call]:
 
 
 MUTATORS = [
-    *((kind, mutate) for kind, mutate in mutators.mutation_operators if mutate not in TOO_PLAIN),
+    *((kind, mutate) for kind, mutate in mutators.mutation_operators if mutate not in EXCLUDED),
     (cst.Integer, one_less),
     (cst.Call, argument_left_out),
 ]
@@ -136,7 +136,7 @@ class Collector(cst.CSTVisitor):
                 scope = ".".join(self.scope)
                 swaps = self.functions > 0
                 self.found += [(node, new, scope, line, swaps) for new in mutate(node)]
-        return not matchers.matches(node, THE_LAST | STRICT)
+        return not matchers.matches(node, MINUS_ONE | STRICT)
 
     def on_leave(self, original_node: cst.CSTNode) -> None:
         if isinstance(original_node, cst.FunctionDef | cst.ClassDef):
@@ -188,15 +188,15 @@ def _middles(a: list[str], b: list[str]) -> tuple[list[str], list[str]]:
     """Both without their common first and last lines: ndiff is slow."""
     shorter = min(len(a), len(b))
     start = next((i for i in range(shorter) if a[i] != b[i]), shorter)
-    rest = range(shorter - start)
-    end = next((i for i in rest if a[-1 - i] != b[-1 - i]), len(rest))
+    candidates = range(shorter - start)
+    end = next((i for i in candidates if a[-1 - i] != b[-1 - i]), len(candidates))
     return a[start : len(a) - end], b[start : len(b) - end]
 
 
-def files_of(place: Path) -> list[Path]:
-    if not place.is_dir():
-        return [place]
-    return [file for file in sorted(place.rglob("*.py")) if file.parent != COMPILED]
+def files_of(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return [file for file in sorted(path.rglob("*.py")) if file.parent != COMPILED]
 
 
 def tests_of(path: str, whole: bool) -> list[str]:
@@ -233,16 +233,16 @@ def fork(limit: float) -> bool | None:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_DATA, (GIGABYTES * 2**30,) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit),) * 2)
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, 1)
+        os.dup2(devnull, 2)
         return None
     done = status = 0
-    for _ in range(math.ceil(PATIENCE * limit / LOOK)):
+    for _ in range(math.ceil(WAIT_FACTOR * limit / POLL_INTERVAL)):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             break
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # and its children
     if not done:
@@ -253,9 +253,9 @@ def fork(limit: float) -> bool | None:
 def run_tests(tests: list[str], *plugins: object) -> NoReturn:
     """Runs the tests and ends the process, without plugins that wait, clean up, or are not
     needed."""
-    plain = ("cacheprovider", "unraisableexception", "threadexception")
+    unneeded = ("cacheprovider", "unraisableexception", "threadexception")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    options = [*(f"-pno:{plugin}" for plugin in plain), "-p_hypothesis_pytestplugin"]
+    options = [*(f"-pno:{plugin}" for plugin in unneeded), "-p_hypothesis_pytestplugin"]
     options += ["-x", "-s", "--tb=no", "--basetemp=temporary", "--hypothesis-profile=mutants"]
     os._exit(int(pytest.main([*options, *tests], plugins=plugins)))
 
@@ -367,28 +367,28 @@ def try_mutants(path: str, mutants: list[Mutant], tests: list[str]) -> Iterator[
         run_tests(tests, Swaps(path, [m.code for m in swapped], limit, failed, alive))
     if not alive.exists():
         raise SystemExit(f"{path}: tests fail where its functions take the place of themselves")
-    left = [swapped[i] for i in json.loads(alive.read_text(encoding="utf-8"))]
+    survivors = [swapped[i] for i in json.loads(alive.read_text(encoding="utf-8"))]
     original = Path(path).read_text(encoding="utf-8")
     for compiled in Path(path).parent.glob(f"__pycache__/{Path(path).stem}.*"):
         compiled.unlink()
-    for mutant in [*(m for m in mutants if not m.swaps), *left]:
+    for mutant in [*(m for m in mutants if not m.swaps), *survivors]:
         Path(path).write_text(mutant.code, encoding="utf-8")
-        if not is_noticed(tests, limit, failed):
+        if not is_detected(tests, limit, failed):
             yield mutant
     Path(path).write_text(original, encoding="utf-8")
 
 
-def is_noticed(tests: list[str], limit: float, failed: Path) -> bool:
+def is_detected(tests: list[str], limit: float, failed: Path) -> bool:
     """Whether a test fails in a fresh process that imports everything again. The tests of the file
     that detected the last mutant are run alone first: collecting all takes longer than running
     them."""
     last = failed.read_text(encoding="utf-8").splitlines()[-1:]
     first = [test.partition("::")[0] for test in last] or tests[:1]
-    for some in (first, tests):
+    for subset in (first, tests):
         passed = fork(limit)
         if passed is None:
             sys.dont_write_bytecode = True
-            run_tests(some, Order(failed))
+            run_tests(subset, Order(failed))
         if not passed:
             return True
     return False
@@ -415,8 +415,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
-    given = [Path(f) for f in options.files] or [Path("minivit", name) for name in SOURCES]
-    files = [f for place in given for f in files_of(place)]
+    paths = [Path(f) for f in options.files] or [Path("minivit", name) for name in SOURCES]
+    files = [f for path in paths for f in files_of(path)]
     allowed, alive = read_allowed(), 0
     for library in PRELOADED:
         with contextlib.suppress(ImportError):
@@ -430,11 +430,11 @@ def main(arguments: list[str]) -> int:
         os.environ["PYTHONPATH"] = copy
         sys.path.insert(0, copy)
         for path in map(str, files):
-            every = mutants_of(Path(path).read_text(encoding="utf-8"))
-            stale = {c for f, c in allowed if f == path} - {m.change for m in every}
+            all_mutants = mutants_of(Path(path).read_text(encoding="utf-8"))
+            stale = {c for f, c in allowed if f == path} - {m.change for m in all_mutants}
             for change in sorted(stale):
                 print(f"{path}: no such mutant, take it out of {ALLOWED.name}: {change}")
-            mutants = [m for m in every if (path, m.change) not in allowed]
+            mutants = [m for m in all_mutants if (path, m.change) not in allowed]
             mutants = [m for m in mutants if options.only in m.change]
             if options.sample is not None and options.sample < len(mutants):
                 mutants = random.Random(options.seed).sample(mutants, options.sample)
@@ -449,9 +449,9 @@ def main(arguments: list[str]) -> int:
                     print(f"{path}:{mutant.line}: ALIVE {mutant.change}", flush=True)
             tried = 0 if options.list else len(mutants)
             alive += len(survivors) + len(stale)
-            listed = sum((path, m.change) in allowed for m in every)
+            listed = sum((path, m.change) in allowed for m in all_mutants)
             print(
-                f"{path}: {len(every)} mutants, {listed} without effect, {tried} tried, "
+                f"{path}: {len(all_mutants)} mutants, {listed} without effect, {tried} tried, "
                 f"{tried - len(survivors)} killed, {len(survivors)} alive",
                 flush=True,
             )

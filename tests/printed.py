@@ -32,10 +32,10 @@ BARE = re.compile(
 
 
 class Line(NamedTuple):
-    """text: the command without its comment. place: the file that shows it."""
+    """text: the command without its comment. file: that shows it."""
 
     text: str
-    place: str
+    file: str
 
     @property
     def words(self) -> list[str]:
@@ -44,16 +44,16 @@ class Line(NamedTuple):
 
 def commands() -> list[Line]:
     """All command lines, each once per file."""
-    return list(dict.fromkeys(line for place, text in _texts() for line in _of(text, place)))
+    return list(dict.fromkeys(line for file, text in _texts() for line in _of(text, file)))
 
 
 def flags() -> list[Line]:
     """Spans that are only a flag, such as `--dry-run`, each once per file."""
     found = []
-    for place, text in _texts():
+    for file, text in _texts():
         for span in SPAN.findall(FENCE.sub("", text)):
             if re.match(r"--[a-z]", span):
-                found.append(Line(" ".join(span.split()), place))
+                found.append(Line(" ".join(span.split()), file))
     return list(dict.fromkeys(found))
 
 
@@ -66,19 +66,19 @@ def python_blocks(page: str) -> list[str]:
     ]
 
 
-def _of(text: str, place: str) -> Iterator[Line]:
+def _of(text: str, file: str) -> Iterator[Line]:
     for kind, block in FENCE.findall(text):
         lines = [line for line in block.splitlines() if line.strip()]
-        if kind in ("", "bash", "sh") and (place.endswith(".md") or _is_command(lines[0])):
-            yield from (Line(re.split(r"\s+#", line)[0].strip(), place) for line in lines)
+        if kind in ("", "bash", "sh") and (file.endswith(".md") or _is_command(lines[0])):
+            yield from (Line(re.split(r"\s+#", line)[0].strip(), file) for line in lines)
     text = FENCE.sub("", text)
     for span in SPAN.findall(text):
         command = " ".join(span.split())
         if _is_command(command) and " " in command:
-            yield Line(command, place)
-    if place.endswith(".py"):
+            yield Line(command, file)
+    if file.endswith(".py"):
         bare = " ".join(SPAN.sub("", text).split())
-        yield from (Line(found, place) for found in BARE.findall(bare))
+        yield from (Line(found, file) for found in BARE.findall(bare))
 
 
 def _is_command(text: str) -> bool:

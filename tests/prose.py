@@ -85,7 +85,7 @@ class Finding(NamedTuple):
     file: str
     line: int
     found: str
-    instead: str
+    replacement: str
 
 
 def check(text: str, file: str = "", line: int = 1) -> list[Finding]:
@@ -113,7 +113,7 @@ def unused() -> list[tuple[str, str]]:
     found = {
         (f.file, f.found.lower()) for name, n, text in _all_texts() for f in check(text, name, n)
     }
-    return [place for place in ALLOWED if place not in found]
+    return [key for key in ALLOWED if key not in found]
 
 
 def long_lines() -> list[Finding]:
@@ -174,6 +174,6 @@ def _of_python(source: str) -> Iterator[tuple[int, str]]:
 
 if __name__ == "__main__":
     odd = findings() + long_lines()
-    for place in odd:
-        print(f"{place.file}:{place.line}: {place.found!r}: {place.instead}")
+    for finding in odd:
+        print(f"{finding.file}:{finding.line}: {finding.found!r}: {finding.replacement}")
     sys.exit(bool(odd))

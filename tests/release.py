@@ -46,7 +46,7 @@ SCRIPTS, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 
 def dist(args: argparse.Namespace) -> None:
     """Build both and check them."""
-    say("dist: build and check")
+    log("dist: build and check")
     shutil.rmtree(args.dist, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         committed = ["git", "-C", ROOT, "archive", "--format=tar", "HEAD"]
@@ -60,7 +60,7 @@ def dist(args: argparse.Namespace) -> None:
     python("check_wheel_contents", *args.dist.glob("*.whl"))
     python("check_manifest", ROOT)
     if "OWNER" in repository():
-        say("not to be uploaded yet: put the repository's address in pyproject.toml")
+        log("not to be uploaded yet: put the repository's address in pyproject.toml")
 
 
 def for_pypi(text: str) -> str:
@@ -83,28 +83,28 @@ def repository() -> str:
 
 def commands(args: argparse.Namespace) -> None:
     """Install each of the two and run every command from an empty folder."""
-    for file in built(args.dist):
+    for file in built_files(args.dist):
         with tempfile.TemporaryDirectory() as folder:
-            say(f"commands: {file.name}")
-            place = Path(folder, "env")
-            venv.create(place, with_pip=True)
-            programs, here = place / SCRIPTS, Path(folder, "empty")
-            here.mkdir()
-            run(programs / f"python{EXE}", "-m", "pip", "install", "--quiet", file, cwd=here)
+            log(f"commands: {file.name}")
+            env = Path(folder, "env")
+            venv.create(env, with_pip=True)
+            programs, cwd = env / SCRIPTS, Path(folder, "empty")
+            cwd.mkdir()
+            run(programs / f"python{EXE}", "-m", "pip", "install", "--quiet", file, cwd=cwd)
             draw = "from PIL import Image; Image.new('RGB', (40, 30), 'red').save('cat.png')"
-            run(programs / f"python{EXE}", "-c", draw, cwd=here)
-            for words in command_lines(here):
-                run(programs / f"minivit{EXE}", *words, cwd=here, quiet=True)
+            run(programs / f"python{EXE}", "-c", draw, cwd=cwd)
+            for words in command_lines(cwd):
+                run(programs / f"minivit{EXE}", *words, cwd=cwd, quiet=True)
 
 
-def command_lines(here: Path) -> Iterator[list[str]]:
+def command_lines(folder: Path) -> Iterator[list[str]]:
     """Every command; those that need a trained model come after training."""
     yield from (["--help"], ["--version"], ["doctor"], ["doctor", "--report"], ["models"])
     yield from ([name, "--help"] for name in COMMANDS)
     yield ["gradcheck", "--only", "layernorm", "--elements", "4", "--directions", "1"]
     small = ["--dataset", "shapes", "--quick", "--model", "Nano/8", "--batch-size", "100"]
     yield ["train", *small]
-    (trained,) = map(str, (here / "runs").iterdir())
+    (trained,) = map(str, (folder / "runs").iterdir())
     yield ["train", "--resume", trained]
     yield ["evaluate", trained]
     yield ["predict", trained, "cat.png"]
@@ -121,10 +121,10 @@ def command_lines(here: Path) -> Iterator[list[str]]:
 def sdist(args: argparse.Namespace) -> None:
     """Run the tests of the source distribution, unpacked in an empty folder."""
     with unpacked(args.dist) as folder:
-        say("sdist: its tests")
-        place = folder.parent / "env"
-        venv.create(place, with_pip=True)
-        program = place / SCRIPTS / f"python{EXE}"
+        log("sdist: its tests")
+        env = folder.parent / "env"
+        venv.create(env, with_pip=True)
+        program = env / SCRIPTS / f"python{EXE}"
         run(program, "-m", "pip", "install", "--quiet", f"{folder}[dev]", cwd=folder)
         test(program, args.tests, folder)
 
@@ -140,15 +140,15 @@ def versions(args: argparse.Namespace) -> None:
 
 def one_version(version: str, resolution: str, tests: list[str], folder: Path) -> None:
     """Run the tests on one Python, with the newest packages or the oldest."""
-    place = folder.parent / f"{version}-{resolution}"
+    env = folder.parent / f"{version}-{resolution}"
     uv = [sys.executable, "-m", "uv"]
-    look = [*uv, "python", "find", version]
-    if subprocess.run(look, capture_output=True, check=False).returncode:
-        say(f"versions: Python {version} is not here")
+    command = [*uv, "python", "find", version]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        log(f"versions: Python {version} is not here")
         return
-    say(f"versions: Python {version}, {resolution}")
-    run(*uv, "venv", "--quiet", "--python", version, place, cwd=folder)
-    program = place / SCRIPTS / f"python{EXE}"
+    log(f"versions: Python {version}, {resolution}")
+    run(*uv, "venv", "--quiet", "--python", version, env, cwd=folder)
+    program = env / SCRIPTS / f"python{EXE}"
     package = f"{folder}[{EXTRAS}]"
     install = ["pip", "install", "--quiet", "--python", program, "--resolution", resolution]
     run(*uv, *install, package, cwd=folder)
@@ -163,15 +163,15 @@ def test(program: Path, tests: list[str], folder: Path) -> None:
 @contextlib.contextmanager
 def unpacked(dist: Path) -> Iterator[Path]:
     """The folder of the source distribution, alone in a temporary one."""
-    (file,) = (file for file in built(dist) if file.suffix == ".gz")
-    with tempfile.TemporaryDirectory() as place:
+    (file,) = (file for file in built_files(dist) if file.suffix == ".gz")
+    with tempfile.TemporaryDirectory() as temporary:
         with tarfile.open(file) as archive:
-            archive.extractall(place, filter="data")
-        (folder,) = Path(place).iterdir()
+            archive.extractall(temporary, filter="data")
+        (folder,) = Path(temporary).iterdir()
         yield folder
 
 
-def built(folder: Path) -> list[Path]:
+def built_files(folder: Path) -> list[Path]:
     """The wheel and the source distribution."""
     files = sorted([*folder.glob("*.whl"), *folder.glob("*.tar.gz")])
     if len(files) != 2:
@@ -198,7 +198,7 @@ def run(*words: object, cwd: Path, quiet: bool = False) -> None:
         sys.exit(f"failed with {done.returncode}: {' '.join(command)}")
 
 
-def say(what: str) -> None:
+def log(what: str) -> None:
     print(f"== {what}", flush=True)
 
 
@@ -218,7 +218,7 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")
     for name in args.parts or PARTS:
         PARTS[name](args)
-    say("all of it passed")
+    log("all of it passed")
 
 
 if __name__ == "__main__":

@@ -69,8 +69,8 @@ def command(capsys, monkeypatch):
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["attention", *map(str, arguments)])
         status = guarded(lambda: attention.run(sys.argv[1:]))
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
 
     return run
 
@@ -199,16 +199,16 @@ def test_a_photo_can_keep_its_aspect_ratio(trained, command, tmp_path):
     status, _, _ = command(trained.path, path, "--keep-aspect-ratio", "--html", page)
     assert status == 0
     found = content(page)
-    (one,) = found["images"]
+    (image,) = found["images"]
     assert found["grid"] == [2, 4]  # 8 × 16.4 rounded to whole patches of 4 pixels
-    assert (one["height"], one["width"]) == (8, 16)
+    assert (image["height"], image["width"]) == (8, 16)
 
 
 def test_a_size_not_divisible_by_the_patch_size_is_refused(trained, command, tmp_path):
     path = photo(tmp_path, 20, 20)
-    status, _, said = command(trained.path, path, "--image-size", "10")
+    status, _, err = command(trained.path, path, "--image-size", "10")
     assert status == 2
-    assert "10" in said
-    assert said.count("\n") == 1
-    status, _, said = command(trained.path, "--keep-aspect-ratio")
-    assert (status, said.count("\n")) == (2, 1)
+    assert "10" in err
+    assert err.count("\n") == 1
+    status, _, err = command(trained.path, "--keep-aspect-ratio")
+    assert (status, err.count("\n")) == (2, 1)

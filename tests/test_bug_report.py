@@ -72,7 +72,7 @@ def test_it_lists_every_package_that_users_install():
 
 
 @pytest.mark.parametrize(
-    ("origin", "place", "expected"),
+    ("origin", "location", "expected"),
     [
         ({"url": "file:///x", "dir_info": {"editable": True}}, "elsewhere", "in editable mode"),
         ({"url": "file:///x", "dir_info": {}}, "here", "installed from a folder"),
@@ -82,10 +82,10 @@ def test_it_lists_every_package_that_users_install():
         (None, "elsewhere", "run from a folder; another copy is installed"),
     ],
 )
-def test_the_kind_of_installation_is_reported(origin, place, expected, monkeypatch, tmp_path):
-    where = Path(minivit.__file__).parent if place == "here" else tmp_path
+def test_the_kind_of_installation_is_reported(origin, location, expected, monkeypatch, tmp_path):
+    package = Path(minivit.__file__).parent if location == "here" else tmp_path
     found = SimpleNamespace(
-        read_text=lambda name: origin and json.dumps(origin), locate_file=lambda name: where
+        read_text=lambda name: origin and json.dumps(origin), locate_file=lambda name: package
     )
     monkeypatch.setattr(bug_report.importlib.metadata, "distribution", lambda name: found)
     assert expected in bug_report.kind_of_install()

@@ -55,8 +55,8 @@ def command(capsys, monkeypatch):
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
         status = guarded(lambda: module.run(sys.argv[1:]))
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
 
     return run
 
@@ -93,28 +93,30 @@ def test_evaluate_reproduces_the_test_result_of_training(command, trained, threa
     (test,) = [line for line in trained.metrics() if line["kind"] == "test"]
     assert "Tints, 102 test images" in out
     assert f"accuracy {test['test_accuracy']:.2%}   loss {test['test_loss']:.4f}" in out
-    right = np.diag(test["confusion"]) / np.sum(test["confusion"], 1)
+    recall = np.diag(test["confusion"]) / np.sum(test["confusion"], 1)
     assert 0 < test["test_accuracy"] < 1, "a model that is always right cannot show a mistake"
-    assert f"balanced accuracy {right.mean():.2%}" in out
-    told_as = np.diag(test["confusion"]) / np.sum(test["confusion"], 0)
+    assert f"balanced accuracy {recall.mean():.2%}" in out
+    precision = np.diag(test["confusion"]) / np.sum(test["confusion"], 0)
     for k, name in enumerate(tiny.NAMES):
         count = sum(test["confusion"][k])
         assert re.search(
-            rf"^{name} +{count} +{100 * right[k]:.1f}% +{100 * told_as[k]:.1f}% ", out, re.MULTILINE
+            rf"^{name} +{count} +{100 * recall[k]:.1f}% +{100 * precision[k]:.1f}% ",
+            out,
+            re.MULTILINE,
         )
 
 
 def test_evaluate_with_mirror_images_averages_both(command, trained, tmp_path):
     model, test = load_model(trained.path), sample_images().test
     images = model.statistics.normalize(test.images)
-    alone, mirrored = (model.model(np.ascontiguousarray(x)) for x in (images, images[..., ::-1]))
-    expected = loss_of(0.5 * (alone + mirrored), test.labels)
+    original, mirrored = (model.model(np.ascontiguousarray(x)) for x in (images, images[..., ::-1]))
+    expected = loss_of(0.5 * (original + mirrored), test.labels)
     copy = shutil.copytree(trained.path, tmp_path / "copy")
     status, out, _ = command(evaluate, copy, "--flip")
     assert status == 0
     assert "102 test images, each with its mirror image" in out
     assert f"loss {expected:.4f}" in out
-    assert f"loss {loss_of(alone, test.labels):.4f}" not in out
+    assert f"loss {loss_of(original, test.labels):.4f}" not in out
 
 
 def test_evaluate_writes_the_same_list_of_mistakes_as_training(command, trained):
@@ -127,7 +129,7 @@ def test_evaluate_writes_the_same_list_of_mistakes_as_training(command, trained)
     assert out.endswith(f"{trained.path}: mistakes.png, mistakes.csv\n")
     assert files[0].read_bytes() == table
     assert files[1].read_bytes().startswith(b"\x89PNG")
-    (test,) = trained.tested()
+    (test,) = trained.test_results()
     wrong = np.sum(test["confusion"]) - np.trace(test["confusion"])
     assert table.count(b"\n") == 1 + wrong > 1
 
@@ -296,8 +298,8 @@ def test_a_file_that_is_not_an_image_is_refused(command, trained, tmp_path):
 def test_a_truncated_image_is_refused(command, trained, tmp_path, kind):
     path = write_image(tmp_path / f"a.{kind}", size=(64, 64))
     whole = path.read_bytes()
-    for share in (0.3, 0.6):
-        path.write_bytes(whole[: int(share * len(whole))])
+    for fraction in (0.3, 0.6):
+        path.write_bytes(whole[: int(fraction * len(whole))])
         assert str(path) in error_line(command(predict, trained.path, path))
 
 
@@ -307,8 +309,8 @@ def test_a_corrupted_image_raises_at_most_a_user_error(tmp_path, kind):
     whole, refused = path.read_bytes(), 0
     for _ in range(60):
         content = bytearray(whole)
-        for place in rng.integers(min(len(content), 100), size=3):
-            content[place] = rng.integers(256)
+        for i in rng.integers(min(len(content), 100), size=3):
+            content[i] = rng.integers(256)
         path.write_bytes(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata

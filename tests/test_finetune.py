@@ -40,9 +40,9 @@ def tune(source, tmp_path, monkeypatch, capsys):
         same = ["--dataset", "shapes", "--crop", "0", "--flip", "0", "--threads", "1"]
         argv = ["--from", str(start), *same, "--batch-size", "16", "--epochs", "1", *flags]
         status = guarded(lambda: finetune.run(argv))
-        said = capsys.readouterr()
+        captured = capsys.readouterr()
         runs = sorted(Path("runs").iterdir()) if Path("runs").exists() else []
-        return status, said.out, said.err, Run(runs[-1]) if runs else None
+        return status, captured.out, captured.err, Run(runs[-1]) if runs else None
 
     return run
 
@@ -66,8 +66,8 @@ def test_the_augmentation_suits_the_data_set(source):
         found = finetune.parse_arguments(flags, start, source, recipe).train
         assert found.augmentation.crop == crop
     flags = ["--from", "x", "--crop", "2"]
-    own = finetune.parse_arguments(flags, start, source, recipe_of("shapes")).train
-    assert own.augmentation.crop == 2
+    config = finetune.parse_arguments(flags, start, source, recipe_of("shapes")).train
+    assert config.augmentation.crop == 2
 
 
 def test_fine_tuning_on_larger_images(tune):

@@ -77,8 +77,10 @@ def test_the_loss_falls_as_on_a_cpu(precision, cupy, tmp_path):
     vit = {"image_size": 32, "num_classes": 10, "dim": 64, "depth": 2, "num_heads": 4}
     options = {"vit": vit, "epochs": 4, "batch_size": 64, "val_fraction": 0.05, "log_every": 20}
     curves = []
-    for where in ({}, {"device": "cuda", "precision": precision}):
-        training = tiny.trainer(tmp_path / where.get("device", "cpu"), data, **options, **where)
+    for device_options in ({}, {"device": "cuda", "precision": precision}):
+        training = tiny.trainer(
+            tmp_path / device_options.get("device", "cpu"), data, **options, **device_options
+        )
         training.fit()
         lines = [line for line in training.run.metrics() if line["kind"] == "step"]
         curves.append([line["loss"] for line in lines])

@@ -90,8 +90,8 @@ def test_a_model_trained_by_the_guide_is_saved_and_loaded(guide):
 def test_the_guide_uses_only_public_names():
     text = "\n".join(printed.python_blocks(GUIDE))
     assert not re.findall(r"(?<!_)\b_[a-z]\w*|\._\w+", text.replace("__init__", ""))
-    (own,) = [text for text in printed.python_blocks(GUIDE) if "class " in text]
-    assert len(own.splitlines()) <= 35
+    (code,) = [text for text in printed.python_blocks(GUIDE) if "class " in text]
+    assert len(code.splitlines()) <= 35
 
 
 def test_the_guides_metrics_look_like_those_of_a_run(guide):
@@ -108,11 +108,13 @@ def test_the_code_on_interventions_runs(tmp_path, monkeypatch):
     tints = tiny.dataset(48, 16)
     data = Dataset("Tints", enlarged(tints.train), enlarged(tints.test), NAMES[:4])
     monkeypatch.setattr("minivit.data.shapes.load", lambda: data)
-    one = tiny.trainer(tmp_path, data, vit={"image_size": 32, "depth": 3, "num_heads": 4}, epochs=1)
-    one.fit()
+    trainer = tiny.trainer(
+        tmp_path, data, vit={"image_size": 32, "depth": 3, "num_heads": 4}, epochs=1
+    )
+    trainer.fit()
     names = {}
     for text in printed.python_blocks("docs/interventions.md"):
-        text = text.replace("runs/20261122-104500-shapes", str(one.run.path))
+        text = text.replace("runs/20261122-104500-shapes", str(trainer.run.path))
         exec(compile(text, "docs/interventions.md", "exec"), names)
     assert names["lens"].pooled.shape == (4, 8, 4)
     assert names["lens"].patches.shape == (4, 8, 8, 8, 4)

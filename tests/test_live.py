@@ -31,8 +31,8 @@ def command(capsys, monkeypatch):
     def run(*arguments):
         capsys.readouterr()
         status = guarded(lambda: live.run(list(map(str, arguments))))
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
 
     return run
 

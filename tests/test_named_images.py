@@ -29,12 +29,12 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def folder(tmp_path):
     """Seven images."""
-    made = tmp_path / "images"
-    made.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     for number in range(7):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(made / f"{number}.png")
-    return made
+        Image.fromarray(pixels).save(images / f"{number}.png")
+    return images
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def command(capfdbinary):
 
     def run(module, *arguments):
         status = guarded(lambda: module.run([str(word) for word in arguments]))
-        said = capfdbinary.readouterr()
-        return status, said.out.decode(), said.err.decode()
+        captured = capfdbinary.readouterr()
+        return status, captured.out.decode(), captured.err.decode()
 
     return run
 
@@ -192,8 +192,8 @@ def test_a_page_with_file_names_that_are_not_valid_text(command, trained, folder
 def test_attention_draws_a_limited_number_of_images(command, trained, folder, monkeypatch):
     monkeypatch.setattr("minivit.commands.images.MAX_IMAGES", 6)
     status, _, err = command(attention, trained, folder, "--html", folder / "a.html")
-    told = "error: 7 images; the figures and the page show at most 6: give fewer\n"
-    assert (status, err) == (2, told)
+    message = "error: 7 images; the figures and the page show at most 6: give fewer\n"
+    assert (status, err) == (2, message)
     status, _, err = command(attention, trained, "--test", "7")
     assert status == 2
     assert "use a smaller --test" in err

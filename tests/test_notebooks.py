@@ -21,7 +21,7 @@ CHAPTERS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
 CHECK = re.compile(r'course\.check\(\s*"(\d\d\.[a-z])"')
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
-LARGEST, LARGEST_FIGURE = 1_000_000, 300_000
+MAX_BYTES, MAX_FIGURE_BYTES = 1_000_000, 300_000
 
 
 def cells(path: Path, kind: str) -> list[dict]:
@@ -80,20 +80,20 @@ def test_exercises_are_in_the_chapter_the_registry_and_the_solutions(path):
 
 @pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=ids(CHAPTERS) + ids(SOLUTIONS))
 def test_committed_notebooks_are_executed_and_clean(path):
-    assert path.stat().st_size < LARGEST
+    assert path.stat().st_size < MAX_BYTES
     numbers = [cell["execution_count"] for cell in cells(path, "code")]
     assert numbers == list(range(1, len(numbers) + 1)), "from the first cell to the last, once"
     for output in outputs(path):
-        assert len(output.get("data", {}).get("image/png", "")) < LARGEST_FIGURE
+        assert len(output.get("data", {}).get("image/png", "")) < MAX_FIGURE_BYTES
         assert output["output_type"] != "error"
         assert output.get("name") != "stderr"
-        said = json.dumps({**output, "data": {k: v for k, v in output.get("data", {}).items()
+        printed = json.dumps({**output, "data": {k: v for k, v in output.get("data", {}).items()
                                               if not k.startswith("image/")}})  # fmt: skip
-        for place in ("/home/", "/root/", "/tmp/", "C:\\\\Users"):
-            assert place not in said
-    want = "✓" if path.parent.name == "solutions" else "✗"
+        for prefix in ("/home/", "/root/", "/tmp/", "C:\\\\Users"):
+            assert prefix not in printed
+    expected = "✓" if path.parent.name == "solutions" else "✗"
     grades = re.findall(r"\d\d\.[a-z] ([✓✗])", json.dumps(outputs(path), ensure_ascii=False))
-    assert set(grades) <= {want}
+    assert set(grades) <= {expected}
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=ids(CHAPTERS))

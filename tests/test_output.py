@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(params=["cp1252", "ascii"])
-def said(request, monkeypatch):
+def run_encoded(request, monkeypatch):
     """Run `minivit` with output in that encoding; returns its exit status, output and errors."""
 
     def run(*words):
@@ -78,7 +78,7 @@ def smallest(name: str, run: Path) -> list:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_command_fails_because_of_the_output_encoding(
-    name, said, trained, tmp_path, monkeypatch
+    name, run_encoded, trained, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("minivit.data.shapes.load", data)
@@ -91,7 +91,7 @@ def test_no_command_fails_because_of_the_output_encoding(
     monkeypatch.setattr(doctor, "cpu_name", lambda: "猫")
     os.mkdir("images")
     Image.new("RGB", (8, 8)).save("images/猫.png")
-    status, out, err = said(name, *smallest(name, trained))
+    status, out, err = run_encoded(name, *smallest(name, trained))
     assert status == 0, err
     expected = {
         **{"doctor": "\\u732b, ", "study": "\\u732b ", "trace": "gamma", "attention": "(down)"},
@@ -99,7 +99,7 @@ def test_no_command_fails_because_of_the_output_encoding(
     }
     assert expected.get(name, "") in out
     with pytest.raises(SystemExit):
-        said(name, "--help")
+        run_encoded(name, "--help")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -116,18 +116,18 @@ def test_a_help_text_breaks_its_lines_only_where_they_are_full(name, monkeypatch
             assert len(line.rstrip("│ ")) + 1 + len(continued[1]) >= 116, line
 
 
-def test_a_user_error_is_reported_in_any_encoding(said, trained):
-    status, out, err = said("predict", trained, "猫 ×.png")
+def test_a_user_error_is_reported_in_any_encoding(run_encoded, trained):
+    status, out, err = run_encoded("predict", trained, "猫 ×.png")
     assert (status, out) == (2, "")
     assert err.startswith("error: \\u732b ")
     assert err.endswith(": no such file\n")
 
 
-def test_a_file_name_that_is_not_valid_text_is_printed(said, trained, tmp_path):
+def test_a_file_name_that_is_not_valid_text_is_printed(run_encoded, trained, tmp_path):
     path = os.fsencode(tmp_path) + b"/\xff.png"
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     os.rename(tmp_path / "a.png", path)
-    status, out, _ = said("predict", trained, os.fsdecode(path))
+    status, out, _ = run_encoded("predict", trained, os.fsdecode(path))
     assert (status, out.splitlines()[0]) == (0, f"{tmp_path}/\\udcff.png")
 
 
@@ -145,15 +145,15 @@ def test_the_environment_sets_the_encoding(encoding):
 
 
 def test_every_symbol_that_minivit_prints_has_an_ascii_replacement():
-    signs: set[str] = set()
+    symbols: set[str] = set()
     for path in (ROOT / "minivit").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                signs |= {c for c in node.value if not c.isascii()}
-    assert len(signs) > 30
-    for sign in signs - set("猫"):
-        assert plain(sign).isascii()
-        assert "\\" not in plain(sign), sign
+                symbols |= {c for c in node.value if not c.isascii()}
+    assert len(symbols) > 30
+    for symbol in symbols - set("猫"):
+        assert plain(symbol).isascii()
+        assert "\\" not in plain(symbol), symbol
     assert [plain(c) for c in "γΛ²₁╔═║╭猫"] == [
         *("gamma", "Lambda", "^2", "_1", "+", "-", "|", "+", "\\u732b")
     ]

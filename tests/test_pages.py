@@ -53,7 +53,7 @@ def test_nothing_is_requested(page):
     seen = Seen(page.read_text(encoding="utf-8"))
     assert "script" not in seen.tags
     assert seen.tags.count("img") > 2
-    assert all(place.startswith("data:image/") for place in seen.requested)
+    assert all(url.startswith("data:image/") for url in seen.requested)
 
 
 def test_formulas_are_mathml(page):

@@ -38,9 +38,9 @@ def learn(tmp_path, monkeypatch, capsys):
         pretext = [] if "--pretext" in flags else ["--pretext", "colour"]
         argv = [*tiny.FLAGS, *pretext, *flags]
         status = guarded(lambda: pretrain.run(argv))
-        said = capsys.readouterr()
+        captured = capsys.readouterr()
         runs = sorted(Path("runs").iterdir()) if Path("runs").exists() else []
-        return status, said.out + said.err, Run(runs[-1]) if runs else None
+        return status, captured.out + captured.err, Run(runs[-1]) if runs else None
 
     return run
 

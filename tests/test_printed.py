@@ -23,19 +23,19 @@ from pathlib import Path
 
 import printed
 import pytest
-from made_small import (
+from PIL import Image
+from printed import ROOT, Line
+from small_commands import (
+    OVERRIDES,
     PLACEHOLDERS,
     REQUIRED,
     SMALL,
     TRAINING,
-    WHERE_NAMED,
     alternatives,
     complete,
     distinct,
     split,
 )
-from PIL import Image
-from printed import ROOT, Line
 from threadpoolctl import threadpool_limits
 
 import minivit.commands
@@ -55,12 +55,12 @@ def check_make(line: Line, tmp_path) -> None:
     """It creates an environment; only what make would do is checked."""
     if shutil.which("make") is None:
         pytest.skip("no make")
-    fresh = {"PATH": os.environ["PATH"]}  # this test may itself be run by make with ARGS
+    env = {"PATH": os.environ["PATH"]}  # this test may itself be run by make with ARGS
     output = subprocess.check_output(
-        ["make", "-n", *line.words[1:]], cwd=ROOT, env=fresh, encoding="utf-8"
+        ["make", "-n", *line.words[1:]], cwd=ROOT, env=env, encoding="utf-8"
     )
     *_, last = output.splitlines()
-    words = Line(last, line.place).words
+    words = Line(last, line.file).words
     if "minivit.train" in words:
         train.parse_arguments(words[3:], {}, "minivit train")
         return
@@ -171,7 +171,7 @@ NOT_RUN = {
 
 def beginning(line: Line) -> str | None:
     """The entry of NOT_RUN for the line, if there is one."""
-    return next((one for one in NOT_RUN if f"{line.text} ".startswith(f"{one} ")), None)
+    return next((entry for entry in NOT_RUN if f"{line.text} ".startswith(f"{entry} ")), None)
 
 
 LINES = printed.commands()
@@ -225,7 +225,7 @@ def small():
 
 
 @pytest.fixture(scope="module")
-def places(small, tmp_path_factory):
+def paths(small, tmp_path_factory):
     """RUN: a trained model. IMAGE: an image. PHOTOS: a folder of class folders. TOUR: the slides
     that docs/live.md prints."""
     root = tmp_path_factory.mktemp("printed")
@@ -245,9 +245,9 @@ def places(small, tmp_path_factory):
 
 
 def test_commands_are_found_in_pages_notebooks_and_code():
-    places = {line.place for line in LINES}
-    assert {"README.md", "docs/gpu.md", "Makefile", "notebooks/09_training.ipynb"} <= places
-    assert {"minivit/commands/train.py", "benchmarks/README.md", "benchmarks/epoch.py"} <= places
+    files = {line.file for line in LINES}
+    assert {"README.md", "docs/gpu.md", "Makefile", "notebooks/09_training.ipynb"} <= files
+    assert {"minivit/commands/train.py", "benchmarks/README.md", "benchmarks/epoch.py"} <= files
     assert Line("minivit train --resume RUN", "minivit/commands/train.py") in LINES
 
 
@@ -258,21 +258,21 @@ def test_every_line_has_an_entry_and_every_entry_is_used():
     words = {word for line in RUNNABLE for word in line.words}
     for pattern in PLACEHOLDERS:
         assert any(re.fullmatch(pattern, word) for word in words), pattern
-    assert set(WHERE_NAMED) <= words
+    assert set(OVERRIDES) <= words
     bare = {split(line)[0] for line in RUNNABLE if not split(line)[1]}
     assert set(REQUIRED) - {"--resume"} <= bare
 
 
-def parse_only(name: str, flags: list[str], places: dict[str, str]) -> None:
+def parse_only(name: str, flags: list[str], paths: dict[str, str]) -> None:
     """Parse the values as printed with the command's own parser; raise if one is wrong."""
-    flags = [places.get(word, word) for word in flags]
+    flags = [paths.get(word, word) for word in flags]
     if name == "minivit":
         return
     command = name.removeprefix("minivit ")
     if command in ("train", "pretrain"):
         train.parse_arguments(flags, {}, name)
     elif command == "finetune":
-        source = Path(places["RUN"])
+        source = Path(paths["RUN"])
         finetune.parse_arguments(flags, load_pretrained(source), source, recipe_of("cifar10"), name)
     elif command == "attention":
         parse(attention.Options, attention.with_run(flags), name)
@@ -290,17 +290,17 @@ def status_of(call, *arguments) -> int | str | None:
 
 
 @pytest.mark.parametrize("text", dict.fromkeys(line.text for line in RUNNABLE), ids=ascii)
-def test_a_line_parses_as_it_is_printed(text, places):
+def test_a_line_parses_as_it_is_printed(text, paths):
     name, flags = split(Line(text, ""))
-    for one in alternatives(complete(name, flags)):
-        assert not status_of(parse_only, name, one, places)
+    for variant in alternatives(complete(name, flags)):
+        assert not status_of(parse_only, name, variant, paths)
 
 
 @pytest.mark.parametrize("text", distinct(RUNNABLE), ids=ascii)
-def test_a_line_runs(text, places, tmp_path, monkeypatch):
+def test_a_line_runs(text, paths, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
-    words = [places.get(word, word) for word in text.split()]
+    words = [paths.get(word, word) for word in text.split()]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*found in sys.modules", category=RuntimeWarning)
         if words[0] == "minivit":
@@ -328,40 +328,40 @@ SCRIPTS = {"--whole": "tests/mutants.py"}
 FLAGS = list(dict.fromkeys(line.text for line in printed.flags()))
 
 
-def takes(name: str, flags: list[str], places: dict[str, str]) -> bool:
+def takes(name: str, flags: list[str], paths: dict[str, str]) -> bool:
     """Whether a command accepts these flags and their values."""
     required = REQUIRED.get(name, "").split()
     if "--dataset" in flags:
         required = required[: -2 if "--dataset" in required else None]
     with contextlib.redirect_stderr(io.StringIO()):
-        return not status_of(parse_only, name, [*required, *flags], places)
+        return not status_of(parse_only, name, [*required, *flags], paths)
 
 
 @pytest.fixture(scope="module")
-def known(places):
+def known(paths):
     """Every flag of every command, from its help."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         for name in SMALL:
-            status_of(parse_only, name, ["--help"], places)
+            status_of(parse_only, name, ["--help"], paths)
     return set(re.findall(r"--[a-z][a-z0-9-]*", output.getvalue()))
 
 
 @pytest.mark.parametrize("text", [text for text in FLAGS if text not in SCRIPTS], ids=ascii)
-def test_flags_printed_alone_belong_to_a_command(text, known, places):
-    words = text.replace("FILE", f"{places['RUN']}/config.json").replace("NAME", "shapes").split()
+def test_flags_printed_alone_belong_to_a_command(text, known, paths):
+    words = text.replace("FILE", f"{paths['RUN']}/config.json").replace("NAME", "shapes").split()
     if "--precision" in words and "--device" not in words:
         words += ["--device", "cuda"]  # the sentence around it is about a GPU
     if len(words) == 1:
         assert words[0] in known
     else:
-        assert any(takes(name, words, places) for name in SMALL if name != "minivit")
+        assert any(takes(name, words, paths) for name in SMALL if name != "minivit")
 
 
 def test_the_commands_for_all_results_are_printed_in_one_place():
     files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
     measured = {json.loads(file.read_text(encoding="utf-8"))["command"] for file in files}
-    listed = {line.text for line in LINES if line.place == "benchmarks/README.md"}
+    listed = {line.text for line in LINES if line.file == "benchmarks/README.md"}
     assert measured <= listed
 
 

@@ -17,7 +17,7 @@ def test_each_exception_is_needed():
 
 
 @pytest.mark.parametrize(
-    ("text", "found", "instead"),
+    ("text", "found", "replacement"),
     [
         ("A picture of a star.", "picture", "image"),
         ("Its color hangs on\n    # the seed.", "hangs on", "depend on"),
@@ -26,9 +26,9 @@ def test_each_exception_is_needed():
         ("Mend the file.", "Mend", "fix"),
     ],
 )
-def test_an_odd_word_is_found(text, found, instead):
+def test_an_odd_word_is_found(text, found, replacement):
     (finding,) = prose.check(text)
-    assert (finding.found, finding.instead) == (found, instead)
+    assert (finding.found, finding.replacement) == (found, replacement)
 
 
 def test_code_and_names_are_not_read():

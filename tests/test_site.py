@@ -32,11 +32,11 @@ def built(tmp_path_factory):
     """The site's folder and the output of its build."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "."]
-    said = subprocess.run(
+    result = subprocess.run(
         [*command, str(folder)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True, encoding="utf-8",
     )  # fmt: skip
-    return folder, said
+    return folder, result
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ class Seen(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.anchors, self.links, self.loaded, self.inside = set(), [], [], []
-        self.text = self.maths = ""
+        self.text = self.math = ""
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -67,7 +67,7 @@ class Seen(HTMLParser):
             pass
 
     def handle_data(self, data):
-        self.maths += data if "math" in self.inside else ""
+        self.math += data if "math" in self.inside else ""
         if not {"pre", "code", "math", "script", "style"} & set(self.inside):
             self.text += data
 
@@ -88,18 +88,18 @@ def browser():
 
 @pytest.fixture
 def open_page(site, browser):
-    """Opens a local page without a network; collects its `requests` and, in `wrong`, the errors of
+    """Opens a local page without a network; collects its `requests` and, in `errors`, those of
     its scripts."""
     contexts = []
 
-    def open_page(name, **how):
-        context = browser.new_context(**how)
+    def open_page(name, **options):
+        context = browser.new_context(**options)
         contexts.append(context)
         context.set_offline(True)
         page = context.new_page()
-        page.requests, page.wrong = [], []
+        page.requests, page.errors = [], []
         page.on("request", lambda request: page.requests.append(request.url))
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto((site / f"{name}.html").as_uri())
         return page
 
@@ -109,15 +109,15 @@ def open_page(site, browser):
 
 
 def test_the_site_is_built_without_a_warning(built):
-    _, said = built
-    assert (said.returncode, said.stderr) == (0, "")
+    _, result = built
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_every_link_is_valid(site, seen):
     """Links within the site lead to a file and an anchor; links to the repository lead to an
     existing file."""
     to_file = re.compile(r"https://github\.com/[^/]+/[^/]+/(?:blob|tree)/main/(.+)")
-    lost, inside, to_files = [], 0, 0
+    broken, inside, to_files = [], 0, 0
     for name, page in seen.items():
         for link in page.links:
             address, anchor = urldefrag(urljoin(f"file:///{name}", link))
@@ -134,8 +134,8 @@ def test_every_link_is_valid(site, seen):
             else:
                 continue
             if not found:
-                lost.append((name, link))
-    assert not lost
+                broken.append((name, link))
+    assert not broken
     assert inside > 1_000
     assert to_files > 10
 
@@ -154,7 +154,7 @@ def test_a_page_works_offline(open_page, name):
     """It requests only local files, all its images are shown, and no script fails."""
     page = open_page(name)
     assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
-    assert page.wrong == []
+    assert page.errors == []
     images = page.evaluate("[...document.images].map(i => { i.loading = 'eager'; return i.src })")
     page.wait_for_function("[...document.images].every(i => i.complete)")
     shown = page.evaluate("[...document.images].filter(i => i.naturalWidth).map(i => i.src)")
@@ -187,7 +187,7 @@ def test_formulas_are_drawn(open_page, name):
 def test_no_formula_is_left_as_source_text(seen):
     for name, page in seen.items():
         assert not re.findall(r"\$[^$\n]+\$|\\(?:frac|sqrt|sum|hat|mathrm)\b", page.text), name
-        assert "\\" not in page.maths, name
+        assert "\\" not in page.math, name
 
 
 def test_search_finds_a_pair_and_leads_to_it(open_page):
@@ -204,12 +204,12 @@ def test_search_finds_a_pair_and_leads_to_it(open_page):
 
 
 def test_the_site_follows_the_systems_dark_mode(open_page):
-    def ground(scheme):
+    def background(scheme):
         page = open_page("docs/index", color_scheme=scheme)
         rgb = page.evaluate("getComputedStyle(document.body).backgroundColor")
         return sum(map(int, re.findall(r"\d+", rgb)[:3]))
 
-    assert ground("dark") < 120 < 600 < ground("light")
+    assert background("dark") < 120 < 600 < background("light")
 
 
 def test_each_pair_appears_together_with_its_formulas(site):

@@ -46,8 +46,8 @@ def run(tmp_path, monkeypatch, capsys):
         argv = ["study", "position", "--dataset", "shapes", "--images", "128", *flags]
         monkeypatch.setattr(sys, "argv", argv)
         status = guarded(lambda: study.run(sys.argv[1:]))
-        said = capsys.readouterr()
-        return status, said.out + said.err, Path("runs/study-position-shapes")
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err, Path("runs/study-position-shapes")
 
     return call
 

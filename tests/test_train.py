@@ -163,7 +163,7 @@ CHANGED = TrainConfig(
 )
 
 
-GO_WITH_OTHERS = {
+CONFLICTING = {
     "distilled": "a class token alone",
     "patch_dropout": "positions that are added",
     "train_sizes": "positions that are added",
@@ -175,7 +175,7 @@ def test_the_changed_config_changes_every_field():
     default = TrainConfig()
     for one, other in ((CHANGED, default), (CHANGED.vit, default.vit)):
         for field in dataclasses.fields(one):
-            if field.name in GO_WITH_OTHERS:
+            if field.name in CONFLICTING:
                 continue
             assert getattr(one, field.name) != getattr(other, field.name), field.name
     assert all(
@@ -315,9 +315,9 @@ def test_your_own_images_are_listed_or_read_once(kind, tmp_path, monkeypatch):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / f"{n}.png")
     calls = []
-    for place in ("minivit.data.custom.read_npz", "minivit.data.file_sets.FolderFiles.names"):
-        before = pkgutil.resolve_name(place)
-        monkeypatch.setattr(place, lambda *a, before=before: calls.append(a) or before(*a))
+    for target in ("minivit.data.custom.read_npz", "minivit.data.file_sets.FolderFiles.names"):
+        before = pkgutil.resolve_name(target)
+        monkeypatch.setattr(target, lambda *a, before=before: calls.append(a) or before(*a))
     path = tmp_path / ("own.npz" if kind == "npz" else "own")
     flags = ["--epochs", "1", "--warmup", "0", "--image-size", "8", "--patch-size", "4"]
     assert main(["--dataset", str(path), *flags, "--crop", "0", "--no-cache"]) == 0
@@ -351,9 +351,9 @@ def test_without_data_or_network_the_shapes_are_used_with_a_boxed_notice(capsys,
 
 def test_unavailable_cifar10_is_an_error_if_it_was_requested(capsys):
     assert guarded(lambda: main(["--dataset", "cifar10", "--data-url", UNREACHABLE])) == 2
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    message = said.splitlines()[-1]  # after the lines printed by the download
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    message = err.splitlines()[-1]  # after the lines printed by the download
     assert message.startswith("error: cannot download")
     assert "127.0.0.1:9" in message
     assert "--dataset shapes" in message
@@ -524,9 +524,9 @@ def test_a_full_disk_ends_with_one_line_on_how_to_resume(error_line, monkeypatch
 # Classes
 
 
-def without(data, kept):
+def without(data, count):
     """The data set with only some of the training images of class 0."""
-    rows = np.flatnonzero((data.train.labels != 0) | (np.cumsum(data.train.labels == 0) <= kept))
+    rows = np.flatnonzero((data.train.labels != 0) | (np.cumsum(data.train.labels == 0) <= count))
     return dataclasses.replace(data, train=data.train[rows])
 
 
@@ -597,7 +597,7 @@ def test_a_budget_uses_the_recipe_measured_at_the_nearest_budget(monkeypatch):
     monkeypatch.setattr(
         module, "MEASURED", {name: module.Measured(m, 0.8, 1) for name, m in minutes.items()}
     )
-    assert [module.recipe_for("a", share) for share in (0.1, 0.3, 0.5, 10)] == [
+    assert [module.recipe_for("a", ratio) for ratio in (0.1, 0.3, 0.5, 10)] == [
         *("a-short", "a-short", "a", "a")
     ]
     assert module.recipe_for("b", 0.1) == "b"

@@ -69,8 +69,8 @@ def config(**changes) -> TrainConfig:
 
 def trainer(root: Path, data: Dataset | None = None, **changes) -> Trainer:
     """A trainer for a new run in its own directory under `root`."""
-    plan = config(**changes)
-    return Trainer(plan, data or dataset(), Run.create(root, plan))
+    settings = config(**changes)
+    return Trainer(settings, data or dataset(), Run.create(root, settings))
 
 
 def contents(run: Run) -> tuple[list, list]:

@@ -7,14 +7,14 @@ import inspect
 from pathlib import Path
 from types import ModuleType
 
-from docstrings import PLACES, without_ranges
+from docstrings import FULL_NAMES, without_ranges
 from flags import commands
 from rst import table, title
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "api"
-ROOMS = (
+PACKAGES = (
     *("functional", "layers", "models", "optim", "gradcheck", "engine", "data"),
     *("interop", "viz", "course", "backend"),
 )
@@ -30,20 +30,20 @@ def setup(app: Sphinx) -> dict:
 def write_pages() -> None:
     """Write all pages, but leave unchanged ones alone: Sphinx need not read them again."""
     pages = {"index": index(), "commands": commands()}
-    for room in ROOMS:
-        package = importlib.import_module(f"minivit.{room}")
+    for name in PACKAGES:
+        package = importlib.import_module(f"minivit.{name}")
         files = files_of(package)
-        if room == "functional":
-            pages[room] = page(package, {})
+        if name == "functional":
+            pages[name] = page(package, {})
             for module, names in files.items():
-                pages[f"{room}/{module.__name__.split('.')[-1]}"] = idea(package, module, names)
+                pages[f"{name}/{module.__name__.split('.')[-1]}"] = idea(package, module, names)
         else:
-            pages[room] = page(package, files)
+            pages[name] = page(package, files)
     head = ".. highlight:: python\n\n"
-    wanted = {PAGES / f"{name}.rst": head + text for name, text in pages.items()}
-    for path in set(PAGES.rglob("*.rst")) - set(wanted):
+    contents = {PAGES / f"{name}.rst": head + text for name, text in pages.items()}
+    for path in set(PAGES.rglob("*.rst")) - set(contents):
         path.unlink()
-    for path, text in wanted.items():
+    for path, text in contents.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -66,8 +66,8 @@ def documented(module: ModuleType) -> list[str]:
 
 def page(package: ModuleType, files: dict[ModuleType, list[str]]) -> str:
     """The page of a package: its docstring, and the names of each of its files."""
-    room = package.__name__.split(".")[-1]
-    lines = [*title(room), *documented(package)]
+    package_name = package.__name__.split(".")[-1]
+    lines = [*title(package_name), *documented(package)]
     for module, names in files.items():
         lines += [*title(module.__name__.split(".")[-1], "-"), *documented(module)]
         for name in names:
@@ -90,9 +90,9 @@ def idea(package: ModuleType, module: ModuleType, names: list[str]) -> str:
         name for name in vars(module)
         if name.endswith("Cache") and getattr(module, name).__module__ == module.__name__
     ]  # fmt: skip
-    rest = [*names, *(name for name in caches if name not in names)]
-    lines += title("Also here" if pairs else "Functions", "-") if rest else []
-    for name in rest:
+    others = [*names, *(name for name in caches if name not in names)]
+    lines += title("Also here" if pairs else "Functions", "-") if others else []
+    for name in others:
         if name in package.__all__:
             lines += entry(package, module, name)
         else:  # the page of its code links back to it by the package's name, as for the others
@@ -106,13 +106,13 @@ def entry(package: ModuleType, module: ModuleType, name: str) -> list[str]:
     constants as members of `module`, which defines them."""
     thing = getattr(package, name)
     kind = "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
-    place = f"{(module if kind == 'data' else package).__name__}.{name}"
-    lines = [f".. auto{kind}:: {place}"]
+    full_name = f"{(module if kind == 'data' else package).__name__}.{name}"
+    lines = [f".. auto{kind}:: {full_name}"]
     if kind != "data":
-        PLACES[thing] = place
+        FULL_NAMES[thing] = full_name
     if kind == "class":
         lines += ["   :members:"]
-        without_ranges(thing, place)
+        without_ranges(thing, full_name)
         if issubclass(thing, tuple):  # a NamedTuple's docstring describes its members
             lines += [f"   :exclude-members: {', '.join(thing._fields)}"]
     elif kind == "data":
@@ -127,8 +127,10 @@ def index() -> str:
         "Each name is documented in its package, grouped by file; the math comes first.",
         "",
     ]
-    rooms = {room: importlib.import_module(f"minivit.{room}") for room in (*ROOMS, "commands")}
-    lines += table((f":doc:`{room}`", first_line(package)) for room, package in rooms.items())
+    packages = {
+        name: importlib.import_module(f"minivit.{name}") for name in (*PACKAGES, "commands")
+    }
+    lines += table((f":doc:`{name}`", first_line(package)) for name, package in packages.items())
     lines += [*title("minivit", "-"), *documented(importlib.import_module("minivit"))]
     return "\n".join(lines)
 

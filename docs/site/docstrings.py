@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 from minivit.ranges import Range
 
-PLACES: dict[Any, str] = {}
+FULL_NAMES: dict[Any, str] = {}
 """The full name under which each function and class is documented; it is defined elsewhere."""
 
 RANGES: dict[str, Range] = {}
@@ -28,13 +28,13 @@ def setup(app: Sphinx) -> dict:
     return {"parallel_read_safe": True}
 
 
-def without_ranges(thing: type, place: str) -> None:
+def without_ranges(thing: type, full_name: str) -> None:
     """Strip the ranges from the types of a config's fields, and keep them in `RANGES`."""
     for name, kind in inspect.get_annotations(thing).items():
         if get_origin(kind) is Annotated:
             kind, *ranges = get_args(kind)
             thing.__annotations__[name] = kind
-            RANGES.update({f"{place}.{name}": one for one in ranges if isinstance(one, Range)})
+            RANGES.update({f"{full_name}.{name}": r for r in ranges if isinstance(r, Range)})
 
 
 def on_docstring(
@@ -69,8 +69,8 @@ def itemized(lines: list[str], known: set[str]) -> list[str]:
     found = []
     for match, after in zip(starts, [*starts[1:], None], strict=True):
         names = ", ".join(f"**{name}**" for name in match[1].split(", "))
-        said = text[match.end() : after.start() if after else len(text)].strip()
-        found += re.sub(r"\n *", "\n  ", f"* {names} – {said}").splitlines()
+        description = text[match.end() : after.start() if after else len(text)].strip()
+        found += re.sub(r"\n *", "\n  ", f"* {names} – {description}").splitlines()
     return found
 
 
@@ -112,8 +112,8 @@ class Linked(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         thing = self.names.get(node.id)
-        place = "minivit.backend.Array" if node.id == "Array" else PLACES.get(thing)
-        return ast.parse(f"~{place}", mode="eval").body if place else node
+        full_name = "minivit.backend.Array" if node.id == "Array" else FULL_NAMES.get(thing)
+        return ast.parse(f"~{full_name}", mode="eval").body if full_name else node
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         is_literal = isinstance(node.value, ast.Name) and node.value.id == "Literal"

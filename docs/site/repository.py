@@ -5,7 +5,7 @@ import importlib
 import os
 from pathlib import Path
 
-from api import ROOMS, files_of
+from api import PACKAGES, files_of
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -22,11 +22,11 @@ def setup(app: Sphinx) -> dict:
 @functools.cache
 def documented() -> set[tuple[str, ...]]:
     """The modules whose code is on the site (sphinx.ext.viewcode), split at the dots."""
-    rooms = (importlib.import_module(f"minivit.{room}") for room in ROOMS)
+    packages = (importlib.import_module(f"minivit.{package}") for package in PACKAGES)
     return {
         tuple(module.__name__.split("."))
-        for room in rooms
-        for module, names in files_of(room).items()
+        for package in packages
+        for module, names in files_of(package).items()
         if any(callable(getattr(module, name)) for name in names)
     }
 
@@ -61,11 +61,11 @@ class Links(SphinxTransform):
 
     def address(self, path: Path) -> str:
         """The address of a file's code, on the site if it is there, or of a folder's first page."""
-        here = self.env.docname + ".html"
+        page = self.env.docname + ".html"
         inside = [name for name in self.env.found_docs if name.startswith(f"{path.as_posix()}/")]
         if inside:
-            return relative_uri(here, min(inside) + ".html")
+            return relative_uri(page, min(inside) + ".html")
         if path.suffix == ".py" and path.with_suffix("").parts in documented():
-            return relative_uri(here, f"_modules/{path.with_suffix('').as_posix()}.html")
+            return relative_uri(page, f"_modules/{path.with_suffix('').as_posix()}.html")
         kind = "tree" if (Path(self.app.srcdir) / path).is_dir() else "blob"
         return f"{self.config.repository}/{kind}/main/{path.as_posix()}"

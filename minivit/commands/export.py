@@ -11,7 +11,7 @@ from minivit.commands.cli import parse, require_ending
 from minivit.engine import Trained, load_model
 from minivit.errors import UserError
 from minivit.interop.exports import to_huggingface, to_timm
-from minivit.interop.published import is_own
+from minivit.interop.published import is_minivit
 from minivit.interop.to_onnx import to_onnx
 
 
@@ -55,7 +55,7 @@ def _check_target(file: Path, form: str) -> None:
     """
     if form in ENDINGS:
         require_ending(str(file), file, ENDINGS[form])
-    if file.exists() and is_own(file):
+    if file.exists() and is_minivit(file):
         raise UserError(
             f"{file}: a run or its checkpoint, which would be lost; choose another name"
         )

@@ -10,7 +10,7 @@ import numpy as np
 from minivit.data import Preprocess, Split, image_files, read_image
 from minivit.engine import Run, Trained
 from minivit.errors import UserError, shown_path
-from minivit.interop.published import is_own
+from minivit.interop.published import is_minivit
 from minivit.interop.shipped import drawings
 
 BATCH = 32
@@ -113,7 +113,7 @@ def _check_count(count: int, advice: str) -> None:
 
 def test_split(run: Path, data_dir: Path | None) -> Split:
     """The test set of the run's data set."""
-    if run.is_file() or not is_own(run):
+    if run.is_file() or not is_minivit(run):
         raise UserError(f"{shown_path(run)} has no test set; give some images")
     config = Run.open(run).read_config()
     return config.moved(data_dir).load_data(download=False).test

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from minivit.commands.cli import parse
 from minivit.interop.huggingface import KINDS
-from minivit.interop.timm import REFUSED
+from minivit.interop.timm import UNSUPPORTED
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def main(options: Options) -> int:
     print("An .npz file of")
     print(f"  {'vision_transformer':22} the paper's own, with flax's names")
     print("Not supported:")
-    for pattern, reason in REFUSED:
+    for pattern, reason in UNSUPPORTED:
         print(f"  {pattern:22} {reason}")
     return 0
 

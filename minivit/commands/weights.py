@@ -5,7 +5,7 @@ from pathlib import Path
 
 from minivit.engine import Trained
 from minivit.interop import load
-from minivit.interop.published import is_own
+from minivit.interop.published import is_minivit
 
 
 def load_any(path: Path, device: str = "cpu") -> Trained:
@@ -22,4 +22,4 @@ def name_of(path: Path, trained: Trained, article: str = "A") -> str:
     weights.
     """
     title = f"{article} Vision Transformer trained on {trained.data}"
-    return title if is_own(path) else trained.data
+    return title if is_minivit(path) else trained.data

@@ -66,8 +66,8 @@ def to_timm(trained: Trained, file: Path) -> str:
         arguments["act_layer"] = "gelu_tanh"
     if config.norm == "rmsnorm":
         arguments["norm_layer"] = "rmsnorm"
-    words = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return f"timm.models.vision_transformer.VisionTransformer({words})"
+    arguments_text = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"timm.models.vision_transformer.VisionTransformer({arguments_text})"
 
 
 def in_torch_layout(trained: Trained) -> dict[str, np.ndarray]:
@@ -104,8 +104,8 @@ def to_huggingface(trained: Trained, folder: Path) -> str:
     _require(trained.model, "transformers' ViT and I-JEPA", TRANSFORMERS)
     kind, name = ("vit", "ViT") if config.pool == "cls" else ("ijepa", "IJepa")
     tensors: dict[str, np.ndarray] = {}
-    for ours, array in _folded(in_torch_layout(trained), config.depth).items():
-        tensors |= _huggingface_names(ours, array, kind)
+    for key, array in _folded(in_torch_layout(trained), config.depth).items():
+        tensors |= _huggingface_names(key, array, kind)
     make_folder(folder)
     labels = dict(enumerate(trained.class_names))
     _write_json(folder / "config.json", {
@@ -183,10 +183,10 @@ def _huggingface_names(name: str, array: np.ndarray, kind: str) -> dict[str, np.
     block = f"{kind}.encoder.layer.{i}"
     if inner != "attn.qkv":
         return {f"{block}.{HUGGINGFACE[inner]}.{part}": array}
-    thirds = zip(("query", "key", "value"), np.split(array, 3), strict=True)
+    projections = zip(("query", "key", "value"), np.split(array, 3), strict=True)
     return {
-        f"{block}.attention.attention.{one}.{part}": np.ascontiguousarray(rows)
-        for one, rows in thirds
+        f"{block}.attention.attention.{projection}.{part}": np.ascontiguousarray(rows)
+        for projection, rows in projections
     }
 
 

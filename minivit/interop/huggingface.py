@@ -12,12 +12,12 @@ from minivit.interop.timm import CLIP, HALF, IMAGENET
 
 
 class Kind(NamedTuple):
-    """A model type. sign: a tensor that only this type has, for files without a config.json. facts:
-    its defaults.
+    """A model type. marker: a tensor that only this type has, for files without a config.json.
+    facts: its defaults.
     """
 
     summary: str
-    sign: str
+    marker: str
     facts: dict[str, Any]
 
 
@@ -107,7 +107,7 @@ def kind_of(names: set[str], settings: Mapping[str, Any] | None) -> str | None:
         return found
     if not any(re.search(r"(^|\.)embeddings\.", name) for name in names):
         return None
-    return next((kind for kind in KINDS if any(KINDS[kind].sign in n for n in names)), None)
+    return next((kind for kind in KINDS if any(KINDS[kind].marker in n for n in names)), None)
 
 
 def translate(
@@ -150,7 +150,7 @@ def _reshaped(
     found: dict[str, Tensor], unused: list[str]
 ) -> tuple[dict[str, Tensor], list[str], list[str]]:
     """Convert tensors that have the same numbers in another form."""
-    said: list[str] = []
+    notes: list[str] = []
     for name in ("cls_token", "pos_embed"):
         if name in found and len(found[name].shape) < 3:
             tensor = found[name]
@@ -174,9 +174,9 @@ def _reshaped(
     head, C = found.get("head.weight"), found["cls_token"].shape[-1] if "cls_token" in found else 0
     if head is not None and C and head.shape[1] == 2 * C:
         unused += ["classifier.weight", "classifier.bias"]
-        said.append("its head takes class token and mean of the patches together and is left out")
+        notes.append("its head takes class token and mean of the patches together and is left out")
         del found["head.weight"], found["head.bias"]
-    return found, unused, said
+    return found, unused, notes
 
 
 def facts_from_json(

@@ -51,22 +51,22 @@ def translate(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[st
         new = _renamed(inner)
         if new.endswith("attn.q.weight"):
             facts["num_heads"] = tensor.shape[1]
-        found[new] = _turned(new, tensor)
+        found[new] = _to_torch_layout(new, tensor)
     return found, facts
 
 
 def _renamed(name: str) -> str:
     block = re.match(r"Transformer/encoderblock_(\d+)/", name)
     table, prefix = (IN_BLOCK, f"blocks.{block[1]}.") if block else (NAMES, "")
-    rest = name[block.end() :] if block else name
+    remainder = name[block.end() :] if block else name
     for old, new in table.items():
-        if rest.startswith(old):
-            tail = rest.removeprefix(old)
-            return prefix + new + KINDS.get(tail, tail)
+        if remainder.startswith(old):
+            suffix = remainder.removeprefix(old)
+            return prefix + new + KINDS.get(suffix, suffix)
     return name
 
 
-def _turned(name: str, tensor: Tensor) -> Tensor:
+def _to_torch_layout(name: str, tensor: Tensor) -> Tensor:
     """(in, out) -> (out, in), with a kernel's heads merged into one axis."""
     shape = tensor.shape
     if name.endswith((".q.bias", ".k.bias", ".v.bias")) and len(shape) == 2:

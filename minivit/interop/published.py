@@ -23,7 +23,16 @@ from minivit.interop import huggingface, jax, timm
 from minivit.interop.tensors import Tensor, find_weights, read_tensors
 from minivit.models import Build, ViT, ViTConfig
 
-GIVEN = ("num_heads", "norm_eps", "activation", "image_size", "mean", "std", "rope", "rope_theta")
+OVERRIDABLE = (
+    "num_heads",
+    "norm_eps",
+    "activation",
+    "image_size",
+    "mean",
+    "std",
+    "rope",
+    "rope_theta",
+)
 """What the caller may specify if a file does not."""
 
 
@@ -32,7 +41,7 @@ class Published:
     """A file of weights, recognized but not yet read.
 
     weights: by minivit's names. preprocess: how image files are meant to be prepared; their size
-    may differ from the config's. said: what was assumed or left out, one line each.
+    may differ from the config's. notes: what was assumed or left out, one line each.
     """
 
     vit: ViTConfig
@@ -41,7 +50,7 @@ class Published:
     preprocess: Preprocess
     class_names: tuple[str, ...]
     name: str
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def load(
@@ -50,7 +59,7 @@ def load(
     dtype: str = "float32",
     size: tuple[int, int] | None = None,
     build: Build = ViT,
-    **given: Any,
+    **overrides: Any,
 ) -> Trained:
     """Load a trained model, with its normalization and class names.
 
@@ -61,17 +70,17 @@ def load(
         device: "cpu", "cuda" or "cuda:N". dtype: "float32" or "float64". size: height and width of
         the images, to which positions are interpolated (bicubic); None: the size in the file or the
         run. build: the function that made the model of a run, if it has layers of your own (see
-        `Trainer`). given: facts that are missing from the file, those in `GIVEN`, or
+        `Trainer`). overrides: facts that are missing from the file, those in `OVERRIDABLE`, or
         `architecture`, timm's name.
 
     Raises:
         UserError: an unknown kind of file, a damaged file, or a pickle.
     """
     path = Path(path)
-    if is_own(path):
+    if is_minivit(path):
         trained = load_model(path, device, build)
         return resized(trained, size) if size else trained
-    found = at_size(read_published(path, **given), size)
+    found = at_size(read_published(path, **overrides), size)
     use_device(device)
     model = build(found.vit, seed=None, dtype=dtype, device=device)
     require_layers(model, (), found.name)
@@ -79,7 +88,7 @@ def load(
     for name, tensor in found.weights.items():
         views[name][...] = to_device(tensor.read().astype(dtype, copy=False), device)
     return Trained(
-        model, found.statistics, found.preprocess, found.class_names, found.name, found.said
+        model, found.statistics, found.preprocess, found.class_names, found.name, found.notes
     )
 
 
@@ -89,7 +98,7 @@ def load_start(path: Path) -> Pretrained:
     Raises:
         UserError: as for `load`.
     """
-    if is_own(path):
+    if is_minivit(path):
         return load_pretrained(path)
     found = at_size(read_published(path), None)
     weights = {name: tensor.read() for name, tensor in found.weights.items()}
@@ -116,7 +125,7 @@ def at_size(found: Published, size: tuple[int, int] | None) -> Published:
     return dataclasses.replace(found, vit=vit, weights=weights, preprocess=preprocess)
 
 
-def is_own(path: Path) -> bool:
+def is_minivit(path: Path) -> bool:
     """Whether it should be read as a minivit run or checkpoint."""
     if path.is_dir() and path.suffix != ".safetensors":
         with reading(path):
@@ -132,36 +141,36 @@ def is_own(path: Path) -> bool:
         return True
 
 
-def read_published(path: Path, architecture: str | None = None, **given: Any) -> Published:
+def read_published(path: Path, architecture: str | None = None, **overrides: Any) -> Published:
     """The contents of a file of published weights; see `load`."""
-    unknown = sorted(set(given) - set(GIVEN))
+    unknown = sorted(set(overrides) - set(OVERRIDABLE))
     if unknown:
-        raise UserError(f"{unknown[0]} cannot be given; expected one of {', '.join(GIVEN)}")
+        raise UserError(f"{unknown[0]} cannot be given; expected one of {', '.join(OVERRIDABLE)}")
     with reading(path):
         file = find_weights(path)
-        settings = _beside(file, "config.json")
-        images = _beside(file, "preprocessor_config.json")
+        settings = _read_sibling(file, "config.json")
+        images = _read_sibling(file, "preprocessor_config.json")
         tensors = read_tensors(file)
     try:
-        return _understood(path, tensors, settings, images or {}, architecture, given)
+        return _interpret(path, tensors, settings, images or {}, architecture, overrides)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def _beside(file: Path, name: str) -> dict[str, Any] | None:
+def _read_sibling(file: Path, name: str) -> dict[str, Any] | None:
     config = file.with_name(name)
     return read_json(config) if config.is_file() else None
 
 
-def _understood(
+def _interpret(
     path: Path,
     tensors: Mapping[str, Tensor],
     settings: dict[str, Any] | None,
     images: Mapping[str, Any],
     architecture: str | None,
-    given: Mapping[str, Any],
+    overrides: Mapping[str, Any],
 ) -> Published:
-    names, said = set(tensors), list[str]()
+    names, notes = set(tensors), list[str]()
     kind = huggingface.kind_of(names, settings)
     unused: list[str] = []
     facts: dict[str, Any] = {}
@@ -169,7 +178,7 @@ def _understood(
         tensors, facts = jax.translate(tensors)
         family = "the paper's names"
     elif kind is not None:
-        tensors, unused, said = huggingface.translate(tensors, kind)
+        tensors, unused, notes = huggingface.translate(tensors, kind)
         facts = huggingface.facts_from_json(kind, settings or {}, images)
         family = f"Hugging Face, {kind}"
     else:
@@ -178,23 +187,25 @@ def _understood(
         elif settings:
             facts = timm.facts_from_json(settings)
         family = "timm" + f", {architecture}" * bool(architecture)
-    facts |= given
+    facts |= overrides
     tensors = timm.unify(tensors)
     vit = timm.describe(tensors, facts)
     tensors = timm.tabulate(tensors, vit)
-    weights, more, zeros = timm.weights(tensors, ViT(vit, seed=None).flat.shapes)
-    given_facts, facts = set(facts), {**timm.DEFAULTS, **facts}
-    mean, std = (_of_channels(facts[name], vit.in_channels) for name in ("mean", "std"))
-    taken = {"mean": mean, "std": std}
+    weights, ignored, zeros = timm.weights(tensors, ViT(vit, seed=None).flat.shapes)
+    known_facts, facts = set(facts), {**timm.DEFAULTS, **facts}
+    mean, std = (_per_channel(facts[name], vit.in_channels) for name in ("mean", "std"))
+    normalization = {"mean": mean, "std": std}
     for name in ("num_heads", "norm_eps", "activation", "mean", "std"):
-        if name not in given_facts:
-            value = taken.get(name) or getattr(vit, name)
-            said.append(f"{name} is not in the file; {value} is assumed, as in most of this family")
-        elif name in taken and len(facts[name]) != len(taken[name]):
-            said.append(f"{name} is given for RGB; {taken[name]} is used, for grayscale")
-    said += [f"{name}: missing from the file, zeros are used" for name in zeros]
-    if unused or more:
-        said.append(f"not used: {_few([*unused, *more])}")
+        if name not in known_facts:
+            value = normalization.get(name) or getattr(vit, name)
+            notes.append(
+                f"{name} is not in the file; {value} is assumed, as in most of this family"
+            )
+        elif name in normalization and len(facts[name]) != len(normalization[name]):
+            notes.append(f"{name} is given for RGB; {normalization[name]} is used, for grayscale")
+    notes += [f"{name}: missing from the file, zeros are used" for name in zeros]
+    if unused or ignored:
+        notes.append(f"not used: {_abbreviate([*unused, *ignored])}")
     return Published(
         vit,
         weights,
@@ -202,15 +213,15 @@ def _understood(
         Preprocess(
             facts.get("size", vit.image_hw),
             vit.in_channels,
-            **{name: facts[name] for name in _RESIZING if name in facts},
+            **{name: facts[name] for name in RESIZE_FIELDS if name in facts},
         ),
         class_names(vit.num_classes, facts.get("class_names")),
         path.name,
-        (family, *said),
+        (family, *notes),
     )
 
 
-def _of_channels(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
+def _per_channel(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
     """Mean or deviation per channel. Many files of grayscale models give them for RGB: then that of
     the luma is used, which is exact for the mean and close for the deviation.
     """
@@ -220,10 +231,10 @@ def _of_channels(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
     return tuple(map(float, numbers))
 
 
-_RESIZING = ("resize", "crop_share", "interpolation")
+RESIZE_FIELDS = ("resize", "crop_share", "interpolation")
 
 
-def _few(names: list[str]) -> str:
+def _abbreviate(names: list[str]) -> str:
     return ", ".join(names[:4]) + f" and {len(names) - 4} more" * (len(names) > 4)
 
 

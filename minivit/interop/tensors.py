@@ -23,8 +23,8 @@ from minivit.files import check_regular, read_json, reading
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 INDEX = "model.safetensors.index.json"
 FLOATS = ("F64", "F32", "F16", "BF16")
-LONGEST_NAME = 300
-MOST_TENSORS = 100_000
+MAX_NAME_LENGTH = 300
+MAX_TENSORS = 100_000
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def find_weights(path: Path) -> Path:
     if path.is_dir():
         found = [path / INDEX] if (path / INDEX).is_file() else sorted(path.glob("*.safetensors"))
         found = found or sorted(path.glob("*.npz"))
-        pickles = sorted(one for one in path.iterdir() if one.suffix in PICKLES)
+        pickles = sorted(file for file in path.iterdir() if file.suffix in PICKLES)
         if len(found) > 1:
             raise UserError(f"{path}: contains {len(found)} files of weights; choose one of them")
         if found:
@@ -100,7 +100,7 @@ def find_weights(path: Path) -> Path:
             raise UserError(f"{path}: no weights in it; expected a .safetensors or .npz file")
         path = pickles[0]
     if path.suffix in PICKLES:
-        raise UserError(_refusal(path))
+        raise UserError(_pickle_message(path))
     with reading(path, "a .safetensors or .npz file"):
         check_regular(path)
     if path.suffix not in (".safetensors", ".npz") and not path.name.endswith(".index.json"):
@@ -108,27 +108,27 @@ def find_weights(path: Path) -> Path:
     return path
 
 
-def _refusal(path: Path) -> str:
-    places = f"{pasteable(path)} {pasteable(path.with_suffix('.safetensors'))}"
+def _pickle_message(path: Path) -> str:
+    paths = f"{pasteable(path)} {pasteable(path.with_suffix('.safetensors'))}"
     return (
         f"{path}: a pickle, which may run any program when it is read; convert it with PyTorch: "
         "python -c 'import sys, torch; from safetensors.torch import save_file; "
         "save_file({k: v.contiguous() for k, v in torch.load(sys.argv[1], "
-        f"weights_only=True).items()}}, sys.argv[2])' {places}"
+        f"weights_only=True).items()}}, sys.argv[2])' {paths}"
     )
 
 
 def _shards(index: Path) -> dict[str, Tensor]:
     """All files named in an index, which must be next to it."""
-    named = read_json(index).get("weight_map")
-    if not isinstance(named, dict) or not all(isinstance(f, str) for f in named.values()):
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(f, str) for f in weight_map.values()):
         raise UserError(f'{index}: no "weight_map" of names to files; download it again')
     found: dict[str, Tensor] = {}
-    for name in sorted(set(named.values())):
+    for name in sorted(set(weight_map.values())):
         if Path(name).name != name or not name.endswith(".safetensors"):
             raise UserError(f"{index}: names {ascii(name)[:80]}, which is not a file next to it")
         found |= _safetensors(index.with_name(name))
-    missing = sorted(set(named) - set(found))
+    missing = sorted(set(weight_map) - set(found))
     if missing:
         raise UserError(f"{index}: its files lack {ascii(missing[0])[:80]}; download them again")
     return found
@@ -180,7 +180,7 @@ def _bfloat16(file: Path, name: str) -> np.ndarray:
 
 def _npz(file: Path) -> dict[str, Tensor]:
     """Shapes are read from the headers; NumPy refuses objects, which would need a pickle."""
-    with _whole(file), open_zip(file, "a .npz file") as archive:
+    with _zip_errors(file), open_zip(file, "a .npz file") as archive:
         shapes = {name: _npy_shape(archive, name, file) for name in array_names(archive)}
     _check_names(file, shapes)
     return {name: Tensor(shape, _npz_reader(file, name)) for name, shape in shapes.items()}
@@ -198,7 +198,7 @@ def _npy_shape(archive: zipfile.ZipFile, name: str, file: Path) -> tuple[int, ..
 
 
 @contextlib.contextmanager
-def _whole(file: Path) -> Iterator[None]:
+def _zip_errors(file: Path) -> Iterator[None]:
     """Wraps code that reads a .npz."""
     try:
         yield
@@ -212,10 +212,10 @@ def _whole(file: Path) -> Iterator[None]:
 
 def _npz_reader(file: Path, name: str) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
-        with _whole(file), open_zip(file, "a .npz file") as archive:
+        with _zip_errors(file), open_zip(file, "a .npz file") as archive:
             found = read_array(archive, name)
-        wide = found.dtype == np.float64
-        return _finite(found if wide else found.astype(np.float32), file, name)
+        is_double = found.dtype == np.float64
+        return _finite(found if is_double else found.astype(np.float32), file, name)
 
     return read
 
@@ -228,9 +228,9 @@ def _finite(array: np.ndarray, file: Path, name: str) -> np.ndarray:
 
 def _check_names(file: Path, kinds: dict[str, Any]) -> None:
     for name in kinds:
-        if len(name) > LONGEST_NAME or not name.isprintable():
+        if len(name) > MAX_NAME_LENGTH or not name.isprintable():
             raise UserError(
                 f"{file}: a tensor is named {ascii(name)[:80]}; no model has such a name"
             )
-    if len(kinds) > MOST_TENSORS:
-        raise UserError(f"{file}: {len(kinds):,} tensors; expected at most {MOST_TENSORS:,}")
+    if len(kinds) > MAX_TENSORS:
+        raise UserError(f"{file}: {len(kinds):,} tensors; expected at most {MAX_TENSORS:,}")

@@ -52,7 +52,7 @@ RULES: tuple[tuple[str, dict[str, Any]], ...] = (
 HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16, 4096: 32}
 """Number of heads by width, where heads are not 64 wide as in all others."""
 
-REFUSED = (
+UNSUPPORTED = (
     (r"_rpn_", "its norms come after attention and MLP"),
     (r"rope_mixed", "its rotary frequencies are learned"),
     (r"_r\d*_s\d+|resnet", "its stem is a ResNet"),
@@ -76,7 +76,7 @@ def facts_of(architecture: str) -> dict[str, Any]:
     Raises:
         UserError: an architecture with an unsupported part.
     """
-    for pattern, reason in REFUSED:
+    for pattern, reason in UNSUPPORTED:
         if re.search(pattern, architecture):
             raise UserError(f"{architecture} is not supported: {reason}; see minivit models")
     found: dict[str, Any] = {}
@@ -101,9 +101,9 @@ def facts_from_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     found |= _preprocess(cfg)
     arguments = settings.get("model_args")
     arguments = arguments if isinstance(arguments, Mapping) else {}
-    for name, spelled in (("num_heads", "num_heads"), ("image_size", "img_size")):
-        if spelled in arguments:
-            found[name] = arguments[spelled]
+    for name, key in (("num_heads", "num_heads"), ("image_size", "img_size")):
+        if key in arguments:
+            found[name] = arguments[key]
     return found
 
 
@@ -114,15 +114,15 @@ RESIZE = {"center": "crop", "squash": "stretch"}
 def _preprocess(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """timm's crop mode, interpolation and crop share, if supported."""
     found: dict[str, Any] = {}
-    mode, interpolation, share = (
+    mode, interpolation, crop_pct = (
         cfg.get(key) for key in ("crop_mode", "interpolation", "crop_pct")
     )
     if isinstance(mode, str) and mode in RESIZE:
         found["resize"] = RESIZE[mode]
     if interpolation in get_args(Interpolation):
         found["interpolation"] = interpolation
-    if isinstance(share, int | float) and 0 < share <= 1:
-        found["crop_share"] = float(share)
+    if isinstance(crop_pct, int | float) and 0 < crop_pct <= 1:
+        found["crop_share"] = float(crop_pct)
     return found
 
 
@@ -134,9 +134,9 @@ def unify(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for prefix in {name.partition("attn.")[0] for name in tensors if name.startswith("blocks.")}:
         if not re.fullmatch(r"blocks\.\d+\.", prefix):
             continue
-        for one in "12":
-            if f"{prefix}gamma_{one}" in found:
-                found[f"{prefix}ls{one}.gamma"] = found.pop(f"{prefix}gamma_{one}")
+        for i in "12":
+            if f"{prefix}gamma_{i}" in found:
+                found[f"{prefix}ls{i}.gamma"] = found.pop(f"{prefix}gamma_{i}")
         _join_qkv(found, f"{prefix}attn.")
         for kind in ("weight", "bias"):
             gate, value = f"{prefix}mlp.fc1_g.{kind}", f"{prefix}mlp.fc1_x.{kind}"
@@ -150,14 +150,14 @@ def unify(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _join_qkv(found: dict[str, Tensor], attn: str) -> None:
     """attn.q, attn.k and attn.v (`.weight`, `.bias`), or q_bias and v_bias -> attn.qkv."""
     if f"{attn}q.weight" in found:
-        parts = [found.pop(f"{attn}{one}.weight") for one in "qkv"]
+        parts = [found.pop(f"{attn}{part}.weight") for part in "qkv"]
         found[f"{attn}qkv.weight"] = Tensor.joined(parts)
-    for spelled in ("q.bias", "q_bias"):
-        if f"{attn}{spelled}" not in found:
+    for bias in ("q.bias", "q_bias"):
+        if f"{attn}{bias}" not in found:
             continue
-        width = found[f"{attn}{spelled}"].shape[0]
+        width = found[f"{attn}{bias}"].shape[0]
         biases = [
-            found.pop(f"{attn}{spelled.replace('q', one, 1)}", Tensor.zeros(width)) for one in "qkv"
+            found.pop(f"{attn}{bias.replace('q', part, 1)}", Tensor.zeros(width)) for part in "qkv"
         ]  # a bias of the keys adds a constant to a row of scores, to which softmax is invariant
         found[f"{attn}qkv.bias"] = Tensor.joined(biases)
 
@@ -185,10 +185,10 @@ def describe(tensors: Mapping[str, Tensor], facts: Facts) -> ViTConfig:
         raise UserError(f"it has blocks 0 to {depth - 1}, but not all of them; download it again")
     first = {n.removeprefix("blocks.0."): s for n, s in shapes.items() if n.startswith("blocks.0.")}
     if "attn.qkv.weight" not in first or "mlp.fc2.weight" not in first:
-        odd = next(iter(sorted(first)), "none")
-        raise UserError(f"its blocks are of an unsupported kind ({odd}, …)")
+        first_name = next(iter(sorted(first)), "none")
+        raise UserError(f"its blocks are of an unsupported kind ({first_name}, …)")
     hidden = first["mlp.fc2.weight"][1]
-    wide = first["mlp.fc1.weight"][0]
+    width = first["mlp.fc1.weight"][0]
     registers = shapes.get("reg_token", (1, 0, C))[1]
     distilled, classes = "dist_token" in shapes, "cls_token" in shapes
     prefix = registers + classes + distilled
@@ -203,7 +203,7 @@ def describe(tensors: Mapping[str, Tensor], facts: Facts) -> ViTConfig:
         "depth": depth,
         "num_heads": facts.get("num_heads") or _heads(C, first),
         "mlp_ratio": hidden / C,
-        "mlp": "swiglu" if wide == 2 * hidden else "mlp",
+        "mlp": "swiglu" if width == 2 * hidden else "mlp",
         "pool": _pool(shapes, classes),
         "pos_embed": _positions(shapes),
         "embed_prefix": embedded,
@@ -263,10 +263,10 @@ def _grid(
         return (H // P, W // P), True
     T = shapes["pos_embed"][1]
     if size:
-        given = size[0] // P, size[1] // P
+        grid = size[0] // P, size[1] // P
         for embedded in (True, False):
-            if math.prod(given) == T - prefix * embedded:
-                return given, embedded
+            if math.prod(grid) == T - prefix * embedded:
+                return grid, embedded
     for embedded in (True, False):
         side = math.isqrt(max(T - prefix * embedded, 0))
         if side and side * side == T - prefix * embedded:
@@ -278,7 +278,7 @@ def tabulate(tensors: Mapping[str, Tensor], vit: ViTConfig) -> dict[str, Tensor]
     """Relative positions that an MLP computes from the logarithms of offsets (timm's RelPosMlp), as
     a table of its outputs, which is all that a model of one image size needs.
     """
-    found = {name: one for name, one in tensors.items() if "rel_pos.mlp." not in name}
+    found = {name: tensor for name, tensor in tensors.items() if "rel_pos.mlp." not in name}
     for i in range(vit.depth):
         own, shared = f"blocks.{i}.attn.rel_pos.mlp.", "shared_rel_pos.mlp."
         prefix = own if f"{own}fc1.weight" in tensors else shared
@@ -292,14 +292,14 @@ def tabulate(tensors: Mapping[str, Tensor], vit: ViTConfig) -> dict[str, Tensor]
 def _table(mlp: list[Tensor], grid: tuple[int, int]) -> Tensor:
     """(R, H): an MLP with ReLU, applied to the logarithm of each offset (float32 in timm)."""
     sides = [np.arange(1 - side, side, dtype=np.float32) for side in grid]
-    places = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
-    logs = np.sign(places) * np.log(1 + np.abs(places))
+    offsets = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
+    logs = np.sign(offsets) * np.log(1 + np.abs(offsets))
 
     def read() -> np.ndarray:
         w1, b1, w2, b2 = (part.read() for part in mlp)
         return np.maximum(logs.astype(w1.dtype) @ w1.T + b1, 0) @ w2.T + b2
 
-    return Tensor((len(places), mlp[2].shape[0]), read)
+    return Tensor((len(offsets), mlp[2].shape[0]), read)
 
 
 def weights(
@@ -320,25 +320,27 @@ def weights(
     Raises:
         UserError: a tensor is missing, has a wrong shape, or is unknown.
     """
-    left, found, zeros = dict(tensors), {}, []
+    remaining, found, zeros = dict(tensors), {}, []
     for name, shape in shapes.items():
-        tensor = left.pop(name, None)
+        tensor = remaining.pop(name, None)
         if tensor is None and name == "patch_embed.proj.bias":  # CLIP has none
             tensor = Tensor.zeros(*shape)
             zeros.append(name)
         if tensor is None:
             raise UserError(f"{name} is missing; the file is incomplete, or of an unknown kind")
-        tensor = _turned(name, tensor, shape)
+        tensor = _to_model_layout(name, tensor, shape)
         if tensor.shape != shape:
             raise UserError(
                 f"{name} has the shape {tensor.shape}, expected {shape}; config and weights do not "
                 "match"
             )
         found[name] = tensor
-    unused = sorted(name for name in left if is_unused(name))
-    foreign = sorted(set(left) - set(unused))
-    if foreign:
-        raise UserError(f"{foreign[0]} does not belong to any supported part; see minivit models")
+    unused = sorted(name for name in remaining if is_unused(name))
+    unexpected = sorted(set(remaining) - set(unused))
+    if unexpected:
+        raise UserError(
+            f"{unexpected[0]} does not belong to any supported part; see minivit models"
+        )
     return found, unused, zeros
 
 
@@ -347,7 +349,7 @@ def is_unused(name: str) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in KNOWN_UNUSED)
 
 
-def _turned(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _to_model_layout(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     if name == "patch_embed.proj.weight" and len(tensor.shape) == 4:
         C, channels, P, Q = tensor.shape
         return tensor.transposed(2, 3, 1, 0).reshaped(P * Q * channels, C)

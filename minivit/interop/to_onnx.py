@@ -108,10 +108,10 @@ class _Graph:
             self.constants,
         )
         opsets = [helper.make_opsetid("", OPSET)]
-        made = helper.make_model(graph, opset_imports=opsets, producer_name="minivit")
-        made.ir_version = 9  # ONNX Runtime has supported it since 1.17
-        helper.set_model_props(made, {"class_names": json.dumps(trained.class_names)})
-        return made
+        model = helper.make_model(graph, opset_imports=opsets, producer_name="minivit")
+        model.ir_version = 9  # ONNX Runtime has supported it since 1.17
+        helper.set_model_props(model, {"class_names": json.dumps(trained.class_names)})
+        return model
 
     def forward(self, trained: Trained) -> str:
         """images -> logits."""
@@ -167,7 +167,7 @@ class _Graph:
         q, k, v = (
             self.node("Gather", qkv, self.constant(np.array(i, np.int64)), axis=2) for i in range(3)
         )
-        q, v = (self.node("Transpose", one, perm=[0, 2, 1, 3]) for one in (q, v))
+        q, v = (self.node("Transpose", tensor, perm=[0, 2, 1, 3]) for tensor in (q, v))
         k = self.node("Transpose", k, perm=[0, 2, 3, 1])
         scale = self.constant(np.array(1 / math.sqrt(C // H), np.float32))
         scores = self.node("MatMul", q, self.node("Mul", k, scale))
@@ -195,8 +195,8 @@ class _Graph:
         if self.config.pool == "mean":
             return self.node("ReduceMean", x, self.ints([1]), keepdims=0)
         scores = self.node("MatMul", x, self.weight("sequence_pool.weight"))
-        shares = self.node("Softmax", scores, axis=1)
-        return self.node("ReduceSum", self.node("Mul", shares, x), self.ints([1]), keepdims=0)
+        probs = self.node("Softmax", scores, axis=1)
+        return self.node("ReduceSum", self.node("Mul", probs, x), self.ints([1]), keepdims=0)
 
     def linear(self, x: str, path: str) -> str:
         y = self.node("MatMul", x, self.weight(f"{path}weight"))
@@ -213,7 +213,7 @@ class _Graph:
 
     def weight(self, name: str) -> str:
         """A parameter of the model, stored only once."""
-        if all(one.name != name for one in self.constants):
+        if all(constant.name != name for constant in self.constants):
             array = np.ascontiguousarray(self.weights[name], np.float32)
             self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name

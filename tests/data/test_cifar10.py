@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import needs_posix
-from made_data import cifar_files, python_batch, text, write_archive, write_folder
+from synthetic_data import cifar_files, python_batch, text, write_archive, write_folder
 
 from minivit.data.cifar10 import BINARY, CIFAR10, CLASS_NAMES, PYTHON
 from minivit.data.download import Expected

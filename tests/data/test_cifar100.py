@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from made_data import cifar_files, python_batch, write_archive, write_folder
+from synthetic_data import cifar_files, python_batch, write_archive, write_folder
 
 from minivit.data.cifar100 import COARSE, FINE
 from minivit.data.download import Expected

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_data import idx_files, write_folder
+from synthetic_data import idx_files, write_folder
 
 from minivit.commands import run
 from minivit.data import SOURCES

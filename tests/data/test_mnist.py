@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import pytest
 from helpers import needs_posix
-from made_data import gzipped, idx_file, idx_files, write_folder
+from synthetic_data import gzipped, idx_file, idx_files, write_folder
 
 from minivit.data import download
 from minivit.data.download import Expected

@@ -7,7 +7,7 @@ import pytest
 from fuzz.corpus.idx import ENTRIES
 from fuzz.harness import attempt, check, check_apart, mutated
 from hypothesis import strategies as st
-from made_data import idx_files
+from synthetic_data import idx_files
 
 from minivit.data.mnist import MNIST
 from minivit.errors import UserError

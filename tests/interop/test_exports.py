@@ -38,7 +38,7 @@ IN_TIMM = [name for name in KINDS if name not in ("sequence pooling", "pre-logit
 IN_HUGGINGFACE = [name for name in IN_TIMM if name not in ("RMSNorm", "no positions")]
 
 
-def trained(name):
+def make_trained(name):
     config = dataclasses.replace(BASE, **KINDS[name])
     channels = config.in_channels
     statistics = Statistics((0.4, 0.5, 0.6)[:channels], (0.2, 0.3, 0.25)[:channels])
@@ -47,14 +47,14 @@ def trained(name):
     )
 
 
-def pixels(one, count=7):
-    config = one.model.config
+def pixels(trained, count=7):
+    config = trained.model.config
     shape = (count, config.in_channels, *config.image_hw)
     return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
 
 
-def assert_same(found, one, images):
-    expected = one.model(one.statistics.normalize(images))
+def assert_same(found, trained, images):
+    expected = trained.model(trained.statistics.normalize(images))
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
     np.testing.assert_array_equal(found.argmax(-1), expected.argmax(-1))
 
@@ -63,38 +63,40 @@ def assert_same(found, one, images):
 def test_timm_loads_it_strictly(tmp_path, name):
     torch, timm = pytest.importorskip("torch"), pytest.importorskip("timm")
     load_file = pytest.importorskip("safetensors.torch").load_file
-    one = trained(name)
-    model = eval(to_timm(one, tmp_path / "m.safetensors"), {"timm": timm})
+    trained = make_trained(name)
+    model = eval(to_timm(trained, tmp_path / "m.safetensors"), {"timm": timm})
     model.load_state_dict(load_file(tmp_path / "m.safetensors"), strict=True)
-    images = pixels(one)
+    images = pixels(trained)
     with torch.no_grad():
-        found = model.eval()(torch.from_numpy(one.statistics.normalize(images)))
-    assert_same(found.numpy(), one, images)
+        found = model.eval()(torch.from_numpy(trained.statistics.normalize(images)))
+    assert_same(found.numpy(), trained, images)
 
 
 @pytest.mark.parametrize("name", IN_HUGGINGFACE)
 def test_transformers_loads_it_with_from_pretrained(tmp_path, monkeypatch, name):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    one = trained(name)
-    call = to_huggingface(one, tmp_path / "m")
+    trained = make_trained(name)
+    call = to_huggingface(trained, tmp_path / "m")
     model = eval(call, {"transformers": transformers}).eval()
     assert tuple(model.config.id2label.values()) == NAMES
-    images = pixels(one)
+    images = pixels(trained)
     with torch.no_grad():
-        found = model(torch.from_numpy(one.statistics.normalize(images))).logits
-    assert_same(found.numpy(), one, images)
+        found = model(torch.from_numpy(trained.statistics.normalize(images))).logits
+    assert_same(found.numpy(), trained, images)
 
 
 def test_the_preprocessor_normalizes_like_the_run(tmp_path):
     pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    one = trained("plain")
-    to_huggingface(one, tmp_path)
+    trained = make_trained("plain")
+    to_huggingface(trained, tmp_path)
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
-    images = pixels(one)
+    images = pixels(trained)
     found = processor(list(images), return_tensors="np", input_data_format="channels_first")
-    np.testing.assert_allclose(found["pixel_values"], one.statistics.normalize(images), atol=1e-5)
+    np.testing.assert_allclose(
+        found["pixel_values"], trained.statistics.normalize(images), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -102,13 +104,13 @@ def test_the_preprocessor_normalizes_like_the_run(tmp_path):
 def test_onnx_runtime_runs_it(tmp_path, name, count):
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    one = trained(name)
-    to_onnx(one, tmp_path / "m.onnx", attention=True)
+    trained = make_trained(name)
+    to_onnx(trained, tmp_path / "m.onnx", attention=True)
     session = runtime.InferenceSession(tmp_path / "m.onnx")
-    images = pixels(one, count)
+    images = pixels(trained, count)
     logits, *maps = session.run(None, {"images": images})
-    assert_same(logits, one, images)
-    _, cache = one.model.forward(one.statistics.normalize(images))
+    assert_same(logits, trained, images)
+    _, cache = trained.model.forward(trained.statistics.normalize(images))
     for found, block in zip(maps, cache.blocks, strict=True):
         np.testing.assert_allclose(found, block.attn.probs, atol=1e-6)
     assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == [*NAMES]
@@ -119,8 +121,8 @@ def test_features_that_another_library_lacks_are_refused_in_one_line(tmp_path):
                       (to_huggingface, set(KINDS) - set(IN_HUGGINGFACE))):  # fmt: skip
         for name in names:
             with pytest.raises(UserError, match="export to onnx instead"):
-                to(trained(name), tmp_path / "m")
-    relative = trained("plain")
+                to(make_trained(name), tmp_path / "m")
+    relative = make_trained("plain")
     relative = dataclasses.replace(
         relative, model=ViT(dataclasses.replace(BASE, pos_embed="relative"))
     )
@@ -152,12 +154,12 @@ def test_every_field_is_supported_by_a_target_or_refused(tmp_path, to, known, fi
     """A model with a part that a target lacks would give different logits there, or none."""
     pytest.importorskip("onnx")
     config = dataclasses.replace(BASE, **{field: OTHER[field]})
-    one = dataclasses.replace(trained("plain"), model=tiny.randomize(ViT(config)))
+    trained = dataclasses.replace(make_trained("plain"), model=tiny.randomize(ViT(config)))
     if config.unsupported(known) is None:
-        to(one, tmp_path / "m")
+        to(trained, tmp_path / "m")
         return
     with pytest.raises(UserError, match=f"^{field} is"):
-        to(one, tmp_path / "m")
+        to(trained, tmp_path / "m")
     assert os.listdir(tmp_path) == []
 
 

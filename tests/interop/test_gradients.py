@@ -22,8 +22,8 @@ def gradients_of(model, folder):
     reader, which moves numbers without changing them."""
     leaves = [*model.named_parameters(), *fixed_biases(model)]
     save({name: leaf.grad for name, leaf in leaves}, folder)
-    read = load(folder, dtype="float64", num_heads=SIZES["num_heads"]).model
-    return {name: parameter.data for name, parameter in read.named_parameters()}
+    loaded = load(folder, dtype="float64", num_heads=SIZES["num_heads"]).model
+    return {name: parameter.data for name, parameter in loaded.named_parameters()}
 
 
 def fixed_biases(model):
@@ -35,21 +35,21 @@ def fixed_biases(model):
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_agree_with_pytorch(tmp_path, name):
     torch = pytest.importorskip("torch")
-    twin, side = saved_by_timm(name, tmp_path, **SIZES)
-    one = load(tmp_path, dtype="float64", num_heads=SIZES["num_heads"]).model
+    reference, side = saved_by_timm(name, tmp_path, **SIZES)
+    model = load(tmp_path, dtype="float64", num_heads=SIZES["num_heads"]).model
     images = torch.randn(2, 3, side, side, dtype=torch.float64, requires_grad=True)
     dlogits = torch.randn(2, SIZES["num_classes"], dtype=torch.float64)
-    for _, bias in fixed_biases(twin):
+    for _, bias in fixed_biases(reference):
         bias.requires_grad_()
 
-    expected = twin(images)
+    expected = reference(images)
     expected.backward(dlogits)
-    logits, cache = one.forward(images.detach().numpy())
-    dimages = one.backward(dlogits.numpy(), cache)
+    logits, cache = model.forward(images.detach().numpy())
+    dimages = model.backward(dlogits.numpy(), cache)
 
     assert relative(logits, expected.detach()) < 1e-9
     assert relative(dimages, images.grad) < 1e-9
-    theirs = gradients_of(twin, tmp_path)
-    assert any("ls2.gamma" in parameter for parameter in theirs)
-    for parameter, ours in one.named_parameters():
-        assert relative(ours.grad, theirs[parameter]) < 1e-9, parameter
+    expected_gradients = gradients_of(reference, tmp_path)
+    assert any("ls2.gamma" in parameter for parameter in expected_gradients)
+    for parameter, p in model.named_parameters():
+        assert relative(p.grad, expected_gradients[parameter]) < 1e-9, parameter

@@ -55,26 +55,29 @@ def test_timm_gives_the_same_features_and_logits(tmp_path, name):
     torch = pytest.importorskip("torch")
     model, side = saved_by_timm(name, tmp_path)
     images = torch.randn(2, 3, side, side, dtype=torch.float64)
-    one = load(tmp_path, dtype="float64")
-    most = 1e-6 if name in IN_FLOAT32_ONLY else 1e-9
+    loaded = load(tmp_path, dtype="float64")
+    tolerance = 1e-6 if name in IN_FLOAT32_ONLY else 1e-9
     with torch.no_grad():
-        assert relative(one.model.tokens(images.numpy()), model.forward_features(images)) < most
+        assert (
+            relative(loaded.model.tokens(images.numpy()), model.forward_features(images))
+            < tolerance
+        )
         if "dinov3" not in name:  # timm pools by the mean here, DINOv3 itself uses the class token
-            assert relative(one.model(images.numpy()), model(images)) < most
+            assert relative(loaded.model(images.numpy()), model(images)) < tolerance
         single = load(tmp_path).model.tokens(images.numpy().astype(np.float32))
         assert relative(single, model.float().forward_features(images.float())) < 1e-5
-    assert one.statistics.mean == (0.1, 0.2, 0.3)
+    assert loaded.statistics.mean == (0.1, 0.2, 0.3)
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_unsupported_models_are_refused_in_one_line(tmp_path, name):
-    def try_it():
+    def load_it():
         facts_of(name)
         saved_by_timm(name, tmp_path)
         load(tmp_path)
 
     with pytest.raises(UserError, match=REFUSED[name]) as error:
-        try_it()
+        load_it()
     assert str(error.value).isprintable()
 
 
@@ -123,20 +126,20 @@ def test_transformers_gives_the_same_features(tmp_path, name, names):
     noise = {"noise": torch.arange(16.0).repeat(2, 1)} if name == "MAE" else {}
     with torch.no_grad():
         out = model(images, **noise)
-    most = 1e-7 if "DINOv3" in name else 1e-9  # its sines are float32
-    one = load(tmp_path, dtype="float64").model
+    tolerance = 1e-7 if "DINOv3" in name else 1e-9  # its sines are float32
+    loaded = load(tmp_path, dtype="float64").model
     if "logits" in out:
-        assert relative(one(images.numpy()), out.logits) < most
+        assert relative(loaded(images.numpy()), out.logits) < tolerance
         return
     hidden = out.last_hidden_state
     if name == "CLIP":
         hidden = getattr(model, "vision_model", model).post_layernorm(hidden).detach()
-    assert relative(one.tokens(images.numpy()), hidden) < most
+    assert relative(loaded.tokens(images.numpy()), hidden) < tolerance
     if name == "SigLIP":
-        assert relative(one(images.numpy()), out.pooler_output) < most
+        assert relative(loaded(images.numpy()), out.pooler_output) < tolerance
 
 
-def papers_file(model, path):
+def save_paper_checkpoint(model, path):
     """A minivit model with the paper's names and layout."""
     c = model.config
     H, D, arrays = c.num_heads, c.dim // c.num_heads, {}
@@ -145,12 +148,12 @@ def papers_file(model, path):
         layer, _, kind = name.rpartition(".")
         kind = "kernel" if kind == "weight" and a.ndim > 1 else kind.replace("weight", "scale")
         inner = re.sub(r"^blocks\.(\d+)\.", r"Transformer/encoderblock_\1/", layer)
-        for ours, theirs in (
+        for old, new in (
             ("patch_embed.proj", "embedding"), ("norm1", "LayerNorm_0"), ("norm2", "LayerNorm_2"),
             ("mlp.fc1", "MlpBlock_3/Dense_0"), ("mlp.fc2", "MlpBlock_3/Dense_1"),
             ("attn.proj", "MultiHeadDotProductAttention_1/out"),
         ):  # fmt: skip
-            inner = inner.replace(ours, theirs)
+            inner = inner.replace(old, new)
         if name == "cls_token":
             arrays["cls"] = a
         elif name == "pos_embed":
@@ -160,9 +163,9 @@ def papers_file(model, path):
         elif layer == "patch_embed.proj" and a.ndim > 1:
             arrays["embedding/kernel"] = a.reshape(c.patch_size, c.patch_size, 3, c.dim)
         elif "attn.qkv" in layer:
-            for one, part in zip(("query", "key", "value"), np.split(a, 3, -1), strict=True):
-                place = inner.replace("attn.qkv", f"MultiHeadDotProductAttention_1/{one}")
-                arrays[f"{place}/{kind}"] = part.reshape(*a.shape[:-1], H, D)
+            for projection, part in zip(("query", "key", "value"), np.split(a, 3, -1), strict=True):
+                prefix = inner.replace("attn.qkv", f"MultiHeadDotProductAttention_1/{projection}")
+                arrays[f"{prefix}/{kind}"] = part.reshape(*a.shape[:-1], H, D)
         elif "attn.proj" in layer and a.ndim > 1:
             arrays[f"{inner}/{kind}"] = a.reshape(H, D, c.dim)
         else:
@@ -178,10 +181,10 @@ def test_files_of_the_papers_authors_are_read(tmp_path, pre_logits):
     )  # fmt: skip
     model = ViT(config)
     model.flat.data[...] = np.random.default_rng(0).normal(0, 0.2, model.flat.data.shape)
-    papers_file(model, tmp_path / "ViT.npz")
-    one = load(tmp_path / "ViT.npz")
-    assert one.model.config == config
-    for name, parameter in one.model.named_parameters():
+    save_paper_checkpoint(model, tmp_path / "ViT.npz")
+    loaded = load(tmp_path / "ViT.npz")
+    assert loaded.model.config == config
+    for name, parameter in loaded.model.named_parameters():
         np.testing.assert_array_equal(
             parameter.data, model.flat.views(model.flat.data)[name], err_msg=name
         )
@@ -202,16 +205,16 @@ def plain(tmp_path):
 
 
 def test_missing_settings_are_reported_and_can_be_given(plain):
-    one = load(plain)
-    assert one.model.config.num_heads == 1
-    messages = "\n".join(one.said)
+    loaded = load(plain)
+    assert loaded.model.config.num_heads == 1
+    messages = "\n".join(loaded.notes)
     for word in ("num_heads is not in the file; 1", "norm_eps", "activation", "mean", "std"):
         assert word in messages
-    assert one.class_names == imagenet()
-    given = load(plain, num_heads=4, activation="gelu_tanh", mean=(0, 0, 0), std=(1, 1, 1))
-    assert given.model.config.num_heads == 4
-    assert given.statistics.mean == (0, 0, 0)
-    assert "num_heads" not in "\n".join(given.said)
+    assert loaded.class_names == imagenet()
+    overridden = load(plain, num_heads=4, activation="gelu_tanh", mean=(0, 0, 0), std=(1, 1, 1))
+    assert overridden.model.config.num_heads == 4
+    assert overridden.statistics.mean == (0, 0, 0)
+    assert "num_heads" not in "\n".join(overridden.notes)
     with pytest.raises(UserError, match="depth cannot be given"):
         load(plain, depth=3)
 
@@ -243,7 +246,7 @@ def change(path, **tensors):
 def test_a_file_that_does_not_fit_is_refused_in_one_line(plain, tensors, words):
     change(plain, **tensors)
     if words is None:
-        assert "not used: mask_token" in load(plain).said
+        assert "not used: mask_token" in load(plain).notes
         return
     with pytest.raises(UserError, match=words) as error:
         load(plain)
@@ -320,10 +323,10 @@ def test_images_are_preprocessed_as_in_the_model_family(tmp_path, settings, imag
         transformers.ViTModel(config).save_pretrained(tmp_path)
         text = json.dumps(images)
         (tmp_path / "preprocessor_config.json").write_text(text, encoding="utf-8")
-    one = load(tmp_path)
+    loaded = load(tmp_path)
     start = load_start(tmp_path)  # a fine-tuning run starts with images of the same size
-    assert one.preprocess == start.preprocess == expected
-    assert one.model.config.image_hw == start.vit.image_hw == expected.size
+    assert loaded.preprocess == start.preprocess == expected
+    assert loaded.model.config.image_hw == start.vit.image_hw == expected.size
 
 
 def test_a_run_can_be_loaded_at_another_image_size(tmp_path):
@@ -331,10 +334,10 @@ def test_a_run_can_be_loaded_at_another_image_size(tmp_path):
     model = ViT(ViTConfig(image_size=16, patch_size=8, dim=32, depth=1, num_heads=2))
     statistics = minivit.data.Statistics((0.5,) * 3, (0.5,) * 3)
     names = tuple("abcdefghij")
-    one = minivit.engine.Trained(model, statistics, Preprocess((16, 16)), names, "x")
-    other = minivit.engine.resized(one, (16, 32))
-    assert other.preprocess.size == other.model.config.image_hw == (16, 32)
-    for name, parameter in other.model.named_parameters():
+    trained = minivit.engine.Trained(model, statistics, Preprocess((16, 16)), names, "x")
+    larger = minivit.engine.resized(trained, (16, 32))
+    assert larger.preprocess.size == larger.model.config.image_hw == (16, 32)
+    for name, parameter in larger.model.named_parameters():
         same = dict(model.named_parameters())[name].data
         if name == "pos_embed":
             np.testing.assert_array_equal(parameter.data[:, 0], same[:, 0])

@@ -48,9 +48,9 @@ def test_only_the_best_weights_are_shipped_in_float16():
     checkpoint = load_checkpoint(SHIPPED)
     average = {name: array + 1 for name, array in checkpoint.weights.items()}
     checkpoint.groups.update(ema=average, m=checkpoint.weights)
-    again = halved(checkpoint)
-    assert again.groups == {}
-    for name, array in again.weights.items():
+    shipped = halved(checkpoint)
+    assert shipped.groups == {}
+    for name, array in shipped.weights.items():
         np.testing.assert_array_equal(array, average[name].astype("float16"))
 
 
@@ -69,8 +69,8 @@ def demo(tmp_path, monkeypatch, capsys):
 
     def run(*flags):
         status = guarded(lambda: attention.run([*map(str, flags)]))
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
 
     return run
 

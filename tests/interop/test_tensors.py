@@ -175,15 +175,21 @@ def test_reshaping_transposing_slicing_and_joining_are_lazy():
         reads.append(1)
         return A
 
-    one = Tensor(A.shape, read)
-    many = {
-        "reshaped": (one.reshaped(2, 6), A.reshape(2, 6)),
-        "transposed": (one.transposed(), A.T),
-        "by axes": (one.reshaped(3, 2, 2).transposed(1, 0, 2), A.reshape(3, 2, 2).swapaxes(0, 1)),
-        "rows": (one.rows(1, 3), A[1:3]),
-        "joined": (Tensor.joined([one, Tensor.zeros(2, 4)]), np.concatenate([A, np.zeros((2, 4))])),
+    source = Tensor(A.shape, read)
+    cases = {
+        "reshaped": (source.reshaped(2, 6), A.reshape(2, 6)),
+        "transposed": (source.transposed(), A.T),
+        "by axes": (
+            source.reshaped(3, 2, 2).transposed(1, 0, 2),
+            A.reshape(3, 2, 2).swapaxes(0, 1),
+        ),
+        "rows": (source.rows(1, 3), A[1:3]),
+        "joined": (
+            Tensor.joined([source, Tensor.zeros(2, 4)]),
+            np.concatenate([A, np.zeros((2, 4))]),
+        ),
     }
     assert not reads
-    for name, (tensor, expected) in many.items():
+    for name, (tensor, expected) in cases.items():
         assert tensor.shape == expected.shape, name
         np.testing.assert_array_equal(tensor.read(), expected, name)

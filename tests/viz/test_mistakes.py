@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from minivit.data import Dataset, Split
-from minivit.engine.evaluation import Answers, Evaluation
+from minivit.engine.evaluation import Evaluation, Predictions
 from minivit.viz import mistakes
 from minivit.viz.mistakes import image_name, least_certain, save_mistakes, wrong_rows
 from minivit.viz.style import BLUE, ORANGE
 
 NAMES = ("cat, tame", 'dog "wild"', "猫")
 LABELS = np.array([0, 1, 2, 0, 1])
-ANSWERS = Answers(
+ANSWERS = Predictions(
     np.array([[0, 1], [0, 1], [2, 0], [1, 2], [2, 1]]),
     np.array([[0.9, 0.05], [0.8, 0.1], [0.5, 0.45], [0.4, 0.39], [0.95, 0.01]]),
 )

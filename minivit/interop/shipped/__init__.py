@@ -33,8 +33,8 @@ def _blurred(draw: Callable[[], Image.Image]) -> Image.Image:
 
 def _sky(top: Color, bottom: Color) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """A gradient to draw on."""
-    share = np.linspace(0, 1, SIDE)[:, None, None]
-    rows = (1 - share) * np.array(top) + share * np.array(bottom)
+    fraction = np.linspace(0, 1, SIDE)[:, None, None]
+    rows = (1 - fraction) * np.array(top) + fraction * np.array(bottom)
     image = Image.fromarray(np.broadcast_to(rows, (SIDE, SIDE, 3)).astype(np.uint8))
     return image, ImageDraw.Draw(image)
 

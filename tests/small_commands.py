@@ -31,7 +31,7 @@ SMALL: dict[str, dict[str, str]] = {
 }
 """What each command gets in place of a flag's printed value; "": the flag goes, or is a switch."""
 
-WHERE_NAMED = {
+OVERRIDES = {
     "--few-shot": "1 2",
     "--budget": "1s",
     "--device": "cpu",
@@ -93,8 +93,8 @@ def split(line: Line) -> tuple[str, list[str]]:
 def complete(name: str, flags: list[str]) -> list[str]:
     """The flags with placeholders filled in, and with the required arguments that a mere command
     name omits."""
-    for pattern, meant in PLACEHOLDERS.items():
-        flags = [re.sub(f"^(?:{pattern})$", meant, word) for word in flags]
+    for pattern, replacement in PLACEHOLDERS.items():
+        flags = [re.sub(f"^(?:{pattern})$", replacement, word) for word in flags]
     flags = " ".join(flags).split()
     if flags[-1:] == ["--resume"]:
         return [*flags, REQUIRED["--resume"]]
@@ -111,22 +111,22 @@ def alternatives(flags: list[str]) -> list[list[str]]:
     return found
 
 
-def made_small(name: str, flags: list[str]) -> list[str]:
+def shrink(name: str, flags: list[str]) -> list[str]:
     """The flags with SMALL's values instead of the printed ones."""
     if {"--resume", "--help"} & set(flags):
         return flags
-    usual = SMALL.get("minivit live" if "--live" in flags else name, {})
+    defaults = SMALL.get("minivit live" if "--live" in flags else name, {})
     if "--budget" in flags:  # it sets the number of epochs
-        usual = {key: value for key, value in usual.items() if key != "--epochs"}
-    changes = usual | {key: v for key, v in WHERE_NAMED.items() if key in flags}
-    kept, dropping = [], False
+        defaults = {key: value for key, value in defaults.items() if key != "--epochs"}
+    changes = defaults | {key: v for key, v in OVERRIDES.items() if key in flags}
+    result, skipping = [], False
     for word in flags:
-        dropping = word in changes or (dropping and not word.startswith("--"))
-        kept += [] if dropping else [word]
+        skipping = word in changes or (skipping and not word.startswith("--"))
+        result += [] if skipping else [word]
     for flag, value in changes.items():
         if value or flag == "--quick":
-            kept += [flag, *value.split()]
-    return kept
+            result += [flag, *value.split()]
+    return result
 
 
 def distinct(lines: Iterable[Line]) -> list[str]:
@@ -135,8 +135,8 @@ def distinct(lines: Iterable[Line]) -> list[str]:
     found: dict[str, None] = {}
     for line in lines:
         name, flags = split(line)
-        for one in alternatives(complete(name, flags)):
-            found[" ".join([name, *made_small(name, one)])] = None
+        for variant in alternatives(complete(name, flags)):
+            found[" ".join([name, *shrink(name, variant)])] = None
         if line.text.startswith("python -m minivit."):
             found[" ".join([*line.words[:3], "--help"])] = None
     return list(found)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from made_data import idx_files, write_folder
 from PIL import Image
+from synthetic_data import idx_files, write_folder
 
 from minivit.commands import run
 from minivit.data import SOURCES, Statistics
@@ -31,7 +31,7 @@ def same_photograph_twice(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory):
+def workspace(tmp_path_factory):
     """A folder with a data set, two images, and two runs: `gray` and `color`."""
     root = tmp_path_factory.mktemp("gray")
     write_folder(root / "data" / "mnist", idx_files(FEW)[0])
@@ -48,20 +48,20 @@ def places(tmp_path_factory):
 
 
 @pytest.fixture
-def here(places, monkeypatch):
-    monkeypatch.chdir(places)
-    return places
+def workdir(workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    return workspace
 
 
 @pytest.fixture
-def gray(here):
-    (path,) = (here / "gray").iterdir()
+def gray(workdir):
+    (path,) = (workdir / "gray").iterdir()
     return path
 
 
 @pytest.fixture
-def color(here):
-    (path,) = (here / "color").iterdir()
+def color(workdir):
+    (path,) = (workdir / "color").iterdir()
     return path
 
 
@@ -81,13 +81,13 @@ def test_evaluate(gray, capsys):
     assert "12 test images" in capsys.readouterr().out
 
 
-def test_predict_converts_a_photo_to_grayscale(gray, here, capsys):
+def test_predict_converts_a_photo_to_grayscale(gray, workdir, capsys):
     assert run("predict", [str(gray), "color.png", "gray.png", "--json", "-"]) == 0
     in_color, in_gray = json.loads(capsys.readouterr().out)["images"]
     assert in_color["probabilities"] == pytest.approx(in_gray["probabilities"], abs=1e-6)
 
 
-def test_attention(gray, here, tmp_path, capsys):
+def test_attention(gray, workdir, tmp_path, capsys):
     assert run("attention", [str(gray), "--test", "2", "--save-dir", str(tmp_path)]) == 0
     assert (tmp_path / "filters.png").exists()
     flags = ["--methods", "rollout", "--score", "--count", "4", "--html", str(tmp_path / "x.html")]
@@ -95,7 +95,7 @@ def test_attention(gray, here, tmp_path, capsys):
     assert "4 test images" in capsys.readouterr().out
 
 
-def test_trace(gray, here, capsys):
+def test_trace(gray, workdir, capsys):
     assert run("trace", [str(gray), "color.png", "--only", "patch_embed"]) == 0
     assert "16 × 32" in capsys.readouterr().out  # the first layer has 4 · 4 · 1 inputs
 
@@ -106,13 +106,13 @@ def test_resume(gray, capsys):
 
 
 @pytest.mark.parametrize("pretext", ["colour", "colours", "pixels"])
-def test_pretrain(here, tmp_path, pretext):
+def test_pretrain(workdir, tmp_path, pretext):
     flags = ["--dataset", "mnist", *SMALL, "--runs", str(tmp_path), "--pretext", pretext]
     assert run("pretrain", flags) == 0
     assert (new_run(tmp_path).path / "patches.png").exists()
 
 
-def test_study(here, tmp_path, capsys):
+def test_study(workdir, tmp_path, capsys):
     flags = ["pooling", "--dataset", "mnist", "--quick", "--runs", str(tmp_path)]
     assert run("study", flags) == 0
     assert "| cls |" in capsys.readouterr().out
@@ -122,23 +122,25 @@ def test_study(here, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("dataset", "channels"), [("mnist", "3"), ("shapes", "1")])
-def test_a_flag_converts_between_color_and_grayscale(here, tmp_path, dataset, channels, capsys):
+def test_a_flag_converts_between_color_and_grayscale(workdir, tmp_path, dataset, channels, capsys):
     flags = ["--dataset", dataset, "--in-channels", channels, *SMALL, "--image-size", "28"]
     assert run("train", [*flags, "--runs", str(tmp_path)]) == 0
-    made = new_run(tmp_path)
-    assert str(made.read_config().vit.in_channels) == channels
-    assert run("evaluate", [str(made.path)]) == 0
-    assert run("attention", [str(made.path), "--html", str(tmp_path / "x.html")]) == 0
+    trained = new_run(tmp_path)
+    assert str(trained.read_config().vit.in_channels) == channels
+    assert run("evaluate", [str(trained.path)]) == 0
+    assert run("attention", [str(trained.path), "--html", str(tmp_path / "x.html")]) == 0
 
 
 @pytest.mark.parametrize(("start", "dataset"), [("gray", "shapes"), ("color", "mnist")])
-def test_finetune_converts_images_to_the_models_channels(here, tmp_path, request, start, dataset):
+def test_finetune_converts_images_to_the_models_channels(
+    workdir, tmp_path, request, start, dataset
+):
     path = request.getfixturevalue(start)
     flags = ["--from", str(path), "--dataset", dataset, "--epochs", "1", "--batch-size", "10"]
     assert run("finetune", [*flags, "--image-size", "28", "--runs", str(tmp_path)]) == 0
-    made = new_run(tmp_path)
-    assert made.read_config().vit.in_channels == {"gray": 1, "color": 3}[start]
-    assert run("evaluate", [str(made.path)]) == 0
+    tuned = new_run(tmp_path)
+    assert tuned.read_config().vit.in_channels == {"gray": 1, "color": 3}[start]
+    assert run("evaluate", [str(tuned.path)]) == 0
 
 
 # Published weights
@@ -165,10 +167,10 @@ def test_published_grayscale_weights_use_the_luma_of_rgb_statistics(published):
     luma = np.asarray(Image.fromarray(flat).convert("L")).item()
     assert found.statistics.mean[0] == pytest.approx(luma / 255, abs=1 / 255)
     assert found.statistics.std == pytest.approx((0.1 * 0.299 + 0.2 * 0.587 + 0.3 * 0.114,))
-    assert any("mean is given for RGB" in line for line in found.said)
+    assert any("mean is given for RGB" in line for line in found.notes)
 
 
-def test_published_grayscale_weights_work_in_the_commands(published, here, tmp_path, capsys):
+def test_published_grayscale_weights_work_in_the_commands(published, workdir, tmp_path, capsys):
     name = str(published)
     assert run("predict", [name, "color.png"]) == 0
     assert run("attention", [name, "color.png", "--html", str(tmp_path / "x.html")]) == 0
@@ -183,4 +185,4 @@ def test_published_grayscale_weights_without_statistics(gray, tmp_path, capsys):
     assert run("export", [str(gray), str(file), "--to", "timm"]) == 0
     found = load(file, num_heads=2)
     assert found.statistics == Statistics((0.5,), (0.5,))
-    assert "mean is not in the file; (0.5,) is assumed, as in most of this family" in found.said
+    assert "mean is not in the file; (0.5,) is assumed, as in most of this family" in found.notes

@@ -59,12 +59,12 @@ def cifar_files(cifar, layout, images, labels) -> dict[str, bytes]:
         row = np.concatenate([*columns, x.reshape(count, -1)], axis=1)
         files[batch + layout.suffix] = row.tobytes() if binary else python_batch(x, **y)
     if binary:
-        for one in cifar.labels:
-            files[one.meta] = "\n".join(one.class_names).encode() + b"\n\n"
+        for label in cifar.labels:
+            files[label.meta] = "\n".join(label.class_names).encode() + b"\n\n"
     else:
         lists = b"".join(
-            text(one.meta_key) + b"](" + b"".join(map(text, one.class_names)) + b"e"
-            for one in cifar.labels
+            text(label.meta_key) + b"](" + b"".join(map(text, label.class_names)) + b"e"
+            for label in cifar.labels
         )
         files[layout.metas[0]] = b"\x80\x02}(" + lists + b"u."
     return files
