@@ -7,7 +7,7 @@ from minivit.data.dataset import Split
 from minivit.errors import UserError
 
 
-class Patient(NamedTuple):
+class RunInputs(NamedTuple):
     """The inputs of a training run: training images, validation images, learning rates."""
 
     train: Split
@@ -15,7 +15,7 @@ class Patient(NamedTuple):
     schedule: Callable[[int], float]
 
 
-def broken(name: str, train: Split, val: Split, schedule: Callable[[int], float]) -> Patient:
+def broken(name: str, train: Split, val: Split, schedule: Callable[[int], float]) -> RunInputs:
     """The inputs with fault "A", "B" or "C". Read this code only after your diagnosis.
 
     Raises:
@@ -23,9 +23,9 @@ def broken(name: str, train: Split, val: Split, schedule: Callable[[int], float]
     """
     match name:
         case "A":
-            return Patient(train, Split(val.pixels // 3, val.labels), schedule)
+            return RunInputs(train, Split(val.pixels // 3, val.labels), schedule)
         case "B":
-            return Patient(train, val, lambda step: schedule(0))
+            return RunInputs(train, val, lambda step: schedule(0))
         case "C":
-            return Patient(train, train[: len(val)], schedule)
+            return RunInputs(train, train[: len(val)], schedule)
     raise UserError(f"there is no training run {name!r:.20}; expected A, B or C")

@@ -36,14 +36,14 @@ def diagnose(exercise: Exercise, trials: list[Trial], wrong: list[int]) -> str:
 def _causes(exercise: Exercise, trials: list[Trial], wrong: list[int]) -> dict[int, str]:
     """The cause of each wrong result, where known: preferably one cause for all of them."""
     causes: dict[int, str] = {}
-    for find in (_usual, _moved, _slipped, _scaled, _argued, _confused, _two):
+    for find in (_common, _moved, _slipped, _scaled, _changed_arguments, _confused, _pairs):
         found: dict[int, str] = {}
         for words, candidate in find(exercise, trials):
-            open_ones = [i for i in wrong if i not in causes]
-            explained = _explained(candidate, trials, open_ones)
-            if find is not _usual:
-                explained = [i for i in explained if _tells(trials, i)]
-            if explained and len(explained) == len(open_ones):
+            unexplained = [i for i in wrong if i not in causes]
+            explained = _explained(candidate, trials, unexplained)
+            if find is not _common:
+                explained = [i for i in explained if _wrong_but_finite(trials, i)]
+            if explained and len(explained) == len(unexplained):
                 return causes | dict.fromkeys(explained, words)
             for i in explained:
                 found.setdefault(i, words)
@@ -60,23 +60,23 @@ def _explained(candidate: Callable, trials: list[Trial], results: list[int]) -> 
     """
     for trial in trials:
         found = _results(candidate, trial)
-        if found is None or len(found) != len(trial.given):
+        if found is None or len(found) != len(trial.returned):
             return []
-        alike = [same(g, f, trial.rtol) for g, f in zip(trial.given, found, strict=True)]
-        results = [i for i in results if alike[i]]
+        equal = [same(g, f, trial.rtol) for g, f in zip(trial.returned, found, strict=True)]
+        results = [i for i in results if equal[i]]
         if not results:
             return []
         for i in range(len(found)):
-            if not alike[i] and not same(found[i], trial.right[i], trial.rtol):
+            if not equal[i] and not same(found[i], trial.expected[i], trial.rtol):
                 return []
     return results
 
 
-def _tells(trials: list[Trial], i: int) -> bool:
+def _wrong_but_finite(trials: list[Trial], i: int) -> bool:
     """Whether a result is wrong and finite for some arguments: all causes of NaN look alike."""
     return any(
-        np.isfinite(as_array(t.given[i]).astype(float)).all()
-        and not same(t.given[i], t.right[i], t.rtol)
+        np.isfinite(as_array(t.returned[i]).astype(float)).all()
+        and not same(t.returned[i], t.expected[i], t.rtol)
         for t in trials
     )
 
@@ -84,14 +84,14 @@ def _tells(trials: list[Trial], i: int) -> bool:
 def _results(candidate: Callable, trial: Trial) -> tuple | None:
     try:
         with np.errstate(all="ignore"):
-            return unpacked(candidate(*copied(trial.arguments)), len(trial.right))
+            return unpacked(candidate(*copied(trial.arguments)), len(trial.expected))
     except Exception:  # some mistakes are impossible with some shapes
         return None
 
 
 Candidates = Iterator[tuple[str, Callable]]
 
-OF_RESULTS: dict[str, Callable] = {
+RESULT_CHANGES: dict[str, Callable] = {
     "the sign is reversed": np.negative,
     "it is zero everywhere": lambda r: np.zeros_like(r) if np.ndim(r) else None,
     "it is the square of what it should be": np.square,
@@ -111,7 +111,7 @@ OF_RESULTS: dict[str, Callable] = {
 }
 """Operations that may have been applied to a right result by mistake."""
 
-OF_ARGUMENTS: dict[str, Callable] = {
+ARGUMENT_CHANGES: dict[str, Callable] = {
     "{} is left out": lambda a: 0 * a,
     "{} is left out, as if it were 1": lambda a: a**0,
     "{} is counted twice": lambda a: 2 * a,
@@ -132,7 +132,7 @@ OF_ARGUMENTS: dict[str, Callable] = {
 """Operations that may have been applied to an argument that should be used unchanged."""
 
 
-def _usual(exercise: Exercise, trials: list[Trial]) -> Candidates:
+def _common(exercise: Exercise, trials: list[Trial]) -> Candidates:
     for mistake in exercise.mistakes:
         yield mistake.words, mistake.wrong
 
@@ -143,9 +143,9 @@ def _moved(exercise: Exercise, trials: list[Trial]) -> Candidates:
     count = len(exercise.outputs)
     for i, j in itertools.permutations(range(count), 2):
         words = f"{exercise.outputs[j]} is where {exercise.outputs[i]} should be: are they swapped?"
-        yield words, lambda *a, i=i, j=j: _put(exercise.answer(*a), i, j, count)
-    for i, right in enumerate(trials[0].right):
-        changes = dict(OF_RESULTS)
+        yield words, lambda *a, i=i, j=j: _copy_result(exercise.answer(*a), i, j, count)
+    for i, right in enumerate(trials[0].expected):
+        changes = dict(RESULT_CHANGES)
         if np.ndim(right) > 1:
             changes["it is transposed"] = lambda r: np.swapaxes(r, -1, -2)
         for axis in range(np.ndim(right)):
@@ -164,7 +164,7 @@ def _change(right: Any, i: int, change: Callable, count: int) -> tuple:
     return tuple(results)
 
 
-def _put(right: Any, i: int, j: int, count: int) -> tuple:
+def _copy_result(right: Any, i: int, j: int, count: int) -> tuple:
     results = list(unpacked(right, count))
     results[i] = results[j]
     return tuple(results)
@@ -180,25 +180,28 @@ def _slipped(exercise: Exercise, trials: list[Trial]) -> Candidates:
     names = [_parameter(exercise, i) for i in range(len(trials[0].arguments))]
     for i, j in itertools.combinations(range(len(names)), 2):
         words = f"{names[i]} and {names[j]} are swapped"
-        yield words, lambda *a, i=i, j=j: exercise.answer(*_exchanged(a, i, j))
+        yield words, lambda *a, i=i, j=j: exercise.answer(*_swapped(a, i, j))
 
 
-def _argued(exercise: Exercise, trials: list[Trial]) -> Candidates:
+def _changed_arguments(exercise: Exercise, trials: list[Trial]) -> Candidates:
     """The right answer for changed arguments."""
     for i, argument in enumerate(trials[0].arguments):
         if isinstance(argument, np.ndarray | int | float):
-            for words, change in OF_ARGUMENTS.items():
-                told = words.format(_parameter(exercise, i))
-                yield told, lambda *a, i=i, change=change: exercise.answer(*_with(a, i, change))
+            for template, change in ARGUMENT_CHANGES.items():
+                words = template.format(_parameter(exercise, i))
+                yield (
+                    words,
+                    lambda *a, i=i, change=change: exercise.answer(*_with_changed(a, i, change)),
+                )
 
 
-def _with(arguments: tuple, i: int, change: Callable) -> list:
+def _with_changed(arguments: tuple, i: int, change: Callable) -> list:
     changed = list(arguments)
     changed[i] = change(arguments[i])
     return changed
 
 
-def _exchanged(arguments: tuple, i: int, j: int) -> list:
+def _swapped(arguments: tuple, i: int, j: int) -> list:
     changed = list(arguments)
     changed[i], changed[j] = arguments[j], arguments[i]
     return changed
@@ -217,19 +220,19 @@ def _run(changes: Callable, code: Code | None) -> Candidates:
 def _scaled(exercise: Exercise, trials: list[Trial]) -> Candidates:
     """Off by a constant factor, or by the length of an argument's axis."""
     for i in range(len(exercise.outputs)):
-        factors = [_factor(trial, i) for trial in trials if np.any(as_array(trial.right[i]))]
+        factors = [_factor(trial, i) for trial in trials if np.any(as_array(trial.expected[i]))]
         if len(factors) < 3 or None in factors:
             continue
-        told = _factor_words(exercise, trials, [f for f in factors if f is not None])
-        if told:
-            results = iter([(*t.right[:i], t.given[i], *t.right[i + 1 :]) for t in trials])
-            yield told, lambda *a, results=results: next(results)
+        words = _factor_words(exercise, trials, [f for f in factors if f is not None])
+        if words:
+            results = iter([(*t.expected[:i], t.returned[i], *t.expected[i + 1 :]) for t in trials])
+            yield words, lambda *a, results=results: next(results)
 
 
 def _factor_words(exercise: Exercise, trials: list[Trial], factors: list[float]) -> str:
     if np.allclose(factors, factors[0], rtol=1e-6) and not np.isclose(factors[0], 1):
         return f"it is {factors[0]:.6g} times what it should be: a factor is missing or superfluous"
-    trials = [trial for trial in trials if np.any(as_array(trial.right[0]))]
+    trials = [trial for trial in trials if np.any(as_array(trial.expected[0]))]
     for i, argument in enumerate(trials[0].arguments):
         for axis in range(np.ndim(argument) if isinstance(argument, np.ndarray) else 0):
             lengths = [np.shape(t.arguments[i])[axis:][:1] for t in trials]
@@ -247,28 +250,28 @@ def _factor_words(exercise: Exercise, trials: list[Trial], factors: list[float])
 
 
 def _factor(trial: Trial, i: int) -> float | None:
-    """k where given = k·right, else None."""
-    given, right = as_array(trial.given[i]), as_array(trial.right[i])
-    if given.shape != right.shape or not right.ndim or right.size < 2:
+    """k where found = k·expected, else None."""
+    found, expected = as_array(trial.returned[i]), as_array(trial.expected[i])
+    if found.shape != expected.shape or not expected.ndim or expected.size < 2:
         return None
-    given, right = given.astype(float), right.astype(float)
-    if not np.isfinite(given).all() or not (right * right).sum():
+    found, expected = found.astype(float), expected.astype(float)
+    if not np.isfinite(found).all() or not (expected * expected).sum():
         return None
-    factor = float((given * right).sum() / (right * right).sum())
-    return factor if factor and same(given, factor * right, trial.rtol) else None
+    factor = float((found * expected).sum() / (expected * expected).sum())
+    return factor if factor and same(found, factor * expected, trial.rtol) else None
 
 
-def _two(exercise: Exercise, trials: list[Trial]) -> Candidates:
+def _pairs(exercise: Exercise, trials: list[Trial]) -> Candidates:
     """Two mistakes at once: a common one combined with another or with a slip, or two slips."""
     code = read(exercise.answer)
     singles = list(slips(code)) if code else []
-    seconds = [(words, changed.run()) for words, changed in singles]
-    usual = [(mistake.words, mistake.wrong) for mistake in exercise.mistakes]
-    made = itertools.chain(
-        _within(usual, usual, exercise), _within(usual, seconds, exercise),
+    slipped = [(words, changed.run()) for words, changed in singles]
+    common = [(mistake.words, mistake.wrong) for mistake in exercise.mistakes]
+    pairs = itertools.chain(
+        _within(common, common, exercise), _within(common, slipped, exercise),
         ((f"{a}, and as if {b}", c.run()) for a, first in singles for b, c in slips(first)),
     )  # fmt: skip
-    yield from itertools.islice(made, PAIRS)
+    yield from itertools.islice(pairs, PAIRS)
 
 
 def _within(outer: list, inner: list, exercise: Exercise) -> Candidates:
@@ -304,30 +307,32 @@ def _calling(function: Any, right: Callable, other: Callable) -> Callable | None
 
 def _describe(exercise: Exercise, trials: list[Trial], i: int) -> str:
     """Where result i is wrong, and by how much."""
-    wrong = [trial for trial in trials if not same(trial.given[i], trial.right[i], trial.rtol)]
+    wrong = [
+        trial for trial in trials if not same(trial.returned[i], trial.expected[i], trial.rtol)
+    ]
     first = wrong[0]
-    only = ""
+    prefix = ""
     if all(trial.hard for trial in wrong):
-        only = f"It is right elsewhere, but not {first.hard}. "
-    given, right = as_array(first.given[i]), as_array(first.right[i])
+        prefix = f"It is right elsewhere, but not {first.hard}. "
+    found, expected = as_array(first.returned[i]), as_array(first.expected[i])
     name = exercise.outputs[i]
-    if given.dtype.kind not in "biuf":
-        return f"{only}It is not an array of numbers, but {given.dtype}"
-    if given.shape != right.shape:
-        return only + _shape_words(name, given.shape, right.shape)
-    given, right = given.astype(float), right.astype(float)
-    if not np.isfinite(given).all() and np.isfinite(right).all():
-        kind = "NaN" if np.isnan(given).any() else "infinite"
+    if found.dtype.kind not in "biuf":
+        return f"{prefix}It is not an array of numbers, but {found.dtype}"
+    if found.shape != expected.shape:
+        return prefix + _shape_words(name, found.shape, expected.shape)
+    found, expected = found.astype(float), expected.astype(float)
+    if not np.isfinite(found).all() and np.isfinite(expected).all():
+        kind = "NaN" if np.isnan(found).any() else "infinite"
         return (
-            f"{only}Some of its numbers are {kind}, from a division by zero, the square root of a "
-            "negative number, or an exponential that overflows"
+            f"{prefix}Some of its numbers are {kind}, from a division by zero, the square root of "
+            "a negative number, or an exponential that overflows"
         )
-    difference = np.abs(given - right)
-    worst = np.unravel_index(np.nanargmax(difference), given.shape)
-    place = f"at [{', '.join(map(str, worst))}] it is" if given.ndim else "it is"
-    share = np.mean(difference > first.rtol * (np.abs(right).max() or 1))
-    of_all = f"{share:.0%} of its numbers are off; " if given.ndim else ""
-    return f"{only}{of_all}{place} {given[worst]:.6g} and should be {right[worst]:.6g}"
+    difference = np.abs(found - expected)
+    worst = np.unravel_index(np.nanargmax(difference), found.shape)
+    location = f"at [{', '.join(map(str, worst))}] it is" if found.ndim else "it is"
+    fraction = np.mean(difference > first.rtol * (np.abs(expected).max() or 1))
+    amount = f"{fraction:.0%} of its numbers are off; " if found.ndim else ""
+    return f"{prefix}{amount}{location} {found[worst]:.6g} and should be {expected[worst]:.6g}"
 
 
 def _shape_words(name: str, found: tuple, expected: tuple) -> str:

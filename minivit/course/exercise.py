@@ -51,7 +51,7 @@ class Exercise:
     warm_up: whether the chapter shows the answer.
     grade: for answers with many named results: grades the answer instead of the default grader.
         See `minivit.course.whole`.
-    because: for a multiple-choice question: why the right answer is right. The mistakes then say
+    reason: for a multiple-choice question: why the right answer is right. The mistakes then say
         why the others are wrong.
     parts: if the answer consists of functions from other exercises: the names of those exercises.
         Each function is graded first.
@@ -68,7 +68,7 @@ class Exercise:
     grown: Callable[[np.random.Generator, int], tuple] | None = None
     warm_up: bool = False
     grade: Callable[[Any, Callable], str] | None = None
-    because: str = ""
+    reason: str = ""
     parts: tuple[str, ...] = ()
     rtol: float = 1e-6
 
@@ -90,7 +90,7 @@ def question(name: str, right: str, **reasons: str) -> None:
     reasons: by letter, why it is right or wrong: question("09.g", "b", a="…", b="…").
     """
     wrong = (Mistake(words, letter) for letter, words in reasons.items() if letter != right)
-    add(Exercise(name=name, answer=right, mistakes=tuple(wrong), because=reasons[right]))
+    add(Exercise(name=name, answer=right, mistakes=tuple(wrong), reason=reasons[right]))
 
 
 def gradient_of(function: Callable, *names: str) -> Callable:

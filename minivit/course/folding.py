@@ -8,7 +8,7 @@ FOLDED: dict[str, Any] = {"cellView": "form", "jupyter": {"source_hidden": True}
 read the second.
 """
 
-FEWEST = 6
+MIN_LINES = 6
 """Minimum number of lines; shorter cells are not folded."""
 
 
@@ -17,7 +17,7 @@ def is_drawing(source: str) -> bool:
     lines = _Lines()
     for statement in ast.parse(source).body:
         lines.visit(statement)
-    return lines.all >= FEWEST and 2 * lines.drawing >= lines.all
+    return lines.all >= MIN_LINES and 2 * lines.drawing >= lines.all
 
 
 class _Lines(ast.NodeVisitor):

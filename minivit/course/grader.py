@@ -82,8 +82,8 @@ def check(name: str, answer: Any = None) -> Verdict:
     _cases.pop(name, None)
     try:
         words = _grade(exercise, answer)
-    except WrongAnswerError as refusal:
-        return Verdict(name, False, str(refusal))
+    except WrongAnswerError as error:
+        return Verdict(name, False, str(error))
     return Verdict(name, True, words)
 
 
@@ -104,13 +104,13 @@ def case(name: str) -> Case:
     return _as_case(exercise, arguments, ())
 
 
-def _as_case(exercise: Exercise, arguments: tuple, given: tuple) -> Case:
-    right = unpacked(exercise.answer(*copied(arguments)), len(exercise.outputs))
+def _as_case(exercise: Exercise, arguments: tuple, returned: tuple) -> Case:
+    expected = unpacked(exercise.answer(*copied(arguments)), len(exercise.outputs))
     parameters = inspect.signature(exercise.answer).parameters
     return Case(
         dict(zip(parameters, arguments, strict=False)),
-        dict(zip(exercise.outputs, right, strict=True)),
-        dict(zip(exercise.outputs, given, strict=False)),
+        dict(zip(exercise.outputs, expected, strict=True)),
+        dict(zip(exercise.outputs, returned, strict=False)),
     )
 
 
@@ -129,13 +129,15 @@ def _grade(exercise: Exercise, answer: Any) -> str:
     wrong = [i for i in range(len(exercise.outputs)) if not all(_right(t, i) for t in trials)]
     if wrong:
         worst = next(t for t in trials for i in wrong if not _right(t, i))
-        _cases[exercise.name] = _as_case(exercise, worst.arguments, worst.given)
+        _cases[exercise.name] = _as_case(exercise, worst.arguments, worst.returned)
         raise WrongAnswerError(diagnose(exercise, trials, wrong))
     _refuse_loops(exercise, answer)
     note = _try_float32(exercise, answer)
     words = f"right, on {len(trials)} sets of arguments"
     if exercise.forward is not None:
-        words += f", and confirmed by finite differences (to {_slopes(exercise, answer):.0e})"
+        words += (
+            f", and confirmed by finite differences (to {_gradient_error(exercise, answer):.0e})"
+        )
     return words + note
 
 
@@ -156,7 +158,7 @@ def _grade_parts(names: tuple[str, ...], answer: Any) -> None:
 
 def _grade_value(exercise: Exercise, answer: Any) -> str:
     """Grade a number, a tuple of numbers or a letter. Integers must be exact."""
-    if exercise.because:
+    if exercise.reason:
         return _grade_choice(exercise, answer)
     if _same_value(answer, exercise.answer):
         return "right"
@@ -171,7 +173,7 @@ def _grade_choice(exercise: Exercise, answer: Any) -> str:
     reasons = {mistake.wrong: mistake.words for mistake in exercise.mistakes}
     chosen = answer.strip().lower() if isinstance(answer, str) else ""
     if chosen == exercise.answer:
-        return f"right: {exercise.because}"
+        return f"right: {exercise.reason}"
     if chosen in reasons:
         raise WrongAnswerError(f"not {chosen}: {reasons[chosen]}")
     letters = ", ".join(sorted([*reasons, exercise.answer]))
@@ -226,17 +228,17 @@ def _all_trials(exercise: Exercise, answer: Callable) -> list[Trial]:
 
 def _try(exercise: Exercise, answer: Callable, arguments: tuple, hard: str = "") -> Trial:
     outputs = len(exercise.outputs)
-    right = unpacked(exercise.answer(*copied(arguments)), outputs)
+    expected = unpacked(exercise.answer(*copied(arguments)), outputs)
     try:
-        given = call(answer, arguments, outputs)
+        returned = call(answer, arguments, outputs)
     except CallError as error:
         _cases[exercise.name] = _as_case(exercise, arguments, ())
-        only = f"right elsewhere, but not {hard}. " if hard else ""
-        raise CallError(f"{only}{error}") from None
-    if len(given) != outputs:
+        prefix = f"right elsewhere, but not {hard}. " if hard else ""
+        raise CallError(f"{prefix}{error}") from None
+    if len(returned) != outputs:
         _cases[exercise.name] = _as_case(exercise, arguments, ())
-        raise WrongAnswerError(_count_words(exercise, len(given)))
-    return Trial(arguments, given, right, exercise.rtol, hard)
+        raise WrongAnswerError(_count_words(exercise, len(returned)))
+    return Trial(arguments, returned, expected, exercise.rtol, hard)
 
 
 def _count_words(exercise: Exercise, found: int) -> str:
@@ -250,7 +252,7 @@ def _count_words(exercise: Exercise, found: int) -> str:
 
 
 def _right(trial: Trial, i: int) -> bool:
-    return same(trial.given[i], trial.right[i], trial.rtol)
+    return same(trial.returned[i], trial.expected[i], trial.rtol)
 
 
 def _refuse_loops(exercise: Exercise, answer: Callable) -> None:
@@ -269,13 +271,13 @@ def _refuse_loops(exercise: Exercise, answer: Callable) -> None:
 
 def _try_float32(exercise: Exercise, answer: Callable) -> str:
     """Check that float32 arguments give about the same numbers; a note if the result is float64."""
-    wide = draw(exercise, 0, "float32")
-    trial = _try(exercise, answer, wide)
+    arguments = draw(exercise, 0, "float32")
+    trial = _try(exercise, answer, arguments)
     for i, name in enumerate(exercise.outputs):
-        given, right = as_array(trial.given[i]), as_array(trial.right[i])
-        if not same(given, right, max(exercise.rtol, FLOAT32_RTOL)):
+        returned, expected = as_array(trial.returned[i]), as_array(trial.expected[i])
+        if not same(returned, expected, max(exercise.rtol, FLOAT32_RTOL)):
             raise WrongAnswerError(f"{name} is right in float64, but too inaccurate in float32")
-        if right.dtype == np.float32 and given.dtype == np.float64 and given.ndim:
+        if expected.dtype == np.float32 and returned.dtype == np.float64 and returned.ndim:
             return (
                 f". (Note: {name} is float64, although the arguments are float32. np.sqrt(2) and "
                 "np.zeros(3) are float64; math.sqrt(2) and np.zeros_like(x) keep the array's "
@@ -284,13 +286,13 @@ def _try_float32(exercise: Exercise, answer: Callable) -> str:
     return ""
 
 
-def _slopes(exercise: Exercise, answer: Callable) -> float:
+def _gradient_error(exercise: Exercise, answer: Callable) -> float:
     """The largest relative error, compared with finite differences."""
     assert exercise.forward is not None
     arguments = draw(exercise, 0)
     objective, tensors = exercise.forward(*arguments)
-    given = call(answer, arguments, len(exercise.outputs))
-    gradients = {name: np.asarray(g, float) for name, g in zip(tensors, given, strict=False)}
+    returned = call(answer, arguments, len(exercise.outputs))
+    gradients = {name: np.asarray(g, float) for name, g in zip(tensors, returned, strict=False)}
     worst = max(check_gradients(objective, gradients, tensors), key=lambda result: result.error)
     if not worst.passed:
         raise WrongAnswerError(

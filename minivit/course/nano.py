@@ -16,7 +16,7 @@ from minivit.data import Statistics, shapes
 from minivit.models import ViT, ViTConfig
 from minivit.optim import Schedule
 
-ENOUGH = 0.9
+MIN_ACCURACY = 0.9
 """The fraction of test images that must be classified correctly."""
 
 
@@ -61,17 +61,18 @@ def grade_training(answer: tuple[Callable, Callable], remember: Callable) -> str
     """`Exercise.grade` for (backward, adam), both of which have passed: train Nano with them."""
     data = shapes.load(num_train=size(12_000, 64), num_test=size(1000, 50))
     normalize = Statistics.of(data.train.images).normalize
-    images, tests = normalize(data.train.images), normalize(data.test.images)
-    reached = []
+    images, test_images = normalize(data.train.images), normalize(data.test.images)
+    accuracies = []
     with threadpool_limits(1):
         for w in train_by_hand(*answer, images, data.train.labels, size(6, 1)):
-            reached.append(accuracy(w, tests, data.test.labels))
-            told = f"{reached[-1]:.1%} of the test images classified correctly"
-            print(f"epoch {len(reached)}: {told}", flush=True)
-    if reached[-1] < size(ENOUGH, 0):
-        remember({}, {}, {"accuracy": np.array(reached)})
+            accuracies.append(accuracy(w, test_images, data.test.labels))
+            message = f"{accuracies[-1]:.1%} of the test images classified correctly"
+            print(f"epoch {len(accuracies)}: {message}", flush=True)
+    if accuracies[-1] < size(MIN_ACCURACY, 0):
+        remember({}, {}, {"accuracy": np.array(accuracies)})
         raise WrongAnswerError(
-            f"{reached[-1]:.1%} of the test images classified correctly; expected at least "
-            f"{ENOUGH:.0%}. Are both functions right in float32, and are their results finite?"
+            f"{accuracies[-1]:.1%} of the test images classified correctly; expected at least "
+            f"{MIN_ACCURACY:.0%}. Are both functions right in float32, and are their results "
+            "finite?"
         )
-    return f"right: {reached[-1]:.1%} of the test images classified correctly"
+    return f"right: {accuracies[-1]:.1%} of the test images classified correctly"

@@ -90,7 +90,7 @@ def slide(draw: Callable[..., Any], **choices: tuple) -> None:
         return
     sliders = {
         name: ipywidgets.SelectionSlider(
-            options=sorted(values) if _orderly(values) else values,
+            options=sorted(values) if _sortable(values) else values,
             value=values[0],
             description=name.replace("_", " "),
             continuous_update=False,
@@ -106,7 +106,7 @@ def slide(draw: Callable[..., Any], **choices: tuple) -> None:
     display(ipywidgets.VBox(list(sliders.values())))
 
 
-def _orderly(values: tuple) -> bool:
+def _sortable(values: tuple) -> bool:
     return all(isinstance(value, int | float) for value in values)
 
 
@@ -122,22 +122,22 @@ def trained(name: str = "nano", **changes: Any) -> Trained:
     short = size({}, {"train_images": 2000, "epochs": 1})
     config = TrainConfig.from_dict({**RECIPES["shapes"], **short, **changes})
     path = Path("runs") / f"course-{name}{size('', '-small')}"
-    with contextlib.redirect_stdout(_OneLine(sys.stdout)) as told:
+    with contextlib.redirect_stdout(_OneLine(sys.stdout)) as output:
         accuracy = train_once(path, config)
         print(f"{path.as_posix()}: trained, {accuracy:.1%} of the test images classified correctly")
-    told.shown.write("\n")
+    output.stream.write("\n")
     return load_model(path)
 
 
 class _OneLine(io.TextIOBase):
     """Overwrites the previous line with each new one."""
 
-    def __init__(self, shown: TextIO):
-        self.shown, self.widest = shown, 0
+    def __init__(self, stream: TextIO):
+        self.stream, self.widest = stream, 0
 
     def write(self, text: str) -> int:
         for line in filter(str.strip, text.splitlines()):
-            self.shown.write(("\r" if self.widest else "") + line.ljust(self.widest))
-            self.shown.flush()
+            self.stream.write(("\r" if self.widest else "") + line.ljust(self.widest))
+            self.stream.flush()
             self.widest = max(self.widest, len(line))
         return len(text)

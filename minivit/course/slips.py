@@ -15,7 +15,7 @@ from typing import Any
 
 AXES = (-1, 0, 1, -2, None)
 
-LEFT_OUT = {
+OMITTED = {
     "sqrt": "the square root of `{}` is missing",
     "exp": "the exponential of `{}` is missing",
     "log": "the logarithm of `{}` is missing",
@@ -27,7 +27,7 @@ LEFT_OUT = {
 }
 """The description of a missing function; `{}` is its argument."""
 
-TWINS = {
+ALTERNATIVES = {
     "sum": ("mean", "a mean was used instead of the sum `{}`"),
     "mean": ("sum", "a sum was used instead of the mean `{}`"),
     "max": ("min", "a minimum was used instead of the maximum `{}`"),
@@ -52,15 +52,15 @@ class Code:
         exec(code, scope)
         return scope[self.function.__name__]
 
-    def put(self, node: ast.AST, new: ast.AST) -> "Code":
+    def replaced(self, node: ast.AST, new: ast.AST) -> "Code":
         """A copy with one node replaced."""
         memo: dict[int, Any] = {}
         tree = copy.deepcopy(self.tree, memo)
-        _Put(memo[id(node)], new).visit(tree)
+        _Replacer(memo[id(node)], new).visit(tree)
         return Code(tree, self.function)
 
 
-class _Put(ast.NodeTransformer):
+class _Replacer(ast.NodeTransformer):
     def __init__(self, old: ast.AST, new: ast.AST):
         self.old, self.new = old, new
 
@@ -87,7 +87,7 @@ def slips(code: Code) -> Iterator[tuple[str, Code]]:
     for statement in body.body:
         for node in ast.walk(statement):
             for words, new in _changes(node):
-                yield words, code.put(node, new)
+                yield words, code.replaced(node, new)
 
 
 def confusions(code: Code) -> Iterator[tuple[str, Code]]:
@@ -101,21 +101,21 @@ def confusions(code: Code) -> Iterator[tuple[str, Code]]:
         if isinstance(use.ctx, ast.Load) and use.id in names:
             for other in sorted(names - {use.id}):
                 words = f"`{other}` was used instead of `{use.id}`"
-                yield words, code.put(use, ast.Name(other, ast.Load()))
+                yield words, code.replaced(use, ast.Name(other, ast.Load()))
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     if isinstance(node, ast.BinOp):
-        yield from _of_operation(node)
+        yield from _operation_changes(node)
     elif isinstance(node, ast.Call):
-        yield from _of_call(node)
+        yield from _call_changes(node)
     elif isinstance(node, ast.Attribute) and node.attr == "T":
         yield f"`{_text(node.value)}` is not transposed", node.value
     elif isinstance(node, ast.UnaryOp) and not isinstance(node.operand, ast.Constant):
         yield f"the minus sign before `{_text(node.operand)}` is missing", node.operand
 
 
-def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
+def _operation_changes(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
     left, right, op = node.left, node.right, node.op
     a, b, whole = _text(left), _text(right), _text(node)
     if isinstance(op, ast.Add | ast.Sub):
@@ -147,8 +147,11 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
                 f"it is divided by `{_text(factor)}` where it should be multiplied",
                 ast.BinOp(other, ast.Div(), factor),
             )
-        for mixed in _spread(left, right):
-            yield f"the parentheses are missing: `{_text(mixed)}` instead of `{whole}`", mixed
+        for ungrouped in _without_parentheses(left, right):
+            yield (
+                f"the parentheses are missing: `{_text(ungrouped)}` instead of `{whole}`",
+                ungrouped,
+            )
     elif isinstance(op, ast.Div | ast.FloorDiv):
         yield f"the division by `{b}` is missing", left
         yield (
@@ -157,8 +160,11 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
         )
         yield f"it is divided by `{b}` twice", ast.BinOp(node, op, right)
         yield f"numerator and denominator are swapped in `{whole}`", ast.BinOp(right, op, left)
-        for mixed in _spread(left, right, op):
-            yield f"the parentheses are missing: `{_text(mixed)}` instead of `{whole}`", mixed
+        for ungrouped in _without_parentheses(left, right, op):
+            yield (
+                f"the parentheses are missing: `{_text(ungrouped)}` instead of `{whole}`",
+                ungrouped,
+            )
     elif isinstance(op, ast.MatMult):
         yield f"the factors of `{whole}` are swapped", ast.BinOp(right, op, left)
         for operand in (left, right):
@@ -174,7 +180,9 @@ def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
         yield f"the power is missing: `{a}` instead of `{whole}`", left
 
 
-def _spread(left: ast.expr, right: ast.expr, op: ast.operator | None = None) -> Iterator[ast.expr]:
+def _without_parentheses(
+    left: ast.expr, right: ast.expr, op: ast.operator | None = None
+) -> Iterator[ast.expr]:
     """(a + b) * c without the parentheses: a + b * c."""
     op = op or ast.Mult()
     if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add | ast.Sub):
@@ -189,13 +197,13 @@ def _spread(left: ast.expr, right: ast.expr, op: ast.operator | None = None) -> 
 
 def _swapped(node: ast.BinOp, operand: ast.expr) -> ast.BinOp:
     """The product with the last two axes of one operand swapped."""
-    turned = ast.Call(
+    transposed = ast.Call(
         ast.Attribute(operand, "swapaxes", ast.Load()), [ast.Constant(-1), ast.Constant(-2)], []
     )
     return ast.BinOp(
-        turned if operand is node.left else node.left,
+        transposed if operand is node.left else node.left,
         node.op,
-        turned if operand is node.right else node.right,
+        transposed if operand is node.right else node.right,
     )
 
 
@@ -206,21 +214,21 @@ def _called(node: ast.AST) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
-def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
+def _call_changes(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
     name, whole = _called(node), _text(node)
     method = isinstance(node.func, ast.Attribute) and not _is_module(node.func.value)
     subject = node.func.value if method else node.args[0] if node.args else None  # type: ignore[attr-defined]
     if subject is None:
         return
-    if name in LEFT_OUT:
-        yield LEFT_OUT[name].format(_text(subject)), subject
-    elif len(node.args) == 1 and not method and not node.keywords and name not in TWINS:
+    if name in OMITTED:
+        yield OMITTED[name].format(_text(subject)), subject
+    elif len(node.args) == 1 and not method and not node.keywords and name not in ALTERNATIVES:
         yield f"`{name}` is left out: `{_text(subject)}` instead of `{whole}`", subject
     if name in ("maximum", "minimum"):
         yield f"`{_text(subject)}` is not clipped as in `{whole}`", subject
-    if name in TWINS:
-        twin, words = TWINS[name]
-        yield words.format(whole), _named(node, twin)
+    if name in ALTERNATIVES:
+        alternative, words = ALTERNATIVES[name]
+        yield words.format(whole), _renamed(node, alternative)
     if name in ("sum", "mean", "max", "min", "var", "std", "concatenate"):
         yield from _other_axes(node, name, whole)
     if name in ("sum", "mean") and subject is not None:
@@ -242,18 +250,18 @@ def _other_axes(node: ast.Call, name: str, whole: str) -> Iterator[tuple[str, as
     """The same reduction over other axes; the axis is the last positional argument, as in
     `x.sum(-1)`.
     """
-    places = [i for i, a in enumerate(node.args) if _literal(a) is not ...]
-    if not places:
+    positions = [i for i, a in enumerate(node.args) if _literal(a) is not ...]
+    if not positions:
         return
-    here = _literal(node.args[places[-1]])
+    current = _literal(node.args[positions[-1]])
     for axis in AXES:
-        if axis == here or (axis is None and name == "concatenate"):
+        if axis == current or (axis is None and name == "concatenate"):
             continue
         changed = copy.copy(node)
         changed.args = list(node.args)
-        changed.args[places[-1]] = ast.Constant(axis)
-        over = "all axes" if axis is None else f"axis {axis}"
-        yield f"`{whole}` was taken over {over} instead of axis {here}", changed
+        changed.args[positions[-1]] = ast.Constant(axis)
+        axes = "all axes" if axis is None else f"axis {axis}"
+        yield f"`{whole}` was taken over {axes} instead of axis {current}", changed
 
 
 def _literal(node: ast.AST) -> Any:
@@ -265,7 +273,7 @@ def _literal(node: ast.AST) -> Any:
     return value if isinstance(value, int | tuple) else ...
 
 
-def _named(node: ast.Call, name: str) -> ast.Call:
+def _renamed(node: ast.Call, name: str) -> ast.Call:
     changed = copy.copy(node)
     if isinstance(node.func, ast.Attribute):
         changed.func = ast.Attribute(node.func.value, name, ast.Load())

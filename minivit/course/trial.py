@@ -28,8 +28,8 @@ class Trial:
     """
 
     arguments: tuple
-    given: tuple
-    right: tuple
+    returned: tuple
+    expected: tuple
     rtol: float
     hard: str = ""
 
@@ -44,45 +44,47 @@ class CallError(WrongAnswerError):
 
 def call(answer: Callable, arguments: tuple, outputs: int) -> tuple:
     """What the answer returns, as a tuple; checks that its arguments are unchanged."""
-    handed = copied(arguments)
+    copies = copied(arguments)
     try:
         with np.errstate(all="ignore"):
-            given = answer(*handed)
+            returned = answer(*copies)
     except NotImplementedError:
         raise WrongAnswerError(
             "not done yet: replace raise NotImplementedError with your code"
         ) from None
     except Exception as error:
         raise CallError(
-            f"{type(error).__name__}: {error}{_place(error)} (called with {describe(arguments)})"
+            f"{type(error).__name__}: {error}{_location(error)} (called with {describe(arguments)})"
         ) from None
-    if given is None or given is Ellipsis:
+    if returned is None or returned is Ellipsis:
         raise WrongAnswerError("not done yet: the function returns None; is a return missing?")
-    for before, after in zip(_arrays(arguments), _arrays(handed), strict=True):
+    for before, after in zip(_arrays(arguments), _arrays(copies), strict=True):
         if not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
             raise CallError(
                 "an argument was changed in place: the caller may need it again; write x = x + 1 "
                 "instead of x += 1, or copy it first"
             )
-    return unpacked(given, outputs)
+    return unpacked(returned, outputs)
 
 
-def unpacked(given: Any, outputs: int) -> tuple:
+def unpacked(returned: Any, outputs: int) -> tuple:
     """Results as a tuple: several results may be a tuple, a list or one stacked array."""
     if outputs > 1:
-        stacked = isinstance(given, np.ndarray) and given.shape[:1] == (outputs,)
-        return tuple(given) if stacked or isinstance(given, tuple | list) else (given,)
-    return given if isinstance(given, tuple) else (given,)
+        stacked = isinstance(returned, np.ndarray) and returned.shape[:1] == (outputs,)
+        return tuple(returned) if stacked or isinstance(returned, tuple | list) else (returned,)
+    return returned if isinstance(returned, tuple) else (returned,)
 
 
-def _place(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     """The line of the reader's own code where the error occurred."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
-    own = [frame for frame in frames if not _is_library(frame.filename)]
-    if not own:
+    reader_frames = [frame for frame in frames if not _is_library(frame.filename)]
+    if not reader_frames:
         return ""
-    line = linecache.getline(own[-1].filename, own[-1].lineno or 0).strip()
-    return f", in line {own[-1].lineno} of {own[-1].name}" + (f": {line}" if line else "")
+    line = linecache.getline(reader_frames[-1].filename, reader_frames[-1].lineno or 0).strip()
+    return f", in line {reader_frames[-1].lineno} of {reader_frames[-1].name}" + (
+        f": {line}" if line else ""
+    )
 
 
 LIBRARIES = (sys.prefix, sys.base_prefix, str(Path(minivit.__file__).parent), "<__array", "<frozen")
@@ -114,9 +116,9 @@ def lines_run(answer: Callable, arguments: tuple) -> int:
     return count
 
 
-def same(given: Any, right: Any, rtol: float) -> bool:
+def same(found: Any, expected: Any, rtol: float) -> bool:
     """Whether two results are equal: integers exactly, others relative to the largest number."""
-    a, b = as_array(given), as_array(right)
+    a, b = as_array(found), as_array(expected)
     if a.shape != b.shape or a.dtype.kind not in "biuf" or b.dtype.kind not in "biuf":
         return a.shape == b.shape and a.dtype.kind == b.dtype.kind and np.array_equal(a, b)
     if b.dtype.kind in "biu":
@@ -178,14 +180,14 @@ def _arrays(value: Any) -> list[np.ndarray]:
 def describe(arguments: tuple) -> str:
     """A description of the arguments: arrays by their shapes."""
 
-    def one(value: Any) -> str:
+    def describe_value(value: Any) -> str:
         if isinstance(value, np.ndarray):
             return f"an array of shape {value.shape}"
         if isinstance(value, tuple | list):
-            return f"({', '.join(map(one, value))})"
+            return f"({', '.join(map(describe_value, value))})"
         return getattr(value, "__name__", None) or f"{value!r:.60}"
 
-    return ", ".join(map(one, arguments))
+    return ", ".join(map(describe_value, arguments))
 
 
 def draw(exercise: Exercise, size: int, dtype: str = "float64") -> tuple:

@@ -216,25 +216,25 @@ def grade(reference: Callable, draw: Callable) -> Callable:
 def _require_names(found: Any, w: Arrays) -> None:
     if not isinstance(found, dict):
         raise WrongAnswerError(f"expected a dict of gradients, found {type(found).__name__}")
-    missing = [name for name in w if name not in found and not _is_of_other_part(name, found)]
+    missing = [name for name in w if name not in found and not _is_outside_attention(name, found)]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise WrongAnswerError(f"these gradients are missing: {', '.join(missing[:3])}{more}")
 
 
-def _is_of_other_part(name: str, found: dict) -> bool:
+def _is_outside_attention(name: str, found: dict) -> bool:
     """Whether a weight belongs to the rest of the block, when only attention was asked for."""
     return "attn.dx" in found and "dx" not in found and not name.startswith(("attn", "blocks"))
 
 
 def _words(cases: list, before: list[str], name: str) -> str:
-    given = [other for other in before if other in cases[0][2]]
-    until = f"right down to {given[-1]}; the first wrong one is {name}" if given else (
+    returned = [other for other in before if other in cases[0][2]]
+    until = f"right down to {returned[-1]}; the first wrong one is {name}" if returned else (
         f"the first one, {name}, is already wrong"
     )  # fmt: skip
-    skipped = len(before) - len(given)
+    skipped = len(before) - len(returned)
     hint = ""
-    if skipped and before[-1] not in given:
+    if skipped and before[-1] not in returned:
         hint = f". Return {before[-1]}, too, to narrow down the mistake"
     return f"{until}: {_cause(cases, name)}{hint}"
 
@@ -255,6 +255,6 @@ def _cause(cases: list, name: str) -> str:
         arguments = expected.origin[name][1]
         results = EXERCISES[exercise].answer(*arguments)
         results = list(results if isinstance(results, tuple) else (results,))
-        given = [*results[:i], found[name].reshape(results[i].shape), *results[i + 1 :]]
-        trials.append(Trial(arguments, tuple(given), tuple(results), RTOL))
+        returned = [*results[:i], found[name].reshape(results[i].shape), *results[i + 1 :]]
+        trials.append(Trial(arguments, tuple(returned), tuple(results), RTOL))
     return diagnose(EXERCISES[exercise], trials, [i]).split(" is wrong. ", 1)[-1]

@@ -91,7 +91,7 @@ def test_a_wrong_gradient_is_reported_before_training(monkeypatch):
 
 def test_functions_that_learn_nothing_are_refused(monkeypatch):
     monkeypatch.delenv("MINIVIT_COURSE_SMALL", raising=False)
-    monkeypatch.setattr(nano, "size", lambda full, small: nano.ENOUGH if full < 1 else small)
+    monkeypatch.setattr(nano, "size", lambda full, small: nano.MIN_ACCURACY if full < 1 else small)
     seen = []
 
     def nothing(dlogits, s, w):
