@@ -20,7 +20,7 @@ def softmax(scores):
     return weights / weights.sum(-1, keepdims=True)
 
 
-def grey(images, weights):
+def gray(images, weights):
     return (images * weights[:, None, None]).sum(1)
 
 
@@ -149,14 +149,14 @@ def block_backward(dy, norm1, attn, norm2, mlp):
 def count(image_size, patch_size, num_classes, dim, depth, hidden):
     patches = (image_size // patch_size) ** 2
     projection = 3 * patch_size**2 * dim + dim
-    places = dim + (patches + 1) * dim
+    positions = dim + (patches + 1) * dim
     qkv = 3 * dim * dim + 3 * dim
     attention = qkv + dim * dim + dim
     mlp = dim * hidden + hidden + hidden * dim + dim
     blocks = depth * (attention + mlp + 4 * dim)
     last_norm = 2 * dim
     head = dim * num_classes + num_classes
-    return projection + places + blocks + last_norm + head
+    return projection + positions + blocks + last_norm + head
 
 
 def sgd(theta, grad, velocity, lr, momentum):
@@ -180,8 +180,8 @@ def adamw(theta, grad, m, v, t, lr, betas, eps, weight_decay):
 def cosine_rate(step, peak, warmup, total, final):
     if step < warmup:
         return peak * (step + 1) / warmup
-    done = min((step - warmup) / (total - warmup), 1)
-    return final + (peak - final) * (1 + math.cos(math.pi * done)) / 2
+    progress = min((step - warmup) / (total - warmup), 1)
+    return final + (peak - final) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def clip(dweight, dbias, max_norm):

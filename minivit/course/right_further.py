@@ -4,19 +4,19 @@ import numpy as np
 
 
 def combine(gradients, losses, sizes):
-    share = (sizes / sizes.sum()).astype(gradients.dtype)
-    return np.tensordot(share, gradients, 1), share @ losses
+    weights = (sizes / sizes.sum()).astype(gradients.dtype)
+    return np.tensordot(weights, gradients, 1), weights @ losses
 
 
-def normalise(training, others):
+def normalize(training, others):
     mean = training.mean((0, 2, 3), keepdims=True)
     std = training.std((0, 2, 3), keepdims=True)
     return (others - mean) / std
 
 
 def class_maps(probs, rows, columns):
-    asks = probs[:, :, 0, 1:]
-    return asks.reshape(*probs.shape[:2], rows, columns)
+    class_rows = probs[:, :, 0, 1:]
+    return class_rows.reshape(*probs.shape[:2], rows, columns)
 
 
 def fuse_max(probs):
@@ -52,9 +52,9 @@ def cosines(x):
     return unit @ unit.swapaxes(-1, -2)
 
 
-def shares(points):
-    centred = points - points.mean(0)
-    variances = np.linalg.svd(centred, compute_uv=False) ** 2
+def explained_variance_ratio(points):
+    centered = points - points.mean(0)
+    variances = np.linalg.svd(centered, compute_uv=False) ** 2
     return variances / variances.sum()
 
 
@@ -85,12 +85,12 @@ def iou(heat, mask, count):
 
 def deletion(images, maps, count, P):
     columns = maps.shape[2]
-    kept = images.copy()
+    result = images.copy()
     for i in range(len(maps)):
         for n in np.argsort(-maps[i].ravel())[:count]:
             row, column = n // columns, n % columns
-            kept[i, :, row * P : (row + 1) * P, column * P : (column + 1) * P] = 0
-    return kept
+            result[i, :, row * P : (row + 1) * P, column * P : (column + 1) * P] = 0
+    return result
 
 
 def rank_correlation(a, b):
@@ -99,7 +99,7 @@ def rank_correlation(a, b):
     return (x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum())
 
 
-def colours(pixels, P):
+def colors(pixels, P):
     B, C, H, W = pixels.shape
     means = pixels.reshape(B, C, H // P, P, W // P, P).mean((3, 5)).reshape(B, C, -1)
     steps = np.minimum((8 * means).astype(int), 7)
@@ -119,12 +119,12 @@ def take_backward(dy, rows, T):
 
 def linear(x, new):
     old = len(x)
-    place = (np.arange(new) + 0.5) * old / new - 0.5
-    place = np.minimum(np.maximum(place, 0), old - 1)
-    left = np.floor(place).astype(int)
+    position = (np.arange(new) + 0.5) * old / new - 0.5
+    position = np.minimum(np.maximum(position, 0), old - 1)
+    left = np.floor(position).astype(int)
     right = np.minimum(left + 1, old - 1)
-    share = (place - left).astype(x.dtype)[:, None]
-    return (1 - share) * x[left] + share * x[right]
+    fraction = (position - left).astype(x.dtype)[:, None]
+    return (1 - fraction) * x[left] + fraction * x[right]
 
 
 def positions(pos_embed, old, rows, columns):
@@ -139,9 +139,9 @@ def interpolate_backward(dy, rows, columns):
     return np.einsum("ijc,ik,jl->klc", dy, rows, columns)
 
 
-def ridge(x, y, strength):
+def ridge(x, y, lam):
     identity = np.eye(x.shape[1], dtype=x.dtype)
-    return np.linalg.solve(x.T @ x + strength * identity, x.T @ y)
+    return np.linalg.solve(x.T @ x + lam * identity, x.T @ y)
 
 
 def output_size(height, width, kernel, stride, padding):
@@ -173,20 +173,20 @@ def intensity(rows, fan_in, fan_out, size):
 
 
 def time(flops, moved, peak, bandwidth, launch):
-    each = launch + np.maximum(flops / peak, moved / bandwidth)
-    return each.sum()
+    seconds = launch + np.maximum(flops / peak, moved / bandwidth)
+    return seconds.sum()
 
 
 def first_component(tokens, rows, columns):
-    centred = tokens - tokens.mean(0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    found = (centred @ directions[0]).reshape(rows, columns)
-    around = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
-    return -found if around.mean() > 0 else found
+    centered = tokens - tokens.mean(0)
+    _, _, directions = np.linalg.svd(centered, full_matrices=False)
+    projected = (centered @ directions[0]).reshape(rows, columns)
+    border = np.concatenate([projected[0], projected[-1], projected[:, 0], projected[:, -1]])
+    return -projected if border.mean() > 0 else projected
 
 
 def nearest(features, labels, queries):
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    asked = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-    cosines = asked @ unit.T
+    unit_features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    unit_queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    cosines = unit_queries @ unit_features.T
     return labels[cosines.argmax(1)]

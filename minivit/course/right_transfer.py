@@ -8,9 +8,9 @@ from minivit.course.right import _t, attention, softmax
 
 
 def pooled(means, stds, sizes):
-    share = sizes / sizes.sum()
-    mean = share @ means
-    variance = share @ (stds**2 + (means - mean) ** 2)
+    weights = sizes / sizes.sum()
+    mean = weights @ means
+    variance = weights @ (stds**2 + (means - mean) ** 2)
     return mean, np.sqrt(variance)
 
 
@@ -33,10 +33,10 @@ def overlapping_backward(dpatches, shape, P, S):
 
 
 def with_registers(projected, cls_token, registers, pos_embed):
-    none = np.zeros_like(projected[:, :1])
-    first = cls_token + pos_embed[:, :1] + none
-    placed = projected + pos_embed[:, 1:]
-    return np.concatenate([first, registers + none, placed], 1)
+    zeros = np.zeros_like(projected[:, :1])
+    first = cls_token + pos_embed[:, :1] + zeros
+    patches = projected + pos_embed[:, 1:]
+    return np.concatenate([first, registers + zeros, patches], 1)
 
 
 def mean_pool_backward(dpooled, T, prefix):
@@ -77,8 +77,8 @@ def table_backward(dscores, index, R):
 
 
 def grouped_attention(q, k, v):
-    shared = q.shape[1] // k.shape[1]
-    heads, _ = attention(q, k.repeat(shared, 1), v.repeat(shared, 1))
+    repeats = q.shape[1] // k.shape[1]
+    heads, _ = attention(q, k.repeat(repeats, 1), v.repeat(repeats, 1))
     return heads
 
 

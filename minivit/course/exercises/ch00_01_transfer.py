@@ -15,18 +15,18 @@ def _draw_files(rng: np.random.Generator, size: int) -> tuple:
 
 
 def _pooled_by(mean, variance):
-    """A wrong answer: mean(means, share), variance(means, stds, share, mean)."""
+    """A wrong answer: mean(means, weights), variance(means, stds, weights, mean)."""
 
     def wrong(means, stds, sizes):
-        share = sizes / sizes.sum()
-        found = mean(means, share)
-        return found, np.sqrt(variance(means, stds, share, found))
+        weights = sizes / sizes.sum()
+        found = mean(means, weights)
+        return found, np.sqrt(variance(means, stds, weights, found))
 
     return wrong
 
 
-def _right_mean(means, share):
-    return share @ means
+def _right_mean(means, weights):
+    return weights @ means
 
 
 add(
@@ -47,20 +47,20 @@ add(
                     "apart, their joint standard deviation is larger than both. Average the "
                     "variances, and add the squared distance of each file's mean from the overall "
                     "mean",
-                    _pooled_by(_right_mean, lambda m, s, share, mean: (share @ s) ** 2)),
+                    _pooled_by(_right_mean, lambda m, s, weights, mean: (weights @ s) ** 2)),
             Mistake("the variances were averaged, but the spread of the files' means is missing",
-                    _pooled_by(_right_mean, lambda m, s, share, mean: share @ s**2)),
+                    _pooled_by(_right_mean, lambda m, s, weights, mean: weights @ s**2)),
             Mistake("every file has the same weight, whatever its size",
                     lambda m, s, sizes: right_transfer.pooled(m, s, np.ones_like(sizes))),
             Mistake("the mean is weighted by the sizes, but in the variance every file has the "
                     "same weight",
-                    _pooled_by(_right_mean, lambda m, s, share, mean: (
+                    _pooled_by(_right_mean, lambda m, s, weights, mean: (
                         s**2 + (m - mean) ** 2).mean(0))),
             Mistake("the square root is missing: the variance was returned",
                     lambda m, s, sizes: (right_transfer.pooled(m, s, sizes)[0],
                                          right_transfer.pooled(m, s, sizes)[1] ** 2)),
             Mistake("the square of the mean was not subtracted from the mean of the squares",
-                    _pooled_by(_right_mean, lambda m, s, share, mean: share @ (s**2 + m**2))),
+                    _pooled_by(_right_mean, lambda m, s, weights, mean: weights @ (s**2 + m**2))),
         ),
     )
 )  # fmt: skip
@@ -116,22 +116,22 @@ def _back_by(put):
         B, C, H, W = shape
         rows, columns = (H - P) // S + 1, (W - P) // S + 1
         grid = dpatches.reshape(B, rows, columns, P, P, C).transpose(0, 5, 1, 2, 3, 4)
-        used = right_transfer.overlapping_backward(np.ones_like(dpatches), shape, P, S)
+        counts = right_transfer.overlapping_backward(np.ones_like(dpatches), shape, P, S)
         dimages = np.zeros(shape, dpatches.dtype)
         for row, column in np.ndindex(rows, columns):
-            place = (..., slice(row * S, row * S + P), slice(column * S, column * S + P))
-            put(dimages, place, grid[:, :, row, column], used)
+            window = (..., slice(row * S, row * S + P), slice(column * S, column * S + P))
+            put(dimages, window, grid[:, :, row, column], counts)
         return dimages
 
     return wrong
 
 
-def _overwrite(dimages, place, part, used):
-    dimages[place] = part
+def _overwrite(dimages, window, part, counts):
+    dimages[window] = part
 
 
-def _average(dimages, place, part, used):
-    dimages[place] += part / used[place]
+def _average(dimages, window, part, counts):
+    dimages[window] += part / counts[window]
 
 
 def _windows_as(order):
@@ -153,7 +153,7 @@ def _mirrored(dpatches, P, C):
     return dpatches.reshape(B, N, P, P, C).swapaxes(2, 3).reshape(dpatches.shape)
 
 
-def _windows_slopes(dpatches, shape, P, S):
+def _windows_loss(dpatches, shape, P, S):
     images = np.zeros(shape)
 
     def objective() -> float:
@@ -196,7 +196,7 @@ add(
         answer=right_transfer.overlapping_backward,
         outputs=("dimages",),
         inputs=_draw_dwindows,
-        forward=_windows_slopes,
+        forward=_windows_loss,
         hard=(
             Hard("where the last rows and columns are in no patch, and get no gradient",
                  lambda rng: _dwindows(rng, (2, 1, 8, 6), 3, 2)),

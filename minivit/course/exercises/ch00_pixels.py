@@ -13,14 +13,14 @@ def _draw_images(rng: np.random.Generator, size: int) -> np.ndarray:
     return rng.uniform(0, 255, (B, 3, H, W))
 
 
-# 00.a: grey(images, weights) -> grey
+# 00.a: gray(images, weights) -> gray
 
 
-def _draw_grey(rng: np.random.Generator, size: int) -> tuple:
+def _draw_gray(rng: np.random.Generator, size: int) -> tuple:
     return _draw_images(rng, size), rng.uniform(0.1, 1.0, 3)
 
 
-_grey = right.grey
+_gray = right.gray
 
 
 def _reshaped(images, weights):
@@ -29,15 +29,15 @@ def _reshaped(images, weights):
 
 
 def _by_the_sum(images, weights):
-    return _grey(images, weights / weights.sum())
+    return _gray(images, weights / weights.sum())
 
 
 add(
     Exercise(
         name="00.a",
-        answer=right.grey,
+        answer=right.gray,
         outputs=("gray",),
-        inputs=_draw_grey,
+        inputs=_draw_gray,
         mistakes=(
             Mistake("reshape was used to move the channels last: it keeps the numbers in the same "
                     "order and only cuts them differently, so one pixel got three numbers of one "
@@ -47,9 +47,9 @@ add(
             Mistake("the weights were left out and the channels averaged",
                     lambda images, weights: images.mean(1)),
             Mistake("the weighted channels were averaged; the answer is a weighted sum",
-                    lambda images, weights: _grey(images, weights) / 3),
+                    lambda images, weights: _gray(images, weights) / 3),
             Mistake("the weights are in the wrong order, blue first",
-                    lambda images, weights: _grey(images, weights[::-1])),
+                    lambda images, weights: _gray(images, weights[::-1])),
             Mistake("the result was divided by the sum of the weights; use the weights as they are",
                     _by_the_sum),
             Mistake("only the first channel was used",
@@ -74,12 +74,12 @@ def _of_channel(a):
 _normalize = right.normalize
 
 
-def _own(axes):
+def _by_own_statistics(axes):
     """A wrong answer that normalizes by the mean and standard deviation of these images."""
 
     def wrong(images, mean, std):
-        centred = images - images.mean(axes, keepdims=True)
-        return centred / images.std(axes, keepdims=True)
+        centered = images - images.mean(axes, keepdims=True)
+        return centered / images.std(axes, keepdims=True)
 
     return wrong
 
@@ -111,9 +111,9 @@ add(
                     lambda images, mean, std: _normalize(images, -mean, std)),
             Mistake("the mean and std of these images were used instead of the given ones, which "
                     "are those of the training images, so that every image is treated alike",
-                    _own((0, 2, 3))),
+                    _by_own_statistics((0, 2, 3))),
             Mistake("each image was normalized by its own mean and std; use the given ones",
-                    _own((2, 3))),
+                    _by_own_statistics((2, 3))),
         ),
     )
 )  # fmt: skip

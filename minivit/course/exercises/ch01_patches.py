@@ -102,7 +102,7 @@ def _averaged(dpatches, shape, P):
     return patchify_backward(dpatches, (shape, P)) / dpatches.shape[1]
 
 
-def _patchify_slopes(dpatches, shape, P):
+def _patchify_loss(dpatches, shape, P):
     images = np.zeros(shape)
     return lambda: float((dpatches * patchify_forward(images, P)[0]).sum()), {"dimages": images}
 
@@ -118,7 +118,7 @@ add(
         answer=right.patchify_backward,
         outputs=("dimages",),
         inputs=_draw_dpatches,
-        forward=_patchify_slopes,
+        forward=_patchify_loss,
         mistakes=(
             Mistake("there is no transpose: the gradients were not moved back to their pixels",
                     _back(*range(6))),
@@ -152,7 +152,7 @@ def _draw_shuffle(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal((B, N, K)), order
 
 
-def _shuffle_slopes(dshuffled, order):
+def _shuffle_loss(dshuffled, order):
     patches = np.zeros(dshuffled.shape)
     return lambda: float((dshuffled * patches[:, order]).sum()), {"dpatches": patches}
 
@@ -163,7 +163,7 @@ add(
         answer=right.shuffle_backward,
         outputs=("dpatches",),
         inputs=_draw_shuffle,
-        forward=_shuffle_slopes,
+        forward=_shuffle_loss,
         mistakes=(
             Mistake("the shuffle was applied again instead of undone",
                     lambda dshuffled, order: dshuffled[:, order]),

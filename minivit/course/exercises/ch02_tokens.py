@@ -39,16 +39,16 @@ def _bias_for_all(patches, weight, bias, cls_token, pos_embed):
     return _embed(patches, weight, bias, cls_token + bias, pos_embed)
 
 
-def _no_place_for_class(patches, weight, bias, cls_token, pos_embed):
+def _no_class_position(patches, weight, bias, cls_token, pos_embed):
     return _embed(patches, weight, bias, cls_token - pos_embed[:, :1], pos_embed)
 
 
-def _shifted_places(patches, weight, bias, cls_token, pos_embed):
+def _shifted_positions(patches, weight, bias, cls_token, pos_embed):
     x, _ = linear_forward(patches, weight, bias)
     return class_token_forward(x + pos_embed[:, :-1], cls_token)[0]
 
 
-def _without_places(patches, weight, bias, cls_token, pos_embed):
+def _without_positions(patches, weight, bias, cls_token, pos_embed):
     return _embed(patches, weight, bias, cls_token, np.zeros_like(pos_embed))
 
 
@@ -76,11 +76,11 @@ add(
             Mistake("the class token got the bias too; it was never projected: the bias belongs to "
                     "the projection of the patches", _bias_for_all),
             Mistake("the class token has no position; it gets the first row of pos_embed, which "
-                    "has N + 1 rows", _no_place_for_class),
+                    "has N + 1 rows", _no_class_position),
             Mistake("the positions were added before the class token: patch n got row n instead of "
-                    "row n + 1, and the class token got none", _shifted_places),
+                    "row n + 1, and the class token got none", _shifted_positions),
             Mistake("the positions are missing: the tokens are a set without order",
-                    _without_places),
+                    _without_positions),
             Mistake("the first token is there, but it does not contain cls_token",
                     _zero_class_token),
         ),
@@ -99,24 +99,24 @@ def _draw_dout(rng: np.random.Generator, size: int) -> tuple:
 _embed_backward = right.embed_backward
 
 
-def _but(place, formula):
-    """A wrong answer: the result with index `place` is formula(dout)."""
+def _except(index, formula):
+    """A wrong answer: the result with index `index` is formula(dout)."""
 
     def wrong(dout):
         results = list(_embed_backward(dout))
-        results[place] = formula(dout)
+        results[index] = formula(dout)
         return tuple(results)
 
     return wrong
 
 
-def _embed_slopes(dout):
+def _embed_loss(dout):
     B, T, C = dout.shape
     x, cls_token, pos_embed = np.zeros((B, T - 1, C)), np.zeros((1, 1, C)), np.zeros((1, T, C))
 
     def objective() -> float:
-        placed, _ = position_forward(class_token_forward(x, cls_token)[0], pos_embed)
-        return float((dout * placed).sum())
+        tokens, _ = position_forward(class_token_forward(x, cls_token)[0], pos_embed)
+        return float((dout * tokens).sum())
 
     return objective, {"dprojected": x, "dcls_token": cls_token, "dpos_embed": pos_embed}
 
@@ -132,31 +132,31 @@ add(
         answer=right.embed_backward,
         outputs=("dprojected", "dcls_token", "dpos_embed"),
         inputs=_draw_dout,
-        forward=_embed_slopes,
+        forward=_embed_loss,
         mistakes=(
             Mistake("the patches' gradients were taken from the first N tokens; the class token "
-                    "comes first, so they are the last N", _but(0, lambda d: d[:, :-1])),
+                    "comes first, so they are the last N", _except(0, lambda d: d[:, :-1])),
             Mistake("the class token's gradient was subtracted from the patches'; a token's "
-                    "gradient is passed on unchanged", _but(0, lambda d: d[:, 1:] - d[:, :1])),
+                    "gradient is passed on unchanged", _except(0, lambda d: d[:, 1:] - d[:, :1])),
             Mistake("the class token's gradient was averaged over the batch; every image used the "
                     "token, so its gradient is the sum",
-                    _but(1, lambda d: d[:, :1].mean(0, keepdims=True))),
+                    _except(1, lambda d: d[:, :1].mean(0, keepdims=True))),
             Mistake("the class token's gradient was taken from the first image only; every image "
                     "used the token, so its gradient is the sum over the batch",
-                    _but(1, lambda d: d[:1, :1])),
+                    _except(1, lambda d: d[:1, :1])),
             Mistake("the class token's gradient was taken from the last token; the class token "
                     "comes first",
-                    _but(1, lambda d: d[:, -1:].sum(0, keepdims=True))),
+                    _except(1, lambda d: d[:, -1:].sum(0, keepdims=True))),
             Mistake("the class token's gradient was summed over all tokens, too; it comes from "
-                    "token 0 only", _but(1, lambda d: d.sum((0, 1), keepdims=True))),
+                    "token 0 only", _except(1, lambda d: d.sum((0, 1), keepdims=True))),
             Mistake("the positions' gradient was averaged over the batch; every image used the "
                     "positions, so their gradient is the sum",
-                    _but(2, lambda d: d.mean(0, keepdims=True))),
+                    _except(2, lambda d: d.mean(0, keepdims=True))),
             Mistake("the positions' gradient was taken from the first image only; every image used "
                     "the positions, so their gradient is the sum over the batch",
-                    _but(2, lambda d: d[:1])),
+                    _except(2, lambda d: d[:1])),
             Mistake("the first row of the positions' gradient is missing: the class token has a "
-                    "position too", _but(2, lambda d: np.concatenate(
+                    "position too", _except(2, lambda d: np.concatenate(
                         [np.zeros_like(d[:1, :1]), d[:, 1:].sum(0, keepdims=True)], 1))),
         ),
     )
@@ -166,7 +166,7 @@ add(
 # 02.c: sincos(x, y, omega) -> table
 
 
-def _draw_places(rng: np.random.Generator, size: int) -> tuple:
+def _draw_positions(rng: np.random.Generator, size: int) -> tuple:
     height, width, n = ((3, 4, 2), (5, 2, 3), (4, 6, 5))[size]
     y, x = np.divmod(np.arange(height * width), width)
     omega = rng.uniform(20, 200) ** -(np.arange(n) / (n - 1))
@@ -178,7 +178,7 @@ def _parts(join):
     return lambda x, y, omega: join(x[:, None] * omega, y[:, None] * omega)
 
 
-def _beside(*parts):
+def _concatenate(*parts):
     return np.concatenate(parts, -1)
 
 
@@ -193,15 +193,15 @@ add(
         grown=lambda rng, n: (*rng.standard_normal((2, 3 * n)), rng.random(n)),
         answer=right.sincos,
         outputs=("table",),
-        inputs=_draw_places,
+        inputs=_draw_positions,
         mistakes=(
             Mistake("row and column are swapped: the column x comes first",
-                    _parts(lambda x, y: _beside(np.sin(y), np.cos(y), np.sin(x), np.cos(x)))),
+                    _parts(lambda x, y: _concatenate(np.sin(y), np.cos(y), np.sin(x), np.cos(x)))),
             Mistake("the cosines come before the sines; here the sine is first",
-                    _parts(lambda x, y: _beside(np.cos(x), np.sin(x), np.cos(y), np.sin(y)))),
+                    _parts(lambda x, y: _concatenate(np.cos(x), np.sin(x), np.cos(y), np.sin(y)))),
             Mistake("both sines come first, then both cosines; the column's sine and cosine come "
                     "first, then the row's",
-                    _parts(lambda x, y: _beside(np.sin(x), np.sin(y), np.cos(x), np.cos(y)))),
+                    _parts(lambda x, y: _concatenate(np.sin(x), np.sin(y), np.cos(x), np.cos(y)))),
             Mistake("the four numbers of one frequency are side by side; here the n sines of the "
                     "column come first, then its n cosines, and so on", _parts(_one_after_another)),
             Mistake("the positions were divided by omega; with omega radians per position, the "
@@ -220,7 +220,7 @@ add(
 
 
 def _sincos_of(x, y, omega):
-    join = lambda x, y: _beside(np.sin(x), np.cos(x), np.sin(y), np.cos(y))  # noqa: E731
+    join = lambda x, y: _concatenate(np.sin(x), np.cos(x), np.sin(y), np.cos(y))  # noqa: E731
     return _parts(join)(x, y, omega)
 
 

@@ -17,14 +17,14 @@ def _registers(rng, B, N, R, C):
     return tuple(rng.standard_normal(shape) for shape in shapes)
 
 
-def _in_order(*places):
+def _in_order(*order):
     """A wrong answer: class token (0), registers (1) and patches (2) in this order."""
 
     def wrong(projected, cls_token, registers, pos_embed):
         tokens = right_transfer.with_registers(projected, cls_token, registers, pos_embed)
         R = registers.shape[1]
         parts = tokens[:, :1], tokens[:, 1 : 1 + R], tokens[:, 1 + R :]
-        return np.concatenate([parts[i] for i in places], 1)
+        return np.concatenate([parts[i] for i in order], 1)
 
     return wrong
 
@@ -86,7 +86,7 @@ def _mean_pool(x, prefix):
     return x[:, prefix:].mean(1)
 
 
-def _pool_slopes(dpooled, T, prefix):
+def _pool_loss(dpooled, T, prefix):
     x = np.zeros((len(dpooled), T, dpooled.shape[1]))
     return lambda: float((dpooled * _mean_pool(x, prefix)).sum()), {"dx": x}
 
@@ -102,7 +102,7 @@ add(
         answer=right_transfer.mean_pool_backward,
         outputs=("dx",),
         inputs=_draw_pooled,
-        forward=_pool_slopes,
+        forward=_pool_loss,
         hard=(
             Hard("for one token", lambda rng: (rng.standard_normal((1, 3)), 1, 0)),
             Hard("where all tokens but one are prefix tokens",

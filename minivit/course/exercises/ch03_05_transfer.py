@@ -28,7 +28,7 @@ def _towards(targets):
     return wrong
 
 
-def _smoothed_slopes(logits, labels, smoothing):
+def _smoothed_loss(logits, labels, smoothing):
     logits = logits.copy()
     return lambda: float(cross_entropy_forward(logits, labels, smoothing)[0]), {"dlogits": logits}
 
@@ -43,7 +43,7 @@ add(
         answer=right_transfer.smoothed_gradient,
         outputs=("dlogits",),
         inputs=_draw_smoothed,
-        forward=_smoothed_slopes,
+        forward=_smoothed_loss,
         hard=(
             Hard("where one row has large logits and the others do not: each row needs its own "
                  "maximum",
@@ -155,8 +155,8 @@ def _draw_biased(rng: np.random.Generator, size: int) -> tuple:
 
 def _offsets(T):
     """For each pair (t, s) of T positions in a row: the number of its offset, of 2T - 1."""
-    place = np.arange(T)
-    return place - place[:, None] + T - 1
+    positions = np.arange(T)
+    return positions - positions[:, None] + T - 1
 
 
 def _biased(rng, B, T, D):
@@ -227,7 +227,7 @@ def _draw_table(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal((B, T, T)), _offsets(T), 2 * T - 1
 
 
-def _table_slopes(dscores, index, R):
+def _table_loss(dscores, index, R):
     table = np.zeros(R)
     return lambda: float((dscores * table[index]).sum()), {"dtable": table}
 
@@ -254,7 +254,7 @@ add(
         answer=right_transfer.table_backward,
         outputs=("dtable",),
         inputs=_draw_table,
-        forward=_table_slopes,
+        forward=_table_loss,
         hard=(
             Hard("where some numbers of the table are not used by any pair", lambda rng: (
                 rng.standard_normal((2, 3, 3)), rng.integers(0, 4, (3, 3)) * 2, 9)),

@@ -119,7 +119,7 @@ def _residual(x, weight, bias):
 
 
 def _residual_with(
-    slope=lambda s: 1 - np.tanh(s) ** 2, skip=lambda dy, dx: dy + dx, turn=np.transpose
+    slope=lambda s: 1 - np.tanh(s) ** 2, skip=lambda dy, dx: dy + dx, transpose=np.transpose
 ):
     """A wrong answer: another derivative of tanh, another skip connection, or a weight that is not
     transposed.
@@ -127,12 +127,12 @@ def _residual_with(
 
     def wrong(dy, x, weight, bias):
         ds = dy * slope(x @ weight + bias)
-        return skip(dy, ds @ turn(weight)), x.T @ ds, ds.sum(0)
+        return skip(dy, ds @ transpose(weight)), x.T @ ds, ds.sum(0)
 
     return wrong
 
 
-def _residual_slopes(dy, *arguments):
+def _residual_loss(dy, *arguments):
     x, weight, bias = (array.copy() for array in arguments)
     tensors = {"dx": x, "dweight": weight, "dbias": bias}
     return lambda: float((dy * _residual(x, weight, bias)).sum()), tensors
@@ -144,7 +144,7 @@ add(
         answer=right.residual_backward,
         outputs=("dx", "dweight", "dbias"),
         inputs=_draw_residual,
-        forward=_residual_slopes,
+        forward=_residual_loss,
         mistakes=(
             Mistake("the path around the layer is missing: x is used twice, and dy also goes "
                     "straight to it", _residual_with(skip=lambda dy, dx: dx)),
@@ -153,7 +153,7 @@ add(
             Mistake("the two paths were multiplied; parallel paths add up",
                     _residual_with(skip=lambda dy, dx: dy * dx)),
             Mistake("weight was not transposed: here it is square, so the shapes do not reveal it",
-                    _residual_with(turn=lambda weight: weight)),
+                    _residual_with(transpose=lambda weight: weight)),
             Mistake("the derivative of tanh, 1 - tanh², is missing",
                     _residual_with(slope=np.ones_like)),
             Mistake("the derivative was taken as 1 - s² with s from before the tanh; it is 1 - "

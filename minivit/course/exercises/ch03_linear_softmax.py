@@ -52,7 +52,7 @@ def _without_dy(dy, x, weight):
     return dx, dweight, dy.sum((0, 1))
 
 
-def _linear_slopes(dy, x, weight):
+def _linear_loss(dy, x, weight):
     x, weight, bias = x.copy(), weight.copy(), np.zeros(weight.shape[1])
 
     def objective() -> float:
@@ -71,7 +71,7 @@ add(
         answer=right.linear_backward,
         outputs=("dx", "dweight", "dbias"),
         inputs=_draw_linear,
-        forward=_linear_slopes,
+        forward=_linear_loss,
         mistakes=(
             Mistake("weight was given the right shape by reshape. Reshape keeps the numbers in "
                     "order; weight.T swaps rows and columns", _reshaped_weight),
@@ -102,7 +102,7 @@ def _sum(a, axis=-1):
     return a.sum(axis, keepdims=True)
 
 
-def _softmax_slopes(dprobs, probs):
+def _softmax_loss(dprobs, probs):
     scores = np.log(probs)
     return lambda: float((dprobs * softmax_forward(scores)[0]).sum()), {"dscores": scores}
 
@@ -121,7 +121,7 @@ add(
         answer=right.softmax_backward,
         outputs=("dscores",),
         inputs=_draw_softmax,
-        forward=_softmax_slopes,
+        forward=_softmax_loss,
         mistakes=(
             Mistake("only the diagonal p·(1 - p) was used, as if each probability depended only on "
                     "its own score; a score changes all probabilities of its row",
@@ -171,7 +171,7 @@ def _over_the_batch(logits, labels):
     return (probs - targets) / len(logits)
 
 
-def _logit_slopes(logits, labels):
+def _logit_loss(logits, labels):
     logits = logits.copy()
     return lambda: float(cross_entropy_forward(logits, labels)[0]), {"dlogits": logits}
 
@@ -209,7 +209,7 @@ add(
         answer=right.cross_entropy_gradient,
         outputs=("dlogits",),
         inputs=_draw_logits,
-        forward=_logit_slopes,
+        forward=_logit_loss,
         mistakes=(
             Mistake("the largest logit of the whole batch was subtracted instead of each row's: "
                     "all exponentials of another row can underflow to zero",

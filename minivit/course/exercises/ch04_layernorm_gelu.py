@@ -21,14 +21,14 @@ def _draw_forward(rng: np.random.Generator, size: int) -> tuple:
     return x, rng.standard_normal(C), rng.standard_normal(C), 0.01
 
 
-def _normalise(x, gamma, beta, mean, variance):
+def _normalize(x, gamma, beta, mean, variance):
     return (x - mean) / np.sqrt(variance) * gamma + beta
 
 
 def _over(axis):
     def wrong(x, gamma, beta, eps):
         mean, variance = x.mean(axis, keepdims=True), x.var(axis, keepdims=True)
-        return _normalise(x, gamma, beta, mean, variance + eps)
+        return _normalize(x, gamma, beta, mean, variance + eps)
 
     return wrong
 
@@ -45,7 +45,7 @@ def _no_root(x, gamma, beta, eps):
 
 def _one_fewer(x, gamma, beta, eps):
     mean, variance = x.mean(-1, keepdims=True), x.var(-1, ddof=1, keepdims=True)
-    return _normalise(x, gamma, beta, mean, variance + eps)
+    return _normalize(x, gamma, beta, mean, variance + eps)
 
 
 def _no_eps(x, gamma, beta, eps):
@@ -167,7 +167,7 @@ def _averaged(dy, xhat, rstd, gamma):
     return dx, dgamma / rows, dbeta / rows
 
 
-def _slopes(dy, xhat, rstd, gamma):
+def _layernorm_loss(dy, xhat, rstd, gamma):
     x, gamma = xhat / rstd, gamma.copy()
     beta = np.zeros_like(gamma)
 
@@ -194,7 +194,7 @@ add(
         answer=right.layernorm_backward,
         outputs=("dx", "dgamma", "dbeta"),
         inputs=_draw_backward,
-        forward=_slopes,
+        forward=_layernorm_loss,
         mistakes=(
             Mistake('sums were used instead of the means',
                     _with_dx(
@@ -272,7 +272,7 @@ def _density(x):
     return np.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
 
 
-def _gelu_slopes(dy, x):
+def _gelu_loss(dy, x):
     x = x.copy()
     return lambda: float((dy * gelu_forward(x)[0]).sum()), {"dx": x}
 
@@ -300,7 +300,7 @@ add(
         answer=right.gelu_backward,
         outputs=("dx",),
         inputs=_draw_gelu,
-        forward=_gelu_slopes,
+        forward=_gelu_loss,
         mistakes=(
             Mistake("that is the derivative of the tanh approximation; this exercise uses the "
                     "exact GELU, with erf",

@@ -77,7 +77,7 @@ def _large_scores(rng):
     return q, k, v
 
 
-def _bare(scores):
+def _naive_softmax(scores):
     weights = np.exp(scores)
     return weights / weights.sum(-1, keepdims=True)
 
@@ -98,9 +98,9 @@ add(
         mistakes=(
             Mistake("the largest score of all was subtracted instead of each row's: all "
                     "exponentials of another row can underflow to zero",
-                    _with_probs(lambda q, k: _bare(_scores(q, k) - _scores(q, k).max()))),
+                    _with_probs(lambda q, k: _naive_softmax(_scores(q, k) - _scores(q, k).max()))),
             Mistake('no maximum was subtracted before the exponential, which overflows',
-                    _with_probs(lambda q, k: _bare(_scores(q, k)))),
+                    _with_probs(lambda q, k: _naive_softmax(_scores(q, k)))),
             Mistake('the scores were returned instead of their softmax',
                     lambda q, k, v: (right.attention(q, k, v)[0], _scores(q, k))),
             Mistake("the scores were not divided by √D: their spread grows with the head size, and "
@@ -138,7 +138,7 @@ def _draw_softmax(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal(shape), _softmax(rng.standard_normal(shape))
 
 
-def _softmax_slopes(dprobs, probs):
+def _softmax_loss(dprobs, probs):
     scores = np.log(probs)
     return lambda: float((dprobs * _softmax(scores)).sum()), {"dscores": scores}
 
@@ -156,7 +156,7 @@ add(
         answer=right.softmax_backward,
         outputs=("dscores",),
         inputs=_draw_softmax,
-        forward=_softmax_slopes,
+        forward=_softmax_loss,
         mistakes=(
             Mistake("only the weight's own score was considered, P(1 - P)·dP: a score changes all "
                     "other weights of its row, too", lambda d, p: d * p * (1 - p)),
@@ -207,7 +207,7 @@ def _variant(*, dscores=softmax_backward, dprobs=None, dv=None, scale=None, dq=N
     return wrong
 
 
-def _slopes(dout, q, k, v, probs):
+def _attention_loss(dout, q, k, v, probs):
     q, k, v = q.copy(), k.copy(), v.copy()
     return lambda: float((dout * attention_forward(q, k, v)[0]).sum()), {"dq": q, "dk": k, "dv": v}
 
@@ -222,7 +222,7 @@ add(
         answer=right.attention_backward,
         outputs=("dq", "dk", "dv"),
         inputs=_draw_backward,
-        forward=_slopes,
+        forward=_attention_loss,
         mistakes=(
             Mistake("the division by √D is missing: the scores have it, so their gradients have "
                     "it, too, in dq and in dk", _variant(scale=lambda q: 1.0)),

@@ -56,7 +56,7 @@ def _draw_dk(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal((B, H, T, D)), G
 
 
-def _group_slopes(dk, G):
+def _group_loss(dk, G):
     B, H, T, D = dk.shape
     k = np.zeros((B, G, T, D))
     return lambda: float((dk * k.repeat(H // G, 1)).sum()), {"dk of the groups": k}
@@ -96,7 +96,7 @@ add(
         answer=right_transfer.group_backward,
         outputs=("dk of the groups",),
         inputs=_draw_dk,
-        forward=_group_slopes,
+        forward=_group_loss,
         hard=(
             Hard("where all heads share one key (G = 1)",
                  lambda rng: (rng.standard_normal((2, 3, 2, 4)), 1)),
@@ -129,7 +129,7 @@ def _draw_pieces(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal((B, T, C)), *pieces
 
 
-def _post_slopes(dy, norm1, attn, norm2, mlp):
+def _post_loss(dy, norm1, attn, norm2, mlp):
     x = np.random.default_rng(0).standard_normal(dy.shape)
 
     def objective() -> float:
@@ -148,20 +148,20 @@ def _halves(**changed):
     return wrong
 
 
-def _half(dy, norm, branch, *, line=1.0, weight=1.0, norm_is="first"):
+def _half(dy, norm, branch, *, skip=1.0, weight=1.0, norm_is="first"):
     """Backward of half a block, possibly modified."""
     dsum = norm(dy) if norm_is == "first" else dy
-    past = dy if norm_is == "in the branch" else dsum
-    into = norm(dy) if norm_is == "in the branch" else dsum
-    dx = line * past + weight * branch(into)
+    shortcut = dy if norm_is == "in the branch" else dsum
+    branch_input = norm(dy) if norm_is == "in the branch" else dsum
+    dx = skip * shortcut + weight * branch(branch_input)
     return norm(dx) if norm_is == "last" else dx
 
 
-def _lines(second, first):
+def _skips(second, first):
     """A wrong answer that counts the residual of each half this many times."""
 
     def wrong(dy, norm1, attn, norm2, mlp):
-        return _half(_half(dy, norm2, mlp, line=second), norm1, attn, line=first)
+        return _half(_half(dy, norm2, mlp, skip=second), norm1, attn, skip=first)
 
     return wrong
 
@@ -176,7 +176,7 @@ add(
         answer=right_transfer.post_block_backward,
         outputs=("dx",),
         inputs=_draw_pieces,
-        forward=_post_slopes,
+        forward=_post_loss,
         mistakes=(
             Mistake("that is the backward of this chapter's block, with LayerNorm in the branches; "
                     "here it is after each sum", right.block_backward),
@@ -184,9 +184,9 @@ add(
                     "LayerNorm after it", _halves(norm_is="in the branch")),
             Mistake("LayerNorm came last in each half; it is last in forward, so it comes first in "
                     "backward", _halves(norm_is="last")),
-            Mistake("both residuals are missing", _halves(line=0.0)),
-            Mistake("the residual around the MLP is missing", _lines(0.0, 1.0)),
-            Mistake("the residual around attention is missing", _lines(1.0, 0.0)),
+            Mistake("both residuals are missing", _halves(skip=0.0)),
+            Mistake("the residual around the MLP is missing", _skips(0.0, 1.0)),
+            Mistake("the residual around attention is missing", _skips(1.0, 0.0)),
             Mistake("the branches are missing", _halves(weight=0.0)),
             Mistake("the LayerNorms are missing", _halves(norm_is="missing")),
             Mistake("attention came before the MLP; backward begins with the last half",
@@ -205,7 +205,7 @@ def _draw_scaled(rng: np.random.Generator, size: int) -> tuple:
     return dy, h, 0.3 * rng.standard_normal(C), _Piece(rng.standard_normal((C, C)) / C**0.5)
 
 
-def _scale_slopes(dy, h, scale, branch):
+def _scale_loss(dy, h, scale, branch):
     x, scale = np.linalg.solve(branch.matrix.T, h.reshape(-1, h.shape[-1]).T).T, scale.copy()
     x = x.reshape(h.shape)
 
@@ -234,7 +234,7 @@ add(
         answer=right_transfer.layerscale_backward,
         outputs=("dx", "dscale"),
         inputs=_draw_scaled,
-        forward=_scale_slopes,
+        forward=_scale_loss,
         mistakes=(
             Mistake("the residual is missing: dy also flows along the residual stream",
                     _scaled_with(dx=lambda dy, h, scale, branch: branch(scale * dy))),

@@ -195,7 +195,7 @@ def _only(part):
     return wrong
 
 
-def _slopes(dq, dk, dv, x, qkv_weight):
+def _qkv_loss(dq, dk, dv, x, qkv_weight):
     x, qkv_weight, bias = x.copy(), qkv_weight.copy(), np.zeros(qkv_weight.shape[1])
 
     def objective() -> float:
@@ -218,7 +218,7 @@ add(
         answer=right.qkv_backward,
         outputs=("dx", "dqkv_weight", "dqkv_bias"),
         inputs=_draw_backward,
-        forward=_slopes,
+        forward=_qkv_loss,
         mistakes=(
             Mistake("the stacked gradients were reshaped without a transpose: reshape moves no "
                     "numbers, so tokens and heads are mixed up", _with_packed(_plain_reshape)),

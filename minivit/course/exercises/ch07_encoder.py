@@ -42,9 +42,9 @@ def _norm(x, gamma, beta):
     return layernorm_forward(x, gamma, beta)[0]
 
 
-def _mlp(h, w1, b1, w2, b2, bend=gelu_forward):
+def _mlp(h, w1, b1, w2, b2, activation=gelu_forward):
     h = linear_forward(h, w1, b1)[0]
-    h = h if bend is None else bend(h)[0]
+    h = h if activation is None else activation(h)[0]
     return linear_forward(h, w2, b2)[0]
 
 
@@ -76,9 +76,9 @@ add(
                     lambda x, g, b, *mlp: x + _norm(_mlp(x, *mlp), g, b)),
             Mistake("LayerNorm is missing", lambda x, g, b, *mlp: x + _mlp(x, *mlp)),
             Mistake("GELU is missing: without it, two linear layers are equivalent to one",
-                    lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp, bend=None)),
+                    lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp, activation=None)),
             Mistake("the activation is ReLU; here it is GELU",
-                    lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp, bend=relu_forward)),
+                    lambda x, g, b, *mlp: x + _mlp(_norm(x, g, b), *mlp, activation=relu_forward)),
             Mistake("GELU was also applied after the second layer; it belongs between the two",
                     lambda x, g, b, *mlp: x + gelu_forward(_mlp(_norm(x, g, b), *mlp))[0]),
             Mistake("GELU was applied to the sum; it belongs between the two linear layers",
@@ -135,12 +135,12 @@ def _norm_first(dy, norm1, attn, norm2, mlp):
     return dx + attn(norm1(dx))
 
 
-def _line_is_dy(dy, norm1, attn, norm2, mlp):
+def _residual_is_dy(dy, norm1, attn, norm2, mlp):
     dx = dy + norm2(mlp(dy))
     return dy + norm1(attn(dx))
 
 
-def _line_twice(dy, norm1, attn, norm2, mlp):
+def _residual_twice(dy, norm1, attn, norm2, mlp):
     dx = dy + norm2(mlp(dy))
     return dy + dx + norm1(attn(dx))
 
@@ -150,12 +150,12 @@ def _no_norms(dy, norm1, attn, norm2, mlp):
     return dx + attn(dx)
 
 
-def _norm_on_line(dy, norm1, attn, norm2, mlp):
+def _norm_on_residual(dy, norm1, attn, norm2, mlp):
     dx = norm2(dy + mlp(dy))
     return norm1(dx + attn(dx))
 
 
-def _slopes(dy, norm1, attn, norm2, mlp):
+def _block_loss(dy, norm1, attn, norm2, mlp):
     x = np.random.default_rng(0).standard_normal(dy.shape)
 
     def objective() -> float:
@@ -171,7 +171,7 @@ add(
         answer=right.block_backward,
         outputs=("dx",),
         inputs=_draw_pieces,
-        forward=_slopes,
+        forward=_block_loss,
         mistakes=(
             Mistake("both residuals are missing: the gradient also flows along the residual stream",
                     lambda dy, norm1, attn, norm2, mlp: norm1(attn(norm2(mlp(dy))))),
@@ -185,15 +185,15 @@ add(
                     "residual and the MLP's branch together", _reads_dy),
             Mistake("dy was added at attention's residual; the whole gradient at x' should be "
                     "added",
-                    _line_is_dy),
-            Mistake("dy was added twice: the gradient at x' already contains it", _line_twice),
+                    _residual_is_dy),
+            Mistake("dy was added twice: the gradient at x' already contains it", _residual_twice),
             Mistake("attention came before the MLP; backward begins with the last half",
                     _first_half_first),
             Mistake("LayerNorm came before its MLP or attention; it is first in a branch's "
                     "forward, so it is last in its backward", _norm_first),
             Mistake("the LayerNorms are missing", _no_norms),
             Mistake("the LayerNorms were put on the residual stream; they belong in the branches",
-                    _norm_on_line),
+                    _norm_on_residual),
         ),
     )
 )  # fmt: skip

@@ -18,17 +18,17 @@ def _draw_step(rng: np.random.Generator, size: int) -> tuple:
 _rate = right.cosine_rate
 
 
-def _fallen(share, peak, final):
-    return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * share))
+def _cosine_decay(progress, peak, final):
+    return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _after_warmup(fall):
-    """A wrong answer that is right during the warm-up, then fall(step, peak, warmup, total,
+def _after_warmup(decay):
+    """A wrong answer that is right during the warm-up, then decay(step, peak, warmup, total,
     final).
     """
 
     def wrong(step, *arguments):
-        return _rate(step, *arguments) if step < arguments[1] else fall(step, *arguments)
+        return _rate(step, *arguments) if step < arguments[1] else decay(step, *arguments)
 
     return wrong
 
@@ -42,19 +42,19 @@ def _no_warmup(step, peak, warmup, total, final):
 
 
 def _from_start(step, peak, warmup, total, final):
-    return _fallen(min(step / total, 1), peak, final)
+    return _cosine_decay(min(step / total, 1), peak, final)
 
 
 def _final_ignored(step, peak, warmup, total, final):
-    return _fallen(min((step - warmup) / (total - warmup), 1), peak, 0)
+    return _cosine_decay(min((step - warmup) / (total - warmup), 1), peak, 0)
 
 
 def _final_added(step, peak, warmup, total, final):
-    return final + _fallen(min((step - warmup) / (total - warmup), 1), peak, 0)
+    return final + _cosine_decay(min((step - warmup) / (total - warmup), 1), peak, 0)
 
 
 def _unbounded(step, peak, warmup, total, final):
-    return _fallen((step - warmup) / (total - warmup), peak, final)
+    return _cosine_decay((step - warmup) / (total - warmup), peak, final)
 
 
 def _straight(step, peak, warmup, total, final):

@@ -13,13 +13,13 @@ def _draw_lion(rng: np.random.Generator, size: int) -> tuple:
     return *rng.standard_normal((3, *shape)), 0.1, betas, (0.3, 0.0, 0.5)[size]
 
 
-def _lion(direction, kept=lambda m, g, b1, b2: b2 * m + (1 - b2) * g, shrink=None):
+def _lion(direction, new_m=lambda m, g, b1, b2: b2 * m + (1 - b2) * g, shrink=None):
     """A wrong answer: direction(m, g, β₁, β₂), the stored m, the weight decay."""
 
     def wrong(theta, grad, m, lr, betas, weight_decay):
         step = direction(m, grad, *betas)
         factor = (shrink or (lambda lr, decay: 1 - lr * decay))(lr, weight_decay)
-        return theta * factor - lr * step, kept(m, grad, *betas)
+        return theta * factor - lr * step, new_m(m, grad, *betas)
 
     return wrong
 

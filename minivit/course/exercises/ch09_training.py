@@ -80,7 +80,7 @@ def _mistakes_alone(labels, predictions, K):
     return counts - np.diag(np.diag(counts))
 
 
-def _shares(axis):
+def _fractions(axis):
     def wrong(labels, predictions, K):
         counts = _confusion(labels, predictions, K)
         return counts / np.maximum(counts.sum(axis, keepdims=True), 1)
@@ -115,8 +115,8 @@ add(
                     _mistakes_alone),
             Mistake("only the correct predictions were counted",
                     lambda y, p, K: np.diag(np.diag(_confusion(y, p, K)))),
-            Mistake("each row was divided by its sum; return counts", _shares(1)),
-            Mistake("each column was divided by its sum; return counts", _shares(0)),
+            Mistake("each row was divided by its sum; return counts", _fractions(1)),
+            Mistake("each column was divided by its sum; return counts", _fractions(0)),
         ),
     )
 )  # fmt: skip
@@ -138,16 +138,16 @@ def _weighted(weights):
     """Both results as sums over the pieces, weighted by weights(sizes)."""
 
     def combine(gradients, losses, sizes):
-        share = weights(sizes).astype(gradients.dtype)
-        return np.tensordot(share, gradients, 1), share @ losses
+        w = weights(sizes).astype(gradients.dtype)
+        return np.tensordot(w, gradients, 1), w @ losses
 
     return combine
 
 
 def _last_dropped(sizes):
-    kept = sizes.copy()
-    kept[-1] = 0
-    return kept / kept.sum()
+    remaining = sizes.copy()
+    remaining[-1] = 0
+    return remaining / remaining.sum()
 
 
 def _last_alone(sizes):
@@ -177,7 +177,7 @@ add(
 )  # fmt: skip
 
 
-# 09.e: normalise(training, others) -> others, as the model must see them
+# 09.e: normalize(training, others) -> others, as the model must see them
 
 SPLITS = ((6, 2, 4, 3), (5, 3, 2, 4), (7, 4, 3, 5))  # N, M, H, W
 
@@ -193,12 +193,12 @@ def _draw_splits(rng: np.random.Generator, size: int) -> tuple:
 def _by(source, axis, power=1):
     """others normalized by mean and std**power of source(training, others) over `axis`."""
 
-    def normalise(training, others):
+    def normalize(training, others):
         seen = source(training, others)
         mean, std = seen.mean(axis, keepdims=True), seen.std(axis, keepdims=True)
         return (others - mean) / std**power
 
-    return normalise
+    return normalize
 
 
 def _training(training, others):
@@ -212,7 +212,7 @@ def _others(training, others):
 add(
     Exercise(
         name="09.e",
-        answer=right_further.normalise,
+        answer=right_further.normalize,
         outputs=("the result",),
         inputs=_draw_splits,
         mistakes=(

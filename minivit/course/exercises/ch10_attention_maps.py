@@ -95,7 +95,7 @@ def _draw_probs(rng: np.random.Generator, size: int) -> tuple:
     return (_maps(rng, B, H, T, T),)
 
 
-def _shares(fused, axis=-1):
+def _normalized(fused, axis=-1):
     return fused / fused.sum(axis, keepdims=True)
 
 
@@ -111,11 +111,11 @@ add(
             Mistake("the mean of the heads was taken instead of the maximum",
                     lambda probs: probs.mean(1)),
             Mistake("the minimum of the heads was taken instead of the maximum",
-                    lambda probs: _shares(probs.min(1))),
+                    lambda probs: _normalized(probs.min(1))),
             Mistake("the columns were normalized to sum to 1; a token's weights are a row, axis=-1",
-                    lambda probs: _shares(probs.max(1), -2)),
+                    lambda probs: _normalized(probs.max(1), -2)),
             Mistake("each map was divided by its total sum; each row should sum to 1",
-                    lambda probs: _shares(probs.max(1), (-2, -1))),
+                    lambda probs: _normalized(probs.max(1), (-2, -1))),
             Mistake("each row was divided by its largest weight instead of its sum",
                     lambda probs: probs.max(1) / probs.max(1).max(-1, keepdims=True)),
         ),
@@ -133,9 +133,9 @@ def _draw_maps(rng: np.random.Generator, size: int) -> tuple:
     return (_maps(rng, L, N, H, T, T),)
 
 
-def _rolled(maps, *, fuse="mean", own=1, axis=-1, upwards=True):
+def _rolled(maps, *, fuse="mean", identity=1, axis=-1, upwards=True):
     """Rollout, right except for the given change."""
-    steps = fuse_heads(maps, fuse) + own * np.eye(maps.shape[-1], dtype=maps.dtype)
+    steps = fuse_heads(maps, fuse) + identity * np.eye(maps.shape[-1], dtype=maps.dtype)
     if axis is not None:
         steps = steps / steps.sum(axis, keepdims=True)
     total = steps[0]
@@ -157,7 +157,7 @@ add(
         inputs=_draw_maps,
         mistakes=(
             Mistake("the identity was left out: through the residual connection a token also "
-                    "passes on itself", lambda maps: _rolled(maps, own=0)),
+                    "passes on itself", lambda maps: _rolled(maps, identity=0)),
             Mistake("the rows were not renormalized to sum to 1 after adding the identity",
                     lambda maps: _rolled(maps, axis=None)),
             Mistake("the columns were normalized to sum to 1; a token's weights are a row, axis=-1",
@@ -192,7 +192,7 @@ def _dprobs(dout, probs, v):
     return dprobs
 
 
-def _turned(x):
+def _transposed(x):
     return x.swapaxes(-1, -2)
 
 
@@ -205,16 +205,16 @@ add(
         forward=gradient_of(lambda probs, v: probs @ v, "dprobs"),
         mistakes=(
             Mistake("it is transposed: row i belongs to query i, and dout[i] to row i",
-                    lambda dout, probs, v: v @ _turned(dout)),
+                    lambda dout, probs, v: v @ _transposed(dout)),
             Mistake("that is the gradient of the scores, before softmax; here the gradient is with "
                     "respect to the map itself",
-                    lambda dout, probs, v: softmax_backward(dout @ _turned(v), probs)),
+                    lambda dout, probs, v: softmax_backward(dout @ _transposed(v), probs)),
             Mistake("it was divided by √D, which belongs to the scores, not to the map",
-                    lambda dout, probs, v: dout @ _turned(v) / math.sqrt(v.shape[-1])),
+                    lambda dout, probs, v: dout @ _transposed(v) / math.sqrt(v.shape[-1])),
             Mistake("it was multiplied by the map: relevance does that, but it is not part of the "
-                    "gradient", lambda dout, probs, v: probs * (dout @ _turned(v))),
+                    "gradient", lambda dout, probs, v: probs * (dout @ _transposed(v))),
             Mistake("dout was left out: the chain rule multiplies by the upstream gradient",
-                    lambda dout, probs, v: np.ones_like(dout) @ _turned(v)),
+                    lambda dout, probs, v: np.ones_like(dout) @ _transposed(v)),
         ),
     )
 )  # fmt: skip

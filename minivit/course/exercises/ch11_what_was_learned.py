@@ -65,7 +65,7 @@ add(
 )  # fmt: skip
 
 
-# 11.b: explained(filters) -> (k,), the fractions of variance, largest first
+# 11.b: explained_variance_ratio(points) -> (k,), the fractions of variance, largest first
 
 CLOUDS = ((9, 4), (12, 5), (20, 3))  # points, numbers of each
 
@@ -80,32 +80,32 @@ def _singular(points):
     return np.linalg.svd(points - points.mean(0), compute_uv=False)
 
 
-def _parts(x):
+def _fractions(x):
     return x / x.sum()
 
 
 add(
     Exercise(
         name="11.b",
-        answer=right_further.shares,
+        answer=right_further.explained_variance_ratio,
         outputs=("the shares",),
         inputs=_draw_cloud,
         mistakes=(
             Mistake("the mean point was not subtracted: the first direction then points toward the "
                     "cloud instead of along it",
-                    lambda points: _parts(np.linalg.svd(points, compute_uv=False) ** 2)),
+                    lambda points: _fractions(np.linalg.svd(points, compute_uv=False) ** 2)),
             Mistake("the singular values were not squared: they are proportional to standard "
                     "deviations, and variance is the square",
-                    lambda points: _parts(_singular(points))),
+                    lambda points: _fractions(_singular(points))),
             Mistake("they are sorted in ascending order; the largest comes first",
-                    lambda points: _parts(_singular(points) ** 2)[::-1]),
+                    lambda points: _fractions(_singular(points) ** 2)[::-1]),
             Mistake("those are cumulative sums: what the first k directions explain together",
-                    lambda points: _parts(_singular(points) ** 2).cumsum()),
+                    lambda points: _fractions(_singular(points) ** 2).cumsum()),
             Mistake("those are the variances; divide them by their sum",
                     lambda points: _singular(points) ** 2 / len(points)),
             Mistake("those are the variances along the given axes, not along the principal "
                     "directions",
-                    lambda points: np.sort(_parts(points.var(0)))[::-1]),
+                    lambda points: np.sort(_fractions(points.var(0)))[::-1]),
         ),
     )
 )  # fmt: skip
@@ -125,11 +125,11 @@ def _draw_grid(rng: np.random.Generator, size: int) -> tuple:
 _distance = right_further.distance
 
 
-def _from(probs, distances, *, renormalise=True):
+def _from(probs, distances, *, renormalize=True):
     """(B, H, T, T) and (N, N) -> (H,)."""
     patches = probs[..., 1:, 1:]
     far = (patches * distances.astype(probs.dtype)).sum(-1)
-    if renormalise:
+    if renormalize:
         far = far / patches.sum(-1)
     return far.mean((0, 2))
 
@@ -140,8 +140,8 @@ def _steps(rows, columns):
 
 
 def _by_columns(probs, rows, columns, P):
-    place = np.arange(rows * columns)
-    row, column = place % rows, place // rows
+    index = np.arange(rows * columns)
+    row, column = index % rows, index // rows
     return _from(probs, P * np.hypot(row[:, None] - row, column[:, None] - column))
 
 
@@ -163,7 +163,7 @@ add(
             Mistake("the weights of a row no longer sum to 1 once the class token is left out; "
                     "divide by their sum",
                     lambda p, rows, columns, P: _from(p, P * patch_distances((rows, columns)),
-                                                      renormalise=False)),
+                                                      renormalize=False)),
             Mistake("the distances in rows and in columns were added (Manhattan distance); the "
                     "distance is the root of the sum of squares",
                     lambda p, rows, columns, P: _from(p, P * sum(_steps(rows, columns)))),

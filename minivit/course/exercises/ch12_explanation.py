@@ -23,7 +23,7 @@ def _inside(maps, masks):
     return (maps * masks).sum((1, 2))
 
 
-_share = right_further.energy
+_energy = right_further.energy
 
 
 def _per_pixel(maps, masks):
@@ -38,7 +38,7 @@ def _of_figure(maps, masks):
 
 def _from_zero(maps, masks):
     low = maps.min((1, 2), keepdims=True)
-    return _share(maps - low, masks)
+    return _energy(maps - low, masks)
 
 
 add(
@@ -54,7 +54,7 @@ add(
             Mistake("it was divided by the number of all pixels instead of the map's sum",
                     lambda maps, masks: (maps * masks).mean((1, 2))),
             Mistake("that is the fraction outside the figure",
-                    lambda maps, masks: 1 - _share(maps, masks)),
+                    lambda maps, masks: 1 - _energy(maps, masks)),
             Mistake("that is the figure's fraction of the image: it does not depend on the map",
                     _of_figure),
             Mistake("one fraction was computed for all images together; each image has its own",
@@ -74,7 +74,7 @@ def _draw_iou(rng: np.random.Generator, size: int) -> tuple:
     return maps[0], masks[0], int(0.3 * maps[0].size)
 
 
-def _kept(maps, count, lowest=False):
+def _highest(maps, count, lowest=False):
     """Boolean masks of the `count` highest numbers of each map (N, …), in the shape of maps."""
     flat = maps.reshape(len(maps), -1)
     rank = np.argsort(np.argsort(flat if lowest else -flat, axis=-1), axis=-1)
@@ -82,14 +82,14 @@ def _kept(maps, count, lowest=False):
 
 
 def _top(heat, count, lowest=False):
-    return _kept(heat[None], count, lowest)[0]
+    return _highest(heat[None], count, lowest)[0]
 
 
 def _iou(kept, mask):
     return float((kept & mask).sum() / (kept | mask).sum())
 
 
-def _both_over(divisor):
+def _over(divisor):
     """The intersection divided by divisor(count, size of the mask) instead of the union."""
 
     def wrong(heat, mask, count):
@@ -109,15 +109,15 @@ add(
             Mistake("the lowest pixels were kept instead of the highest",
                     lambda heat, mask, count: _iou(_top(heat, count, True), mask)),
             Mistake("it was divided by the number of pixels kept: that is precision, and a single "
-                    "pixel on the figure would be perfect", _both_over(lambda kept, mask: kept)),
+                    "pixel on the figure would be perfect", _over(lambda kept, mask: kept)),
             Mistake("it was divided by the number of pixels of the figure: that is recall, and "
                     "keeping the whole image would be perfect",
-                    _both_over(lambda kept, mask: mask)),
+                    _over(lambda kept, mask: mask)),
             Mistake("it was divided by the sum of kept and figure pixels: the intersection was "
-                    "counted twice; subtract it once", _both_over(lambda kept, mask: kept + mask)),
+                    "counted twice; subtract it once", _over(lambda kept, mask: kept + mask)),
             Mistake("that is the Dice coefficient, 2·both / (kept + figure), which is related to "
                     "IoU",
-                    _both_over(lambda kept, mask: (kept + mask) / 2)),
+                    _over(lambda kept, mask: (kept + mask) / 2)),
             Mistake("the pixels above half of the maximum were kept instead of the `count` highest",
                     lambda heat, mask, count: _iou(heat > heat.max() / 2, mask)),
         ),
@@ -143,19 +143,19 @@ def _keep(images, maps, chosen, P):
 
 
 def _same_for_all(images, maps, count, P):
-    one = _kept(maps.mean(0, keepdims=True), count)
+    one = _highest(maps.mean(0, keepdims=True), count)
     return _keep(images, maps, np.repeat(~one, len(maps), axis=0), P)
 
 
-def _greyed(images, maps, count, P):
-    gone = _keep(np.ones_like(images), maps, _kept(maps, count), P)
+def _grayed(images, maps, count, P):
+    gone = _keep(np.ones_like(images), maps, _highest(maps, count), P)
     mean = images.mean((2, 3), keepdims=True)
     return images * (1 - gone) + mean * gone
 
 
 def _down_columns(images, maps, count, P):
     wrong = maps.swapaxes(1, 2).reshape(maps.shape)
-    return _keep(images, maps, ~_kept(wrong, count), P)
+    return _keep(images, maps, ~_highest(wrong, count), P)
 
 
 add(
@@ -166,17 +166,17 @@ add(
         inputs=_draw_images,
         mistakes=(
             Mistake("the least important patches were deleted; begin with the most important",
-                    lambda x, m, count, P: _keep(x, m, ~_kept(m, count, True), P)),
+                    lambda x, m, count, P: _keep(x, m, ~_highest(m, count, True), P)),
             Mistake("only the most important patches are left: that is insertion",
-                    lambda x, m, count, P: _keep(x, m, _kept(m, count), P)),
+                    lambda x, m, count, P: _keep(x, m, _highest(m, count), P)),
             Mistake("one patch too few was deleted",
-                    lambda x, m, count, P: _keep(x, m, ~_kept(m, count - 1), P)),
+                    lambda x, m, count, P: _keep(x, m, ~_highest(m, count - 1), P)),
             Mistake("one patch too many was deleted",
-                    lambda x, m, count, P: _keep(x, m, ~_kept(m, count + 1), P)),
+                    lambda x, m, count, P: _keep(x, m, ~_highest(m, count + 1), P)),
             Mistake("the same patches were deleted from every image; each has its own map",
                     _same_for_all),
             Mistake("the patches were replaced by the mean color of the image; use 0, which in "
-                    "normalized images is the mean color of the data set", _greyed),
+                    "normalized images is the mean color of the data set", _grayed),
             Mistake("the map was read down the columns; patches are numbered along the rows",
                     _down_columns),
         ),
@@ -201,7 +201,7 @@ def _ranks(heat):
     return np.argsort(_order(heat)).astype(float)
 
 
-def _centred(x):
+def _centered(x):
     return x - x.mean()
 
 
@@ -210,7 +210,7 @@ def _cosine(x, y):
 
 
 def _correlation(x, y):
-    return _cosine(_centred(x), _centred(y))
+    return _cosine(_centered(x), _centered(y))
 
 
 add(
@@ -232,7 +232,7 @@ add(
                     "then seem similar",
                     lambda a, b: _cosine(_ranks(a), _ranks(b))),
             Mistake("that is a covariance; divide by both standard deviations",
-                    lambda a, b: float((_centred(_ranks(a)) * _centred(_ranks(b))).mean())),
+                    lambda a, b: float((_centered(_ranks(a)) * _centered(_ranks(b))).mean())),
             Mistake("one map was ranked in ascending order and the other in descending order: the "
                     "sign is reversed",
                     lambda a, b: -_correlation(_ranks(a), _ranks(b))),

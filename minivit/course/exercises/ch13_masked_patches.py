@@ -27,7 +27,7 @@ add(
 )
 
 
-# 13.b: colours(pixels, P) -> the class of each patch's mean color
+# 13.b: colors(pixels, P) -> the class of each patch's mean color
 
 SIZES = ((2, 4, 6, 2), (3, 8, 4, 4), (2, 6, 9, 3))  # B, H, W, P
 
@@ -64,7 +64,7 @@ add(
         name="13.b",
         warm_up=True,
         grown=lambda rng, n: (rng.random((n, 3, 2 * n, 2 * n)), 2),
-        answer=right_further.colours,
+        answer=right_further.colors,
         outputs=("colors",),
         inputs=_draw_pixels,
         mistakes=(
@@ -124,7 +124,7 @@ def _with_dmask(formula):
     return wrong
 
 
-def _corrupt_slopes(dy, selection, masked):
+def _corrupt_loss(dy, selection, masked):
     x, mask_token = np.zeros_like(dy), np.zeros((1, 1, dy.shape[-1]))
 
     def objective() -> float:
@@ -142,7 +142,7 @@ add(
         answer=right_further.corrupt_backward,
         outputs=("dx", "dmask_token"),
         inputs=_draw_corrupted,
-        forward=_corrupt_slopes,
+        forward=_corrupt_loss,
         mistakes=(
             Mistake("S was not transposed: forward moves token j to place i, so backward moves i's "
                     "gradient to j", _with_dx(lambda dy, S, m: S @ dy)),
@@ -201,7 +201,7 @@ def _mixed_images(dy, rows, T):
     return dx
 
 
-def _take_slopes(dy, rows, T):
+def _take_loss(dy, rows, T):
     x = np.zeros((len(dy), T, dy.shape[-1]))
     return lambda: float((dy * take_tokens_forward(x, rows)[0]).sum()), {"dx": x}
 
@@ -216,7 +216,7 @@ add(
         answer=right_further.take_backward,
         outputs=("dx",),
         inputs=_draw_taken,
-        forward=_take_slopes,
+        forward=_take_loss,
         mistakes=(
             Mistake('the rows were sorted; gradient m belongs to rows[m], in any order',
                     lambda dy, rows, T: _scatter(dy, np.sort(rows, 1), T)),

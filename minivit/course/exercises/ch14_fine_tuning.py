@@ -39,33 +39,33 @@ def _draw_line(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal((old, C)), new
 
 
-def _mixed_at(centres, *, swap=False, zero=False):
-    """Interpolation between the two neighbors of centres(…); zero: zeros beyond the edge."""
+def _interpolated(centers, *, swap=False, zero=False):
+    """Interpolation between the two neighbors of centers(…); zero: zeros beyond the edge."""
 
     def wrong(x, new):
         old = len(x)
-        centre = centres(np.arange(new), new, old)
+        center = centers(np.arange(new), new, old)
         if not zero:
-            centre = np.clip(centre, 0, old - 1)
-        left = np.floor(centre).astype(int)
-        share = (centre - left)[:, None].astype(x.dtype)
+            center = np.clip(center, 0, old - 1)
+        left = np.floor(center).astype(int)
+        fraction = (center - left)[:, None].astype(x.dtype)
         if swap:
-            share = 1 - share
+            fraction = 1 - fraction
         padded = np.concatenate([np.zeros_like(x[:1]), x, np.zeros_like(x[:1])])
         if not zero:
             padded[0], padded[-1] = x[0], x[-1]
-        return (1 - share) * padded[left + 1] + share * padded[left + 2]
+        return (1 - fraction) * padded[left + 1] + fraction * padded[left + 2]
 
     return wrong
 
 
-def _by_centres(i, new, old):
+def _by_centers(i, new, old):
     return (i + 0.5) * old / new - 0.5
 
 
 def _nearest(x, new):
-    centre = _by_centres(np.arange(new), new, len(x))
-    return x[np.clip(np.floor(centre + 0.5), 0, len(x) - 1).astype(int)]
+    center = _by_centers(np.arange(new), new, len(x))
+    return x[np.clip(np.floor(center + 0.5), 0, len(x) - 1).astype(int)]
 
 
 add(
@@ -76,17 +76,17 @@ add(
         inputs=_draw_line,
         mistakes=(
             Mistake("the cells' left edges were aligned instead of their centers: the half cells, "
-                    "+ ½ and - ½, are missing", _mixed_at(lambda i, new, old: i * old / new)),
+                    "+ ½ and - ½, are missing", _interpolated(lambda i, new, old: i * old / new)),
             Mistake("the centers of the first and last cells were aligned; align the outer edges, "
                     "with the centers half a cell inside",
-                    _mixed_at(lambda i, new, old: i * (old - 1) / (new - 1))),
+                    _interpolated(lambda i, new, old: i * (old - 1) / (new - 1))),
             Mistake("½ was not subtracted at the end: (i + ½)·old/new is measured from the edge, "
                     "and the old centers are half a cell inside",
-                    _mixed_at(lambda i, new, old: (i + 0.5) * old / new)),
+                    _interpolated(lambda i, new, old: (i + 0.5) * old / new)),
             Mistake("the two weights are swapped: the nearer neighbor counts more",
-                    _mixed_at(_by_centres, swap=True)),
+                    _interpolated(_by_centers, swap=True)),
             Mistake("zeros were mixed in beyond the edge; repeat the edge value there",
-                    _mixed_at(_by_centres, zero=True)),
+                    _interpolated(_by_centers, zero=True)),
             Mistake("the nearest old cell was used; interpolate between two neighbors", _nearest),
         ),
     )
@@ -169,8 +169,8 @@ def _back(change=lambda matrix: matrix.T):
     """Backward with change(matrix) instead of the transposed matrices."""
 
     def backward(dy, rows, columns):
-        taken = [change(matrix).T.astype(dy.dtype) for matrix in (rows, columns)]
-        return interpolate_backward(dy[None], tuple(taken))[0]
+        matrices = [change(matrix).T.astype(dy.dtype) for matrix in (rows, columns)]
+        return interpolate_backward(dy[None], tuple(matrices))[0]
 
     return backward
 
@@ -183,7 +183,7 @@ def _heaviest(matrix):
     return np.eye(matrix.shape[1])[:, matrix.argmax(1)]
 
 
-def _grid_slopes(dy, rows, columns):
+def _grid_loss(dy, rows, columns):
     x = np.zeros((rows.shape[1], columns.shape[1], dy.shape[-1]))
     size = dy.shape[:2]
     return lambda: float((dy * interpolate_forward(x[None], size)[0]).sum()), {"dx": x}
@@ -195,7 +195,7 @@ add(
         answer=right_further.interpolate_backward,
         outputs=("dx",),
         inputs=_draw_dgrid,
-        forward=_grid_slopes,
+        forward=_grid_loss,
         mistakes=(
             Mistake("the inverse was used: backward does not undo forward; it needs how much each "
                     "old value affects each new one, which is the transposed matrix",
@@ -212,7 +212,7 @@ add(
 )  # fmt: skip
 
 
-# 14.e: ridge(x, y, ridge) -> weight
+# 14.e: ridge(x, y, lam) -> weight
 
 SAMPLES = ((8, 3, 2), (6, 5, 3), (9, 4, 5))  # N, C, K
 
@@ -222,13 +222,13 @@ def _draw_ridge(rng: np.random.Generator, size: int) -> tuple:
     return rng.standard_normal((N, C)), rng.standard_normal((N, K)), 0.7 + 0.4 * size
 
 
-def _ridge(x, y, ridge, power=1):
+def _ridge(x, y, lam, power=1):
     """(XᵀX + λ·I) W = XᵀY, λ to a power"""
-    return np.linalg.solve(x.T @ x + ridge**power * np.eye(x.shape[1], dtype=x.dtype), x.T @ y)
+    return np.linalg.solve(x.T @ x + lam**power * np.eye(x.shape[1], dtype=x.dtype), x.T @ y)
 
 
-def _centred(x, y, ridge):
-    return _ridge(x - x.mean(0), y - y.mean(0), ridge)
+def _centered(x, y, lam):
+    return _ridge(x - x.mean(0), y - y.mean(0), lam)
 
 
 add(
@@ -250,7 +250,7 @@ add(
             Mistake("the inverse of XᵀX + λI was not applied: XᵀY alone is not the solution",
                     lambda x, y, r: x.T @ y),
             Mistake("the means were subtracted first; use X and Y as they are",
-                    _centred),
+                    _centered),
         ),
     )
 )  # fmt: skip

@@ -61,13 +61,13 @@ def _rows(*order):
 
     def im2col(x, k, stride):
         view = windows(x, (k, k), stride).transpose(order)
-        places = np.prod(windows(x, (k, k), stride).shape[:3])
-        return view.reshape(places, -1)
+        positions = np.prod(windows(x, (k, k), stride).shape[:3])
+        return view.reshape(positions, -1)
 
     return im2col
 
 
-def _all_places(x, k, stride):
+def _one_pixel_apart(x, k, stride):
     """The right number of windows, but one pixel apart."""
     rows, columns = ((side - k) // stride + 1 for side in x.shape[1:3])
     view = windows(x, (k, k), 1)[:, :rows, :columns]
@@ -96,7 +96,7 @@ add(
             Mistake("the image axis comes last: all windows of the first image come before those "
                     "of the second", _rows(1, 2, 0, 3, 4, 5)),
             Mistake("the windows are one pixel apart; they should be `stride` pixels apart",
-                    _all_places),
+                    _one_pixel_apart),
             Mistake("each window is rotated by 180°, as in a mathematical convolution; here the "
                     "kernel is not flipped", _mirrored),
             Mistake("the offsets of the window are in axes 0 and 1: reshape does not move them "
@@ -143,7 +143,7 @@ def _with(dx=None, dweight=None):
     return wrong
 
 
-def _turned(dy, x, weight):
+def _flipped(dy, x, weight):
     return _backward(dy, x, weight[::-1, ::-1])[0]
 
 
@@ -166,7 +166,7 @@ add(
             Mistake("a later window overwrites an earlier one (= instead of +=): a pixel gets the "
                     "sum of the gradients of all windows that it is in", _overwritten),
             Mistake("the kernel was rotated by 180° and then applied as in forward; with slices "
-                    "dx[i:…, j:…] += dy @ w[i, j].T nothing is rotated", _with(_turned)),
+                    "dx[i:…, j:…] += dy @ w[i, j].T nothing is rotated", _with(_flipped)),
             Mistake("the gradients of the windows that a pixel is in were averaged; they add up",
                     _with(_mean_of_windows)),
             Mistake("only the first image of the batch was counted; all images used the same "

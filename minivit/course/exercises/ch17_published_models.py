@@ -15,8 +15,8 @@ def _draw_tokens(rng: np.random.Generator, size: int, away: float = 3.0) -> tupl
     rows, columns, C = GRIDS[size]
     inside = np.zeros((rows, columns, 1))
     inside[1:-1, 1:-1] = 1
-    objects, around = rng.standard_normal((2, C))
-    tokens = inside * away * objects + (1 - inside) * around
+    objects, background = rng.standard_normal((2, C))
+    tokens = inside * away * objects + (1 - inside) * background
     tokens = tokens + 0.2 * rng.standard_normal((rows, columns, C)) + 2 * rng.standard_normal(C)
     return tokens.reshape(rows * columns, C), rows, columns
 
@@ -27,30 +27,30 @@ def _parts(tokens, center=True):
     return tokens, left, singular, directions
 
 
-def _turned(found):
-    around = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
-    return -found if around.mean() > 0 else found
+def _oriented(found):
+    border = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
+    return -found if border.mean() > 0 else found
 
 
 def _along(k, center=True):
     def component(tokens, rows, columns):
         x, _, _, directions = _parts(tokens, center)
-        return _turned((x @ directions[k]).reshape(rows, columns))
+        return _oriented((x @ directions[k]).reshape(rows, columns))
 
     return component
 
 
 def _unit(tokens, rows, columns):
-    return _turned(_parts(tokens)[1][:, 0].reshape(rows, columns))
+    return _oriented(_parts(tokens)[1][:, 0].reshape(rows, columns))
 
 
-def _not_centred_product(tokens, rows, columns):
-    return _turned((tokens @ _parts(tokens)[3][0]).reshape(rows, columns))
+def _product_not_centered(tokens, rows, columns):
+    return _oriented((tokens @ _parts(tokens)[3][0]).reshape(rows, columns))
 
 
-def _down(tokens, rows, columns):
+def _by_columns(tokens, rows, columns):
     x, _, _, directions = _parts(tokens)
-    return _turned((x @ directions[0]).reshape(columns, rows).T)
+    return _oriented((x @ directions[0]).reshape(columns, rows).T)
 
 
 add(
@@ -68,7 +68,7 @@ add(
             Mistake("the mean token was not subtracted; the first direction is then that of the "
                     "mean and separates nothing", _along(0, center=False)),
             Mistake("the directions are right, but the tokens were multiplied without subtracting "
-                    "their mean", _not_centred_product),
+                    "their mean", _product_not_centered),
             Mistake("the second component was used; the first has index 0", _along(1)),
             Mistake("the last component was used; components are sorted in descending order",
                     _along(-1)),
@@ -76,7 +76,7 @@ add(
             Mistake("the sign is reversed: the surroundings should be negative",
                     lambda *a: -right_further.first_component(*a)),
             Mistake("the patches were laid out down the columns; they are numbered along the rows",
-                    _down),
+                    _by_columns),
         ),
     )
 )  # fmt: skip
