@@ -45,15 +45,15 @@ def main(options: Options) -> int:
     print("| images | channels | kernel | minivit | PyTorch | ratio |\n" + "|---" * 6 + "|")
     for side, fan_in, fan_out, kernel, stride in CASES:
         shape = (options.batch, side, side, fan_in)
-        ours, theirs = contenders(shape, fan_out, kernel, stride)
+        run_minivit, run_torch = contenders(shape, fan_out, kernel, stride)
         times = ([], [])
         with threadpool_limits(1, "blas"):
             for _ in range(options.rounds):
-                for found, run in zip(times, (ours, theirs), strict=True):
+                for seconds, run in zip(times, (run_minivit, run_torch), strict=True):
                     start = time.perf_counter()
                     run()
-                    found.append(time.perf_counter() - start)
-        a, b = (1e3 * statistics.median(found) for found in times)
+                    seconds.append(time.perf_counter() - start)
+        a, b = (1e3 * statistics.median(seconds) for seconds in times)
         what = f"{options.batch} of {side}×{side} | {fan_in} → {fan_out}"
         print(f"| {what} | {kernel}×{kernel}/{stride} | {a:.2f} ms | {b:.2f} ms | {a / b:.2f} |")
     return 0
@@ -69,20 +69,20 @@ def contenders(shape: tuple[int, ...], fan_out: int, kernel: int, stride: int):
     weight = rng.standard_normal((kernel, kernel, shape[-1], fan_out), np.float32)
     y, _ = conv2d_forward(x, weight, stride, kernel // 2)
     dy = np.ones_like(y)
-    their_x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_()
-    their_weight = torch.from_numpy(weight.transpose(3, 2, 0, 1).copy()).requires_grad_()
-    their_dy = torch.from_numpy(dy.transpose(0, 3, 1, 2).copy())
+    torch_x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).requires_grad_()
+    torch_weight = torch.from_numpy(weight.transpose(3, 2, 0, 1).copy()).requires_grad_()
+    torch_dy = torch.from_numpy(dy.transpose(0, 3, 1, 2).copy())
 
-    def ours() -> None:
+    def run_minivit() -> None:
         _, cache = conv2d_forward(x, weight, stride, kernel // 2)
         conv2d_backward(dy, cache)
 
-    def theirs() -> None:
+    def run_torch() -> None:
         conv2d = torch.nn.functional.conv2d
-        conv2d(their_x, their_weight, stride=stride, padding=kernel // 2).backward(their_dy)
-        their_x.grad = their_weight.grad = None
+        conv2d(torch_x, torch_weight, stride=stride, padding=kernel // 2).backward(torch_dy)
+        torch_x.grad = torch_weight.grad = None
 
-    return ours, theirs
+    return run_minivit, run_torch
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ CONTENDERS = {
     "torch-bf16": "PyTorch eager, bf16",
     "torch": "PyTorch eager, tf32",
 }
-OURS = {"torch": "minivit-tf32"}
+COUNTERPARTS = {"torch": "minivit-tf32"}
 """The minivit contender that each is compared with; all others: minivit-bf16."""
 BATCHES = dataclasses.replace(BATCH, count=(1, 100))  # one process per batch size
 
@@ -56,10 +56,10 @@ def main(options: Options) -> int:
     shape = Shape(**size, activation="gelu_tanh", device="cuda")
     rows = []
     for batch in options.batches:
-        now = dataclasses.replace(shape, batch=batch)
+        batch_shape = dataclasses.replace(shape, batch=batch)
         names = [*CONTENDERS, "copy"]
-        found = measure(names, now, True, options.rounds, options.steps)
-        rows += table_rows(found, now)
+        found = measure(names, batch_shape, True, options.rounds, options.steps)
+        rows += table_rows(found, batch_shape)
         print(markdown(rows), flush=True)
     kernels = on_gpu.by_kernel(dataclasses.replace(shape, batch=1024))
     write(options, shape, rows, kernels)
@@ -88,14 +88,14 @@ def table_rows(results: dict[str, Result], shape: Shape) -> list[dict]:
     bandwidth, flops = 2 * on_gpu.COPIED / rate["copy"], 2 * on_gpu.GEMM**3 / rate["gemm"]
     limit = 1 / max(bytes_of(shape) / bandwidth, 3 * shape.flops / flops)
     rows = []
-    for name, words in CONTENDERS.items():
-        ours = results[OURS.get(name, "minivit-bf16")].seconds
-        ratios = [b / a for a, b in zip(ours, results[name].seconds, strict=True)]
+    for name, label in CONTENDERS.items():
+        minivit_seconds = results[COUNTERPARTS.get(name, "minivit-bf16")].seconds
+        ratios = [b / a for a, b in zip(minivit_seconds, results[name].seconds, strict=True)]
         ratio = None if name.startswith("minivit") else statistics.median(ratios)
         rows.append(
             {
                 "batch": shape.batch,
-                "name": words,
+                "name": label,
                 "images_per_s": shape.batch / rate[name],
                 "minivit_over_it": ratio,
                 "ratio_range": [min(ratios), max(ratios)],
@@ -135,7 +135,7 @@ def write(options: Options, shape: Shape, rows: list[dict], kernels: list[dict])
     (RESULTS / "gpu_train_step.json").write_text(
         json.dumps(content, indent=2) + "\n", encoding="utf-8"
     )
-    spent = "\n".join(
+    kernel_rows = "\n".join(
         f"| {row['kernel']} | {row['milliseconds']:.3f} | {row['share']:.1%} |" for row in kernels
     )
     text = (
@@ -145,7 +145,7 @@ def write(options: Options, shape: Shape, rows: list[dict], kernels: list[dict])
         f"parentheses. Measured in the same run: {rows[0]['bandwidth_tb_per_s']:.2f} TB/s "
         f"and {rows[0]['products_tflop_per_s']:.0f} TFLOP/s in bf16.\n\n"
         "## By kernel\nBatch 1024, bf16, without the graph, so that each launch can be timed.\n\n"
-        f"| kernel | ms | share |\n|---|---|---|\n{spent}\n"
+        f"| kernel | ms | share |\n|---|---|---|\n{kernel_rows}\n"
     )
     (RESULTS / "gpu_train_step.md").write_text(text, encoding="utf-8")
     print(text)

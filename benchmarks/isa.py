@@ -18,7 +18,7 @@ def avx2() -> dict[str, str]:
     return {
         "GLIBC_TUNABLES": f"glibc.cpu.hwcaps={','.join(f'-{name}' for name in features)}",
         "OPENBLAS_CORETYPE": "Haswell",
-        "NPY_DISABLE_CPU_FEATURES": " ".join(numpys_avx512()),
+        "NPY_DISABLE_CPU_FEATURES": " ".join(numpy_avx512_features()),
         "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's loops, and those that torch.compile generates
         "TORCHINDUCTOR_CPP_MARCH": "x86-64-v3",  # the compiler's target for the latter
         "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -28,14 +28,14 @@ def avx2() -> dict[str, str]:
     }
 
 
-def numpys_avx512() -> list[str]:
+def numpy_avx512_features() -> list[str]:
     """NumPy's names of its AVX-512 features on this CPU; it warns about any other name.
 
     It does not list those that are already switched off, so they come from the variable.
     """
     found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
-    off = os.environ.get("NPY_DISABLE_CPU_FEATURES", "").replace(",", " ").split()
-    return [*off, *(name for name in found if name.startswith(("AVX512", "X86_V4")))]
+    disabled = os.environ.get("NPY_DISABLE_CPU_FEATURES", "").replace(",", " ").split()
+    return [*disabled, *(name for name in found if name.startswith(("AVX512", "X86_V4")))]
 
 
 def environment(isa: str) -> dict[str, str]:

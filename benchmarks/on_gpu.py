@@ -22,8 +22,8 @@ def contender(name: str, shape: Shape):
     count = iter(range(10**9))
 
     def step():
-        done = next(count)
-        stepper.train(prepared[done % 4], done, 1e-3)
+        index = next(count)
+        stepper.train(prepared[index % 4], index, 1e-3)
 
     return step
 
@@ -92,8 +92,8 @@ class Timed:
         self._time(kernel, self.device.launch, file, kernel, *arguments, **sizes)
 
     def matmul(self, a, b, out, **what) -> bool:
-        turned = what.get("transpose_a"), what.get("transpose_b")
-        kind = {(None, None): "", (True, None): ", weights", (None, True): ", inputs"}[turned]
+        transposed = what.get("transpose_a"), what.get("transpose_b")
+        kind = {(None, None): "", (True, None): ", weights", (None, True): ", inputs"}[transposed]
         return self._time(f"products{kind}", self.device.matmul, a, b, out, **what)
 
     def replay(self, function):

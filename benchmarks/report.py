@@ -12,7 +12,7 @@ from benchmarks.shape import Shape
 from minivit.viz import save_figure
 
 RESULTS = Path(__file__).parent / "results"
-BLUE, GREY = "#0072B2", "#999999"
+BLUE, GRAY = "#0072B2", "#999999"
 
 
 def write(
@@ -46,8 +46,8 @@ def bars(rows: list[dict], title: str) -> Figure:
     axes = figure.subplots()
     names = [row["name"] for row in rows]
     rates = [row["images_per_s"] for row in rows]
-    colours = [BLUE if name.startswith("minivit") else GREY for name in names]
-    drawn = axes.barh(names, rates, color=colours, height=0.65)
+    colors = [BLUE if name.startswith("minivit") else GRAY for name in names]
+    drawn = axes.barh(names, rates, color=colors, height=0.65)
     axes.bar_label(drawn, [f"{rate:.0f}" for rate in rates], padding=4)
     axes.invert_yaxis()
     axes.set_xlabel("images/s")

@@ -61,10 +61,10 @@ class Worker:
     def run(self, steps: int) -> dict:
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
+        response = self.process.stdout.readline()
+        if not response:
             raise RuntimeError(f"{self.process.args[3]} ended with {self.process.wait()}")
-        return json.loads(answer)
+        return json.loads(response)
 
     def stop(self) -> None:
         self.process.stdin.close()
@@ -111,9 +111,9 @@ def measure(
         for i in range(1, rounds + 1):
             for name, worker in workers.items():
                 bar.set_description(f"round {i} of {rounds}: {name}")
-                answer = worker.run(steps)
-                results[name].seconds.append(statistics.median(answer["seconds"]))
-                results[name].peak_bytes = answer["peak_bytes"]
+                response = worker.run(steps)
+                results[name].seconds.append(statistics.median(response["seconds"]))
+                results[name].peak_bytes = response["peak_bytes"]
                 bar.update()
             took = ", ".join(f"{name} {found.seconds[-1]:.3g} s" for name, found in results.items())
             bar.write(f"round {i} of {rounds}: {took}", file=sys.stderr)
@@ -127,7 +127,7 @@ def progress(turns: int) -> tqdm:
 
 def table_rows(results: dict[str, Result], shape: Shape, train: bool) -> list[dict]:
     """A row per contender: images/s, minivit's speed-up, fraction of the GEMM limit, memory."""
-    ours = results["minivit"].seconds
+    minivit_seconds = results["minivit"].seconds
     gemm = statistics.median(results["gemm"].seconds)
     flops = shape.flops * (3 if train else 1)
     limit = GEMM_FLOPS * shape.threads / gemm / flops
@@ -136,7 +136,10 @@ def table_rows(results: dict[str, Result], shape: Shape, train: bool) -> list[di
         if name == "gemm":
             rows.append({"name": "the GEMM limit", "images_per_s": limit})
             continue
-        ratios = [theirs / mine for theirs, mine in zip(result.seconds, ours, strict=True)]
+        ratios = [
+            seconds / reference
+            for seconds, reference in zip(result.seconds, minivit_seconds, strict=True)
+        ]
         rate = shape.batch / statistics.median(result.seconds)
         rows.append(
             {

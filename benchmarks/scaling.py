@@ -35,10 +35,10 @@ from minivit.errors import UserError
 from minivit.models.config import preset_fields
 from minivit.ranges import Range, Ranged
 
-SHARE = 8
+IMAGE_DIVISOR = 8
 """A step of one rank is also timed with the number of images divided by this."""
 STEPS = Range(1, 10_000, "more would not change the median", "steps")
-ALONE = 20
+NUM_ALL_REDUCES = 20
 """All-reduces to time alone, of which the median is used."""
 
 
@@ -161,7 +161,7 @@ def all_reduce_alone(world: World, array: np.ndarray) -> float:
     """Median seconds of an all-reduce that overlaps with nothing."""
     array[...] = 0
     seconds = []
-    for _ in range(ALONE):
+    for _ in range(NUM_ALL_REDUCES):
         world.all_reduce(np.zeros(1, np.float32))  # so that all ranks begin together
         start = time.perf_counter()
         world.all_reduce(array)
@@ -169,14 +169,14 @@ def all_reduce_alone(world: World, array: np.ndarray) -> float:
     return statistics.median(seconds)
 
 
-def started(model: str, images: int, ranks: int, threads: int, steps: int) -> dict[str, Any]:
+def run_ranks(model: str, images: int, ranks: int, threads: int, steps: int) -> dict[str, Any]:
     """Start the ranks; returns what rank 0 measures."""
     words = f"--models {model} --images {images} --batches {images} --threads {threads}"
     launcher = Path(sys.executable).with_name("mpiexec")
     launch = [str(launcher) if launcher.exists() else "mpiexec", "-n", str(ranks)]
     command = [sys.executable, "-m", "benchmarks.scaling", "--as-rank", "--steps", str(steps)]
     try:
-        told = subprocess.run(
+        completed = subprocess.run(
             launch + command + words.split(),  # also for one rank, for equal conditions
             cwd=Path(__file__).parents[1],
             stdin=subprocess.DEVNULL,
@@ -190,26 +190,26 @@ def started(model: str, images: int, ranks: int, threads: int, steps: int) -> di
         ) from None
     except subprocess.CalledProcessError:
         raise UserError(f"{ranks} ranks could not be timed; see above") from None
-    return json.loads(told.stdout.splitlines()[-1])
+    return json.loads(completed.stdout.splitlines()[-1])
 
 
-def turns(model: str, images: int, options: Options) -> dict[str, dict]:
+def measure_model(model: str, images: int, options: Options) -> dict[str, dict]:
     """All measurements of a model: medians over alternating rounds."""
     threads = options.threads
     layouts = {
         "one": (images, 1, threads),
-        "part": (max(1, images // SHARE), 1, threads),
+        "part": (max(1, images // IMAGE_DIVISOR), 1, threads),
         "two": (images, 2, threads),
         "threads": (images, 1, 2 * threads),
     }
     found: dict[str, list[dict]] = {name: [] for name in layouts}
     for _ in range(options.rounds):
         for name, (count, ranks, each) in layouts.items():
-            found[name].append(started(model, count, ranks, each, options.steps))
-    middle = {name: medians(rounds) for name, rounds in found.items()}
+            found[name].append(run_ranks(model, count, ranks, each, options.steps))
+    results = {name: medians(rounds) for name, rounds in found.items()}
     ratios = [b["step"] / a["step"] for a, b in zip(found["threads"], found["two"], strict=True)]
-    middle["two"]["over_threads"] = [statistics.median(ratios), min(ratios), max(ratios)]
-    return middle
+    results["two"]["over_threads"] = [statistics.median(ratios), min(ratios), max(ratios)]
+    return results
 
 
 def medians(rounds: list[dict]) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def main(options: Options) -> int:
         return 0
     sizes = zip(options.models, options.images, options.batches, strict=True)
     results = [
-        scaling_report.Result(model, batch, options.threads, turns(model, images, options))
+        scaling_report.Result(model, batch, options.threads, measure_model(model, images, options))
         for model, images, batch in sizes
     ]
     command = " ".join(["python -m benchmarks.scaling", *sys.argv[1:]])

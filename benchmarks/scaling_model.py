@@ -69,11 +69,11 @@ def step_seconds(ranks: int, batch: int, cost: Cost, network: Network) -> float:
     """Seconds per step of the rank with the most images."""
     compute = cost.per_image * math.ceil(batch / ranks)
     whole = all_reduce_seconds(ranks, cost.bytes, network)
-    talk = exposed_seconds(whole, BACKWARD * compute, cost.pieces)
+    communication = exposed_seconds(whole, BACKWARD * compute, cost.pieces)
     optimizer = cost.fixed
     if cost.shared:
-        optimizer, talk = cost.fixed / ranks, talk + whole
-    return compute + optimizer + cost.prepare * batch + talk
+        optimizer, communication = cost.fixed / ranks, communication + whole
+    return compute + optimizer + cost.prepare * batch + communication
 
 
 def speed_ups(ranks: list[int], batch: int, cost: Cost, network: Network) -> list[float]:

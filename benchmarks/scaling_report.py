@@ -12,7 +12,7 @@ from minivit.backend.machine import cpu_name
 from minivit.viz import save_figure
 from minivit.viz.style import BLUE, CLASSES, GREEN, ORANGE, Figure
 
-MOST = 1024
+MAX_RANKS = 1024
 COLORS = dict(zip(NETWORKS, (ORANGE, CLASSES[4], GREEN, BLUE), strict=True))
 
 
@@ -34,7 +34,7 @@ class Result(NamedTuple):
     @property
     def ranks(self) -> list[int]:
         """1, 2, 4, …, at most one per image."""
-        return [2**i for i in range(11) if 2**i <= min(MOST, self.batch)]
+        return [2**i for i in range(11) if 2**i <= min(MAX_RANKS, self.batch)]
 
     @property
     def gain(self) -> float:
@@ -121,8 +121,8 @@ def write(name: str, results: list[Result], command: str) -> None:
         ],
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    told = f"# Scaling over ranks\n\n{text(results, command)}\n"
-    (RESULTS / f"{name}.md").write_text(told, encoding="utf-8")
+    page = f"# Scaling over ranks\n\n{text(results, command)}\n"
+    (RESULTS / f"{name}.md").write_text(page, encoding="utf-8")
     save_figure(figure(results), RESULTS / f"{name}.png")
 
 
@@ -139,7 +139,7 @@ def figure(results: list[Result]) -> Figure:
 
 
 def _panel(axes: Any, result: Result) -> None:
-    axes.plot([1, MOST], [1, MOST], ":", color="#bbbbbb", label="ideal")
+    axes.plot([1, MAX_RANKS], [1, MAX_RANKS], ":", color="#bbbbbb", label="ideal")
     widths = (1.6, 1.6, 1.6, 4.0)  # the last two may coincide: the wider line is drawn below
     for (name, gains), width in reversed(list(zip(result.computed().items(), widths, strict=True))):
         label = f"computed, {name}"

@@ -13,18 +13,18 @@ from minivit.engine import Checkpoint, Run, load_checkpoint, save_checkpoint
 from minivit.engine.trained import weights_to_use
 from minivit.interop.shipped import SHIPPED
 
-OF_THIS_MACHINE = ("data_dir", "data_url", "threads", "micro_batch")
+MACHINE_SETTINGS = ("data_dir", "data_url", "threads", "micro_batch")
 """Settings that describe the training machine and are not shipped."""
 
 
-def halved(checkpoint: Checkpoint) -> Checkpoint:
+def to_float16(checkpoint: Checkpoint) -> Checkpoint:
     """A checkpoint of the weights for inference, in float16, without optimizer state and settings
     of the machine.
     """
     config = {
         name: value
         for name, value in checkpoint.state["config"].items()
-        if name not in OF_THIS_MACHINE
+        if name not in MACHINE_SETTINGS
     }
     weights = {name: array.astype(np.float16) for name, array in weights_to_use(checkpoint).items()}
     if not all(np.isfinite(array).all() for array in weights.values()):
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED)
     options = parser.parse_args()
     run = Run.open(options.run)
-    save_checkpoint(options.out, halved(load_checkpoint(run.best)))
+    save_checkpoint(options.out, to_float16(load_checkpoint(run.best)))
     raw = options.out.read_bytes()
     print(f"{options.out}: {len(raw):,} bytes, SHA-256 {hashlib.sha256(raw).hexdigest()}")
     for line in run.test_results():

@@ -64,25 +64,27 @@ def main(options: Options) -> int:
         threadpool_limits(1, "blas"),
         ThreadPoolExecutor(options.threads, initializer=begin) as pool,
     ):
-        works = [dict(steps(options.batch)) for _ in range(options.threads)]
-        for name in works[0]:
-            numbers = works[0][name][0]
+        workloads = [dict(steps(options.batch)) for _ in range(options.threads)]
+        for name in workloads[0]:
+            numbers = workloads[0][name][0]
             alone, together = (
-                seconds(pool, [work[name][1] for work in some], options.rounds) / numbers * 1e9
-                for some in (works[:1], works)
+                seconds(pool, [workload[name][1] for workload in chosen], options.rounds)
+                / numbers
+                * 1e9
+                for chosen in (workloads[:1], workloads)
             )
             print(f"| {name} | {numbers:,} | {alone:.2f} | {together:.2f} |", flush=True)
     return 0
 
 
-def seconds(pool: ThreadPoolExecutor, works: list[Callable], rounds: int) -> float:
-    """Median time to run all of `works` at once."""
-    found = []
+def seconds(pool: ThreadPoolExecutor, workloads: list[Callable], rounds: int) -> float:
+    """Median time to run all of `workloads` at once."""
+    times = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
-        list(pool.map(lambda work: work(), works))
-        found.append(time.perf_counter() - start)
-    return statistics.median(found[1:])
+        list(pool.map(lambda workload: workload(), workloads))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
 
 
 def steps(batch: int) -> Iterator[tuple[str, tuple[int, Callable]]]:

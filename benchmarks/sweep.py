@@ -19,7 +19,7 @@ VALUES = {
     "image_size": (32, 64, 96, 128, 224),
     "threads": (1, 2),
 }
-COLOURS = (BLUE, "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#999999")
+COLORS = (BLUE, "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#999999")
 
 
 def run(
@@ -29,9 +29,11 @@ def run(
     measured = {}
     for value in VALUES[key]:
         print(f"{key} {value}")
-        one = _with(shape, key, value)
-        results = measure(names, one, train, options.rounds, options.steps)
-        measured[value] = {n: _rate(one, result) for n, result in results.items() if n != "gemm"}
+        current = _with(shape, key, value)
+        results = measure(names, current, train, options.rounds, options.steps)
+        measured[value] = {
+            n: _rate(current, result) for n, result in results.items() if n != "gemm"
+        }
     report.RESULTS.mkdir(exist_ok=True)
     facts = {"command": command, **machine(shape), "shape": shape.as_dict()}
     content = {**facts, "key": key, "images_per_s": measured, "left_out": left_out}
@@ -79,9 +81,9 @@ def _table(key: str, measured: dict) -> str:
 def _lines(key: str, measured: dict) -> Figure:
     figure = Figure(figsize=(6.5, 3.8), layout="constrained")
     axes = figure.subplots()
-    for name, colour in zip(next(iter(measured.values())), COLOURS, strict=False):
+    for name, color in zip(next(iter(measured.values())), COLORS, strict=False):
         rates = [rates[name] for rates in measured.values()]
-        axes.plot(list(measured), rates, "o-", color=colour, label=CONTENDERS[name])
+        axes.plot(list(measured), rates, "o-", color=color, label=CONTENDERS[name])
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(list(measured), [str(value) for value in measured])

@@ -74,11 +74,11 @@ def gemm(shape: Shape):
     pool = ThreadPoolExecutor(shape.threads)
     a = [np.ones((1024, 1024), np.float32) for _ in range(3 * shape.threads)]
 
-    def one(i: int):
+    def multiply(i: int):
         for _ in range(GEMM_REPEATS):
             np.matmul(a[3 * i], a[3 * i + 1], a[3 * i + 2])
 
-    return lambda: list(pool.map(one, range(shape.threads)))
+    return lambda: list(pool.map(multiply, range(shape.threads)))
 
 
 def time_on_gpu(step, count: int) -> list[float]:
@@ -108,7 +108,7 @@ def main() -> None:
     memory, as JSON.
     """
     name, sizes, train = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "train"
-    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    responses = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # what libraries print goes to standard error
     shape = Shape(**sizes)
     if hasattr(os, "sched_setaffinity"):  # all libraries get the same number of cores
@@ -120,7 +120,7 @@ def main() -> None:
             start = time.perf_counter()
             step()
             seconds.append(time.perf_counter() - start)
-        answers.write(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes()}) + "\n")
+        responses.write(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes()}) + "\n")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class Options(Ranged):
 def main(options: Options) -> int:
     """Execute the notebooks one after the other; return 1 if any of them fails."""
     failed = 0
-    for path in options.notebooks or everything():
+    for path in options.notebooks or all_notebooks():
         started = time.perf_counter()
         faults = execute(path, small=options.small, keep=not options.check, timeout=options.timeout)
         print(f"{path.name:44} {time.perf_counter() - started:6.1f} s", *faults, flush=True)
@@ -61,7 +61,7 @@ def main(options: Options) -> int:
     return 1 if failed else 0
 
 
-def everything() -> list[Path]:
+def all_notebooks() -> list[Path]:
     """All notebooks, in the course's order, then the solutions."""
     return sorted(HERE.glob("*.ipynb")) + sorted((HERE / "solutions").glob("*.ipynb"))
 
@@ -143,9 +143,9 @@ def smaller(png: str) -> str:
     image = Image.open(io.BytesIO(base64.b64decode(png)))
     white = Image.new("RGBA", image.size, "white")
     flat = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    kept = io.BytesIO()
-    flat.quantize(256, dither=Image.Dither.NONE).save(kept, "PNG", optimize=True)
-    return min(base64.b64encode(kept.getvalue()).decode(), png.replace("\n", ""), key=len)
+    buffer = io.BytesIO()
+    flat.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return min(base64.b64encode(buffer.getvalue()).decode(), png.replace("\n", ""), key=len)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def chapters() -> Iterator[tuple[int, str, str]]:
 
 def main() -> None:
     """Draw the parts in rows, with one card per chapter, and save the figure."""
-    told = {number: (title, minutes) for number, title, minutes in chapters()}
+    cards = {number: (title, minutes) for number, title, minutes in chapters()}
     size = WIDTH * (CARD + GAP) + GAP, len(ROWS) * ROW + GAP
     figure = Figure(figsize=size)
     for i, row in enumerate(ROWS):
@@ -54,15 +54,15 @@ def main() -> None:
             x = (GAP + column * (CARD + GAP)) / size[0]
             figure.text(x, (y + CARD + 0.36) / size[1], part, fontsize=11, weight="bold")
             for number in numbers:
-                place = GAP + column * (CARD + GAP), y
-                draw_card(figure, place, size, number, *told[number])
+                corner = GAP + column * (CARD + GAP), y
+                draw_card(figure, corner, size, number, *cards[number])
                 column += 1
     save_figure(figure, HERE.parent / "docs" / "images" / "course.png", dpi=110)
 
 
-def draw_card(figure: Figure, place, size, number: int, title: str, minutes: str) -> None:
+def draw_card(figure: Figure, corner, size, number: int, title: str, minutes: str) -> None:
     """Draw a card: an image, with the number, the title and the minutes below it."""
-    (x, y), (W, H) = place, size
+    (x, y), (W, H) = corner, size
     box = FancyBboxPatch(
         (x / W, y / H), CARD / W, (CARD + 0.22) / H, boxstyle="round,pad=0,rounding_size=0.006",
         transform=figure.transFigure, facecolor="#f7f7f5", edgecolor="#d8d8d4", lw=0.8,
@@ -82,11 +82,11 @@ def draw_card(figure: Figure, place, size, number: int, title: str, minutes: str
     figure.text(middle, (y + 0.06) / H, f"{minutes} min", fontsize=7, color=GRAY, ha="center")
 
 
-def wrap(title: str, most: int = 21) -> str:
+def wrap(title: str, width: int = 21) -> str:
     """Break a title into at most two lines."""
-    if len(title) <= most:
+    if len(title) <= width:
         return title
-    cut = title.rfind(" ", 0, most)
+    cut = title.rfind(" ", 0, width)
     return f"{title[:cut]}\n{title[cut + 1 :]}"
 
 
@@ -151,18 +151,18 @@ def heads(axes: Axes) -> None:
 
 
 def ladder(axes: Axes) -> None:
-    widths, colours = (1.0, 0.62, 0.62, 0.62, 0.2), (GRAY, BLUE, BLUE, BLUE, ORANGE)
-    for i, (width, colour) in enumerate(zip(widths, colours, strict=True)):
-        axes.barh(-i, width, 0.6, left=(1 - width) / 2, color=colour)
+    widths, colors = (1.0, 0.62, 0.62, 0.62, 0.2), (GRAY, BLUE, BLUE, BLUE, ORANGE)
+    for i, (width, color) in enumerate(zip(widths, colors, strict=True)):
+        axes.barh(-i, width, 0.6, left=(1 - width) / 2, color=color)
 
 
 def valley(axes: Axes) -> None:
     x, y = np.meshgrid(np.linspace(-1.4, 1.4, 60), np.linspace(-1.2, 1.2, 60))
     axes.contour(x, y, 0.3 * x**2 + 3 * y**2, levels=8, colors=GRAY, linewidths=0.6)
-    place, path = np.array([-1.2, 0.9]), []
+    point, path = np.array([-1.2, 0.9]), []
     for _ in range(14):
-        path.append(place)
-        place = place - 0.29 * np.array([0.6, 6.0]) * place
+        path.append(point)
+        point = point - 0.29 * np.array([0.6, 6.0]) * point
     axes.plot(*np.transpose(path), "o-", color=ORANGE, ms=2, lw=1)
 
 
@@ -208,21 +208,21 @@ def masked(axes: Axes) -> None:
 
 def finer(axes: Axes) -> None:
     axes.imshow(IMAGE)
-    for place in 32 * np.arange(1, 12) / 12 - 0.5:
-        axes.axhline(place, color="white", lw=0.5)
-        axes.axvline(place, color="white", lw=0.5)
+    for position in 32 * np.arange(1, 12) / 12 - 0.5:
+        axes.axhline(position, color="white", lw=0.5)
+        axes.axvline(position, color="white", lw=0.5)
 
 
 def data(axes: Axes) -> None:
     t = np.linspace(0, 1, 6)
-    for start, end, colour in ((0.1, 0.9, BLUE), (0.25, 0.92, GREEN), (0.4, 0.8, ORANGE)):
-        axes.plot(t, start + (end - start) * t**0.8, "o-", color=colour, ms=2.5, lw=1.3)
+    for start, end, color in ((0.1, 0.9, BLUE), (0.25, 0.92, GREEN), (0.4, 0.8, ORANGE)):
+        axes.plot(t, start + (end - start) * t**0.8, "o-", color=color, ms=2.5, lw=1.3)
 
 
 def chip(axes: Axes) -> None:
-    colours = np.full((8, 8), 0.25)
-    colours[rng.random((8, 8)) < 0.7] = 0.8
-    axes.pcolormesh(colours, cmap="Greens", vmin=0, vmax=1, edgecolors="white", lw=1.2)
+    colors = np.full((8, 8), 0.25)
+    colors[rng.random((8, 8)) < 0.7] = 0.8
+    axes.pcolormesh(colors, cmap="Greens", vmin=0, vmax=1, edgecolors="white", lw=1.2)
     axes.set_aspect("equal")
 
 

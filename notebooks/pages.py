@@ -107,8 +107,8 @@ class Options:
 
 def main(options: Options) -> int:
     """Write one page per notebook, with the solutions in their own folder, as here."""
-    everything = sorted(HERE.glob("**/[0-9]*.ipynb"))
-    for path in map(Path.resolve, options.notebooks or everything):
+    all_notebooks = sorted(HERE.glob("**/[0-9]*.ipynb"))
+    for path in map(Path.resolve, options.notebooks or all_notebooks):
         page = options.folder / path.relative_to(HERE).with_suffix(".html")
         make_folder(page.parent)
         write_atomically(page, convert_notebook(path, page).encode())

@@ -36,14 +36,16 @@ def write_pages() -> None:
         if name == "functional":
             pages[name] = page(package, {})
             for module, names in files.items():
-                pages[f"{name}/{module.__name__.split('.')[-1]}"] = idea(package, module, names)
+                pages[f"{name}/{module.__name__.split('.')[-1]}"] = module_page(
+                    package, module, names
+                )
         else:
             pages[name] = page(package, files)
     head = ".. highlight:: python\n\n"
-    contents = {PAGES / f"{name}.rst": head + text for name, text in pages.items()}
-    for path in set(PAGES.rglob("*.rst")) - set(contents):
+    sources = {PAGES / f"{name}.rst": head + text for name, text in pages.items()}
+    for path in set(PAGES.rglob("*.rst")) - set(sources):
         path.unlink()
-    for path, text in contents.items():
+    for path, text in sources.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -75,7 +77,7 @@ def page(package: ModuleType, files: dict[ModuleType, list[str]]) -> str:
     return "\n".join(lines)
 
 
-def idea(package: ModuleType, module: ModuleType, names: list[str]) -> str:
+def module_page(package: ModuleType, module: ModuleType, names: list[str]) -> str:
     """The page of a file of `functional/`: each forward with its backward, then everything else."""
     lines = [*title(module.__name__.split(".")[-1]), *documented(module)]
     names = sorted(names, key=lambda name: inspect.getsourcelines(getattr(module, name))[1])
@@ -104,17 +106,17 @@ def idea(package: ModuleType, module: ModuleType, names: list[str]) -> str:
 def entry(package: ModuleType, module: ModuleType, name: str) -> list[str]:
     """The documentation of a name. Classes and functions are documented as members of `package`,
     constants as members of `module`, which defines them."""
-    thing = getattr(package, name)
-    kind = "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
+    obj = getattr(package, name)
+    kind = "class" if inspect.isclass(obj) else "function" if callable(obj) else "data"
     full_name = f"{(module if kind == 'data' else package).__name__}.{name}"
     lines = [f".. auto{kind}:: {full_name}"]
     if kind != "data":
-        FULL_NAMES[thing] = full_name
+        FULL_NAMES[obj] = full_name
     if kind == "class":
         lines += ["   :members:"]
-        without_ranges(thing, full_name)
-        if issubclass(thing, tuple):  # a NamedTuple's docstring describes its members
-            lines += [f"   :exclude-members: {', '.join(thing._fields)}"]
+        without_ranges(obj, full_name)
+        if issubclass(obj, tuple):  # a NamedTuple's docstring describes its members
+            lines += [f"   :exclude-members: {', '.join(obj._fields)}"]
     elif kind == "data":
         lines += ["   :no-value:"]
     return [*lines, ""]

@@ -28,22 +28,22 @@ def setup(app: Sphinx) -> dict:
     return {"parallel_read_safe": True}
 
 
-def without_ranges(thing: type, full_name: str) -> None:
+def without_ranges(obj: type, full_name: str) -> None:
     """Strip the ranges from the types of a config's fields, and keep them in `RANGES`."""
-    for name, kind in inspect.get_annotations(thing).items():
+    for name, kind in inspect.get_annotations(obj).items():
         if get_origin(kind) is Annotated:
             kind, *ranges = get_args(kind)
-            thing.__annotations__[name] = kind
-            RANGES.update({f"{full_name}.{name}": r for r in ranges if isinstance(r, Range)})
+            obj.__annotations__[name] = kind
+            RANGES.update({f"{full_name}.{name}": one for one in ranges if isinstance(one, Range)})
 
 
 def on_docstring(
-    app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     """Turn Google-style sections into field lists, and add each number's range to its docstring."""
     known = set()
     with contextlib.suppress(ValueError, TypeError):
-        known = set(inspect.signature(thing).parameters)
+        known = set(inspect.signature(obj).parameters)
     for i in reversed(range(len(lines))):
         if lines[i] in SECTIONS:
             end = next((j for j in range(i + 1, len(lines)) if not lines[j].strip()), len(lines))
@@ -75,16 +75,16 @@ def itemized(lines: list[str], known: set[str]) -> list[str]:
 
 
 def on_signature(
-    app: Sphinx, what: str, name: str, thing: Any, options: Any, found: str, returned: str
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, found: str, returned: str
 ) -> tuple[str | None, str | None]:
     """The signature as written in the code (`Array`, not its definition), with linked names."""
     if what not in ("class", "function", "method"):
         return found, returned
-    if what == "class" and issubclass(thing, tuple):
-        return f"({', '.join(thing._fields)})", None  # its docstring describes them
-    if what == "class" and dataclasses.is_dataclass(thing):
+    if what == "class" and issubclass(obj, tuple):
+        return f"({', '.join(obj._fields)})", None  # its docstring describes them
+    if what == "class" and dataclasses.is_dataclass(obj):
         return ("(…)" if found and len(found) > 200 else found), None  # its fields are listed below
-    function = inspect.unwrap(thing.__init__ if what == "class" else thing)
+    function = inspect.unwrap(obj.__init__ if what == "class" else obj)
     try:
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     except (OSError, TypeError):
@@ -111,8 +111,8 @@ class Linked(ast.NodeTransformer):
         self.names = names
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        thing = self.names.get(node.id)
-        full_name = "minivit.backend.Array" if node.id == "Array" else FULL_NAMES.get(thing)
+        obj = self.names.get(node.id)
+        full_name = "minivit.backend.Array" if node.id == "Array" else FULL_NAMES.get(obj)
         return ast.parse(f"~{full_name}", mode="eval").body if full_name else node
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:

@@ -12,7 +12,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 from notebooks.pages import to_mathml
 
-SIGNS = (
+CODE_POINTS = (
     *((0x20, 0x7F), (0xA0, 0x180), (0x2B0, 0x400), (0x2000, 0x2070), (0x20D0, 0x2300)),
     *((0x2308, 0x230C), (0x23DC, 0x23E2), (0x27E6, 0x27F0), (0x1D400, 0x1D800)),
 )
@@ -42,7 +42,9 @@ def write_font(app: Sphinx, exception: Exception | None) -> None:
     logging.getLogger("fontTools").setLevel(logging.WARNING)
     options = subset.Options(flavor="woff", name_IDs=["*"], layout_features=["ssty", "dtls"])
     subsetter = subset.Subsetter(options)
-    subsetter.populate(unicodes=[code for first, last in SIGNS for code in range(first, last)])
+    subsetter.populate(
+        unicodes=[code for first, last in CODE_POINTS for code in range(first, last)]
+    )
     with as_file(files("ziamath.fonts") / "STIXTwoMath-Regular.ttf") as path:
         font = subset.load_font(path, options)
         subsetter.subset(font)

@@ -40,9 +40,9 @@ class Links(SphinxTransform):
         found = (addnodes.download_reference, addnodes.pending_xref)
         for node in list(self.document.findall(lambda n: isinstance(n, found))):
             if node.get("reftype") == "myst":
-                self.lead(node)
+                self.resolve(node)
 
-    def lead(self, node: nodes.Element) -> None:
+    def resolve(self, node: nodes.Element) -> None:
         target = node["reftarget"]
         if node.get("refdomain") == "doc":
             if target in self.env.found_docs:
@@ -56,15 +56,15 @@ class Links(SphinxTransform):
         if not (Path(self.app.srcdir) / path).exists():
             return  # MyST warns about it
         node.replace_self(
-            nodes.reference("", "", *node.children, refuri=self.address(path), classes=["file"])
+            nodes.reference("", "", *node.children, refuri=self.url(path), classes=["file"])
         )
 
-    def address(self, path: Path) -> str:
+    def url(self, path: Path) -> str:
         """The address of a file's code, on the site if it is there, or of a folder's first page."""
         page = self.env.docname + ".html"
-        inside = [name for name in self.env.found_docs if name.startswith(f"{path.as_posix()}/")]
-        if inside:
-            return relative_uri(page, min(inside) + ".html")
+        pages = [name for name in self.env.found_docs if name.startswith(f"{path.as_posix()}/")]
+        if pages:
+            return relative_uri(page, min(pages) + ".html")
         if path.suffix == ".py" and path.with_suffix("").parts in documented():
             return relative_uri(page, f"_modules/{path.with_suffix('').as_posix()}.html")
         kind = "tree" if (Path(self.app.srcdir) / path).is_dir() else "blob"

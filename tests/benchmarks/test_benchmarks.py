@@ -38,8 +38,8 @@ def test_the_pytorch_model_has_the_same_number_of_parameters():
     from benchmarks.torch_vit import ViT as TorchViT
 
     for shape in (TINY, Shape()):
-        twin = sum(p.numel() for p in TorchViT(shape).parameters())
-        assert twin == num_parameters(config_of(shape))
+        torch_count = sum(p.numel() for p in TorchViT(shape).parameters())
+        assert torch_count == num_parameters(config_of(shape))
 
 
 def test_a_named_model_has_its_own_sizes_and_the_batch_size_of_the_flag():
@@ -79,7 +79,7 @@ def test_file_names_say_what_was_measured(options, expected):
 
 
 @pytest.mark.parametrize(
-    ("flags", "able"),
+    ("flags", "supported"),
     [
         ("fpu sse2 avx512f avx512vl", False),
         ("fpu avx512_bf16", True),
@@ -87,13 +87,13 @@ def test_file_names_say_what_was_measured(options, expected):
         ("fp asimd bf16", True),
     ],
 )
-def test_bfloat16_is_measured_if_the_cpu_supports_it(flags, able, monkeypatch):
+def test_bfloat16_is_measured_if_the_cpu_supports_it(flags, supported, monkeypatch):
     monkeypatch.setattr(host, "_cpuinfo", lambda: f"flags : {flags}\n")
     monkeypatch.setattr(runner, "installed", lambda name: name != "jax")
     found, (jax, *bf16) = contenders(["jax", "torch", "torch-bf16"], TINY)
-    assert found == ["minivit", "torch", *["torch-bf16"] * able]
+    assert found == ["minivit", "torch", *["torch-bf16"] * supported]
     assert jax == "jax is left out: it is not installed"
-    assert len(bf16) == (not able)
+    assert len(bf16) == (not supported)
     assert all("torch-bf16 is left out: this CPU has no bfloat16" in line for line in bf16)
     gpu = dataclasses.replace(TINY, device="cuda")
     assert contenders(["torch-bf16"], gpu) == (["minivit", "torch-bf16"], [])
@@ -101,9 +101,9 @@ def test_bfloat16_is_measured_if_the_cpu_supports_it(flags, able, monkeypatch):
 
 def test_contenders_take_turns_in_separate_processes(capsys):
     results = measure(["minivit"], TINY, train=True, rounds=2, steps=1)
-    said = capsys.readouterr().err
-    assert "round 1 of 2: minivit " in said
-    assert "round 2 of 2: minivit " in said
+    printed = capsys.readouterr().err
+    assert "round 1 of 2: minivit " in printed
+    assert "round 2 of 2: minivit " in printed
     assert set(results) == {"minivit", "gemm"}
     for result in results.values():
         assert len(result.seconds) == 2
@@ -124,9 +124,9 @@ def test_a_terminal_shows_the_current_contender_and_round(capsys, monkeypatch):
         stopped.append(True)
 
     measure(["minivit"], TINY, train=True, rounds=2, steps=1)
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for words in ("warming up gemm", "round 1 of 2: minivit:", "round 2 of 2: gemm:", "5/6"):
-        assert words in said
+        assert words in printed
     assert len(stopped) == 2
 
 
@@ -204,6 +204,6 @@ def test_the_gpu_table_compares_like_with_like():
     assert rows[gpu.CONTENDERS["torch"]]["minivit_over_it"] == 1.5
     assert rows[gpu.CONTENDERS["minivit-bf16"]]["minivit_over_it"] is None
     bandwidth = 2 * on_gpu.COPIED
-    share = rows[gpu.CONTENDERS["minivit-bf16"]]["share_of_roofline"]
-    assert share == pytest.approx(10 * gpu.bytes_of(Shape()) / bandwidth)
+    fraction = rows[gpu.CONTENDERS["minivit-bf16"]]["share_of_roofline"]
+    assert fraction == pytest.approx(10 * gpu.bytes_of(Shape()) / bandwidth)
     assert "| 10 | minivit" in gpu.markdown(list(rows.values()))

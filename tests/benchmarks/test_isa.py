@@ -107,23 +107,23 @@ def test_numpy_gets_only_feature_names_that_it_knows_here(monkeypatch):
         isa.np, "show_config", lambda mode: {"SIMD Extensions": {"baseline": [], "found": found}}
     )
     monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", "AVX512_SPR")
-    assert isa.numpys_avx512() == ["AVX512_SPR", "X86_V4", "AVX512_ICL"]
+    assert isa.numpy_avx512_features() == ["AVX512_SPR", "X86_V4", "AVX512_ICL"]
 
 
 @pytest.mark.parametrize(
-    ("cpu", "native", "held"),
+    ("cpu", "native", "restricted"),
     [
         ("avx2 avx512f avx512bw avx512dq avx512vl", "AVX-512", "AVX2 (emulated on a CPU with AVX"),
         ("avx2", "AVX2", "AVX2"),
     ],
 )
-def test_results_name_the_instruction_set(cpu, native, held, monkeypatch):
+def test_results_name_the_instruction_set(cpu, native, restricted, monkeypatch):
     monkeypatch.setattr(host.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(host, "_cpuinfo", lambda: f"flags : {cpu}\n")
     facts = machine(Shape())
     assert facts["instructions"] == native
     facts = machine(TINY)
-    assert facts["instructions"].startswith(held)
+    assert facts["instructions"].startswith(restricted)
     assert facts["environment"]["OPENBLAS_CORETYPE"] == "Haswell"
     assert file_name(Options(shape=TINY), "inference") == "inference_avx2"
 

@@ -82,7 +82,7 @@ def test_the_network_between_two_ranks():
 def test_two_real_ranks_can_be_timed():
     pytest.importorskip("mpi4py")
     try:
-        found = scaling.started("Nano/4", images=8, ranks=2, threads=1, steps=1)
+        found = scaling.run_ranks("Nano/4", images=8, ranks=2, threads=1, steps=1)
     except UserError as error:
         pytest.skip(str(error))
     assert found["ranks"] == 2
@@ -127,7 +127,7 @@ def measured(model, images, ranks, threads, steps):
 
 
 def test_tables_and_figure_distinguish_measured_from_computed(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(scaling, "started", measured)
+    monkeypatch.setattr(scaling, "run_ranks", measured)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     monkeypatch.setattr(scaling.scaling_report, "RESULTS", tmp_path)
     options = Options(models=("Micro/4",), images=(128,), batches=(256,), write="here")
@@ -150,7 +150,7 @@ def table_names(table):
 
 
 def test_points_are_measured_and_lines_are_computed():
-    turns = {
+    measurements = {
         name: measured("", images, ranks, threads, 1)
         for name, (images, ranks, threads) in {
             "one": (128, 1, 1),
@@ -159,7 +159,7 @@ def test_points_are_measured_and_lines_are_computed():
             "threads": (128, 1, 2),
         }.items()
     }
-    (axes,) = figure([Result("Micro/4", 1024, 1, turns)]).axes
+    (axes,) = figure([Result("Micro/4", 1024, 1, measurements)]).axes
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [line.get_label() for line in dots] == ["measured, one machine"]
     assert list(dots[0].get_xdata()) == [1, 2]

@@ -70,7 +70,7 @@ def read(path: Path) -> Chapter:
             chapter.shown[found[1]] = list(printed)
         elif cell["cell_type"] == "code":
             for statement in ast.parse(source).body:
-                _take(chapter, statement)
+                _add_statement(chapter, statement)
     return chapter
 
 
@@ -80,7 +80,7 @@ def _outputs(cell: dict) -> list[str]:
     ]
 
 
-def _take(chapter: Chapter, statement: ast.stmt) -> None:
+def _add_statement(chapter: Chapter, statement: ast.stmt) -> None:
     code = compile(ast.Module([statement], []), "<chapter>", "exec")
     if isinstance(statement, ast.Import | ast.ImportFrom):
         if "matplotlib" not in ast.unparse(statement):
@@ -126,53 +126,53 @@ def pasted(chapter: Chapter, exercise: Exercise) -> bool:
     """Whether some line or function of the chapter gives each result, on all arguments."""
     trials = [draw(exercise, size) for size in range(3)]
     trials += [hard.draw(np.random.default_rng(200 + i)) for i, hard in enumerate(exercise.hard)]
-    good: list[set[str]] | None = None
+    labels: list[set[str]] | None = None
     for arguments in trials:
         right = unpacked(exercise.answer(*copied(arguments)), len(exercise.outputs))
         found: list[set[str]] = [set() for _ in right]
         for label, value in _made(chapter, exercise, arguments):
-            for i, one in enumerate(right):
-                if same(value, one, exercise.rtol):
+            for i, expected in enumerate(right):
+                if same(value, expected, exercise.rtol):
                     found[i].add(label)
-        good = found if good is None else [a & b for a, b in zip(good, found, strict=True)]
-        if not all(good):
+        labels = found if labels is None else [a & b for a, b in zip(labels, found, strict=True)]
+        if not all(labels):
             return False
-    assert good is not None
+    assert labels is not None
     if exercise.grown is not None:
-        good = [{label for label in g if not _loops(chapter, label)} for g in good]
-    return all(good)
+        labels = [{label for label in g if not _loops(chapter, label)} for g in labels]
+    return all(labels)
 
 
 def _made(chapter: Chapter, exercise: Exercise, arguments: tuple) -> Iterator[tuple[str, Any]]:
     """Every array that the chapter's code computes from the arguments, with where it was found."""
     names = list(inspect.signature(exercise.answer).parameters)
-    given = dict(zip(names, arguments, strict=True))
-    letters = _letters(chapter.stubs[exercise.name], given)
+    named_arguments = dict(zip(names, arguments, strict=True))
+    letters = _letters(chapter.stubs[exercise.name], named_arguments)
     for name, function in chapter.functions.items():
         for way in ("named", "in order"):
-            for path, value in _leaves(_call(function, given, letters, way)):
+            for path, value in _leaves(_call(function, named_arguments, letters, way)):
                 yield f"{name}:{way}:{path}", value
-    fixed = letters | given
-    scope, of_arguments = chapter.scope | copied(fixed), set(given)
+    fixed = letters | named_arguments
+    scope, of_arguments = chapter.scope | copied(fixed), set(named_arguments)
     for number, (code, reads, binds, loop) in enumerate(chapter.lines):
-        made_of_them = bool(reads & of_arguments)
-        if not reads <= scope.keys() or not (made_of_them or reads <= {"np", "math", *letters}):
+        uses_arguments = bool(reads & of_arguments)
+        if not reads <= scope.keys() or not (uses_arguments or reads <= {"np", "math", *letters}):
             continue
         if _limited(lambda code=code: exec(code, scope) or True) is None:
             continue
         scope.update(copied(fixed))
-        of_arguments |= binds if made_of_them else set()
+        of_arguments |= binds if uses_arguments else set()
         for name in binds - fixed.keys():
             for path, value in _leaves(scope.get(name)):
                 yield f"{'loop' if loop else 'line'} {number}:{name}:{path}", value
 
 
-def _letters(stub: str, given: dict[str, Any]) -> dict[str, int]:
+def _letters(stub: str, named_arguments: dict[str, Any]) -> dict[str, int]:
     """The axis lengths that the docstring names: "x (B, T, C)"."""
     letters = {}
     for names, shape in SHAPE.findall(stub.split("->")[0]):
         for name in names.split(", "):
-            value = given.get(name)
+            value = named_arguments.get(name)
             lengths = value if isinstance(value, tuple) else np.shape(value)
             marks = [mark.strip() for mark in shape.split(",") if mark.strip()]
             if len(marks) == len(lengths):
@@ -181,13 +181,13 @@ def _letters(stub: str, given: dict[str, Any]) -> dict[str, int]:
     return letters
 
 
-def _call(function: Callable, given: dict, letters: dict[str, int], way: str) -> Any:
+def _call(function: Callable, named_arguments: dict, letters: dict[str, int], way: str) -> Any:
     parameters = inspect.signature(function).parameters.values()
     if way == "in order":
-        return _limited(lambda: function(*copied(list(given.values()))))
-    known = letters | given
+        return _limited(lambda: function(*copied(list(named_arguments.values()))))
+    known = letters | named_arguments
     named = {p.name: known[p.name] for p in parameters if p.name in known}
-    rest = iter(value for name, value in given.items() if name not in named)
+    rest = iter(value for name, value in named_arguments.items() if name not in named)
     for parameter in parameters:
         if parameter.name not in named and parameter.default is parameter.empty:
             named[parameter.name] = next(rest, None)
@@ -238,11 +238,11 @@ def printed(chapter: Chapter, exercise: Exercise) -> bool:
     answer = exercise.answer
     if isinstance(answer, str) or (np.ndim(answer) == 0 and len(f"{answer:.6g}") < 5):
         return False
-    wanted = [float(n) for n in np.atleast_1d(answer)]
+    expected = [float(n) for n in np.atleast_1d(answer)]
     for text in chapter.shown[exercise.name]:
         for line in text.splitlines():
             numbers = [float(n.replace(",", "")) for n in NUMBER.findall(line)]
-            for i in range(len(numbers) - len(wanted) + 1):
-                if np.allclose(numbers[i : i + len(wanted)], wanted, rtol=1e-3, atol=0):
+            for i in range(len(numbers) - len(expected) + 1):
+                if np.allclose(numbers[i : i + len(expected)], expected, rtol=1e-3, atol=0):
                     return True
     return False

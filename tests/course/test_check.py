@@ -12,7 +12,7 @@ from minivit.course.grader import Verdict
 from minivit.errors import UserError
 
 
-def said(name, answer) -> str:
+def message(name, answer) -> str:
     verdict = course.check(name, answer)
     assert not verdict
     assert repr(verdict).startswith(f"{name} ✗ ")
@@ -46,7 +46,7 @@ def test_a_missing_mean_term_is_named():
         d = dy * gamma
         return (d - xhat * mean(d * xhat)) * rstd, dgamma, dbeta
 
-    assert "the term mean(dxhat) is missing" in said("04.b", answer)
+    assert "the term mean(dxhat) is missing" in message("04.b", answer)
 
 
 def test_gamma_outside_the_mean_is_named():
@@ -54,7 +54,7 @@ def test_gamma_outside_the_mean_is_named():
         _, dgamma, dbeta = right(dy, xhat, rstd, gamma)
         return gamma * (dy - mean(dy) - xhat * mean(dy * xhat)) * rstd, dgamma, dbeta
 
-    assert "gamma is outside the means" in said("04.b", answer)
+    assert "gamma is outside the means" in message("04.b", answer)
 
 
 def test_a_missing_sum_over_the_batch_is_named():
@@ -62,7 +62,7 @@ def test_a_missing_sum_over_the_batch_is_named():
         dx, _, dbeta = right(dy, xhat, rstd, gamma)
         return dx, (dy * xhat).sum(1), dbeta
 
-    words = said("04.b", answer)
+    words = message("04.b", answer)
     assert "taken over axis 1 instead of axis (0, 1)" in words
 
 
@@ -73,7 +73,7 @@ def test_means_over_the_wrong_axis_are_named():
         over_batch = d.mean(0, keepdims=True)
         return rstd * (d - over_batch - xhat * (d * xhat).mean(0)), dgamma, dbeta
 
-    assert "over the batch (axis 0)" in said("04.b", answer)
+    assert "over the batch (axis 0)" in message("04.b", answer)
 
 
 def test_a_modified_argument_is_named():
@@ -82,7 +82,7 @@ def test_a_modified_argument_is_named():
         dy *= gamma
         return result
 
-    assert "an argument was changed in place" in said("04.b", answer)
+    assert "an argument was changed in place" in message("04.b", answer)
 
 
 def test_float64_passes_with_a_note():
@@ -112,7 +112,7 @@ def test_an_exception_points_to_the_readers_code():
         wide = dy.reshape(-1)
         return wide @ gamma
 
-    words = said("04.b", answer)
+    words = message("04.b", answer)
     assert "of answer: return wide @ gamma" in words
     assert course.case("04.b").arguments["dy"].ndim == 3
 
@@ -122,14 +122,14 @@ def test_two_mistakes_are_both_named():
         dx = dy - mean(dy) - xhat * mean(dy * xhat)
         return dx, *right(dy, xhat, rstd, gamma)[1:]
 
-    words = said("04.b", answer)
+    words = message("04.b", answer)
     assert "rstd" in words
     assert "gamma" in words
     assert "and as if" in words
 
 
 def test_an_unrelated_number_is_not_called_a_factor():
-    assert "times what it should be" not in said("08.e", lambda *a: 7.0)
+    assert "times what it should be" not in message("08.e", lambda *a: 7.0)
 
 
 def test_a_loop_where_none_is_allowed_is_refused():
@@ -140,7 +140,7 @@ def test_a_loop_where_none_is_allowed_is_refused():
     def right_rows(dprobs, probs):
         return probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))
 
-    assert "right, but with a loop" in said("03.d", answer)
+    assert "right, but with a loop" in message("03.d", answer)
     assert course.check("03.d", right_rows)
 
 
@@ -211,7 +211,7 @@ def changed(change_dx=lambda a: a, change_dweight=lambda a: a):
 )
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 def test_the_message_for_a_wrong_function(answer, words):
-    assert words in said("99.a", answer)
+    assert words in message("99.a", answer)
 
 
 def test_a_right_function_is_confirmed_by_finite_differences():
@@ -229,14 +229,14 @@ def test_finite_differences_find_a_wrong_reference(monkeypatch):
         EXERCISES["99.a"].inputs, forward=gradient_of(linear, "dx", "dweight"),
     )  # fmt: skip
     monkeypatch.setitem(EXERCISES, "99.c", wrong)
-    assert "finite differences" in said("99.c", wrong.answer)
+    assert "finite differences" in message("99.c", wrong.answer)
 
 
 def test_numbers_as_answers():
     assert course.check("99.b", 22_050_664)
-    assert "biases were left out" in said("99.b", 21_000_000)
-    assert "3 is not right" in said("99.b", 3)
-    assert "is not right" in said("99.b", "many")
+    assert "biases were left out" in message("99.b", 21_000_000)
+    assert "3 is not right" in message("99.b", 3)
+    assert "is not right" in message("99.b", "many")
 
 
 def test_a_multiple_choice_question():
@@ -245,9 +245,9 @@ def test_a_multiple_choice_question():
     assert verdict
     assert verdict.words == "right: both, as in the figure"
     assert course.check("99.d", " B")
-    assert said("99.d", "a") == "not a: too few"
+    assert message("99.d", "a") == "not a: too few"
     for other in ("e", 7, np.ones(3), "ab"):
-        assert "expected one of the letters a, b, c" in said("99.d", other)
+        assert "expected one of the letters a, b, c" in message("99.d", other)
     del EXERCISES["99.d"]
 
 

@@ -35,7 +35,7 @@ def test_the_grader_on_the_heldout_answers(counts):
     assert counts["named"] >= 0.8 * wrong
 
 
-def given_to(call: str, folder: Path) -> dict[tuple[str, str], str]:
+def functions_passed_to(call: str, folder: Path) -> dict[tuple[str, str], str]:
     """The functions passed to `wrong` or `Mistake` in a folder's files, by exercise and code; the
     exercise is "" if the call does not name it."""
     found = {}
@@ -89,14 +89,14 @@ def normalized(function: ast.FunctionDef | ast.Lambda) -> str:
 
 
 def test_no_heldout_answer_is_also_in_the_registry():
-    registry, heldout = given_to("Mistake", REGISTRY), given_to("wrong", HERE)
+    registry, heldout = functions_passed_to("Mistake", REGISTRY), functions_passed_to("wrong", HERE)
     assert len(registry) > 200 < len(heldout)
-    alike = []
-    for (name, code), place in heldout.items():
+    duplicates = []
+    for (name, code), location in heldout.items():
         for key in ((name, code), ("", code)):
             if key in registry:
-                alike.append(f"{place} is {registry[key]}")
-    assert not alike, "\n".join(alike)
+                duplicates.append(f"{location} is {registry[key]}")
+    assert not duplicates, "\n".join(duplicates)
 
 
 def test_registry_and_heldout_answers_do_not_import_each_other():

@@ -27,7 +27,7 @@ IMAGES = normal(2, 3, 4, 6)
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("found", "expected"),
     [
         (right.patchify(IMAGES, 2), F.patchify_forward(IMAGES, 2)[0]),
         (right.layernorm(X, GAMMA, BETA, 0.1), F.layernorm_forward(X, GAMMA, BETA, 0.1)[0]),
@@ -44,8 +44,8 @@ IMAGES = normal(2, 3, 4, 6)
          maps.attention_distance(PROBS[None], (2, 3), 4, num_prefix=1)[0]),
     ],
 )  # fmt: skip
-def test_plain_answers_agree_with_minivit(ours, theirs):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+def test_plain_answers_agree_with_minivit(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_positions_and_parameter_counts_agree_with_minivit():
@@ -64,7 +64,7 @@ PAIRS = RNG.integers(0, 7, (T, T))
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("found", "expected"),
     [
         (transfer.overlapping(IMAGES, 2, 2), F.patchify_forward(IMAGES, 2)[0]),
         (transfer.overlapping(IMAGES, 3, 1) @ np.ones((27, 1)),
@@ -82,16 +82,16 @@ PAIRS = RNG.integers(0, 7, (T, T))
          F.layer_scale_backward(X, F.layer_scale_forward(X + 1, GAMMA)[1])[1]),
     ],
 )  # fmt: skip
-def test_answers_beyond_the_chapters_agree_with_minivit(ours, theirs):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+def test_answers_beyond_the_chapters_agree_with_minivit(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_pooled_statistics_are_those_of_all_images():
     files = [normal(n, 3) + n for n in (4, 9, 2)]
-    ours = transfer.pooled(
+    found = transfer.pooled(
         np.stack([file.mean(0) for file in files]),
         np.stack([file.std(0) for file in files]),
         np.array([4, 9, 2]),
     )
     both = np.concatenate(files)
-    np.testing.assert_allclose(ours, (both.mean(0), both.std(0)), rtol=1e-12)
+    np.testing.assert_allclose(found, (both.mean(0), both.std(0)), rtol=1e-12)

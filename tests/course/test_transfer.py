@@ -54,8 +54,8 @@ def registers(projected, cls_token, registers, pos_embed):
 
 
 def pool_back(d, T, prefix):
-    here = (np.arange(T) >= prefix) / (T - prefix)
-    return np.einsum("bc,t->btc", d, here)
+    weights = (np.arange(T) >= prefix) / (T - prefix)
+    return np.einsum("bc,t->btc", d, weights)
 
 
 def smoothed(z, y, eps):

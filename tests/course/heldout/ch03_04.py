@@ -283,10 +283,10 @@ wrong("03.e", "softmax", lambda z, y: (z - _hot(z, y)) / len(z))
 # 03.f: residual_backward(dy, x, weight, bias), y = x + tanh(xW + b)
 
 
-def _residual(dy, x, w, b, ds=None, line=1, t=None):
+def _residual(dy, x, w, b, ds=None, skip=1, t=None):
     th = np.tanh(x @ w + b)
     ds = dy * (1 - th * th) if ds is None else ds(dy, th)
-    return line * dy + ds @ (w.T if t is None else w), x.T @ ds, ds.sum(0)
+    return skip * dy + ds @ (w.T if t is None else w), x.T @ ds, ds.sum(0)
 
 
 right("03.f", lambda dy, x, w, b: _residual(dy, x, w, b))
@@ -299,7 +299,7 @@ right(
 wrong(
     "03.f",
     "line|x itself|residual|identity|skip|straight|\\bdy\\b",
-    lambda dy, x, w, b: _residual(dy, x, w, b, line=0),
+    lambda dy, x, w, b: _residual(dy, x, w, b, skip=0),
 )
 wrong("03.f", "transpos|weight.T", lambda dy, x, w, b: _residual(dy, x, w, b, t=1))
 wrong("03.f", "square|²|tanh", lambda dy, x, w, b: _residual(dy, x, w, b, lambda d, t: d * (1 - t)))
@@ -347,9 +347,9 @@ def _ln(x, gamma, beta, eps):
 
 def _ln_f32(x, gamma, beta, eps):
     mu = x.mean(axis=-1)[..., None]
-    centred = x - mu
-    sd = ((centred**2).sum(-1, keepdims=True) / x.shape[-1] + eps) ** 0.5
-    return centred / sd * gamma + beta
+    centered = x - mu
+    sd = ((centered**2).sum(-1, keepdims=True) / x.shape[-1] + eps) ** 0.5
+    return centered / sd * gamma + beta
 
 
 right("04.a", _ln, _ln_f32, lambda x, g, b, e: np.asfortranarray(_ln(x, g, b, e)))

@@ -367,8 +367,8 @@ wrong(
 # 08.f: clip(dweight, dbias, max_norm)
 
 
-def _scaled(dw, db, norm, most):
-    scale = min(1.0, most / norm) if norm > 0 else 1.0
+def _scaled(dw, db, norm, max_norm):
+    scale = min(1.0, max_norm / norm) if norm > 0 else 1.0
     return dw * scale, db * scale
 
 

@@ -273,8 +273,8 @@ wrong(
 # 11.b: shares(points)
 
 
-def _pca(points, centre=True, power=2):
-    a = points - points.mean(0) if centre else points
+def _pca(points, center=True, power=2):
+    a = points - points.mean(0) if center else points
     s = np.linalg.svd(a, compute_uv=False) ** power
     return s / s.sum()
 
@@ -534,7 +534,7 @@ def _pixels_only(images, maps, count, P):
     return out
 
 
-def _own_places_for_all(images, maps, count, P):
+def _first_map_for_all(images, maps, count, P):
     return _delete(images, np.repeat(maps[:1], len(maps), 0), count, P)
 
 
@@ -553,7 +553,7 @@ wrong(
 wrong("12.c", "kept|insert|only|instead|other", lambda im, m, n, P: _delete(im, m, n, P, keep=True))
 wrong("12.c", "row|column", _rows_for_columns)
 wrong("12.c", "P|pixel|patch", _pixels_only)
-wrong("12.c", "first image|own|every|each|used for all", _own_places_for_all)
+wrong("12.c", "first image|own|every|each|used for all", _first_map_for_all)
 wrong("12.c", "channel", _one_channel)
 wrong(
     "12.c", "one (patch )?(less|fewer|more|too)|count", lambda im, m, n, P: _delete(im, m, n + 1, P)

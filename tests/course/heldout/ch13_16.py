@@ -190,9 +190,9 @@ wrong("14.a", "pixel|patch", (48 * 48 - 32 * 32) * 96)
 # 14.b: linear(x (old, C), new) -> (new, C)
 
 
-def _interp(x, new, centre=True, clip=True, nearest=False):
+def _interp(x, new, center=True, clip=True, nearest=False):
     old = len(x)
-    at = (np.arange(new) + 0.5) * old / new - 0.5 if centre else np.arange(new) * old / new
+    at = (np.arange(new) + 0.5) * old / new - 0.5 if center else np.arange(new) * old / new
     if clip:
         at = np.clip(at, 0, old - 1)
     if nearest:
@@ -214,7 +214,7 @@ def _np_interp(x, new):
 
 right("14.b", lambda x, n: _interp(x, n), _np_interp)
 wrong("14.b", "corner|end|linspace|first and last|centre|middle", _aligned_corners)
-wrong("14.b", "centre|middle|0\\.5|½|half", lambda x, n: _interp(x, n, centre=False))
+wrong("14.b", "centre|middle|0\\.5|½|half", lambda x, n: _interp(x, n, center=False))
 wrong("14.b", "nearest", lambda x, n: _interp(x, n, nearest=True))
 wrong(
     "14.b",
