@@ -116,6 +116,15 @@ def test_a_help_text_breaks_its_lines_only_where_they_are_full(name, monkeypatch
             assert len(line.rstrip("│ ")) + 1 + len(continued[1]) >= 116, line
 
 
+def test_each_command_describes_itself(capsys):
+    described = []
+    for name in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        described.append(capsys.readouterr().out.splitlines()[2])
+    assert len(set(described)) == len(COMMANDS), described
+
+
 def test_a_user_error_is_reported_in_any_encoding(run_encoded, trained):
     status, out, err = run_encoded("predict", trained, "猫 ×.png")
     assert (status, out) == (2, "")

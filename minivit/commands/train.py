@@ -77,13 +77,17 @@ class Arguments(Names):
 
 
 def run(
-    argv: list[str], prog: str = "minivit train", changes: Mapping[str, Any] | None = None
+    argv: list[str],
+    prog: str = "minivit train",
+    changes: Mapping[str, Any] | None = None,
+    options: type[Arguments] = Arguments,
 ) -> int:
     """Parse, build, train, test; returns 130 if interrupted.
 
-    changes: what a related command changes in the settings of the data set.
+    changes: what a related command changes in the settings of the data set. options: its flags,
+    with its own description.
     """
-    arguments, world = parse_arguments(argv, changes or {}, prog), find_world()
+    arguments, world = parse_arguments(argv, changes or {}, prog, options), find_world()
     budget = in_seconds(arguments.budget) if arguments.budget else None
     if budget is not None:
         _require_free_epochs(argv)
@@ -95,7 +99,7 @@ def run(
     source = find_source(name)
     if not arguments.preset and not arguments.config:
         recipe = {**base_settings(name, source), **changes} if changes else recipe_of(name, source)
-        arguments = parse_arguments(argv, recipe, prog)
+        arguments = parse_arguments(argv, recipe, prog, options)
     config = dataclasses.replace(arguments.train, dataset=name)
     if arguments.dry_run:
         return describe(config)
@@ -113,7 +117,10 @@ def run(
 
 
 def parse_arguments(
-    argv: list[str], recipe: Mapping[str, Any], prog: str = "minivit train"
+    argv: list[str],
+    recipe: Mapping[str, Any],
+    prog: str = "minivit train",
+    options: type[Arguments] = Arguments,
 ) -> Arguments:
     """The settings from names and files, each overriding the one before; then the flags."""
     names = parse_some(Names, argv, prog)
@@ -124,7 +131,7 @@ def parse_arguments(
         config = overlay(config, preset_for_data(names.model))
     if names.quick:
         config = overlay(config, QUICK)
-    return parse(Arguments, argv, prog, Arguments(train=config))
+    return parse(options, argv, prog, options(train=config))
 
 
 def _require_free_epochs(argv: list[str]) -> None:
