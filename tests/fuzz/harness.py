@@ -2,7 +2,7 @@
 
 The rules: a call returns or raises UserError (or a documented exception) with one printable line of
 bounded length; it takes less than LONGEST seconds and, measured in a separate process, less than
-MOST_MEMORY additional bytes; it changes no file outside its folder, starts no program and connects
+MAX_MEMORY additional bytes; it changes no file outside its folder, starts no program and connects
 to no other machine.
 
 To add a reader: `test_<readers>.py` here, with a property for `attempt` or two, and
@@ -36,7 +36,7 @@ from minivit.errors import UserError
 
 LONGEST = 5.0  # seconds of CPU time, and PATIENCE times as many of wall-clock time
 PATIENCE = 4  # other programs are running, too
-MOST_MEMORY = 1 << 30
+MAX_MEMORY = 1 << 30
 LONGEST_MESSAGE = 1000
 SECONDS = float(os.environ.get("MINIVIT_FUZZ_SECONDS") or 0)
 TRIED: Counter[str] = Counter()  # number of inputs for each test; conftest.py reports the sum
@@ -123,7 +123,7 @@ def check_apart(read: Callable[[], object], folder: Path, *allowed: type[BaseExc
     good, words, grown = pickle.loads(outcome)  # written by our own process
     if not good:
         raise BrokenRuleError(words)
-    if grown > MOST_MEMORY:
+    if grown > MAX_MEMORY:
         raise BrokenRuleError(f"it took {grown / 2**20:,.0f} MB")
     return words
 
@@ -135,7 +135,7 @@ def _tell(pipe: int, read, folder, allowed) -> None:
     outcome = False, "it could not be measured", 0
     try:
         os.setsid()
-        most = _memory("VmSize") + 4 * MOST_MEMORY
+        most = _memory("VmSize") + 4 * MAX_MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
         _give_back_memory()

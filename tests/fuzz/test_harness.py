@@ -60,7 +60,7 @@ def test_a_reader_that_follows_the_rules_passes(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="Linux tells the memory")
 def test_memory_is_measured_in_a_separate_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(harness, "MOST_MEMORY", 50 << 20)
+    monkeypatch.setattr(harness, "MAX_MEMORY", 50 << 20)
     assert check_apart(lambda: len(b"x" * (30 << 20)), tmp_path).startswith("int")
     with pytest.raises(BrokenRuleError, match=r"it took \d+ MB"):
         check_apart(lambda: len(b"x" * (80 << 20)), tmp_path)

@@ -14,7 +14,7 @@ from minivit.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 9, 4), np.uint8)
 RGBA = Image.fromarray(PIXELS)
-RGB, GREY, PALETTE = RGBA.convert("RGB"), RGBA.convert("L"), RGBA.convert("RGB").quantize(16)
+RGB, GRAY, PALETTE = RGBA.convert("RGB"), RGBA.convert("L"), RGBA.convert("RGB").quantize(16)
 GREY_16 = Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257)
 EXIF = Image.Exif()
 EXIF[0x0112] = 6
@@ -23,8 +23,8 @@ SEEDS = {
         encoded(RGB, "PNG", exif=EXIF),
         encoded(RGBA, "PNG"),
         encoded(PALETTE, "PNG", transparency=3),
-        encoded(GREY, "PNG", transparency=7),
-        encoded(GREY.convert("1"), "PNG"),
+        encoded(GRAY, "PNG", transparency=7),
+        encoded(GRAY.convert("1"), "PNG"),
         encoded(GREY_16, "PNG"),
         encoded(RGBA.convert("LA"), "PNG"),
     ],
@@ -32,18 +32,18 @@ SEEDS = {
         encoded(RGB, "JPEG", exif=EXIF),
         encoded(RGB, "JPEG", progressive=True),
         encoded(RGB.convert("CMYK"), "JPEG"),
-        encoded(GREY, "JPEG"),
+        encoded(GRAY, "JPEG"),
     ],
     "GIF": [
         encoded(PALETTE, "GIF", transparency=3),
-        encoded(PALETTE, "GIF", save_all=True, append_images=[GREY], comment=b"words"),
+        encoded(PALETTE, "GIF", save_all=True, append_images=[GRAY], comment=b"words"),
     ],
-    "BMP": [encoded(image, "BMP") for image in (RGB, PALETTE, GREY.convert("1"), RGBA)],
+    "BMP": [encoded(image, "BMP") for image in (RGB, PALETTE, GRAY.convert("1"), RGBA)],
     "TIFF": [
         encoded(RGB, "TIFF"),
         encoded(RGBA, "TIFF", compression="tiff_lzw"),
         encoded(GREY_16, "TIFF"),
-        encoded(GREY.convert("1"), "TIFF", compression="group4"),
+        encoded(GRAY.convert("1"), "TIFF", compression="group4"),
         encoded(RGB, "TIFF", compression="tiff_adobe_deflate"),
         encoded(RGB.convert("CMYK"), "TIFF", compression="packbits"),
         encoded(RGBA.convert("LA"), "TIFF"),

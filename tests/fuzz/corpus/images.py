@@ -37,7 +37,7 @@ def tiff(*tags: tuple[int, int, int, int], data: bytes = b"", pad: int = 0) -> b
     return b"II*\0" + at.to_bytes(4, "little") + data + directory + bytes(pad)
 
 
-GREY = [(256, 4, 1, 2), (257, 4, 1, 2), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+GRAY = [(256, 4, 1, 2), (257, 4, 1, 2), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
 STRIP = [(273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, 2), (279, 4, 1, 4)]
 
 
@@ -95,20 +95,20 @@ ENTRIES = {
     "a JPEG of 60 scans of 3,000 by 3,000": lambda: scans(50, 3000),
     "a JPEG whose EXIF names itself 2,000,000 times": large_exif,
     "a TIFF whose tags each name the whole file": lambda: tiff(
-        *GREY, *STRIP, *[(n, 1, 1_000_000, 8) for n in range(40_000, 40_900)], pad=1_000_000
+        *GRAY, *STRIP, *[(n, 1, 1_000_000, 8) for n in range(40_000, 40_900)], pad=1_000_000
     ),
     "a TIFF of 65,009 tags": lambda: tiff(
-        *GREY, *STRIP, *[(n, 1, 9, 8) for n in range(400, 65_400)]
+        *GRAY, *STRIP, *[(n, 1, 9, 8) for n in range(400, 65_400)]
     ),
     "a TIFF of 60,000 strips that are all of it": lambda: tiff(
-        (256, 4, 1, 6000), (257, 4, 1, 6000), *GREY[2:],
+        (256, 4, 1, 6000), (257, 4, 1, 6000), *GRAY[2:],
         (273, 4, 60_000, 8), (277, 3, 1, 1), (278, 4, 1, 5999), data=bytes(240_000), pad=10_000_000,
     ),
     "a TIFF with a tile of 2**31": lambda: tiff(
-        *GREY[:3], (259, 3, 1, 5), GREY[4],
+        *GRAY[:3], (259, 3, 1, 5), GRAY[4],
         (322, 4, 1, 1 << 31), (323, 4, 1, 1 << 31), (324, 4, 1, 8), (325, 4, 1, 4),
     ),
-    "a TIFF of 65,535 samples": lambda: tiff(*GREY, STRIP[0], (277, 3, 1, 65_535), *STRIP[2:]),
+    "a TIFF of 65,535 samples": lambda: tiff(*GRAY, STRIP[0], (277, 3, 1, 65_535), *STRIP[2:]),
     "a TIFF of itself": lambda: b"II*\0\0\0\0\0",
     "a BMP of 2**31 by 2**31": lambda: claims(encoded(SMALL, "BMP"), 18, b"\xff\xff\xff\x7f" * 2),
     "a BMP with run lengths": lambda: claims(
