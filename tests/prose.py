@@ -56,7 +56,6 @@ WORDS = {
 }  # fmt: skip
 """Words that are not the field's, as patterns, and what to write instead."""
 _VALUE = "a value of a flag or a key of results, kept so that configs of old runs stay readable"
-_NAME = "the name of an exercise's function"
 _SCORE = "the name of a score in results"
 ALLOWED = {
     ("minivit/commands/study.py", "regularisation"): _VALUE,
@@ -65,10 +64,6 @@ ALLOWED = {
     ("minivit/engine/patch_prediction.py", "colour"): _VALUE,
     ("minivit/engine/patch_prediction.py", "colours"): _VALUE,
     ("minivit/engine/few_shot.py", "neighbours"): _VALUE,
-    ("minivit/course/exercises/ch00_pixels.py", "grey"): _NAME,
-    ("minivit/course/exercises/ch09_training.py", "normalise"): _NAME,
-    ("minivit/course/exercises/ch13_masked_patches.py", "colours"): _NAME,
-    ("minivit/course/exercises/ch14_fine_tuning.py", "centres"): _NAME,
     ("docs/attention.md", "centre"): _SCORE,
     ("notebooks/12_explanation.ipynb", "centre"): _SCORE,
 }

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from fuzz.corpus.images import GREY, STRIP, tiff
+from fuzz.corpus.images import GRAY, STRIP, tiff
 from helpers import needs_posix
 from PIL import Image, features
 
@@ -364,13 +364,13 @@ def test_large_metadata_is_skipped(tmp_path):
 
 
 def test_a_handmade_tiff_is_decoded(tmp_path):
-    (tmp_path / "a.tif").write_bytes(tiff(*GREY, *STRIP, data=b"\x01\x02\x03\x04"))
+    (tmp_path / "a.tif").write_bytes(tiff(*GRAY, *STRIP, data=b"\x01\x02\x03\x04"))
     assert [c[0] for c in colors(tmp_path / "a.tif")] == [1, 2, 3, 4]
 
 
 def test_a_tiff_whose_tags_all_span_the_whole_file_is_refused(tmp_path):
     tags = [(n, 1, 1_000_000, 8) for n in range(40_000, 40_900)]
-    raw = tiff(*GREY, *STRIP, *tags, data=b"\x01\x02\x03\x04", pad=1_000_000)
+    raw = tiff(*GRAY, *STRIP, *tags, data=b"\x01\x02\x03\x04", pad=1_000_000)
     (tmp_path / "a.tif").write_bytes(raw)
     assert [c[0] for c in colors(tmp_path / "a.tif")] == [1, 2, 3, 4]
 
@@ -378,15 +378,15 @@ def test_a_tiff_whose_tags_all_span_the_whole_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
-        ([*GREY, (273, 4, 2, 8), *STRIP[1:]], "2 strips or tiles, expected 1"),
-        ([*GREY, (273, 4, 1 << 20, 8), *STRIP[1:]], "tag 273 has 1048576 values"),
-        ([*GREY[:3], (259, 3, 1, 8), GREY[4], *STRIP[:3], (279, 4, 1, 9999)], "overlapping strips"),
-        ([*GREY[:3], (259, 3, 1, 34925), GREY[4], *STRIP], "compression 34925"),
-        ([*GREY, (322, 4, 1, 65536), (323, 4, 1, 65536), (324, 4, 1, 8)], "of 65536x65536"),
-        ([*GREY, STRIP[0], (277, 3, 1, 9), *STRIP[2:]], "9 samples"),
-        ([(256, 4, 1, 0), *GREY[1:], *STRIP], "0x2 pixels"),
-        ([(256, 4, 1, 1 << 31), *GREY[1:], *STRIP], "megapixels"),
-        ([*GREY, *STRIP, *[(40_000 + n, 3, 1, 1) for n in range(1000)]], "1009 tags, expected"),
+        ([*GRAY, (273, 4, 2, 8), *STRIP[1:]], "2 strips or tiles, expected 1"),
+        ([*GRAY, (273, 4, 1 << 20, 8), *STRIP[1:]], "tag 273 has 1048576 values"),
+        ([*GRAY[:3], (259, 3, 1, 8), GRAY[4], *STRIP[:3], (279, 4, 1, 9999)], "overlapping strips"),
+        ([*GRAY[:3], (259, 3, 1, 34925), GRAY[4], *STRIP], "compression 34925"),
+        ([*GRAY, (322, 4, 1, 65536), (323, 4, 1, 65536), (324, 4, 1, 8)], "of 65536x65536"),
+        ([*GRAY, STRIP[0], (277, 3, 1, 9), *STRIP[2:]], "9 samples"),
+        ([(256, 4, 1, 0), *GRAY[1:], *STRIP], "0x2 pixels"),
+        ([(256, 4, 1, 1 << 31), *GRAY[1:], *STRIP], "megapixels"),
+        ([*GRAY, *STRIP, *[(40_000 + n, 3, 1, 1) for n in range(1000)]], "1009 tags, expected"),
         ([], "pixels"),
     ],
 )  # fmt: skip

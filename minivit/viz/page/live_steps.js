@@ -27,7 +27,7 @@ function cellOf(step) {
   const head = view.head === "mean" ? 0 : view.head;
   const group = groups === HEADS && step.name !== "image" ? head : clamp(view.column, groups);
   if (step.name === "image") {
-    const [row, column] = place(Math.max(view.at, FIRST));
+    const [row, column] = patchPosition(Math.max(view.at, FIRST));
     return { group, row: row * PATCH + Math.floor(PATCH / 2), column: column * PATCH + Math.floor(PATCH / 2) };
   }
   if (isMap(step)) return { group, row: view.query, column: view.at };
