@@ -10,7 +10,7 @@ import tyro
 from minivit import viz
 from minivit.commands import live
 from minivit.commands.cli import parse, require_ending
-from minivit.commands.images import Images, choose_images, drawn_images, test_split
+from minivit.commands.images import Images, choose_images, test_split
 from minivit.commands.weights import load_any, name_of
 from minivit.data import FORMATS, image_files, image_shape
 from minivit.engine import Trained, resized
@@ -112,7 +112,9 @@ def main(options: Options) -> int:
         html = save_dir / "explorer.html"
     if options.knock_out and not save_dir:
         raise UserError("--knock-out draws a figure; say where with --save-dir")
-    images = _images(options, trained) if save_dir or html else None
+    images = None
+    if save_dir or html:
+        images = choose_images(options.run, trained, options.images, options.test, options.data_dir)
     if images and html:
         write_page(html, trained, images, options)
     if images and save_dir:
@@ -172,14 +174,6 @@ def _keep_aspect_ratio(images: tuple[Path, ...], shorter: int, patch: int) -> tu
     shape = image_shape(image_files(images)[0])
     height, width = (max(1, round(side * shorter / min(shape) / patch)) * patch for side in shape)
     return height, width
-
-
-def _images(options: Options, trained: Trained) -> Images:
-    if options.demo and not options.images:
-        return drawn_images(trained)
-    return choose_images(
-        options.run, options.images, options.test, options.data_dir, trained.preprocess
-    )
 
 
 def write_figures(folder: Path, trained: Trained, images: Images, options: Options) -> None:

@@ -11,7 +11,7 @@ from minivit.data import Preprocess, Split, image_files, read_image
 from minivit.engine import Run, Trained
 from minivit.errors import UserError, shown_path
 from minivit.interop.published import is_minivit
-from minivit.interop.shipped import drawings
+from minivit.interop.shipped import SHIPPED, drawings
 
 BATCH = 32
 """Number of images in memory at a time."""
@@ -74,30 +74,32 @@ class Images:
 
 
 def choose_images(
-    run: Path, paths: Sequence[Path], test: int, data_dir: Path | None, preprocess: Preprocess
+    run: Path, trained: Trained, paths: Sequence[Path], test: int, data_dir: Path | None
 ) -> Images:
-    """The given images, else the first `test` of the run's test set.
+    """The given images, else the first `test` of the run's test set; for the model that comes with
+    minivit, which has no test set, drawings.
 
     Raises UserError if there are more than MAX_IMAGES, or none can be read.
     """
     if paths:
         images = NamedImages(paths)
         _check_count(len(images.files), "give fewer")
-        read = list(images.batches(preprocess))
+        read = list(images.batches(trained.preprocess))
         if not read:
             raise UserError("none of the images can be read; expected at least one to draw")
         pixels = np.concatenate([pixels for _, pixels in read])
         return Images(
             pixels, None, [path.name for batch, _ in read for path in batch], images.failed
         )
+    if run == SHIPPED:
+        return _drawn_images(trained)
     _check_count(test, "use a smaller --test")
     split = test_split(run, data_dir)[:test]
     names = [f"test image {i + 1}" for i in range(len(split))]
     return Images(split.pixels, split.labels, names)
 
 
-def drawn_images(trained: Trained) -> Images:
-    """Drawings for the model that comes with minivit."""
+def _drawn_images(trained: Trained) -> Images:
     drawn = drawings()
     pixels = np.stack([trained.preprocess(image) for image in drawn.values()])
     labels = np.array([trained.class_names.index(name) for name in drawn])

@@ -57,9 +57,7 @@ def main(options: Options) -> int:
     tour = viz.read_tour(options.tour) if options.tour else None
     trained = load_any(options.run)
     viz.require_known(trained.model)  # fail before images are read
-    images = choose_images(
-        options.run, options.image, options.test, options.data_dir, trained.preprocess
-    )
+    images = choose_images(options.run, trained, options.image, options.test, options.data_dir)
     page = viz.live_page(
         trained.model,
         images.pixels,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -92,6 +93,12 @@ def test_the_demo_takes_an_image(demo, tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "mine.png" in page
     assert "a drawing" not in page
+
+
+def test_the_demo_runs_in_a_live_page(demo, tmp_path):
+    assert demo("--demo", "--live") == (0, "attention-demo/live.html\n".replace("/", os.sep), "")
+    page = (tmp_path / "attention-demo" / "live.html").read_text(encoding="utf-8")
+    assert all(f"a drawing: {name}" in page for name in drawings())
 
 
 def test_the_demo_has_no_test_set_to_score(demo):
