@@ -22,7 +22,9 @@ WARM_UP_STEPS = 2
 MEASURED_SECONDS = 2.0
 """For each image size; timing ends with the first step that goes beyond it."""
 EPOCHS_PER_STAGE = 1_000
-"""Epochs per stage: so many that no stage ends while it is timed."""
+"""So many that no stage ends while it is timed."""
+MAX_TIMED_STEPS = 1_000
+"""For each image size; no epoch is shorter than a step, so they fit in a stage."""
 
 
 UNITS = re.compile(r"(?:(\d+\.?\d*)h)?(?:(\d+\.?\d*)m)?(?:(\d+\.?\d*)s)?")
@@ -48,9 +50,7 @@ def seconds_per_epoch(
     Raises as `Trainer` does.
     """
     stages = max(1, len(config.train_sizes))
-    long_config = dataclasses.replace(
-        config, epochs=EPOCHS_PER_STAGE * stages
-    )  # no stage ends while it is timed
+    long_config = dataclasses.replace(config, epochs=EPOCHS_PER_STAGE * stages)
     trainer = Trainer(long_config, dataset, Run(Path(os.devnull)).silent())
     with trainer.stepper() as stepper:
         starts = (EPOCHS_PER_STAGE * stage * trainer.batches.per_epoch for stage in range(stages))
@@ -64,7 +64,7 @@ def _seconds_per_step(
 ) -> float:
     """The mean over some steps, beginning with step `start`; batches are prepared ahead, as in
     training."""
-    stop, lr = start + EPOCHS_PER_STAGE, trainer.config.lr
+    stop, lr = start + MAX_TIMED_STEPS, trainer.config.lr
     with contextlib.closing(trainer.batches.ahead(start, stop, stepper.prepare)) as batches:
         for step, batch in enumerate(itertools.islice(batches, WARM_UP_STEPS), start):
             stepper.train(batch, step, lr)

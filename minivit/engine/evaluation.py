@@ -120,7 +120,7 @@ def evaluate(
 
 
 def top_two(logits: np.ndarray) -> Predictions:
-    """The answers for logits (N, K); a single class is also the second. Ties go to the first."""
+    """Of logits (N, K); a single class is also the second. Ties go to the first."""
     probs, _ = softmax_forward(logits)
     rows = np.arange(len(logits))
     best = logits.argmax(-1)
