@@ -135,10 +135,10 @@ def _tell(pipe: int, read, folder, allowed) -> None:
     outcome = False, "it could not be measured", 0
     try:
         os.setsid()
+        _give_back_memory()
         most = _memory("VmSize") + 4 * MAX_MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-        _give_back_memory()
         before = _memory("VmRSS")
         found = check(read, folder, *allowed)
         outcome = True, _in_words(found), _memory("VmHWM") - before
