@@ -222,6 +222,37 @@ def test_flags_override_a_model_which_overrides_a_config_and_a_preset(tmp_path, 
         assert (found.epochs, found.vit.depth) == (7, 3)  # the flags'
 
 
+@pytest.mark.parametrize(
+    ("flags", "sizes"),
+    [
+        ("", (16, 24, 32)),
+        ("--image-size 64", (32, 48, 64)),
+        ("--model Nano/8 --image-size 64", (32, 48, 64)),
+        ("--patch-size 16", (16, 32, 32)),
+        ("--image-size 32 16", ()),
+        ("--rope axial", ()),
+        ("--pos-embed relative", ()),
+        ("--pretext pixels", ()),
+        ("--device cuda --precision bf16", ()),
+        ("--device cuda", (16, 24, 32)),
+        ("--train-sizes", ()),
+        ("--train-sizes 8 32", (8, 32)),
+    ],
+)
+@pytest.mark.parametrize("recipe", ["shapes", "cifar10"])
+def test_the_sizes_of_a_recipe_are_adapted_to_the_model(recipe, flags, sizes, tmp_path):
+    assert parse_arguments(flags.split(), RECIPES[recipe]).train.train_sizes == sizes
+    assert parse_arguments(["--preset", recipe, *flags.split()], {}).train.train_sizes == sizes
+    file = tmp_path / "config.json"
+    file.write_text(to_json(overlay(TrainConfig(), RECIPES[recipe])), encoding="utf-8")
+    assert parse_arguments(["--config", str(file), *flags.split()], {}).train.train_sizes == sizes
+
+
+def test_sizes_of_a_flag_are_not_adapted(error_line):
+    flags = ["--dataset", "shapes", "--image-size", "64", "--train-sizes", "16", "32"]
+    assert "train_sizes is 16 32" in error_line(*flags)
+
+
 def test_a_name_can_be_set_to_none_and_the_last_flag_wins():
     bare = parse_arguments([], {})
     names = ["--preset", "None", "--config", "None", "--model=None"]
@@ -575,6 +606,7 @@ WITHOUT_EPOCHS = tiny.FLAGS[:EPOCHS] + tiny.FLAGS[EPOCHS + 2 :]
 
 def test_a_budget_gives_as_many_epochs_as_fit(capsys, monkeypatch):
     monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 14.0)
+    monkeypatch.delitem(module.MEASURED, "shapes")
     assert main([*WITHOUT_EPOCHS, "--budget", "30s"]) == 0
     out = capsys.readouterr().out
     assert "an epoch takes about 14 s, so 30 s is enough for 2; the accuracy with these" in out

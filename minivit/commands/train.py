@@ -122,16 +122,26 @@ def parse_arguments(
     prog: str = "minivit train",
     options: type[Arguments] = Arguments,
 ) -> Arguments:
-    """The settings from names and files, each overriding the one before; then the flags."""
+    """The settings from names and files, each overriding the one before; then the flags.
+
+    Progressive resizing is adapted to the model that results, unless a flag sets its sizes.
+    """
     names = parse_some(Names, argv, prog)
     config = overlay(TrainConfig(), {**RECIPES.get(names.preset, {}), **recipe})
     if names.config:
         config = overlay(config, read_json(names.config), str(names.config))
+    train_sizes = config.train_sizes
+    config = dataclasses.replace(config, train_sizes=())
     if names.model:
         config = overlay(config, preset_for_data(names.model))
     if names.quick:
         config = overlay(config, QUICK)
-    return parse(options, argv, prog, options(train=config))
+    arguments = parse(options, argv, prog, options(train=config))
+    if "train_sizes" in given_flags(argv):
+        return arguments
+    train = arguments.train
+    train = dataclasses.replace(train, train_sizes=train.adapted(train_sizes))
+    return dataclasses.replace(arguments, train=train)
 
 
 def _require_free_epochs(argv: list[str]) -> None:

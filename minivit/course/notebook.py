@@ -10,7 +10,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from minivit.engine import RECIPES, TrainConfig, Trained, load_model, train_once
+from minivit.engine import TrainConfig, Trained, load_model, train_once
+from minivit.engine.recipes import base_settings
 
 SMALL = "MINIVIT_COURSE_SMALL"
 """The environment variable that shortens the notebooks' training runs, for tests."""
@@ -111,7 +112,7 @@ def _sortable(values: tuple) -> bool:
 
 
 def trained(name: str = "nano", **changes: Any) -> Trained:
-    """A small model trained on the shapes with that data set's recipe and `changes`.
+    """A small model trained on the shapes, always at full size, with `changes` to their settings.
 
     The first call trains it in the folder runs/course-NAME, which takes two minutes and displays
     one line of progress; later calls load it.
@@ -120,7 +121,7 @@ def trained(name: str = "nano", **changes: Any) -> Trained:
         name: NAME of the folder. changes: training settings, such as `pos_embed="none"`.
     """
     short = size({}, {"train_images": 2000, "epochs": 1})
-    config = TrainConfig.from_dict({**RECIPES["shapes"], **short, **changes})
+    config = TrainConfig.from_dict({**base_settings("shapes"), **short, **changes})
     path = Path("runs") / f"course-{name}{size('', '-small')}"
     with contextlib.redirect_stdout(_OneLine(sys.stdout)) as output:
         accuracy = train_once(path, config)

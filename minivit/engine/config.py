@@ -1,6 +1,7 @@
 """Training configuration."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -211,6 +212,17 @@ class TrainConfig(Ranged):
         )
         return dataclasses.replace(self, vit=vit)
 
+    def adapted(self, train_sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """A recipe's `train_sizes` for this model and its images: scaled to their side and rounded
+        up to whole patches; empty where progressive resizing is not supported.
+        """
+        H, W = self.vit.image_hw
+        supported = H == W and self._interpolates_positions() and self.precision != "bf16"
+        if not train_sizes or not supported:
+            return ()
+        P, largest = self.vit.patch_size, train_sizes[-1]
+        return tuple(math.ceil(size * H / (largest * P)) * P for size in train_sizes)
+
     def available(self, dataset: Dataset) -> int:
         """How many training images there are, without those held out for validation."""
         return len(dataset.train) - dataset.train.num_held_out(self.val_fraction)
@@ -239,8 +251,12 @@ class TrainConfig(Ranged):
                 f"train_sizes is {found}; expected multiples of the patch size {P} that end with "
                 f"the side of square images, found {H}×{W}"
             )
-        if not self.vit.positions_are_added or self.pretext != "none":
+        if not self._interpolates_positions():
             raise UserError(
                 "train_sizes needs pos_embed learned, sincos2d or none, rope none and pretext "
                 f"none, found {self.vit.pos_embed}, {self.vit.rope}, {self.pretext}"
             )
+
+    def _interpolates_positions(self) -> bool:
+        """Whether the model can be trained on images of another size."""
+        return self.vit.positions_are_added and self.pretext == "none"

@@ -11,7 +11,7 @@ import tiny
 from minivit import course
 from minivit.course import notebook
 from minivit.course.folding import is_drawing
-from minivit.engine import RECIPES, Trainer
+from minivit.engine import Trainer
 
 
 def test_the_size_depends_on_the_environment_variable(monkeypatch):
@@ -26,7 +26,8 @@ def test_a_model_is_trained_only_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = {"image_size": 8, "num_classes": 4, "dim": 16, "depth": 1, "num_heads": 2, "epochs": 1}
     small |= {"batch_size": 16, "val_fraction": 0.2, "threads": 1}
-    monkeypatch.setitem(RECIPES, "shapes", RECIPES["shapes"] | small)
+    settings = {**notebook.base_settings("shapes"), **small}
+    monkeypatch.setattr(notebook, "base_settings", lambda name: settings)
     found = course.trained("test", pos_embed="none")
     model = found.model
     assert model.config.pos_embed == "none"
