@@ -125,6 +125,18 @@ def test_each_command_describes_itself(capsys):
     assert len(set(described)) == len(COMMANDS), described
 
 
+@pytest.mark.parametrize("columns", [60, 100])
+def test_help_is_wrapped_to_the_terminal(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        text = capsys.readouterr().out
+        _, description = text.split("\n\n", 1)
+        longest = max(map(len, description.splitlines()))
+        assert longest <= columns, (name, longest)
+
+
 def test_a_user_error_is_reported_in_any_encoding(run_encoded, trained):
     status, out, err = run_encoded("predict", trained, "猫 ×.png")
     assert (status, out) == (2, "")

@@ -8,7 +8,9 @@ import inspect
 import io
 import os
 import re
+import shutil
 import sys
+import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -39,8 +41,10 @@ def _as_paragraphs(read: Callable[[object], dict[str, str]]) -> Callable[[object
     return joined
 
 
-# tyro (to 1.0.17) joins lines before it removes their indentation, so its help breaks sentences
+# tyro (to 1.0.17) joins lines before it removes their indentation, so its help breaks sentences,
+# and joins those of descriptions that are wrapped
 _docstrings: Any = tyro._docstrings
+_docstrings._strings.remove_single_line_breaks = str.rstrip
 _docstrings.parse_docstring_from_object = _as_paragraphs(_docstrings.parse_docstring_from_object)
 
 
@@ -74,7 +78,14 @@ def _parse(options: type, args: Iterable[str], prog: str, **kwargs: Any) -> Any:
         raise UserError(f"{words[0]} is not a flag; {prog} --help lists them")
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(options, args=words, prog=prog, config=CONFIG, **kwargs)
+            return tyro.cli(
+                options,
+                args=words,
+                prog=prog,
+                description=_description(options),
+                config=CONFIG,
+                **kwargs,
+            )
     except SystemExit as stop:
         user_error = _find_user_error(stop)
         if user_error is not None:  # a value that a config rejects: one line, not tyro's box
@@ -85,6 +96,15 @@ def _parse(options: type, args: Iterable[str], prog: str, **kwargs: Any) -> Any:
                 sys.stderr.writelines(f"{printable(line)}\n" for line in lines)
             end_all(2)
         raise
+
+
+def _description(options: type) -> str:
+    """The docstring of `options`, wrapped; tyro wraps only the descriptions of flags."""
+    width = shutil.get_terminal_size().columns
+    paragraphs = inspect.cleandoc(options.__doc__ or "").split("\n\n")
+    return "\n\n".join(
+        textwrap.fill(paragraph, width, break_on_hyphens=False) for paragraph in paragraphs
+    )
 
 
 def _find_user_error(error: BaseException | None) -> UserError | None:

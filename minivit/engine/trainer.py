@@ -25,6 +25,7 @@ from minivit.engine.objective import Classification, Objective, Workers
 from minivit.engine.parallel import DataParallel, Layout
 from minivit.engine.patch_prediction import PatchPrediction
 from minivit.engine.progress import Progress
+from minivit.engine.progressive import Progressive
 from minivit.engine.run import Run
 from minivit.engine.state import TrainState
 from minivit.engine.stepper import Parts, Stepper, make_stepper, require_fused
@@ -266,6 +267,9 @@ class Trainer:
             "train_accuracy": means.accuracy,
         }
         message = f"train loss {line['train_loss']:.4f}, accuracy {line['train_accuracy']:.1%}"
+        side = Progressive(self.config.train_sizes, self.total_steps).size(self.step - 1)
+        if side not in (None, self.config.vit.image_hw[0]):
+            message += f" at {side} pixels"  # validation uses images of full size
         validate = self.finished or line["epoch"] % self.config.eval_every == 0
         if validate and len(self.val):
             found, best = self._validate(stepper)

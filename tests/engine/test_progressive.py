@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tiny
 from helpers import draw
 
 from minivit import UserError, ViT, ViTConfig
@@ -67,3 +68,12 @@ def test_a_micro_batch_has_the_same_number_of_tokens_at_every_size():
 def test_sizes_that_do_not_fit_are_refused(options, words):
     with pytest.raises(UserError, match=words):
         TrainConfig(**options)
+
+
+def test_the_size_of_training_images_is_shown_if_validation_uses_another(tmp_path, capsys):
+    trainer = tiny.trainer(tmp_path, train_sizes=(4, 8), epochs=2)
+    assert trainer.fit()
+    lines = capsys.readouterr().out.splitlines()
+    first, second = (line for line in lines if line.startswith("epoch ") and "/2: " in line)
+    assert " at 4 pixels; validation loss" in first
+    assert "pixels" not in second
