@@ -301,7 +301,7 @@ class ViT(Model):
             "positions can be interpolated only if minivit adds them to the tokens; found "
             "pos_embed "
             f"{config.pos_embed}, rope {config.rope}, {type(positions).__name__}; use pos_embed "
-            "learned or sincos2d, or train at one image size"
+            "learned or sincos2d, or train at one image size (train_sizes empty)"
         )
 
     def observe(self, images: Array, visit: Callable[[BlockCache], None]) -> tuple[Array, Any]:
