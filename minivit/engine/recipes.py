@@ -16,14 +16,13 @@ def base_settings(dataset: str, source: Source | None = None) -> Mapping[str, An
     return {"dataset": dataset, **(source or find_source(dataset)).recipe}
 
 
-_SHAPES = base_settings("shapes")
 _CIFAR10 = base_settings("cifar10")
 _HALF_HOUR = {**_CIFAR10, "train_sizes": (16, 24, 32), "rand_augment": 1, "magnitude": 7}
 
 RECIPES: dict[str, Mapping[str, Any]] = {
     **{name: base_settings(name) for name in SOURCES},
     # two minutes
-    "shapes": {**_SHAPES, "train_sizes": (16, 24, 32), "epochs": 6},
+    "shapes": {**base_settings("shapes"), "train_sizes": (16, 24, 32), "epochs": 6},
     # half an hour
     "cifar10": {**_HALF_HOUR, "epochs": 52},
     "cifar10-hybrid": {**_HALF_HOUR, "stem": "conv", "epochs": 36},
@@ -86,7 +85,7 @@ MEASURED: dict[str, Measured] = {
     "cifar10-5min": Measured(13, 0.725, 1),
     "cifar10-hybrid-5min": Measured(13, 0.778, 1),
 }
-"""By the recipe's name; CIFAR-10 re-encoded as JPEG, minutes of one core."""
+"""By the recipe's name, in minutes of one core; CIFAR-10 was re-encoded as JPEG."""
 
 BUDGET_RECIPES = ("cifar10", "cifar10-5min")
 """Recipes that `recipe_for` chooses from, all of a plain ViT."""
