@@ -85,8 +85,8 @@ class TrainConfig(Ranged):
     batch_size: Annotated[int, BATCH] = 128
     """Images per optimizer step."""
     optimizer: Literal["adamw", "muon", "adam", "sgd"] = "adamw"
-    """AdamW, Muon (with AdamW for all but hidden matrices), Adam (weight decay in the gradient), or
-    SGD with momentum.
+    """AdamW, Muon (for matrices in blocks and convolutions, with AdamW for the rest), Adam (weight
+    decay in the gradient), or SGD with momentum.
     """
     lr: Annotated[float, RATE] = 1.5e-3
     """Peak learning rate."""

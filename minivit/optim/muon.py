@@ -23,8 +23,9 @@ class Muon(AdamW):
               O = \mathrm{orthogonalize}(G + \mu M) \approx U V^\top
     .. math:: W \leftarrow (1 - \eta\lambda)\,W - 0.2\,\eta\,\sqrt{\max(I, O)}\;O
 
-    Muon updates the matrices inside the encoder's blocks (q, k and v separately). AdamW updates
-    everything else (embeddings, head, LayerNorms, biases), as Muon's authors recommend.
+    Muon updates the matrices inside the encoder's blocks (q, k and v separately) and convolutions
+    (k·k·I rows, O columns). AdamW updates everything else (embeddings, head, LayerNorms, biases),
+    as Muon's authors recommend.
 
     Args:
         flat, betas, eps, weight_decay: as in `AdamW`. momentum: μ.
@@ -50,7 +51,7 @@ class Muon(AdamW):
         """Update the weights with the gradients in `flat.grad`; lr, run: see `Adam.step`."""
         super().step(lr, run)
         weights, grads, momenta = (
-            list(self._hidden_matrices(array)) for array in (self.flat.data, self.flat.grad, self.m)
+            list(self._matrices(array)) for array in (self.flat.data, self.flat.grad, self.m)
         )
 
         def nesterov_update(matrix: tuple[Array, Array]) -> Array:
@@ -69,21 +70,24 @@ class Muon(AdamW):
         list(run(apply_update, zip(weights, directions, strict=True)))
 
     def _is_updated(self, name: str) -> bool:
-        """Whether AdamW updates this parameter: everything but hidden matrices."""
-        return super()._is_updated(name) and not is_hidden_matrix(name, self.flat.shapes[name])
+        """Whether AdamW updates this parameter."""
+        return super()._is_updated(name) and not is_matrix(name, self.flat.shapes[name])
 
-    def _hidden_matrices(self, flat: Array) -> Iterator[Array]:
+    def _matrices(self, flat: Array) -> Iterator[Array]:
         """The matrices of a flat array that Muon updates, as views; qkv as three."""
         for name, view in self.flat.views(flat).items():
-            if is_hidden_matrix(name, view.shape) and name not in self.flat.frozen:
+            if is_matrix(name, view.shape) and name not in self.flat.frozen:
+                matrix = view.reshape(-1, view.shape[-1])
                 parts = 3 if name.endswith("qkv.weight") else 1
-                width = view.shape[1] // parts
-                yield from (view[:, i * width : (i + 1) * width] for i in range(parts))
+                width = matrix.shape[1] // parts
+                yield from (matrix[:, i * width : (i + 1) * width] for i in range(parts))
 
 
-def is_hidden_matrix(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether a parameter is a weight matrix inside a block, judged by its name and shape."""
-    return name.startswith("blocks.") and name.endswith(".weight") and len(shape) == 2
+def is_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether Muon updates a parameter: a weight matrix inside a block, or a convolution."""
+    return name.endswith(".weight") and (
+        len(shape) == 4 or (name.startswith("blocks.") and len(shape) == 2)
+    )
 
 
 def orthogonalize(matrix: Array, steps: int = 5) -> Array:

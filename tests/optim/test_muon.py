@@ -1,6 +1,7 @@
 """Muon: what it orthogonalizes, what it leaves to AdamW, and the same steps in PyTorch."""
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,14 +11,15 @@ from hypothesis import strategies as st
 
 from minivit.models import ViT, ViTConfig
 from minivit.optim import AdamW, Muon
-from minivit.optim.muon import is_hidden_matrix, orthogonalize
+from minivit.optim.muon import is_matrix, orthogonalize
 
 SMALL = ViTConfig(image_size=8, patch_size=4, dim=8, depth=2, num_heads=2, num_classes=3)
+HYBRID = replace(SMALL, stem="conv")
 
 
-def trained(make, steps=3, **options):
+def trained(make, steps=3, config=SMALL, **options):
     """A small model after several steps with given gradients."""
-    model = ViT(SMALL, dtype="float64")
+    model = ViT(config, dtype="float64")
     optimizer = make(model.flat, weight_decay=0.1, **options)
     for t in range(steps):
         model.flat.grad[...] = draw(t, model.flat.data.size)
@@ -50,11 +52,13 @@ def test_a_tiny_matrix_keeps_its_singular_vectors():
     assert (np.diag(orthogonalize(matrix)) > 0.0).all()
 
 
-def test_all_but_the_hidden_matrices_use_adamw():
-    muon, adamw = trained(Muon), trained(AdamW)
-    for (name, a), (_, b) in zip(muon.named_parameters(), adamw.named_parameters(), strict=True):
-        same = np.array_equal(a.data, b.data)
-        assert same != is_hidden_matrix(name, a.data.shape), name
+def test_matrices_in_blocks_and_convolutions_use_muon_the_rest_adamw():
+    muon, adamw = trained(Muon, config=HYBRID), trained(AdamW, config=HYBRID)
+    pairs = zip(muon.named_parameters(), adamw.named_parameters(), strict=True)
+    by_muon = {name for (name, a), (_, b) in pairs if not np.array_equal(a.data, b.data)}
+    in_block = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    expected = {f"blocks.{i}.{name}.weight" for i in range(2) for name in in_block}
+    assert by_muon == expected | {f"patch_embed.convs.{i}.weight" for i in range(2)}
 
 
 def test_the_block_size_does_not_matter(monkeypatch):
@@ -69,7 +73,7 @@ def test_a_step_has_the_length_of_an_adamw_step():
     model.flat.grad[...] = draw(0, model.flat.data.size)
     Muon(model.flat).step(0.01)
     for name, after in model.flat.views(model.flat.data).items():
-        if is_hidden_matrix(name, after.shape):
+        if is_matrix(name, after.shape):
             rms = np.sqrt(np.mean((after - before[name]) ** 2))
             assert 0.001 < rms < 0.003, name
 
@@ -84,6 +88,16 @@ def test_queries_keys_and_values_are_orthogonalized_separately():
     for part in (slice(0, 8), slice(8, 16), slice(16, 24)):
         expected = 0.2 * np.sqrt(8) * orthogonalize(gradient[:, part])
         np.testing.assert_allclose(change[:, part], expected, atol=1e-12)
+
+
+def test_a_convolution_is_a_matrix_of_windows_by_outputs():
+    model = ViT(HYBRID, dtype="float64")
+    weight = model.patch_embed.convs[1].weight
+    before = weight.data.copy()
+    model.flat.grad[...] = draw(0, model.flat.data.size)
+    expected = 0.2 * np.sqrt(9 * 4) * orthogonalize(weight.grad.reshape(9 * 4, 8))
+    Muon(model.flat, momentum=0.0).step(1.0)
+    np.testing.assert_allclose(before - weight.data, expected.reshape(3, 3, 4, 8), atol=1e-12)
 
 
 def test_pytorchs_muon_takes_the_same_steps():
