@@ -135,7 +135,7 @@ def test_quick_is_four_steps_for_each_member(name, tmp_path, monkeypatch):
         "pooling": 12,
         "shape": 5,
         "regularisation": 9,
-        "recipe": 25,
+        "recipe": 26,
     }
     assert len(members) == counts[name]
     for config, data in trained:

@@ -93,6 +93,7 @@ def recipe() -> Iterator[Member]:
         "plain": {},
         "convolutional stem": {"stem": "conv"},
         "convolutional stem, Nano": {**preset_for_data("hybrid-Nano/4"), "pool": "mean"},
+        "two residual convolutions, 4 blocks": {"stem": "conv", "residual_convs": 2, "depth": 4},
         "strided convolutions": {"stem": "strided"},
         "images of 24, then 32 pixels": {"train_sizes": (24, 32)},
         "images of 16, 24, then 32 pixels": {"train_sizes": (16, 24, 32)},

@@ -9,7 +9,7 @@ from minivit.layers.activation import Gelu, GeluTanh, QuickGelu, Swiglu
 from minivit.layers.attention import MultiHeadAttention, Rotary
 from minivit.layers.attention_pool import AttentionPool
 from minivit.layers.block import Block, BlockCache
-from minivit.layers.conv_stem import ConvStem, StridedStem
+from minivit.layers.conv_stem import ConvStem, ResidualConv, StridedStem
 from minivit.layers.dropout import Dropout, DropPath, PatchDropout
 from minivit.layers.layer import FlatParameters, Identity, Layer, Parameter, run, run_backward
 from minivit.layers.layer_scale import LayerScale
@@ -49,6 +49,7 @@ __all__ = [
     "QuickGelu",
     "RMSNorm",
     "ResNet",
+    "ResidualConv",
     "ResizedPositions",
     "Rotary",
     "SequencePool",

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from minivit.functional import (
 from minivit.functional.conv2d import Conv2dCache
 from minivit.functional.pooling import MaxPoolCache
 from minivit.layers.initialize import normal
-from minivit.layers.layer import Layer, Parameter
+from minivit.layers.layer import Layer, Parameter, run, run_backward
+from minivit.layers.norm import LayerNorm
 
 KERNEL = 3
 
@@ -29,6 +30,24 @@ class StageCache(NamedTuple):
     conv: Conv2dCache
     relu: tuple
     pool: MaxPoolCache
+
+
+class ConvStemCache(NamedTuple):
+    """What each stage and each residual convolution cached. shape: of the grid of tokens,
+    (B, h, w, C).
+    """
+
+    stages: list[StageCache]
+    residual: list["ResidualCache"]
+    shape: tuple
+
+
+class ResidualCache(NamedTuple):
+    """What each step of a residual convolution cached."""
+
+    norm: Any
+    relu: tuple
+    conv: Conv2dCache
 
 
 class StridedCache(NamedTuple):
@@ -58,38 +77,80 @@ class ConvStem(Layer):
 
     The tokens are on the same grid as patches of `patch_size` would be, and each also depends on
     its neighborhood: the compact tokenizer of Hassani et al. (2021). All stages but the last are
-    half as wide as the model. convs.I.weight: (3, 3, in, out), He-normal.
+    half as wide as the model. convs.I.weight: (3, 3, in, out), He-normal. Residual convolutions on
+    the grid may follow: first convolutions, then attention (Dai et al., 2021, "CoAtNet").
 
     Args:
-        patch_size: a power of two; pixels per token along each side.
+        patch_size: a power of two; pixels per token along each side. num_residual: how many
+        residual convolutions follow.
     """
 
-    def __init__(self, rng: np.random.Generator, patch_size: int, in_channels: int, dim: int):
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        patch_size: int,
+        in_channels: int,
+        dim: int,
+        num_residual: int = 0,
+    ):
         widths = stem_widths(patch_size.bit_length() - 1, in_channels, dim)
         self.convs = [
             Conv2d(rng, fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(widths)
         ]
+        self.residual = [ResidualConv(rng, dim) for _ in range(num_residual)]
 
     def forward(
         self, images: Array, stream: RandomStream | None = None
-    ) -> tuple[Array, list[StageCache]]:
+    ) -> tuple[Array, ConvStemCache]:
         """images (B, channels, H, W) -> (B, N, C), cache."""
-        x, caches = images.transpose(0, 2, 3, 1), []
+        x, stages = images.transpose(0, 2, 3, 1), []
         for stage in self.convs:
             x, conv = stage.forward(x)
             x, relu = relu_forward(x)
             x, pool = max_pool_forward(x, KERNEL, 2, 1)
-            caches.append(StageCache(conv, relu, pool))
-        return x.reshape(len(x), -1, x.shape[-1]), caches
+            stages.append(StageCache(conv, relu, pool))
+        x, residual = run(self.residual, x)
+        return x.reshape(len(x), -1, x.shape[-1]), ConvStemCache(stages, residual, x.shape)
 
-    def backward(self, dx: Array, cache: list[StageCache]) -> Array:
+    def backward(self, dx: Array, cache: ConvStemCache) -> Array:
         """dx (B, N, C) -> dimages (B, channels, H, W)."""
-        dx = dx.reshape(cache[-1].pool.argmax.shape)
-        for stage, (conv, relu, pool) in zip(reversed(self.convs), reversed(cache), strict=True):
+        dx = run_backward(self.residual, dx.reshape(cache.shape), cache.residual)
+        for stage, (conv, relu, pool) in zip(
+            reversed(self.convs), reversed(cache.stages), strict=True
+        ):
             dx = max_pool_backward(dx, pool)
             dx = relu_backward(dx, relu)
             dx = stage.backward(dx, conv)
         return dx.transpose(0, 3, 1, 2)
+
+
+class ResidualConv(Layer):
+    r"""A convolution of the normalized and rectified input, added to the input.
+
+    .. math:: y = x + \mathrm{conv}(\mathrm{ReLU}(\mathrm{LN}(x)))
+
+    The order is that of He et al. (2016b); the norm is the encoder's, of each token's channels.
+    """
+
+    def __init__(self, rng: np.random.Generator, dim: int):
+        self.norm = LayerNorm(dim)
+        self.conv = Conv2d(rng, dim, dim)
+
+    def forward(self, x: Array, stream: RandomStream | None = None) -> tuple[Array, ResidualCache]:
+        """x (B, h, w, C) -> (B, h, w, C), cache."""
+        h, norm = self.norm.forward(x)
+        h, relu = relu_forward(h)
+        h, conv = self.conv.forward(h)
+        h += x
+        return h, ResidualCache(norm, relu, conv)
+
+    def backward(self, dy: Array, cache: ResidualCache) -> Array:
+        """dy (B, h, w, C) -> dx (B, h, w, C): the gradients of both paths add up."""
+        dh = self.conv.backward(dy, cache.conv)
+        dh = relu_backward(dh, cache.relu)
+        dh = self.norm.backward(dh, cache.norm)
+        dh += dy
+        return dh
 
 
 class StridedStem(Layer):

@@ -18,6 +18,7 @@ DEPTH = Range(0, 1_000, "the deepest Transformers have 1,000 layers")
 HEADS = Range(1, 1_024, "GPT-3 has 96")
 MLP_RATIO = Range(0.001, 64, "64 is already 16 times the usual hidden width")
 STAGES = Range(1, 1_000, "ResNet-1001 has 111 in each stage", "bottlenecks", count=(1, MAX_STAGES))
+RESIDUAL_CONVS = Range(0, 1_000, "the deepest residual networks have 1,000 layers")
 REGISTERS = Range(0, 1_000, "four or eight are usual")
 THETA = Range(1.001, 1e9, "100 and 10,000 are usual")
 EPSILON = Range(1e-15, 0.1, "1e-12 to 1e-5 are usual")
@@ -69,6 +70,8 @@ class ViTConfig(Ranged):
     (conv), convolutions with stride 2 (strided), or a ResNet's feature map (hybrids; a ResNet with
     depth 0 is a ResNet alone).
     """
+    residual_convs: Annotated[int, RESIDUAL_CONVS] = 0
+    """Residual 3×3 convolutions at the end of stem conv, on the grid of tokens."""
     stages: Annotated[tuple[int, ...], STAGES] = (2, 2, 2)
     """Bottlenecks in each stage of stem resnet; the image is halved between stages."""
     pool: Literal["cls", "mean", "seq", "map"] = "cls"
@@ -156,6 +159,8 @@ class ViTConfig(Ranged):
                 f"stem {self.stem} needs a patch_size of 2, 4, 8 … and an even dim, found {P} and "
                 f"{self.dim}; each of its stages halves the image"
             )
+        if self.residual_convs and self.stem != "conv":
+            raise UserError(f"residual_convs needs stem conv, found stem {self.stem}")
         if self.stem == "resnet":
             self._check_stages()
         self._check_tokens()

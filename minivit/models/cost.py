@@ -1,6 +1,7 @@
 """The cost of a model, counted from its config before anything is allocated."""
 
 import itertools
+import math
 
 from minivit.functional.flash_attention import KEYS
 from minivit.layers.conv_stem import stem_widths
@@ -77,7 +78,9 @@ def _stem(config: ViTConfig) -> int:
     if config.stem == "resnet":
         return _resnet(config)
     convs = P.bit_length() - 1 + (config.stem == "strided")
-    return sum(9 * a * b for a, b in itertools.pairwise(stem_widths(convs, config.in_channels, C)))
+    widths = stem_widths(convs, config.in_channels, C)
+    residual = config.residual_convs * (9 * C * C + 2 * C)
+    return sum(9 * a * b for a, b in itertools.pairwise(widths)) + residual
 
 
 def _resnet(config: ViTConfig) -> int:
@@ -96,7 +99,8 @@ def _resnet(config: ViTConfig) -> int:
 
 def _stem_activations(config: ViTConfig) -> int:
     """For a ResNet, four times each bottleneck's output; for stem conv, the output of its first
-    stage; for stem strided, the inputs of all convolutions but the first.
+    stage, and two inputs of each residual convolution (before and after the norm); for stem
+    strided, the inputs of all convolutions but the first.
     """
     H, W = config.image_hw
     if config.stem == "resnet":
@@ -106,4 +110,7 @@ def _stem_activations(config: ViTConfig) -> int:
     if config.stem == "strided":
         halvings = [1, *range(1, config.patch_size.bit_length() - 1)]  # two read half the size
         return sum((H >> i) * (W >> i) * (config.dim // 2) for i in halvings)
-    return H * W // 4 * (config.dim // 2) if config.stem == "conv" else 0
+    if config.stem == "conv":
+        residual = config.residual_convs * 2 * math.prod(config.grid) * config.dim
+        return H * W // 4 * (config.dim // 2) + residual
+    return 0

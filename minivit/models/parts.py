@@ -51,8 +51,10 @@ def make_stem(rng: np.random.Generator, config: ViTConfig) -> Layer:
     """The stem, which turns pixels into tokens."""
     if config.stem == "resnet":
         return ResNet(rng, config.stages, config.in_channels, config.dim)
-    kind = {"patch": PatchEmbed, "conv": ConvStem, "strided": StridedStem}[config.stem]
-    return kind(rng, config.patch_size, config.in_channels, config.dim)
+    sizes = config.patch_size, config.in_channels, config.dim
+    if config.stem == "conv":
+        return ConvStem(rng, *sizes, config.residual_convs)
+    return {"patch": PatchEmbed, "strided": StridedStem}[config.stem](rng, *sizes)
 
 
 def make_positions(rng: np.random.Generator, config: ViTConfig) -> Layer:

@@ -164,7 +164,8 @@ def _stem_flops(config: ViTConfig) -> int:
     else:
         scales = [2**stage for stage in range(P.bit_length() - 1)]  # pooling halves after each
     pairs = itertools.pairwise(stem_widths(len(scales), config.in_channels, C))
-    return sum(2 * 9 * (H // s) * (W // s) * a * b for s, (a, b) in zip(scales, pairs, strict=True))
+    products = sum(9 * (H // s) * (W // s) * a * b for s, (a, b) in zip(scales, pairs, strict=True))
+    return 2 * (products + config.residual_convs * 9 * math.prod(config.grid) * C * C)
 
 
 def _resnet_flops(config: ViTConfig) -> int:

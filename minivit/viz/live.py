@@ -38,7 +38,7 @@ KNOWN: dict[str, tuple | None] = {
     "norm_eps": None,
     "qkv_bias": (True, False),
     # fields of stems and of rope, which the page cannot run
-    **dict.fromkeys(("stages", "rope_theta", "rope_grid")),
+    **dict.fromkeys(("residual_convs", "stages", "rope_theta", "rope_grid")),
 }
 """What the page can run; see `ViTConfig.unsupported`."""
 

@@ -253,7 +253,7 @@ OTHER = {
     "layer_scale": 0.1, "dropout": 0.1, "attn_dropout": 0.1, "drop_path": 0.1,
     "mlp": "swiglu", "num_registers": 1, "distilled": True, "embed_prefix": False, "rope": "axial",
     "rope_theta": 9.0, "rope_grid": 4, "norm_eps": 1e-5, "pre_norm": True, "final_norm": "none",
-    "qkv_bias": False, "qk_norm": True, "patch_dropout": 0.5,
+    "qkv_bias": False, "qk_norm": True, "patch_dropout": 0.5, "residual_convs": 1,
 }  # fmt: skip
 """Another value than the default for every field of a model."""
 
@@ -262,12 +262,15 @@ OTHER = {
 def test_every_field_is_supported_or_must_have_its_default(field):
     """A new field fails here until it has a value in OTHER: either it is refused, or it is in
     KERNELS and its step is verified."""
-    config = ViTConfig(**{"dim": 32, "num_heads": 2, field.name: OTHER[field.name]})
+    changes = {field.name: OTHER[field.name]}
+    if field.name == "residual_convs":
+        changes["stem"] = "conv"
+    config = ViTConfig(**{"dim": 32, "num_heads": 2, **changes})
     assert getattr(config, field.name) != field.default
     if field.name in KERNELS:
         require_kernels(config)
     else:
-        with pytest.raises(UserError, match=f"bf16 is not supported for {field.name} "):
+        with pytest.raises(UserError, match=f"bf16 is not supported for ({'|'.join(changes)}) "):
             require_kernels(config)
 
 

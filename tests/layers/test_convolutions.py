@@ -5,7 +5,14 @@ import pytest
 from helpers import draw, relative_error
 
 from minivit import UserError, ViT, ViTConfig
-from minivit.layers import Bottleneck, ConvStem, FlatParameters, ResNet, StridedStem
+from minivit.layers import (
+    Bottleneck,
+    ConvStem,
+    FlatParameters,
+    ResidualConv,
+    ResNet,
+    StridedStem,
+)
 from minivit.layers.resnet import StandardizedConv
 from minivit.models.cost import num_parameters
 
@@ -85,6 +92,30 @@ def test_pytorch_agrees_on_the_convolutional_stem():
     assert relative_error(dimages, twin.grad) <= 1e-12
     for conv, weight in zip(layer.convs, weights, strict=True):
         assert relative_error(conv.weight.grad, weight.grad) <= 1e-12
+
+
+def test_pytorch_agrees_on_a_residual_convolution():
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    layer = ResidualConv(np.random.default_rng(0), 8)
+    layer.norm.weight.data, layer.norm.bias.data = draw(1, 8), draw(2, 8)
+    x, dy = draw(3, 2, 3, 5, 8), draw(4, 2, 3, 5, 8)
+    y, cache = layer.forward(x)
+    dx = layer.backward(dy.copy(), cache)
+
+    twin = torch.from_numpy(x).requires_grad_()
+    weights = {
+        name: torch.from_numpy(p.data).requires_grad_() for name, p in layer.named_parameters()
+    }
+    normed = F.layer_norm(twin, (8,), weights["norm.weight"], weights["norm.bias"], eps=1e-6)
+    kernel = weights["conv.weight"].permute(3, 2, 0, 1)
+    h = F.conv2d(F.relu(normed).permute(0, 3, 1, 2), kernel, padding=1)
+    expected = twin + h.permute(0, 2, 3, 1)
+    expected.backward(torch.from_numpy(dy))
+    assert relative_error(y, expected.detach()) <= 1e-12
+    assert relative_error(dx, twin.grad) <= 1e-12
+    for name, p in layer.named_parameters():
+        assert relative_error(p.grad, weights[name].grad) <= 1e-12, name
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def make_layers():
             (AttentionPool(rng(), 8, 2, 12, LayerNorm, Gelu()), tokens),
             (PatchEmbed(rng(), 2, 3, 8), images),
             (ConvStem(rng(), 2, 3, 8), images),
+            (ConvStem(rng(), 2, 3, 8, num_residual=2), images),
             (StridedStem(rng(), 2, 3, 8), images),
             (Bottleneck(rng(), 8, 16, 2), draw(1, 2, 4, 6, 8)),
             (ResNet(rng(), (1, 2), 3, 32), images),

@@ -115,10 +115,14 @@ def test_the_parameter_count_with_later_options_matches_the_model(options):
     assert ViT(config).num_parameters == num_parameters(config)
 
 
-@pytest.mark.parametrize("stem", ["conv", "strided"])
+@pytest.mark.parametrize(
+    "options",
+    [{"stem": "conv"}, {"stem": "strided"}, {"stem": "conv", "residual_convs": 2}],
+    ids=str,
+)
 @pytest.mark.parametrize("patch_size", [2, 4, 8])
-def test_the_parameter_count_of_a_hybrid_matches_the_model(patch_size, stem):
-    config = ViTConfig(image_size=16, patch_size=patch_size, dim=12, depth=1, stem=stem)
+def test_the_parameter_count_of_a_hybrid_matches_the_model(patch_size, options):
+    config = ViTConfig(image_size=16, patch_size=patch_size, dim=12, depth=1, **options)
     model = ViT(config)
     assert model.flat.num_parameters == num_parameters(config)
     assert type(num_parameters(config)) is int
@@ -130,10 +134,11 @@ def test_the_parameter_count_of_a_hybrid_matches_the_model(patch_size, stem):
     [
         ({}, 0),
         ({"stem": "conv"}, 8 * 12 // 4 * 6),
+        ({"stem": "conv", "residual_convs": 2}, 8 * 12 // 4 * 6 + 2 * 2 * (2 * 3) * 12),
         ({"stem": "strided"}, 2 * 4 * 6 * 6),
         ({"stem": "resnet", "patch_size": 2, "stages": (1, 3), "dim": 32}, 4 * 96 * (16 + 24)),
     ],
-    ids=["patch", "conv", "strided", "resnet"],
+    ids=["patch", "conv", "residual", "strided", "resnet"],
 )
 def test_the_size_of_the_forward_cache_by_hand(options, stem):
     """For two blocks: the maps, eight times the token width and three times the MLP width; then the
@@ -197,6 +202,7 @@ def test_named_hybrids():
         ({"representation_size": 0}, ["representation_size", "0"]),
         ({"pool": "max"}, ["pool", "max", "cls, mean, seq"]),
         ({"stem": "conv", "patch_size": 1}, ["stem conv", "1", "halves"]),
+        ({"residual_convs": 1}, ["residual_convs needs stem conv, found stem patch"]),
         ({"stem": "strided", "patch_size": 1}, ["stem strided", "1", "halves"]),
         ({"stem": "conv", "image_size": 24, "patch_size": 6}, ["stem conv", "6", "2, 4, 8"]),
         (
@@ -308,6 +314,7 @@ def test_the_ranges_of_the_fields():
         "depth": (0, 1000),
         "num_heads": (1, 1024),
         "mlp_ratio": (0.001, 64),
+        "residual_convs": (0, 1000),
         "stages": (1, 1000),
         "num_registers": (0, 1000),
         "rope_theta": (1.001, 1e9),

@@ -25,6 +25,7 @@ KINDS = {
     "DeiT": {"distilled": True, "pre_norm": True},
     "norm after pooling": {"pool": "mean", "final_norm": "pooled", "num_classes": 0},
     "hybrid of one stage": {"stem": "conv", "patch_size": 2},
+    "hybrid with residual convolutions": {"stem": "conv", "patch_size": 2, "residual_convs": 2},
     "hybrid with strides": {"stem": "strided", "patch_size": 4},
     "ResNet": {**RESNET, "stages": (2, 1, 3)},
     "hybrid with a ResNet": {**RESNET, "stages": (1, 2), "patch_size": 2, "depth": 1},

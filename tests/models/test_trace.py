@@ -22,6 +22,7 @@ KINDS = {
     "mean, sines": {"pool": "mean", "pos_embed": "sincos2d", "activation": "gelu_tanh"},
     "relative, pre-logits": {"pos_embed": "relative", "representation_size": 6},
     "hybrid, sequence": {"stem": "conv", "pool": "seq"},
+    "hybrid, residual": {"stem": "conv", "residual_convs": 2},
     "RMSNorm, LayerScale": {"norm": "rmsnorm", "layer_scale": 0.1},
     "ResNet": {"stem": "resnet", "stages": (1, 1, 1), "depth": 0, "dim": 64, "pool": "mean",
                "pos_embed": "none"},

@@ -59,6 +59,7 @@ ANY = {
         "drop_path",
         "patch_dropout",
         "qkv_bias",
+        "residual_convs",
         "stages",
         "rope_theta",
         "rope_grid",
