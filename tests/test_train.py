@@ -103,6 +103,7 @@ CHANGED = TrainConfig(
         num_heads=3,
         mlp_ratio=1.5,
         stem="conv",
+        residual_convs=2,
         stages=(1, 1),
         pool="mean",
         pos_embed="sincos2d",
