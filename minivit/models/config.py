@@ -160,7 +160,10 @@ class ViTConfig(Ranged):
                 f"{self.dim}; each of its stages halves the image"
             )
         if self.residual_convs and self.stem != "conv":
-            raise UserError(f"residual_convs needs stem conv, found stem {self.stem}")
+            raise UserError(
+                f"residual_convs is {self.residual_convs}; expected 0 for stem {self.stem}: only "
+                "stem conv has residual convolutions"
+            )
         if self.stem == "resnet":
             self._check_stages()
         self._check_tokens()

@@ -202,7 +202,7 @@ def test_named_hybrids():
         ({"representation_size": 0}, ["representation_size", "0"]),
         ({"pool": "max"}, ["pool", "max", "cls, mean, seq"]),
         ({"stem": "conv", "patch_size": 1}, ["stem conv", "1", "halves"]),
-        ({"residual_convs": 1}, ["residual_convs needs stem conv, found stem patch"]),
+        ({"residual_convs": 1}, ["residual_convs is 1; expected 0 for stem patch", "conv"]),
         ({"stem": "strided", "patch_size": 1}, ["stem strided", "1", "halves"]),
         ({"stem": "conv", "image_size": 24, "patch_size": 6}, ["stem conv", "6", "2, 4, 8"]),
         (
