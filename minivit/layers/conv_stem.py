@@ -129,7 +129,7 @@ class ResidualConv(Layer):
 
     .. math:: y = x + \mathrm{conv}(\mathrm{ReLU}(\mathrm{LN}(x)))
 
-    The order is that of He et al. (2016b); the norm is the encoder's, of each token's channels.
+    The order is that of He et al. (2016b); LayerNorm works on the channels of each token.
     """
 
     def __init__(self, rng: np.random.Generator, dim: int):

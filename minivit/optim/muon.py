@@ -24,8 +24,8 @@ class Muon(AdamW):
     .. math:: W \leftarrow (1 - \eta\lambda)\,W - 0.2\,\eta\,\sqrt{\max(I, O)}\;O
 
     Muon updates the matrices inside the encoder's blocks (q, k and v separately) and convolutions
-    (k·k·I rows, O columns). AdamW updates everything else (embeddings, head, LayerNorms, biases),
-    as Muon's authors recommend.
+    (k·k·I rows, O columns). As in Jordan et al. (2024), AdamW updates everything else (embeddings,
+    head, LayerNorms, biases).
 
     Args:
         flat, betas, eps, weight_decay: as in `AdamW`. momentum: μ.
