@@ -24,9 +24,10 @@ from minivit.engine import QUICK, RECIPES, Run, TrainConfig, Trainer, load_check
 from minivit.engine import recipes as module
 from minivit.engine.run import to_json
 from minivit.models import ViTConfig
-from minivit.models.config import preset_fields
+from minivit.models.config import preset_fields, preset_for_data
 from minivit.models.cost import num_parameters
 
+MODELS = ("Micro/4", "hybrid-Nano/4", "resnet-11")
 UNREACHABLE = "http://127.0.0.1:9/"
 
 
@@ -261,6 +262,21 @@ def test_a_name_can_be_set_to_none_and_the_last_flag_wins():
     assert parse_arguments(["--no-quick", "--quick"], {}).train == overlay(bare.train, QUICK)
     found = parse_arguments(["--model", "Nano/4", "--model", "Micro/4"], {}).train.vit
     assert found.dim == preset_fields("Micro/4")["dim"]
+
+
+@pytest.mark.parametrize("old", MODELS)
+@pytest.mark.parametrize("new", MODELS)
+def test_a_model_name_replaces_the_stem_of_a_preset_or_config(old, new, tmp_path, monkeypatch):
+    """Also residual convolutions, which only stem conv has."""
+    changes = {**preset_for_data(old), **({"residual_convs": 2} if "hybrid" in old else {})}
+    monkeypatch.setitem(RECIPES, "shapes", {"dataset": "shapes", **changes})
+    file = tmp_path / "config.json"
+    file.write_text(to_json(overlay(TrainConfig(), changes)), encoding="utf-8")
+    for flags in (["--preset", "shapes"], ["--config", str(file)]):
+        found = parse_arguments([*flags, "--model", new], {}).train.vit
+        named = ViTConfig.preset(new)
+        for name in ("stem", "residual_convs", "stages", "depth", "dim"):
+            assert getattr(found, name) == getattr(named, name), name
 
 
 def test_a_model_name_does_not_change_image_size_and_classes():

@@ -303,6 +303,7 @@ PRESETS: dict[str, dict] = {
 }
 """Sizes by name, to be followed by a slash and the patch size."""
 
+_PLAIN_STEM = {name: getattr(ViTConfig, name) for name in ("stem", "residual_convs", "stages")}
 
 _RESNET = {"stem": "resnet", "depth": 0, "pool": "mean", "pos_embed": "none", "image_size": 32}
 RESNETS: dict[str, dict] = {
@@ -316,10 +317,11 @@ RESNETS: dict[str, dict] = {
 
 def preset_fields(name: str) -> dict:
     """The `ViTConfig` fields of a named model: "S/16", "hybrid-S/16" (convolutions instead of
-    patches) or a name of `RESNETS`. Raises UserError for any other name.
+    patches) or a name of `RESNETS`; among them all that decide its stem, so that one model replaces
+    another. Raises UserError for any other name.
     """
     if name in RESNETS:
-        return dict(RESNETS[name], patch_size=4, num_classes=10)
+        return {**_PLAIN_STEM, **RESNETS[name], "patch_size": 4, "num_classes": 10}
     if name.startswith("hybrid-"):
         return {**preset_fields(name.removeprefix("hybrid-")), "stem": "conv"}
     size, _, patch = name.partition("/")
@@ -332,7 +334,7 @@ def preset_fields(name: str) -> dict:
             f"{', '.join(PRESETS)}, as in Micro/4, S/16 or hybrid-Micro/4; or "
             f"{', '.join(RESNETS)}"
         )
-    found = dict(PRESETS[size], patch_size=int(patch))
+    found = {**_PLAIN_STEM, **PRESETS[size], "patch_size": int(patch)}
     found["num_classes"] = 1000 if found["image_size"] == 224 else 10
     return found
 
