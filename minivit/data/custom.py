@@ -30,7 +30,8 @@ EXPECTED = (
 MAX_LISTED = 10
 """Up to this many unreadable files are reported individually."""
 MAX_ARRAY_SIDE = 64
-"""Side in pixels up to which the images of a .npz are used at their own size."""
+"""Side in pixels up to which the images of a .npz are used at their own size, if whole patches
+fit."""
 NUM_SAMPLES = 15_000
 """Number of images that a run with the recipe processes: a minute or two on two cores."""
 
@@ -85,12 +86,17 @@ def _source(name: str, load: Callable[[Request], Dataset], recipe: dict[str, Any
     return Source(name=name, summary="your own images", load=load, recipe=recipe)
 
 
+def _patch_size(side: int) -> int:
+    """The side of a patch for images of this side."""
+    return 8 if side > 32 else 4
+
+
 def _recipe(count: int, side: int = 64, channels: int = 3) -> dict[str, Any]:
     """Settings for this many images: the fewer images, the more epochs."""
     epochs = int(np.clip(round(NUM_SAMPLES / count), 10, 200))
     return {
         "image_size": side,
-        "patch_size": 8 if side > 32 else 4,
+        "patch_size": _patch_size(side),
         "in_channels": channels,
         "pool": "mean",
         "pos_embed": "sincos2d",
@@ -113,7 +119,7 @@ def _of_arrays(path: Path, name: str) -> Source:
     found, class_names = read_npz(path)
     images = found["train"].images
     count, channels, H, W = images.shape
-    side = H if H == W and H <= MAX_ARRAY_SIDE and H % 4 == 0 else 32
+    side = H if H == W and H <= MAX_ARRAY_SIDE and H % _patch_size(H) == 0 else 32
 
     def load(request: Request) -> Dataset:
         kinds = list(found)

@@ -223,7 +223,7 @@ class ViT(Model):
 
         Args:
             images: (B, channels, H, W), of the model's dtype and device.
-            train: use dropout and drop path; False turns them off.
+            train: use dropout, drop path and PatchDropout; False turns them off.
             stream: the source of their masks; needed if a rate is above 0.
 
         Returns:
@@ -470,9 +470,10 @@ class ViT(Model):
 
     def _masks_from(self, stream: RandomStream | None) -> RandomStream | None:
         config = self.config
-        if stream is None and (config.dropout or config.attn_dropout or config.drop_path):
+        rates = config.dropout, config.attn_dropout, config.drop_path, config.patch_dropout
+        if stream is None and any(rates):
             raise UserError(
-                "training with dropout or drop path draws masks; "
+                "training with dropout, drop path or PatchDropout draws masks; "
                 "pass stream=minivit.RandomStream(seed, step)"
             )
         return stream

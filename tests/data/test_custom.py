@@ -232,6 +232,17 @@ def test_a_zip_with_a_damaged_member_or_a_duplicate_name(tmp_path):
     assert "two members have the same name" in error_line(path)
 
 
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [(28, (28, 4)), (30, (32, 4)), (36, (32, 4)), (64, (64, 8)), (72, (32, 4))],
+)
+def test_arrays_keep_their_size_if_whole_patches_fit(side, expected, tmp_path):
+    images, labels = np.zeros((4, side, side, 3), np.uint8), np.arange(4) % 2
+    np.savez(tmp_path / "a.npz", images=images, labels=labels)
+    recipe = find_source(str(tmp_path / "a.npz")).recipe
+    assert (recipe["image_size"], recipe["patch_size"]) == expected
+
+
 def test_arrays_in_an_npz_file_are_loaded(tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 8, 8, 3)).astype(np.uint8)

@@ -177,7 +177,7 @@ def test_images_that_do_not_fit_are_refused_in_one_line(images, words):
         assert [word for word in words if word not in str(raised.value)] == []
 
 
-@pytest.mark.parametrize("rate", DROPS)
+@pytest.mark.parametrize("rate", [*DROPS, "patch_dropout"])
 def test_training_with_dropout_needs_a_stream(rate):
     with pytest.raises(UserError, match="RandomStream"):
         make(**{rate: 0.1}).forward(sample_images(), train=True)
