@@ -74,7 +74,9 @@ RECIPE = {
     "warmup": 0.5,
     "betas": (0.9, 0.95),
 }
-"""CIFAR-10's recipe with more epochs, as each class has a tenth of the images; not measured."""
+"""CIFAR-10's basic settings with more epochs, as each class has a tenth of the images; not
+measured.
+"""
 
 SOURCES = (
     Source(

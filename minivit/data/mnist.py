@@ -75,7 +75,7 @@ RECIPE = {
     "betas": (0.9, 0.95),
     "crop": 2,
 }
-"""CIFAR-10's recipe with fewer epochs and smaller shifts, as there is less to learn; not
+"""CIFAR-10's basic settings with fewer epochs and smaller shifts, as there is less to learn; not
 measured.
 """
 

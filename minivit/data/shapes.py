@@ -3,7 +3,7 @@
 An image shows one figure over a busy background. Color, position, size and angle of the figure are
 random and independent of its class, so a model has to find the figure before it can name it: a
 linear classifier on pixels classifies 40 % of the test images correctly, a ViT of width 96 and
-depth 4 after 7 epochs 97 %. A model can rely on one thing, that the figure is lighter than its
+depth 4 after 5 epochs 97 %. A model can rely on one thing, that the figure is lighter than its
 surroundings; if it could also be darker, a small ViT would learn much more slowly. Each image comes
 with the figure's mask, so that an attention map can be scored against the truth.
 

@@ -1,8 +1,8 @@
 """Runs that differ in one setting, like the paper's studies.
 
 Each member is a separate run, in a directory named after it; finished runs are not repeated, and
-stopped ones are resumed. They have the size of Nano/4, 0.3 million parameters, so that a study
-takes an hour and not a day.
+stopped ones are resumed. Most have the size of Nano/4, 0.3 million parameters, so that a study
+takes an hour and not a day; those of the study `recipe` have the size of Micro/4.
 """
 
 import dataclasses

@@ -21,11 +21,12 @@ class Muon(AdamW):
 
     .. math:: M \leftarrow \mu M + G, \qquad
               O = \mathrm{orthogonalize}(G + \mu M) \approx U V^\top
-    .. math:: W \leftarrow (1 - \eta\lambda)\,W - 0.2\,\eta\,\sqrt{\max(I, O)}\;O
+    .. math:: W \leftarrow (1 - \eta\lambda)\,W - 0.2\,\eta\,\sqrt{\max(m, n)}\;O
 
-    Muon updates the matrices inside the encoder's blocks (q, k and v separately) and convolutions
-    (k·k·I rows, O columns). As in Jordan et al. (2024), AdamW updates everything else (embeddings,
-    head, LayerNorms, biases).
+    for a matrix W of m rows and n columns. Muon updates the matrices inside the encoder's blocks
+    (q, k and v separately) and convolutions (a row for each weight of the window, a column for each
+    output channel). As in Jordan et al. (2024), AdamW updates everything else (embeddings, head,
+    LayerNorms, biases).
 
     Args:
         flat, betas, eps, weight_decay: as in `AdamW`. momentum: μ.
