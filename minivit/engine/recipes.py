@@ -85,7 +85,9 @@ MEASURED: dict[str, Measured] = {
     "cifar10-5min": Measured(13, 0.725, 1),
     "cifar10-hybrid-5min": Measured(13, 0.778, 1),
 }
-"""By the recipe's name, in minutes of one core; CIFAR-10 was re-encoded as JPEG."""
+"""By the recipe's name, in minutes of one core; CIFAR-10 was re-encoded as JPEG. The hybrids were
+measured while AdamW still updated the convolutions.
+"""
 
 BUDGET_RECIPES = ("cifar10", "cifar10-5min")
 """Recipes that `recipe_for` chooses from, all of a plain ViT."""
