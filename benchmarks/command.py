@@ -22,7 +22,7 @@ class Options(Ranged):
 
     shape: Shape = field(default_factory=Shape)
     model: str | None = None
-    """A size by name, e.g. B/16, instead of the sizes below."""
+    """Name of a size, such as B/16, instead of the sizes below."""
     only: tuple[Literal[tuple(CONTENDERS)], ...] = tuple(CONTENDERS)
     """Contenders to measure; minivit is always included."""
     rounds: Annotated[int, ROUNDS] = 7

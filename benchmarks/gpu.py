@@ -40,7 +40,7 @@ class Options(Ranged):
     """Time training steps at several batch sizes, then each kernel of one step."""
 
     model: str = "Lite/4"
-    """A size by name, for images of 32×32 pixels and ten classes."""
+    """Name of a size, for images of 32×32 pixels and ten classes."""
     batches: Annotated[tuple[int, ...], BATCHES] = (128, 256, 512, 1024, 2048)
     """Images per step."""
     rounds: Annotated[int, ROUNDS] = 5

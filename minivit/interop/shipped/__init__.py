@@ -1,6 +1,6 @@
 """The trained model that comes with minivit, and images to try it on.
 
-README.md beside this file is its card: data, recipe, accuracy, license.
+README.md next to this file is its card: data, recipe, accuracy, license.
 """
 
 from collections.abc import Callable
