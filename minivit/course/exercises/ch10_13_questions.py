@@ -29,8 +29,8 @@ question(
 question(
     "11.f", "d",
     a="what the head attends to does not depend on the query, so it cannot be near each of them",
-    b="chance is the mean distance of all pairs, and it was computed right: a fixed place in the "
-      "middle is nearer to most patches than a random place",
+    b="chance is the mean distance of all pairs, and it was computed correctly: a fixed place in "
+      "the middle is nearer to most patches than a random place",
     c="the softmax is as sharp as possible, and the distance stays the same: sharpness alone does "
       "not change where the head looks",
     d="for any query, the middle is nearer on average than a random place. Hence the control of "
@@ -43,7 +43,7 @@ question(
       "many points there is less chance variation, so the share of the six largest falls",
     b="no direction is special, but 96 points are few: in some of the 48 directions their variance "
       "is larger by chance, and the components are sorted, largest first. With many points all "
-      "fractions approach 1/48, and the sum of six of them 12.5 %",
+      "fractions approach 1/48, and the sum of six of them approaches 12.5 %",
     c="the share would be 12.5 % only if all directions had exactly the same variance. The "
       "components are the directions in which the few points happen to vary most",
     d="more points show more precisely that there is no structure",

@@ -18,7 +18,7 @@ question(
       "right far more often than one time in four",
     c="a figure on the left now has the positions of the right, and the model relies on them to "
       "the extent that it uses positions at all. Compared with labels whose left and right are "
-      "swapped it is nearly as good as before",
+      "swapped, it is nearly as good as before",
     d="top and bottom are distinguished about as well as before, but left and right are not "
       "guessed: they are swapped, so fewer than half of those images are classified correctly",
 )  # fmt: skip
@@ -42,8 +42,8 @@ question(
     c="a shift by a whole patch is not small for a position embedding: every patch gets a "
       "different one",
     d="after a shift by a whole patch, the same patches get other positions; after half a patch, "
-      "the patches themselves are cut differently, too. Only without positions, a shift by whole "
-      "patches changes nothing but the order of the tokens",
+      "the patches themselves are cut differently, too. Only without positions does a shift by "
+      "whole patches change nothing but the order of the tokens",
 )  # fmt: skip
 
 question(
