@@ -1,7 +1,7 @@
 """`minivit pretrain`: learn from images without labels, by predicting hidden patches.
 
 It is `minivit train` with another task (`--pretext`) and has the same flags. `minivit finetune
---from RUN` starts from the pretrained weights.
+--from RUN` starts from the pre-trained weights.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CHANGES = {"pretext": "colour", "epochs": 10, "label_smoothing": 0.0}
 
 @dataclass(frozen=True)
 class Arguments(train.Arguments):
-    """Pretrain a Vision Transformer on images without labels: it predicts hidden patches.
+    """Pre-train a Vision Transformer on images without labels: it predicts hidden patches.
 
     Without flags: CIFAR-10 if it is found or can be downloaded, else the built-in shapes, with the
     basic settings of that data set. Any flag overrides what --model sets, which overrides --config,
@@ -24,5 +24,5 @@ class Arguments(train.Arguments):
 
 
 def run(argv: list[str], prog: str = "minivit pretrain") -> int:
-    """Pretrain by predicting patches; see `train.run`."""
+    """Pre-train by predicting patches; see `train.run`."""
     return train.run(argv, prog, CHANGES, Arguments)

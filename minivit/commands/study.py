@@ -29,7 +29,7 @@ class Options(Ranged):
     learning rates (fig. 9). shape: depth, width and patch size at equal cost (fig. 8).
     regularisation: each kind alone. recipe: each part of a recipe alone, best with a --budget."""
     dataset: str
-    """Data set by name, such as cifar10, mnist or shapes, or a path to your own images."""
+    """Name of a data set, such as cifar10, mnist or shapes, or a path to your own images."""
     seeds: Annotated[tuple[int, ...], SEEDS] = (0, 1, 2)
     """Random seeds; one run per seed."""
     images: Annotated[int, IMAGES] = 100_000

@@ -38,11 +38,11 @@ class Names:
     """Flags that set several others."""
 
     preset: Literal[tuple(RECIPES)] | None = None  # type: ignore[valid-type]
-    """A recipe by name; None: the recipe of the data set."""
+    """Name of a recipe; None: the recipe of the data set."""
     config: Path | None = None
     """A JSON file of settings, such as a run's config.json."""
     model: str | None = None
-    """A size by name: Nano/4, Micro/4, Mini/4, Lite/4, or the paper's Ti, S, B, L, H with any patch
+    """Name of a size: Nano/4, Micro/4, Mini/4, Lite/4, or the paper's Ti, S, B, L, H with any patch
     size after the slash; hybrid-Micro/4 has convolutions instead of the patches; resnet-11,
     resnet-20 and resnet-38 have no Transformer blocks."""
     quick: bool = False

@@ -188,9 +188,9 @@ class Augmentation(Ranged):
     erasing: Annotated[float, PROBABILITY] = 0.0
     """Probability that a rectangle of an image is replaced by noise (random erasing)."""
     mixup: Annotated[float, ALPHA] = 0.0
-    """Mixup's alpha: images are blended by Beta(alpha, alpha); 0 is off."""
+    """Mixup's alpha: images are blended with weights from Beta(alpha, alpha); 0 is off."""
     cutmix: Annotated[float, ALPHA] = 0.0
-    """Cutmix's alpha: the fraction kept of an image is Beta(alpha, alpha); 0 is off."""
+    """Cutmix's alpha: the kept fraction of an image is drawn from Beta(alpha, alpha); 0 is off."""
     mix_prob: Annotated[float, PROBABILITY] = 1.0
     """Probability that a batch is mixed at all; with mixup and cutmix both on, one of them is
     chosen at random.

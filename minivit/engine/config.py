@@ -130,8 +130,8 @@ class TrainConfig(Ranged):
     micro_batch: Annotated[int | None, BATCH] = None
     """Images per forward pass of a worker (gradient accumulation); None for about 1,024 tokens."""
     timeout: Annotated[int, TIMEOUT] = 300
-    """With several processes (docs/distributed.md): seconds that one waits for the others before
-    all stop."""
+    """With several processes (docs/distributed.md): seconds that a process waits for the others
+    before all stop."""
     eval_every: Annotated[int, EPOCHS] = 1
     """Validate and save a checkpoint every N epochs, and after the last one."""
     log_every: Annotated[int, STEPS] = 50

@@ -9,7 +9,7 @@ from minivit.models.config import preset_for_data
 
 
 def base_settings(dataset: str, source: Source | None = None) -> Mapping[str, Any]:
-    """The settings of a data set that suit every task, for pretraining, fine-tuning and studies.
+    """The settings of a data set that suit every task, for pre-training, fine-tuning and studies.
 
     source, Raises: as `recipe_of`.
     """

@@ -203,11 +203,11 @@ def models() -> Iterator[tuple[str, Case]]:
             },
         ),
         (
-            "as DINOv2: registers, SwiGLU",
+            "like DINOv2: registers, SwiGLU",
             {"num_registers": 2, "embed_prefix": False, "mlp": "swiglu", "layer_scale": 0.3},
         ),
         (
-            "as DINOv3: rotary positions",
+            "like DINOv3: rotary positions",
             {
                 "dim": 16,
                 "num_registers": 1,
@@ -217,11 +217,11 @@ def models() -> Iterator[tuple[str, Case]]:
             },
         ),
         (
-            "as CLIP: a norm before the blocks, quick GELU",
+            "like CLIP: a norm before the blocks, quick GELU",
             {"pre_norm": True, "activation": "quick_gelu", "norm_eps": 1e-5},
         ),
         (
-            "as SigLIP: attention pooling",
+            "like SigLIP: attention pooling",
             {"pool": "map", "activation": "gelu_tanh", "num_registers": 1},
         ),
         ("as DeiT: distilled", {"distilled": True}),
