@@ -34,7 +34,7 @@ class RandomStream:
     """The random numbers of one training step, drawn row by row of the batch.
 
     seed, step: the numbers are a function of these. first: index, in the whole batch, of the first
-    row that this stream draws for: a worker that computes the rows from 64 on passes `first=64` and
+    row that this stream draws for: a worker that computes rows 64 and up passes `first=64` and
     gets the numbers that a single worker would have drawn for these rows.
     """
 

@@ -24,7 +24,7 @@ Twins = Mapping[str, Callable]
 
 SWITCH = "MINIVIT_NUMBA"
 LARGE = 16 * 1024
-"""Array size from which a twin is used: below it, Python's overhead dominates."""
+"""Minimum size of an array for which a twin is used: below it, Python's overhead dominates."""
 
 _thread = threading.local()
 

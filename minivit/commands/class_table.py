@@ -14,7 +14,7 @@ BAR = 20
 MAX_LISTED = 10
 """With at most this many classes, the size of each is printed."""
 IMBALANCE = 2
-"""Ratio of the largest class to the smallest from which --balance is suggested."""
+"""--balance is suggested if the largest class is at least this many times the smallest."""
 
 
 def class_sizes(counts: np.ndarray, class_names: Sequence[str], balance: bool) -> str:

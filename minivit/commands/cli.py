@@ -28,11 +28,11 @@ from minivit.files import WriteError
 
 CONFIG = (tyro.conf.OmitArgPrefixes,)
 CLOSED_PIPE = {errno.EPIPE, errno.EINVAL} if sys.platform == "win32" else {errno.EPIPE}
-"""Error codes for a pipe that nobody reads any more; on Windows also "invalid argument"."""
+"""Error codes for a pipe that nobody reads anymore; on Windows also "invalid argument"."""
 
 
 def _as_paragraphs(read: Callable[[object], dict[str, str]]) -> Callable[[object], dict[str, str]]:
-    """The same reader of fields' docstrings, with the lines of each paragraph joined."""
+    """A reader of fields' docstrings that joins the lines of each paragraph."""
 
     def joined(cls: object) -> dict[str, str]:
         texts = ((name, inspect.cleandoc(text)) for name, text in read(cls).items())

@@ -94,8 +94,8 @@ def question(name: str, right: str, **reasons: str) -> None:
 
 
 def gradient_of(function: Callable, *names: str) -> Callable:
-    """`Exercise.forward` for an answer `backward(dout, *arguments)`, the backward of
-    `function(*arguments)`: the loss is Σ dout·function(*arguments).
+    """`Exercise.forward` for an answer `backward(dout, *arguments)`, the backward pass
+    of `function(*arguments)`: the loss is Σ dout·function(*arguments).
 
     names: names for the leading arguments, those whose gradients the answer returns, in order.
     """

@@ -82,12 +82,12 @@ class Steps(dict):
         return results[0]
 
     def linear(self, name: str, dy: np.ndarray, x: np.ndarray, w: Arrays, dx: str = "") -> Any:
-        """The backward of a linear layer."""
+        """The backward pass of a linear layer."""
         names = (dx or f"{name}.dx", f"{name}.weight", f"{name}.bias")
         return self.take(names, "03.c", dy, x, w[f"{name}.weight"])
 
     def norm(self, name: str, dy: np.ndarray, x: np.ndarray, w: Arrays) -> Any:
-        """The backward of a LayerNorm."""
+        """The backward pass of a LayerNorm."""
         rstd = 1 / np.sqrt(x.var(-1, keepdims=True) + EPS)
         xhat = (x - x.mean(-1, keepdims=True)) * rstd
         names = (f"{name}.dx", f"{name}.weight", f"{name}.bias")

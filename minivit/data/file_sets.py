@@ -28,8 +28,8 @@ class FileSet(Protocol):
     path: Path
 
     def names(self) -> list[str]:
-        """The names of all files that are images by suffix or signature, in any order, without
-        clutter.
+        """The names of all files that are images by suffix or signature, in any order, except
+        those that `is_clutter` rejects.
         """
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[int, bytes | UserError]]:

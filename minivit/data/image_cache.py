@@ -33,7 +33,7 @@ VERSION = "1"
 """Version of the decoding: when it changes, cached images are not reused."""
 MAX_QUEUED = 64
 MAX_QUEUED_BYTES = 250_000_000
-"""Files, and bytes, read ahead while others are decoded; a single file may be larger."""
+"""Maximum numbers of files and bytes read ahead while others are decoded; a file may be larger."""
 
 
 class Decoded(NamedTuple):

@@ -1,8 +1,8 @@
 """The stack machine of a pickle, without anything that could call code.
 
 It limits instructions, marks, and bytes that become arrays. Every instruction takes constant time,
-or time proportional to what earlier ones put on the stack. Nothing here prints, traverses or
-compares a value from the file more deeply than the few short known values.
+or time proportional to what earlier ones put on the stack. A value from the file is never printed,
+and never traversed or compared more deeply than the few short known values.
 
 Source: the comments in the standard library's `pickletools.py`, which define each instruction.
 """

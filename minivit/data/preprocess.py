@@ -24,7 +24,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = 5
-"""From this EXIF orientation on, height and width are swapped."""
+"""With this EXIF orientation or a higher one, height and width are swapped."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Preprocess:
     many published models.
 
     Raises:
-        UserError: an unknown way to resize.
+        UserError: an unknown resize mode.
     """
 
     size: tuple[int, int]

@@ -40,7 +40,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set by name; `registry.SOURCES` lists them.
+    """A named data set; `registry.SOURCES` lists them.
 
     load: returns the images at the requested size, the labels and the class names; raises UserError
     if they are unavailable. find: returns where it is in a folder of data sets, or None, as for a

@@ -7,8 +7,8 @@ from tqdm import tqdm
 
 
 class Progress:
-    """total, done: number of images of the whole training, and how many are already done. shown:
-    whether to show a bar, in a terminal.
+    """total, done: number of images in the whole run, and how many are already done. shown: whether
+    to show a bar, in a terminal.
     """
 
     def __init__(self, total: int, done: int, shown: bool = True):

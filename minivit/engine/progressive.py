@@ -15,7 +15,7 @@ class Progressive:
     quarter of the tokens of one of 32, so in the same time the model sees four times as many.
 
     sizes: side of the images in each stage, in pixels; empty: images are not resized. total: steps
-    of the whole training.
+    of the whole run.
     """
 
     sizes: tuple[int, ...]

@@ -14,7 +14,7 @@ from minivit.errors import UserError, shown
 from minivit.models import ViTConfig
 
 MAX_STEPS = 2**53
-"""More steps than any training takes; float64 still represents the number exactly."""
+"""More steps than any run takes; float64 still represents the number exactly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class TrainState:
 
     def __post_init__(self) -> None:
         channels, classes = self.vit.in_channels, self.vit.num_classes
-        _ = self.preprocess  # raises if the config has an unknown way to resize
+        _ = self.preprocess  # raises if the config has an unknown resize mode
         for wrong, what in (
             (len(self.statistics.mean) != channels, f"mean and std are not of {channels} channels"),
             (len(self.class_names) != classes, f"it does not name its {classes} classes"),

@@ -182,7 +182,7 @@ class FusedStepper:
     def logits(self, images: np.ndarray) -> np.ndarray:
         fused, config, world = self.fused, self.parts.config, self.parts.world
         B, P = fused.B, config.vit.patch_size
-        fused.round_weights()  # the weights may be others, such as an average
+        fused.round_weights()  # the weights may have been replaced by an average
         self.rounded = False
         out = np.zeros((len(images), config.vit.num_classes), np.float32)
         patches = np.zeros(fused.patches.shape, np.uint16)

@@ -1,4 +1,4 @@
-"""The hyperbolic tangent: the paper's non-linearity before the head in pre-training."""
+"""The hyperbolic tangent: the paper's nonlinearity before the head in pre-training."""
 
 from minivit.backend import Array, get_xp
 

@@ -50,7 +50,7 @@ RULES: tuple[tuple[str, dict[str, Any]], ...] = (
 """Facts that follow from an architecture's name (a regular expression) but that no tensor shows."""
 
 HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16, 4096: 32}
-"""Number of heads by width, where heads are not 64 wide as in all others."""
+"""Number of heads by width, for widths whose heads are not 64 wide."""
 
 UNSUPPORTED = (
     (r"_rpn_", "its norms come after attention and MLP"),
@@ -71,7 +71,7 @@ KNOWN_UNUSED = (
 
 
 def facts_of(architecture: str) -> dict[str, Any]:
-    """Facts from a timm name such as "vit_base_patch16_clip_224".
+    """Facts that follow from a timm name such as "vit_base_patch16_clip_224".
 
     Raises:
         UserError: an architecture with an unsupported part.
@@ -87,9 +87,7 @@ def facts_of(architecture: str) -> dict[str, Any]:
 
 
 def facts_from_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts from the config.json next to the weights, as timm writes it for the Hugging Face
-    hub.
-    """
+    """Facts in the config.json next to the weights, as timm writes it for the Hugging Face hub."""
     found = facts_of(str(settings.get("architecture", "")))
     cfg = settings.get("pretrained_cfg")
     cfg = cfg if isinstance(cfg, Mapping) else {}

@@ -85,7 +85,7 @@ class Gpu:
 
 @cache
 def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple) -> Any:
-    """A kernel compiled for these sizes, on the current GPU, which has this index."""
+    """A kernel compiled for these sizes, on the current GPU; index: its number, for the cache."""
     import cupy
 
     options = ("--std=c++17", *(f"-D{name}={value}" for name, value in sizes))
@@ -98,8 +98,8 @@ def _compiled(index: int, file: str, kernel: str, shared: int, sizes: tuple) -> 
 
 @cache
 def _stream_and_products(index: int) -> tuple[Any, CublasLt]:
-    """The stream of the current GPU, which has this index, and its products. There is only one, as
-    two streams would not wait for each other.
+    """The stream of the current GPU, and its products; index: its number, for the cache. There is
+    only one stream, as two would not wait for each other.
     """
     import cupy
 

@@ -178,8 +178,8 @@ add(
         inputs=_draw_pieces,
         forward=_post_loss,
         mistakes=(
-            Mistake("that is the backward of this chapter's block, with LayerNorm in the branches; "
-                    "here it is after each sum", right.block_backward),
+            Mistake("that is the backward pass of this chapter's block, with LayerNorm in the "
+                    "branches; here it is after each sum", right.block_backward),
             Mistake("the residual bypassed LayerNorm: here the gradient reaches a sum through the "
                     "LayerNorm after it", _halves(norm_is="in the branch")),
             Mistake("LayerNorm came last in each half; it is last in forward, so it comes first in "

@@ -190,7 +190,7 @@ add(
             Mistake("attention came before the MLP; backward begins with the last half",
                     _first_half_first),
             Mistake("LayerNorm came before its MLP or attention; it is first in a branch's "
-                    "forward, so it is last in its backward", _norm_first),
+                    "forward pass, so it is last in its backward pass", _norm_first),
             Mistake("the LayerNorms are missing", _no_norms),
             Mistake("the LayerNorms were put on the residual stream; they belong in the branches",
                     _norm_on_residual),

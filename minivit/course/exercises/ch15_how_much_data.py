@@ -131,7 +131,7 @@ def _overwritten(dy, x, weight):
 
 
 def _with(dx=None, dweight=None):
-    """The right answer, except for one of the two, given as function(dy, x, weight)."""
+    """The right answer, with dx or dweight replaced by a function of (dy, x, weight)."""
 
     def wrong(dy, x, weight):
         right = _backward(dy, x, weight)
