@@ -17,7 +17,7 @@ from minivit.data.dataset import is_name
 from minivit.errors import UserError, shown
 
 MAX_FILES = 1_500_000
-"""Most files in a folder, an archive or a table: ImageNet has 1,281,167."""
+"""Maximum number of files in a folder, an archive or a table: ImageNet has 1,281,167."""
 MAX_CLASSES = 100_000
 SPLITS = {
     "train": "train",

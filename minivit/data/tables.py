@@ -18,7 +18,7 @@ from minivit.errors import UserError, shown, shown_path
 from minivit.files import open_plain, reading
 
 MAX_ROW_LENGTH = 1_000_000
-"""Most characters in a row of a .csv; it may have other columns, too."""
+"""Maximum number of characters in a row of a .csv; it may have other columns, too."""
 COLUMNS = {
     "name": ("path", "file", "filename", "file_name", "image"),
     "label": ("label", "class", "category", "target", "y"),
