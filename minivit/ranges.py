@@ -11,6 +11,8 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 from minivit.errors import UserError, shown
 
+MAX_DIGITS = 19  # of 2**63 - 1
+
 
 @dataclass(frozen=True)
 class Range:
@@ -95,6 +97,13 @@ def _within(value: Any, kind: type, limits: Range) -> bool:
     """NaN is in no range, and True is not a number."""
     valid = isinstance(value, kind) and not isinstance(value, bool)
     return valid and limits.low <= value <= limits.high
+
+
+def whole_number(text: str) -> int | None:
+    """The number that decimal digits stand for; None for any other text, and for more digits than
+    any range has (Python refuses to convert thousands of them).
+    """
+    return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else None
 
 
 def _format(end: float) -> str:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from minivit.errors import UserError
+from minivit.ranges import whole_number
 
 Array: TypeAlias = np.ndarray
 """A `numpy.ndarray`, or a `cupy.ndarray`, which has the same methods.
@@ -89,14 +90,15 @@ def parse_device(device: str) -> int | None:
     if device == "cpu":
         return None
     name, _, number = device.partition(":")
-    if name != "cuda" or not (number.isdecimal() or number == ""):
+    index = whole_number(number or "0")
+    if name != "cuda" or index is None:
         raise UserError(f'device "{device}" is unknown; expected cpu, cuda or cuda:N')
     if importlib.util.find_spec("cupy") is None:
         raise UserError(
             f"--device {device} needs CuPy, which is not installed; "
             'pip install "cupy-cuda12x[ctk]" (or "cupy-cuda13x[ctk]"), or use --device cpu'
         )
-    index, count = int(number or 0), count_gpus()
+    count = count_gpus()
     if index >= count:
         raise UserError(
             f"--device {device} needs GPU number {index}, but {count} NVIDIA GPU(s) were found; "

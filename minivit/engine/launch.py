@@ -4,6 +4,7 @@ import os
 from typing import NamedTuple
 
 from minivit.errors import UserError
+from minivit.ranges import whole_number
 
 
 class Launch(NamedTuple):
@@ -26,9 +27,9 @@ LAUNCHERS = (
 def find_launch() -> Launch:
     """The launcher's settings from the environment; one process if there are none."""
     for size, local_rank in LAUNCHERS:
-        if os.environ.get(size, "").isdecimal():
-            number = os.environ.get(local_rank, "")
-            return Launch(int(os.environ[size]), int(number) if number.isdecimal() else 0)
+        count = whole_number(os.environ.get(size, ""))
+        if count is not None:
+            return Launch(count, whole_number(os.environ.get(local_rank, "")) or 0)
     return Launch(1, 0)
 
 

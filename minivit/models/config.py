@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from minivit.errors import UserError
-from minivit.ranges import Range, Ranged
+from minivit.ranges import Range, Ranged, whole_number
 
 MAX_PIXELS = 4_096
 MAX_STAGES = MAX_PIXELS.bit_length()  # each but the first halves the image
@@ -322,10 +322,9 @@ def preset_fields(name: str) -> dict:
     """
     if name in RESNETS:
         return {**_PLAIN_STEM, **RESNETS[name], "patch_size": 4, "num_classes": 10}
-    if name.startswith("hybrid-"):
-        return {**preset_fields(name.removeprefix("hybrid-")), "stem": "conv"}
-    size, _, patch = name.partition("/")
-    if size not in PRESETS or not patch.isdecimal():
+    size, _, patch = name.removeprefix("hybrid-").partition("/")
+    patch_size = whole_number(patch)
+    if size not in PRESETS or patch_size is None:
         spelled = {key.lower(): key for key in PRESETS}
         close = difflib.get_close_matches(size.lower(), spelled, 1, cutoff=0.4)
         hint = f'did you mean "{spelled[close[0]]}/{patch or 4}"? ' if close else ""
@@ -334,14 +333,16 @@ def preset_fields(name: str) -> dict:
             f"{', '.join(PRESETS)}, as in Micro/4, S/16 or hybrid-Micro/4; or "
             f"{', '.join(RESNETS)}"
         )
-    found = {**_PLAIN_STEM, **PRESETS[size], "patch_size": int(patch)}
+    found = {**_PLAIN_STEM, **PRESETS[size], "patch_size": patch_size}
     found["num_classes"] = 1000 if found["image_size"] == 224 else 10
+    if name.startswith("hybrid-"):
+        found["stem"] = "conv"
     return found
 
 
 def preset_for_data(name: str) -> dict:
     """`preset_fields` without the image size and the number of classes, which depend on the data
-    set.
+    set; they replace the stem of any other model.
     """
-    fields = preset_fields(name)
+    fields = {"stem": "patch", "residual_convs": 0, **preset_fields(name)}
     return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}

@@ -81,7 +81,13 @@ def test_device_names_select_a_device(word, number, monkeypatch):
     assert parse_device(word) == number
 
 
-@pytest.mark.parametrize("word", ["tpu", "", "CPU", "gpu", "cuda:x", "cuda:-1", "cuda:²", "cpu:0"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("tpu", "", "CPU", "gpu", "cuda:x", "cuda:-1", "cuda:²", "cpu:0"),
+        pytest.param(f"cuda:{2**64}", id="20 digits"),
+    ],
+)
 def test_an_unknown_device_name_is_refused_in_one_line(word):
     with pytest.raises(UserError) as raised:
         parse_device(word)
