@@ -14,6 +14,7 @@ import pytest
 import tiny
 from PIL import Image
 
+from minivit.commands import pretrain, train
 from minivit.commands.cli import guarded
 from minivit.commands.train import parse_arguments
 from minivit.commands.train import run as main
@@ -250,6 +251,37 @@ def test_the_sizes_of_a_recipe_are_adapted_to_the_model(recipe, flags, sizes, tm
     assert parse_arguments(["--config", str(file), *flags.split()], {}).train.train_sizes == sizes
 
 
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        ({"image_size": 64}, (32, 48, 64)),
+        ({"vit": {"rope": "axial"}}, ()),
+        ({"train_sizes": []}, ()),
+        ({"train_sizes": [8, 32]}, (8, 32)),
+    ],
+)
+def test_the_sizes_of_a_preset_are_adapted_to_a_config(settings, sizes, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    argv = ["--preset", "cifar10", "--config", str(file)]
+    assert parse_arguments(argv, {}).train.train_sizes == sizes
+
+
+@pytest.mark.parametrize("preset", RECIPES)
+def test_pretraining_accepts_every_preset(preset):
+    found = parse_arguments(["--preset", preset], pretrain.CHANGES).train
+    assert (found.pretext, found.train_sizes) == ("colour", ())
+
+
+def test_a_model_name_replaces_the_stem_of_a_config(tmp_path):
+    file = tmp_path / "config.json"
+    for settings in ({"stem": "conv", "residual_convs": 2}, preset_fields("resnet-20")):
+        file.write_text(json.dumps(settings), encoding="utf-8")
+        for name, stem in (("Nano/4", "patch"), ("hybrid-Nano/4", "conv"), ("resnet-11", "resnet")):
+            found = parse_arguments(["--config", str(file), "--model", name], {}).train.vit
+            assert (found.stem, found.residual_convs) == (stem, 0)
+
+
 def test_sizes_of_a_flag_are_not_adapted(error_line):
     flags = ["--dataset", "shapes", "--image-size", "64", "--train-sizes", "16", "32"]
     assert "train_sizes is 16 32" in error_line(*flags)
@@ -318,6 +350,9 @@ def test_an_invalid_value_is_reported_in_one_line(error_line, flags, words):
 def test_an_unknown_model_gets_a_suggestion(error_line):
     assert 'did you mean "Nano/4"?' in error_line("--model", "nanu/4")
     assert "Micro" in error_line("--model", "Nano")
+    assert "as in Micro/4" in error_line("--model", f"Nano/{'9' * 5000}")
+    for name in ("hybrid-resnet-20", "hybrid-hybrid-Nano/4"):
+        assert f'model "{name}" is unknown' in error_line("--model", name)
 
 
 def test_an_invalid_config_is_reported(error_line, tmp_path):
@@ -651,6 +686,14 @@ def test_a_budget_uses_the_recipe_measured_at_the_nearest_budget(monkeypatch):
     ]
     assert module.recipe_for("b", 0.1) == "b"
     assert module.recipe_for("unmeasured", 0.1) == "unmeasured"
+
+
+def test_a_recipe_chosen_for_a_budget_keeps_the_data_set_that_auto_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "seconds_per_epoch", lambda *_: 1.0)
+    config = tiny.config(dataset="cifar10", data_dir=tmp_path, epochs=60)
+    argv = ["--dataset", "auto", "--image-size", "8", "--budget", "6s"]
+    found = train.fit_budget(6.0, config, tiny.dataset(), train.Names(), argv, "minivit train")
+    assert (found.dataset, found.data_dir, found.epochs) == ("cifar10", tmp_path, 6)
 
 
 @pytest.mark.parametrize("flag", ["--epochs=3", "--quick", "--dry-run", "--resume=runs/x"])

@@ -19,7 +19,7 @@ from minivit.data.cifar10 import CIFAR10
 from minivit.data.locations import folder_of
 from minivit.data.registry import is_path
 from minivit.engine import QUICK, RECIPES, Run, TensorBoard, TrainConfig, Trainer, recipe_of
-from minivit.engine.budget import in_seconds, seconds_per_epoch
+from minivit.engine.budget import epochs_within, in_seconds, seconds_per_epoch
 from minivit.engine.distributed import SETUP_ADVICE, find_world
 from minivit.engine.memory import require_training_memory, training_memory
 from minivit.engine.recipes import MEASURED, base_settings, recipe_for
@@ -127,11 +127,15 @@ def parse_arguments(
     Progressive resizing is adapted to the model that results, unless a flag sets its sizes.
     """
     names = parse_some(Names, argv, prog)
-    config = overlay(TrainConfig(), {**RECIPES.get(names.preset, {}), **recipe})
+    settings = {**RECIPES.get(names.preset, {}), **recipe}
+    train_sizes = settings.pop("train_sizes", ())
+    config = overlay(TrainConfig(), settings)
     if names.config:
-        config = overlay(config, read_json(names.config), str(names.config))
-    train_sizes = config.train_sizes
-    config = dataclasses.replace(config, train_sizes=())
+        found = read_json(names.config)
+        config = overlay(config, found, str(names.config))
+        if "train_sizes" in found:
+            train_sizes = config.train_sizes
+        config = dataclasses.replace(config, train_sizes=())
     if names.model:
         config = overlay(config, preset_for_data(names.model))
     if names.quick:
@@ -139,9 +143,7 @@ def parse_arguments(
     arguments = parse(options, argv, prog, options(train=config))
     if "train_sizes" in given_flags(argv):
         return arguments
-    train = arguments.train
-    train = dataclasses.replace(train, train_sizes=train.adapted(train_sizes))
-    return dataclasses.replace(arguments, train=train)
+    return dataclasses.replace(arguments, train=arguments.train.adapted(train_sizes))
 
 
 def _require_free_epochs(argv: list[str]) -> None:
@@ -172,10 +174,10 @@ def fit_budget(
         name = recipe_for(config.dataset, budget / (seconds * config.epochs))
         if name != config.dataset:
             chosen = parse_arguments(argv, RECIPES[name], prog).train
-            chosen = dataclasses.replace(chosen, data_dir=config.data_dir)
+            chosen = dataclasses.replace(chosen, dataset=config.dataset, data_dir=config.data_dir)
             config = fit_to(chosen, dataset, argv)
             seconds = seconds_per_epoch(config, dataset)
-    epochs = max(1, int(budget / seconds))
+    epochs = epochs_within(budget, seconds)
     print(
         f"an epoch takes about {in_minutes(seconds)}, so {in_minutes(budget)} is enough for "
         f"{epochs if budget >= seconds else f'{budget / seconds:.2f}'}; {expected(name)}",

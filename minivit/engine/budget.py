@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minivit.data import Dataset
-from minivit.engine.config import TrainConfig
+from minivit.engine.config import EPOCHS, TrainConfig
 from minivit.engine.evaluation import CHUNK
 from minivit.engine.run import Run
 from minivit.engine.stepper import Stepper
@@ -39,6 +39,13 @@ def in_seconds(text: str) -> float:
     if not 0 < seconds <= MAX_SECONDS:
         raise UserError(f"budget is {shown(text)}; expected a time such as 90s, 30m or 1h30m")
     return seconds
+
+
+def epochs_within(budget: float, seconds: float) -> int:
+    """How many epochs of `seconds` fit into `budget` seconds: at least one, and no more than a
+    config allows.
+    """
+    return int(min(max(1, budget / seconds), EPOCHS.high))
 
 
 def seconds_per_epoch(

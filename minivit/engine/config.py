@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -212,16 +212,17 @@ class TrainConfig(Ranged):
         )
         return dataclasses.replace(self, vit=vit)
 
-    def adapted(self, train_sizes: tuple[int, ...]) -> tuple[int, ...]:
-        """A recipe's `train_sizes` for this model and its images: scaled to their side and rounded
-        up to whole patches; empty where progressive resizing is not supported.
+    def adapted(self, train_sizes: Sequence[int]) -> Self:
+        """The same with a recipe's `train_sizes` for this model and its images: scaled to their
+        side and rounded up to whole patches; empty where progressive resizing is not supported.
         """
         H, W = self.vit.image_hw
         supported = H == W and self._interpolates_positions() and self.precision != "bf16"
         if not train_sizes or not supported:
-            return ()
+            return dataclasses.replace(self, train_sizes=())
         P, largest = self.vit.patch_size, train_sizes[-1]
-        return tuple(math.ceil(size * H / (largest * P)) * P for size in train_sizes)
+        sizes = tuple(math.ceil(size * H / (largest * P)) * P for size in train_sizes)
+        return dataclasses.replace(self, train_sizes=sizes)
 
     def available(self, dataset: Dataset) -> int:
         """How many training images there are, without those held out for validation."""
@@ -246,10 +247,11 @@ class TrainConfig(Ranged):
     def _check_train_sizes(self) -> None:
         H, W = self.vit.image_hw
         P, found = self.vit.patch_size, " ".join(map(str, self.train_sizes))
-        if H != W or self.train_sizes[-1] != H or any(size % P for size in self.train_sizes):
+        ends = self.train_sizes[-1] == max(self.train_sizes) == H
+        if H != W or not ends or any(size % P for size in self.train_sizes):
             raise UserError(
                 f"train_sizes is {found}; expected multiples of the patch size {P} that end with "
-                f"the side of square images, found {H}×{W}"
+                f"the side of square images, the largest of them, found {H}×{W}"
             )
         if not self._interpolates_positions():
             raise UserError(

@@ -15,7 +15,7 @@ from typing import Any
 
 from minivit.config import overlay
 from minivit.data import Dataset
-from minivit.engine.budget import seconds_per_epoch
+from minivit.engine.budget import epochs_within, seconds_per_epoch
 from minivit.engine.config import TrainConfig
 from minivit.engine.once import train_once
 from minivit.engine.recipes import base_settings
@@ -188,8 +188,14 @@ class Plan:
         return self.config(Member("", "", {}), 0).available(self.data)
 
     def members(self, available: int) -> list[Member]:
-        """The members of the study for which there are enough images."""
-        found = [m for m in STUDIES[self.study]() if m.changes.get("train_images", 0) <= available]
+        """The members of the study for which there are enough images, divisible into patches."""
+        side = self.config(Member("", "", {}), 0).vit.image_size
+        found = [
+            m
+            for m in STUDIES[self.study]()
+            if m.changes.get("train_images", 0) <= available
+            and not side % m.changes.get("patch_size", 1)
+        ]
         if not self.quick:
             return found
         fewest: dict[str, int] = {}
@@ -202,7 +208,9 @@ class Plan:
         """The settings of the data set with the member's changes."""
         quick = QUICK if self.quick else {}
         settings = {**self.base_settings, **member.changes, **quick, "seed": seed}
-        return overlay(TrainConfig(), {**settings, "data_dir": self.data_dir}).resolved()
+        train_sizes = settings.pop("train_sizes", ())
+        config = overlay(TrainConfig(), {**settings, "data_dir": self.data_dir})
+        return config.adapted(train_sizes).resolved()
 
     def train(self, folder: Path, member: Member, seed: int, available: int) -> float:
         """Test accuracy of one run: trained, resumed, or read if it is finished."""
@@ -220,6 +228,6 @@ class Plan:
         if self.budget is not None and not self.quick:
             timed_config = dataclasses.replace(config, eval_every=VALIDATIONS)
             seconds = seconds_per_epoch(timed_config.for_data(data), data)
-            return max(1, int(self.budget / seconds))
+            return epochs_within(self.budget, seconds)
         images = QUICK_IMAGES if self.quick else self.images
         return max(1, round(images / (config.train_images or available)))

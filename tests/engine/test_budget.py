@@ -8,7 +8,7 @@ import tiny
 
 from minivit import UserError
 from minivit.engine import budget
-from minivit.engine.budget import in_seconds, seconds_per_epoch
+from minivit.engine.budget import epochs_within, in_seconds, seconds_per_epoch
 
 
 class Clock:
@@ -54,6 +54,14 @@ def test_timing_does_not_change_the_run(tmp_path):
     seconds_per_epoch(one.config, one.dataset, Clock())
     one.fit(), other.fit()
     np.testing.assert_array_equal(one.model.flat.data, other.model.flat.data)
+
+
+@pytest.mark.parametrize(
+    ("budget_seconds", "epochs"), [(0.1, 1), (11.9, 5), (12, 6), (1e9, 100_000)]
+)
+def test_epochs_that_fit_are_at_least_one_and_at_most_what_a_config_allows(budget_seconds, epochs):
+    assert epochs_within(budget_seconds, 2.0) == epochs
+    tiny.config(epochs=epochs)
 
 
 @pytest.mark.parametrize(

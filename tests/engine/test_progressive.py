@@ -60,6 +60,7 @@ def test_a_micro_batch_has_the_same_number_of_tokens_at_every_size():
     [
         ({"train_sizes": (16, 24)}, "train_sizes is 16 24; expected multiples of the patch size 4"),
         ({"train_sizes": (18, 32)}, "train_sizes is 18 32"),
+        ({"train_sizes": (4096, 32)}, "train_sizes is 4096 32"),
         ({"train_sizes": (32,), "vit": ViTConfig(image_size=(32, 16))}, "found 32×16"),
         ({"train_sizes": (32,), "vit": ViTConfig(rope="axial")}, "train_sizes needs pos_embed"),
         ({"train_sizes": (32,), "pretext": "pixels"}, "train_sizes needs pos_embed"),
