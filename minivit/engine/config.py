@@ -247,8 +247,9 @@ class TrainConfig(Ranged):
     def _check_train_sizes(self) -> None:
         H, W = self.vit.image_hw
         P, found = self.vit.patch_size, " ".join(map(str, self.train_sizes))
-        ends = self.train_sizes[-1] == max(self.train_sizes) == H
-        if H != W or not ends or any(size % P for size in self.train_sizes):
+        last_is_largest = self.train_sizes[-1] == max(self.train_sizes)
+        whole = not any(size % P for size in self.train_sizes)
+        if H != W or self.train_sizes[-1] != H or not last_is_largest or not whole:
             raise UserError(
                 f"train_sizes is {found}; expected multiples of the patch size {P} that end with "
                 f"the side of square images, the largest of them, found {H}×{W}"

@@ -189,12 +189,12 @@ class Plan:
 
     def members(self, available: int) -> list[Member]:
         """The members of the study for which there are enough images, divisible into patches."""
-        side = self.config(Member("", "", {}), 0).vit.image_size
+        sides = self.config(Member("", "", {}), 0).vit.image_hw
         found = [
             m
             for m in STUDIES[self.study]()
             if m.changes.get("train_images", 0) <= available
-            and not side % m.changes.get("patch_size", 1)
+            and not any(side % m.changes.get("patch_size", 1) for side in sides)
         ]
         if not self.quick:
             return found

@@ -342,7 +342,7 @@ def preset_fields(name: str) -> dict:
 
 def preset_for_data(name: str) -> dict:
     """`preset_fields` without the image size and the number of classes, which depend on the data
-    set; they replace the stem of any other model.
+    set.
     """
-    fields = {"stem": "patch", "residual_convs": 0, **preset_fields(name)}
+    fields = preset_fields(name)
     return {key: v for key, v in fields.items() if key not in ("image_size", "num_classes")}
