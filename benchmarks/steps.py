@@ -105,6 +105,7 @@ def steps(batch: int) -> Iterator[tuple[str, tuple[int, Callable]]]:
     yield "tanh", in_blocks(np.tanh)
     weight, bias = draw(C, F_WIDE), draw(F_WIDE)
     q, k, v = F.split_heads(draw(batch, T, 3 * C), HEADS)
+    images = draw(batch, 32, 32, 64)  # of a hybrid's stem
     for name, pair, inputs, size in (
         ("linear", "linear", (x, weight, bias), hidden.size),
         ("LayerNorm", "layernorm", (x, draw(C), draw(C)), x.size),
@@ -112,6 +113,7 @@ def steps(batch: int) -> Iterator[tuple[str, tuple[int, Callable]]]:
         ("GELU by tanh", "gelu_tanh", (hidden,), hidden.size),
         ("softmax", "softmax", (scores,), scores.size),
         ("attention", "attention", (q, k, v), scores.size),
+        ("max pooling", "max_pool", (images, 3, 2, 1), images.size),
     ):
         forward, backward = getattr(F, f"{pair}_forward"), getattr(F, f"{pair}_backward")
         y, cache = forward(*inputs)

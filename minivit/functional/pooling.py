@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from minivit.backend import Array, get_xp
+from minivit.backend import Array, get_xp, has_twin
 from minivit.functional.conv2d import pad, unpad
 from minivit.functional.softmax import softmax_backward, softmax_forward
 
@@ -18,6 +18,7 @@ class MaxPoolCache(NamedTuple):
     padding: int
 
 
+@has_twin
 def max_pool_forward(
     x: Array, size: int, stride: int, padding: int = 0
 ) -> tuple[Array, MaxPoolCache]:
@@ -44,6 +45,7 @@ def max_pool_forward(
     return y, MaxPoolCache(argmax, padded.shape, size, stride, padding)
 
 
+@has_twin
 def max_pool_backward(dy: Array, cache: MaxPoolCache) -> Array:
     """dy (B, H', W', C) -> dx (B, H, W, C): each gradient goes to the maximum."""
     argmax, shape, size, stride, padding = cache

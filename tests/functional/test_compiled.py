@@ -1,5 +1,6 @@
 """The compiled twins agree with their NumPy pairs, and are used where they should be."""
 
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -54,12 +55,12 @@ def relative(found, expected):
 def test_every_pair_that_may_have_a_twin_has_one(twins):
     marked = {
         name
-        for module in (F.gelu, F.layernorm, F.softmax, F.flash_attention)
+        for module in (F.gelu, F.layernorm, F.pooling, F.softmax, F.flash_attention)
         for name, function in vars(module).items()
         if hasattr(function, "__wrapped__") and function.__module__ == module.__name__
     }
     assert set(twins) == marked
-    assert len(marked) == 13
+    assert len(marked) == 15
 
 
 @NUMBA
@@ -105,6 +106,34 @@ def test_gelu_without_a_cache_agrees_with_forward(twins):
     x = 3 * numbers((17, 9))
     for name in ("gelu", "gelu_tanh"):
         np.testing.assert_allclose(twins[name](x), twins[f"{name}_forward"](x)[0], atol=1e-6)
+
+
+POOLINGS = [(3, 2, 1), (2, 2, 0), (3, 1, 1), (3, 2, 0), (1, 2, 0), (5, 3, 2)]
+
+
+@NUMBA
+@pytest.mark.parametrize(("size", "stride", "padding"), POOLINGS)
+@pytest.mark.parametrize("shape", [(2, 8, 8, 16), (3, 7, 5, 3), (1, 5, 6, 33)], ids=str)
+def test_max_pooling_agrees_with_its_pair_also_where_numbers_are_equal(
+    shape, size, stride, padding, twins
+):
+    wide = numbers((*shape[:3], 2 * shape[3]))
+    x = np.maximum(wide[..., ::2], 0)  # many zeros: the first of them is the maximum
+    x[0, 1, 2, 0] = np.nan
+    x[0, 3, 3, 1] = -np.inf
+    args = (x, size, stride, padding)
+    original = x.copy()
+    y, cache = twins["max_pool_forward"](*args)
+    expected, exact_cache = pair("max_pool_forward")(*args)
+    np.testing.assert_array_equal(y, expected)
+    valid = ~np.isnan(y)
+    np.testing.assert_array_equal(cache.argmax[valid], exact_cache.argmax[valid])
+    assert tuple(cache)[1:] == tuple(exact_cache)[1:]
+    dy = numbers((*y.shape[:3], 2 * y.shape[3]), 1)[..., ::2]
+    dx = twins["max_pool_backward"](dy, exact_cache)
+    assert (dx.dtype, dx.shape) == (np.float32, shape)
+    np.testing.assert_allclose(dx, pair("max_pool_backward")(dy, exact_cache), atol=1e-6)
+    np.testing.assert_array_equal(x, original)
 
 
 @NUMBA
@@ -162,8 +191,8 @@ def test_nan_and_infinity_are_not_hidden(bad, twins):
 WIDE = ViTConfig(image_size=32, patch_size=4, dim=64, depth=2, num_heads=4, pool="mean")
 
 
-def gradients(dtype):
-    model = ViT(WIDE, dtype=dtype)
+def gradients(dtype, config=WIDE):
+    model = ViT(config, dtype=dtype)
     model.flat.data[...] = np.random.default_rng(0).normal(0, 0.1, model.flat.data.shape)
     images, labels = numbers((16, 3, 32, 32)), np.arange(16) % 10
     with DataParallel(model, 2) as workers:
@@ -197,6 +226,16 @@ def test_gradients_of_a_model_agree_with_float64(keys, monkeypatch):
         {"online_softmax", "shifted_exp", "scores_gradient"} if keys == 16 else {"softmax_forward"}
     )
     assert attention | {"gelu", "gelu_backward", "layernorm_forward"} <= set(used)
+
+
+@NUMBA
+def test_gradients_of_a_hybrid_agree_with_float64(monkeypatch):
+    monkeypatch.setattr(twins_module, "LARGE", 64)
+    hybrid = dataclasses.replace(WIDE, stem="conv", residual_convs=1)
+    grad, logits = gradients("float32", hybrid)
+    exact, exact_logits = gradients("float64", hybrid)
+    assert relative(grad, exact) < 1e-5
+    assert relative(logits, exact_logits) < 1e-5
 
 
 def chosen(x, find_twins, function=layernorm.layernorm_forward):
@@ -279,7 +318,7 @@ def test_twins_can_be_switched_off():
 
 @NUMBA
 def test_the_implementation_in_use_is_reported(tmp_path):
-    assert python(SHOW).startswith("13 Numba ")
+    assert python(SHOW).startswith("15 Numba ")
     assert python(SHOW).endswith(" True")
     assert python(SHOW, NUMBA_DISABLE_JIT="1") == "0 NumPy; off (NUMBA_DISABLE_JIT) False"
     (tmp_path / "numba.py").write_text("raise ImportError('not this NumPy')", encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minivit.backend.twins import unavailable_reason
-from minivit.functional import flash_attention, gelu, layernorm, softmax
+from minivit.functional import flash_attention, gelu, layernorm, pooling, softmax
 
 TOLERANCE = 1e-5
 """Tolerance of a twin's result, relative to the largest number in its pair's result."""
@@ -60,6 +60,12 @@ def trials() -> list[tuple[Callable, tuple]]:
         (softmax.softmax_forward, softmax.softmax_backward, (x,)),
     ):
         found += [(forward, args), (backward, (dy, forward(*args)[1]))]
+    images = x.reshape(2, 3, 3, 9)
+    pooled, cache = pooling.max_pool_forward(images, 3, 2, 1)
+    found += [
+        (pooling.max_pool_forward, (images, 3, 2, 1)),
+        (pooling.max_pool_backward, (dy[:8].reshape(pooled.shape), cache)),
+    ]
     row = np.abs(x).max(-1, keepdims=True)
     found += [
         (flash_attention.online_softmax, (x, row - 1, row, dy.copy())),
@@ -79,8 +85,9 @@ def is_twin(twin: Callable, pair: Callable, args: tuple) -> bool:
 
 
 def agree(one: Any, other: Any) -> bool:
-    """Whether two results, arrays or tuples of arrays, are equal up to rounding."""
+    """Whether two results, arrays or numbers or tuples of these, are equal up to rounding."""
     if isinstance(one, tuple):
         return len(one) == len(other) and all(map(agree, one, other))
+    one, other = np.asarray(one), np.asarray(other)
     largest = max(1.0, float(np.abs(other).max()))
     return one.shape == other.shape and bool(np.abs(one - other).max() <= TOLERANCE * largest)

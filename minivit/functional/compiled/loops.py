@@ -22,6 +22,7 @@ Infinities and NaN are preserved.
 """
 
 VECTOR, MATRIX = "float32[::1]", "float32[:, ::1]"
+IMAGES, INDICES = "float32[:, :, :, ::1]", "int8[:, :, :, ::1]"
 
 
 def compiled(signature: str) -> Callable[[Callable], Any]:
@@ -249,3 +250,39 @@ def softmax_backward(dprobs, probs, dscores):
             correction += dprobs[r, t] * probs[r, t]
         for t in range(T):
             dscores[r, t] = probs[r, t] * (dprobs[r, t] - correction)
+
+
+@compiled(f"void({IMAGES}, int64, int64, int64, {IMAGES}, {INDICES})")
+def max_pool_forward(x, size, stride, padding, y, argmax):
+    B, H, W, C = x.shape
+    y[...] = -np.inf
+    argmax[...] = 0
+    for b in range(B):
+        for r in range(y.shape[1]):
+            for c in range(y.shape[2]):
+                for index in range(size * size):
+                    row = stride * r - padding + index // size
+                    column = stride * c - padding + index % size
+                    if 0 <= row < H and 0 <= column < W:
+                        for k in range(C):
+                            number, largest = x[b, row, column, k], y[b, r, c, k]
+                            # not <=, rather than >: NaN is kept
+                            take = not number <= largest and largest == largest
+                            y[b, r, c, k] = number if take else largest
+                            argmax[b, r, c, k] = index if take else argmax[b, r, c, k]
+
+
+@compiled(f"void({IMAGES}, {INDICES}, int64, int64, int64, {IMAGES})")
+def max_pool_backward(dy, argmax, size, stride, padding, dx):
+    _, H, W, C = dx.shape
+    dx[...] = 0
+    for b in range(dy.shape[0]):
+        for r in range(dy.shape[1]):
+            for c in range(dy.shape[2]):
+                for index in range(size * size):
+                    row = stride * r - padding + index // size
+                    column = stride * c - padding + index % size
+                    if 0 <= row < H and 0 <= column < W:
+                        for k in range(C):
+                            chosen = argmax[b, r, c, k] == index
+                            dx[b, row, column, k] += dy[b, r, c, k] if chosen else f32(0)

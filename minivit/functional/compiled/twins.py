@@ -8,6 +8,7 @@ import numpy as np
 from minivit.functional.compiled import loops
 from minivit.functional.gelu import GeluCache
 from minivit.functional.layernorm import LayerNormCache
+from minivit.functional.pooling import MaxPoolCache
 
 
 def _with_cdf(loop: Callable, x: np.ndarray) -> tuple[np.ndarray, GeluCache]:
@@ -75,6 +76,26 @@ def softmax_backward(dprobs: np.ndarray, cache: np.ndarray) -> np.ndarray:
     dscores = np.empty_like(rows)
     loops.softmax_backward(rows, _rows(cache), dscores)
     return dscores.reshape(dprobs.shape)
+
+
+def max_pool_forward(
+    x: np.ndarray, size: int, stride: int, padding: int = 0
+) -> tuple[np.ndarray, MaxPoolCache]:
+    """See `functional.pooling`."""
+    B, H, W, C = x.shape
+    H, W = H + 2 * padding, W + 2 * padding
+    y = np.empty((B, (H - size) // stride + 1, (W - size) // stride + 1, C), x.dtype)
+    argmax = np.empty(y.shape, np.int8)
+    loops.max_pool_forward(np.ascontiguousarray(x), size, stride, padding, y, argmax)
+    return y, MaxPoolCache(argmax, (B, H, W, C), size, stride, padding)
+
+
+def max_pool_backward(dy: np.ndarray, cache: MaxPoolCache) -> np.ndarray:
+    """See `functional.pooling`."""
+    argmax, (B, H, W, C), size, stride, padding = cache
+    dx = np.empty((B, H - 2 * padding, W - 2 * padding, C), dy.dtype)
+    loops.max_pool_backward(np.ascontiguousarray(dy), argmax, size, stride, padding, dx)
+    return dx
 
 
 def online_softmax(
