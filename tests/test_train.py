@@ -656,6 +656,14 @@ EPOCHS = tiny.FLAGS.index("--epochs")
 WITHOUT_EPOCHS = tiny.FLAGS[:EPOCHS] + tiny.FLAGS[EPOCHS + 2 :]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0341, "0.034 s"), (5, "5 s"), (90, "90 s"), (150, "2.5 min"), (7200, "2.0 h")],
+)
+def test_times_are_printed_in_a_suitable_unit(seconds, text):
+    assert train.in_minutes(seconds) == text
+
+
 def test_a_budget_gives_as_many_epochs_as_fit(capsys, monkeypatch):
     monkeypatch.setattr("minivit.commands.train.seconds_per_epoch", lambda *_: 14.0)
     monkeypatch.delitem(module.MEASURED, "shapes")

@@ -201,7 +201,9 @@ def expected(recipe: str | None) -> str:
 
 
 def in_minutes(seconds: float) -> str:
-    """90 s, 2.5 min, 1.2 h."""
+    """0.25 s, 90 s, 2.5 min, 1.2 h."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

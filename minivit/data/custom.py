@@ -182,6 +182,11 @@ def _split(
     if not len(test):
         rng = generator(request.seed, Purpose.SPLIT)
         train, test = train.hold_out_of_each(request.test_fraction, rng)
+        if not len(test):
+            raise UserError(
+                f"{name}: only one image of each class; expected at least two, one of them for "
+                "testing"
+            )
     dataset = Dataset(name, train, test, listing.class_names, val)
     _warn_single(dataset, whole.class_counts(dataset.num_classes))
     for kind, split in dataset.splits.items():

@@ -93,9 +93,6 @@ class Split:
     ) -> tuple["Split", "Split"]:
         """(rest, held out), drawn at random within each class: at least one image of a class, but
         none of a class with a single image.
-
-        Raises:
-            UserError: no class has two images.
         """
         order = rng.permutation(len(self))
         held_out: list[np.ndarray] = []
@@ -104,10 +101,6 @@ class Split:
             held_out.append(rows[: min(max(1, round(fraction * len(rows))), len(rows) - 1)])
         mask = np.zeros(len(self), bool)
         mask[np.concatenate(held_out)] = True
-        if not mask.any():
-            raise UserError(
-                "only one image of each class; expected at least two, one of them for testing"
-            )
         return self[np.flatnonzero(~mask)], self[np.flatnonzero(mask)]
 
     def sample(self, count: int, rng: np.random.Generator) -> "Split":

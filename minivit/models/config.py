@@ -322,12 +322,13 @@ def preset_fields(name: str) -> dict:
     """
     if name in RESNETS:
         return {**_PLAIN_STEM, **RESNETS[name], "patch_size": 4, "num_classes": 10}
-    size, _, patch = name.removeprefix("hybrid-").partition("/")
+    hybrid = "hybrid-" if name.startswith("hybrid-") else ""
+    size, _, patch = name.removeprefix(hybrid).partition("/")
     patch_size = whole_number(patch)
     if size not in PRESETS or patch_size is None:
         spelled = {key.lower(): key for key in PRESETS}
         close = difflib.get_close_matches(size.lower(), spelled, 1, cutoff=0.4)
-        hint = f'did you mean "{spelled[close[0]]}/{patch or 4}"? ' if close else ""
+        hint = f'did you mean "{hybrid}{spelled[close[0]]}/{patch or 4}"? ' if close else ""
         raise UserError(
             f'model "{name}" is unknown; {hint}expected SIZE/PATCH with a size of '
             f"{', '.join(PRESETS)}, as in Micro/4, S/16 or hybrid-Micro/4; or "
@@ -335,7 +336,7 @@ def preset_fields(name: str) -> dict:
         )
     found = {**_PLAIN_STEM, **PRESETS[size], "patch_size": patch_size}
     found["num_classes"] = 1000 if found["image_size"] == 224 else 10
-    if name.startswith("hybrid-"):
+    if hybrid:
         found["stem"] = "conv"
     return found
 

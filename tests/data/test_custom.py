@@ -177,7 +177,9 @@ def test_folders_that_are_not_a_data_set_are_refused(tmp_path, files, expected):
         image(tmp_path / name)
     if files == ["Cat/1.png", "cat/1.png"] and len(list(tmp_path.iterdir())) == 1:
         pytest.skip("a file system that does not tell case")
-    assert expected in error_line(tmp_path)
+    message = error_line(tmp_path)
+    assert expected in message
+    assert tmp_path.name in message
 
 
 def test_a_missing_path_is_reported(tmp_path):

@@ -275,7 +275,7 @@ def test_the_last_valid_value_is_accepted_and_the_next_is_refused(fits, does_not
     ("name", "meant"),
     [
         *(("Tiny/16", "Ti/16"), ("Huge/14", "H/14"), ("micro/4", "Micro/4")),
-        *(("Micr/8", "Micro/8"), ("Lite", "Lite/4")),
+        *(("Micr/8", "Micro/8"), ("Lite", "Lite/4"), ("hybrid-Nanu/4", "hybrid-Nano/4")),
     ],
 )
 def test_the_nearest_name_is_suggested(name, meant):
