@@ -147,7 +147,7 @@ def read_json(path: Path) -> dict[str, Any]:
     with reading(path, "a run's config.json"):
         raw = read_plain(path, MAX_JSON, "a file of settings")
     try:
-        found = json.loads(raw)  # UTF-8, or UTF-16 with a byte order mark
+        found = parse_json(raw)  # UTF-8, or UTF-16 with a byte order mark
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{shown_path(path)}: not JSON ({shown(error)}); expected a run's config.json"
@@ -155,6 +155,17 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         kind = type(found).__name__
         raise UserError(f"{shown_path(path)}: found a {kind}, expected an object of settings")
+    return found
+
+
+def parse_json(raw: str | bytes) -> Any:
+    """`json.loads`, but only if the strings can also be printed and saved.
+
+    Raises ValueError: not JSON, or half of a surrogate pair, such as "\\ud800"; RecursionError:
+    nested too deeply.
+    """
+    found = json.loads(raw)
+    json.dumps(found, ensure_ascii=False).encode()
     return found
 
 

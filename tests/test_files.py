@@ -202,9 +202,10 @@ def test_settings_are_read_in_the_encodings_of_editors(tmp_path):
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         path.write_text(json.dumps({"data_dir": "é"}, ensure_ascii=False), encoding=encoding)
         assert read_json(path) == {"data_dir": "é"}
-    path.write_bytes(b"\xff{")
-    with pytest.raises(UserError, match=r"猫\.json: not JSON"):
-        read_json(path)
+    for damaged in (b"\xff{", b'{"data_dir": "half of a pair: \\ud800"}'):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"猫\.json: not JSON"):
+            read_json(path)
 
 
 def test_the_size_of_a_settings_file_is_limited(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from minivit.backend import Array, get_xp
 from minivit.errors import UserError, shown
-from minivit.files import open_plain, reading, write_atomically
+from minivit.files import open_plain, parse_json, reading, write_atomically
 
 FORMAT = "minivit-1"
 
@@ -94,7 +94,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
 def _read_state(metadata: dict[str, str], path: Path) -> dict[str, Any]:
     try:
-        state = json.loads(metadata.get("state", ""))
+        state = parse_json(metadata.get("state", ""))
     except (ValueError, RecursionError):
         state = None
     if not isinstance(state, dict):

@@ -1,11 +1,10 @@
 """A scripted tour of the live page: a JSON list of sentences, each with a state of the page."""
 
-import json
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from minivit.errors import UserError, shown_path
-from minivit.files import reading
+from minivit.files import parse_json, reading
 
 MAX_BYTES = 1_000_000
 WORDS = {
@@ -27,7 +26,7 @@ def read_tour(path: Path) -> list[dict[str, str]]:
     if len(raw) > MAX_BYTES:
         raise UserError(f"{shown} has more than {MAX_BYTES:,} bytes; {EXPECTED}")
     try:
-        slides = json.loads(raw.decode("utf-8"))
+        slides = parse_json(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{shown} is not JSON in UTF-8 ({type(error).__name__}); {EXPECTED}"

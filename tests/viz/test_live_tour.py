@@ -208,6 +208,7 @@ def test_the_prediction_after_a_preset_agrees_with_python(show):
     [
         ("[", "not JSON"),
         ("[" * 100_000, "not JSON"),
+        ('[{"text": "\\ud800", "state": ""}]', "not JSON"),
         ("{}", "not a list"),
         ("[]", "not a list"),
         ('["a"]', 'slide 1: expected "text" and "state"'),
