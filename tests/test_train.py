@@ -658,7 +658,14 @@ WITHOUT_EPOCHS = tiny.FLAGS[:EPOCHS] + tiny.FLAGS[EPOCHS + 2 :]
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0341, "0.034 s"), (5, "5 s"), (90, "90 s"), (150, "2.5 min"), (7200, "2.0 h")],
+    [
+        (0.0341, "0.034 s"),
+        (5, "5 s"),
+        (90, "90 s"),
+        (150, "2.5 min"),
+        (2340, "39 min"),
+        (7200, "2 h"),
+    ],
 )
 def test_times_are_printed_in_a_suitable_unit(seconds, text):
     assert train.in_minutes(seconds) == text

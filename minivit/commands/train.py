@@ -206,7 +206,7 @@ def in_minutes(seconds: float) -> str:
         return f"{seconds:.2g} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.3g} min" if seconds < 6000 else f"{seconds / 3600:.3g} h"
 
 
 def fit_to(config: TrainConfig, dataset: Dataset, argv: list[str]) -> TrainConfig:
