@@ -14,7 +14,6 @@ from minivit.engine.metrics import epoch_table, of_kind
 from minivit.errors import UserError
 from minivit.files import (
     make_folder,
-    parse_json,
     read_json,
     read_plain,
     reading,
@@ -180,7 +179,7 @@ def to_json(config: TrainConfig) -> str:
 def _parsed(line: str) -> dict[str, Any] | None:
     """A line of metrics.jsonl, or None if it is invalid."""
     try:
-        found = parse_json(line.strip("\0"))
+        found = json.loads(line.strip("\0"))
     except (ValueError, RecursionError):
         return None
     valid = isinstance(found, dict) and isinstance(found.get("step"), int)

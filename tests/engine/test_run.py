@@ -107,7 +107,7 @@ def test_the_table_has_a_row_per_epoch_and_drops_rows_with_the_log(tmp_path):
 
 def test_the_table_contains_only_numbers(tmp_path):
     run = Run(tmp_path)
-    odd = {"seconds": "odd", "extra": 1, "step": True}
+    odd = {"seconds": "\ud800", "extra": 1, "step": True}
     run.metrics_file.write_text(json.dumps(epoch(1) | odd) + "\n", encoding="utf-8")
     run.append(**epoch(2))
     assert [(row["step"], row["seconds"]) for row in rows(run)] == [("", ""), ("8", "1.0")]
