@@ -668,7 +668,7 @@ WITHOUT_EPOCHS = tiny.FLAGS[:EPOCHS] + tiny.FLAGS[EPOCHS + 2 :]
     ],
 )
 def test_times_are_printed_in_a_suitable_unit(seconds, text):
-    assert train.in_minutes(seconds) == text
+    assert train.duration(seconds) == text
 
 
 def test_a_budget_gives_as_many_epochs_as_fit(capsys, monkeypatch):

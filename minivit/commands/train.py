@@ -179,7 +179,7 @@ def fit_budget(
             seconds = seconds_per_epoch(config, dataset)
     epochs = epochs_within(budget, seconds)
     print(
-        f"an epoch takes about {in_minutes(seconds)}, so {in_minutes(budget)} is enough for "
+        f"an epoch takes about {duration(seconds)}, so {duration(budget)} is enough for "
         f"{epochs if budget >= seconds else f'{budget / seconds:.2f}'}; {expected(name)}",
         flush=True,
     )
@@ -200,7 +200,7 @@ def expected(recipe: str | None) -> str:
     )
 
 
-def in_minutes(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """0.25 s, 90 s, 2.5 min, 1.2 h."""
     if seconds < 10:
         return f"{seconds:.2g} s"
@@ -353,7 +353,7 @@ def _train_and_test(trainer: Trainer) -> int:
     chosen = f"best validation {trainer.best_accuracy:.2%}" if len(trainer.val) else "last weights"
     print(
         f"\ntest accuracy {found.accuracy:.2%}{trainer.objective.measures} on {dataset.name} "
-        f"({chosen}), trained for {trainer.seconds / 60:.1f} min"
+        f"({chosen}), trained for {duration(trainer.seconds)}"
     )
     if found.confusion is not None and dataset.num_classes <= MAX_TABLE_CLASSES:
         print(f"\n{class_table(found, dataset.class_names)}\n")
