@@ -112,6 +112,7 @@ CHANGED = TrainConfig(
         representation_size=5,
         activation="gelu_tanh",
         norm="rmsnorm",
+        attention_init="mimetic",
         layer_scale=0.5,
         mlp="swiglu",
         num_registers=2,

@@ -113,6 +113,8 @@ def recipe() -> Iterator[Member]:
         "drop path": {"drop_path": 0.1},
         "no label smoothing": {"label_smoothing": 0.0},
         "rotary positions": {"rope": "axial"},
+        "mimetic initialization": {"attention_init": "mimetic"},
+        "wider: 160 × 4, 2 heads": {"dim": 160, "depth": 4, "num_heads": 2},
         "wider: 192 × 3": {"dim": 192, "depth": 3},
         "deeper: 96 × 10": {"dim": 96, "depth": 10},
         "MLP ratio 4": {"mlp_ratio": 4.0},

@@ -19,6 +19,7 @@ MAY_DIFFER = {
     "image_size": "positions are interpolated",
     "num_classes": "the head is new",
     "representation_size": "a part of the head",
+    "attention_init": "the weights are replaced",
     "dropout": "no weights",
     "attn_dropout": "no weights",
     "drop_path": "no weights",

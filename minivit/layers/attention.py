@@ -14,7 +14,7 @@ from minivit.functional import (
     relative_offsets,
 )
 from minivit.layers.dropout import Dropout
-from minivit.layers.initialize import normal
+from minivit.layers.initialize import ZeroGenerator, mimetic_attention, normal
 from minivit.layers.layer import Layer, Parameter, data_of
 from minivit.layers.linear import Linear
 
@@ -37,6 +37,7 @@ class MultiHeadAttention(Layer):
         relative_bias: whether offsets have one number per head instead of an embedding.
         qk_norm: makes q_norm and k_norm, given the width of a head; None for none.
         rotary: angles by which queries and keys are rotated; None for none.
+        mimetic: whether the weights start as in `mimetic_attention`.
     """
 
     def __init__(
@@ -51,12 +52,16 @@ class MultiHeadAttention(Layer):
         relative_bias: bool = False,
         qk_norm: Callable[[int], Layer] | None = None,
         rotary: Rotary | None = None,
+        mimetic: bool = False,
     ):
         D = dim // num_heads
         self.qkv = Linear(rng, dim, dim, copies=3, bias=qkv_bias)
         if qk_norm is not None:
             self.q_norm, self.k_norm = qk_norm(D), qk_norm(D)
         self.proj = Linear(rng, dim, dim)
+        if mimetic and not isinstance(rng, ZeroGenerator):
+            weights = mimetic_attention(rng, dim, num_heads)
+            self.qkv.weight, self.proj.weight = map(Parameter, weights)
         self.attn_drop = Dropout(attn_dropout)
         self.num_heads, self.relative_bias, self.rotary = num_heads, relative_bias, rotary
         self.offsets = None

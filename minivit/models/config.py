@@ -29,10 +29,10 @@ SIZES = dict.fromkeys(
     (
         *("image_size", "patch_size", "in_channels", "num_classes"),
         *("dim", "depth", "num_heads", "mlp_ratio"),
-        *("dropout", "attn_dropout", "drop_path"),
+        *("attention_init", "dropout", "attn_dropout", "drop_path"),
     )
 )
-"""Sizes and rates, with any value: for `ViTConfig.unsupported`."""
+"""Sizes, rates and the initialization, with any value: for `ViTConfig.unsupported`."""
 
 INFERENCE_FIELDS = {**SIZES, "patch_dropout": None}
 """`SIZES` and a field that only training uses: for code that runs or converts trained models."""
@@ -114,6 +114,10 @@ class ViTConfig(Ranged):
     """Whether queries, keys and values have a bias."""
     qk_norm: bool = False
     """Normalize each head's queries and keys."""
+    attention_init: Literal["xavier", "mimetic"] = "xavier"
+    """Initial weights of the attention: Xavier-uniform, as in the paper's code; or mimetic: queries
+    resemble keys, and the output is subtracted (for training from scratch on few images).
+    """
     layer_scale: Annotated[float | None, Range(1e-12, 1, "branches start small")] = None
     """LayerScale: initial scale of each residual branch, such as 1e-5; None for none."""
     dropout: Annotated[float, RATE] = 0.0

@@ -96,7 +96,8 @@ class ViT(Model):
         config, whose `pos_embed` is then "none"; None: the embedding that `pos_embed` names.
 
     Weights are drawn as in the paper's code: Xavier-uniform matrices, positions normal with
-    standard deviation 0.02, and zeros for class token, biases and the head.
+    standard deviation 0.02, and zeros for class token, biases and the head. `attention_init` can
+    choose others for attention.
     """
 
     def __init__(

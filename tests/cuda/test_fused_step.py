@@ -254,6 +254,7 @@ OTHER = {
     "mlp": "swiglu", "num_registers": 1, "distilled": True, "embed_prefix": False, "rope": "axial",
     "rope_theta": 9.0, "rope_grid": 4, "norm_eps": 1e-5, "pre_norm": True, "final_norm": "none",
     "qkv_bias": False, "qk_norm": True, "patch_dropout": 0.5, "residual_convs": 1,
+    "attention_init": "mimetic",
 }  # fmt: skip
 """Another value than the default for every field of a model."""
 

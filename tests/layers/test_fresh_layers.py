@@ -25,7 +25,7 @@ from minivit.layers import (
     SequencePool,
     StridedStem,
 )
-from minivit.layers.initialize import weights_from, xavier_uniform
+from minivit.layers.initialize import mimetic_attention, weights_from, xavier_uniform
 
 
 def rng():
@@ -79,6 +79,62 @@ def test_position_embeddings_start_small():
     table = dict(attention.named_parameters())["relative_table"].data
     assert table.shape == (5 * 9, 16)
     assert_normal(table, 0.02)
+
+
+def mimetic_products(num_heads, C=120):
+    """Queries by keys of each head (H, C, C), values by output (C, C), and the factors."""
+    qkv, out = mimetic_attention(rng(), C, num_heads)
+    q, k, v = (part.reshape(C, num_heads, -1) for part in np.split(qkv, 3, 1))
+    return np.einsum("ihd,jhd->hij", q, k), v.reshape(C, C) @ out, (q, k)
+
+
+def test_mimetic_queries_resemble_keys_and_the_output_is_subtracted():
+    """Trockman & Kolter (2023), section 4: 0.7 Z + 0.7 I, and 0.4 Z - 0.4 I."""
+    C = 120
+    (scores,), output, _ = mimetic_products(num_heads=1)
+    for found, noise, identity in ((scores, 0.7, 0.7), (output, 0.4, -0.4)):
+        assert_normal(found - identity * np.eye(C), noise / math.sqrt(C))
+        assert np.diag(found).mean() == pytest.approx(identity, abs=4 * noise / C)
+
+
+def test_mimetic_heads_are_the_best_approximations_of_their_rank():
+    C, D = 120, 40
+    scores, _, (q, k) = mimetic_products(num_heads=3)
+    drawn = rng().standard_normal((3, C, C))
+    for h, head in enumerate(scores):
+        target = 0.7 * drawn[h] / math.sqrt(C) + 0.7 * np.eye(C)
+        values = np.linalg.svd(target)[1]
+        assert np.linalg.norm(target - head, 2) == pytest.approx(values[D])  # Eckart & Young
+        for factor in (q[:, h], k[:, h]):  # the singular values are divided equally
+            np.testing.assert_allclose(factor.T @ factor, np.diag(values[:D]), atol=1e-12)
+
+
+def test_only_the_attention_starts_mimetic():
+    xavier, mimetic = (
+        {n: p.data for n, p in MultiHeadAttention(rng(), 32, 2, mimetic=m).named_parameters()}
+        for m in (False, True)
+    )
+    qkv, out = mimetic_attention(after_xavier(32), 32, 2)
+    np.testing.assert_array_equal(mimetic["qkv.weight"], qkv)
+    np.testing.assert_array_equal(mimetic["proj.weight"], out)
+    assert {name: a.shape for name, a in mimetic.items()} == {
+        name: a.shape for name, a in xavier.items()
+    }
+    assert not mimetic["qkv.bias"].any()
+
+
+def after_xavier(C):
+    """The generator after it drew the Xavier-uniform weights, which these replace."""
+    used = rng()
+    xavier_uniform(used, C, C, 3)
+    xavier_uniform(used, C, C)
+    return used
+
+
+def test_mimetic_weights_that_will_be_loaded_are_not_computed():
+    attention = MultiHeadAttention(weights_from(None), 32, 2, mimetic=True)
+    for name in ("qkv", "proj"):
+        assert getattr(attention, name).weight.data.strides == (0, 0)
 
 
 def test_the_query_of_attention_pooling_starts_with_unit_length():

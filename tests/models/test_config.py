@@ -345,6 +345,7 @@ def test_the_defaults_follow_the_paper():
     assert (config.final_norm, config.qkv_bias, config.qk_norm) == ("tokens", True, False)
     assert (config.num_registers, config.distilled, config.in_channels) == (0, False, 3)
     assert (config.layer_scale, config.representation_size) == (None, None)
+    assert config.attention_init == "xavier"
     assert (config.dropout, config.attn_dropout, config.drop_path) == (0.0, 0.0, 0.0)
 
 

@@ -54,6 +54,7 @@ UNKNOWN = {
 ANY = {
     *("patch_size", "dim", "depth", "num_heads", "mlp_ratio", "representation_size", "norm_eps"),
     *(
+        "attention_init",
         "dropout",
         "attn_dropout",
         "drop_path",
