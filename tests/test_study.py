@@ -135,7 +135,7 @@ def test_quick_is_four_steps_for_each_member(name, tmp_path, monkeypatch):
         "pooling": 12,
         "shape": 5,
         "regularisation": 9,
-        "recipe": 26,
+        "recipe": 28,
     }
     assert len(members) == counts[name]
     for config, data in trained:

@@ -101,6 +101,7 @@ def _recipe(count: int, side: int = 64, channels: int = 3) -> dict[str, Any]:
         "pool": "mean",
         "pos_embed": "sincos2d",
         "activation": "gelu_tanh",
+        "attention_init": "mimetic",
         "epochs": epochs,
         "batch_size": int(np.clip(count // 10, 1, 64)),
         "val_fraction": 0.1,
