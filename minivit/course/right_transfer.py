@@ -87,6 +87,11 @@ def group_backward(dk, G):
     return dk.reshape(B, G, H // G, T, D).sum(2)
 
 
+def low_rank(matrix, D):
+    left, values, right = np.linalg.svd(matrix)
+    return left[:, :D] * values[:D] @ right[:D]
+
+
 def post_block_backward(dy, norm1, attn, norm2, mlp):
     dsum = norm2(dy)
     dmiddle = norm1(dsum + mlp(dsum))

@@ -58,9 +58,9 @@ def mimetic_attention(
         float64 (C, 3C), columns q, k, v; (C, C), the output projection.
     """
     D = dim // num_heads
-    pairs = [_factors(_near_identity(rng, dim, 0.7, 0.7), D) for _ in range(num_heads)]
+    pairs = [low_rank_factors(_near_identity(rng, dim, 0.7, 0.7), D) for _ in range(num_heads)]
     queries, keys = zip(*pairs, strict=True)
-    values, out = _factors(_near_identity(rng, dim, 0.4, -0.4), dim)
+    values, out = low_rank_factors(_near_identity(rng, dim, 0.4, -0.4), dim)
     return np.concatenate([*queries, *(key.T for key in keys), values], 1), out
 
 
@@ -68,7 +68,7 @@ def _near_identity(rng: np.random.Generator, dim: int, noise: float, identity: f
     return normal(rng, (dim, dim), noise / math.sqrt(dim)) + identity * np.eye(dim)
 
 
-def _factors(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+def low_rank_factors(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, rank) and (rank, n), whose product is the best approximation of that rank (Eckart &
     Young, 1936); both have the same singular values.
     """

@@ -9,6 +9,7 @@ from minivit.course import right
 from minivit.course import right_further as further
 from minivit.course import right_transfer as transfer
 from minivit.functional import sincos_2d
+from minivit.layers.initialize import low_rank_factors
 from minivit.optim import Schedule
 from minivit.viz import maps
 
@@ -24,6 +25,7 @@ LAYERS = F.softmax_forward(normal(3, 2, 3, 7, 7))[0]
 X, GAMMA, BETA = normal(2, 3, 4), normal(4), normal(4)
 QKV = normal(2, 5, 24)
 IMAGES = normal(2, 3, 4, 6)
+MATRIX = normal(5, 5)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,7 @@ PAIRS = RNG.integers(0, 7, (T, T))
         (transfer.grouped_attention(Q, K, V), F.attention_forward(Q, K, V)[0]),
         (transfer.grouped_attention(Q, K[:, :2], V[:, :2])[:, 3:],
          F.attention_forward(Q[:, 3:], K[:, 1:2] + 0 * K[:, 3:], V[:, 1:2] + 0 * V[:, 3:])[0]),
+        (transfer.low_rank(MATRIX, 2), np.matmul(*low_rank_factors(MATRIX, 2))),
         (transfer.layerscale_backward(X, X + 1, GAMMA, lambda d: 2 * d)[1],
          F.layer_scale_backward(X, F.layer_scale_forward(X + 1, GAMMA)[1])[1]),
     ],

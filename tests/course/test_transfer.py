@@ -109,10 +109,17 @@ def lion(theta, grad, m, lr, betas, weight_decay):
     return theta - lr * step, m + (1 - betas[1]) * (grad - m)
 
 
+def low_rank(matrix, D):
+    """By the eigenvectors of matrix·matrixᵀ, onto the D largest of which it is projected."""
+    _, vectors = np.linalg.eigh(matrix @ matrix.T)
+    return vectors[:, -D:] @ vectors[:, -D:].T @ matrix
+
+
 RIGHT = {
     "00.d": pooled, "01.e": overlapping, "01.f": overlapping_back, "02.e": registers,
     "02.f": pool_back, "03.g": smoothed, "04.d": rms_back, "05.e": biased, "05.f": table_back,
-    "06.f": grouped, "06.g": group_back, "07.h": post_back, "07.i": scale_back, "08.g": lion,
+    "06.f": grouped, "06.g": group_back, "06.h": low_rank, "07.h": post_back, "07.i": scale_back,
+    "08.g": lion,
 }  # fmt: skip
 
 
@@ -150,6 +157,9 @@ WRONG = [
     ("06.f", lambda q, k, v: grouped(q, k, k), "`k` was used instead of `v`"),
     ("06.g", lambda d, G: d.reshape(len(d), -1, G, *d.shape[2:]).sum(1), "alternately"),
     ("06.g", lambda d, G: d.reshape(len(d), G, -1, *d.shape[2:]).mean(2), "averaged"),
+    ("06.h", lambda m, D: np.linalg.svd(m)[0][:, -D:] @ np.linalg.svd(m)[0][:, -D:].T @ m,
+     "smallest"),
+    ("06.h", lambda m, D: np.linalg.svd(m)[0][:, :D] @ np.linalg.svd(m)[2][:D], "missing"),
     ("07.h", lambda dy, n1, a, n2, m: post_back(dy, n2, a, n1, m), "swapped"),
     ("07.i", lambda dy, h, s, f: (dy + f(dy), scale_back(dy, h, s, f)[1]), "given dy"),
     ("07.i", lambda dy, h, s, f: (scale_back(dy, h, s, f)[0], (dy * h).sum(1)), "shape|axis"),

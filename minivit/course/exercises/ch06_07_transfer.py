@@ -118,6 +118,52 @@ add(
 )  # fmt: skip
 
 
+# 06.h: low_rank(matrix, D) -> the matrix of rank D that is nearest to it
+
+
+def _draw_matrix(rng: np.random.Generator, size: int) -> tuple:
+    C, D = ((6, 2), (8, 5), (5, 3))[size]
+    return 0.7 * rng.standard_normal((C, C)) / C**0.5 + 0.7 * np.eye(C), D
+
+
+def _from_parts(combine):
+    """A wrong answer: combine(left, values, right, D), from the singular value decomposition."""
+    return lambda matrix, D: combine(*np.linalg.svd(matrix), D)
+
+
+add(
+    Exercise(
+        name="06.h",
+        answer=right_transfer.low_rank,
+        outputs=("the product",),
+        inputs=_draw_matrix,
+        hard=(
+            Hard("where the whole rank is kept (D = C)",
+                 lambda rng: (_draw_matrix(rng, 0)[0], 6)),
+        ),
+        mistakes=(
+            Mistake("the smallest singular values were kept; np.linalg.svd returns the largest "
+                    "first",
+                    _from_parts(lambda u, s, v, D: u[:, -D:] * s[-D:] @ v[-D:])),
+            Mistake("the singular values are missing",
+                    _from_parts(lambda u, s, v, D: u[:, :D] @ v[:D])),
+            Mistake("only one of the two factors was multiplied by the roots of the singular "
+                    "values",
+                    _from_parts(lambda u, s, v, D: u[:, :D] * np.sqrt(s[:D]) @ v[:D])),
+            Mistake("both factors were multiplied by the singular values, not by their roots",
+                    _from_parts(lambda u, s, v, D: u[:, :D] * s[:D] ** 2 @ v[:D])),
+            Mistake("the right singular vectors were transposed; np.linalg.svd returns them as "
+                    "rows already",
+                    _from_parts(lambda u, s, v, D: u[:, :D] * s[:D] @ v[:, :D].T)),
+            Mistake("the singular values were applied to the rows of the left singular vectors, "
+                    "which are columns",
+                    _from_parts(lambda u, s, v, D: (s[:, None] * u)[:, :D] @ v[:D])),
+            Mistake("the matrix still has its whole rank", lambda matrix, D: matrix),
+        ),
+    )
+)  # fmt: skip
+
+
 # 07.h: post_block_backward(dy, norm1, attn, norm2, mlp) -> dx: LayerNorm is on the residual stream
 
 SHAPES = ((2, 3, 4), (3, 5, 6), (1, 4, 8))  # B, T, C
