@@ -68,8 +68,11 @@ def make_positions(rng: np.random.Generator, config: ViTConfig) -> Layer:
 
 def make_block(rng: np.random.Generator, config: ViTConfig, i: int) -> Block:
     """Block i of the encoder."""
-    attention: dict[str, Any] = {"qkv_bias": config.qkv_bias, "rotary": make_rotary(config)}
-    attention["mimetic"] = config.attention_init == "mimetic"
+    attention: dict[str, Any] = {
+        "qkv_bias": config.qkv_bias,
+        "rotary": make_rotary(config),
+        "mimetic": config.attention_init == "mimetic",
+    }
     if config.pos_embed in ("relative", "relative_bias"):
         attention["relative_grid"] = config.grid
         attention["relative_bias"] = config.pos_embed == "relative_bias"

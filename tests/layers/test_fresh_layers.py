@@ -89,7 +89,7 @@ def mimetic_products(num_heads, C=120):
 
 
 def test_mimetic_queries_resemble_keys_and_the_output_is_subtracted():
-    """Trockman & Kolter (2023), section 4: 0.7 Z + 0.7 I, and 0.4 Z - 0.4 I."""
+    """As in Trockman & Kolter (2023): near 0.7 Z + 0.7 I, and 0.4 Z - 0.4 I."""
     C = 120
     (scores,), output, _ = mimetic_products(num_heads=1)
     for found, noise, identity in ((scores, 0.7, 0.7), (output, 0.4, -0.4)):
